@@ -1,0 +1,197 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685) that cost nothing in the forward pass.
+
+While an adapter trains, its product is kept merged into a copy of the fused weight, so sampler and
+learner multiply by the same matrix once; the backward pass writes the gradients of A and B by hand
+and never forms the gradient of the base weight. Saved and loaded in the layout of ``peft``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from custodes.lm.decoder import PROJECTIONS, Decoder, part_rows
+from custodes.types import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterConfig:
+    """Which low-rank adapter to train."""
+
+    rank: int = 16
+    """Rank r of the update B A."""
+    alpha: float = 32.0
+    """The update is scaled by alpha / rank."""
+    first_layer: int = 0
+    """Adapt layers from this one up; those below stay the base model's."""
+
+
+class Adapter(nn.Module):
+    """A LoRA update of every projection of the adapted layers, kept merged. B starts at 0."""
+
+    def __init__(self, decoder: Decoder, config: AdapterConfig, seed: int = 0) -> None:
+        super().__init__()
+        if not 0 <= config.first_layer < decoder.spec.layers or config.rank < 1:
+            raise InputError(
+                f"adapter with rank {config.rank} from layer {config.first_layer}: rank must be at least 1 "
+                f"and the first layer between 0 and {decoder.spec.layers - 1}."
+            )
+        self.config = config
+        generator = torch.Generator().manual_seed(seed)
+        self.layers = nn.ModuleDict(
+            {
+                str(i): nn.ModuleDict(
+                    {
+                        name: AdaptedProjection(
+                            decoder.layers[i].weights[name].value, part_rows(decoder.spec, name), config, generator
+                        )
+                        for name in PROJECTIONS
+                    }
+                )
+                for i in range(config.first_layer, decoder.spec.layers)
+            }
+        )
+
+    def get(self, layer: int, projection: str) -> AdaptedProjection | None:
+        """The adapted projection of a layer, or None where the base model's is used."""
+        return self.layers[str(layer)][projection] if layer >= self.config.first_layer else None  # type: ignore[index,return-value]
+
+    def refresh(self) -> None:
+        """Merge the present A and B. Call after each update of the parameters."""
+        for module in self.modules():
+            if isinstance(module, AdaptedProjection):
+                module.refresh()
+
+    def save(self, folder: Path, base: str) -> None:
+        """Write ``adapter_config.json`` and ``adapter_model.safetensors`` as ``peft`` reads them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {f"base_model.model.{name}": t for name, t in self.tensors().items()}, folder / "adapter_model.safetensors"
+        )
+        config = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base,
+            "r": self.config.rank,
+            "lora_alpha": self.config.alpha,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "inference_mode": True,
+            "target_modules": sorted(part.split(".")[-1] for parts in PROJECTIONS.values() for _, part in parts),
+            "layers_to_transform": sorted(int(i) for i in self.layers),
+        }
+        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Names as in a checkpoint (``model.layers.3.self_attn.q_proj.lora_A.weight``) and tensors."""
+        out = {}
+        for i, layer in self.layers.items():
+            for name, projection in layer.items():  # type: ignore[operator]
+                for (_, part), a, b in zip(PROJECTIONS[name], projection.a, projection.b, strict=True):
+                    out[f"model.layers.{i}.{part}.lora_A.weight"] = a.detach().contiguous()
+                    out[f"model.layers.{i}.{part}.lora_B.weight"] = b.detach().contiguous()
+        return out
+
+    @staticmethod
+    def load(folder: Path, decoder: Decoder) -> Adapter:
+        """Read a LoRA adapter; raises :class:`InputError` where it does not fit the decoder."""
+        config_file, weights_file = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+        for file in (config_file, weights_file):
+            if not file.is_file():
+                raise InputError(
+                    f"adapter folder {folder} has no {file.name}; a LoRA adapter in peft's layout was expected."
+                )
+        stored = json.loads(config_file.read_text())
+        tensors = {name.removeprefix("base_model.model."): t for name, t in load_file(weights_file).items()}
+        numbers = [int(name.split(".")[2]) for name in tensors if name.startswith("model.layers.")]
+        if not numbers:
+            raise InputError(
+                f"adapter {weights_file} adapts no layer that this model has; was it made for another model?"
+            )
+        config = AdapterConfig(rank=stored["r"], alpha=stored["lora_alpha"], first_layer=min(numbers))
+        adapter = Adapter(decoder, config)
+        adapter.restore(tensors, str(weights_file))
+        return adapter
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, Tensor], source: str) -> None:
+        """Set A and B from :meth:`tensors`' names. Parts that ``tensors`` lacks stay without effect."""
+        mine = {name.replace(".default", ""): t for name, t in tensors.items()}
+        for i, layer in self.layers.items():
+            for name, projection in layer.items():  # type: ignore[operator]
+                for (_, part), a, b in zip(PROJECTIONS[name], projection.a, projection.b, strict=True):
+                    for letter, mine_now in (("A", a), ("B", b)):
+                        key = f"model.layers.{i}.{part}.lora_{letter}.weight"
+                        value = mine.pop(key, None)
+                        if value is None:
+                            mine_now.zero_()
+                        elif value.shape != mine_now.shape:
+                            raise InputError(
+                                f"{source}: {key} has shape {tuple(value.shape)}, this model needs {tuple(mine_now.shape)}."
+                            )
+                        else:
+                            mine_now.copy_(value)
+        if mine:
+            raise InputError(f"{source} adapts {next(iter(mine))}, which this model does not have or cannot adapt.")
+        self.refresh()
+
+
+class AdaptedProjection(nn.Module):
+    """One fused projection with a low-rank update per part: x -> x (W + s B A)^T."""
+
+    def __init__(self, base: Tensor, rows: list[slice], config: AdapterConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.rows, self.scale = rows, config.alpha / config.rank
+        inputs = base.shape[1]
+        bound = (
+            inputs**-0.5
+        )  # uniform with the variance of Kaiming's initialisation at a = sqrt(5), as in the paper's code
+        self.a = nn.ParameterList(
+            nn.Parameter(torch.empty(config.rank, inputs).uniform_(-bound, bound, generator=generator)) for _ in rows
+        )
+        self.b = nn.ParameterList(nn.Parameter(torch.zeros(r.stop - r.start, config.rank)) for r in rows)
+        self._base = [base]  # in a list, so that it is not counted as this module's own
+        self.merged: Tensor
+        self.register_buffer("merged", base.detach().clone(), persistent=False)
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return _MergedLinear.apply(x, self.merged, bias, self.rows, self.scale, *self.a, *self.b)
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        base = self._base[0]
+        for rows, a, b in zip(self.rows, self.a, self.b, strict=True):
+            torch.add(base[rows], (b @ a), alpha=self.scale, out=self.merged[rows])
+
+
+class _MergedLinear(torch.autograd.Function):
+    """x @ merged.T + bias; the gradients of A (r, in) and B (out, r) of each part, none of the base."""
+
+    @staticmethod
+    def forward(
+        ctx, x: Tensor, merged: Tensor, bias: Tensor | None, rows: list[slice], scale: float, *factors: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(x, merged, *factors)
+        ctx.rows, ctx.scale = rows, scale
+        return F.linear(x, merged, bias)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        (grad,), (x, merged, *factors) = grads, ctx.saved_tensors
+        rows, scale = ctx.rows, ctx.scale
+        a, b = factors[: len(rows)], factors[len(rows) :]
+        d_x = grad @ merged if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[5]:  # the adapter is frozen
+            return d_x, None, None, None, None, *([None] * len(factors))
+        rank = a[0].shape[0]
+        low = (x @ torch.cat(list(a)).to(x.dtype).T).split(rank, -1)  # (N, r) of each part
+        d_low = [grad[:, r] @ part.to(x.dtype) for r, part in zip(rows, b, strict=True)]
+        d_a = (torch.cat(d_low, -1).T @ x).float().mul_(scale).split(rank)
+        d_b = [(grad[:, r].T @ part).float().mul_(scale) for r, part in zip(rows, low, strict=True)]
+        return d_x, None, None, None, None, *d_a, *d_b

@@ -1,0 +1,379 @@
+"""The transformer that sampler and learner share: Llama, SmolLM, Mistral, Qwen2, Qwen3.
+
+Weights are stored fused (one product for q, k and v; one for gate and up) and come straight from a
+checkpoint's safetensors; nothing of ``transformers`` runs here. Training keeps float32 masters of
+whatever is trained (the whole model, or an :class:`~custodes.lm.adapter.Adapter`) and computes in
+the model's own precision; :meth:`Decoder.refresh` copies the masters over after each update.
+
+Letters: N unique tokens of a packed batch, R rows, T tokens of the longest, d hidden size,
+H heads, G key-value heads, D head dimension, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from custodes.lm.packing import FromRows, PackedBatch, ToRows
+
+if TYPE_CHECKING:
+    from custodes.lm.adapter import Adapter
+
+KvSink = Callable[[int, Tensor, Tensor], None]
+"""Called with (layer, keys (N, G, D), values (N, G, D)) during a forward pass: fills a sampler's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderSpec:
+    """The shape of a Llama-like model."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    context: int  # tokens; the sliding window where the model has one
+    norm_eps: float
+    tied: bool
+    qk_norm: bool
+    inv_freq: tuple[float, ...]  # (D / 2,) radians per position
+    rope_scale: float  # factor on cos and sin, 1 except for some long-context models
+
+
+def decoder_spec(config: Any) -> DecoderSpec | None:
+    """The spec of a ``transformers`` configuration; None where the fast path does not know the architecture."""
+    if config.model_type not in ("llama", "mistral", "qwen2", "qwen3") or config.hidden_act not in ("silu", "swish"):
+        return None
+    rope = _rope(config)
+    if rope is None or getattr(config, "mlp_bias", False):
+        return None
+    context = config.max_position_embeddings
+    window = getattr(config, "sliding_window", None)
+    if window and getattr(config, "use_sliding_window", True):
+        context = min(context, window)
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return DecoderSpec(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        intermediate=config.intermediate_size,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        head_dim=head_dim,
+        vocab=config.vocab_size,
+        context=context,
+        norm_eps=config.rms_norm_eps,
+        tied=bool(config.tie_word_embeddings),
+        qk_norm=config.model_type == "qwen3",
+        inv_freq=rope[0],
+        rope_scale=rope[1],
+    )
+
+
+def _rope(config: Any) -> tuple[tuple[float, ...], float] | None:
+    parameters = config.rope_parameters
+    kind = parameters.get("rope_type", "default")
+    if kind == "default":
+        D = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        exponents = torch.arange(0, D, 2, dtype=torch.float32) / D
+        return tuple((1.0 / parameters["rope_theta"] ** exponents).tolist()), 1.0
+    if kind in ("linear", "llama3", "yarn"):  # those whose frequencies do not depend on the length at hand
+        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+        inv_freq, scale = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"))
+        return tuple(inv_freq.float().tolist()), float(scale)
+    return None
+
+
+class Weight(nn.Module):
+    """A tensor to compute with and, while it is trained, its float32 master."""
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.value: Tensor
+        self.register_buffer("value", value, persistent=False)
+        self.master: nn.Parameter | None = None
+
+    def forward(self) -> Tensor:
+        return self.value if self.master is None else _FromMaster.apply(self.master, self.value)
+
+    def train_master(self) -> None:
+        if self.master is None:
+            self.master = nn.Parameter(self.value.detach().float().clone())
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        if self.master is not None:
+            self.value.copy_(self.master)
+
+
+class _FromMaster(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, master: Tensor, value: Tensor) -> Tensor:
+        return value.detach()
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0].float(), None
+
+
+PROJECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
+    "qkv": (("q", "self_attn.q_proj"), ("k", "self_attn.k_proj"), ("v", "self_attn.v_proj")),
+    "out": (("o", "self_attn.o_proj"),),
+    "gate_up": (("gate", "mlp.gate_proj"), ("up", "mlp.up_proj")),
+    "down": (("down", "mlp.down_proj"),),
+}
+"""Fused projection -> its parts in order: (short name, name in a Hugging Face checkpoint)."""
+
+
+def part_rows(spec: DecoderSpec, projection: str) -> list[slice]:
+    """Rows of a fused projection's weight that belong to each of its parts."""
+    q, kv = spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim
+    sizes = {"qkv": (q, kv, kv), "out": (spec.hidden,), "gate_up": (spec.intermediate,) * 2, "down": (spec.hidden,)}
+    starts = [sum(sizes[projection][:i]) for i in range(len(sizes[projection]))]
+    return [slice(start, start + size) for start, size in zip(starts, sizes[projection], strict=True)]
+
+
+class Layer(nn.Module):
+    """One block. Fused projections by name, their biases where the architecture has them, norms."""
+
+    def __init__(self, tensors: dict[str, Tensor], spec: DecoderSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.weights = nn.ModuleDict({name: Weight(value) for name, value in tensors.items()})
+
+    def forward(
+        self, x: Tensor, batch: PackedBatch, rotary: Rotary, index: int, adapter: Adapter | None, sink: KvSink | None
+    ) -> Tensor:
+        spec, N = self.spec, len(x)
+
+        def project(name: str, inputs: Tensor) -> Tensor:
+            adapted = adapter.get(index, name) if adapter is not None else None
+            bias = self.weights[name + "_bias"]() if name + "_bias" in self.weights else None
+            if adapted is not None:
+                return adapted(inputs, bias)
+            return F.linear(inputs, self.weights[name](), bias)
+
+        def norm(name: str, inputs: Tensor) -> Tensor:
+            return rms_norm(inputs, self.weights[name](), spec.norm_eps)
+
+        qkv = project("qkv", norm("norm1", x)).view(N, -1, spec.head_dim)
+        q, k, v = qkv.split([spec.heads, spec.kv_heads, spec.kv_heads], dim=1)
+        if spec.qk_norm:
+            q, k = norm("q_norm", q), norm("k_norm", k)
+        q, k = rotate(q, rotary), rotate(k, rotary)
+        if sink is not None:
+            sink(index, k, v)
+        x = x + project("out", _attend(q, k, v, batch).flatten(1))
+        gate_up = project("gate_up", norm("norm2", x))
+        return x + project("down", swiglu(gate_up))
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch) -> Tensor:
+    """Causal attention; q (N, H, D), k and v (N, G, D) -> (N, H, D)."""
+    q, k, v = (ToRows.apply(t, batch).transpose(1, 2) for t in (q, k, v))
+    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+    return FromRows.apply(mixed.transpose(1, 2), batch)
+
+
+class Decoder(nn.Module):
+    """A Llama-like model over packed batches. See the module's docstring."""
+
+    def __init__(self, spec: DecoderSpec, state: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+        """``state`` holds Hugging Face names; raises ``KeyError`` naming a tensor that is missing."""
+        super().__init__()
+        self.spec = spec
+
+        def take(name: str) -> Tensor:
+            return state[name].to(dtype)
+
+        self.embedding = Weight(take("model.embed_tokens.weight"))
+        self.head = None if spec.tied else Weight(take("lm_head.weight"))
+        self.norm = Weight(take("model.norm.weight"))
+        self.layers = nn.ModuleList(Layer(_layer_tensors(take, state, i), spec) for i in range(spec.layers))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.embedding.value.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.value.device
+
+    def hidden(self, batch: PackedBatch, adapter: Adapter | None = None, sink: KvSink | None = None) -> Tensor:
+        """(N, d) after the final norm: what the head, a value head or a reward head reads."""
+        x = self.run(self.embed(batch), batch, 0, self.spec.layers, adapter, sink)
+        return self.final(x)
+
+    def embed(self, batch: PackedBatch) -> Tensor:
+        """(N, d) before the first layer."""
+        return F.embedding(batch.ids, self.embedding())
+
+    def run(
+        self,
+        x: Tensor,
+        batch: PackedBatch,
+        first: int,
+        end: int,
+        adapter: Adapter | None = None,
+        sink: KvSink | None = None,
+    ) -> Tensor:
+        """Layers ``first`` to ``end`` (exclusive): (N, d) -> (N, d). A shared trunk is run once this way."""
+        rotary = self.rotary(batch.positions)
+        for index in range(first, end):
+            x = self.layers[index](x, batch, rotary, index, adapter, sink)
+        return x
+
+    def final(self, x: Tensor) -> Tensor:
+        """The final norm."""
+        return rms_norm(x, self.norm(), self.spec.norm_eps)
+
+    def head_weight(self) -> Tensor:
+        """(V, d): rows are the output directions of tokens."""
+        return self.embedding() if self.head is None else self.head()
+
+    def rotary(self, positions: Tensor) -> Rotary:
+        """cos and sin (N, 1, D) of the rotary embedding."""
+        inv_freq = torch.tensor(self.spec.inv_freq, device=positions.device)
+        angles = positions[:, None].float() * inv_freq
+        angles = torch.cat([angles, angles], -1)[:, None]
+        scale = self.spec.rope_scale
+        return Rotary((angles.cos() * scale).to(self.dtype), (angles.sin() * scale).to(self.dtype))
+
+    def train_all(self) -> list[nn.Parameter]:
+        """Give every weight a float32 master; returns the masters, for an optimiser."""
+        for weight in self._weights():
+            weight.train_master()
+        return list(self.parameters())
+
+    def refresh(self) -> None:
+        """Copy masters over the weights that compute. Call after each update."""
+        for weight in self._weights():
+            weight.refresh()
+
+    def state(self) -> dict[str, Tensor]:
+        """Hugging Face names and tensors, for saving."""
+        out = {"model.embed_tokens.weight": self.embedding.value, "model.norm.weight": self.norm.value}
+        if self.head is not None:
+            out["lm_head.weight"] = self.head.value
+        for i, layer in enumerate(self.layers):
+            prefix = f"model.layers.{i}."
+            for name, weight in layer.weights.items():
+                projection = name.removesuffix("_bias")
+                if projection in PROJECTIONS:
+                    kind = "bias" if name.endswith("_bias") else "weight"
+                    for (_, part), rows in zip(PROJECTIONS[projection], part_rows(self.spec, projection), strict=True):
+                        out[f"{prefix}{part}.{kind}"] = weight.value[rows]
+                else:
+                    out[f"{prefix}{NORMS[name]}.weight"] = weight.value
+        return {name: value.detach().contiguous() for name, value in out.items()}
+
+    def _weights(self) -> list[Weight]:
+        return [m for m in self.modules() if isinstance(m, Weight)]
+
+
+NORMS = {
+    "norm1": "input_layernorm",
+    "norm2": "post_attention_layernorm",
+    "q_norm": "self_attn.q_norm",
+    "k_norm": "self_attn.k_norm",
+}
+
+
+def _layer_tensors(take: Callable[[str], Tensor], state: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    prefix = f"model.layers.{index}."
+    tensors: dict[str, Tensor] = {}
+    for name, parts in PROJECTIONS.items():
+        tensors[name] = torch.cat([take(f"{prefix}{part}.weight") for _, part in parts])
+        if f"{prefix}{parts[0][1]}.bias" in state:
+            tensors[name + "_bias"] = torch.cat([take(f"{prefix}{part}.bias") for _, part in parts])
+    for name, norm in NORMS.items():
+        if f"{prefix}{norm}.weight" in state:
+            tensors[name] = take(f"{prefix}{norm}.weight")
+    return tensors
+
+
+# ---------------------------------------------------------------- the steps between the products
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rotary:
+    """cos and sin of the rotary embedding, (N, 1, D)."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / rms(x) * weight over the last dimension, statistics in float32."""
+    return _RmsNorm.apply(x, weight, eps)
+
+
+class _RmsNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        wide = x.float()
+        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True).add_(eps))
+        normal = wide.mul_(scale).to(x.dtype) if x.dtype != torch.float32 else wide * scale
+        ctx.save_for_backward(normal, weight, scale)
+        return normal * weight
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        (grad,), (normal, weight, scale) = grads, ctx.saved_tensors
+        d_weight = (grad * normal).flatten(0, -2).float().sum(0).to(weight.dtype) if ctx.needs_input_grad[1] else None
+        d_normal, wide = (grad * weight).float(), normal.float()
+        # d x = scale (d_normal - normal mean(d_normal normal))
+        inner = torch.linalg.vecdot(d_normal, wide).div_(wide.shape[-1]).unsqueeze(-1)
+        return torch.addcmul(d_normal, wide, inner, value=-1).mul_(scale).to(grad.dtype), d_weight, None
+
+
+def rotate(x: Tensor, rotary: Rotary) -> Tensor:
+    """Rotary position embedding (arXiv 2104.09864) of x (N, heads, D)."""
+    return _Rotate.apply(x, rotary.cos, rotary.sin)
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turn(grads[0], cos, -sin), None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, -1)
+    return torch.addcmul(x * cos, torch.cat((-b, a), -1), sin)
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    """silu(gate) * up, with gate and up side by side in (N, 2 I)."""
+    return _SwiGlu.apply(gate_up)
+
+
+class _SwiGlu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, gate_up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_up)
+        gate, up = gate_up.chunk(2, -1)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> Tensor:
+        (grad,), (gate_up,) = grads, ctx.saved_tensors
+        gate, up = gate_up.chunk(2, -1)
+        out = torch.empty_like(gate_up)
+        d_gate, d_up = out.chunk(2, -1)
+        torch.mul(grad, F.silu(gate), out=d_up)
+        d_gate.copy_(torch.ops.aten.silu_backward(grad * up, gate))
+        return out

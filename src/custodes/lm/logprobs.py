@@ -1,0 +1,77 @@
+"""Log-probabilities of chosen tokens without ever holding the full table of logits.
+
+A [2048, 49152] table costs more than the whole transformer of a small model. Here logits exist for
+one chunk of positions at a time, in cache; the backward pass computes them again and writes the
+gradient by hand: d logp[y] / d logit[j] = (j == y) - p[j], d H / d logit[j] = -p[j] (log p[j] + H).
+
+Letters: M positions, d hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHUNK = 128
+"""Positions per chunk: at V = 49,152 in bfloat16 a chunk of logits is 12 MB, which stays in cache."""
+
+
+def token_logprobs(
+    hidden: Tensor, head: Tensor, targets: Tensor, temperature: float = 1.0, entropy: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of each target under softmax(hidden @ head.T / temperature).
+
+    Args: hidden (M, d); head (V, d); targets (M,) int64; temperature > 0.
+    Returns: logprobs (M,) and entropies (M,), both nats, float32 (float64 for float64 input).
+    Entropies are zeros unless ``entropy`` is true. Gradients flow to ``hidden`` and ``head``.
+    """
+    return _TokenLogprobs.apply(hidden, head, targets, temperature, entropy)
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden: Tensor, head: Tensor, targets: Tensor, temperature: float, entropy: bool):
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        logprobs = torch.empty(len(hidden), dtype=wide, device=hidden.device)
+        entropies = torch.zeros_like(logprobs)
+        normaliser = torch.empty_like(logprobs)
+        for part in _chunks(len(hidden)):
+            logits = _logits(hidden[part], head, temperature, wide)
+            normaliser[part] = logits.logsumexp(-1)
+            logprobs[part] = logits.gather(-1, targets[part, None]).squeeze(-1) - normaliser[part]
+            if entropy:
+                p = torch.exp(logits - normaliser[part, None])
+                entropies[part] = normaliser[part] - (p * logits).sum(-1)
+        ctx.save_for_backward(hidden, head, targets, normaliser, entropies)
+        ctx.temperature, ctx.entropy = temperature, entropy
+        return logprobs, entropies
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):
+        grad_logprob, grad_entropy = grads
+        hidden, head, targets, normaliser, entropies = ctx.saved_tensors
+        want_hidden, want_head = ctx.needs_input_grad[:2]
+        grad_hidden = torch.empty_like(hidden) if want_hidden else None
+        grad_head = torch.zeros(head.shape, dtype=normaliser.dtype, device=head.device) if want_head else None
+        for part in _chunks(len(hidden)):
+            logp = _logits(hidden[part], head, ctx.temperature, normaliser.dtype).sub_(normaliser[part, None])
+            if ctx.entropy:
+                weight = (logp + entropies[part, None]).mul_(grad_entropy[part, None]).add_(grad_logprob[part, None])
+                d_logits = logp.exp_().mul_(weight).neg_()
+            else:
+                d_logits = logp.exp_().mul_(-grad_logprob[part, None])
+            d_logits.scatter_add_(-1, targets[part, None], grad_logprob[part, None])
+            d_logits = d_logits.div_(ctx.temperature).to(head.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = d_logits @ head
+            if grad_head is not None:
+                grad_head += d_logits.T @ hidden[part]
+        return grad_hidden, None if grad_head is None else grad_head.to(head.dtype), None, None, None
+
+
+def _logits(hidden: Tensor, head: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
+    return torch.nn.functional.linear(hidden, head).to(dtype).div_(temperature)
+
+
+def _chunks(count: int) -> list[slice]:
+    return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
