@@ -1,0 +1,237 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from custodes.stats import (
+    Interval,
+    bootstrap,
+    calibration_curve,
+    calibration_error,
+    clopper_pearson,
+    mean_interval,
+    paired_difference,
+    paired_test,
+    rank_correlation,
+    upper_bound_zero,
+    wilson,
+)
+from custodes.types import InputError
+
+
+def coverage(intervals: list[Interval], truth: float) -> float:
+    return float(np.mean([i.low <= truth <= i.high for i in intervals]))
+
+
+# ---------------------------------------------------------------- rates
+
+
+@given(st.integers(0, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_rate_intervals_hold_their_estimate_and_never_have_width_zero(kn):
+    for method in (wilson, clopper_pearson):
+        found, mirrored = method(*kn), method(kn[1] - kn[0], kn[1])
+        assert 0 <= found.low < found.high <= 1
+        assert found.low == pytest.approx(1 - mirrored.high, abs=1e-9)
+        if kn[1]:
+            assert found.low <= found.estimate <= found.high
+
+
+@given(st.integers(1, 40), st.floats(0.01, 0.99))
+def test_clopper_pearson_covers_at_least_the_level(n, p):
+    from scipy.stats import binom
+
+    intervals = [clopper_pearson(k, n) for k in range(n + 1)]
+    covered = sum(binom.pmf(k, n, p) for k, i in enumerate(intervals) if i.low <= p <= i.high)
+    assert covered >= 0.95 - 1e-9
+
+
+def test_wilson_covers_about_the_level_and_takes_half_events():
+    rng = np.random.default_rng(0)
+    assert 0.93 < coverage([wilson(k, 30) for k in rng.binomial(30, 0.2, 2000)], 0.2) < 0.975
+    assert wilson(1, 4).low < wilson(1.5, 4).low < wilson(2, 4).low
+
+
+def test_zero_events_give_an_upper_bound():
+    assert (1 - upper_bound_zero(20)) ** 20 == pytest.approx(0.05)  # had the rate been that, 0 of 20 had 5 %
+    assert upper_bound_zero(0) == 1
+    assert str(wilson(0, 20)).startswith("0 (at most 0.16")
+
+
+def test_no_trials_say_nothing():
+    assert wilson(0, 0).to_dict() == {"estimate": None, "low": 0.0, "high": 1.0, "n": 0}
+    assert str(wilson(0, 0)) == "no estimate (n = 0)"
+
+
+# ---------------------------------------------------------------- means
+
+
+def test_mean_interval_covers_at_the_level():
+    rng = np.random.default_rng(1)
+    assert 0.93 < coverage([mean_interval(rng.normal(3, 2, 6)) for _ in range(2000)], 3) < 0.97
+
+
+def test_clustered_interval_covers_where_the_plain_one_does_not():
+    rng = np.random.default_rng(2)
+    ids = np.repeat(np.arange(25), 8)
+    samples = [rng.normal(0, 1, 25)[ids] + rng.normal(0, 0.5, 200) for _ in range(200)]
+    assert coverage([mean_interval(x, ids.tolist()) for x in samples], 0) > 0.91
+    assert coverage([mean_interval(x) for x in samples], 0) < 0.75
+    assert mean_interval(samples[0], ids.tolist()).n == 25
+
+
+def test_clusters_of_one_are_the_plain_interval():
+    x = np.random.default_rng(3).normal(size=40)
+    plain, clustered = mean_interval(x), mean_interval(x, [f"item {i}" for i in range(40)])
+    assert (clustered.low, clustered.high) == pytest.approx((plain.low, plain.high))
+
+
+@pytest.mark.parametrize("method", ["t", "bootstrap"])
+def test_paired_difference_sees_through_what_pairs_share(method):
+    rng = np.random.default_rng(4)
+    shared = rng.normal(0, 10, 100)
+    found = paired_difference(shared + rng.normal(1, 0.5, 100), shared + rng.normal(0, 0.5, 100), method=method)
+    assert 0 < found.low < 1 < found.high < 1.5
+    assert paired_difference(shared, shared).high == 0
+
+
+def test_paired_difference_turns_its_sign_with_its_arguments():
+    a, b = np.random.default_rng(5).normal(size=(2, 30))
+    there, back = paired_difference(a, b), paired_difference(b, a)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+
+
+def test_one_value_has_no_bounds_and_stays_valid_json():
+    assert mean_interval([2.0]).to_dict() == {"estimate": 2.0, "low": None, "high": None, "n": 1}
+    assert mean_interval([1.0, 2.0], ["a", "a"]).to_dict()["low"] is None
+
+
+def test_paired_test_names_itself_and_rejects_at_its_level():
+    rng = np.random.default_rng(6)
+    p = np.array([paired_test(*rng.normal(size=(2, 12))).p for _ in range(1000)])
+    assert 0.03 < np.mean(p < 0.05) < 0.07
+    assert paired_test(rng.normal(size=9), rng.normal(size=9)).test == "paired t"
+    ones, zeros = np.ones(9), np.zeros(9)
+    assert paired_test(ones, zeros).test == "exact McNemar"
+    assert paired_test(ones, zeros).p == pytest.approx(2 * 0.5**9)
+    assert paired_test(ones, ones).p == 1
+
+
+# ---------------------------------------------------------------- any statistic
+
+
+def test_bootstrap_covers_and_repeats_with_its_seed():
+    rng = np.random.default_rng(7)
+    found = [bootstrap(np.median, rng.exponential(size=40), seed=i, resamples=299) for i in range(150)]
+    assert coverage(found, float(np.log(2))) > 0.88
+    x = rng.normal(size=30)
+    assert bootstrap(np.mean, x, seed=1) == bootstrap(np.mean, x, seed=1) != bootstrap(np.mean, x, seed=2)
+
+
+def test_bootstrap_keeps_the_rows_of_several_arrays_together():
+    x = np.random.default_rng(8).normal(size=50)
+    found = bootstrap(lambda a, b: float(np.corrcoef(a, b)[0, 1]), x, 2 * x)
+    assert found.low == pytest.approx(1)
+    assert found.high == pytest.approx(1)
+
+
+def test_bootstrap_of_a_constant_is_that_constant():
+    assert bootstrap(np.mean, np.ones(5)) == Interval(1.0, 1.0, 1.0, 5)
+
+
+def test_bootstrap_beyond_the_bca_limit_agrees_with_the_t_interval():
+    x = np.random.default_rng(9).normal(size=1500)
+    a, b = bootstrap(np.mean, x), mean_interval(x)
+    assert (a.low, a.high) == pytest.approx((b.low, b.high), abs=0.01)
+
+
+# ---------------------------------------------------------------- correlation
+
+
+def test_rank_correlation_covers_at_the_level():
+    rng = np.random.default_rng(10)
+    rho = 0.6
+    truth = 6 / np.pi * np.arcsin(rho / 2)  # Spearman's rho of a bivariate normal
+    pairs = [rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], 40) for _ in range(1000)]
+    assert 0.92 < coverage([rank_correlation(p[:, 0], p[:, 1]) for p in pairs], truth) < 0.98
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), max_size=30))
+def test_rank_correlation_sees_only_ranks_and_stays_in_range(pairs):
+    a, b = np.array([p[0] for p in pairs], float), np.array([p[1] for p in pairs], float)
+    found, stretched = rank_correlation(a, b), rank_correlation(np.exp(a / 3), b)
+    assert found.to_dict() == pytest.approx(stretched.to_dict())
+    assert -1 <= found.low < found.high <= 1
+    if not np.isnan(found.estimate):
+        assert found.low <= found.estimate <= found.high
+
+
+def test_a_perfect_short_ranking_is_not_certain():
+    five, fifty = rank_correlation(range(5), range(5)), rank_correlation(range(50), range(50))
+    assert five.estimate == five.high == pytest.approx(1)
+    assert 0 < five.low < fifty.low < 1
+
+
+# ---------------------------------------------------------------- calibration
+
+
+def test_calibration_error_covers_a_known_miscalibration():
+    rng = np.random.default_rng(11)
+    found = []
+    for i in range(25):
+        p = rng.uniform(0.2, 0.8, 400)
+        found.append(calibration_error(p, rng.random(400) < p - 0.15, seed=i))
+    assert coverage(found, 0.15) > 0.83
+
+
+def test_calibrated_predictions_are_not_called_miscalibrated():
+    rng = np.random.default_rng(12)
+    p = rng.random(500)
+    found = calibration_error(p, rng.random(500) < p)
+    assert found.low < 0.02
+    assert found.estimate < 0.1
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40), st.integers(1, 12))
+def test_calibration_curve_holds_every_item_once_and_in_order(pairs, bins):
+    p, y = np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
+    curve = calibration_curve(p, y, bins)
+    assert sum(c.observed.n for c in curve) == len(pairs)
+    assert len(curve) <= bins
+    assert [c.predicted for c in curve] == sorted(c.predicted for c in curve)
+    assert sum(c.observed.estimate * c.observed.n for c in curve) == pytest.approx(y.sum())
+
+
+def test_equal_predictions_share_a_bin():
+    assert calibration_error([0.5] * 10, [0, 1] * 5).estimate == 0
+    assert len(calibration_curve([0.5] * 10, [0] * 5 + [1] * 5)) == 1
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: wilson(3, 2),
+        lambda: wilson(-1, 2),
+        lambda: clopper_pearson(1, 2, level=95),
+        lambda: upper_bound_zero(-1),
+        lambda: mean_interval([1.0, float("nan")]),
+        lambda: mean_interval([[1.0], [2.0]]),
+        lambda: mean_interval([1.0, 2.0], ["a"]),
+        lambda: paired_difference([1.0, 2.0], [1.0]),
+        lambda: paired_difference([1.0, 2.0], [1.0, 3.0], method="guess"),
+        lambda: paired_test([1.0], [1.0, 2.0]),
+        lambda: bootstrap(np.mean),
+        lambda: bootstrap(lambda a, b: 0.0, [1, 2], [1]),
+        lambda: rank_correlation([1, 2, 3], [1, 2]),
+        lambda: calibration_error([1.2, 0.3], [1, 0]),
+        lambda: calibration_error([0.2, 0.3], [1, 0], bins=0),
+        lambda: calibration_curve([0.2, 0.3], [1, 2]),
+    ],
+)
+def test_wrong_input_is_named_in_one_sentence(bad):
+    with pytest.raises(InputError) as error:
+        bad()
+    assert "\n" not in str(error.value)
