@@ -1,0 +1,110 @@
+"""The house stands on floors: a file imports only from floors below its own, and nothing imports in circles."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import custodes
+
+ROOT = Path(custodes.__file__).parent
+FLOORS = [
+    {"types", "stats", "ledger"},
+    {"lm"},
+    {"feedback", "reward", "environments"},
+    {"policy"},
+    {"critic", "gaming", "audit"},
+    {"recipes", "web"},
+    {"cli"},
+]
+FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name -> file; a package is its ``__init__.py``."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> set[str]:
+    """The project's modules that a module imports, anywhere in its file."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found |= names & MODULES.keys()
+            if names - MODULES.keys():  # something that the module itself defines
+                found.add(base)
+    return {m for m in found if m.split(".")[0] == "custodes"} - {name, "custodes"}
+
+
+def part(name: str) -> str:
+    """``custodes.lm.decoder`` -> ``lm``."""
+    return name.split(".")[1]
+
+
+GRAPH = {name: imports(name) for name in MODULES}
+
+
+def test_the_graph_is_read():
+    assert "custodes.types" in GRAPH["custodes.stats"]
+    assert all(target in MODULES for targets in GRAPH.values() for target in targets)
+
+
+def test_every_part_has_a_floor():
+    assert {part(name) for name in MODULES if name != "custodes"} <= FLOOR.keys() | {"__main__"}
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n not in ("custodes", "custodes.__main__")])
+def test_imports_only_from_floors_below(name):
+    own = part(name)
+    for target in GRAPH[name]:
+        other = part(target)
+        below = FLOOR[other] < FLOOR[own] or other == own or FLOOR[own] == 0
+        assert below, f"{name} (floor {FLOOR[own]}) imports {target} (floor {FLOOR[other]})"
+
+
+def test_nothing_imports_in_circles():
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, "import circle: " + " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            for target in sorted(GRAPH[name]):
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in GRAPH:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", [n for n, p in MODULES.items() if p.name == "__init__.py" and n != "custodes"])
+def test_a_package_hands_on_names_and_nothing_else(name):
+    for node in ast.parse(MODULES[name].read_text()).body:
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        listing = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        assert docstring or listing or isinstance(node, ast.ImportFrom), f"{name}: line {node.lineno}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_file_is_one_idea(name):
+    assert len(MODULES[name].read_text().splitlines()) <= 600
+
+
+def test_ledger_and_nouns_load_no_deep_learning_framework():
+    code = "import sys, custodes.types, custodes.ledger, custodes.stats; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
