@@ -232,7 +232,7 @@ def test_nothing_answers() -> None:
 
 def test_refused_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.script(key="right")
-    with pytest.raises(InputError, match=r"refuses the API key \(status 401\); give api_key or set OPENAI_API_KEY"):
+    with pytest.raises(InputError, match=r"^the server at \S+ refuses the API key \(status 401\); give api_key or set OPENAI_API_KEY"):
         server.engine(api_key="wrong").generate([task()], SAMPLING)
     assert "wrong" not in repr(server.engine(api_key="wrong"))
     monkeypatch.setenv("OPENAI_API_KEY", "right")
@@ -242,7 +242,7 @@ def test_refused_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_model_and_path(server: Server) -> None:
     with pytest.raises(InputError, match=r"does not have the model 'gpt'; it has parrot"):
         EndpointEngine(f"{server.root}/v1", "gpt").generate([task()], SAMPLING)
-    with pytest.raises(InputError, match=r"or the path /chat/completions \(status 404, Not Found\)"):
+    with pytest.raises(InputError, match=r"^the server .* or the path /chat/completions \(status 404, Not Found\)"):
         EndpointEngine(f"{server.root}/v2", "parrot").generate([task()], SAMPLING)
 
 

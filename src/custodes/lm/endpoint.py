@@ -259,6 +259,8 @@ class EndpointEngine:
                     failure = f"no answer in {self.timeout:g} s"
                 except httpx.TransportError as error:
                     failure = str(error) or type(error).__name__
+                except InputError:
+                    raise
                 except (ValueError, LookupError, TypeError, AttributeError) as error:
                     failure = f"an answer that is not of the protocol ({error})"
                 if attempt <= self.max_retries:
