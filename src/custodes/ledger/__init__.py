@@ -1,0 +1,18 @@
+"""The append-only record of everything that happened, and its verification."""
+
+from custodes.ledger.chain import Verification
+from custodes.ledger.ledger import Ledger, verify_ledger
+from custodes.ledger.records import Decision, Evaluation, Model, Record, Run, ScoreRow, Status
+
+__all__ = [
+    "Decision",
+    "Evaluation",
+    "Ledger",
+    "Model",
+    "Record",
+    "Run",
+    "ScoreRow",
+    "Status",
+    "Verification",
+    "verify_ledger",
+]

@@ -1,0 +1,294 @@
+"""The append-only record of everything that happened.
+
+One table of rows chained by hash holds every noun; nothing in it is edited. A later row supersedes an
+earlier one by reference, and the earlier one stays.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self, get_args
+
+from sqlalchemy import ColumnElement, Connection, exists, func, select, text, update
+
+from custodes.ledger.chain import Row, Verification, hash_row, verify_chain
+from custodes.ledger.codec import Entry, decode, encode, same
+from custodes.ledger.database import Database
+from custodes.ledger.provenance import invocation, now
+from custodes.ledger.records import Decision, Evaluation, Model, Record, Run, ScoreRow, Status
+from custodes.ledger.schema import head, log
+from custodes.types import Annotator, Episode, InputError, Judgment, Task
+
+PAGE = 1000
+"""Rows fetched, looked up or written by one statement."""
+
+
+class Ledger:
+    """One ledger, open. Threads and processes may share a ledger; writers take turns.
+
+    Reads yield records in the order in which they were written, as of the moment of the call, a page at a
+    time; superseded ones are left out unless ``history`` is true.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, where: str | Path, read_only: bool = False) -> Self:
+        """Open the ledger at a path or URL ("sqlite:///...", "postgresql://...").
+
+        It is created, or brought to the current format, unless ``read_only``. Raises InputError where
+        it cannot be reached, created or read, or where something else is kept there.
+        """
+        return cls(Database(where, read_only))
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------ runs
+
+    def start_run(self, recipe: str, config: Mapping[str, Any], seed: int) -> str:
+        """Record that ``recipe`` begins, with its configuration and what it runs on; the id of the new run."""
+        first = invocation()
+        name = re.sub(r"[^a-z0-9]+", "-", recipe.lower()).strip("-")[:40] or "run"
+        run = f"{name}-{first['started'][:19].replace(':', '')}-{secrets.token_hex(3)}"
+        entry = encode(Run(run, recipe, config, seed, "running", first["started"], None, (first,)))
+        with self._database.writing() as connection:
+            _append(connection, run, [_New(*entry)])
+        return run
+
+    def resume_run(self, run: str) -> Run:
+        """Record that this process takes up ``run`` again, and with what; the run as it stands now."""
+        again = invocation()
+        return self._revise(
+            run, lambda r: replace(r, status="running", ended=None, invocations=(*r.invocations, again))
+        )
+
+    def end_run(self, run: str, status: Status = "completed") -> Run:
+        """Record how ``run`` ended: "completed", "failed" or "interrupted"."""
+        if status not in get_args(Status) or status == "running":
+            raise InputError(f"a run cannot end as {status!r}; say completed, failed or interrupted.")
+        return self._revise(run, lambda r: replace(r, status=status, ended=now()))
+
+    def _revise(self, run: str, change: Callable[[Run], Run]) -> Run:
+        with self._database.writing() as connection:
+            seq, entry = _latest(connection, run, "run", run)
+            revised = change(decode(entry))
+            _append(connection, run, [_New(*encode(revised), seq)])
+        return revised
+
+    # ------------------------------------------------------------ writing
+
+    def write(self, run: str, records: Iterable[Record], supersedes: str | None = None) -> list[str]:
+        """Append ``records`` to ``run``, all or none; their keys, once they are safe on disk.
+
+        A key is the record's id (of a score: scorer and episode). Writing a record again is quietly ignored,
+        so an interrupted run can repeat its last step. ``supersedes`` is the key of the earlier record
+        that the one record given takes the place of; both may have the same key.
+
+        Raises InputError on another record under a key that was used, on a key to supersede that is not
+        there or was superseded, on what cannot be recorded, and on a full disk.
+        """
+        entries = [encode(record) for record in records]
+        if supersedes is not None and len(entries) != 1:
+            raise InputError(f"{len(entries)} records cannot supersede {supersedes!r}; write the one that does.")
+        with self._database.writing() as connection:
+            _require_run(connection, run)
+            if supersedes is None:
+                new = _unrecorded(connection, run, entries)
+            else:
+                new = _superseding(connection, run, entries[0], supersedes)
+            _append(connection, run, new)
+        return [entry.key for entry in entries]
+
+    # ------------------------------------------------------------ reading
+
+    def runs(self, history: bool = False) -> list[Run]:
+        """Every run, oldest first. ``history`` shows each as it was at its start, at each resume and at its end."""
+        return list(self._read("run", None, history))
+
+    def tasks(self, run: str, history: bool = False) -> Iterator[Task]:
+        return self._read("task", run, history)
+
+    def episodes(self, run: str, policy: str | None = None, history: bool = False) -> Iterator[Episode]:
+        """The episodes, or those of one policy version."""
+        return (e for e in self._read("episode", run, history) if policy is None or e.policy == policy)
+
+    def judgments(self, run: str, history: bool = False) -> Iterator[Judgment]:
+        return self._read("judgment", run, history)
+
+    def annotators(self, run: str, history: bool = False) -> Iterator[Annotator]:
+        return self._read("annotator", run, history)
+
+    def models(self, run: str, history: bool = False) -> Iterator[Model]:
+        return self._read("model", run, history)
+
+    def scores(self, run: str, scorer: str | None = None, history: bool = False) -> Iterator[ScoreRow]:
+        """The scores, or those of one scorer."""
+        return (s for s in self._read("score", run, history) if scorer is None or s.scorer == scorer)
+
+    def evaluations(self, run: str, name: str | None = None, history: bool = False) -> Iterator[Evaluation]:
+        """The evaluations, or those of one name."""
+        return (e for e in self._read("evaluation", run, history) if name is None or e.name == name)
+
+    def decisions(self, run: str, history: bool = False) -> Iterator[Decision]:
+        return self._read("decision", run, history)
+
+    def summary(self, run: str) -> dict[str, int]:
+        """How many records ``run`` holds of each kind that it has, superseded ones left out.
+
+        Judgments are counted in all ("judgment") and by type ("comparison", "rating", ...).
+        """
+        with self._database.reading() as connection:
+            _require_run(connection, run)
+            kinds = select(log.c.kind, func.count()).where(log.c.run == run, _live()).group_by(log.c.kind)
+            types = text("SELECT type, count(*) FROM judgments WHERE run = :run GROUP BY type")
+            rows = [*connection.execute(kinds), *connection.execute(types, {"run": run})]
+        return {name: count for name, count in sorted(rows) if name != "run"}
+
+    def _read(self, kind: str, run: str | None, history: bool) -> Iterator[Any]:
+        """Records of one kind. The log only grows, so its length now fixes what is seen."""
+        with self._database.reading() as connection:
+            if run is not None:
+                _require_run(connection, run)
+            upto = connection.scalar(select(head.c.rows)) or 0
+        return self._pages(kind, run, history, upto)
+
+    def _pages(self, kind: str, run: str | None, history: bool, upto: int) -> Iterator[Any]:
+        query = select(log.c.seq, log.c.kind, log.c.key, log.c.body).where(log.c.kind == kind, log.c.seq <= upto)
+        if run is not None:
+            query = query.where(log.c.run == run)
+        if not history:
+            query = query.where(_live(upto))
+        seq = 0
+        while seq < upto:
+            with self._database.reading() as connection:
+                rows = connection.execute(query.where(log.c.seq > seq).order_by(log.c.seq).limit(PAGE)).all()
+            for row in rows:
+                yield decode(Entry(*row[1:]))
+            seq = rows[-1].seq if len(rows) == PAGE else upto
+
+    # ------------------------------------------------------------ checking
+
+    def verify(self) -> Verification:
+        """Recompute every hash: nothing was edited, removed, inserted or reordered, or what and where."""
+        checked = 0
+
+        def counted(rows: Iterable[Any]) -> Iterator[Row]:
+            nonlocal checked
+            for checked, row in enumerate(rows):  # noqa: B007 (how many were good when the file breaks off)
+                yield Row(*row)
+
+        try:
+            with self._database.reading() as connection:
+                tip = connection.execute(select(head.c.rows, head.c.hash)).first()
+                rows = connection.execution_options(yield_per=PAGE).execute(select(log).order_by(log.c.seq))
+                return verify_chain(counted(rows), tip and (tip.rows, tip.hash))
+        except InputError as error:  # the file itself is damaged
+            return Verification(False, checked, str(error))
+
+
+def verify_ledger(where: str | Path) -> Verification:
+    """Verify the ledger at a path or URL, changing nothing. Raises InputError if there is none."""
+    with Ledger.open(where, read_only=True) as ledger:
+        return ledger.verify()
+
+
+class _New(NamedTuple):
+    """A row to append."""
+
+    kind: str
+    key: str
+    body: str
+    supersedes: int | None = None
+
+
+def _append(connection: Connection, run: str, new: list[_New]) -> None:
+    """Chain ``new`` to the end of the log and move the head."""
+    if not new:
+        return
+    seq, previous = connection.execute(select(head.c.rows, head.c.hash)).one()
+    at, rows = now(), []
+    for entry in new:
+        seq += 1
+        columns = (seq, at, run, *entry, previous)
+        previous = hash_row(*columns)
+        rows.append((*columns, previous))
+    # Straight to the driver: building a dictionary per row takes longer than SQLite's own work.
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    marks = ", ".join([mark] * len(Row._fields))
+    connection.exec_driver_sql(f"INSERT INTO log ({', '.join(Row._fields)}) VALUES ({marks})", rows)
+    connection.execute(update(head).values(rows=seq, hash=previous))
+
+
+def _unrecorded(connection: Connection, run: str, entries: list[Entry]) -> list[_New]:
+    """``entries`` less those that the run already holds. Raises InputError on a key that says something else."""
+    wanted: dict[tuple[str, str], str] = {}
+    for kind, key, body in entries:
+        if not same(wanted.setdefault((kind, key), body), body):
+            raise InputError(f"two different records of kind {kind} have the id {key!r} in one write.")
+    held: dict[tuple[str, str], list[str]] = {}
+    for kind in sorted({kind for kind, _ in wanted}):
+        keys = [key for k, key in wanted if k == kind]
+        for start in range(0, len(keys), PAGE):
+            some = log.c.key.in_(keys[start : start + PAGE])
+            query = select(log.c.key, log.c.body).where(log.c.run == run, log.c.kind == kind, some)
+            for key, body in connection.execute(query):
+                held.setdefault((kind, key), []).append(body)
+    for (kind, key), bodies in held.items():
+        if not any(same(body, wanted[kind, key]) for body in bodies):
+            raise InputError(
+                f"{kind} {key!r} is already recorded in run {run} and says something else; "
+                "nothing is edited here, so write the new one with supersedes."
+            )
+    return [_New(kind, key, body) for (kind, key), body in wanted.items() if (kind, key) not in held]
+
+
+def _superseding(connection: Connection, run: str, entry: Entry, supersedes: str) -> list[_New]:
+    """The row that takes the place of the one with key ``supersedes``; none if that was done before."""
+    seq, earlier = _latest(connection, run, entry.kind, supersedes)
+    if supersedes == entry.key and same(earlier.body, entry.body):
+        return []
+    later = connection.execute(select(log.c.key, log.c.body).where(log.c.supersedes == seq)).first()
+    if later and later.key == entry.key and same(later.body, entry.body):
+        return []
+    if later:
+        raise InputError(f"{entry.kind} {supersedes!r} was already superseded by {later.key!r}; supersede that one.")
+    if supersedes != entry.key and not _unrecorded(connection, run, [entry]):
+        raise InputError(f"{entry.kind} {entry.key!r} is already recorded and did not supersede {supersedes!r} then.")
+    return [_New(*entry, seq)]
+
+
+def _latest(connection: Connection, run: str, kind: str, key: str) -> tuple[int, Entry]:
+    """seq and contents of the newest row with ``key``. Raises InputError if there is none."""
+    query = select(log.c.seq, log.c.body).where(log.c.run == run, log.c.kind == kind, log.c.key == key)
+    row = connection.execute(query.order_by(log.c.seq.desc()).limit(1)).first()
+    if row is None and kind == "run":
+        raise InputError(f"run {run!r} is not in this ledger; give the id that start_run returned.")
+    if row is None:
+        raise InputError(f"{kind} {key!r} is not in run {run}, so nothing can supersede it.")
+    return row.seq, Entry(kind, key, row.body)
+
+
+def _require_run(connection: Connection, run: str) -> None:
+    _latest(connection, run, "run", run)
+
+
+def _live(upto: int | None = None) -> ColumnElement[bool]:
+    """That no row (no row up to number ``upto``) supersedes this one."""
+    later = log.alias("later")
+    superseded = select(later.c.seq).where(later.c.supersedes == log.c.seq)
+    return ~exists(superseded if upto is None else superseded.where(later.c.seq <= upto))
