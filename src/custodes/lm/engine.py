@@ -1,0 +1,259 @@
+"""The torch sampling engine: continuous batching over the learner's own weights.
+
+Requests wait in a queue; up to ``max_batch`` are alive at once. A prompt is computed once for all
+its samples and its cache copied to each. When a sequence ends, the next request takes its slot, so
+short replies never wait for long ones. Nothing is copied or reloaded between an update of the
+weights and the next sample.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from custodes.lm.decode import Cache, Stepper
+from custodes.lm.loading import LanguageModel
+from custodes.lm.logprobs import token_logprobs
+from custodes.lm.packing import pack, split_by_budget
+from custodes.lm.sampler import draw, stream, uniforms
+from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task
+
+PREFILL_TOKENS = 2048
+"""Prompt tokens computed in one forward pass: enough to keep the products efficient."""
+
+OnProgress = Callable[[int, int], None]
+"""Called with (replies finished, replies asked for)."""
+
+
+class TorchEngine:
+    """Draws replies from a language model in this process. Implements :class:`custodes.types.Engine`.
+
+    Args:
+        lm: the model; its adapter, if any, takes part.
+        max_batch: sequences alive at once.
+        cache_gb: memory for keys and values; fewer sequences are alive where they would not fit.
+        policy: version name written into episodes; by default the fingerprint of the weights.
+    """
+
+    def __init__(self, lm: LanguageModel, *, max_batch: int = 128, cache_gb: float = 1.0, policy: str = "") -> None:
+        self.lm, self.max_batch, self.cache_gb, self.policy = lm, max_batch, cache_gb, policy
+
+    def generate(
+        self, tasks: Sequence[Task], sampling: Sampling, prefixes: Sequence[str] | None = None, on_progress: OnProgress | None = None
+    ) -> list[Episode]:
+        """``len(tasks) * sampling.n`` episodes, those of one task side by side.
+
+        ``prefixes[i]`` is a partial answer that every reply to task i must continue; its tokens are
+        part of the episode but not actions. Raises :class:`InputError` where a prompt and its reply
+        would not fit the model's context.
+        """
+        requests = self._requests(tasks, sampling, prefixes)
+        if requests:
+            if hasattr(self.lm.decoder, "generate_requests"):  # an architecture that transformers runs
+                self.lm.decoder.generate_requests(self.lm, requests, sampling, self.max_batch, on_progress)
+            else:
+                _Batch(self, requests, sampling, on_progress).run()
+        policy = self.policy or self.lm.fingerprint()
+        return [self._episode(tasks[r.task], r, policy) for r in requests]
+
+    def logprobs(self, episodes: Sequence[Episode], temperature: float = 1.0) -> list[NDArray[np.float32]]:
+        """Per episode (T,), nats: each action token's log-probability by the learner's forward pass, 0 elsewhere."""
+        results = [np.zeros(len(e.token_ids), np.float32) for e in episodes]
+        acting = [i for i, e in enumerate(episodes) if e.actions]
+        lengths = [len(episodes[i].token_ids) for i in acting]
+        for part in split_by_budget(lengths, PREFILL_TOKENS, [episodes[i].task.id for i in acting]):
+            chosen = [acting[j] for j in part]
+            batch = pack([episodes[i].token_ids for i in chosen], [episodes[i].task.id for i in chosen]).to(self.lm.decoder.device)
+            places = [np.flatnonzero(episodes[i].action_mask) for i in chosen]
+            rows = np.repeat(np.arange(len(chosen)), [len(p) for p in places])
+            before = batch.rows[rows, np.concatenate(places) - 1]
+            targets = torch.from_numpy(np.concatenate([episodes[i].token_ids[p] for i, p in zip(chosen, places, strict=True)]).astype(np.int64))
+            with torch.no_grad():
+                hidden = self.lm.decoder.hidden(batch, self.lm.adapter)[before]
+                values, _ = token_logprobs(hidden, self.lm.decoder.head_weight(), targets.to(hidden.device), temperature)
+            for i, p, part_values in zip(chosen, places, values.cpu().split([len(p) for p in places]), strict=True):
+                results[i][p] = part_values.numpy()
+        return results
+
+    def _requests(self, tasks: Sequence[Task], sampling: Sampling, prefixes: Sequence[str] | None) -> list[Request]:
+        if prefixes is not None and len(prefixes) != len(tasks):
+            raise InputError(f"{len(prefixes)} prefixes for {len(tasks)} tasks; give one for each, empty where there is none.")
+        context, seen, requests = self.lm.decoder.spec.context, Counter[bytes](), []
+        for i, task in enumerate(tasks):
+            prefix = prefixes[i] if prefixes is not None else ""
+            start = len(self.lm.encode(task.messages)) if prefix else 0
+            prompt = self.lm.encode(task.messages, prefix)
+            if len(prompt) + sampling.max_tokens > context:
+                raise InputError(
+                    f"task {task.id}: its prompt of {len(prompt)} tokens and a reply of up to {sampling.max_tokens} "
+                    f"exceed the context of {context} tokens of {self.lm.name}; shorten either."
+                )
+            digest = blake2b(prompt.tobytes(), digest_size=16).digest()
+            for _ in range(sampling.n):
+                key = stream(sampling.seed, digest, seen[digest])  # asking again for the same prompt draws anew
+                seen[digest] += 1
+                requests.append(Request(i, prompt, start or len(prompt), prefix, key))
+        return requests
+
+    def _episode(self, task: Task, request: Request, policy: str) -> Episode:
+        replies = np.asarray(request.tokens, np.int32)
+        token_ids = np.concatenate([request.prompt, replies])
+        mask = np.arange(len(token_ids)) >= len(request.prompt)
+        logprobs = np.zeros(len(token_ids), np.float32)
+        logprobs[len(request.prompt) :] = request.logprobs
+        text = request.prefix + request.text
+        identity = blake2b(token_ids.tobytes() + policy.encode() + request.key.to_bytes(8, "little"), digest_size=12).hexdigest()
+        return Episode(
+            id=identity,
+            task=task,
+            messages=(*task.messages, Message("assistant", text)),
+            token_ids=token_ids,
+            action_mask=mask,
+            logprobs=logprobs,
+            outcome=request.outcome,
+            policy=policy,
+            cost={"prompt_tokens": len(request.prompt), "completion_tokens": len(replies)},
+        )
+
+
+@dataclass(eq=False)
+class Request:
+    """One reply to draw."""
+
+    task: int
+    prompt: NDArray[np.int32]  # prefix included
+    start: int  # where the reply begins: before the prefix, where there is one
+    prefix: str
+    key: int  # stream of random numbers
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    text: str = ""
+    outcome: Outcome = "length"
+
+
+class _Batch:
+    """The requests alive in the cache's first slots, and those that wait."""
+
+    def __init__(self, engine: TorchEngine, requests: list[Request], sampling: Sampling, on_progress: OnProgress | None) -> None:
+        self.lm, self.sampling, self.on_progress, self.total = engine.lm, sampling, on_progress, len(requests)
+        self.waiting = deque(sorted(requests, key=lambda r: len(r.prompt)))  # like lengths together; samples of a prompt stay together
+        self.alive: list[Request] = []
+        self.stepper = Stepper(self.lm.decoder, self.lm.adapter)
+        capacity = max(len(r.prompt) for r in requests) + sampling.max_tokens
+        spec = self.lm.decoder.spec
+        slot_bytes = 2 * spec.layers * spec.kv_heads * spec.head_dim * capacity * self.lm.decoder.dtype.itemsize
+        self.slots = max(1, min(engine.max_batch, len(requests), int(engine.cache_gb * 2**30 / slot_bytes)))
+        self.cache = Cache(self.lm.decoder, self.slots, capacity, tiled=self.stepper.native is not None)
+        self.ends = frozenset((*self.lm.end_ids, *sampling.stop_ids))
+        self.end_columns = torch.tensor(sorted(self.ends), device=self.lm.decoder.device)
+        self.finished = 0
+        self._kept: tuple[NDArray[np.int32], Tensor, Tensor, Tensor] | None = None  # prompt whose samples are not all admitted
+
+    def run(self) -> None:
+        while self.waiting or self.alive:
+            if self.waiting and (len(self.alive) <= self.slots - self._wave()):
+                self._admit()
+            tokens = torch.tensor([r.tokens[-1] for r in self.alive], device=self.lm.decoder.device)
+            positions = torch.tensor([len(r.prompt) + len(r.tokens) - 1 for r in self.alive], device=self.lm.decoder.device)
+            if self.alive:
+                self._take(self.stepper.step(tokens, positions, self.cache), self.alive)
+                self._retire()
+
+    def _wave(self) -> int:
+        """Free slots to wait for before admitting: prompts computed together cost far less than one by one."""
+        return min(len(self.waiting), max(1, self.slots // 8)) if self.alive else 1
+
+    @torch.inference_mode()
+    def _admit(self) -> None:
+        """Fill free slots; each prompt is computed once, whatever the number of its samples."""
+        room = [self.waiting.popleft() for _ in range(min(self.slots - len(self.alive), len(self.waiting)))]
+        first, logits = len(self.alive), []
+        groups: list[list[Request]] = []
+        for request in room:
+            if groups and groups[-1][0].prompt is request.prompt:
+                groups[-1].append(request)
+            else:
+                groups.append([request])
+        for part in split_by_budget([len(g[0].prompt) for g in groups], PREFILL_TOKENS):
+            chosen = [groups[i] for i in part]
+            for group, (keys, values, row) in zip(chosen, self._prompts([g[0].prompt for g in chosen]), strict=True):
+                for request in group:
+                    self.cache.write(len(self.alive), keys, values)
+                    self.alive.append(request)
+                    logits.append(row)
+        self._take(torch.stack(logits), self.alive[first:])
+        self._retire()
+
+    def _prompts(self, prompts: list[NDArray[np.int32]]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For each prompt: keys and values (L, P, G, D), and the logits (V,) after its last token."""
+        if self._kept is not None and len(prompts) == 1 and self._kept[0] is prompts[0]:
+            return [self._kept[1:]]
+        batch = pack(prompts).to(self.lm.decoder.device)
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+
+        def sink(_: int, k: Tensor, v: Tensor) -> None:
+            keys.append(k)
+            values.append(v)
+
+        hidden = self.lm.decoder.hidden(batch, self.lm.adapter, sink)
+        logits = self.stepper.logits(hidden[batch.last])
+        sizes = [len(p) for p in prompts]
+        pieces = zip(torch.stack(keys).split(sizes, 1), torch.stack(values).split(sizes, 1), logits, strict=True)
+        results = [(k, v, row) for k, v, row in pieces]
+        self._kept = (prompts[-1], *results[-1])
+        return results
+
+    @torch.inference_mode()
+    def _take(self, logits: Tensor, requests: list[Request]) -> None:
+        """Draw the next token of each request from its row of logits."""
+        steps = np.asarray([len(r.tokens) for r in requests])
+        early = torch.from_numpy(steps < self.sampling.min_tokens).to(logits.device)
+        if early.any():
+            logits[early.nonzero(), self.end_columns] = -torch.inf
+        uniform = uniforms(np.asarray([r.key for r in requests], np.uint64), steps)
+        options = self.sampling
+        tokens, logprobs = draw(logits, uniform, options.temperature, options.top_k, options.top_p, self.stepper.native)
+        for request, token, logprob in zip(requests, tokens.tolist(), logprobs.tolist(), strict=True):
+            request.tokens.append(token)
+            request.logprobs.append(logprob)
+
+    @torch.inference_mode()
+    def _retire(self) -> None:
+        """Let finished requests go; the last one alive moves into a freed slot."""
+        slot = 0
+        while slot < len(self.alive):
+            if not finish(self.alive[slot], self.lm, self.sampling, self.ends):
+                slot += 1
+                continue
+            self.finished += 1
+            last = self.alive.pop()
+            if slot < len(self.alive):
+                self.alive[slot] = last
+                self.cache.move(len(self.alive), slot)
+        if self.on_progress is not None:
+            self.on_progress(self.finished, self.total)
+
+
+def finish(request: Request, lm: LanguageModel, sampling: Sampling, ends: frozenset[int]) -> bool:
+    """Whether the request's reply is over; sets its text and outcome when it is."""
+    ended = request.tokens[-1] in ends
+    if not ended and not sampling.stop and len(request.tokens) < sampling.max_tokens:
+        return False
+    body = request.tokens[:-1] if ended else request.tokens
+    text = lm.tokenizer.decode(body, skip_special_tokens=True)
+    found = [at for stop in sampling.stop if (at := text.find(stop)) >= 0]
+    if ended or found:
+        request.outcome = "stop"
+    elif len(request.tokens) < sampling.max_tokens:
+        return False
+    request.text = text[: min(found)] if found else text
+    return True
+

@@ -1,0 +1,204 @@
+/* The steps between the matrix products of one decoding step, each a single pass over memory.
+ *
+ * Compiled once per machine by kernels.py with whatever C compiler is there; without one the same
+ * steps run through torch (decode.py), only slower. bfloat16 in, float32 inside, bfloat16 out.
+ * Letters: B sequences, H heads, G key-value heads, D head dimension, T cache capacity in tokens,
+ * d hidden size, I intermediate size, V vocabulary.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint16_t bf16;
+
+static inline float wide(bf16 x) {
+    union { uint32_t i; float f; } u = {.i = (uint32_t)x << 16};
+    return u.f;
+}
+
+static inline bf16 narrow(float x) { /* round to nearest, ties to even */
+    union { float f; uint32_t i; } u = {.f = x};
+    return (bf16)((u.i + 0x7fffu + ((u.i >> 16) & 1u)) >> 16);
+}
+
+/* exp by 2^n (1 + polynomial): relative error below 2e-7, 0 below -87. Vectorises. */
+static inline float fast_exp(float x) {
+    float low = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+    float t = low * 1.44269504f;
+    float n = nearbyintf(t);
+    float r = (low - n * 0.693359375f) + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union { int32_t i; float f; } u = {.i = ((int32_t)n + 127) << 23};
+    return x < -87.0f ? 0.0f : p * u.f;
+}
+
+/* x (B, d) += delta (B, d) where given; out = x / rms(x) * weight. */
+void add_norm(bf16 *x, const bf16 *delta, const bf16 *weight, bf16 *out, int64_t B, int64_t d, float eps, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t b = 0; b < B; b++) {
+        bf16 *row = x + b * d;
+        float sum = 0;
+        if (delta)
+            for (int64_t i = 0; i < d; i++) row[i] = narrow(wide(row[i]) + wide(delta[b * d + i]));
+        for (int64_t i = 0; i < d; i++) sum += wide(row[i]) * wide(row[i]);
+        float scale = 1.0f / sqrtf(sum / d + eps);
+        for (int64_t i = 0; i < d; i++) out[b * d + i] = narrow(wide(narrow(wide(row[i]) * scale)) * wide(weight[i]));
+    }
+}
+
+/* out (B, I) = silu(gate) * up, gate_up (B, 2 I). */
+void swiglu(const bf16 *gate_up, bf16 *out, int64_t B, int64_t I, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t b = 0; b < B; b++) {
+        const bf16 *gate = gate_up + b * 2 * I, *up = gate + I;
+        for (int64_t i = 0; i < I; i++) {
+            float g = wide(gate[i]);
+            out[b * I + i] = narrow(wide(narrow(g / (1.0f + fast_exp(-g)))) * wide(up[i]));
+        }
+    }
+}
+
+static inline void turn(const bf16 *x, const bf16 *cos, const bf16 *sin, const bf16 *norm, float eps, bf16 *out, int64_t D) {
+    float scale = 1.0f;
+    if (norm) {
+        float sum = 0;
+        for (int64_t i = 0; i < D; i++) sum += wide(x[i]) * wide(x[i]);
+        scale = 1.0f / sqrtf(sum / D + eps);
+    }
+    int64_t half = D / 2;
+    for (int64_t i = 0; i < half; i++) {
+        float a = wide(x[i]) * scale, b = wide(x[i + half]) * scale;
+        if (norm) a *= wide(norm[i]), b *= wide(norm[i + half]);
+        out[i] = narrow(a * wide(cos[i]) - b * wide(sin[i]));
+        out[i + half] = narrow(b * wide(cos[i + half]) + a * wide(sin[i + half]));
+    }
+}
+
+/* Sixteen lanes at a time; the compiler lowers these to whatever the machine has. */
+#define LANES 16
+typedef float lanes __attribute__((vector_size(LANES * 4)));
+typedef uint32_t words __attribute__((vector_size(LANES * 4)));
+typedef uint16_t halves __attribute__((vector_size(LANES * 2)));
+
+static inline __attribute__((always_inline)) lanes load(const bf16 *x) {
+    halves h;
+    memcpy(&h, x, sizeof h);
+    words w = __builtin_convertvector(h, words) << 16;
+    lanes f;
+    memcpy(&f, &w, sizeof f);
+    return f;
+}
+
+/* Q query heads that share one key-value head. Called with constant Q, so that sums stay in registers.
+ * q (Q, D) float; keys (T / 32, D, 32) and values (T, D) bfloat16; the first n tokens count; weights (Q, T) is room to work in. */
+static inline __attribute__((always_inline)) void attend(const int Q, const float *q, const bf16 *keys, const bf16 *values,
+                                                         float *weights, bf16 *out, int64_t n, int64_t D, int64_t T) {
+    for (int64_t t = 0; t < n; t += 2 * LANES) {
+        lanes dot[8] = {0};
+        const bf16 *block = keys + t * D;
+        for (int64_t i = 0; i < D; i++) {
+            lanes k0 = load(block + i * 2 * LANES), k1 = load(block + i * 2 * LANES + LANES);
+            for (int h = 0; h < Q; h++) dot[2 * h] += q[h * D + i] * k0, dot[2 * h + 1] += q[h * D + i] * k1;
+        }
+        for (int h = 0; h < Q; h++) memcpy(weights + h * T + t, dot + 2 * h, 2 * sizeof(lanes));
+    }
+    for (int h = 0; h < Q; h++) {
+        float *w = weights + h * T, top = w[0], sum = 0;
+        for (int64_t t = 1; t < n; t++) top = w[t] > top ? w[t] : top;
+        for (int64_t t = 0; t < n; t++) w[t] = fast_exp(w[t] - top), sum += w[t];
+        for (int64_t t = 0; t < n; t++) w[t] /= sum;
+    }
+    for (int64_t i = 0; i < D; i += 2 * LANES) {
+        lanes mixed[8] = {0};
+        for (int64_t t = 0; t < n; t++) {
+            lanes v0 = load(values + t * D + i), v1 = load(values + t * D + i + LANES);
+            for (int h = 0; h < Q; h++) mixed[2 * h] += weights[h * T + t] * v0, mixed[2 * h + 1] += weights[h * T + t] * v1;
+        }
+        for (int h = 0; h < Q; h++)
+            for (int j = 0; j < 2 * LANES; j++) out[h * D + i + j] = narrow(((float *)(mixed + 2 * h))[j]);
+    }
+}
+
+/* Rotates q and k of qkv (B, (H + 2 G) D), appends k and v to the caches at each sequence's position,
+ * then attends: out (B, H D). Keys (B, G, T / 32, D, 32) are stored in transposed tiles, values (B, G, T, D)
+ * as they are, so that both products run along memory. T and D are multiples of 32. q_norm and k_norm (D) may be null. */
+void rotate_attend(const bf16 *qkv, const bf16 *cos, const bf16 *sin, const bf16 *q_norm, const bf16 *k_norm, float eps,
+                   bf16 *keys, bf16 *values, const int64_t *positions, bf16 *out, int64_t B, int64_t H, int64_t G,
+                   int64_t D, int64_t T, float scale, int threads) {
+    int64_t Q = H / G;
+#pragma omp parallel num_threads(threads)
+    {
+        float *weights = malloc(sizeof(float) * 4 * T), *q = malloc(sizeof(float) * Q * D);
+        bf16 *turned = malloc(sizeof(bf16) * D);
+#pragma omp for collapse(2) schedule(static)
+        for (int64_t b = 0; b < B; b++)
+            for (int64_t g = 0; g < G; g++) {
+                const bf16 *row = qkv + b * (H + 2 * G) * D, *c = cos + b * D, *s = sin + b * D;
+                bf16 *k = keys + (b * G + g) * T * D, *v = values + (b * G + g) * T * D;
+                int64_t at = positions[b], n = at + 1;
+                turn(row + (H + g) * D, c, s, k_norm, eps, turned, D);
+                for (int64_t i = 0; i < D; i++) k[(at / 32 * D + i) * 32 + at % 32] = turned[i];
+                memcpy(v + at * D, row + (H + G + g) * D, D * sizeof(bf16));
+                for (int64_t h = 0; h < Q; h++) {
+                    turn(row + (g * Q + h) * D, c, s, q_norm, eps, turned, D);
+                    for (int64_t i = 0; i < D; i++) q[h * D + i] = wide(turned[i]) * scale;
+                }
+                bf16 *o = out + (b * H + g * Q) * D;
+                int64_t h = 0;
+                for (; h + 4 <= Q; h += 4) attend(4, q + h * D, k, v, weights, o + h * D, n, D, T);
+                if (Q - h == 3) attend(3, q + h * D, k, v, weights, o + h * D, n, D, T);
+                if (Q - h == 2) attend(2, q + h * D, k, v, weights, o + h * D, n, D, T);
+                if (Q - h == 1) attend(1, q + h * D, k, v, weights, o + h * D, n, D, T);
+            }
+        free(weights);
+        free(q);
+        free(turned);
+    }
+}
+
+/* One draw per row of logits (B, V) by inverting the distribution function at uniform[b] in [0, 1).
+ * Two levels: sums over blocks of 256 tokens, then within the chosen block. temperature > 0.
+ * Writes the token and its log-probability under softmax(logits / temperature). */
+#define BLOCK 256
+void draw(const bf16 *logits, const double *uniform, float temperature, int64_t *tokens, float *logprobs, int64_t B, int64_t V, int threads) {
+    float inverse = 1.0f / temperature;
+#pragma omp parallel for num_threads(threads)
+    for (int64_t b = 0; b < B; b++) {
+        const bf16 *row = logits + b * V;
+        int64_t blocks = (V + BLOCK - 1) / BLOCK;
+        float top = wide(row[0]), sums[blocks];
+        for (int64_t i = 0; i < V; i++) {
+            float x = wide(row[i]);
+            top = x > top ? x : top;
+        }
+        double total = 0;
+        for (int64_t k = 0; k < blocks; k++) {
+            int64_t start = k * BLOCK, end = start + BLOCK < V ? start + BLOCK : V;
+            float sum = 0;
+            for (int64_t i = start; i < end; i++) sum += fast_exp((wide(row[i]) - top) * inverse);
+            sums[k] = sum;
+            total += sum;
+        }
+        double target = uniform[b] * total, below = 0;
+        int64_t k = 0;
+        while (k < blocks - 1 && below + sums[k] <= target) below += sums[k++];
+        while (k > 0 && sums[k] == 0) below -= sums[--k]; /* rounding must not pick an impossible block */
+        int64_t start = k * BLOCK, end = start + BLOCK < V ? start + BLOCK : V, token = -1;
+        for (int64_t i = start; i < end; i++) {
+            float p = fast_exp((wide(row[i]) - top) * inverse);
+            if (p == 0) continue;
+            token = i;
+            below += p;
+            if (below > target) break;
+        }
+        tokens[b] = token;
+        logprobs[b] = (wide(row[token]) - top) * inverse - (float)log(total);
+    }
+}

@@ -1,0 +1,105 @@
+"""Builds and binds ``kernels.c``: the single-pass steps between the products of a decoding step.
+
+The library is compiled once per machine and source version with the C compiler that is there, and
+kept in the cache folder. Where there is none, or it fails, :func:`native` returns None and sampling
+takes the torch path of ``decode.py``: the same results up to rounding, only slower.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from custodes.lm.embedded import cache_folder
+
+SOURCE = Path(__file__).with_name("kernels.c")
+# No -ffast-math: linking with it would make the whole process flush subnormal numbers to zero.
+FLAGS = ("-O3", "-shared", "-fPIC", "-fno-math-errno", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-freciprocal-math")
+ABI = 1
+
+
+class Native:
+    """The compiled steps on bfloat16 CPU tensors; see ``kernels.c`` for what each does."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+
+    def add_norm(self, x: Tensor, delta: Tensor | None, weight: Tensor, out: Tensor, eps: float) -> None:
+        B, d = x.shape
+        self._library.add_norm(_p(x), _p(delta), _p(weight), _p(out), _i(B), _i(d), _f(eps), torch.get_num_threads())
+
+    def swiglu(self, gate_up: Tensor, out: Tensor) -> None:
+        B, inner = out.shape
+        self._library.swiglu(_p(gate_up), _p(out), _i(B), _i(inner), torch.get_num_threads())
+
+    def rotate_attend(
+        self, qkv: Tensor, cos: Tensor, sin: Tensor, q_norm: Tensor | None, k_norm: Tensor | None, eps: float,
+        keys: Tensor, values: Tensor, positions: Tensor, out: Tensor, heads: int,
+    ) -> None:  # fmt: skip
+        B = len(qkv)
+        _, G, T, D = values.shape
+        pointers = (_p(qkv), _p(cos), _p(sin), _p(q_norm), _p(k_norm))
+        caches = (_p(keys), _p(values), _p(positions), _p(out))
+        sizes = (_i(B), _i(heads), _i(G), _i(D), _i(T))
+        self._library.rotate_attend(*pointers, _f(eps), *caches, *sizes, _f(D**-0.5), torch.get_num_threads())
+
+    def draw(self, logits: Tensor, uniform: Tensor, temperature: float, tokens: Tensor, logprobs: Tensor) -> None:
+        B, V = logits.shape
+        pointers = (_p(tokens), _p(logprobs))
+        self._library.draw(_p(logits), _p(uniform), _f(temperature), *pointers, _i(B), _i(V), torch.get_num_threads())
+
+
+_i, _f = ctypes.c_int64, ctypes.c_float
+
+
+def _p(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
+
+
+@functools.cache
+def native() -> Native | None:
+    """The compiled steps, or None where they cannot be had. ``CUSTODES_NATIVE=0`` turns them off."""
+    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
+    if os.environ.get("CUSTODES_NATIVE") == "0" or compiler is None or sys.platform == "win32":
+        return None
+    tuning = ("-march=native",) if platform.machine() == "x86_64" else ()
+    for flags in ((*FLAGS, *tuning, "-fopenmp"), (*FLAGS, *tuning)):  # Apple's clang has no OpenMP
+        try:
+            return Native(ctypes.CDLL(str(_build(compiler, flags))))
+        except (OSError, subprocess.SubprocessError):
+            continue
+    return None
+
+
+def _build(compiler: str, flags: tuple[str, ...]) -> Path:
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=20).stdout
+    key = hashlib.sha256(SOURCE.read_bytes() + version + repr((flags, ABI, _processor())).encode()).hexdigest()[:16]
+    target = cache_folder() / "kernels" / f"steps-{key}.so"
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            built = Path(folder) / "steps.so"
+            command = [compiler, *flags, str(SOURCE), "-o", str(built), "-lm"]
+            subprocess.run(command, capture_output=True, check=True, timeout=120)
+            built.replace(target)  # whole or not at all: another process may be building too
+    return target
+
+
+def _processor() -> str:
+    """What -march=native depends on: a cache folder may be shared by unlike machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith("flags")), platform.processor())
