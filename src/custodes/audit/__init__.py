@@ -1,0 +1,31 @@
+"""What got better, what was gamed, and who was not to be trusted: computed from the ledger alone."""
+
+from custodes.audit.collect import Audit, collect
+from custodes.audit.report import render, write_report
+from custodes.audit.schema import (
+    Agreement,
+    AnnotatorEstimate,
+    BestOfN,
+    Checks,
+    PolicyHeldout,
+    PolicyStep,
+    Resources,
+    RewardHeldout,
+    Samples,
+)
+
+__all__ = [
+    "Agreement",
+    "AnnotatorEstimate",
+    "Audit",
+    "BestOfN",
+    "Checks",
+    "PolicyHeldout",
+    "PolicyStep",
+    "Resources",
+    "RewardHeldout",
+    "Samples",
+    "collect",
+    "render",
+    "write_report",
+]

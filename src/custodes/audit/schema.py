@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from custodes.types import InputError
@@ -54,7 +54,7 @@ class Row:
 
     def metrics(self) -> dict[str, Any]:
         """The fields as plain JSON; numbers that are not finite become None."""
-        return _plain(asdict(self))
+        return dict(plain(self))
 
     @classmethod
     def read(cls, written: Written) -> Self:
@@ -268,14 +268,16 @@ class Resources(Row):
     machine: dict[str, str] = field(default_factory=dict)
 
 
-def _plain(value: Any) -> Any:
-    """JSON of ``value``: numpy scalars become Python's, and numbers that are not finite None."""
+def plain(value: Any) -> Any:
+    """JSON of ``value``: dataclasses become objects, numpy's numbers Python's, numbers that are not finite None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
+        return {key: plain(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if hasattr(value, "tolist"):  # numpy scalar or array
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
