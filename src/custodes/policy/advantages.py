@@ -1,0 +1,126 @@
+"""Advantages: by how much each action was better than expected.
+
+Pure functions. Letters: B episodes, T tokens of the longest episode, prompt included. ``mask`` (B, T) bool is
+true on actions. What lies elsewhere (prompts, tokens that an environment wrote, padding) is never read and
+may hold anything, NaN included; results are 0 there. ``rewards`` and ``values`` are per action: ``values[b, t]``
+is the value of the state in which action t was taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+STD_FLOOR = 1e-4
+"""Smallest standard deviation that a group's rewards are divided by, in reward units (as in TRL)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """What an advantage function sees of one iteration: every episode of the global batch, each with an action."""
+
+    rewards: (
+        Tensor  # (B, T) per action: token rewards, the score on the last action, the KL penalty where it is a reward
+    )
+    mask: Tensor  # (B, T) bool
+    groups: Tensor  # (B,) int64: episodes of one task share a number
+    values: Tensor | None  # (B, T) of the value function, where the algorithm has one
+
+    def totals(self) -> Tensor:
+        """(B,) the sum of each episode's rewards."""
+        return torch.where(self.mask, self.rewards, 0).sum(-1)
+
+
+def last_action(mask: Tensor) -> Tensor:
+    """(B,) int64: where each episode's last action is. Meaningless for an episode without one."""
+    return mask.shape[1] - 1 - mask.flip(1).int().argmax(1)
+
+
+def on_last_action(scores: Tensor, mask: Tensor) -> Tensor:
+    """(B, T): each score (B,) on its episode's last action, 0 elsewhere; nowhere for an episode without actions."""
+    at = torch.zeros(mask.shape, dtype=torch.bool, device=mask.device)
+    at.scatter_(1, last_action(mask)[:, None], True)
+    return torch.where(at & mask, scores[:, None], 0)
+
+
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    """Generalised advantage estimation (arXiv 1506.02438, eq. 16) over actions: advantages and returns, both (B, T).
+
+    The step after an action is the next *action*: tokens that an environment wrote in between are stepped over.
+    The state after the last action is worth 0.
+    """
+    advantages = torch.zeros_like(rewards)
+    running = next_value = rewards.new_zeros(len(rewards))
+    for t in range(rewards.shape[1] - 1, -1, -1):
+        on = mask[:, t]
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
+        running = torch.where(on, delta + gamma * lam * running, running)
+        next_value = torch.where(on, values[:, t], next_value)
+        advantages[:, t] = torch.where(on, running, 0)
+    return advantages, torch.where(mask, advantages + values, 0)
+
+
+def returns_to_go(rewards: Tensor, mask: Tensor, gamma: float) -> Tensor:
+    """(B, T): discounted sum of the rewards from each action on."""
+    return gae(rewards, torch.zeros_like(rewards), mask, gamma, 1.0)[0]
+
+
+def whiten(x: Tensor, mask: Tensor) -> Tensor:
+    """(B, T) with mean 0 and variance 1 over the masked entries of the whole batch; a constant becomes 0."""
+    chosen = x[mask].double()
+    if len(chosen) < 2:
+        return torch.zeros_like(x)
+    std, mean = torch.std_mean(chosen)
+    return torch.where(mask, (x - mean) / std.clamp_min(1e-8), 0).to(x.dtype)
+
+
+def grpo(totals: Tensor, groups: Tensor) -> Tensor:
+    """(B,) group-relative advantage (arXiv 2402.03300, section 4.1.2): (reward - group mean) / group std.
+
+    A group of one and a group of equal rewards give exactly 0; the standard deviation is at least ``STD_FLOOR``.
+    """
+    centred, size = _centred(totals, groups)
+    squares = torch.zeros_like(size).index_add_(0, groups, centred.square())
+    std = (squares / (size - 1).clamp_min(1)).sqrt().clamp_min(STD_FLOOR)
+    return centred / std[groups]
+
+
+def dr_grpo(totals: Tensor, groups: Tensor) -> Tensor:
+    """(B,) reward - group mean: without the bias towards easy and hard tasks that dividing by the standard
+    deviation brings (Dr. GRPO, arXiv 2503.20783, section 3.2)."""
+    return _centred(totals, groups)[0]
+
+
+def rloo(totals: Tensor, groups: Tensor) -> Tensor:
+    """(B,) reward - mean of the *other* episodes of the group (leave-one-out, arXiv 2402.14740); 0 for a group of one."""
+    centred, size = _centred(totals, groups)
+    return centred * (size / (size - 1).clamp_min(1))[groups]
+
+
+def best_of_group(totals: Tensor, groups: Tensor) -> Tensor:
+    """(B,) bool: the best episode of each group, the first among equals (best-of-n, expert iteration)."""
+    best = _per_group(totals, groups, "amax")[groups] == totals
+    order = torch.arange(len(totals), device=totals.device)
+    first = _per_group(torch.where(best, order, len(totals)), groups, "amin")
+    return order == first[groups]
+
+
+def _centred(totals: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Rewards minus their group's mean (B,), exactly 0 where all are equal; and the size of each group (G,)."""
+    ones = torch.ones_like(totals)
+    size = totals.new_zeros(int(groups.max()) + 1).index_add_(0, groups, ones)
+    mean = torch.zeros_like(size).index_add_(0, groups, totals) / size.clamp_min(1)
+    equal = _per_group(totals, groups, "amax") == _per_group(totals, groups, "amin")
+    return torch.where(equal[groups], 0, totals - mean[groups]), size
+
+
+def _per_group(x: Tensor, groups: Tensor, reduce: str) -> Tensor:
+    out = x.new_zeros(int(groups.max()) + 1)
+    return out.scatter_reduce_(0, groups, x, reduce, include_self=False)
+
+
+def broadcast(advantages: Tensor, mask: Tensor) -> Tensor:
+    """(B,) -> (B, T): an episode's advantage on each of its actions."""
+    return torch.where(mask, advantages[:, None], 0)

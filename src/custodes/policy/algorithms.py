@@ -1,0 +1,117 @@
+"""The algorithms: how episodes and their rewards become a gradient. One optimisation loop serves them all.
+
+To add one, write an advantage function (or a loss) and :func:`register` it; the loop needs no edit.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from custodes.policy import advantages as adv
+from custodes.policy.advantages import Outcomes
+from custodes.policy.losses import clipped_policy_loss, supervised_loss
+from custodes.types import InputError
+
+if TYPE_CHECKING:
+    from custodes.policy.config import OptimiseConfig
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Actions:
+    """The M actions of one micro-batch, flat: no padding. What a loss function sees."""
+
+    logprobs: Tensor  # (M,) nats at the sampling temperature, with gradient
+    old: Tensor  # (M,) the same before the iteration's first update
+    reference: Tensor  # (M,) the same under the reference policy
+    entropy: Tensor  # (M,) nats, of the next-token distribution; with gradient where the entropy bonus is on
+    advantages: Tensor  # (M,)
+    values: Tensor | None  # (M,) with gradient, and the same before the update; what they should be
+    old_values: Tensor | None
+    returns: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """How episodes and rewards become a gradient."""
+
+    name: str
+    advantages: Callable[[Outcomes, OptimiseConfig], tuple[Tensor, Tensor | None]]
+    """Advantages (B, T) and, where there is a value function, the returns (B, T) it should have predicted."""
+    loss: Callable[[Actions, OptimiseConfig], Tensor]
+    """The policy's loss of each action (M,)."""
+    source: str
+    select: Callable[[Tensor, Tensor], Tensor] | None = None
+    """From total rewards (B,) and groups (B,) int64: which episodes are learned from, (B,) bool. None: all."""
+    needs_value: bool = False
+    needs_groups: bool = False
+    """Whether each task must be sampled at least twice."""
+    by_constant: bool = False
+    """Divide the loss by the longest possible length instead of by the number of actions (arXiv 2503.20783)."""
+
+
+ALGORITHMS: dict[str, Algorithm] = {}
+
+
+def register(algorithm: Algorithm) -> Algorithm:
+    """Make an algorithm known under its name."""
+    ALGORITHMS[algorithm.name] = algorithm
+    return algorithm
+
+
+def algorithm_named(name: str) -> Algorithm:
+    """The registered algorithm, or one sentence that names the nearest."""
+    if name not in ALGORITHMS:
+        near = difflib.get_close_matches(name, ALGORITHMS, n=1, cutoff=0.0)
+        raise InputError(f"no algorithm {name!r}; did you mean {near[0]!r}? Known: {', '.join(ALGORITHMS)}.")
+    return ALGORITHMS[name]
+
+
+def _clipped(actions: Actions, config: OptimiseConfig) -> Tensor:
+    high = config.clip if config.clip_high is None else config.clip_high
+    return clipped_policy_loss(actions.logprobs, actions.old, actions.advantages, config.clip, high)
+
+
+def _likelihood(actions: Actions, config: OptimiseConfig) -> Tensor:
+    return supervised_loss(actions.logprobs)
+
+
+def _gae(outcomes: Outcomes, config: OptimiseConfig) -> tuple[Tensor, Tensor | None]:
+    assert outcomes.values is not None
+    advantages, returns = adv.gae(outcomes.rewards, outcomes.values, outcomes.mask, config.gamma, config.lam)
+    return adv.whiten(advantages, outcomes.mask), returns
+
+
+def _reinforce_pp(outcomes: Outcomes, config: OptimiseConfig) -> tuple[Tensor, Tensor | None]:
+    returns = adv.returns_to_go(outcomes.rewards, outcomes.mask, config.gamma)
+    return adv.whiten(returns, outcomes.mask), None
+
+
+def _per_episode(function: Callable[[Tensor, Tensor], Tensor]):
+    def advantages(outcomes: Outcomes, config: OptimiseConfig) -> tuple[Tensor, Tensor | None]:
+        return adv.broadcast(function(outcomes.totals(), outcomes.groups), outcomes.mask), None
+
+    return advantages
+
+
+register(Algorithm("ppo", _gae, _clipped, "arXiv 1707.06347, 2009.01325", needs_value=True))
+register(Algorithm("grpo", _per_episode(adv.grpo), _clipped, "arXiv 2402.03300", needs_groups=True))
+register(
+    Algorithm("dr_grpo", _per_episode(adv.dr_grpo), _clipped, "arXiv 2503.20783", needs_groups=True, by_constant=True)
+)
+register(Algorithm("rloo", _per_episode(adv.rloo), _clipped, "arXiv 2402.14740", needs_groups=True))
+register(Algorithm("reinforce_pp", _reinforce_pp, _clipped, "arXiv 2501.03262"))
+register(
+    Algorithm(
+        "expert_iteration",
+        _per_episode(lambda totals, groups: totals.new_ones(len(totals))),
+        _likelihood,
+        "arXiv 1705.08439, 2304.06767",
+        select=adv.best_of_group,
+        needs_groups=True,
+    )
+)

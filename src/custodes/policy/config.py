@@ -1,0 +1,168 @@
+"""Every option of a policy optimisation."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self, get_args
+
+from custodes.policy.algorithms import algorithm_named
+from custodes.types import InputError, Sampling
+
+KlIn = Literal["reward", "k2", "k3"]
+Decay = Literal["constant", "linear", "cosine"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimiseConfig:
+    """How a policy is optimised."""
+
+    algorithm: str = "ppo"
+    """ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, or any other that was registered."""
+    steps: int = 50
+    """Iterations of sampling, scoring and updating."""
+    tasks_per_step: int = 16
+    """Different tasks per step; each is sampled ``sampling.n`` times."""
+    sampling: Sampling = field(default_factory=lambda: Sampling(n=4))
+    """How replies are drawn. Its seed decides every reply of the run; each step draws anew."""
+    learning_rate: float = 1e-5
+    """Of the policy's weights: about 1e-6 for full weights, 1e-4 for adapters."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from 0."""
+    decay: Decay = "constant"
+    """How the learning rate falls to 0 by the last step: constant (it does not), linear or cosine."""
+    weight_decay: float = 0.0
+    """AdamW's decay of the policy's weights."""
+    max_grad_norm: float = 1.0
+    """The gradient is scaled down to this norm (the value head's on its own)."""
+    epochs: int = 1
+    """Passes over the episodes of a step."""
+    minibatches: int = 1
+    """Updates per pass; the episodes of one task stay together."""
+    micro_tokens: int = 2048
+    """Tokens per forward and backward pass; gradients are summed over as many as an update needs."""
+    clip: float = 0.2
+    """How far the probability ratio may fall below 1, and rise above it, before it gains nothing."""
+    clip_high: float | None = None
+    """How far the ratio may rise above 1, where that differs from ``clip``."""
+    advantage_clip: float | None = None
+    """Advantages are kept within plus and minus this."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus."""
+    gamma: float = 1.0
+    """Discount per action (ppo, reinforce_pp)."""
+    lam: float = 0.95
+    """Lambda of generalised advantage estimation (ppo)."""
+    value_coefficient: float = 0.1
+    """Weight of the value loss (ppo)."""
+    value_clip: float | None = 0.2
+    """How far a value may move from its old value before the loss sees it clipped (ppo); None: anywhere."""
+    value_learning_rate: float = 1e-3
+    """Of the value head (ppo)."""
+    kl_coefficient: float = 0.05
+    """Weight of the KL divergence from the reference, at the start where it adapts."""
+    kl_in: KlIn = "reward"
+    """Where the KL enters: k1 in the reward (unbiased for whole episodes), or k2 or k3 in the loss."""
+    kl_target: float | None = None
+    """Nats per episode that the coefficient adapts towards; None keeps the coefficient fixed."""
+    kl_horizon: int = 1000
+    """Episodes over which an error of 100 % would double the coefficient, where it adapts."""
+    kl_budget: float | None = None
+    """Stop as soon as the policy is this many nats per episode from the reference (equal-KL comparisons)."""
+    truncation_penalty: float = 0.0
+    """Taken from the score of a reply that was cut at ``sampling.max_tokens``, in units of the reward."""
+    normalise_scores: bool = False
+    """Divide scores by their running standard deviation; their mean is kept."""
+    sampler_correction: float | None = None
+    """Largest importance weight learner/sampler on an action, for a sampler in another precision or engine."""
+    checkpoint_every: int = 10
+    """Steps between checkpoints."""
+    seed: int = 0
+    """Decides the order of tasks, the minibatches and the value head's beginning."""
+
+    def __post_init__(self) -> None:
+        algorithm = algorithm_named(self.algorithm)
+        positive = "above 0"
+        for name, ok, right in (
+            ("steps", self.steps >= 1, "1 or more"),
+            ("tasks_per_step", self.tasks_per_step >= 1, "1 or more"),
+            ("learning_rate", self.learning_rate >= 0, "0 or more"),
+            ("warmup_steps", self.warmup_steps >= 0, "0 or more"),
+            ("decay", self.decay in get_args(Decay), f"one of {', '.join(get_args(Decay))}"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("max_grad_norm", self.max_grad_norm > 0, positive),
+            ("epochs", self.epochs >= 1, "1 or more"),
+            ("minibatches", 1 <= self.minibatches <= self.tasks_per_step, "from 1 to tasks_per_step"),
+            ("micro_tokens", self.micro_tokens >= 1, "1 or more"),
+            ("clip", 0 < self.clip < 1, "between 0 and 1"),
+            ("clip_high", self.clip_high is None or self.clip_high > 0, positive),
+            ("advantage_clip", self.advantage_clip is None or self.advantage_clip > 0, positive),
+            ("gamma", 0 < self.gamma <= 1, "above 0 and at most 1"),
+            ("lam", 0 <= self.lam <= 1, "from 0 to 1"),
+            ("value_coefficient", self.value_coefficient >= 0, "0 or more"),
+            ("value_clip", self.value_clip is None or self.value_clip > 0, positive),
+            ("value_learning_rate", self.value_learning_rate >= 0, "0 or more"),
+            ("kl_coefficient", self.kl_coefficient >= 0, "0 or more"),
+            ("kl_in", self.kl_in in get_args(KlIn), f"one of {', '.join(get_args(KlIn))}"),
+            ("kl_target", self.kl_target is None or self.kl_target > 0, positive),
+            ("kl_horizon", self.kl_horizon >= 1, "1 or more"),
+            ("kl_budget", self.kl_budget is None or self.kl_budget > 0, positive),
+            ("sampler_correction", self.sampler_correction is None or self.sampler_correction >= 1, "1 or more"),
+            ("checkpoint_every", self.checkpoint_every >= 1, "1 or more"),
+        ):
+            if not ok:
+                raise InputError(f"optimisation option {name} is {getattr(self, name)!r}; it must be {right}.")
+        if self.kl_target is not None and self.kl_coefficient == 0:
+            raise InputError("optimisation option kl_target needs a kl_coefficient above 0 to adapt.")
+        if algorithm.needs_groups and self.sampling.n < 2:
+            raise InputError(f"algorithm {self.algorithm} compares replies to one task; sampling.n must be 2 or more.")
+        check_on_policy(self.sampling)
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> Self:
+        """A configuration from plain options (YAML, JSON); raises InputError for one that does not exist."""
+        options = dict(options)
+        if isinstance(options.get("sampling"), Mapping):
+            options["sampling"] = Sampling(**known_options(Sampling, options["sampling"], "sampling"))
+        return cls(**known_options(cls, options, "optimisation"))
+
+    def learning_rate_factor(self, step: int) -> float:
+        """The learning rate of a step (from 0) relative to the greatest."""
+        if step < self.warmup_steps:
+            return (step + 1) / (self.warmup_steps + 1)
+        if self.decay == "constant":
+            return 1.0
+        left = 1 - (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return left if self.decay == "linear" else (1 - math.cos(math.pi * left)) / 2
+
+
+def known_options(kind: type, options: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """``options`` when every one is a field of ``kind``; else an error that names the nearest."""
+    names = [f.name for f in fields(kind)]
+    for name in options:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+            raise InputError(f"there is no {what} option {name!r}; did you mean {near!r}?")
+    return dict(options)
+
+
+def check_on_policy(sampling: Sampling) -> None:
+    """Refuse sampling whose probabilities are not those that the learner differentiates."""
+    neutral = {"top_k": 0, "top_p": 1.0, "min_tokens": 0}
+    for name, off in neutral.items():
+        if getattr(sampling, name) != off:
+            raise InputError(
+                f"sampling option {name} is {getattr(sampling, name)} during training: replies would come from another "
+                f"distribution than the one whose gradient is taken; set it to {off} (it is free for evaluation)."
+            )
+    if sampling.temperature == 0:
+        raise InputError("sampling option temperature is 0 during training: greedy replies carry no gradient; use 1.")
+
+
+def with_seed(sampling: Sampling, step: int) -> Sampling:
+    """The sampling of one step: same options, a seed of its own."""
+    import numpy as np
+
+    return replace(sampling, seed=int(np.random.SeedSequence([sampling.seed, step]).generate_state(1)[0]))

@@ -1,0 +1,467 @@
+"""The optimisation loop: sample, score, compare with the reference, learn; the same for every algorithm.
+
+Deviations from the textbook, all deliberate: log-probabilities before the update come from the learner,
+not the sampler, by the same forward passes as the update, so the first ratio is exactly 1; where a step
+is a single update, that extra pass is skipped and the old log-probabilities are the new ones without
+gradient. The loss is divided by the number of actions of the whole minibatch, not per episode.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from custodes.lm.loading import LanguageModel
+from custodes.policy import losses
+from custodes.policy.advantages import Outcomes
+from custodes.policy.algorithms import Actions, algorithm_named
+from custodes.policy.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
+from custodes.policy.config import OptimiseConfig, with_seed
+from custodes.policy.learner import Diverged, Forward, Learner, Reference
+from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
+from custodes.policy.rollout import Pack, Rollout, make_minibatches, make_rollout
+from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
+
+Metrics = dict[str, float]
+OnStep = Callable[[Metrics, list[Episode], Scores], None]
+OnCheckpoint = Callable[[int, Path], None]
+Stopped = Literal["steps", "kl_budget"]
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiseResult:
+    """How an optimisation ended. The language model that was handed in *is* the optimised policy."""
+
+    steps: int
+    """Steps whose update was made."""
+    stopped: Stopped
+    metrics: list[Metrics]
+    """One per step, as in ``metrics.jsonl``."""
+    checkpoint: Path | None
+
+
+def optimise(
+    lm: LanguageModel,
+    tasks: Sequence[Task],
+    reward: Reward,
+    config: OptimiseConfig,
+    *,
+    engine: Engine,
+    out: Path | None = None,
+    value_init: tuple[Tensor, float] | None = None,
+    on_step: OnStep | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+    progress: bool = True,
+) -> OptimiseResult:
+    """Optimise ``lm`` in place on ``tasks`` against ``reward``; the reference is ``lm`` as it comes.
+
+    Called again with the same arguments and ``out`` it goes on after the last checkpoint and ends
+    bit for bit where an uninterrupted run would. Ctrl-C ends after the step at hand, with a checkpoint.
+
+    Args:
+        engine: samples from ``lm`` (it sees each update).
+        out: folder for ``metrics.jsonl`` and ``checkpoints/``; None keeps nothing.
+        value_init: direction (d,) and offset of a linear reward head that the value function starts from.
+        on_step: called after each step with its metrics and all its episodes and scores. After a run was
+            killed, the steps since its last checkpoint are made, and reported, again.
+        on_checkpoint: called with (steps made, folder) after each checkpoint.
+
+    Raises:
+        InputError: options, tasks and checkpoints that do not fit.
+        Diverged: a loss or gradient is not finite; names step, episodes and the last good checkpoint.
+        KeyboardInterrupt: after Ctrl-C, once the state is saved.
+    """
+    if len(tasks) < config.tasks_per_step:
+        raise InputError(
+            f"{len(tasks)} tasks for {config.tasks_per_step} per step; give more tasks or lower tasks_per_step."
+        )
+    loop = _Loop(lm, tasks, reward, config, engine, out, value_init)
+    console = Console(stderr=True, quiet=not progress)
+    loop.resume(console)
+    with _bar(console, config.steps, loop.step, progress) as show, _interruptible(console) as interrupted:
+        while loop.stopped is None:
+            metrics, episodes, scores = loop.run_step()
+            show(metrics, loop.step)
+            if on_step is not None:
+                on_step(metrics, episodes, scores)
+            if loop.stopped is not None or loop.step % config.checkpoint_every == 0 or interrupted():
+                path = loop.save()
+                if on_checkpoint is not None and path is not None:
+                    on_checkpoint(loop.step, path)
+            if interrupted() and loop.stopped is None:
+                raise KeyboardInterrupt
+    return OptimiseResult(loop.step, loop.stopped, loop.metrics, loop.last_good)
+
+
+class _Loop:
+    """Everything that a step reads and changes."""
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        tasks: Sequence[Task],
+        reward: Reward,
+        config: OptimiseConfig,
+        engine: Engine,
+        out: Path | None,
+        value_init: tuple[Tensor, float] | None,
+    ) -> None:
+        self.lm, self.tasks, self.reward, self.config, self.engine, self.out = lm, tasks, reward, config, engine, out
+        self.algorithm = algorithm_named(config.algorithm)
+        self.begun_from = lm.fingerprint() if out is not None else ""
+        self.reference = Reference.of(lm)
+        self.learner = Learner(
+            lm,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            max_grad_norm=config.max_grad_norm,
+            value_head=self.algorithm.needs_value,
+            value_learning_rate=config.value_learning_rate,
+            value_init=value_init,
+            seed=config.seed,
+        )
+        self.step = 0  # steps made
+        self.stopped: Stopped | None = None
+        self.kl_coefficient = config.kl_coefficient
+        self.score_statistics = RunningStatistics()
+        self.metrics: list[Metrics] = []
+        self.last_good: Path | None = None
+
+    def run_step(self) -> tuple[Metrics, list[Episode], Scores]:
+        """Sample, score, learn. Sets ``stopped`` when this was the last step."""
+        config, start = self.config, time.perf_counter()
+        tasks = tasks_of_step(self.tasks, config.tasks_per_step, self.step, config.seed)
+        episodes = self.engine.generate(tasks, with_seed(config.sampling, self.step))
+        sampled = time.perf_counter()
+        scores = self.reward.score(episodes)
+        scored = time.perf_counter()
+        metrics = {"step": float(self.step + 1), **sampling_metrics(episodes, scores)}
+        try:
+            metrics |= self._learn(self._rollout(episodes, scores))
+        except Diverged as error:
+            raise self._diverged(error) from None
+        end, tokens = time.perf_counter(), sum(e.actions for e in episodes)
+        metrics |= {
+            "tokens": float(tokens),
+            "tokens_per_second": tokens / (end - start),
+            "seconds": end - start,
+            "seconds_sampling": sampled - start,
+            "seconds_scoring": scored - sampled,
+            "seconds_learning": end - scored,
+        }
+        if self.stopped is None:
+            self.step += 1
+            self.stopped = "steps" if self.step == config.steps else None
+        self.metrics.append(metrics)
+        self._write_metrics([metrics], "a")
+        return metrics, episodes, scores
+
+    def _rollout(self, episodes: list[Episode], scores: Scores) -> Rollout:
+        config = self.config
+        groups = [i // config.sampling.n for i in range(len(episodes))]
+        dtype = torch.promote_types(self.lm.decoder.dtype, torch.float32)
+        self._ids = [e.id for e in episodes if e.actions]
+        rollout = make_rollout(episodes, groups, scores, dtype)
+        if config.normalise_scores:
+            self.score_statistics.add(rollout.scores)
+            scale = self.score_statistics.std()
+            rollout.scores /= scale
+            rollout.token_scores /= scale
+        cut = torch.tensor([e.outcome == "length" for e in rollout.episodes])
+        rollout.scores -= config.truncation_penalty * cut
+        if self.algorithm.needs_value:
+            rollout.values = torch.zeros_like(rollout.logprobs)
+        return rollout
+
+    def _learn(self, rollout: Rollout) -> Metrics:
+        """Measure the policy and the reference, and update; or, beyond the KL budget, only stop."""
+        config, learner, temperature = self.config, self.learner, self.config.sampling.temperature
+        rng = np.random.default_rng([config.seed, self.step])
+        minibatches = make_minibatches(rollout, config.minibatches, config.micro_tokens, rng)
+        packs = [pack for minibatch in minibatches for pack in minibatch]
+        measured = self._must_measure(len(minibatches))
+        if measured:
+            learner.measure(packs, temperature, rollout.logprobs, rollout.values)
+        learner.measure_reference(packs, temperature, self.reference, rollout.reference)
+        if config.kl_budget is not None and kl_metrics(rollout)["kl"] >= config.kl_budget:
+            self.stopped = "kl_budget"
+            return {**kl_metrics(rollout), **sampler_metrics(rollout), "kl_coefficient": self.kl_coefficient}
+
+        in_reward = self.kl_coefficient if config.kl_in == "reward" else 0.0
+        rewards = rollout.rewards(in_reward)
+        whole = rollout
+        if self.algorithm.select is not None:
+            keep = self.algorithm.select(torch.where(rollout.mask, rewards, 0).sum(-1), rollout.groups)
+            rollout, rewards = rollout.subset(keep), rewards[keep]
+            minibatches = make_minibatches(rollout, config.minibatches, config.micro_tokens, rng)
+        advantages, returns = self.algorithm.advantages(
+            Outcomes(
+                rewards, rollout.mask, rollout.groups, None if rollout.values is None else rollout.values.double()
+            ),
+            config,
+        )
+        if config.advantage_clip is not None:
+            advantages = advantages.clamp(-config.advantage_clip, config.advantage_clip)
+        updates = self._update(rollout, minibatches, advantages, returns, measured)
+        seen = whole if measured else rollout
+        metrics = {**kl_metrics(seen), **sampler_metrics(seen), **updates, "kl_coefficient": self.kl_coefficient}
+        if returns is not None:
+            metrics |= value_metrics(rollout, returns)
+        self._adapt_kl(metrics["kl"], len(whole.episodes))
+        return metrics
+
+    def _must_measure(self, minibatches: int) -> bool:
+        """Whether log-probabilities and values before the update are needed before its own forward pass."""
+        config = self.config
+        several = config.epochs > 1 or minibatches > 1 or self.algorithm.select is not None
+        kl_first = config.kl_budget is not None or (config.kl_in == "reward" and self.kl_coefficient > 0)
+        return several or kl_first or self.algorithm.needs_value
+
+    def _update(
+        self,
+        rollout: Rollout,
+        minibatches: list[list[Pack]],
+        advantages: Tensor,
+        returns: Tensor | None,
+        measured: bool,
+    ) -> Metrics:
+        """Every update of a step; fills ``rollout.logprobs`` on the way where they were not measured before."""
+        config, metrics = self.config, UpdateMetrics()
+        dtype = rollout.logprobs.dtype
+        advantages = advantages.to(dtype)
+        returns = None if returns is None else returns.to(dtype)
+        factor = config.learning_rate_factor(self.step)
+        for _ in range(config.epochs):
+            for packs in minibatches:
+                count = self._normaliser(packs)
+
+                def loss(pack: Pack, seen: Forward, count: int = count) -> Tensor:
+                    if not measured:
+                        rollout.logprobs.view(-1)[pack.place] = seen.logprobs.detach()
+                    return (
+                        self._loss(_actions(rollout, advantages, returns, pack, seen), rollout, pack, metrics).sum()
+                        / count
+                    )
+
+                norm = self.learner.update(
+                    packs,
+                    loss,
+                    config.sampling.temperature,
+                    entropy=config.entropy_coefficient != 0,
+                    learning_rate_factor=factor,
+                )
+                metrics.norms.append(norm)
+        return {**metrics.values(), "learning_rate": config.learning_rate * factor}
+
+    def _normaliser(self, packs: list[Pack]) -> int:
+        """What the loss of a minibatch is divided by: its actions, or the longest possible number of them."""
+        if self.algorithm.by_constant:
+            return self.config.sampling.max_tokens * len(torch.cat([p.episode for p in packs]).unique())
+        return sum(len(p.targets) for p in packs)
+
+    def _loss(self, actions: Actions, rollout: Rollout, pack: Pack, metrics: UpdateMetrics) -> Tensor:
+        """(M,) policy loss + KL + value loss - entropy bonus."""
+        config = self.config
+        policy = self.algorithm.loss(actions, config)
+        if config.sampler_correction is not None:  # truncated importance weight of learner against sampler
+            sampled = rollout.sampled.view(-1)[pack.place]
+            policy = policy * torch.exp(actions.old - sampled).clamp_max(config.sampler_correction)
+        terms = {"policy_loss": policy}
+        total = policy
+        if config.kl_in != "reward" and self.kl_coefficient > 0:
+            k2 = config.kl_in == "k2"
+            terms["kl_loss"] = (
+                losses.kl_k2_loss(actions.logprobs, actions.reference)
+                if k2
+                else losses.kl_k3_loss(actions.logprobs, actions.old, actions.reference)
+            )
+            total = total + self.kl_coefficient * terms["kl_loss"]
+        if actions.values is not None and actions.old_values is not None and actions.returns is not None:
+            terms["value_loss"] = losses.value_loss(
+                actions.values, actions.old_values, actions.returns, config.value_clip
+            )
+            total = total + config.value_coefficient * terms["value_loss"]
+        if config.entropy_coefficient:
+            total = total - config.entropy_coefficient * actions.entropy
+        high = config.clip if config.clip_high is None else config.clip_high
+        metrics.add(
+            actions.old, actions.logprobs.detach(), config.clip, high, **{name: t.detach() for name, t in terms.items()}
+        )
+        return total
+
+    def _adapt_kl(self, kl: float, episodes: int) -> None:
+        """The proportional controller of arXiv 1909.08593, section 2.2."""
+        if self.config.kl_target is not None:
+            error = float(np.clip(kl / self.config.kl_target - 1, -0.2, 0.2))
+            self.kl_coefficient *= 1 + error * episodes / self.config.kl_horizon
+
+    def _diverged(self, error: Diverged) -> Diverged:
+        ids = ", ".join(self._ids[i] for i in error.rows[:8]) + (" and more" if len(error.rows) > 8 else "")
+        good = f"the last good checkpoint is {self.last_good}" if self.last_good else "there is no checkpoint yet"
+        return Diverged(
+            f"step {self.step + 1}: {error.what}, from episodes {ids}; {good}. A lower learning rate may help.",
+            error.rows,
+        )
+
+    # ------------------------------------------------------------ coming back
+
+    def save(self) -> Path | None:
+        if self.out is None:
+            return None
+        state = {
+            "step": self.step,
+            "stopped": self.stopped,
+            "config": self._identity(),
+            "begun_from": self.begun_from,
+            "learner": self.learner.state_dict(),
+            "kl_coefficient": self.kl_coefficient,
+            "score_statistics": asdict(self.score_statistics),
+            "metrics": self.metrics,
+            "random": random_states(),
+        }
+        self.last_good = save_checkpoint(self.out / "checkpoints", self.step, state)
+        return self.last_good
+
+    def resume(self, console: Console) -> None:
+        """Return to the last whole checkpoint in ``out``, if there is one."""
+        if self.out is None:
+            return
+        found = load_checkpoint(self.out / "checkpoints")
+        if found is None:
+            self._write_metrics([], "w")
+            return
+        state, path, passed = found
+        for sentence in passed:
+            console.print(sentence)
+        self._check_same(state, path)
+        self.step, self.stopped, self.kl_coefficient = state["step"], state["stopped"], state["kl_coefficient"]
+        self.learner.load_state_dict(state["learner"])
+        self.score_statistics = RunningStatistics(**state["score_statistics"])
+        self.metrics, self.last_good = state["metrics"], path
+        self._write_metrics(self.metrics, "w")
+        restore_random_states(state["random"])
+        console.print(f"Going on after step {self.step} from {path}.")
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a run to be the same run."""
+        tasks = [task.id for task in self.tasks]
+        options = asdict(self.config)
+        del options["checkpoint_every"]
+        return json.loads(json.dumps({**options, "tasks": tasks}))
+
+    def _check_same(self, state: dict[str, Any], path: Path) -> None:
+        mine = self._identity()
+        for name, value in mine.items():
+            if state["config"].get(name) != value:
+                was = "" if name == "tasks" else f" ({state['config'].get(name)!r}, now {value!r})"
+                raise InputError(
+                    f"checkpoint {path} was written with other {name}{was}; use the same or another folder."
+                )
+        if state["begun_from"] != self.begun_from:
+            raise InputError(f"checkpoint {path} began from another model; load that model or use another folder.")
+
+    def _write_metrics(self, rows: list[Metrics], mode: str) -> None:
+        if self.out is None:
+            return
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with (self.out / "metrics.jsonl").open(mode) as file:
+                for row in rows:
+                    file.write(json.dumps({k: v if math.isfinite(v) else None for k, v in row.items()}) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"{self.out / 'metrics.jsonl'} cannot be written ({error.strerror}); choose another folder."
+            ) from None
+
+
+def _actions(rollout: Rollout, advantages: Tensor, returns: Tensor | None, pack: Pack, seen: Forward) -> Actions:
+    def at(table: Tensor) -> Tensor:
+        return table.view(-1)[pack.place]
+
+    return Actions(
+        logprobs=seen.logprobs,
+        old=at(rollout.logprobs),
+        reference=at(rollout.reference),
+        entropy=seen.entropy,
+        advantages=at(advantages),
+        values=seen.values,
+        old_values=None if rollout.values is None else at(rollout.values),
+        returns=None if returns is None else at(returns),
+    )
+
+
+@dataclass(slots=True)
+class RunningStatistics:
+    """Mean and variance of everything seen so far (Chan et al. 1979), float64."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, x: Tensor) -> None:
+        n, mean = len(x), float(x.mean())
+        shift, total = mean - self.mean, self.count + n
+        self.squares += float((x - mean).square().sum()) + shift**2 * self.count * n / total
+        self.mean += shift * n / total
+        self.count = total
+
+    def std(self) -> float:
+        """Standard deviation; 1 where everything was equal."""
+        return math.sqrt(self.squares / self.count) if self.count and self.squares > 0 else 1.0
+
+
+def tasks_of_step(tasks: Sequence[Task], count: int, step: int, seed: int) -> list[Task]:
+    """The tasks of a step: every pass over all of them in a new order, a function of seed and step alone."""
+    chosen: list[Task] = []
+    for position in range(step * count, (step + 1) * count):
+        epoch, place = divmod(position, len(tasks))
+        chosen.append(tasks[int(np.random.default_rng([seed, epoch]).permutation(len(tasks))[place])])
+    return chosen
+
+
+@contextmanager
+def _bar(console: Console, steps: int, done: int, visible: bool) -> Iterator[Callable[[Metrics, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not visible) as bar:
+        line = bar.add_task("optimising", total=steps, completed=done)
+
+        def show(metrics: Metrics, step: int) -> None:
+            bar.update(line, completed=step, description=f"reward {metrics['proxy']:.3f}  KL {metrics['kl']:.2f}")
+
+        yield show
+
+
+@contextmanager
+def _interruptible(console: Console) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C sets a flag, so that the step at hand can end and be saved; a second one interrupts at once."""
+    pressed = False
+
+    def handle(*_: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        console.print("Stopping after this step; press Ctrl-C again to stop at once (the last checkpoint stays).")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,151 @@
+"""One iteration's episodes as tables, and as packs that a forward pass can take.
+
+Letters: B episodes, T tokens of the longest episode (prompt included), M actions of a pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from custodes.lm.packing import PackedBatch, pack, split_by_budget
+from custodes.policy.advantages import on_last_action
+from custodes.types import Episode, InputError, Scores
+
+
+@dataclass(slots=True, eq=False)
+class Rollout:
+    """The episodes of one iteration, each with at least one action, and what is known of their tokens.
+
+    Tables are (B, T) in token coordinates, 0 off the actions.
+    """
+
+    episodes: list[Episode]
+    groups: Tensor  # (B,) int64: episodes of one task share a number and are neighbours
+    scores: Tensor  # (B,) float64
+    token_scores: Tensor  # (B, T) float64: rewards of single tokens
+    mask: Tensor  # (B, T) bool: actions
+    sampled: Tensor  # (B, T) the sampler's own log-probabilities
+    logprobs: Tensor  # (B, T) the learner's, before the iteration's first update
+    reference: Tensor  # (B, T) the reference policy's
+    values: Tensor | None = None  # (B, T)
+
+    @property
+    def actions(self) -> int:
+        return int(self.mask.sum())
+
+    def kl(self) -> Tensor:
+        """(B, T) k1 of each action: policy before the update to reference."""
+        return torch.where(self.mask, self.logprobs - self.reference, 0)
+
+    def rewards(self, kl_coefficient: float) -> Tensor:
+        """(B, T) float64: score on the last action, token scores, minus ``kl_coefficient`` times k1."""
+        return on_last_action(self.scores, self.mask) + self.token_scores - kl_coefficient * self.kl().double()
+
+    def subset(self, keep: Tensor) -> Rollout:
+        """The episodes where ``keep`` (B,) bool is true."""
+        names = ("groups", "scores", "token_scores", "mask", "sampled", "logprobs", "reference")
+        chosen = {name: getattr(self, name)[keep] for name in names}
+        values = None if self.values is None else self.values[keep]
+        episodes = [e for e, kept in zip(self.episodes, keep.tolist(), strict=True) if kept]
+        return replace(self, episodes=episodes, values=values, **chosen)
+
+
+def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Scores, dtype: torch.dtype) -> Rollout:
+    """Tables of the episodes that have an action; the others teach nothing and stay out of every baseline.
+
+    Raises InputError where a score is not finite or a token score sits on something that is not an action.
+    """
+    bad = [e.id for e, value in zip(episodes, scores.value, strict=True) if not np.isfinite(value)]
+    if bad:
+        raise InputError(f"the reward gave no finite score for {len(bad)} episodes, the first of them {bad[0]}.")
+    kept = [i for i, e in enumerate(episodes) if e.actions]
+    if not kept:
+        raise InputError(f"none of the {len(episodes)} episodes holds an action; there is nothing to learn from.")
+    chosen = [episodes[i] for i in kept]
+    mask = torch.from_numpy(table([e.action_mask for e in chosen]))
+    token_scores = torch.zeros(mask.shape, dtype=torch.float64)
+    if scores.token is not None:
+        rows = torch.from_numpy(np.asarray(scores.token, np.float64)[kept])[:, : mask.shape[1]]
+        token_scores[:, : rows.shape[1]] = rows
+        if token_scores[~mask].any():
+            raise InputError(
+                "the reward put token scores on tokens that the policy did not choose; score actions only."
+            )
+    return Rollout(
+        episodes=chosen,
+        groups=torch.as_tensor([groups[i] for i in kept]),
+        scores=torch.from_numpy(np.asarray(scores.value, np.float64)[kept]),
+        token_scores=token_scores,
+        mask=mask,
+        sampled=torch.from_numpy(table([e.logprobs for e in chosen])).to(dtype),
+        logprobs=torch.zeros(mask.shape, dtype=dtype),
+        reference=torch.zeros(mask.shape, dtype=dtype),
+    )
+
+
+def table(rows: Sequence[NDArray]) -> NDArray:
+    """Ragged rows as one (B, T) array, padded on the right with 0."""
+    out = np.zeros((len(rows), max(len(r) for r in rows)), rows[0].dtype)
+    for line, row in zip(out, rows, strict=True):
+        line[: len(row)] = row
+    return out
+
+
+@dataclass(slots=True, eq=False)
+class Pack:
+    """A micro-batch: packed episodes, and where their M actions are and are predicted from."""
+
+    batch: PackedBatch
+    predict: Tensor  # (M,) int64 into the pack's tokens: the token before each action
+    targets: Tensor  # (M,) int64: the actions
+    place: Tensor  # (M,) int64 into a flattened (B, T) table
+    episode: Tensor  # (M,) int64 into B
+    trunk: Tensor | None = field(default=None, repr=False)  # (N, d) below the first layer that learns, once computed
+
+
+def make_packs(episodes: Sequence[Episode], rows: Sequence[int], budget: int, groups: Sequence[int]) -> list[Pack]:
+    """Pack the episodes ``rows`` into micro-batches of about ``budget`` unique tokens.
+
+    Neighbours of one group share their prompt. ``groups`` is aligned with ``episodes``.
+    """
+    T = max(len(e.token_ids) for e in episodes)
+    of = [groups[i] for i in rows]
+    lengths = [len(episodes[i].token_ids) for i in rows]
+    starts = [int(episodes[i].action_mask.argmax()) for i in rows]  # what comes before is shared within a group
+    new = [length if k == 0 or of[k] != of[k - 1] else length - starts[k] for k, length in enumerate(lengths)]
+    return [_pack(episodes, [rows[k] for k in part], groups, T) for part in split_by_budget(new, budget, of)]
+
+
+def _pack(episodes: Sequence[Episode], rows: Sequence[int], groups: Sequence[int], T: int) -> Pack:
+    chosen = [episodes[i] for i in rows]
+    batch = pack([e.token_ids for e in chosen], [groups[i] for i in rows])
+    at = [np.flatnonzero(e.action_mask) for e in chosen]
+    counts = [len(a) for a in at]
+    local, places = np.repeat(np.arange(len(rows)), counts), np.concatenate(at)
+    if (places == 0).any():
+        raise ValueError("the first token of an episode is marked as an action; nothing predicts it.")
+    in_rollout = np.repeat(np.asarray(rows), counts)
+    targets = np.concatenate([e.token_ids[a] for e, a in zip(chosen, at, strict=True)]).astype(np.int64)
+    return Pack(
+        batch=batch,
+        predict=batch.rows[torch.from_numpy(local), torch.from_numpy(places - 1)],
+        targets=torch.from_numpy(targets),
+        place=torch.from_numpy(in_rollout * T + places),
+        episode=torch.from_numpy(in_rollout),
+    )
+
+
+def make_minibatches(rollout: Rollout, count: int, budget: int, rng: np.random.Generator) -> list[list[Pack]]:
+    """Deal whole groups at random into ``count`` minibatches; each is a list of packs. Formed once per iteration,
+    so that log-probabilities before and during the first update come from the same forward pass, bit for bit."""
+    groups = rollout.groups.tolist()
+    names = rng.permutation(np.unique(groups))
+    parts = [set(part.tolist()) for part in np.array_split(names, min(count, len(names)))]
+    members = [[i for i, g in enumerate(groups) if g in part] for part in parts]
+    return [make_packs(rollout.episodes, rows, budget, groups) for rows in members]
