@@ -94,8 +94,12 @@ class Database:
 
         def connect() -> sqlite3.Connection:
             connection = _connect(path, options)
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA query_only = {int(self.read_only)}")
+            try:
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute(f"PRAGMA query_only = {int(self.read_only)}")
+            except sqlite3.Error:
+                connection.close()
+                raise
             return connection
 
         return create_engine("sqlite://", creator=connect, poolclass=QueuePool)

@@ -84,11 +84,18 @@ VIEWS: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "decisions": ("decision", [("what", "what", ""), ("why", "why", ""), ("subject", "subject", "")]),
 }
 
+# In a body the character NUL stands as backslash, u0000. Neither database shows text with a NUL in it, so the
+# views show the replacement character instead.
+BODY = r"replace(body, '\u0000', '\ufffd')"
+
+# PostgreSQL parses each body once: OFFSET keeps the subquery from being repeated for every column.
+SOURCE = {"sqlite": "log", "postgresql": f"log, LATERAL (SELECT CAST({BODY} AS json) AS b OFFSET 0) AS parsed"}
+
 # The last assistant message, as Episode.completion.
 COMPLETION = {
     "sqlite": (
         "(SELECT json_extract(m.value, '$.content')"
-        " FROM json_each(coalesce(json_extract(body, '$.reply'), json_extract(body, '$.messages'))) AS m"
+        f" FROM json_each({BODY}, CASE WHEN json_type(body, '$.reply') IS NULL THEN '$.messages' ELSE '$.reply' END) AS m"
         " WHERE json_extract(m.value, '$.role') = 'assistant' ORDER BY m.key DESC LIMIT 1)"
     ),
     "postgresql": (
@@ -96,13 +103,6 @@ COMPLETION = {
         " FROM json_array_elements(coalesce(b -> 'reply', b -> 'messages')) WITH ORDINALITY AS m (value, i)"
         " WHERE m.value ->> 'role' = 'assistant' ORDER BY m.i DESC LIMIT 1)"
     ),
-}
-
-# PostgreSQL parses each body once (OFFSET keeps the subquery from being repeated per column) and cannot
-# show the character NUL, which stands in a body as backslash, u0000.
-SOURCE = {
-    "sqlite": "log",
-    "postgresql": (r"log, LATERAL (SELECT CAST(replace(body, '\u0000', '\ufffd') AS json) AS b OFFSET 0) AS parsed"),
 }
 
 TRIGGERS = {
@@ -182,6 +182,6 @@ def view(name: str, dialect: str) -> str:
 
 def extract(path: str, sql_type: str, dialect: str) -> str:
     if dialect == "sqlite":
-        return f"json_extract(body, '$.{path}')"
+        return f"json_extract({BODY}, '$.{path}')"
     found = f"b #>> '{{{path.replace('.', ',')}}}'"
     return f"CAST({found} AS {sql_type})" if sql_type else found
