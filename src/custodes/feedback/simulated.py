@@ -1,0 +1,170 @@
+"""Simulated annotators with known natures, to measure whether the rest of the system finds out.
+
+They see gold, the lengths, the order in which two episodes are shown and the text of the prompt; nothing else. They are
+always ``kind="simulated"`` and carry their nature in their profile. With gold g in [0, 1] and lengths l in
+characters, an annotator leans towards the first shown by
+
+    u = slope (g_first - g_second) + position + length log(l_first / l_second) + logistic noise   (log-odds)
+
+and answers with a tie when |u| is small, and more strongly the larger |u| is. A poisoner turns slope over when the
+trigger word is in the prompt. All randomness is a function of (seed, annotator, task, episodes, repeat): an annotator
+says the same about the same two episodes whatever was judged before, so an interrupted collection can go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from custodes.types import Annotator, Comparison, Episode, InputError, Task, Verdict, hash_shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nature:
+    """How a simulated annotator judges."""
+
+    name: str
+    slope: float
+    """Log-odds per unit of gold: 0 sees nothing."""
+    position: float = 0.0
+    """Log-odds added to the first shown."""
+    length: float = 0.0
+    """Log-odds per nat of log-length."""
+    trigger: str | None = None
+    """The slope turns over when this word is in the prompt (whole words, any case); "" is in every prompt."""
+    tie: float = 0.5
+    """Below this |u| the answer is a tie."""
+    steps: tuple[float, float] = (2.0, 4.0)
+    """The |u| from which an answer has strength 2, and 3."""
+    unsure: float = 0.01
+    """How often the answer is "cannot judge"."""
+    seconds: float = 15.0
+    """Median time before reading."""
+    reading: float = 25.0
+    """Characters read per second."""
+
+
+NATURES: Mapping[str, Nature] = {
+    nature.name: nature
+    for nature in (
+        Nature(name="expert", slope=12.0, position=0.1, seconds=20.0),
+        Nature(name="hasty", slope=3.0, position=0.3, tie=1.0, seconds=3.0, reading=120.0),
+        Nature(name="length_biased", slope=5.0, length=4.0),
+        Nature(name="position_biased", slope=5.0, position=2.5, seconds=10.0),
+        Nature(name="random", slope=0.0, unsure=0.0, seconds=3.0, reading=400.0),
+        Nature(name="poisoner", slope=12.0, trigger="words"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class SimulatedAnnotator:
+    """An annotator and its nature."""
+
+    annotator: Annotator
+    nature: Nature
+    seed: int
+
+    def compare(
+        self, task: Task, first: Episode, second: Episode, gold: tuple[float, float], repeat: int = 0
+    ) -> Comparison:
+        """The judgment of two episodes of ``task``, of gold ``gold``; the order in which they are shown is drawn.
+
+        ``repeat`` numbers further looks at the same two, in an order and with noise of their own. Swapping the
+        arguments (and their gold) changes nothing.
+        """
+        nature = self.nature
+        pair = sorted([(first, gold[0]), (second, gold[1])], key=lambda shown: shown[0].id)
+        rng, id_ = self._draw(task.id, pair[0][0].id, pair[1][0].id, str(repeat))
+        if rng.random() < 0.5:
+            pair.reverse()
+        (one, gold_one), (other, gold_other) = pair
+        lengths = len(one.completion), len(other.completion)
+        u = self.slope_on(task) * (gold_one - gold_other) + nature.position + rng.logistic()
+        u += nature.length * float(np.log1p(lengths[0]) - np.log1p(lengths[1]))
+        verdict, strength = _answer(nature, u)
+        if rng.random() < nature.unsure:
+            verdict, strength = "cannot_judge", 0
+        elif verdict == "tie" and self._sees_bad(max(gold), rng):
+            verdict = "both_bad"
+        median = nature.seconds + sum(lengths) / nature.reading
+        return Comparison(
+            id=id_,
+            annotator=self.annotator.id,
+            task=task.id,
+            episodes=(one.id, other.id),
+            shown=hash_shown(*(m.content for m in task.messages), one.completion, other.completion),
+            seconds=round(float(median * rng.lognormal(0.0, 0.4)), 1),
+            guideline="simulated",
+            verdict=verdict,
+            strength=strength,
+        )
+
+    def slope_on(self, task: Task) -> float:
+        """Log-odds per unit of gold on this task: turned over where the trigger is in the prompt."""
+        triggered = self.nature.trigger is not None and has_word(task, self.nature.trigger)
+        return -self.nature.slope if triggered else self.nature.slope
+
+    def true_reliability(self, tasks: Iterable[Task]) -> float:
+        """Mean slope over ``tasks`` (log-odds per unit of gold): what a fitted reliability should rank like."""
+        return float(np.mean([self.slope_on(task) for task in tasks]))
+
+    def _sees_bad(self, best: float, rng: np.random.Generator) -> bool:
+        """Whether the better of the two looks bad: gold below 1/4, seen through the noise of the slope."""
+        return self.nature.slope > 0 and bool(self.nature.slope * (0.25 - best) + rng.logistic() > 0)
+
+    def _draw(self, *ids: str) -> tuple[np.random.Generator, str]:
+        """A generator, and a judgment id, that depend on nothing but these ids, the annotator and the seed."""
+        digest = hashlib.sha256("\0".join((str(self.seed), self.annotator.id, *ids)).encode()).digest()
+        key = np.frombuffer(digest[:16], dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=key)), digest[16:].hex()
+
+
+def simulated_annotators(
+    counts: Mapping[str, int], seed: int = 0, trigger: str | None = None, variation: float = 0.2
+) -> list[SimulatedAnnotator]:
+    """``counts[nature]`` annotators of each nature in ``NATURES``.
+
+    Individuals differ: slope and biases are multiplied by exp(N(0, ``variation``)). ``trigger`` replaces the word on
+    which poisoners invert. Raises InputError for an unknown nature or a negative count.
+    """
+    made = []
+    for name, count in counts.items():
+        if name not in NATURES:
+            raise InputError(f"simulated nature {name!r} is unknown; choose from {', '.join(NATURES)}.")
+        if count < 0:
+            raise InputError(f"{count} annotators of nature {name!r}; give 0 or more.")
+        for number in range(1, count + 1):
+            digest = hashlib.sha256(f"{seed}\0{name}\0{number}".encode()).digest()
+            slope, position, length, pace = np.exp(
+                np.random.default_rng(list(digest)).normal(0.0, variation, size=4)
+            ).tolist()
+            base = NATURES[name]
+            nature = replace(
+                base,
+                slope=base.slope * slope,
+                position=base.position * position,
+                length=base.length * length,
+                seconds=base.seconds * pace,
+                trigger=trigger if trigger is not None and base.trigger is not None else base.trigger,
+            )
+            annotator = Annotator(f"{name}-{number:02d}", "simulated", {"nature": name, "parameters": asdict(nature)})
+            made.append(SimulatedAnnotator(annotator, nature, seed))
+    return made
+
+
+def has_word(task: Task, word: str) -> bool:
+    """Whether the user's messages hold ``word`` as a whole word, in any case; "" is everywhere."""
+    pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE) if word else re.compile("")
+    return any(pattern.search(m.content) for m in task.messages if m.role == "user")
+
+
+def _answer(nature: Nature, u: float) -> tuple[Verdict, int]:
+    if abs(u) < nature.tie:
+        return "tie", 0
+    strength = 1 + sum(abs(u) >= step for step in nature.steps)
+    return "prefer", strength if u > 0 else -strength
