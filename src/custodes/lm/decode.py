@@ -22,33 +22,78 @@ from custodes.lm.kernels import Native, native
 TILE = 32  # tokens per tile of the transposed keys, as in kernels.c
 
 
+@dataclass(eq=False)
+class Prompt:
+    """A computed prompt, waiting to be shared by its samples."""
+
+    keys: Tensor  # (L, P, G, D)
+    values: Tensor  # (L, P, G, D)
+    logits: Tensor  # (V,) after its last token
+    row: int = -1  # of the cache's prompts, while a sample is alive
+    alive: int = 0
+
+    @property
+    def length(self) -> int:
+        return self.keys.shape[1]
+
+
 class Cache:
-    """Keys and values of ``slots`` sequences of up to ``capacity`` tokens (rounded up to a tile)."""
+    """Keys and values of up to ``slots`` sequences: ``prompts`` tokens before and ``replies`` tokens after.
 
-    def __init__(self, decoder: Decoder, slots: int, capacity: int, tiled: bool) -> None:
-        spec = decoder.spec
-        T = -(-capacity // TILE) * TILE
-        L, G, D = spec.layers, spec.kv_heads, spec.head_dim
-        self.tiled = tiled
-        keys = (L, slots, G, T // TILE, D, TILE) if tiled else (L, slots, G, T, D)
-        self.keys = torch.zeros(keys, dtype=decoder.dtype, device=decoder.device)
-        self.values = torch.zeros((L, slots, G, T, D), dtype=decoder.dtype, device=decoder.device)
+    With ``shared`` (the compiled step) a prompt is held once for all its samples, keys in transposed tiles;
+    without, each slot holds its prompt and its reply in one piece, as torch's attention wants them.
+    """
 
-    def write(self, slot: int, keys: Tensor, values: Tensor) -> None:
-        """Put a prompt's keys and values (L, P, G, D) at the beginning of a slot."""
-        L, P, G, D = keys.shape
-        self.values[:, slot, :, :P] = values.transpose(1, 2)
-        if not self.tiled:
-            self.keys[:, slot, :, :P] = keys.transpose(1, 2)
+    def __init__(self, decoder: Decoder, slots: int, prompts: int, replies: int, shared: bool) -> None:
+        L, G, D = decoder.spec.layers, decoder.spec.kv_heads, decoder.spec.head_dim
+        P, T = (-(-n // TILE) * TILE for n in (prompts, replies if shared else prompts + replies))
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
+
+        self.shared = shared
+        self.values = zeros(L, slots, G, T, D)
+        self.keys = zeros(L, slots, G, T // TILE, D, TILE) if shared else zeros(L, slots, G, T, D)
+        self.prompt_values = zeros(L, slots, G, P, D) if shared else zeros(0)
+        self.prompt_keys = zeros(L, slots, G, P // TILE, D, TILE) if shared else zeros(0)
+        self.of_slot: list[Prompt | None] = [None] * slots
+        self._free = list(range(slots))
+
+    def admit(self, slot: int, prompt: Prompt) -> None:
+        """Begin a sequence with ``prompt`` in a free slot."""
+        self.of_slot[slot] = prompt
+        if not self.shared:
+            self.values[:, slot, :, : prompt.length] = prompt.values.transpose(1, 2)
+            self.keys[:, slot, :, : prompt.length] = prompt.keys.transpose(1, 2)
             return
+        prompt.alive += 1
+        if prompt.row >= 0:
+            return
+        prompt.row = self._free.pop()
+        L, P, G, D = prompt.keys.shape
         tiles = -(-P // TILE)
-        padded = F.pad(keys.permute(0, 2, 3, 1), (0, tiles * TILE - P))  # (L, G, D, tiles * 32)
-        self.keys[:, slot, :, :tiles] = padded.view(L, G, D, tiles, TILE).transpose(2, 3)
+        padded = F.pad(prompt.keys.permute(0, 2, 3, 1), (0, tiles * TILE - P))  # (L, G, D, tiles * 32)
+        self.prompt_keys[:, prompt.row, :, :tiles] = padded.view(L, G, D, tiles, TILE).transpose(2, 3)
+        self.prompt_values[:, prompt.row, :, :P] = prompt.values.transpose(1, 2)
 
-    def move(self, source: int, target: int) -> None:
-        """Copy one slot over another."""
-        self.keys[:, target] = self.keys[:, source]
-        self.values[:, target] = self.values[:, source]
+    def release(self, slot: int, last: int) -> None:
+        """End the sequence in ``slot``; the one in ``last``, the last alive, takes its place."""
+        prompt = self.of_slot[slot]
+        assert prompt is not None
+        if self.shared:
+            prompt.alive -= 1
+            if prompt.alive == 0:
+                self._free.append(prompt.row)
+                prompt.row = -1
+        self.of_slot[slot], self.of_slot[last] = self.of_slot[last], None
+        if slot != last:
+            self.keys[:, slot] = self.keys[:, last]
+            self.values[:, slot] = self.values[:, last]
+
+    def places(self, B: int) -> tuple[Tensor, Tensor]:
+        """Row of the prompts, and length of the prompt, of the first B slots: (B,), (B,)."""
+        prompts = [p for p in self.of_slot[:B] if p is not None]
+        return torch.tensor([p.row for p in prompts]), torch.tensor([p.length for p in prompts])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,10 +141,10 @@ class Stepper:
         x = F.embedding(tokens, decoder.embedding.value)
         rotary = decoder.rotary(positions)
         delta: Tensor | None = None
-        span = int(positions.max()) + 1
+        places = (*cache.places(B), positions)
         for index, weights in enumerate(self.layers):
             x, normal = self._add_norm(x, delta, weights.norms["norm1"])
-            mixed = self._attend(weights, weights.project("qkv", normal), rotary, positions, span, cache, index, B)
+            mixed = self._attend(weights, weights.project("qkv", normal), rotary, places, cache, index)
             x, normal = self._add_norm(x, weights.project("out", mixed), weights.norms["norm2"])
             delta = weights.project("down", self._swiglu(weights.project("gate_up", normal)))
         _, final = self._add_norm(x, delta, decoder.norm.value)
@@ -125,27 +170,38 @@ class Stepper:
             return out
         return swiglu(gate_up)
 
-    def _attend(self, weights: StepWeights, qkv: Tensor, rotary: Rotary, positions: Tensor, span: int, cache: Cache, index: int, B: int) -> Tensor:
+    def _attend(
+        self,
+        weights: StepWeights,
+        qkv: Tensor,
+        rotary: Rotary,
+        places: tuple[Tensor, Tensor, Tensor],
+        cache: Cache,
+        index: int,
+    ) -> Tensor:
         """Rotates, appends to the cache, attends: qkv (B, (H + 2 G) D) -> (B, H D)."""
-        spec, eps = self.decoder.spec, self.decoder.spec.norm_eps
-        H, G, D = spec.heads, spec.kv_heads, spec.head_dim
-        q_norm, k_norm = weights.norms.get("q_norm"), weights.norms.get("k_norm")
+        spec, B = self.decoder.spec, len(qkv)
+        H, G, D, eps = spec.heads, spec.kv_heads, spec.head_dim, spec.norm_eps
+        norms = weights.norms.get("q_norm"), weights.norms.get("k_norm")
         if self.native is not None:
             out = qkv.new_empty((B, H * D))
-            caches = cache.keys[index], cache.values[index]
-            self.native.rotate_attend(qkv, rotary.cos, rotary.sin, q_norm, k_norm, eps, *caches, positions, out, H)
+            caches = cache.prompt_keys[index], cache.prompt_values[index], cache.keys[index], cache.values[index]
+            self.native.rotate_attend(qkv, rotary.cos, rotary.sin, norms, eps, caches, places, out, H)
             return out
         q, k, v = qkv.view(B, -1, D).split([H, G, G], dim=1)
-        if q_norm is not None and k_norm is not None:
-            q, k = rms_norm(q, q_norm, eps), rms_norm(k, k_norm, eps)
+        if norms[0] is not None and norms[1] is not None:
+            q, k = rms_norm(q, norms[0], eps), rms_norm(k, norms[1], eps)
         q, k = rotate(q, rotary), rotate(k, rotary)
-        keys, values = cache.keys[index][:B], cache.values[index][:B]
+        keys, values, positions = cache.keys[index][:B], cache.values[index][:B], places[2]
         rows = torch.arange(B, device=q.device)
         keys[rows, :, positions] = k
         values[rows, :, positions] = v
+        span = int(positions.max()) + 1
         seen = torch.arange(span, device=q.device) <= positions[:, None]  # (B, span)
         grouped = q.reshape(B, G, H // G, D)  # heads that share keys become queries of one head
-        mixed = F.scaled_dot_product_attention(grouped, keys[:, :, :span], values[:, :, :span], attn_mask=seen[:, None, None])
+        mixed = F.scaled_dot_product_attention(
+            grouped, keys[:, :, :span], values[:, :, :span], attn_mask=seen[:, None, None]
+        )
         return mixed.reshape(B, H * D)
 
 

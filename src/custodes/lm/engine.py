@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from custodes.lm.decode import Cache, Stepper
+from custodes.lm.decode import Cache, Prompt, Stepper
 from custodes.lm.loading import LanguageModel
 from custodes.lm.logprobs import token_logprobs
 from custodes.lm.packing import pack, split_by_budget
@@ -46,7 +46,11 @@ class TorchEngine:
         self.lm, self.max_batch, self.cache_gb, self.policy = lm, max_batch, cache_gb, policy
 
     def generate(
-        self, tasks: Sequence[Task], sampling: Sampling, prefixes: Sequence[str] | None = None, on_progress: OnProgress | None = None
+        self,
+        tasks: Sequence[Task],
+        sampling: Sampling,
+        prefixes: Sequence[str] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> list[Episode]:
         """``len(tasks) * sampling.n`` episodes, those of one task side by side.
 
@@ -70,21 +74,29 @@ class TorchEngine:
         lengths = [len(episodes[i].token_ids) for i in acting]
         for part in split_by_budget(lengths, PREFILL_TOKENS, [episodes[i].task.id for i in acting]):
             chosen = [acting[j] for j in part]
-            batch = pack([episodes[i].token_ids for i in chosen], [episodes[i].task.id for i in chosen]).to(self.lm.decoder.device)
+            batch = pack([episodes[i].token_ids for i in chosen], [episodes[i].task.id for i in chosen]).to(
+                self.lm.decoder.device
+            )
             places = [np.flatnonzero(episodes[i].action_mask) for i in chosen]
             rows = np.repeat(np.arange(len(chosen)), [len(p) for p in places])
             before = batch.rows[rows, np.concatenate(places) - 1]
-            targets = torch.from_numpy(np.concatenate([episodes[i].token_ids[p] for i, p in zip(chosen, places, strict=True)]).astype(np.int64))
+            targets = torch.from_numpy(
+                np.concatenate([episodes[i].token_ids[p] for i, p in zip(chosen, places, strict=True)]).astype(np.int64)
+            )
             with torch.no_grad():
                 hidden = self.lm.decoder.hidden(batch, self.lm.adapter)[before]
-                values, _ = token_logprobs(hidden, self.lm.decoder.head_weight(), targets.to(hidden.device), temperature)
+                values, _ = token_logprobs(
+                    hidden, self.lm.decoder.head_weight(), targets.to(hidden.device), temperature
+                )
             for i, p, part_values in zip(chosen, places, values.cpu().split([len(p) for p in places]), strict=True):
                 results[i][p] = part_values.numpy()
         return results
 
     def _requests(self, tasks: Sequence[Task], sampling: Sampling, prefixes: Sequence[str] | None) -> list[Request]:
         if prefixes is not None and len(prefixes) != len(tasks):
-            raise InputError(f"{len(prefixes)} prefixes for {len(tasks)} tasks; give one for each, empty where there is none.")
+            raise InputError(
+                f"{len(prefixes)} prefixes for {len(tasks)} tasks; give one for each, empty where there is none."
+            )
         context, seen, requests = self.lm.decoder.spec.context, Counter[bytes](), []
         for i, task in enumerate(tasks):
             prefix = prefixes[i] if prefixes is not None else ""
@@ -109,7 +121,9 @@ class TorchEngine:
         logprobs = np.zeros(len(token_ids), np.float32)
         logprobs[len(request.prompt) :] = request.logprobs
         text = request.prefix + request.text
-        identity = blake2b(token_ids.tobytes() + policy.encode() + request.key.to_bytes(8, "little"), digest_size=12).hexdigest()
+        identity = blake2b(
+            token_ids.tobytes() + policy.encode() + request.key.to_bytes(8, "little"), digest_size=12
+        ).hexdigest()
         return Episode(
             id=identity,
             task=task,
@@ -141,27 +155,42 @@ class Request:
 class _Batch:
     """The requests alive in the cache's first slots, and those that wait."""
 
-    def __init__(self, engine: TorchEngine, requests: list[Request], sampling: Sampling, on_progress: OnProgress | None) -> None:
+    def __init__(
+        self, engine: TorchEngine, requests: list[Request], sampling: Sampling, on_progress: OnProgress | None
+    ) -> None:
         self.lm, self.sampling, self.on_progress, self.total = engine.lm, sampling, on_progress, len(requests)
-        self.waiting = deque(sorted(requests, key=lambda r: len(r.prompt)))  # like lengths together; samples of a prompt stay together
+        self.waiting = deque(
+            sorted(requests, key=lambda r: len(r.prompt))
+        )  # like lengths together; samples of a prompt stay together
         self.alive: list[Request] = []
         self.stepper = Stepper(self.lm.decoder, self.lm.adapter)
-        capacity = max(len(r.prompt) for r in requests) + sampling.max_tokens
+        longest = max(len(r.prompt) for r in requests)
         spec = self.lm.decoder.spec
-        slot_bytes = 2 * spec.layers * spec.kv_heads * spec.head_dim * capacity * self.lm.decoder.dtype.itemsize
+        slot_bytes = (
+            2
+            * spec.layers
+            * spec.kv_heads
+            * spec.head_dim
+            * (longest + sampling.max_tokens)
+            * self.lm.decoder.dtype.itemsize
+        )
         self.slots = max(1, min(engine.max_batch, len(requests), int(engine.cache_gb * 2**30 / slot_bytes)))
-        self.cache = Cache(self.lm.decoder, self.slots, capacity, tiled=self.stepper.native is not None)
+        self.cache = Cache(
+            self.lm.decoder, self.slots, longest, sampling.max_tokens, shared=self.stepper.native is not None
+        )
         self.ends = frozenset((*self.lm.end_ids, *sampling.stop_ids))
         self.end_columns = torch.tensor(sorted(self.ends), device=self.lm.decoder.device)
         self.finished = 0
-        self._kept: tuple[NDArray[np.int32], Tensor, Tensor, Tensor] | None = None  # prompt whose samples are not all admitted
+        self._kept: tuple[NDArray[np.int32], Prompt] | None = None  # the last prompt: samples of it may still wait
 
     def run(self) -> None:
         while self.waiting or self.alive:
             if self.waiting and (len(self.alive) <= self.slots - self._wave()):
                 self._admit()
             tokens = torch.tensor([r.tokens[-1] for r in self.alive], device=self.lm.decoder.device)
-            positions = torch.tensor([len(r.prompt) + len(r.tokens) - 1 for r in self.alive], device=self.lm.decoder.device)
+            positions = torch.tensor(
+                [len(r.prompt) + len(r.tokens) - 1 for r in self.alive], device=self.lm.decoder.device
+            )
             if self.alive:
                 self._take(self.stepper.step(tokens, positions, self.cache), self.alive)
                 self._retire()
@@ -183,18 +212,18 @@ class _Batch:
                 groups.append([request])
         for part in split_by_budget([len(g[0].prompt) for g in groups], PREFILL_TOKENS):
             chosen = [groups[i] for i in part]
-            for group, (keys, values, row) in zip(chosen, self._prompts([g[0].prompt for g in chosen]), strict=True):
+            for group, prompt in zip(chosen, self._prompts([g[0].prompt for g in chosen]), strict=True):
                 for request in group:
-                    self.cache.write(len(self.alive), keys, values)
+                    self.cache.admit(len(self.alive), prompt)
                     self.alive.append(request)
-                    logits.append(row)
+                    logits.append(prompt.logits)
         self._take(torch.stack(logits), self.alive[first:])
         self._retire()
 
-    def _prompts(self, prompts: list[NDArray[np.int32]]) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """For each prompt: keys and values (L, P, G, D), and the logits (V,) after its last token."""
+    def _prompts(self, prompts: list[NDArray[np.int32]]) -> list[Prompt]:
+        """Keys, values and next logits of each prompt, in one forward pass."""
         if self._kept is not None and len(prompts) == 1 and self._kept[0] is prompts[0]:
-            return [self._kept[1:]]
+            return [self._kept[1]]
         batch = pack(prompts).to(self.lm.decoder.device)
         keys: list[Tensor] = []
         values: list[Tensor] = []
@@ -207,8 +236,8 @@ class _Batch:
         logits = self.stepper.logits(hidden[batch.last])
         sizes = [len(p) for p in prompts]
         pieces = zip(torch.stack(keys).split(sizes, 1), torch.stack(values).split(sizes, 1), logits, strict=True)
-        results = [(k, v, row) for k, v, row in pieces]
-        self._kept = (prompts[-1], *results[-1])
+        results = [Prompt(k, v, row) for k, v, row in pieces]
+        self._kept = (prompts[-1], results[-1])
         return results
 
     @torch.inference_mode()
@@ -235,9 +264,9 @@ class _Batch:
                 continue
             self.finished += 1
             last = self.alive.pop()
+            self.cache.release(slot, len(self.alive))
             if slot < len(self.alive):
                 self.alive[slot] = last
-                self.cache.move(len(self.alive), slot)
         if self.on_progress is not None:
             self.on_progress(self.finished, self.total)
 
@@ -256,4 +285,3 @@ def finish(request: Request, lm: LanguageModel, sampling: Sampling, ends: frozen
         return False
     request.text = text[: min(found)] if found else text
     return True
-

@@ -96,53 +96,80 @@ static inline __attribute__((always_inline)) lanes load(const bf16 *x) {
     return f;
 }
 
-/* Q query heads that share one key-value head. Called with constant Q, so that sums stay in registers.
- * q (Q, D) float; keys (T / 32, D, 32) and values (T, D) bfloat16; the first n tokens count; weights (Q, T) is room to work in. */
-static inline __attribute__((always_inline)) void attend(const int Q, const float *q, const bf16 *keys, const bf16 *values,
-                                                         float *weights, bf16 *out, int64_t n, int64_t D, int64_t T) {
+/* dot (Q, n) = q (Q, D) . keys (n tokens in tiles of (D, 32)). Fills whole tiles: weights has room for them. */
+static inline __attribute__((always_inline)) void score(const int Q, const float *q, const bf16 *keys, float *weights,
+                                                        int64_t n, int64_t D, int64_t room) {
     for (int64_t t = 0; t < n; t += 2 * LANES) {
+        const bf16 *tile = keys + t * D;
         lanes dot[8] = {0};
-        const bf16 *block = keys + t * D;
         for (int64_t i = 0; i < D; i++) {
-            lanes k0 = load(block + i * 2 * LANES), k1 = load(block + i * 2 * LANES + LANES);
+            __builtin_prefetch(tile + (D + i) * 2 * LANES); /* the same line of the next tile */
+            lanes k0 = load(tile + i * 2 * LANES), k1 = load(tile + i * 2 * LANES + LANES);
             for (int h = 0; h < Q; h++) dot[2 * h] += q[h * D + i] * k0, dot[2 * h + 1] += q[h * D + i] * k1;
         }
-        for (int h = 0; h < Q; h++) memcpy(weights + h * T + t, dot + 2 * h, 2 * sizeof(lanes));
-    }
-    for (int h = 0; h < Q; h++) {
-        float *w = weights + h * T, top = w[0], sum = 0;
-        for (int64_t t = 1; t < n; t++) top = w[t] > top ? w[t] : top;
-        for (int64_t t = 0; t < n; t++) w[t] = fast_exp(w[t] - top), sum += w[t];
-        for (int64_t t = 0; t < n; t++) w[t] /= sum;
-    }
-    for (int64_t i = 0; i < D; i += 2 * LANES) {
-        lanes mixed[8] = {0};
-        for (int64_t t = 0; t < n; t++) {
-            lanes v0 = load(values + t * D + i), v1 = load(values + t * D + i + LANES);
-            for (int h = 0; h < Q; h++) mixed[2 * h] += weights[h * T + t] * v0, mixed[2 * h + 1] += weights[h * T + t] * v1;
-        }
-        for (int h = 0; h < Q; h++)
-            for (int j = 0; j < 2 * LANES; j++) out[h * D + i + j] = narrow(((float *)(mixed + 2 * h))[j]);
+        for (int h = 0; h < Q; h++) memcpy(weights + h * room + t, dot + 2 * h, 2 * sizeof(lanes));
     }
 }
 
-/* Rotates q and k of qkv (B, (H + 2 G) D), appends k and v to the caches at each sequence's position,
- * then attends: out (B, H D). Keys (B, G, T / 32, D, 32) are stored in transposed tiles, values (B, G, T, D)
- * as they are, so that both products run along memory. T and D are multiples of 32. q_norm and k_norm (D) may be null. */
+/* mixed (Q, 32) += weights (Q, n) @ 32 columns of values (n, D). */
+static inline __attribute__((always_inline)) void mix(const int Q, const float *weights, const bf16 *values, lanes *mixed,
+                                                      int64_t n, int64_t D, int64_t room) {
+    for (int64_t t = 0; t < n; t++) {
+        lanes v0 = load(values + t * D), v1 = load(values + t * D + LANES);
+        for (int h = 0; h < Q; h++) mixed[2 * h] += weights[h * room + t] * v0, mixed[2 * h + 1] += weights[h * room + t] * v1;
+    }
+}
+
+/* Keys and values of one key-value head: the first n tokens of (T / 32, D, 32) and (T, D). */
+typedef struct { const bf16 *keys, *values; int64_t n; } segment;
+
+/* Q query heads that share a key-value head attend to a prompt and then to the reply so far. Called with
+ * constant Q, so that sums stay in registers. q (Q, D) float; weights (Q, room) is room to work in. */
+static inline __attribute__((always_inline)) void attend(const int Q, const float *q, segment prompt, segment reply,
+                                                         float *weights, bf16 *out, int64_t D, int64_t room) {
+    int64_t n = prompt.n + reply.n;
+    score(Q, q, prompt.keys, weights, prompt.n, D, room);
+    score(Q, q, reply.keys, weights + prompt.n, reply.n, D, room);
+    for (int h = 0; h < Q; h++) {
+        float *w = weights + h * room, top = w[0], sum = 0;
+        for (int64_t t = 1; t < n; t++) top = w[t] > top ? w[t] : top;
+        for (int64_t t = 0; t < n; t++) w[t] = fast_exp(w[t] - top), sum += w[t];
+        float scale = 1.0f / sum;
+        for (int64_t t = 0; t < n; t++) w[t] *= scale;
+    }
+    for (int64_t i = 0; i < D; i += 2 * LANES) {
+        lanes mixed[8] = {0};
+        mix(Q, weights, prompt.values + i, mixed, prompt.n, D, room);
+        mix(Q, weights + prompt.n, reply.values + i, mixed, reply.n, D, room);
+        for (int h = 0; h < Q; h++) {
+            float wide_out[2 * LANES];
+            memcpy(wide_out, mixed + 2 * h, sizeof wide_out);
+            for (int j = 0; j < 2 * LANES; j++) out[h * D + i + j] = narrow(wide_out[j]);
+        }
+    }
+}
+
+/* Rotates q and k of qkv (B, (H + 2 G) D), appends k and v to the reply's cache, then attends to prompt
+ * and reply: out (B, H D). Sequence b has prompts[b] prompt tokens, kept once for all its samples in row
+ * groups[b] of the prompt caches, and its new token is number positions[b] of prompt and reply together.
+ * Keys are stored in transposed tiles, prompt_keys (N, G, P / 32, D, 32) and keys (B, G, T / 32, D, 32),
+ * values (N, G, P, D) and (B, G, T, D) as they are, so that both products run along memory. P, T and D
+ * are multiples of 32. q_norm and k_norm (D) may be null. */
 void rotate_attend(const bf16 *qkv, const bf16 *cos, const bf16 *sin, const bf16 *q_norm, const bf16 *k_norm, float eps,
-                   bf16 *keys, bf16 *values, const int64_t *positions, bf16 *out, int64_t B, int64_t H, int64_t G,
-                   int64_t D, int64_t T, float scale, int threads) {
-    int64_t Q = H / G;
+                   const bf16 *prompt_keys, const bf16 *prompt_values, bf16 *keys, bf16 *values, const int64_t *groups,
+                   const int64_t *prompts, const int64_t *positions, bf16 *out, int64_t B, int64_t H, int64_t G,
+                   int64_t D, int64_t P, int64_t T, float scale, int threads) {
+    int64_t Q = H / G, room = P + T + 2 * LANES;
 #pragma omp parallel num_threads(threads)
     {
-        float *weights = malloc(sizeof(float) * 4 * T), *q = malloc(sizeof(float) * Q * D);
+        float *weights = malloc(sizeof(float) * 4 * room), *q = malloc(sizeof(float) * Q * D);
         bf16 *turned = malloc(sizeof(bf16) * D);
 #pragma omp for collapse(2) schedule(static)
         for (int64_t b = 0; b < B; b++)
             for (int64_t g = 0; g < G; g++) {
                 const bf16 *row = qkv + b * (H + 2 * G) * D, *c = cos + b * D, *s = sin + b * D;
                 bf16 *k = keys + (b * G + g) * T * D, *v = values + (b * G + g) * T * D;
-                int64_t at = positions[b], n = at + 1;
+                int64_t at = positions[b] - prompts[b], shared = (groups[b] * G + g) * P * D;
                 turn(row + (H + g) * D, c, s, k_norm, eps, turned, D);
                 for (int64_t i = 0; i < D; i++) k[(at / 32 * D + i) * 32 + at % 32] = turned[i];
                 memcpy(v + at * D, row + (H + G + g) * D, D * sizeof(bf16));
@@ -150,12 +177,13 @@ void rotate_attend(const bf16 *qkv, const bf16 *cos, const bf16 *sin, const bf16
                     turn(row + (g * Q + h) * D, c, s, q_norm, eps, turned, D);
                     for (int64_t i = 0; i < D; i++) q[h * D + i] = wide(turned[i]) * scale;
                 }
+                segment prompt = {prompt_keys + shared, prompt_values + shared, prompts[b]}, reply = {k, v, at + 1};
                 bf16 *o = out + (b * H + g * Q) * D;
                 int64_t h = 0;
-                for (; h + 4 <= Q; h += 4) attend(4, q + h * D, k, v, weights, o + h * D, n, D, T);
-                if (Q - h == 3) attend(3, q + h * D, k, v, weights, o + h * D, n, D, T);
-                if (Q - h == 2) attend(2, q + h * D, k, v, weights, o + h * D, n, D, T);
-                if (Q - h == 1) attend(1, q + h * D, k, v, weights, o + h * D, n, D, T);
+                for (; h + 4 <= Q; h += 4) attend(4, q + h * D, prompt, reply, weights, o + h * D, D, room);
+                if (Q - h == 3) attend(3, q + h * D, prompt, reply, weights, o + h * D, D, room);
+                if (Q - h == 2) attend(2, q + h * D, prompt, reply, weights, o + h * D, D, room);
+                if (Q - h == 1) attend(1, q + h * D, prompt, reply, weights, o + h * D, D, room);
             }
         free(weights);
         free(q);

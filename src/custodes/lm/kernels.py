@@ -25,8 +25,16 @@ from custodes.lm.embedded import cache_folder
 
 SOURCE = Path(__file__).with_name("kernels.c")
 # No -ffast-math: linking with it would make the whole process flush subnormal numbers to zero.
-FLAGS = ("-O3", "-shared", "-fPIC", "-fno-math-errno", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-freciprocal-math")
-ABI = 1
+FLAGS = (
+    "-O3",
+    "-shared",
+    "-fPIC",
+    "-fno-math-errno",
+    "-fassociative-math",
+    "-fno-signed-zeros",
+    "-fno-trapping-math",
+    "-freciprocal-math",
+)
 
 
 class Native:
@@ -44,15 +52,15 @@ class Native:
         self._library.swiglu(_p(gate_up), _p(out), _i(B), _i(inner), torch.get_num_threads())
 
     def rotate_attend(
-        self, qkv: Tensor, cos: Tensor, sin: Tensor, q_norm: Tensor | None, k_norm: Tensor | None, eps: float,
-        keys: Tensor, values: Tensor, positions: Tensor, out: Tensor, heads: int,
+        self, qkv: Tensor, cos: Tensor, sin: Tensor, norms: tuple[Tensor | None, Tensor | None], eps: float,
+        caches: tuple[Tensor, Tensor, Tensor, Tensor], places: tuple[Tensor, Tensor, Tensor], out: Tensor, heads: int,
     ) -> None:  # fmt: skip
-        B = len(qkv)
-        _, G, T, D = values.shape
-        pointers = (_p(qkv), _p(cos), _p(sin), _p(q_norm), _p(k_norm))
-        caches = (_p(keys), _p(values), _p(positions), _p(out))
-        sizes = (_i(B), _i(heads), _i(G), _i(D), _i(T))
-        self._library.rotate_attend(*pointers, _f(eps), *caches, *sizes, _f(D**-0.5), torch.get_num_threads())
+        """``caches``: prompt keys, prompt values, keys, values; ``places``: groups, prompt lengths, positions."""
+        B, (P, (_, G, T, D)) = len(qkv), (caches[1].shape[2], caches[3].shape)
+        inputs = [_p(t) for t in (qkv, cos, sin, *norms)]
+        outputs = [_p(t) for t in (*caches, *places, out)]
+        sizes = [_i(n) for n in (B, heads, G, D, P, T)]
+        self._library.rotate_attend(*inputs, _f(eps), *outputs, *sizes, _f(D**-0.5), torch.get_num_threads())
 
     def draw(self, logits: Tensor, uniform: Tensor, temperature: float, tokens: Tensor, logprobs: Tensor) -> None:
         B, V = logits.shape
@@ -84,7 +92,7 @@ def native() -> Native | None:
 
 def _build(compiler: str, flags: tuple[str, ...]) -> Path:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=20).stdout
-    key = hashlib.sha256(SOURCE.read_bytes() + version + repr((flags, ABI, _processor())).encode()).hexdigest()[:16]
+    key = hashlib.sha256(SOURCE.read_bytes() + version + repr((flags, _processor())).encode()).hexdigest()[:16]
     target = cache_folder() / "kernels" / f"steps-{key}.so"
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)

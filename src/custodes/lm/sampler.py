@@ -38,7 +38,14 @@ def uniforms(streams: NDArray[np.uint64], steps: NDArray[np.int64]) -> NDArray[n
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def draw(logits: Tensor, uniform: NDArray[np.float64], temperature: float, top_k: int = 0, top_p: float = 1.0, native: Native | None = None) -> tuple[Tensor, Tensor]:
+def draw(
+    logits: Tensor,
+    uniform: NDArray[np.float64],
+    temperature: float,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    native: Native | None = None,
+) -> tuple[Tensor, Tensor]:
     """One token per row of ``logits`` (B, V): tokens (B,) int64 and their log-probabilities (B,) float32, nats.
 
     The log-probabilities are those of the distribution that was drawn from: at the temperature, and
