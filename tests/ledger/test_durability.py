@@ -91,12 +91,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_said_and_loses_nothing(small_disk: Path) -> None:
     where = small_disk / "ledger.db"
-    written = []
+    written: list[str] = []
     with Ledger.open(where) as ledger:
         run = ledger.start_run("test", {}, seed=0)
-        with pytest.raises(InputError) as error:
+
+        def fill() -> None:
             for i in range(1000):
-                written += ledger.write(run, [Decision(f"d{i}", "what", "why " * 2000)])
+                written.extend(ledger.write(run, [Decision(f"d{i}", "what", "why " * 2000)]))
+
+        with pytest.raises(InputError) as error:
+            fill()
         assert str(error.value).startswith(f"disk full: {where} could not take this write")
         assert "\n" not in str(error.value)
         assert len(written) > 20
