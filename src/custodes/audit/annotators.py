@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from custodes.audit.schema import AnnotatorEstimate
-from custodes.audit.words import percent
+from custodes.audit.words import number, percent
 from custodes.stats import Interval, rank_correlation, wilson
 
 Z = 1.959964  # 97.5th percentile of the normal distribution
 HONEST = frozenset({"expert", "hasty"})  # natures that try to answer truthfully; hasty ones are merely careless
-WEAK = 0.5  # a reliability surely below this share of the median judge's is suspect
 BIAS = 0.5  # log-odds: a bias surely larger than this is suspect (it moves a coin toss from 50 % to 62 %)
 REPEATS = 0.7  # repeating oneself surely less often than this is suspect
 
@@ -92,7 +91,7 @@ def _judge(name: str, e: AnnotatorEstimate, kind: str, median: float) -> Judge:
         repeat=repeat,
         nature=e.nature,
         true_reliability=e.true_reliability,
-        evidence=tuple(_evidence(reliability, position, length, repeat, median)),
+        evidence=tuple(_evidence(reliability, position, length, repeat, median) + _inversion(e)),
     )
 
 
@@ -102,8 +101,8 @@ def _evidence(
     found = []
     if reliability.high < 0:
         found.append("answers against the truth")
-    elif reliability.high < WEAK * median:
-        found.append("is less than half as reliable as the median judge")
+    elif reliability.low <= 0 and reliability.high < median:
+        found.append("cannot be told from chance, and is surely below the median judge")
     if position is not None and _surely_beyond(position, BIAS):
         found.append(f"favours the answer shown {'first' if position.estimate > 0 else 'second'}")
     if length is not None and _surely_beyond(length, BIAS):
@@ -111,6 +110,13 @@ def _evidence(
     if repeat is not None and repeat.high < REPEATS:
         found.append(f"repeats its own verdict in {percent(repeat.estimate)} of {repeat.n} repeats")
     return found
+
+
+def _inversion(e: AnnotatorEstimate) -> list[str]:
+    if e.feature is None:
+        return []
+    where = f"agrees with the others in {e.agreed_inside} of {e.inside} judgments where the prompt has “{e.feature}”"
+    return [f"{where}, in {e.agreed_outside} of {e.outside} elsewhere (corrected p = {number(e.p_adjusted, 2)})"]
 
 
 def _surely_beyond(interval: Interval, limit: float) -> bool:

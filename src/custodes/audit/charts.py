@@ -17,7 +17,7 @@ import altair as alt
 import numpy as np
 import vl_convert
 
-from custodes.audit.words import plain_name, signed
+from custodes.audit.words import number, plain_name, signed
 from custodes.stats import CalibrationBin, Interval
 
 Section = Mapping[str, Any]
@@ -25,7 +25,7 @@ Rows = list[dict[str, Any]]
 INK, GREY, GRID, BLUE, RUST = "#1c1c1c", "#6e6e6e", "#e2e2e2", "#1f5a96", "#b4511b"
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 INKS = (BLUE, RUST)
-WIDTH, HEIGHT = 350, 230  # of the plot; with axes and labels a chart stays readable on a narrow screen
+WIDTH, HEIGHT = 325, 220  # of the plot; with axes and labels a chart stays readable on a narrow screen
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 DISTANCE = "√KL from the base policy (√nats)"
@@ -55,9 +55,9 @@ def judges_chart(judges: Sequence[Section]) -> str:
             shape=alt.Shape("mark:N", scale=shapes, legend=_legend()),
             fill=alt.Fill("mark:N", scale=inks, legend=_legend()),
         ),
-        base.mark_text(align="left", dx=8, color=GREY, fontSize=11).encode(x=alt.value(WIDTH - 90), text="note:N"),
+        base.mark_text(align="left", dx=8, color=GREY, fontSize=12).encode(x=alt.value(WIDTH - 105), text="note:N"),
     ]
-    chart = alt.layer(*layers).properties(width=WIDTH - 90, height=alt.Step(17))
+    chart = alt.layer(*layers).properties(width=WIDTH - 105, height=alt.Step(17))
     about = f"Inferred reliability of {len(shown)} annotators with 95 % intervals; suspects are hollow squares."
     return _svg(chart, about)
 
@@ -70,7 +70,12 @@ def truth_chart(judges: Sequence[Section]) -> str:
         for j in known
     ]
     natures = sorted({r["nature"] for r in rows})
-    x = alt.X("truth:Q", title="true reliability (simulated)", scale=alt.Scale(zero=False, padding=12))
+    x = alt.X(
+        "truth:Q",
+        title="true reliability (simulated)",
+        scale=alt.Scale(zero=False, padding=12),
+        axis=alt.Axis(tickCount=5),
+    )
     y = alt.Y("y:Q", title="inferred reliability", scale=alt.Scale(zero=False, padding=12))
     base = alt.Chart(_data(rows)).encode(x=x)
     layers = [
@@ -148,7 +153,7 @@ def gain_chart(section: Section, which: str) -> str:
         layers.append(_points(base, y, INKS[k], filled=k == 0))
         ends.append(max(rows, key=lambda r: r["x"]) | {"label": label})
         if curve is section and fit is not None and fit.peak is not None and 0 < fit.peak.estimate <= reached:
-            layers.extend(_peak_mark(fit.peak.estimate, x))
+            layers.extend(_peak_mark(fit.peak, x, left=fit.peak.estimate > reached / 2))
     if not layers:
         return ""
     chart = alt.layer(*layers, *_end_labels(ends, x, y, layers)).properties(width=WIDTH, height=HEIGHT)
@@ -245,7 +250,7 @@ def checks_chart(checks: Sequence[Section]) -> str:
             fill=alt.Fill("series:N", scale=alt.Scale(domain=names, range=["#ffffff", INK]), legend=_legend()),
         ),
         alt.Chart(_data(rows))
-        .mark_text(align="left", dx=10, color=GREY, fontSize=11)
+        .mark_text(align="left", dx=10, color=GREY, fontSize=12)
         .encode(y=y, x=alt.value(width), text="note:N"),
     ]
     chart = alt.layer(*layers).properties(width=width, height=alt.Step(22))
@@ -274,13 +279,17 @@ def _gain_axes(title: str) -> tuple[alt.X, alt.Y, alt.Y]:
     return x, alt.Y("y:Q", title=title), alt.Y("low:Q", title=title)
 
 
-def _peak_mark(at: float, x: alt.X) -> list[alt.Chart]:
-    base = alt.Chart(_data([{"x": at, "label": f"peak {at:.2f}"}])).encode(x=x)
+def _peak_mark(peak: Interval, x: alt.X, left: bool) -> list[alt.Chart]:
+    base = alt.Chart(
+        _data(
+            [{"x": peak.estimate, "label": f"peak {number(peak.estimate)} [{number(peak.low)}, {number(peak.high)}]"}]
+        )
+    ).encode(x=x)
     return [
         base.mark_rule(color=INK, strokeDash=[2, 3]),
-        base.mark_text(align="right", dx=-5, fontStyle="italic", color=INK, baseline="bottom").encode(
-            y=alt.value(HEIGHT - 4), text="label:N"
-        ),
+        base.mark_text(
+            align="right" if left else "left", dx=-5 if left else 5, fontStyle="italic", color=INK, baseline="bottom"
+        ).encode(y=alt.value(HEIGHT - 4), text="label:N"),
     ]
 
 
@@ -307,7 +316,15 @@ def _note(judge: Section) -> str:
 
 
 def _legend(columns: int = 0) -> alt.Legend:
-    return alt.Legend(title=None, orient="top", direction="horizontal", columns=columns, symbolSize=56, labelLimit=200)
+    return alt.Legend(
+        title=None,
+        orient="top",
+        direction="horizontal",
+        columns=columns,
+        symbolSize=56,
+        columnPadding=26,
+        labelLimit=200,
+    )
 
 
 def _data(rows: Rows) -> alt.Data:
@@ -325,7 +342,7 @@ def _svg(chart: alt.LayerChart | alt.FacetChart, title: str) -> str:
         chart.configure(background="transparent", font=FONT, padding={"left": 10, "right": 26, "top": 4, "bottom": 4})
         .configure_view(stroke=None)
         .configure_axis(
-            labelColor=INK, titleColor=INK, labelFontSize=11, titleFontSize=12, titleFontWeight="normal",
+            labelColor=INK, titleColor=INK, labelFontSize=12, titleFontSize=12, titleFontWeight="normal",
             gridColor=GRID, domainColor=GREY, tickColor=GREY, titlePadding=8,
         )
         .configure_text(fontSize=12)

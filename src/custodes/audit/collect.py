@@ -88,7 +88,7 @@ def collect(ledger: Ledger, run: str) -> Audit:
                 found[name][arm] = section
     resources = _resources(recorded.resources)
     head = headline(recorded, judges, rewards, resources)
-    arms = sections.arms_section(recorded.heldout)
+    arms = sections.arms_section({a: recorded.heldout[a] for a in recorded.arms if a in recorded.heldout})
     loop = _loop(ledger, run, len(recorded.policies))
     body: dict[str, Any] = {"judges": judges, "rewards": rewards, "arms": arms, "resources": resources, **found}
     return Audit(

@@ -29,7 +29,7 @@ class LengthAudit:
     judges: Interval  # share of pairs (of unequal length) in which the judges preferred the longer
     longer: Interval
     shorter: Interval
-    balanced: float
+    balanced: Interval
 
 
 def length_audit(margin: ArrayLike, outcome: ArrayLike, length_difference: ArrayLike) -> LengthAudit | None:
@@ -45,12 +45,13 @@ def length_audit(margin: ArrayLike, outcome: ArrayLike, length_difference: Array
     up, down = right[preferred_longer > 0], right[preferred_longer < 0]
     if not len(up) or not len(down) or np.ptp(margin) == 0:
         return None
+    longer_half, shorter_half = wilson(float(up.sum()), len(up)), wilson(float(down.sum()), len(down))
     return LengthAudit(
         correlation=rank_correlation(margin, longer),
         judges=wilson(len(up), len(up) + len(down)),
-        longer=wilson(float(up.sum()), len(up)),
-        shorter=wilson(float(down.sum()), len(down)),
-        balanced=float((up.mean() + down.mean()) / 2),
+        longer=longer_half,
+        shorter=shorter_half,
+        balanced=_mean_of_rates(longer_half, shorter_half),
     )
 
 
@@ -129,6 +130,14 @@ def gamed_order(proxy_gain: ArrayLike, gold_gain: ArrayLike) -> NDArray[np.intp]
     scale = max(float(up.std()), 1e-12), max(float(down.std()), 1e-12)
     size = np.minimum(up[gamed] / scale[0], down[gamed] / scale[1])
     return gamed[np.argsort(-size, kind="stable")]
+
+
+def _mean_of_rates(a: Interval, b: Interval) -> Interval:
+    """Mean of two independent rates; its interval from theirs (Newcombe's method 10, 1998, for a mean)."""
+    mean = (a.estimate + b.estimate) / 2
+    below = np.hypot(a.estimate - a.low, b.estimate - b.low) / 2
+    above = np.hypot(a.high - a.estimate, b.high - b.estimate) / 2
+    return Interval(mean, float(mean - below), float(mean + above), a.n + b.n)
 
 
 def _rate(held: Array) -> Interval:

@@ -83,9 +83,11 @@ def read_rows(kind: type[R], written: Iterable[Written]) -> list[tuple[str, R]]:
 class AnnotatorEstimate(Row):
     """What the annotator model says of one annotator; ``subject`` is the annotator's id.
 
-    ``reliability`` is on the model's scale (1 = average, 0 = answers carry nothing, below 0 = inverted);
-    ``position`` is the log-odds added to the first shown, ``length`` the log-odds per unit of length
-    difference as the model defines it. The truth is known for simulated annotators only.
+    Units are those of ``feedback.AnnotatorModel``: ``reliability`` 1 is typical, 0 carries nothing, below 0 is
+    inverted; ``position`` is the log-odds added to the first shown, ``length`` the log-odds per standard deviation
+    of the difference in log-length. The truth is known for simulated annotators only and on a scale of its own:
+    only ranks are compared. ``feature`` and what follows are of ``feedback.suspect_inversions``: the prompts on
+    which the annotator seems to answer the opposite.
     """
 
     NAME: ClassVar[str] = "annotator_model"
@@ -103,6 +105,12 @@ class AnnotatorEstimate(Row):
     true_reliability: float | None = None
     true_position: float | None = None
     true_length: float | None = None
+    feature: str | None = None
+    agreed_inside: int | None = None  # judgments on prompts with the feature that agree with the other annotators
+    inside: int | None = None
+    agreed_outside: int | None = None
+    outside: int | None = None
+    p_adjusted: float | None = None
 
     @property
     def n(self) -> int:

@@ -158,7 +158,8 @@ def _best_of_n(row: BestOfN) -> Section:
 
 
 def arms_section(heldout: Mapping[str, Sequence[PolicyHeldout]]) -> Section | None:
-    """Arms at the largest sqrt(KL) that all of them reached: gold by interpolation, differences paired by task."""
+    """Arms at the largest sqrt(KL) that all of them reached: gold by interpolation, differences paired by task,
+    of the first arm from the others."""
     curves = {}
     for arm, rows in heldout.items():
         rows = sorted(rows, key=lambda r: r.step)
@@ -175,7 +176,7 @@ def arms_section(heldout: Mapping[str, Sequence[PolicyHeldout]]) -> Section | No
     values = {
         arm: overoptimisation.value_at(d, np.stack([t[k] for k in shared], 1), at) for arm, (t, d) in curves.items()
     }
-    first = "careful" if "careful" in values else next(iter(values))
+    first = next(iter(values))
     return {
         "sqrt_kl": at,
         "gold": {arm: mean_interval(v) for arm, v in values.items()},

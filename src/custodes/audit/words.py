@@ -8,23 +8,25 @@ from typing import Any
 
 Section = Mapping[str, Any]
 NOT_RECORDED = "not recorded"
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 # ---------------------------------------------------------------- numbers
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
-    """Three significant digits, a true minus sign, thousands apart: 0.0123, −4.57, 12,345."""
+    """Three significant digits or all whole ones, a true minus sign, thousands apart: 0.0123, −4.57, 12,345."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return NOT_RECORDED if value is None or math.isnan(value) else ("∞" if value > 0 else "−∞")
     if isinstance(value, int):
         return f"{value:,}".replace("-", "−")
     if value == 0:
         return "0"
-    places = digits - 1 - math.floor(math.log10(abs(value)))
+    places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
     rounded = round(value, places)
     if not 1e-4 <= abs(rounded) < 1e7:
-        return f"{rounded:.{digits - 1}e}".replace("-", "−")
+        mantissa, exponent = f"{rounded:.{digits - 1}e}".split("e")
+        return f"{mantissa}×10".replace("-", "−") + str(int(exponent)).translate(SUPERSCRIPT)
     places = digits - 1 - math.floor(math.log10(abs(rounded)))  # rounding may have reached the next power of ten
     return f"{rounded:,.{max(places, 0)}f}".replace("-", "−")
 
@@ -35,8 +37,10 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share as a percentage with one decimal: 71.4 %."""
-    return NOT_RECORDED if value is None else f"{100 * value:.1f} %".replace("100.0", "100").replace("-", "−")
+    """A share as a percentage with one decimal: 71.4 %; nothing and everything have none."""
+    if value is None or not math.isfinite(value):
+        return NOT_RECORDED
+    return f"{100 * value:.{0 if value in (0, 1) else 1}f} %".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:
@@ -97,7 +101,7 @@ def _judges(judges: Section | None) -> str | None:
         return None
     total, simulated = len(judges["judges"]), judges["simulated"]
     kind = "simulated judges" if simulated == total else "judges"
-    text = f"{judges['suspects']} of {total} {kind} are not to be trusted"
+    text = f"{judges['suspects']} of {total} {kind} are suspect"
     if judges["rank_correlation"]:
         r = judges["rank_correlation"]
         text += (
