@@ -65,7 +65,7 @@ def render(audit: Audit) -> str:
         "words": words.plain_name,
         "fmt": lambda value, form: words.FORMS[form](value),
     }
-    arms = list(dict.fromkeys([*audit.optimisation, *audit.rewards]))
+    arms = sorted(dict.fromkeys([*audit.optimisation, *audit.rewards]), key=lambda arm: arm != "careful")
     return environment.get_template("report.html.j2").render(
         audit=audit,
         head=audit.headline,

@@ -137,10 +137,10 @@ def _diversity(diversity: Section | None) -> str | None:
     for where, name in (("within a prompt", "within_distance"), ("across prompts", "across_distance")):
         if diversity and name in diversity:
             d, base = diversity[name]["difference"], diversity[name]["base"].estimate
-            if d.low <= 0 <= d.high:
-                return f"Diversity {where} did not change measurably ({signed(d.estimate)} on {number(base)})."
-            verb = "fell" if d.estimate < 0 else "rose"
-            return f"Diversity {where} {verb} from {number(base)} to {number(base + d.estimate)} (mean distance between answers)."
+            verb = "did not change measurably" if d.low <= 0 <= d.high else ("fell" if d.estimate < 0 else "rose")
+            bounds = f"{signed(d.estimate)}, 95 % interval {signed(d.low)} to {signed(d.high)}"
+            levels = f"from {number(base)} to {number(base + d.estimate)}"
+            return f"Diversity {where} {verb}: mean distance between answers {levels} ({bounds})."
     return None
 
 
