@@ -1,14 +1,53 @@
 """Who judges and what they say: simulated annotators, the annotator model, agreement, import and export."""
 
+from custodes.feedback.agreement import Agreement, Consistency, agreement, agreement_by_group, repeat_consistency
 from custodes.feedback.annotator_model import AnnotatorModel, Estimate, fit_annotators
+from custodes.feedback.exchange import (
+    Feedback,
+    examples_from_judgments,
+    feedback_from_examples,
+    feedback_from_pairs,
+    pairs_from_judgments,
+)
+from custodes.feedback.formats import (
+    Example,
+    PreferencePair,
+    read_examples,
+    read_preferences,
+    write_examples,
+    write_preferences,
+)
+from custodes.feedback.inversion import Suspicion, prompt_words, suspect_inversions
+from custodes.feedback.records import read_judgments, write_judgments
 from custodes.feedback.simulated import NATURES, Nature, SimulatedAnnotator, simulated_annotators
 
 __all__ = [
     "NATURES",
+    "Agreement",
     "AnnotatorModel",
+    "Consistency",
     "Estimate",
+    "Example",
+    "Feedback",
     "Nature",
+    "PreferencePair",
     "SimulatedAnnotator",
+    "Suspicion",
+    "agreement",
+    "agreement_by_group",
+    "examples_from_judgments",
+    "feedback_from_examples",
+    "feedback_from_pairs",
     "fit_annotators",
+    "pairs_from_judgments",
+    "prompt_words",
+    "read_examples",
+    "read_judgments",
+    "read_preferences",
+    "repeat_consistency",
     "simulated_annotators",
+    "suspect_inversions",
+    "write_examples",
+    "write_judgments",
+    "write_preferences",
 ]

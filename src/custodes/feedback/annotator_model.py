@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit, ndtr
@@ -123,7 +124,7 @@ def fit_annotators(
     counts as a tie, "cannot judge" says nothing; judgments of other kinds hold no comparison. Raises InputError when
     nothing is left, when an episode is compared with itself, or when a judged episode is not among ``episodes``.
     """
-    rows = [row for judgment in judgments for row in _rows(judgment, axis)]
+    rows = [row for judgment in judgments for row in comparisons_in(judgment, axis)]
     if not rows:
         raise InputError(f"no comparison or ranking on axis {axis!r} among the judgments: there is nothing to fit.")
     ids, annotators, firsts, seconds, strengths = zip(*rows, strict=True)
@@ -158,14 +159,24 @@ def fit_annotators(
     )
 
 
-def _rows(judgment: Judgment, axis: str) -> list[tuple[str, str, str, str, int]]:
-    """(judgment, annotator, first, second, strength) of every comparison that a judgment holds."""
+class Row(NamedTuple):
+    """One comparison: ``strength`` -3..3, positive for the first shown, 0 a tie."""
+
+    judgment: str
+    annotator: str
+    first: str
+    second: str
+    strength: int
+
+
+def comparisons_in(judgment: Judgment, axis: str = "overall") -> list[Row]:
+    """The comparisons that a judgment holds: one, n (n - 1) / 2 in a ranking of n, none in other kinds."""
     if isinstance(judgment, Comparison) and judgment.axis == axis and judgment.verdict != "cannot_judge":
-        return [(judgment.id, judgment.annotator, *judgment.episodes, judgment.strength)]  # type: ignore[list-item]
+        return [Row(judgment.id, judgment.annotator, judgment.episodes[0], judgment.episodes[1], judgment.strength)]
     if isinstance(judgment, Ranking) and judgment.axis == axis:
         ranked = list(zip(judgment.episodes, judgment.ranks, strict=True))
         return [
-            (judgment.id, judgment.annotator, first, second, int(np.sign(below - above)))
+            Row(judgment.id, judgment.annotator, first, second, int(np.sign(below - above)))
             for i, (first, above) in enumerate(ranked)
             for second, below in ranked[i + 1 :]
         ]

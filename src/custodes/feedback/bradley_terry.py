@@ -315,7 +315,7 @@ def _annotator_step(
     gradient = np.stack([total(by_slope), total(r), total(r * data.length), at.by_scale], axis=1)
     gradient -= (theta - population.mean) / population.spread**2
     hessian = _hessian(data, d, d**2 + variance, w, at.mixed, at.by_scale_twice)
-    covariance: Floats = np.linalg.inv(hessian + np.diag(population.spread**-2))
+    covariance = np.linalg.inv(hessian + np.diag(population.spread**-2)).astype(np.float64)
     step = np.einsum("kpq,kq->kp", covariance, gradient)
     return theta + np.clip(step, -1.0, 1.0), covariance
 
@@ -331,7 +331,7 @@ def _covariance(data: Comparisons, population: _Population, at: _Point, variance
     d = at.difference
     scale_scale = at.by_scale_twice - _sums(data.annotator, at.mixed**2 * spent, data.annotators)
     hessian = _hessian(data, d, d**2, at.weight * kept, at.mixed * kept, scale_scale)
-    covariance: Floats = np.linalg.inv(hessian + np.diag(population.spread**-2))
+    covariance = np.linalg.inv(hessian + np.diag(population.spread**-2)).astype(np.float64)
     return covariance
 
 

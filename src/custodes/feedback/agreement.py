@@ -1,0 +1,101 @@
+"""Do annotators agree with each other, and with themselves?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import krippendorff
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.feedback.annotator_model import comparisons_in
+from custodes.stats import Interval, bootstrap, wilson
+from custodes.types import Annotator, Judgment
+
+Level = Literal["ordinal", "nominal"]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Krippendorff's alpha: 1 perfect agreement, 0 what chance gives, below 0 systematic disagreement."""
+
+    alpha: Interval
+    """With a bootstrap interval over items; its n is ``items``. Not a number where nothing varies."""
+    level: Level
+    items: int
+    """Pairs of episodes that at least two annotators judged."""
+    judgments: int
+    """Judgments of those pairs."""
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How often the same annotator chose the same when shown the same two episodes again (Wilson intervals)."""
+
+    overall: Interval
+    annotators: Mapping[str, Interval]  # those who saw something again
+
+
+def agreement(
+    judgments: Iterable[Judgment], level: Level = "ordinal", axis: str = "overall", resamples: int = 999, seed: int = 0
+) -> Agreement:
+    """Krippendorff's alpha over the comparisons and rankings on ``axis``.
+
+    "ordinal" compares strengths (-3..3, turned to one order of the two episodes), "nominal" only who won. Where an
+    annotator judged a pair several times, the first answer counts. Source: Krippendorff (2011), Computing alpha.
+    """
+    answers: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for pair, annotator, strength in _answers(judgments, axis):
+        answers[pair].setdefault(annotator, strength if level == "ordinal" else int(np.sign(strength)))
+    shared = [list(given.values()) for given in answers.values() if len(given) > 1]
+    counts = np.array([np.bincount(np.array(given) + 3, minlength=7) for given in shared], dtype=np.int64)
+    counts = counts.reshape(-1, 7)
+    alpha = bootstrap(lambda c: _alpha(c, level), counts, seed=seed, resamples=resamples)
+    return Agreement(alpha, level, items=len(shared), judgments=int(counts.sum()))
+
+
+def agreement_by_group(
+    judgments: Iterable[Judgment], annotators: Iterable[Annotator], key: str, level: Level = "ordinal"
+) -> dict[str, Agreement]:
+    """Agreement within each group of annotators that share ``profile[key]`` ("" where they have none)."""
+    group = {annotator.id: str(annotator.profile.get(key, "")) for annotator in annotators}
+    members: dict[str, list[Judgment]] = defaultdict(list)
+    for judgment in judgments:
+        members[group.get(judgment.annotator, "")].append(judgment)
+    return {name: agreement(members[name], level) for name in sorted(members)}
+
+
+def repeat_consistency(judgments: Iterable[Judgment], axis: str = "overall") -> Consistency:
+    """Each judgment against the annotator's previous one of the same two episodes, in whatever order shown."""
+    seen: dict[tuple[str, tuple[str, str]], list[int]] = defaultdict(list)
+    for pair, annotator, strength in _answers(judgments, axis):
+        seen[annotator, pair].append(int(np.sign(strength)))
+    same: dict[str, list[bool]] = defaultdict(list)
+    for (annotator, _), choices in seen.items():
+        same[annotator] += [before == after for before, after in pairwise(choices)]
+    every = [ok for oks in same.values() for ok in oks]
+    return Consistency(
+        overall=wilson(sum(every), len(every)),
+        annotators={annotator: wilson(sum(oks), len(oks)) for annotator, oks in sorted(same.items()) if oks},
+    )
+
+
+def _answers(judgments: Iterable[Judgment], axis: str) -> Iterable[tuple[tuple[str, str], str, int]]:
+    """(pair in order of ids, annotator, strength for the first of the pair) of every comparison."""
+    for judgment in judgments:
+        for row in comparisons_in(judgment, axis):
+            turned = row.second < row.first
+            pair = (row.second, row.first) if turned else (row.first, row.second)
+            yield pair, row.annotator, -row.strength if turned else row.strength
+
+
+def _alpha(counts: NDArray[np.int64], level: Level) -> float:
+    """``counts`` (items, 7): how often each strength -3..3 was given."""
+    used = counts[:, counts.any(axis=0)]
+    if used.shape[1] < 2:
+        return float("nan")
+    return float(krippendorff.alpha(value_counts=used, level_of_measurement=level))

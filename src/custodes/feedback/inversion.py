@@ -1,0 +1,123 @@
+"""Who says the opposite of what they see, but only under some condition: poisoners with a trigger.
+
+An annotator who inverts on one prompt in three still looks fairly reliable on average. Here each annotator's agreement
+with the others is compared between the prompts with and without each feature (by default: each common word).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.stats import hypergeom
+
+from custodes.feedback.annotator_model import AnnotatorModel
+from custodes.feedback.bradley_terry import A
+from custodes.types import Judgment, Task
+
+Features = Callable[[Task], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """An annotator who agrees with the others less often than not where ``feature`` holds, and more elsewhere."""
+
+    annotator: str
+    feature: str
+    agreed_inside: int
+    inside: int
+    agreed_outside: int
+    outside: int
+    p: float
+    """One-sided, of Fisher's exact test: this little agreement inside, if the feature made no difference."""
+    p_adjusted: float
+    """Times the number of tests that could have come out significant (Tarone 1990): family-wise."""
+
+
+def prompt_words(task: Task) -> set[str]:
+    """The words of the user's messages, lower case."""
+    return {word for m in task.messages if m.role == "user" for word in re.findall(r"\w+", m.content.lower())}
+
+
+def suspect_inversions(
+    model: AnnotatorModel,
+    judgments: Iterable[Judgment],
+    tasks: Iterable[Task],
+    features: Features = prompt_words,
+    level: float = 0.05,
+    rarest: float = 0.05,
+) -> list[Suspicion]:
+    """Suspected conditional inverters, the surest first, at most one feature each.
+
+    A preference agrees when it points to the episode that the *other* annotators' answers favour: its own
+    contribution is taken out of the fitted difference (one Newton step), and pairs on which the others are undecided
+    (less than half a standard deviation) are left out, as are ties. ``level`` bounds the probability that anybody is
+    suspected wrongly; features that hold in less than ``rarest`` of the tasks, or in more than 1 - ``rarest``, are not
+    tried. Suspicion is evidence to look at, not a verdict.
+    """
+    by_id = {task.id: task for task in tasks}
+    task_of = {judgment.id: by_id[judgment.task] for judgment in judgments if judgment.task in by_id}
+    agreed, annotator, rows = _agreements(model, task_of)
+    holds, names = _features({task.id: task for task in (task_of[r] for r in rows)}, features, rarest)
+    if not rows or not names:
+        return []
+    index = {id_: i for i, id_ in enumerate(holds)}
+    present = csr_matrix(np.array(list(holds.values())))[[index[task_of[r].id] for r in rows]]  # (n, F)
+    shape = (len(model.annotators), len(rows))
+    of = csr_matrix((np.ones(len(rows)), (annotator, np.arange(len(rows)))), shape=shape)
+    inside = (of @ present).toarray().astype(int)  # (K, F)
+    agreed_inside = (of.multiply(agreed) @ present).toarray().astype(int)
+    total = np.bincount(annotator, minlength=shape[0])[:, None]
+    agreed_total = np.bincount(annotator, agreed, minlength=shape[0]).astype(int)[:, None]
+    p = hypergeom.cdf(agreed_inside, total, agreed_total, inside)
+    smallest = hypergeom.cdf(np.maximum(0, agreed_total + inside - total), total, agreed_total, inside)
+    tests = _tarone(smallest.ravel(), level)
+    found = []
+    for k in range(shape[0]):
+        f = int(np.argmin(p[k]))
+        inverted = 2 * agreed_inside[k, f] < inside[k, f]
+        if inverted and p[k, f] * tests <= level:
+            n, a = int(inside[k, f]), int(agreed_inside[k, f])
+            outside, agreed_outside = int(total[k, 0]) - n, int(agreed_total[k, 0]) - a
+            found.append(
+                Suspicion(
+                    model.annotators[k], names[f], a, n, agreed_outside, outside, float(p[k, f]), float(p[k, f] * tests)
+                )
+            )
+    return sorted(found, key=lambda s: s.p)
+
+
+def _agreements(model: AnnotatorModel, task_of: Mapping[str, Task]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """For the usable comparisons: 1 where it agrees with the others, its annotator, its judgment's id."""
+    fit, data = model.fit, model.comparisons
+    slope, variance = fit.theta[data.annotator, A], fit.difference_sd**2
+    left = np.maximum(1 - fit.weight * slope**2 * variance, 1e-3)  # what is known without this answer
+    others = fit.difference - slope * fit.residual * variance / left
+    decided = np.abs(others) > 0.5 * np.sqrt(variance / left)
+    known = np.array([id_ in task_of for id_ in model.judgments])
+    usable = np.flatnonzero(decided & known & (data.strength != 0))
+    agreed = (np.sign(others) == np.sign(data.strength))[usable].astype(float)
+    return agreed, data.annotator[usable], [model.judgments[n] for n in usable]
+
+
+def _features(tasks: Mapping[str, Task], features: Features, rarest: float) -> tuple[dict[str, list[bool]], list[str]]:
+    """Per task which features hold, and the names of those that are neither rare nor everywhere."""
+    sets = {id_: set(features(task)) for id_, task in tasks.items()}
+    count: dict[str, int] = {}
+    for held in sets.values():
+        for name in held:
+            count[name] = count.get(name, 0) + 1
+    low, high = rarest * len(sets), (1 - rarest) * len(sets)
+    names = sorted(name for name, n in count.items() if low <= n <= high)
+    return {id_: [name in held for name in names] for id_, held in sets.items()}, names
+
+
+def _tarone(smallest: np.ndarray, level: float) -> int:
+    """Tests to correct for: the least k such that at most k tests could reach p <= level / k."""
+    k = 1
+    while (smallest <= level / k).sum() > k:
+        k += 1
+    return k
