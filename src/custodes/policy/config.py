@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
+
 from custodes.policy.algorithms import algorithm_named
 from custodes.types import InputError, Sampling
 
@@ -128,14 +130,15 @@ class OptimiseConfig:
             options["sampling"] = Sampling(**known_options(Sampling, options["sampling"], "sampling"))
         return cls(**known_options(cls, options, "optimisation"))
 
-    def learning_rate_factor(self, step: int) -> float:
-        """The learning rate of a step (from 0) relative to the greatest."""
-        if step < self.warmup_steps:
-            return (step + 1) / (self.warmup_steps + 1)
-        if self.decay == "constant":
-            return 1.0
-        left = 1 - (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return left if self.decay == "linear" else (1 - math.cos(math.pi * left)) / 2
+
+def learning_rate_factor(step: int, steps: int, warmup: int, decay: Decay) -> float:
+    """The learning rate of a step (from 0) relative to the greatest: a linear rise, then ``decay`` to 0."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if decay == "constant":
+        return 1.0
+    left = 1 - (step - warmup) / max(1, steps - warmup)
+    return left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
 def known_options(kind: type, options: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -163,6 +166,4 @@ def check_on_policy(sampling: Sampling) -> None:
 
 def with_seed(sampling: Sampling, step: int) -> Sampling:
     """The sampling of one step: same options, a seed of its own."""
-    import numpy as np
-
     return replace(sampling, seed=int(np.random.SeedSequence([sampling.seed, step]).generate_state(1)[0]))

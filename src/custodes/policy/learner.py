@@ -29,7 +29,7 @@ ADAM_EPSILON = 1e-8
 ADAM_BETAS = (0.9, 0.999)
 
 
-class Diverged(InputError):
+class Diverged(InputError):  # noqa: N818 - what happened, not who erred
     """A loss or gradient is NaN or infinite; the weights are those before the update.
 
     ``rows`` are the episodes of the rollout that it came from.

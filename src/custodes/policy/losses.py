@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 
 def clipped_policy_loss(logprobs: Tensor, old: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
@@ -83,7 +83,7 @@ def preference_loss(
     if kind == "ipo":
         target = (1 - 2 * smoothing) / (2 * beta)
         return (margin - target).square()
-    return -(1 - smoothing) * F.logsigmoid(beta * margin) - smoothing * F.logsigmoid(-beta * margin)
+    return -(1 - smoothing) * logsigmoid(beta * margin) - smoothing * logsigmoid(-beta * margin)
 
 
 def kto_loss(log_ratios: Tensor, desirable: Tensor, baseline: Tensor, beta: float) -> Tensor:

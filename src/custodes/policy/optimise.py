@@ -30,7 +30,7 @@ from custodes.policy import losses
 from custodes.policy.advantages import Outcomes
 from custodes.policy.algorithms import Actions, algorithm_named
 from custodes.policy.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
-from custodes.policy.config import OptimiseConfig, with_seed
+from custodes.policy.config import OptimiseConfig, learning_rate_factor, with_seed
 from custodes.policy.learner import Diverged, Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
 from custodes.policy.rollout import Pack, Rollout, make_minibatches, make_rollout
@@ -244,7 +244,7 @@ class _Loop:
         dtype = rollout.logprobs.dtype
         advantages = advantages.to(dtype)
         returns = None if returns is None else returns.to(dtype)
-        factor = config.learning_rate_factor(self.step)
+        factor = learning_rate_factor(self.step, config.steps, config.warmup_steps, config.decay)
         for _ in range(config.epochs):
             for packs in minibatches:
                 count = self._normaliser(packs)

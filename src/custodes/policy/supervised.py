@@ -1,0 +1,106 @@
+"""Supervised tuning: make given replies more likely. The same learner as everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.progress import track
+from torch import Tensor
+
+from custodes.lm.loading import LanguageModel
+from custodes.policy.config import Decay, learning_rate_factor
+from custodes.policy.learner import Forward, Learner
+from custodes.policy.losses import supervised_loss
+from custodes.policy.rollout import Pack, make_packs
+from custodes.types import Episode, InputError, Message, Task
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisedConfig:
+    """How a model is tuned on demonstrations."""
+
+    epochs: int = 1
+    """Passes over the examples."""
+    batch: int = 32
+    """Examples per update."""
+    learning_rate: float = 2e-5
+    """The greatest learning rate: about 2e-5 for full weights, 2e-4 for adapters."""
+    warmup_steps: int = 0
+    """Updates over which the learning rate rises from 0."""
+    decay: Decay = "cosine"
+    """How the learning rate falls to 0 by the last update: constant (it does not), linear or cosine."""
+    weight_decay: float = 0.0
+    """AdamW's decay."""
+    max_grad_norm: float = 1.0
+    """The gradient is scaled down to this norm."""
+    micro_tokens: int = 2048
+    """Tokens per forward and backward pass."""
+    seed: int = 0
+    """Decides the order of the examples."""
+
+
+def fine_tune(
+    lm: LanguageModel, examples: Sequence[tuple[Task, str]], config: SupervisedConfig, *, progress: bool = True
+) -> list[Metrics]:
+    """Tune ``lm`` in place on (task, reply) pairs; returns loss (nats per token) and gradient norm of each update.
+
+    Raises InputError for a reply that is empty or does not fit the context.
+    """
+    episodes = [demonstration(lm, task, text) for task, text in examples]
+    learner = Learner(
+        lm,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+    )
+    batches = shuffled_batches(len(episodes), config.batch, config.epochs, config.seed)
+    metrics: list[Metrics] = []
+    for i, rows in enumerate(track(batches, "tuning", disable=not progress)):
+        packs = make_packs(episodes, rows, config.micro_tokens, range(len(episodes)))
+        count, total = sum(len(p.targets) for p in packs), 0.0
+
+        def loss(pack: Pack, seen: Forward, count: int = count) -> Tensor:
+            nonlocal total
+            value = supervised_loss(seen.logprobs).sum() / count
+            total += float(value.detach())
+            return value
+
+        factor = learning_rate_factor(i, len(batches), config.warmup_steps, config.decay)
+        norm = learner.update(packs, loss, 1.0, learning_rate_factor=factor)
+        metrics.append({"loss": total, "grad_norm": norm, "tokens": float(count)})
+    return metrics
+
+
+def demonstration(lm: LanguageModel, task: Task, text: str) -> Episode:
+    """An episode in which the policy gave this reply, end of turn included."""
+    prompt, reply = lm.encode(task.messages), lm.encode_reply(text)
+    ids = np.concatenate([prompt, reply])
+    if not text:
+        raise InputError(f"the reply to task {task.id} is empty; leave the example out.")
+    if len(ids) > lm.decoder.spec.context:
+        raise InputError(
+            f"the reply to task {task.id} brings it to {len(ids)} tokens, over the context of {lm.decoder.spec.context}."
+        )
+    return Episode(
+        id=f"{task.id}/demonstration",
+        task=task,
+        messages=(*task.messages, Message("assistant", text)),
+        token_ids=ids,
+        action_mask=np.arange(len(ids)) >= len(prompt),
+        logprobs=np.zeros(len(ids), np.float32),
+        outcome="stop",
+        policy="demonstration",
+    )
+
+
+def shuffled_batches(count: int, size: int, epochs: int, seed: int) -> list[list[int]]:
+    """Index lists of every update: each epoch covers everything once in an order of its own."""
+    batches: list[list[int]] = []
+    for epoch in range(epochs):
+        order = np.random.default_rng([seed, epoch]).permutation(count).tolist()
+        batches += [order[i : i + size] for i in range(0, count, size)]
+    return batches
