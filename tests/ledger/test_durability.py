@@ -22,16 +22,32 @@ from custodes.ledger import Decision, Ledger
 
 where, run, name, batches = sys.argv[1:]
 with Ledger.open(where) as ledger:
+    print("ready", flush=True)
+    input()
     for batch in range(int(batches)) if int(batches) else count():
         keys = ledger.write(run, [Decision(f"{name}-{batch}-{i}", "what", "why" * batch) for i in range(20)])
         print(*keys, flush=True)
 """
 
 
-def writer(where: str, run: str, name: str, batches: int = 0) -> subprocess.Popen[str]:
-    """A process that writes batches of 20 (for ever by default) and prints each batch's keys once acknowledged."""
-    arguments = [sys.executable, "-c", WRITER, where, run, name, str(batches)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+def writers(where: str, run: str, *names: str, batches: int = 0) -> list[subprocess.Popen[str]]:
+    """Processes that begin together to write batches of 20, for ever by default.
+
+    Each prints the keys of a batch once they are acknowledged.
+    """
+    command = [sys.executable, "-c", WRITER, where, run]
+    children = [
+        subprocess.Popen([*command, name, str(batches)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name in names
+    ]
+    for child in children:
+        assert child.stdout
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    return children
 
 
 def test_a_killed_process_loses_nothing_that_was_acknowledged(where: str) -> None:
@@ -40,7 +56,7 @@ def test_a_killed_process_loses_nothing_that_was_acknowledged(where: str) -> Non
     acknowledged: list[str] = []
     moments = random.Random(0)
     for attempt in range(4):
-        child = writer(where, run, f"w{attempt}")
+        (child,) = writers(where, run, f"w{attempt}")
         assert child.stdout
         acknowledged += child.stdout.readline().split()  # it is under way
         time.sleep(moments.uniform(0, 0.15))
@@ -59,14 +75,14 @@ def test_a_killed_process_loses_nothing_that_was_acknowledged(where: str) -> Non
 def test_two_processes_write_one_chain(where: str) -> None:
     with Ledger.open(where) as ledger:
         run = ledger.start_run("test", {}, seed=0)
-    children = [writer(where, run, name, batches=25) for name in ("left", "right")]
+    children = writers(where, run, "left", "right", batches=100)
     printed = [child.communicate(timeout=120)[0].split() for child in children]
     assert [child.returncode for child in children] == [0, 0]
     with Ledger.open(where) as ledger:
         kept = [d.id for d in ledger.decisions(run)]
         assert sorted(kept) == sorted(printed[0] + printed[1])
         assert [d for d in kept if d.startswith("left")] == printed[0]  # each one's order is kept
-        assert ledger.verify().rows == 1001
+        assert ledger.verify().rows == 4001
 
 
 def test_two_processes_make_one_ledger(where: str) -> None:

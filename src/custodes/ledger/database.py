@@ -131,8 +131,7 @@ class Database:
             self._write_ahead()
         if found != FORMAT:
             with self.writing() as connection:
-                if self._format(connection) != FORMAT:  # another process may have come first
-                    self._migrate(connection)
+                self._migrate(connection)
 
     def _format(self, connection: Connection) -> str | None:
         """The newest migration that was run; None in an empty database. Raises InputError if it is no ledger."""
@@ -160,6 +159,7 @@ class Database:
                 time.sleep(0.02)
 
     def _migrate(self, connection: Connection) -> None:
+        """Run the migrations that are missing: none where another process came first."""
         from alembic import command  # half a second to import, and needed once in a ledger's life
         from alembic.config import Config
         from alembic.util import CommandError
