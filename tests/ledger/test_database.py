@@ -146,6 +146,21 @@ def test_a_database_with_other_tables_is_left_alone(postgres_server: postgres.Se
         Ledger.open(url)
 
 
+def test_a_user_who_may_not_create_tables(postgres_server: postgres.Server) -> None:
+    url = postgres_server.new_database()
+    postgres_server.run("CREATE ROLE guest LOGIN; REVOKE CREATE ON SCHEMA public FROM public", url)
+    with refused("does not let this user in: permission denied"):
+        Ledger.open(url.replace(f"{postgres.USER}@", "guest@"))
+
+
+def test_a_server_that_went_away(postgres_server: postgres.Server) -> None:
+    url = postgres_server.new_database()
+    with Ledger.open(url) as ledger:
+        postgres_server.run(f"DROP DATABASE {url.split('/')[3].split('?')[0]} WITH (FORCE)")
+        with refused("cannot be reached"):
+            ledger.start_run("test", {}, seed=0)
+
+
 def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not installed
     with refused("needs psycopg, which is not installed: pip install 'custodes[postgres]'"):

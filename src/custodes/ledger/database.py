@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from custodes.ledger.schema import FORMAT, VERSION_TABLE
 from custodes.types import InputError
@@ -183,11 +183,12 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            raise (self._explain(str(error.orig), getattr(error.orig, "sqlstate", None)) or error) from None
+            lost = "08000" if isinstance(error, OperationalError) else ""  # psycopg gives no code without a server
+            raise (self._explain(str(error.orig), getattr(error.orig, "sqlstate", None) or lost) or error) from None
         except sqlite3.Error as error:
-            raise (self._explain(str(error), None) or error) from None
+            raise (self._explain(str(error), "") or error) from None
 
-    def _explain(self, said: str, state: str | None) -> InputError | None:
+    def _explain(self, said: str, state: str) -> InputError | None:
         if "is full" in said or state == "53100" or ("disk I/O" in said and self._path and _full(self._path)):
             return InputError(
                 f"disk full: {self.name} could not take this write; everything written before is safe. "
@@ -203,8 +204,11 @@ class Database:
             return InputError(f"{self.name} is not a ledger: it is not a SQLite database.")
         if "malformed" in said or "decode to UTF-8" in said:
             return InputError(f"{self.name} is damaged ({said}); restore it from a copy.")
-        if not self._path and (state is None or state[:2] in ("08", "28", "3D", "57")):
-            return InputError(f"{self.name} cannot be reached: {said.splitlines()[0].rstrip('.')}.")
+        first = said.split("\n")[0].rstrip(".")
+        if state == "42501":
+            return InputError(f"{self.name} does not let this user in: {first}.")
+        if not self._path and state[:2] in ("08", "28", "3D", "57"):
+            return InputError(f"{self.name} cannot be reached: {first}.")
         return None
 
 
