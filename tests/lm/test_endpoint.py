@@ -94,14 +94,16 @@ def test_the_options_of_sampling_are_sent(server: Server) -> None:
     assert server.seen["authorization"] == "Bearer secret"
 
 
-def test_same_seed_asks_for_the_same_replies(server: Server) -> None:
-    def seeds(seed: int) -> list[int]:
+def test_same_seed_asks_for_the_same_replies_whatever_else_is_asked(server: Server) -> None:
+    def seeds(seed: int, *tasks: Task) -> list[int]:
         server.script()
-        server.engine(concurrency=1).generate([task(0), task(1)], Sampling(seed=seed, n=2))
+        server.engine(concurrency=1).generate(tasks, Sampling(seed=seed, n=2))
         return [body["seed"] for body in server.seen["bodies"]]
 
-    assert seeds(1) == seeds(1)
-    assert not set(seeds(1)) & set(seeds(2))
+    both = seeds(1, task(0), task(1))
+    assert both[2:] == seeds(1, task(1))
+    assert not set(both) & set(seeds(2, task(0), task(1)))
+    assert len(set(seeds(1, task(0), task(0)))) == 4
 
 
 # ---------------------------------------------------------------- servers with vLLM's additions
@@ -232,7 +234,9 @@ def test_nothing_answers() -> None:
 
 def test_refused_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.script(key="right")
-    with pytest.raises(InputError, match=r"^the server at \S+ refuses the API key \(status 401\); give api_key or set OPENAI_API_KEY"):
+    with pytest.raises(
+        InputError, match=r"^the server at \S+ refuses the API key \(status 401\); give api_key or set OPENAI_API_KEY"
+    ):
         server.engine(api_key="wrong").generate([task()], SAMPLING)
     assert "wrong" not in repr(server.engine(api_key="wrong"))
     monkeypatch.setenv("OPENAI_API_KEY", "right")

@@ -14,6 +14,7 @@ import os
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -24,7 +25,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task
+from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task, hash_shown
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -115,10 +116,10 @@ class EndpointEngine:
             await self._reach(connection)
             starts = prefixes or [""] * len(tasks)
             self._require_extensions(sampling, any(starts))
+            asked = [(task, start) for task, start in zip(tasks, starts, strict=True) for _ in range(sampling.n)]
             work = [
-                self._reply(connection, task, sampling, start, index * sampling.n + reply)
-                for index, (task, start) in enumerate(zip(tasks, starts, strict=True))
-                for reply in range(sampling.n)
+                self._reply(connection, task, sampling, start, seed)
+                for (task, start), seed in zip(asked, _seeds(sampling.seed, asked), strict=True)
             ]
             results = await asyncio.gather(*work)
         if results and all(answer.hopeless for _, answer in results):
@@ -126,11 +127,11 @@ class EndpointEngine:
         return [episode for episode, _ in results]
 
     async def _reply(
-        self, connection: _Connection, task: Task, sampling: Sampling, prefix: str, number: int
+        self, connection: _Connection, task: Task, sampling: Sampling, prefix: str, seed: int
     ) -> tuple[Episode, _Answer]:
         """One episode, and the answer that it was read from."""
         began = time.perf_counter()
-        body = self._chat_request(task, sampling, prefix, number)
+        body = self._chat_request(task, sampling, prefix, seed)
         answer = await self._ask(connection, "/chat/completions", body, lambda data: _read_chat(data, sampling))
         episode_id, seconds = uuid.uuid4().hex, time.perf_counter() - began
         if answer.failure is not None:
@@ -149,14 +150,14 @@ class EndpointEngine:
         messages = (*task.messages, Message("assistant", prefix + reply.text))
         return Episode(episode_id, task, messages, *reply.tokens, reply.outcome, self.model, cost), answer
 
-    def _chat_request(self, task: Task, sampling: Sampling, prefix: str, number: int) -> dict[str, Any]:
+    def _chat_request(self, task: Task, sampling: Sampling, prefix: str, seed: int) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [message.to_dict() for message in task.messages],
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
-            "seed": (sampling.seed * 1_000_003 + number) % 2**31,
+            "seed": seed,
         }
         if sampling.stop:
             body["stop"] = list(sampling.stop)
@@ -305,6 +306,20 @@ class _Reply(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
     tokens: tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.float32]]
+
+
+def _seeds(seed: int, asked: Sequence[tuple[Task, str]]) -> list[int]:
+    """One seed a reply, of what it replies to, so that it does not depend on what else is asked.
+
+    A question that comes again draws anew.
+    """
+    seen: Counter[str] = Counter()
+    seeds = []
+    for task, prefix in asked:
+        question = hash_shown(*(part for m in task.messages for part in (m.role, m.content)), prefix)
+        seeds.append(int(hash_shown(question, str(seed), str(seen[question]))[:7], 16))  # servers take 31 bits
+        seen[question] += 1
+    return seeds
 
 
 def _read_chat(data: Any, sampling: Sampling) -> _Reply:
