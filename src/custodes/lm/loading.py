@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ class LanguageModel:
     adapter: Adapter | None = None
     end_ids: tuple[int, ...] = ()  # ids that end a turn
     _fingerprint: str = field(default="", repr=False)
+    _base_fingerprint: str = field(default="", repr=False)  # of the decoder alone, which stays as it is under an adapter
 
     def encode(self, messages: Sequence[Message], prefix: str = "") -> NDArray[np.int32]:
         """Token ids of a conversation up to where the assistant's reply (or ``prefix``, its beginning) goes on."""
@@ -70,16 +71,13 @@ class LanguageModel:
         self._fingerprint = ""
 
     def fingerprint(self) -> str:
-        """SHA-256 of the weights that act: names, shapes and bytes, adapter included."""
+        """SHA-256 of the weights that act: names, shapes and bytes; with an adapter, of the base's and its own."""
         if not self._fingerprint:
-            digest = hashlib.sha256()
-            tensors: Mapping[str, Tensor] = self.decoder.state()
-            if self.adapter is not None:
-                tensors = {**tensors, **self.adapter.tensors()}
-            for name, tensor in sorted(tensors.items()):
-                digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-                digest.update(tensor.cpu().view(torch.uint8).numpy().data)
-            self._fingerprint = digest.hexdigest()
+            if self.adapter is None:
+                self._fingerprint = hash_tensors(self.decoder.state())
+            else:
+                self._base_fingerprint = self._base_fingerprint or hash_tensors(self.decoder.state())
+                self._fingerprint = hash_tensors(self.adapter.tensors(), self._base_fingerprint)
         return self._fingerprint
 
     def save(self, folder: Path) -> None:
@@ -87,6 +85,8 @@ class LanguageModel:
         folder.mkdir(parents=True, exist_ok=True)
         if self.adapter is not None:
             self.adapter.save(folder, self.name)
+        elif not isinstance(self.decoder, Decoder):
+            self.decoder.save_pretrained(folder)
         else:
             save_file(self.decoder.state(), folder / "model.safetensors", metadata={"format": "pt"})
             save_json(
@@ -94,6 +94,15 @@ class LanguageModel:
                 {**self.config.to_dict(), "dtype": str(self.decoder.dtype).removeprefix("torch.")},
             )
         copy_tokenizer(self.folder, folder)
+
+
+def hash_tensors(tensors: Mapping[str, Tensor], start: str = "") -> str:
+    """SHA-256 of ``start`` and of every tensor's name, shape, type and bytes."""
+    digest = hashlib.sha256(start.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 _PLAIN = {"system": "", "user": "\n\nHuman: ", "assistant": "\n\nAssistant: ", "tool": "\n\nTool: "}
@@ -123,14 +132,17 @@ def load(
     config = read_config(folder)
     tokenizer = _tokenizer(folder)
     spec = decoder_spec(config)
-    state = read_state(folder) if spec is not None else None
-    if spec is None or state is None:
-        from custodes.lm.fallback import TransformersDecoder
+    if spec is not None and any("SequenceClassification" in name for name in config.architectures or ()):
+        spec = replace(spec, tied=True)  # a reward model's backbone has no head over the vocabulary
+    if spec is None:
+        from custodes.lm.fallback import WHOLE, TransformersDecoder
 
+        if adapter is not None:
+            raise InputError(f"architecture {config.model_type!r} cannot run with adapters; {WHOLE}")
         decoder: Decoder = TransformersDecoder.load(folder, config, DTYPES[dtype])  # type: ignore[assignment]
     else:
         try:
-            decoder = Decoder(spec, state, DTYPES[dtype])
+            decoder = Decoder(spec, read_state(folder), DTYPES[dtype])
         except KeyError as missing:
             raise InputError(
                 f"model folder {folder}: its safetensors hold no tensor {missing}; the checkpoint is incomplete."
@@ -185,18 +197,19 @@ def read_config(folder: Path) -> Any:
         ) from None
 
 
-def read_state(folder: Path) -> dict[str, Tensor] | None:
-    """Every tensor of the folder's safetensors, None where it has none; damaged files are named."""
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of the folder's ``model*.safetensors``; damaged files are named."""
     state: dict[str, Tensor] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        if file.name.startswith("adapter"):
-            continue
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise InputError(f"model folder {folder} has no weights (model.safetensors); save or download it again.")
+    for file in files:
         try:
             with safe_open(file, "pt") as tensors:
                 state.update({name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118 - not a dict
         except Exception as error:  # safetensors raises its own untyped errors
             raise InputError(f"{file} cannot be read as safetensors ({error}); download or save it again.") from None
-    return state or None
+    return state
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

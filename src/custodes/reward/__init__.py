@@ -1,0 +1,45 @@
+"""Rewards: functions, mixtures, and models learned from preferences."""
+
+from custodes.reward.base import FunctionReward, Mixture, RewardBase, mixture
+from custodes.reward.config import RewardConfig
+from custodes.reward.evaluate import (
+    PairScores,
+    RewardEvaluation,
+    best_temperature,
+    calibrate,
+    evaluate_reward,
+    evaluate_scores,
+    score_pairs,
+)
+from custodes.reward.from_file import EvaluateFromFile, TrainFromFile, evaluate_from_file, train_from_file
+from custodes.reward.model import RewardModel, combine_members
+from custodes.reward.preference import preference_loss
+from custodes.reward.storage import export, load_reward, save_reward
+from custodes.reward.train import TrainStep, train_reward
+
+__all__ = [
+    "EvaluateFromFile",
+    "FunctionReward",
+    "Mixture",
+    "PairScores",
+    "RewardBase",
+    "RewardConfig",
+    "RewardEvaluation",
+    "RewardModel",
+    "TrainFromFile",
+    "TrainStep",
+    "best_temperature",
+    "calibrate",
+    "combine_members",
+    "evaluate_from_file",
+    "evaluate_reward",
+    "evaluate_scores",
+    "export",
+    "load_reward",
+    "mixture",
+    "preference_loss",
+    "save_reward",
+    "score_pairs",
+    "train_from_file",
+    "train_reward",
+]

@@ -1,0 +1,142 @@
+"""Checkpoints that survive being killed at any moment.
+
+A checkpoint is a folder that appears by one rename once all of it is on disk, with a checksum inside.
+The last two are kept; where the newest cannot be read, the one before is used, and that is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from custodes.types import InputError
+
+KEPT = 2
+STATE, CHECKSUM = "state.pt", "sha256"
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write ``state`` (tensors and plain values) as the checkpoint after ``step`` steps; returns its folder.
+
+    Raises InputError where the disk is full or read-only; earlier checkpoints stay.
+    """
+    final, partial = folder / f"step-{step:06d}", folder / f".step-{step:06d}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        with (partial / STATE).open("wb") as file:
+            writer = _Hashing(file)
+            torch.save(state, writer)
+            _to_disk(file)
+        with (partial / CHECKSUM).open("w") as file:
+            file.write(writer.digest.hexdigest())
+            _to_disk(file)
+        _sync_folder(partial)
+        shutil.rmtree(final, ignore_errors=True)  # an unreadable one of the same step
+        partial.rename(final)
+        _sync_folder(folder)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        shutil.rmtree(partial, ignore_errors=True)
+        kept = checkpoints(folder)
+        raise InputError(
+            f"checkpoint {final} cannot be written ({str(error).splitlines()[0]}); "
+            + (f"the last good one is {kept[-1]}; " if kept else "there is none yet; ")
+            + "free space or choose another folder."
+        ) from error
+    for old in checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Any], Path, list[str]] | None:
+    """The newest checkpoint that is whole: its state, its folder, and a sentence for each that was passed over.
+
+    None where there is no checkpoint; raises InputError where there are some and none can be read.
+    """
+    found = checkpoints(folder)
+    passed: list[str] = []
+    for path in reversed(found):
+        problem = _problem(path)
+        if problem is None:
+            return torch.load(path / STATE, weights_only=True), path, passed
+        passed.append(f"checkpoint {path} is damaged ({problem}); the one before it is used.")
+    if found:
+        raise InputError(
+            f"none of the {len(found)} checkpoints in {folder} can be read; remove that folder to start again."
+        )
+    return None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Folders of complete checkpoints, oldest first."""
+    return sorted(folder.glob("step-*"))
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every global random generator, as plain values and tensors."""
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
+    states: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "numpy": [kind, torch.from_numpy(np.asarray(keys, np.int64)), *rest],
+        "python": [version, list(internal), gauss],
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Undo everything that was drawn since :func:`random_states`."""
+    torch.set_rng_state(states["torch"])
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        expected = (path / CHECKSUM).read_text()
+        with (path / STATE).open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return str(error)
+    return None if actual == expected else "its checksum does not match"
+
+
+class _Hashing:
+    """A file that hashes what passes through it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _to_disk(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,131 @@
+"""Reward training and evaluation from files: what ``custodes reward train`` and ``custodes reward evaluate`` do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from custodes.feedback.formats import PreferencePair, read_preferences
+from custodes.lm.loading import DtypeName, load, save_json
+from custodes.reward.config import RewardConfig
+from custodes.reward.evaluate import RewardEvaluation, calibrate, evaluate_reward
+from custodes.reward.progress import show_progress
+from custodes.reward.storage import load_reward, save_reward
+from custodes.reward.train import OnStep, train_reward
+from custodes.types import InputError
+
+if TYPE_CHECKING:
+    from custodes.reward.model import RewardModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainFromFile:
+    """Train a reward model on a file of preferences."""
+
+    preferences: Path
+    """JSONL (.gz), JSON or parquet with chosen and rejected, with or without prompt."""
+    out: Path
+    """Folder for the reward model; a run that was interrupted is continued from here."""
+    model: str = "smollm2-135m"
+    """Backbone: smollm2-135m (embedded), a local folder, or a hub id."""
+    rows: str = ""
+    """Use rows FIRST:END only, counted from 0 and without END, e.g. 0:900."""
+    held_out: float = 0.1
+    """Share of the pairs (whole prompts) kept out of training, on which probabilities are calibrated."""
+    dtype: DtypeName = "bfloat16"
+    """Precision of computation; what learns is kept in float32."""
+    training: RewardConfig = field(default_factory=RewardConfig)
+    """How it is trained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateFromFile:
+    """Evaluate a reward model on a file of preferences."""
+
+    model: Path
+    """Folder of a reward model, or a hub id of a Llama-like sequence classifier."""
+    preferences: Path
+    """JSONL (.gz), JSON or parquet with chosen and rejected, with or without prompt."""
+    rows: str = ""
+    """Use rows FIRST:END only, counted from 0 and without END, e.g. 900:1156."""
+    dtype: DtypeName = "bfloat16"
+    """Precision of computation."""
+
+
+def train_from_file(
+    config: TrainFromFile, on_step: OnStep | None = None
+) -> tuple[RewardModel, RewardEvaluation | None]:
+    """Train, calibrate and save, with a progress bar unless ``on_step`` takes its place; the evaluation is that of the held-out pairs (None where none are held out).
+
+    Raises InputError for anything wrong with the file, the model, the options or the output folder.
+    """
+    if not 0 <= config.held_out < 1:
+        raise InputError(f"reward option held_out is {config.held_out}; it must be 0 or more and below 1.")
+    source = config.preferences.name
+    pairs = select_rows(read_preferences(config.preferences), config.rows, source)
+    training, held_out = split_by_prompt(pairs, config.held_out, config.training.seed)
+    checkpoints = config.out / "checkpoints"
+    _check_writable(config.out)
+    lm = load(config.model, dtype=config.dtype)
+    with nullcontext(on_step) if on_step is not None else show_progress() as report:
+        model = train_reward(lm, training, config.training, source=source, checkpoints=checkpoints, on_step=report)
+    evaluation = None
+    if held_out:
+        calibrate(model, held_out, source)
+        evaluation = evaluate_reward(model, held_out, source)
+    save_reward(model, config.out)
+    save_json(config.out / "training.json", _record(config, len(training), evaluation))
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return model, evaluation
+
+
+def evaluate_from_file(config: EvaluateFromFile) -> RewardEvaluation:
+    """Evaluate a saved reward model. Raises InputError for anything wrong with the folder or the file."""
+    source = config.preferences.name
+    pairs = select_rows(read_preferences(config.preferences), config.rows, source)
+    return evaluate_reward(load_reward(config.model, config.dtype), pairs, source)
+
+
+def select_rows(pairs: Sequence[PreferencePair], rows: str, source: str) -> list[PreferencePair]:
+    """Pairs ``FIRST:END`` (either may be left out), all for ""; InputError where that is not a range with pairs in it."""
+    match = re.fullmatch(r"(\d*):(\d*)", rows or ":")
+    if match is None:
+        raise InputError(f"rows {rows!r} is no range; give FIRST:END, e.g. 0:900.")
+    first, end = (int(group) if group else None for group in match.groups())
+    chosen = list(pairs[first:end])
+    if not chosen:
+        raise InputError(f"rows {rows!r} of {source} are empty; it holds rows 0:{len(pairs)}.")
+    return chosen
+
+
+def split_by_prompt(
+    pairs: Sequence[PreferencePair], share: float, seed: int
+) -> tuple[list[PreferencePair], list[PreferencePair]]:
+    """(training, held out): about ``share`` of the pairs are held out, all pairs of one prompt on the same side."""
+    prompts = list(dict.fromkeys(pair.prompt for pair in pairs))
+    order = np.random.default_rng([seed, 4]).permutation(len(prompts))
+    held = {prompts[i] for i in order[: int(share * len(prompts))]}
+    return [p for p in pairs if p.prompt not in held], [p for p in pairs if p.prompt in held]
+
+
+def _check_writable(folder: Path) -> None:
+    """Found out before training, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written to ({error}); choose another output folder.") from None
+
+
+def _record(config: TrainFromFile, pairs: int, evaluation: RewardEvaluation | None) -> dict[str, Any]:
+    """What this model is: for whoever finds the folder."""
+    return {**asdict(config), "pairs": pairs, "held_out_evaluation": evaluation.to_dict() if evaluation else None}

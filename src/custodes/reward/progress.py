@@ -1,0 +1,32 @@
+"""A progress bar for reward training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from custodes.reward.train import OnStep, TrainStep
+
+SMOOTHING = 0.9
+"""Weight of the past in the shown loss and accuracy: single batches jump."""
+
+
+@contextmanager
+def show_progress() -> Iterator[OnStep]:
+    """Shows updates on stderr: loss and accuracy (running means), time passed and left."""
+    columns = (TextColumn("reward"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("reward", total=None, text="")
+        means: dict[str, float] = {}
+
+        def on_step(done: TrainStep) -> None:
+            for name, now in (("loss", done.loss), ("accuracy", done.accuracy)):
+                means[name] = SMOOTHING * means.get(name, now) + (1 - SMOOTHING) * now
+            left = f"{int(done.seconds_left // 60)}:{int(done.seconds_left % 60):02d} left"
+            text = f"loss {means['loss']:.3f}, accuracy {means['accuracy']:.2f}, {left}"
+            progress.update(task, completed=done.step, total=done.steps, text=text)
+
+        yield on_step

@@ -1,0 +1,89 @@
+"""What a reward model reads: token ids of a conversation that ends with the reply to be scored.
+
+The same rendering serves training and scoring, whichever tokenizer the policy has: the chat template
+up to the reply, the reply, the end of the turn. What is too long loses tokens from the left of its
+prompt; a reply is never cut.
+
+Letters: P pairs, R sequences, T tokens of one sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.feedback.formats import PreferencePair
+from custodes.lm.loading import LanguageModel
+from custodes.lm.packing import PackedBatch, pack, split_by_budget
+from custodes.types import InputError, Message
+
+Tokens = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenPair:
+    """One preference, ready to be read."""
+
+    chosen: Tokens  # (T,)
+    rejected: Tokens  # (T',), same beginning as chosen as far as the conversations agree
+    label: float  # P(chosen is better)
+    margin: float
+    weight: float
+    where: str  # "pairs.jsonl row 12", for messages
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Turns conversations into token ids. ``end_of_turn`` is false for models that read the token before it."""
+
+    lm: LanguageModel
+    max_length: int
+    end_of_turn: bool = True
+
+    def conversation(self, messages: Sequence[Message], where: str) -> Tokens:
+        """(T,) ids of a conversation that ends with the reply; at most ``max_length``."""
+        prompt, reply = self._render(messages)
+        return _cut(prompt, reply, len(prompt) + len(reply) - self.max_length, self.max_length, where)
+
+    def pair(self, pair: PreferencePair, source: str = "") -> tuple[TokenPair, int]:
+        """Both sides, cut by the same number of tokens so that they still share their prompt; and that number."""
+        where = f"{source or 'preferences'} row {pair.line}" if pair.line else (source or "a preference pair")
+        sides = [self._render((*pair.prompt, *side)) for side in (pair.chosen, pair.rejected)]
+        excess = max(0, *(len(prompt) + len(reply) - self.max_length for prompt, reply in sides))
+        chosen, rejected = (
+            _cut(prompt, reply, excess, self.max_length, f"{where}, {name}")
+            for (prompt, reply), name in zip(sides, ("chosen", "rejected"), strict=True)
+        )
+        return TokenPair(chosen, rejected, pair.label, pair.margin, pair.weight, where), excess
+
+    def pairs(self, pairs: Sequence[PreferencePair], source: str = "") -> tuple[list[TokenPair], int]:
+        """Every pair, and how many lost the left of their prompt."""
+        read = [self.pair(pair, source) for pair in pairs]
+        return [pair for pair, _ in read], sum(excess > 0 for _, excess in read)
+
+    def _render(self, messages: Sequence[Message]) -> tuple[Tokens, Tokens]:
+        """Ids of everything before the last message, and of the last message."""
+        replied = bool(messages) and messages[-1].role == "assistant"
+        prompt = self.lm.encode(messages[:-1] if replied else messages)
+        reply = self.lm.encode_reply(messages[-1].content if replied else "")
+        return prompt, reply if self.end_of_turn else reply[:-1]
+
+
+def _cut(prompt: Tokens, reply: Tokens, excess: int, max_length: int, where: str) -> Tokens:
+    if len(reply) > max_length:
+        raise InputError(
+            f"{where}: the completion has {len(reply)} tokens and {max_length} are read at most; "
+            "shorten it, or raise max_length (up to the model's context)."
+        )
+    return np.concatenate([prompt[max(0, excess) :], reply])
+
+
+def micro_batches(
+    sequences: Sequence[Tokens], groups: Sequence[object], budget: int
+) -> list[tuple[list[int], PackedBatch]]:
+    """Packed micro-batches of at most ``budget`` tokens, and the indices of the sequences in each."""
+    split = split_by_budget([len(s) for s in sequences], budget, groups)
+    return [(part, pack([sequences[i] for i in part], [groups[i] for i in part])) for part in split]

@@ -1,0 +1,193 @@
+"""Reward models on disk.
+
+A single model, or heads on one backbone, is a folder that ``AutoModelForSequenceClassification`` loads: its
+logits are our member scores plus ``config.reward_center`` (that architecture has no bias to hold it). K
+adapters are kept as such (peft's layout, heads, ``reward.json``) with the base model by name;
+:func:`export` writes each of them as a folder of the first kind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from custodes.lm.adapter import Adapter
+from custodes.lm.decoder import PROJECTIONS, part_rows
+from custodes.lm.loading import DtypeName, LanguageModel, copy_tokenizer, load, model_folder, read_config, save_json
+from custodes.reward.model import RewardModel
+from custodes.types import InputError, Message
+
+SETTINGS = "reward.json"
+HEADS = "heads.safetensors"
+CLASSIFIERS = {kind: f"{kind.capitalize()}ForSequenceClassification" for kind in ("llama", "mistral", "qwen2", "qwen3")}
+
+
+def save_reward(model: RewardModel, folder: Path | str) -> None:
+    """Write ``model`` into ``folder``. Raises InputError where the disk is full or the folder read-only."""
+    folder = Path(folder)
+    with _writing(folder):
+        if len(model.adapters) > 1:
+            for k, adapter in enumerate(model.adapters):
+                adapter.save(folder / f"member_{k}", model.lm.name)
+            save_file({"heads": model.heads.detach().cpu().contiguous()}, folder / HEADS)
+            base = model.lm.name if not Path(model.lm.name).is_dir() else str(Path(model.lm.name).resolve())
+            kept = {"base": base, "base_dtype": _dtype(model.lm), "base_sha256": model.lm.fingerprint()}
+            _save_settings(model, folder, kept | {"center": model.center.tolist(), "scale": model.scale.tolist()})
+        else:
+            _save_classifier(model, folder, list(range(model.members)))
+
+
+def export(model: RewardModel, folder: Path | str) -> list[Path]:
+    """Write every member as a folder of its own that ``AutoModelForSequenceClassification`` loads."""
+    folders = [Path(folder) / f"member_{k}" for k in range(model.members)]
+    for k, member in enumerate(folders):
+        with _writing(member):
+            _save_classifier(model, member, [k])
+    return folders
+
+
+def load_reward(folder: Path | str, dtype: DtypeName = "bfloat16", device: str = "cpu") -> RewardModel:
+    """Read a reward model: ours, or any Llama-like sequence classifier (local folder or hub id).
+
+    Raises InputError where the folder is not a reward model, is damaged, or its base model has changed.
+    """
+    folder = model_folder(str(folder))
+    settings = _settings(folder)
+    if "base" in settings:
+        lm = load(settings["base"], dtype=dtype, device=device)
+        if dtype == settings["base_dtype"] and lm.fingerprint() != settings["base_sha256"]:
+            raise InputError(
+                f"reward model {folder} was trained on other weights than {settings['base']} now holds; "
+                "restore that model, or train again."
+            )
+        heads = _read(folder / HEADS)["heads"]
+        adapters = [Adapter.load(folder / f"member_{k}", lm.decoder).to(device) for k in range(len(heads))]
+    else:
+        lm, heads, adapters = _load_classifier(folder, dtype, device)
+    pad = getattr(lm.config, "pad_token_id", None)
+    return RewardModel(
+        lm=lm,
+        heads=nn.Parameter(heads.float().to(device)),
+        adapters=adapters,
+        center=np.asarray(settings.get("center", 0.0), np.float64),
+        scale=np.asarray(settings.get("scale", 1.0), np.float64),
+        combine=settings.get("combine", "mean"),
+        caution=settings.get("caution", 1.0),
+        temperature=settings.get("temperature", 1.0),
+        max_length=settings.get("max_length", lm.decoder.spec.context),
+        # transformers reads the last token that is not padding: where padding and end of turn are one
+        # token, a classifier trained there has always read the token before it
+        end_of_turn=settings.get("end_of_turn", pad not in lm.end_ids[:1]),
+        name=settings.get("name", folder.name),
+    )
+
+
+def _save_classifier(model: RewardModel, folder: Path, members: list[int]) -> None:
+    lm = model.lm
+    adapter = model.adapters[members[0] if len(model.adapters) > 1 else 0] if model.adapters else None
+    scale = torch.from_numpy(model.scale[members]).to(model.heads)
+    heads = model.heads.detach()[members] / scale[:, None]
+    tensors = _merged(lm, adapter) | {"score.weight": heads}
+    save_file({n: t.cpu().contiguous() for n, t in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
+    center = (model.center / model.scale)[members].tolist()
+    pad = _padding(lm) if model.end_of_turn else lm.config.pad_token_id
+    config = {
+        **lm.config.to_dict(),
+        "architectures": [CLASSIFIERS[lm.config.model_type]],
+        "dtype": _dtype(lm),
+        "id2label": {str(i): f"member_{k}" for i, k in enumerate(members)},
+        "label2id": {f"member_{k}": i for i, k in enumerate(members)},
+        "pad_token_id": pad,
+        "reward_center": center,
+    }
+    save_json(folder / "config.json", config)
+    copy_tokenizer(lm.folder, folder)
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    save_json(
+        folder / "tokenizer_config.json",
+        tokenizer | {"pad_token": None if pad is None else lm.tokenizer.convert_ids_to_tokens(pad)},
+    )
+    _save_settings(model, folder, {"center": center})
+
+
+def _save_settings(model: RewardModel, folder: Path, more: dict[str, Any]) -> None:
+    names = ("combine", "caution", "temperature", "max_length", "end_of_turn", "name")
+    save_json(folder / SETTINGS, {name: getattr(model, name) for name in names} | more)
+
+
+def _dtype(lm: LanguageModel) -> str:
+    return str(lm.decoder.dtype).removeprefix("torch.")
+
+
+def _merged(lm: LanguageModel, adapter: Adapter | None) -> dict[str, Tensor]:
+    """The backbone's tensors as they compute, without the language model's head."""
+    tensors = {name: t for name, t in lm.decoder.state().items() if name != "lm_head.weight"}
+    for i in adapter.layers if adapter is not None else ():
+        for name, parts in PROJECTIONS.items():
+            merged = adapter.get(int(i), name).merged  # type: ignore[union-attr]
+            for (_, part), rows in zip(parts, part_rows(lm.decoder.spec, name), strict=True):
+                tensors[f"model.layers.{i}.{part}.weight"] = merged[rows]
+    return tensors
+
+
+def _padding(lm: LanguageModel) -> int | None:
+    """A token to pad with that no conversation holds: ``transformers`` reads the last token that is not padding.
+
+    None where the tokenizer has no such token: that class then scores one conversation at a time.
+    """
+    turns = [Message("system", "a"), Message("user", "b"), Message("assistant", "c"), Message("user", "d")]
+    used = {*lm.encode(turns).tolist(), *lm.end_ids}
+    free = [i for i in lm.tokenizer.all_special_ids if i not in used]
+    free += [i for i, token in lm.tokenizer.added_tokens_decoder.items() if token.special and i not in used]
+    return free[0] if free else None
+
+
+def _load_classifier(folder: Path, dtype: DtypeName, device: str) -> tuple[LanguageModel, Tensor, list[Adapter]]:
+    config = read_config(folder)
+    if not any("SequenceClassification" in name for name in config.architectures or ()):
+        raise InputError(
+            f"{folder} holds {', '.join(config.architectures or ['no model'])}, which is no reward model; "
+            "give a folder that `custodes reward train` or a sequence-classification trainer wrote."
+        )
+    lm = load(folder, dtype=dtype, device=device)
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            if "score.weight" in tensors.keys():  # noqa: SIM118 - not a dict
+                return lm, tensors.get_tensor("score.weight"), []
+    raise InputError(f"{folder} holds no tensor score.weight; its head is of a kind that is not known.")
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    if not (folder / SETTINGS).is_file():
+        return {}
+    try:
+        return dict(json.loads((folder / SETTINGS).read_text()))
+    except ValueError:
+        raise InputError(f"{folder / SETTINGS} is not valid JSON; restore it or train again.") from None
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file} cannot be read ({error}); restore it or train again.") from None
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"the reward model cannot be written to {folder} ({error}); free space or choose another folder."
+        ) from None

@@ -1,0 +1,343 @@
+"""Bradley-Terry reward models, single or ensembles, trained from preference pairs.
+
+How this differs from the textbook: no padding, and the prompt that chosen and rejected share is computed
+once; the head reads the last token only, so no other position is multiplied by it; all members of an
+ensemble learn in one run from the same micro-batches, each with the pairs of its own bootstrap resample
+(as weights) and its own initialisation, so layers below the adapters run once for all of them.
+
+Letters: P pairs, K members, N tokens of a packed batch, d hidden size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from custodes.feedback.formats import PreferencePair
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.checkpoint import checkpoints as list_checkpoints
+from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
+from custodes.lm.decoder import Weight
+from custodes.lm.loading import LanguageModel
+from custodes.reward.config import RewardConfig
+from custodes.reward.model import RewardModel, new_heads
+from custodes.reward.preference import preference_loss
+from custodes.reward.reading import TokenPair, micro_batches
+from custodes.types import InputError
+
+STANDARDISE_ON = 256
+"""Training pairs whose scores give the mean and standard deviation by which scores are standardised."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainStep:
+    """What one update did, for progress and logs."""
+
+    step: int  # from 1
+    steps: int
+    loss: float  # nats per pair, mean over members
+    accuracy: float  # share of the batch's pairs that the members' mean orders as labelled, before the update
+    grad_norm: float  # largest over members, before clipping
+    tokens: int  # computed, forward and backward
+    seconds: float
+    seconds_left: float
+
+
+OnStep = Callable[[TrainStep], None]
+
+
+def train_reward(
+    lm: LanguageModel,
+    pairs: Sequence[PreferencePair],
+    config: RewardConfig | None = None,
+    *,
+    source: str = "",
+    checkpoints: Path | None = None,
+    on_step: OnStep | None = None,
+) -> RewardModel:
+    """Train a reward model on ``pairs``; the same seed and configuration give the same weights, bit for bit.
+
+    ``lm`` is the backbone, without its own adapter; with ``weights="full"`` its weights are changed in place.
+    ``source`` names the pairs' file in messages. Where ``checkpoints`` holds one of this very run, it is
+    continued. Pairs' ``label``, ``margin`` and ``weight`` are used (weights relative to their mean).
+
+    Raises InputError: no pairs; a completion that does not fit; a loss that is not finite; checkpoints of another run.
+    """
+    config = config or RewardConfig()
+    trainer = _Trainer(replace(lm, adapter=None, _fingerprint=""), pairs, config, source)
+    if checkpoints is not None:
+        trainer.resume(checkpoints)
+    started, first = time.monotonic(), trainer.step
+    while trainer.step < trainer.steps:
+        done = trainer.update(_last_good(checkpoints))
+        if on_step is not None:
+            elapsed = time.monotonic() - started
+            left = elapsed / (trainer.step - first) * (trainer.steps - trainer.step)
+            on_step(replace(done, seconds=elapsed, seconds_left=left))
+        if checkpoints is not None and trainer.step % config.checkpoint_every == 0 and trainer.step < trainer.steps:
+            save_checkpoint(checkpoints, trainer.step, trainer.state())
+    return trainer.finish()
+
+
+def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Of update ``step`` (from 0): rises linearly over the first ``warmup`` share, then falls linearly towards 0."""
+    rising = warmup * steps
+    return min((step + 1) / rising if rising > 0 else 1.0, (steps - step) / max(1.0, steps - rising), 1.0)
+
+
+class _Trainer:
+    """The model, its optimiser and where in the run it is."""
+
+    def __init__(self, lm: LanguageModel, pairs: Sequence[PreferencePair], config: RewardConfig, source: str) -> None:
+        if not pairs:
+            raise InputError(f"{source or 'the preferences'} hold no pair to train on; give at least one.")
+        self.config, self.step = config, 0
+        self.model = _new_model(lm, config)
+        self.pairs, cut = self.model.reader.pairs(pairs, source)
+        if cut:
+            warnings.warn(
+                f"{source or 'preferences'}: {cut} of {len(pairs)} pairs are longer than {self.model.max_length} tokens; "
+                "the left of their prompts was not read.",
+                stacklevel=3,
+            )
+        self.weights = _pair_weights(self.pairs, config)
+        self.steps = config.epochs * math.ceil(len(pairs) / config.batch_pairs)
+        self.identity = _identity(lm, self.pairs, config)
+        self.backbone, self.embedding = _backbone_parameters(self.model, config)
+        self.optimiser = self._optimiser()
+
+    def update(self, last_good: str) -> TrainStep:
+        """One update on the next batch of pairs."""
+        rates = learning_rate_factor(self.step, self.steps, self.config.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["full_lr"] * rates
+        batch = self._batch()
+        loss, correct, tokens = self._gradients(batch)
+        norm = self._clip()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            rows = ", ".join(self.pairs[i].where for i in batch[:4]) + (", ..." if len(batch) > 4 else "")
+            raise InputError(
+                f"reward training stopped at update {self.step + 1}: loss {loss} and gradient norm {norm} ({rows}); "
+                f"{last_good}lower learning_rate ({self.config.learning_rate}) or look at these pairs."
+            )
+        self.optimiser.step()
+        self._refresh()
+        self.step += 1
+        return TrainStep(self.step, self.steps, loss, correct, norm, tokens, 0.0, 0.0)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on; order and rates follow from the step and the seed."""
+        return {
+            "identity": self.identity,
+            "step": self.step,
+            "heads": self.model.heads.detach(),
+            "backbone": [p.detach() for p in self.backbone],
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def resume(self, folder: Path) -> None:
+        found = load_checkpoint(folder)
+        if found is None:
+            return
+        state, path, passed = found
+        for sentence in passed:
+            warnings.warn(sentence, stacklevel=3)
+        if state["identity"] != self.identity:
+            differs = [k for k in self.identity if state["identity"].get(k) != self.identity[k]]
+            raise InputError(
+                f"checkpoint {path} belongs to another run ({', '.join(differs)} differ); "
+                "use the same options and data, or another output folder."
+            )
+        with torch.no_grad():
+            for mine, stored in zip(
+                [self.model.heads, *self.backbone], [state["heads"], *state["backbone"]], strict=True
+            ):
+                mine.copy_(stored)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+        self._refresh()
+
+    def finish(self) -> RewardModel:
+        """Standardise on the training data: each member's mean becomes 0, its standard deviation 1."""
+        model = self.model
+        self.optimiser.zero_grad()
+        rng = np.random.default_rng([self.config.seed, 2])
+        sample = rng.permutation(len(self.pairs))[:STANDARDISE_ON]
+        sequences = [s for i in sample for s in (self.pairs[i].chosen, self.pairs[i].rejected)]
+        raw = model.raw_scores(sequences, np.repeat(sample, 2).tolist())
+        model.center, model.scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-6)
+        model.temperature = float(1 / model.scale.mean())  # the loss was in the heads' own logits
+        return model
+
+    def _batch(self) -> list[int]:
+        """The next pairs: every epoch runs through all of them in an order of its own."""
+        per_epoch = self.steps // self.config.epochs
+        epoch, place = divmod(self.step, per_epoch)
+        order = np.random.default_rng([self.config.seed, 0, epoch]).permutation(len(self.pairs))
+        return order[place * self.config.batch_pairs : (place + 1) * self.config.batch_pairs].tolist()
+
+    def _gradients(self, batch: list[int]) -> tuple[float, float, int]:
+        """Gradients of the mean loss over the batch, whatever the micro-batches; loss, accuracy and tokens computed."""
+        model, K = self.model, self.model.members
+        sequences = [s for i in batch for s in (self.pairs[i].chosen, self.pairs[i].rejected)]
+        groups = np.repeat(np.arange(len(batch)), 2).tolist()
+        total, correct, tokens = 0.0, 0.0, 0
+        self.optimiser.zero_grad()
+        if self.embedding is not None:
+            self.embedding.clear()
+        for part, packed in micro_batches(sequences, groups, self.config.micro_tokens):
+            packed = packed.to(model.lm.decoder.device)
+            embedded = self.embedding.rows(packed.ids) if self.embedding is not None else None
+            values = model.values(packed, embedded)
+            chosen, rejected = values[0::2], values[1::2]
+            own = [batch[i // 2] for i in part[0::2]]
+            loss = preference_loss(chosen, rejected, *self._targets(own), self.config.center_coefficient) / len(batch)
+            (loss if len(model.adapters) == K else loss / K).backward()
+            if self.embedding is not None:
+                self.embedding.collect()
+            total += loss.item() / K
+            labels = np.array([self.pairs[i].label for i in own])
+            z = (chosen - rejected).detach().mean(-1).cpu().numpy()
+            correct += float(np.where(labels == 0.5, 0.5, (z > 0) == (labels > 0.5)).sum())
+            tokens += packed.tokens
+        return total, correct / len(batch), tokens
+
+    def _targets(self, own: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels (P, 1), margins (P, 1) and weights (P, K) of the pairs ``own``."""
+        like = self.model.heads
+        columns = [
+            [[self.pairs[i].label] for i in own],
+            [[self.pairs[i].margin] for i in own],
+            self.weights[own].tolist(),
+        ]
+        label, margin, weight = (torch.tensor(c, dtype=like.dtype, device=like.device) for c in columns)
+        return label, margin, weight
+
+    def _optimiser(self) -> torch.optim.AdamW:
+        config = self.config
+        matrices = [p for p in self.backbone if p.ndim > 1]
+        vectors = [p for p in self.backbone if p.ndim == 1]
+        groups = [
+            {"params": matrices, "full_lr": config.learning_rate, "weight_decay": config.weight_decay},
+            {"params": vectors, "full_lr": config.learning_rate, "weight_decay": 0.0},
+            {"params": [self.model.heads], "full_lr": config.head_learning_rate, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW([g for g in groups if g["params"]], fused=True)
+
+    def _clip(self) -> float:
+        """Scale each independent part of the gradient down to ``max_grad_norm``; the largest norm before that."""
+        model, (heads,) = self.model, _gradients_of([self.model.heads])
+        if len(model.adapters) == model.members:  # members learn apart, whatever becomes of the others
+            parts = [[*_gradients_of(adapter.parameters()), heads[k]] for k, adapter in enumerate(model.adapters)]
+        else:
+            parts = [[*_gradients_of(self.backbone), heads]]
+        norms = [float(nn.utils.get_total_norm(part)) for part in parts]
+        for norm, part in zip(norms, parts, strict=True):
+            if norm > self.config.max_grad_norm:
+                torch._foreach_mul_(part, self.config.max_grad_norm / norm)
+        return max(norms, key=lambda norm: norm if math.isfinite(norm) else math.inf)
+
+    def _refresh(self) -> None:
+        for adapter in self.model.adapters:
+            adapter.refresh()
+        self.model.lm.decoder.refresh()
+
+
+class _EmbeddingGradient:
+    """The gradient of the embedding's master, written only at rows of tokens at hand.
+
+    Autograd would form a dense (V, d) gradient for every micro-batch: at V = 49,152 a fifth of the whole model.
+    """
+
+    def __init__(self, weight: Weight) -> None:
+        self.weight = weight
+        self.dense = torch.zeros_like(weight().float())
+        self.touched: list[Tensor] = []
+
+    def clear(self) -> None:
+        for ids in self.touched:
+            self.dense.index_fill_(0, ids, 0.0)
+        self.touched = []
+        self.weight.master.grad = self.dense  # type: ignore[union-attr]
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """(N, d) embeddings of ``ids`` whose gradient :meth:`collect` takes up."""
+        self.leaf = F.embedding(ids, self.weight.value).requires_grad_()
+        self.touched.append(ids)
+        return self.leaf
+
+    def collect(self) -> None:
+        assert self.leaf.grad is not None
+        self.dense.index_add_(0, self.touched[-1], self.leaf.grad.float())
+
+
+def _new_model(lm: LanguageModel, config: RewardConfig) -> RewardModel:
+    spec, device = lm.decoder.spec, lm.decoder.device
+    first = config.first_layer + (spec.layers if config.first_layer < 0 else 0)
+    shape = AdapterConfig(rank=config.rank, alpha=config.alpha, first_layer=first)
+    count = (config.members if config.ensemble == "adapters" else 1) if config.weights == "adapter" else 0
+    seeds = [int(s) for s in np.random.SeedSequence([config.seed, 3]).generate_state(config.members)]
+    return RewardModel(
+        lm=lm,
+        heads=new_heads(seeds, spec.hidden, device),
+        adapters=[Adapter(lm.decoder, shape, seeds[k]).to(device) for k in range(count)],
+        combine=config.combine,
+        caution=config.caution,
+        max_length=config.max_length,
+    )
+
+
+def _backbone_parameters(
+    model: RewardModel, config: RewardConfig
+) -> tuple[list[nn.Parameter], _EmbeddingGradient | None]:
+    """What learns besides the heads; the head over the vocabulary has no part in a reward and stays as it is."""
+    if config.weights == "adapter":
+        return [p for adapter in model.adapters for p in adapter.parameters()], None
+    decoder = model.lm.decoder
+    weights = [m for m in decoder.modules() if isinstance(m, Weight) and m is not decoder.head]
+    for weight in weights:
+        weight.train_master()
+    return [w.master for w in weights if w.master is not None], _EmbeddingGradient(decoder.embedding)
+
+
+def _gradients_of(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def _pair_weights(pairs: Sequence[TokenPair], config: RewardConfig) -> np.ndarray:
+    """(P, K): each pair's own weight, relative to the mean, times how often each member's resample drew it."""
+    own = np.array([pair.weight for pair in pairs], np.float64)
+    if not np.isfinite(own).all() or (own < 0).any() or own.sum() == 0:
+        raise InputError("weights of preference pairs must be finite, 0 or more, and not all 0.")
+    n, K = len(pairs), config.members
+    draws = np.ones((n, K))
+    if K > 1 and config.bootstrap:
+        for k in range(K):
+            draws[:, k] = np.random.default_rng([config.seed, 1, k]).multinomial(n, np.full(n, 1 / n))
+    return (own / own.mean())[:, None] * draws
+
+
+def _identity(lm: LanguageModel, pairs: Sequence[TokenPair], config: RewardConfig) -> dict[str, Any]:
+    """What a checkpoint must agree on to be continued."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(pair.chosen.tobytes() + b"|" + pair.rejected.tobytes())
+        digest.update(f"{pair.label} {pair.margin} {pair.weight}".encode())
+    kept = {k: v for k, v in asdict(config).items() if k != "checkpoint_every"}
+    return {**kept, "pairs": digest.hexdigest(), "base model": lm.fingerprint()}
+
+
+def _last_good(checkpoints: Path | None) -> str:
+    found = list_checkpoints(checkpoints) if checkpoints is not None else []
+    return f"the last good checkpoint is {found[-1]}; " if found else ""

@@ -1,0 +1,82 @@
+"""Reading scores from a model, and combining the members of an ensemble."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from made_up_rewards import ensemble, episodes
+from torch import nn
+
+from custodes.lm.loading import LanguageModel
+from custodes.lm.packing import pack
+from custodes.reward.model import RewardModel, combine_members
+from custodes.types import InputError, Reward
+
+MEMBERS = hnp.arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(2, 5)), elements=st.floats(-10, 10))
+
+
+@pytest.mark.parametrize("kind", ["full", "heads", "adapters"])
+def test_scores_do_not_depend_on_what_else_is_in_the_batch(lm: LanguageModel, kind: str) -> None:
+    model, some = ensemble(lm, kind), episodes(7)
+    together = model.score(some)
+    alone = [model.score([e]) for e in some]
+    np.testing.assert_allclose(together.value, [s.value[0] for s in alone], atol=1e-5)
+    np.testing.assert_allclose(together.std, [s.std[0] for s in alone], atol=1e-5)
+    assert isinstance(model, Reward)
+
+
+def test_sharing_the_trunk_gives_what_each_member_gives_alone(lm: LanguageModel) -> None:
+    model, some = ensemble(lm, "adapters"), episodes(4)
+    scores = model.score(some)
+    for k in range(3):
+        alone = RewardModel(
+            lm,
+            nn.Parameter(model.heads[k : k + 1].detach()),
+            [model.adapters[k]],
+            model.center[k : k + 1],
+            model.scale[k : k + 1],
+        )
+        np.testing.assert_allclose(scores.parts[f"member_{k}"], alone.score(some).value, atol=1e-6)
+        assert alone.score(some).std is None
+
+
+def test_the_score_is_read_at_the_last_token(lm: LanguageModel) -> None:
+    """Not at a place found by token id: end of turn and padding are one id here, and a reply may hold it."""
+    model = ensemble(lm, "full", members=1)
+    (sequence,) = [model.reader.conversation(episodes(1)[0].messages, "here")]
+    twice = np.concatenate([sequence, sequence[-1:]])
+    assert lm.tokenizer.pad_token_id == sequence[-1]
+    with torch.no_grad():
+        expected = lm.decoder.hidden(pack([twice]))[-1] @ model.heads[0]
+    np.testing.assert_allclose(model.raw_scores([sequence, twice])[1, 0], expected, atol=1e-5)
+
+
+def test_a_model_whose_adapters_do_not_fit_its_heads_is_refused(lm: LanguageModel) -> None:
+    model = ensemble(lm, "adapters")
+    with pytest.raises(InputError, match="3 heads cannot have 2 adapters"):
+        RewardModel(lm, model.heads, model.adapters[:2])
+
+
+@given(MEMBERS, st.floats(-5, 5), st.floats(0, 3))
+def test_combinations_move_with_a_shift_of_all_members(members: np.ndarray, shift: float, caution: float) -> None:
+    for how in ("mean", "worst", "cautious"):
+        value, std = combine_members(members, how, caution)
+        moved, same = combine_members(members + shift, how, caution)
+        np.testing.assert_allclose(moved, value + shift, atol=1e-6)
+        np.testing.assert_allclose(same, std, atol=1e-6)
+
+
+@given(MEMBERS, st.floats(0, 3))
+def test_caution_and_the_worst_case_never_exceed_the_mean(members: np.ndarray, caution: float) -> None:
+    mean, _ = combine_members(members, "mean", caution)
+    for how in ("worst", "cautious"):
+        assert (combine_members(members, how, caution)[0] <= mean + 1e-9).all()
+    agreed = np.repeat(members[:, :1], members.shape[1], axis=1)
+    for how in ("mean", "worst", "cautious"):
+        value, none = combine_members(agreed, how, caution)
+        np.testing.assert_allclose(value, members[:, 0], atol=1e-6)
+        np.testing.assert_allclose(none, 0, atol=1e-6)

@@ -1,0 +1,134 @@
+"""Reward models on disk, as transformers reads them and as we do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_up_rewards import ensemble, episodes
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from custodes.lm.loading import LanguageModel, load
+from custodes.reward.model import RewardModel
+from custodes.reward.storage import export, load_reward, save_reward
+from custodes.types import InputError
+
+
+def hf_logits(folder: Path, model: RewardModel, one_by_one: bool = False) -> np.ndarray:
+    """What transformers says of the test episodes, less the centre, in a padded batch if there is a padding token."""
+    classifier = AutoModelForSequenceClassification.from_pretrained(folder, dtype="float32")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = [model.reader.conversation(e.messages, "") for e in episodes(5)]
+    if one_by_one:
+        batches = [torch.tensor(r[None].astype(np.int64)) for r in rows]
+    else:
+        padded = tokenizer.pad({"input_ids": [r.tolist() for r in rows]}, return_tensors="pt")
+        batches = [padded["input_ids"]]
+    with torch.no_grad():
+        logits = torch.cat([classifier(input_ids=b).logits for b in batches])
+    return logits.numpy() - np.array(classifier.config.reward_center)
+
+
+@pytest.mark.parametrize("kind", ["full", "heads"])
+def test_transformers_gives_the_same_scores(lm: LanguageModel, tmp_path: Path, kind: str) -> None:
+    model = ensemble(lm, kind)
+    save_reward(model, tmp_path)
+    ours = np.stack(list(model.score(episodes(5)).parts.values()), 1)
+    np.testing.assert_allclose(hf_logits(tmp_path, model, one_by_one=True), ours, atol=2e-5)
+
+
+def test_every_exported_member_gives_its_scores_in_transformers(lm: LanguageModel, tmp_path: Path) -> None:
+    model = ensemble(lm, "adapters")
+    parts = model.score(episodes(5)).parts
+    for k, folder in enumerate(export(model, tmp_path)):
+        np.testing.assert_allclose(hf_logits(folder, model, one_by_one=True)[:, 0], parts[f"member_{k}"], atol=2e-5)
+
+
+def test_padded_batches_in_transformers_read_the_end_of_turn(lm: LanguageModel, tmp_path: Path) -> None:
+    """With padding = end of turn, as the base model has it, transformers would read one token too early."""
+    lm.tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+    model = ensemble(lm, "full", members=1)
+    save_reward(model, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["pad_token_id"] not in lm.end_ids
+    # the added token has no row in the tiny embedding; any unused row serves to show where the score is read
+    config["pad_token_id"] = 5
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype="float32")
+    rows = [model.reader.conversation(e.messages, "") for e in episodes(5)]
+    padded = np.full((5, max(map(len, rows))), 5)
+    for i, row in enumerate(rows):
+        assert 5 not in row
+        padded[i, : len(row)] = row
+    with torch.no_grad():
+        logits = classifier(input_ids=torch.tensor(padded)).logits.numpy()[:, 0]
+    np.testing.assert_allclose(logits - config["reward_center"][0], model.score(episodes(5)).value, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ["full", "heads", "adapters"])
+def test_what_is_saved_is_what_is_loaded(lm: LanguageModel, tmp_path: Path, kind: str) -> None:
+    model = ensemble(lm, kind)
+    model.combine, model.caution, model.temperature, model.max_length = "cautious", 0.5, 1.7, 300
+    save_reward(model, tmp_path)
+    again = load_reward(tmp_path, "float32")
+    ours, theirs = model.score(episodes(5)), again.score(episodes(5))
+    np.testing.assert_allclose(ours.value, theirs.value, atol=1e-5)
+    np.testing.assert_allclose(ours.std, theirs.std, atol=1e-5)
+    assert (again.temperature, again.max_length, again.caution) == (1.7, 300, 0.5)
+    assert len(again.adapters) == len(model.adapters) * (kind == "adapters")
+
+
+def test_any_sequence_classifier_of_that_family_is_a_reward(tiny_model: Path, tmp_path: Path) -> None:
+    """One that another trainer wrote: untied, and padding with the end-of-turn token."""
+    classifier = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1, tie_word_embeddings=False)
+    classifier.save_pretrained(tmp_path)
+    for file in tiny_model.iterdir():
+        if file.name.startswith(("tokenizer", "chat_template")):
+            shutil.copyfile(file, tmp_path / file.name)
+    model = load_reward(tmp_path, "float32")
+    assert model.members == 1
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    scores = model.score(episodes(5)).value
+    for e, score in zip(episodes(5), scores, strict=True):
+        talk = tokenizer.apply_chat_template([m.to_dict() for m in e.messages], tokenize=False).rstrip("\n")
+        with torch.no_grad():
+            logits = classifier(**tokenizer(talk, return_tensors="pt", add_special_tokens=False)).logits
+        np.testing.assert_allclose(logits[0, 0], score, atol=1e-5)
+
+
+def test_a_changed_base_model_is_noticed(lm: LanguageModel, tiny_model: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    model = ensemble(load(base, dtype="float32"), "adapters")
+    save_reward(model, tmp_path / "reward")
+    load_reward(tmp_path / "reward", "float32")
+    tensors = load_file(base / "model.safetensors")
+    tensors["model.norm.weight"] += 0.1
+    save_file(tensors, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="trained on other weights"):
+        load_reward(tmp_path / "reward", "float32")
+
+
+def test_folders_that_are_no_reward_model_are_refused(lm: LanguageModel, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="LlamaForCausalLM, which is no reward model"):
+        load_reward(tiny_model)
+    with pytest.raises(InputError, match="neither an existing folder"):
+        load_reward(tmp_path / "nowhere")
+    save_reward(ensemble(lm, "adapters"), tmp_path)
+    (tmp_path / "heads.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"heads\.safetensors cannot be read"):
+        load_reward(tmp_path, "float32")
+    (tmp_path / "reward.json").write_text("{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        load_reward(tmp_path, "float32")
+
+
+def test_a_folder_that_cannot_be_written_is_said(lm: LanguageModel, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot be written"):
+        save_reward(ensemble(lm, "full"), tmp_path / "file")

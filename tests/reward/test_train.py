@@ -1,0 +1,233 @@
+"""Training reward models."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_up_rewards import KINDS, SMALL, make_pairs, small
+
+from custodes.feedback.formats import PreferencePair
+from custodes.lm.loading import load
+from custodes.reward.evaluate import evaluate_reward
+from custodes.reward.model import RewardModel
+from custodes.reward.train import TrainStep, _Trainer, learning_rate_factor, train_reward
+from custodes.types import InputError
+
+
+def everything_learned(model: RewardModel) -> list[torch.Tensor]:
+    decoder = model.lm.decoder.state() if not model.adapters else {}
+    return [model.heads.detach(), *decoder.values(), *(t for a in model.adapters for t in a.tensors().values())]
+
+
+def same(a: RewardModel, b: RewardModel) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(everything_learned(a), everything_learned(b), strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_learns_what_makes_an_answer_better(tiny_model: Path, kind: str) -> None:
+    model = train_reward(load(tiny_model, dtype="float32"), make_pairs(60), small(kind, epochs=4))
+    assert evaluate_reward(model, make_pairs(40, seed=1)).accuracy.low > 0.8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_have_mean_0_and_deviation_1_on_the_training_data(
+    tiny_model: Path, pairs: list[PreferencePair], kind: str
+) -> None:
+    model = train_reward(load(tiny_model, dtype="float32"), pairs, small(kind))
+    sequences = [s for p in model.reader.pairs(pairs)[0] for s in (p.chosen, p.rejected)]
+    scores = model.member_scores(sequences)
+    np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(scores.std(axis=0), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["adapters", "full heads"])
+def test_same_seed_same_weights_and_another_seed_others(
+    tiny_model: Path, pairs: list[PreferencePair], kind: str
+) -> None:
+    runs = [train_reward(load(tiny_model, dtype="float32"), pairs, small(kind, seed=s)) for s in (0, 0, 1)]
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_micro_batches_do_not_change_the_gradient(tiny_model: Path, pairs: list[PreferencePair], kind: str) -> None:
+    """One update by AdamW follows the sign of the gradient, so compare in float64 what two budgets learn."""
+    steps: dict[int, list[TrainStep]] = {1: [], 10_000: []}
+    for budget, log in steps.items():
+        config = small(kind, epochs=1, micro_tokens=budget, batch_pairs=8, max_grad_norm=1e9)
+        train_reward(load(tiny_model, dtype="float64"), pairs, config, on_step=log.append)
+    for a, b in zip(*steps.values(), strict=True):
+        np.testing.assert_allclose((a.loss, a.grad_norm), (b.loss, b.grad_norm), rtol=1e-4)
+
+
+def test_members_learn_apart(tiny_model: Path, pairs: list[PreferencePair]) -> None:
+    """A member is what it would be in a smaller ensemble: clipping, weights and seeds are its own."""
+    two, three = (
+        train_reward(load(tiny_model, dtype="float32"), pairs, small("adapters", members=k, max_grad_norm=0.1))
+        for k in (2, 3)
+    )
+    for k in range(2):
+        mine, theirs = two.adapters[k].tensors(), three.adapters[k].tensors()
+        assert all(torch.allclose(mine[name], theirs[name], atol=1e-6) for name in mine)
+    assert not torch.equal(two.heads[0], two.heads[1])
+
+
+def test_without_resamples_members_differ_by_initialisation_only(tiny_model: Path, pairs: list[PreferencePair]) -> None:
+    with_, without = (
+        train_reward(load(tiny_model, dtype="float32"), pairs, small("adapters", bootstrap=b)) for b in (True, False)
+    )
+    assert not same(with_, without)
+
+
+def test_pairs_of_weight_0_are_not_learned_from(tiny_model: Path, pairs: list[PreferencePair]) -> None:
+    """Poisoned pairs with weight 0 leave training as it would be with their labels the other way round."""
+    poisoned = [replace(p, weight=0.0) if i % 3 == 0 else p for i, p in enumerate(pairs)]
+    inverted = [replace(p, label=0.0) if i % 3 == 0 else p for i, p in enumerate(poisoned)]
+    config = small("adapter", center_coefficient=0.0)
+    assert same(*(train_reward(load(tiny_model, dtype="float32"), some, config) for some in (poisoned, inverted)))
+
+
+def test_the_scale_of_weights_does_not_matter(tiny_model: Path, pairs: list[PreferencePair]) -> None:
+    halves = [replace(p, weight=0.5) for p in pairs]
+    assert same(*(train_reward(load(tiny_model, dtype="float32"), some, small("adapter")) for some in (pairs, halves)))
+
+
+def test_labels_turned_round_turn_the_scores_round(tiny_model: Path) -> None:
+    turned = [replace(p, label=0.0) for p in make_pairs(60)]
+    model = train_reward(load(tiny_model, dtype="float32"), turned, small("adapter", epochs=4))
+    assert evaluate_reward(model, make_pairs(40, seed=1)).accuracy.high < 0.2
+
+
+def test_full_training_leaves_the_unused_head_alone_and_moves_used_embeddings(
+    tiny_model: Path, pairs: list[PreferencePair]
+) -> None:
+    lm = load(tiny_model, dtype="float32")
+    before = lm.decoder.embedding.value.clone()
+    model = train_reward(lm, pairs, small("full"))
+    moved = (model.lm.decoder.embedding.value != before).any(1)
+    used = np.zeros(len(before), bool)
+    for pair in model.reader.pairs(pairs)[0]:
+        used[pair.chosen] = used[pair.rejected] = True
+    np.testing.assert_array_equal(moved.numpy(), used)
+
+
+def test_the_embedding_gradient_is_the_one_autograd_gives(tiny_model: Path, pairs: list[PreferencePair]) -> None:
+    trainer = _Trainer(load(tiny_model, dtype="float64"), pairs, small("full"), "")
+    for _ in range(2):  # the second time rows of the first must have been cleared
+        batch = trainer._batch()
+        trainer._gradients(batch)
+        trainer.step += 1
+    embedding = trainer.model.lm.decoder.embedding
+    mine = embedding.master.grad.clone()
+    trainer.optimiser.zero_grad()
+    trainer.embedding = None  # now the dense way
+    trainer._gradients(batch)
+    torch.testing.assert_close(mine, embedding.master.grad, rtol=1e-4, atol=1e-7)
+
+
+SCRIPT = """
+import os, signal, sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+sys.path[:0] = [{here!r}]
+from made_up_rewards import make_pairs, small
+from custodes.lm.loading import load
+from custodes.reward.train import train_reward
+def killed(done):
+    if done.step == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+train_reward(load({model!r}, dtype="float32"), make_pairs(24), small({kind!r}, checkpoint_every=2), checkpoints=Path({folder!r}), on_step=killed)
+"""
+
+
+@pytest.mark.parametrize(("kind", "at"), [("adapters", 5), ("full", 8)])
+def test_a_killed_run_continues_bit_for_bit(tiny_model: Path, tmp_path: Path, pairs, kind: str, at: int) -> None:
+    script = SCRIPT.format(
+        here=str(Path(__file__).parent), at=at, model=str(tiny_model), kind=kind, folder=str(tmp_path)
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    steps: list[TrainStep] = []
+    config = small(kind, checkpoint_every=2)
+    again = train_reward(load(tiny_model, dtype="float32"), pairs, config, checkpoints=tmp_path, on_step=steps.append)
+    assert steps[0].step > 1
+    straight = train_reward(load(tiny_model, dtype="float32"), pairs, config)
+    assert same(again, straight)
+    np.testing.assert_array_equal(again.center, straight.center)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_that_is_said(tiny_model: Path, tmp_path: Path, pairs) -> None:
+    config = small("adapter", checkpoint_every=3)
+    straight = train_reward(load(tiny_model, dtype="float32"), pairs, config, checkpoints=tmp_path)
+    newest = max(tmp_path.glob("step-*"))
+    with (newest / "state.pt").open("r+b") as file:
+        file.seek(500)
+        file.write(b"damage")
+    with pytest.warns(UserWarning, match="is damaged .* the one before it is used"):
+        again = train_reward(load(tiny_model, dtype="float32"), pairs, config, checkpoints=tmp_path)
+    assert same(straight, again)
+
+
+def test_checkpoints_of_another_run_are_refused(tiny_model: Path, tmp_path: Path, pairs) -> None:
+    train_reward(load(tiny_model, dtype="float32"), pairs, small("adapter", checkpoint_every=3), checkpoints=tmp_path)
+    config = small("adapter", checkpoint_every=3, learning_rate=1e-4)
+    with pytest.raises(InputError, match=r"another run \(learning_rate differ\)"):
+        train_reward(load(tiny_model, dtype="float32"), pairs, config, checkpoints=tmp_path)
+    with pytest.raises(InputError, match=r"another run \(pairs differ\)"):
+        train_reward(
+            load(tiny_model, dtype="float32"), pairs[1:], small("adapter", checkpoint_every=3), checkpoints=tmp_path
+        )
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_rows_and_last_checkpoint(
+    tiny_model: Path, tmp_path: Path, pairs
+) -> None:
+    lm = load(tiny_model, dtype="float32")
+    config = small("adapter", checkpoint_every=2)
+
+    def poison(done: TrainStep) -> None:
+        if done.step == 4:
+            lm.decoder.norm.value.fill_(torch.nan)
+
+    with pytest.raises(
+        InputError, match=r"stopped at update 5: loss nan .*pairs.jsonl row \d+.* last good checkpoint .*step-000004"
+    ):
+        train_reward(lm, pairs, config, source="pairs.jsonl", checkpoints=tmp_path, on_step=poison)
+
+
+def test_long_pairs_are_counted(tiny_model: Path, pairs: list[PreferencePair]) -> None:
+    with pytest.warns(UserWarning, match=r"pairs.jsonl: \d+ of 24 pairs are longer than 50 tokens"):
+        train_reward(load(tiny_model, dtype="float32"), pairs, small("adapter", max_length=50), source="pairs.jsonl")
+
+
+@pytest.mark.parametrize(
+    "bad", [{"members": 0}, {"learning_rate": 0.0}, {"warmup": 1.5}, {"weights": "full", "members": 2}]
+)
+def test_options_out_of_range_are_refused(bad: dict) -> None:
+    with pytest.raises(InputError, match="reward option"):
+        replace(SMALL, **bad)
+
+
+def test_no_pairs_and_no_weight_are_refused(tiny_model: Path, pairs: list[PreferencePair]) -> None:
+    lm = load(tiny_model, dtype="float32")
+    with pytest.raises(InputError, match="no pair"):
+        train_reward(lm, [], SMALL)
+    with pytest.raises(InputError, match="not all 0"):
+        train_reward(lm, [replace(p, weight=0.0) for p in pairs], SMALL)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
+def test_learning_rate_rises_then_falls_and_is_never_0(warmup: float) -> None:
+    factors = [learning_rate_factor(step, 50, warmup) for step in range(50)]
+    top = int(np.argmax(factors))
+    assert 0 < min(factors) <= max(factors) <= 1
+    assert factors[: top + 1] == sorted(factors[: top + 1])
+    assert factors[top:] == sorted(factors[top:], reverse=True)
+    assert abs(top - warmup * 50) <= 1
