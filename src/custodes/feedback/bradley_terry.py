@@ -50,6 +50,8 @@ Ints = NDArray[np.int64]
 
 A, B, C, S = range(4)  # columns of ``theta``: reliability, position, length, log of the strength scale
 EXACT_GROUP = 16  # connected items up to which the variances of their qualities are exact
+START = np.array([1.0, 0.0, 0.0, 0.0])  # everybody is honest and unbiased
+SPREAD = np.array([1.0, 0.5, 0.5, 0.3])  # and annotators differ by as much as this
 GAP = 1e-3  # smallest distance between neighbouring thresholds
 
 
@@ -91,8 +93,8 @@ def fit(data: Comparisons, rounds: int = 300, tolerance: float = 1e-3) -> Fit:
     """
     pairs = _Pairs(data)
     answers = _Answers(data)
-    theta = np.tile([1.0, 0.0, 0.0, 0.0], (data.annotators, 1))
-    population = _Population(mean=theta[0].copy(), spread=np.array([1.0, 0.5, 0.5, 0.3]))
+    theta = np.tile(START, (data.annotators, 1))
+    population = _Population(START, SPREAD)
     quality, variance = np.zeros(data.items), np.full(len(data.first), 2.0)
     moved, round_ = np.inf, 0
     while round_ < rounds and moved > tolerance:
@@ -291,10 +293,11 @@ class _Population:
 
     @classmethod
     def of(cls, theta: Floats, covariance: Floats) -> _Population:
-        """Maximum likelihood given the annotators' posteriors."""
-        mean = theta.mean(axis=0)
-        variance = ((theta - mean) ** 2).mean(axis=0) + np.diagonal(covariance, axis1=1, axis2=2).mean(axis=0)
-        return cls(mean, np.clip(np.sqrt(variance), 0.05, [np.inf, np.inf, np.inf, 1.0]))
+        """Given the annotators' posteriors, and as if two more had been met: at ``START``, as different as ``SPREAD``."""
+        n, prior = len(theta), 2
+        mean = (theta.sum(axis=0) + prior * START) / (n + prior)
+        squares = (theta - mean) ** 2 + np.diagonal(covariance, axis1=1, axis2=2)
+        return cls(mean, np.sqrt((squares.sum(axis=0) + prior * SPREAD**2) / (n + prior)))
 
     def rescaled(self, tau: float) -> _Population:
         by = np.array([tau, 1.0, 1.0, 1.0])
