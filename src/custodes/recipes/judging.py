@@ -1,0 +1,162 @@
+"""Judges compare samples, and the annotator model says whom to believe."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from custodes.audit import schema
+from custodes.feedback import (
+    AnnotatorModel,
+    SimulatedAnnotator,
+    Suspicion,
+    agreement,
+    feedback_from_pairs,
+    fit_annotators,
+    read_preferences,
+    repeat_consistency,
+    simulated_annotators,
+    suspect_inversions,
+)
+from custodes.ledger import Decision
+from custodes.recipes.workspace import Workspace
+from custodes.types import Episode, Judgment, Task
+
+REPEAT_SHARE = 0.1
+"""Share of an annotator's comparisons that are asked again, to see whether they agree with themselves."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What judges said, of which episodes, and who is to be believed."""
+
+    tasks: dict[str, Task]
+    episodes: dict[str, Episode]
+    judgments: list[Judgment]
+    simulated: tuple[SimulatedAnnotator, ...] = ()  # none where people judged
+
+
+def simulate(
+    work: Workspace,
+    episodes: Sequence[Episode],
+    gold: Callable[[Task, str], float],
+    judges: Mapping[str, int],
+    overlap: int,
+    seed: int,
+) -> Judged:
+    """Simulated annotators compare two samples of each task, ``overlap`` of them each pair; recorded in the ledger."""
+    annotators = simulated_annotators(judges, seed=seed)
+    work.ledger.write(work.run, [a.annotator for a in annotators])
+    by_task: dict[str, list[Episode]] = {}
+    for episode in episodes:
+        by_task.setdefault(episode.task.id, []).append(episode)
+    rng = random.Random(seed)
+    judgments: list[Judgment] = []
+    turn: list[int] = []
+    for samples in by_task.values():
+        for first, second in _distinct_pairs(samples):
+            if len(turn) < overlap:  # everybody gets work before anybody gets more
+                turn += rng.sample(range(len(annotators)), len(annotators))
+            chosen, turn = turn[:overlap], turn[overlap:]
+            golds = gold(first.task, first.completion), gold(first.task, second.completion)
+            for annotator in (annotators[i] for i in dict.fromkeys(chosen)):
+                judgments.append(annotator.compare(first.task, first, second, golds))
+                if rng.random() < REPEAT_SHARE:
+                    judgments.append(annotator.compare(first.task, first, second, golds, repeat=1))
+    work.ledger.write(work.run, judgments)
+    return Judged({e.task.id: e.task for e in episodes}, {e.id: e for e in episodes}, judgments, tuple(annotators))
+
+
+def from_file(work: Workspace, path: Path) -> Judged:
+    """A person's own preference file in place of simulated judges."""
+    feedback = feedback_from_pairs(read_preferences(path))
+    records = [
+        *feedback.annotators.values(),
+        *feedback.tasks.values(),
+        *feedback.episodes.values(),
+        *feedback.judgments,
+    ]
+    work.ledger.write(work.run, records)
+    return Judged(feedback.tasks, feedback.episodes, feedback.judgments)
+
+
+def believe(work: Workspace, judged: Judged) -> AnnotatorModel:
+    """Fit the annotator model, record what it says of everybody, and quarantine whoever it finds not to be trusted."""
+    model = fit_annotators(judged.judgments, judged.episodes.values())
+    suspicions = suspect_inversions(model, judged.judgments, judged.tasks.values())
+    _record_estimates(work, judged, model, {s.annotator: s for s in suspicions})
+    shared = agreement(judged.judgments)
+    if shared.items:
+        alpha = shared.alpha
+        row = schema.Agreement(
+            alpha=alpha.estimate,
+            alpha_low=alpha.low,
+            alpha_high=alpha.high,
+            items=shared.items,
+            judgments=shared.judgments,
+        )
+        work.record("agreement", row, "annotators")
+    work.ledger.write(
+        work.run,
+        [
+            Decision(
+                f"suspect-{s.annotator}",
+                "marked for a second look",
+                f"agrees with the others in {s.agreed_inside} of {s.inside} comparisons where the prompt has the word "
+                f"{s.feature!r}, and in {s.agreed_outside} of {s.outside} elsewhere (Fisher's exact test, adjusted p = {s.p_adjusted:.2g})",
+                s.annotator,
+            )
+            for s in suspicions
+        ],
+    )
+    return model
+
+
+def _record_estimates(
+    work: Workspace, judged: Judged, model: AnnotatorModel, suspicions: Mapping[str, Suspicion]
+) -> None:
+    consistency = repeat_consistency(judged.judgments).annotators
+    natures = {a.annotator.id: a for a in judged.simulated}
+    seen: dict[str, list[Task]] = {}
+    for judgment in judged.judgments:
+        seen.setdefault(judgment.annotator, []).append(judged.tasks[judgment.task])
+    for name in model.annotators:
+        estimate, repeats, truth, suspicion = (
+            model.of(name),
+            consistency.get(name),
+            natures.get(name),
+            suspicions.get(name),
+        )
+        row = schema.AnnotatorEstimate(
+            judgments=estimate.judgments,
+            reliability=estimate.reliability,
+            reliability_se=estimate.reliability_se,
+            position=estimate.position,
+            position_se=estimate.position_se,
+            length=estimate.length,
+            length_se=estimate.length_se,
+            repeats=repeats.n if repeats else 0,
+            repeats_same=round(repeats.estimate * repeats.n) if repeats else 0,
+            nature=truth.nature.name if truth else None,
+            true_reliability=truth.true_reliability(seen[name]) if truth else None,
+            true_position=truth.nature.position if truth else None,
+            true_length=truth.nature.length * model.length_unit if truth else None,
+            **({k: getattr(suspicion, k) for k in _EVIDENCE} if suspicion else {}),
+        )
+        work.record(f"annotator-{name}", row, name)
+
+
+_EVIDENCE = ("feature", "agreed_inside", "inside", "agreed_outside", "outside", "p_adjusted")
+
+
+def _distinct_pairs(samples: Sequence[Episode]) -> list[tuple[Episode, Episode]]:
+    """Neighbours, two by two, whose texts differ: nobody can judge a text against itself."""
+    return [(a, b) for a, b in zip(samples[::2], samples[1::2], strict=False) if a.completion != b.completion]
+
+
+def split_by_task(judged: Judged, held_out: set[str]) -> tuple[list[Judgment], list[Judgment]]:
+    """Judgments of training tasks, and of held-out tasks."""
+    train = [j for j in judged.judgments if j.task not in held_out]
+    return train, [j for j in judged.judgments if j.task in held_out]
