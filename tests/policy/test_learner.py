@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_policy import adapted, some_episodes
 from torch import Tensor
 from transformers import AutoModelForCausalLM
-from tiny_policy import adapted, some_episodes
 
 from custodes.lm.adapter import AdapterConfig
 from custodes.lm.engine import TorchEngine

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_policy import some_episodes
 
 from custodes.lm.loading import load
 from custodes.policy.rollout import make_minibatches, make_packs, make_rollout
 from custodes.types import Episode, InputError, Scores
-from tiny_policy import some_episodes
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_minibatches_cover_every_episode_once_and_keep_groups_whole(episodes: li
     rollout = rollout_of(episodes)
     minibatches = make_minibatches(rollout, 3, 40, np.random.default_rng(0))
     parts = [sorted(torch.cat([p.episode for p in packs]).unique().tolist()) for packs in minibatches]
-    assert sorted(sum(parts, [])) == list(range(len(episodes)))
+    assert sorted(i for part in parts for i in part) == list(range(len(episodes)))
     groups = [{int(rollout.groups[i]) for i in part} for part in parts]
     assert sum(len(g) for g in groups) == 4
     again = make_minibatches(rollout, 3, 40, np.random.default_rng(1))
