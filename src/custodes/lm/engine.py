@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from custodes.lm.decode import Cache, Prompt, Stepper
+from custodes.lm.decoder import Decoder
+from custodes.lm.kernels import Native
 from custodes.lm.loading import LanguageModel
 from custodes.lm.logprobs import token_logprobs
 from custodes.lm.packing import pack, split_by_budget
@@ -60,7 +62,7 @@ class TorchEngine:
         """
         requests = self._requests(tasks, sampling, prefixes)
         if requests:
-            if hasattr(self.lm.decoder, "generate_requests"):  # an architecture that transformers runs
+            if not isinstance(self.lm.decoder, Decoder):  # an architecture that transformers runs
                 self.lm.decoder.generate_requests(self.lm, requests, sampling, self.max_batch, on_progress)
             else:
                 _Batch(self, requests, sampling, on_progress).run()
@@ -100,7 +102,6 @@ class TorchEngine:
         context, seen, requests = self.lm.decoder.spec.context, Counter[bytes](), []
         for i, task in enumerate(tasks):
             prefix = prefixes[i] if prefixes is not None else ""
-            start = len(self.lm.encode(task.messages)) if prefix else 0
             prompt = self.lm.encode(task.messages, prefix)
             if len(prompt) + sampling.max_tokens > context:
                 raise InputError(
@@ -111,7 +112,7 @@ class TorchEngine:
             for _ in range(sampling.n):
                 key = stream(sampling.seed, digest, seen[digest])  # asking again for the same prompt draws anew
                 seen[digest] += 1
-                requests.append(Request(i, prompt, start or len(prompt), prefix, key))
+                requests.append(Request(i, prompt, prefix, key))
         return requests
 
     def _episode(self, task: Task, request: Request, policy: str) -> Episode:
@@ -143,7 +144,6 @@ class Request:
 
     task: int
     prompt: NDArray[np.int32]  # prefix included
-    start: int  # where the reply begins: before the prefix, where there is one
     prefix: str
     key: int  # stream of random numbers
     tokens: list[int] = field(default_factory=list)
@@ -179,7 +179,6 @@ class _Batch:
             self.lm.decoder, self.slots, longest, sampling.max_tokens, shared=self.stepper.native is not None
         )
         self.ends = frozenset((*self.lm.end_ids, *sampling.stop_ids))
-        self.end_columns = torch.tensor(sorted(self.ends), device=self.lm.decoder.device)
         self.finished = 0
         self._kept: tuple[NDArray[np.int32], Prompt] | None = None  # the last prompt: samples of it may still wait
 
@@ -240,19 +239,8 @@ class _Batch:
         self._kept = (prompts[-1], results[-1])
         return results
 
-    @torch.inference_mode()
     def _take(self, logits: Tensor, requests: list[Request]) -> None:
-        """Draw the next token of each request from its row of logits."""
-        steps = np.asarray([len(r.tokens) for r in requests])
-        early = torch.from_numpy(steps < self.sampling.min_tokens).to(logits.device)
-        if early.any():
-            logits[early.nonzero(), self.end_columns] = -torch.inf
-        uniform = uniforms(np.asarray([r.key for r in requests], np.uint64), steps)
-        options = self.sampling
-        tokens, logprobs = draw(logits, uniform, options.temperature, options.top_k, options.top_p, self.stepper.native)
-        for request, token, logprob in zip(requests, tokens.tolist(), logprobs.tolist(), strict=True):
-            request.tokens.append(token)
-            request.logprobs.append(logprob)
+        take(logits, requests, self.sampling, self.ends, self.stepper.native)
 
     @torch.inference_mode()
     def _retire(self) -> None:
@@ -271,6 +259,22 @@ class _Batch:
             self.on_progress(self.finished, self.total)
 
 
+@torch.inference_mode()
+def take(
+    logits: Tensor, requests: list[Request], sampling: Sampling, ends: frozenset[int], native: Native | None = None
+) -> None:
+    """Draw the next token of each request from its row of logits (B, V)."""
+    steps = np.asarray([len(r.tokens) for r in requests])
+    early = np.flatnonzero(steps < sampling.min_tokens)
+    if len(early):
+        logits[torch.from_numpy(early).to(logits.device)[:, None], sorted(ends)] = -torch.inf
+    uniform = uniforms(np.asarray([r.key for r in requests], np.uint64), steps)
+    tokens, logprobs = draw(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p, native)
+    for request, token, logprob in zip(requests, tokens.tolist(), logprobs.tolist(), strict=True):
+        request.tokens.append(token)
+        request.logprobs.append(logprob)
+
+
 def finish(request: Request, lm: LanguageModel, sampling: Sampling, ends: frozenset[int]) -> bool:
     """Whether the request's reply is over; sets its text and outcome when it is."""
     ended = request.tokens[-1] in ends
@@ -278,7 +282,8 @@ def finish(request: Request, lm: LanguageModel, sampling: Sampling, ends: frozen
         return False
     body = request.tokens[:-1] if ended else request.tokens
     text = lm.tokenizer.decode(body, skip_special_tokens=True)
-    found = [at for stop in sampling.stop if (at := text.find(stop)) >= 0]
+    early = len(lm.tokenizer.decode(body[: sampling.min_tokens], skip_special_tokens=True))
+    found = [at for stop in sampling.stop if (at := text.find(stop, early)) >= 0]
     if ended or found:
         request.outcome = "stop"
     elif len(request.tokens) < sampling.max_tokens:

@@ -76,7 +76,7 @@ def _invert(scaled: Tensor, uniform: NDArray[np.float64]) -> tuple[Tensor, Tenso
     p = p.view(B, -1, BLOCK)
     below = p.sum(-1).double().cumsum(-1)  # (B, blocks)
     target = torch.from_numpy(uniform).to(below.device)[:, None] * below[:, -1:]
-    block = (below <= target).sum(-1).clamp_(max=below.shape[1] - 1)
+    block = torch.minimum((below <= target).sum(-1), (below < below[:, -1:]).sum(-1))  # not beyond the last possible
     rows = torch.arange(B, device=p.device)
     rest = target.squeeze(-1) - torch.where(block > 0, below[rows, block - 1], 0.0)
     inner = p[rows, block].double()
