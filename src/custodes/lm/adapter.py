@@ -49,7 +49,10 @@ class Adapter(nn.Module):
                 str(i): nn.ModuleDict(
                     {
                         name: AdaptedProjection(
-                            decoder.layers[i].weights[name].value, part_rows(decoder.spec, name), config, generator
+                            decoder.layers[i].weights[name].value,  # type: ignore[index,union-attr]
+                            part_rows(decoder.spec, name),
+                            config,
+                            generator,
                         )
                         for name in PROJECTIONS
                     }
@@ -107,8 +110,14 @@ class Adapter(nn.Module):
                 raise InputError(
                     f"adapter folder {folder} has no {file.name}; a LoRA adapter in peft's layout was expected."
                 )
-        stored = json.loads(config_file.read_text())
-        tensors = {name.removeprefix("base_model.model."): t for name, t in load_file(weights_file).items()}
+        try:
+            stored = json.loads(config_file.read_text())
+            tensors = {name.removeprefix("base_model.model."): t for name, t in load_file(weights_file).items()}
+        except Exception as error:  # safetensors raises its own untyped errors
+            raise InputError(f"adapter folder {folder} cannot be read ({error}); save or download it again.") from None
+        for option in ("use_rslora", "rank_pattern", "alpha_pattern"):
+            if stored.get(option):
+                raise InputError(f"adapter {config_file} uses {option}, which is not supported; use plain LoRA.")
         numbers = [int(name.split(".")[2]) for name in tensors if name.startswith("model.layers.")]
         if not numbers:
             raise InputError(
@@ -152,10 +161,11 @@ class AdaptedProjection(nn.Module):
         bound = (
             inputs**-0.5
         )  # uniform with the variance of Kaiming's initialisation at a = sqrt(5), as in the paper's code
-        self.a = nn.ParameterList(
-            nn.Parameter(torch.empty(config.rank, inputs).uniform_(-bound, bound, generator=generator)) for _ in rows
+        start = [torch.empty(config.rank, inputs).uniform_(-bound, bound, generator=generator) for _ in rows]
+        self.a = nn.ParameterList(nn.Parameter(a.to(base.device)) for a in start)
+        self.b = nn.ParameterList(
+            nn.Parameter(torch.zeros(r.stop - r.start, config.rank, device=base.device)) for r in rows
         )
-        self.b = nn.ParameterList(nn.Parameter(torch.zeros(r.stop - r.start, config.rank)) for r in rows)
         self._base = [base]  # in a list, so that it is not counted as this module's own
         self.merged: Tensor
         self.register_buffer("merged", base.detach().clone(), persistent=False)

@@ -123,7 +123,7 @@ class Stepper:
 
     def _layer_weights(self, index: int, adapter: Adapter | None) -> StepWeights:
         matrices, biases, norms = {}, {}, {}
-        for name, weight in self.decoder.layers[index].weights.items():
+        for name, weight in self.decoder.layers[index].weights.items():  # type: ignore[operator,union-attr]
             if name.endswith("_bias"):
                 biases[name.removesuffix("_bias")] = weight.value
             elif name in ("norm1", "norm2", "q_norm", "k_norm"):

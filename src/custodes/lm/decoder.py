@@ -264,7 +264,7 @@ class Decoder(nn.Module):
             out["lm_head.weight"] = self.head.value
         for i, layer in enumerate(self.layers):
             prefix = f"model.layers.{i}."
-            for name, weight in layer.weights.items():
+            for name, weight in layer.weights.items():  # type: ignore[operator,union-attr]
                 projection = name.removesuffix("_bias")
                 if projection in PROJECTIONS:
                     kind = "bias" if name.endswith("_bias") else "weight"

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -38,7 +39,9 @@ class LanguageModel:
     adapter: Adapter | None = None
     end_ids: tuple[int, ...] = ()  # ids that end a turn
     _fingerprint: str = field(default="", repr=False)
-    _base_fingerprint: str = field(default="", repr=False)  # of the decoder alone, which stays as it is under an adapter
+    _base_fingerprint: str = field(
+        default="", repr=False
+    )  # of the decoder alone, which stays as it is under an adapter
 
     def encode(self, messages: Sequence[Message], prefix: str = "") -> NDArray[np.int32]:
         """Token ids of a conversation up to where the assistant's reply (or ``prefix``, its beginning) goes on."""
@@ -180,21 +183,54 @@ def model_folder(name: str) -> Path:
 
 def read_config(folder: Path) -> Any:
     """The transformers configuration of a folder, or one sentence about what is wrong with it."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise InputError(f"model folder {folder} has no config.json; a folder in the Hugging Face layout was expected.")
+    stored = _json_object(file)
+    if (plain := _plain_llama(stored)) is not None:
+        return plain
     from transformers import AutoConfig
 
-    if not (folder / "config.json").is_file():
-        raise InputError(f"model folder {folder} has no config.json; a folder in the Hugging Face layout was expected.")
     try:
         return AutoConfig.from_pretrained(folder)
     except (ValueError, KeyError, OSError):
-        try:
-            kind = json.loads((folder / "config.json").read_text()).get("model_type")
-        except ValueError:
-            raise InputError(f"{folder / 'config.json'} is not valid JSON.") from None
         raise InputError(
-            f"model folder {folder} is of architecture {kind!r}, which the installed transformers does not know; "
-            "use a model it supports or update transformers."
+            f"model folder {folder} is of architecture {stored.get('model_type')!r}, which the installed transformers "
+            "does not know; use a model it supports or update transformers."
         ) from None
+
+
+class StoredConfig(SimpleNamespace):
+    """A configuration as its file has it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+_LLAMA_FIELDS = {
+    *("architectures", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("num_key_value_heads", "head_dim", "hidden_act", "max_position_embeddings", "rms_norm_eps", "mlp_bias"),
+    *("tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id"),
+}
+
+
+def _plain_llama(stored: dict[str, Any]) -> StoredConfig | None:
+    """The configuration of a Llama that leaves nothing to defaults; importing transformers' class takes seconds."""
+    rope = stored.get("rope_parameters") or {"rope_type": "default", "rope_theta": stored.get("rope_theta")}
+    plain = rope.get("rope_type") == "default" and rope.get("rope_theta") and not stored.get("rope_scaling")
+    if stored.get("model_type") != "llama" or not stored.keys() >= _LLAMA_FIELDS or not plain:
+        return None
+    return StoredConfig(**stored | {"rope_parameters": rope})
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{file} is not a JSON object; download or save it again.")
+    return content
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:
@@ -226,13 +262,19 @@ def save_json(path: Path, content: object) -> None:
 
 
 def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")):
         raise InputError(
             f"model folder {folder} has no tokenizer (tokenizer.json); copy the tokenizer's files beside the weights."
         )
+    settings = folder / "tokenizer_config.json"
+    kind = _json_object(settings).get("tokenizer_class") if settings.is_file() else None
     try:
+        if kind == "PreTrainedTokenizerFast":  # no need to find the class, which takes seconds
+            from transformers import PreTrainedTokenizerFast
+
+            return PreTrainedTokenizerFast.from_pretrained(folder)
+        from transformers import AutoTokenizer
+
         return AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # every tokenizer backend raises its own
         raise InputError(f"the tokenizer in {folder} cannot be read: {str(error).splitlines()[0]}.") from None
@@ -241,7 +283,7 @@ def _tokenizer(folder: Path) -> Any:
 def _end_ids(folder: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:
     ids: list[int] = []
     generation = folder / "generation_config.json"
-    stored = json.loads(generation.read_text()).get("eos_token_id") if generation.is_file() else None
+    stored = _json_object(generation).get("eos_token_id") if generation.is_file() else None
     for value in (tokenizer.eos_token_id, stored, getattr(config, "eos_token_id", None)):
         ids.extend(value if isinstance(value, list) else [value] if value is not None else [])
     if not ids:
