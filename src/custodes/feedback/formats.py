@@ -125,8 +125,6 @@ def _text_or_messages(value: object) -> str | Messages:
         if not isinstance(turn.get("content"), str):
             raise ValueError(f"message {n} has content of type {type(turn.get('content')).__name__}; it should be text")
         messages.append(Message(turn["role"], turn["content"]))
-    if not messages:
-        raise ValueError("an empty list of messages")
     return tuple(messages)
 
 
@@ -236,7 +234,8 @@ def _shared_words(chosen: str, rejected: str) -> tuple[Messages, Messages, Messa
     """TRL's rule for plain text: the prompt is what both share, up to the last space in it."""
     if chosen == rejected:
         return (), _as_completion(chosen), _as_completion(rejected)
-    shared = next((n for n, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), 0)
+    shorter = min(len(chosen), len(rejected))
+    shared = next((n for n in range(shorter) if chosen[n] != rejected[n]), shorter)
     end = max((m.start() for m in re.finditer(r"\s", chosen[:shared])), default=0)
     prompt = _as_prompt(chosen[:end]) if chosen[:end].strip() else ()
     return prompt, _as_completion(chosen[end:].lstrip()), _as_completion(rejected[end:].lstrip())

@@ -1,0 +1,109 @@
+"""Judgments become training pairs, and files become judgments."""
+
+import numpy as np
+import pytest
+from judged_world import make_episode, make_task, make_world
+
+from custodes.feedback import (
+    Example,
+    PreferencePair,
+    examples_from_judgments,
+    feedback_from_examples,
+    feedback_from_pairs,
+    fit_annotators,
+    pairs_from_judgments,
+)
+from custodes.types import Comparison, Correction, Demonstration, InputError, Label, Message
+
+Q, A, B = (Message("user", "q"),), (Message("assistant", "a"),), (Message("assistant", "b"),)
+COMMON = {"annotator": "ann", "task": "t"}
+
+
+def accuracy(pairs: list[PreferencePair], world) -> float:
+    """Weighted share of the pairs with a truly better episode whose ``chosen`` is that one."""
+    gold = {(e.task.messages, e.completion): world.gold[e.id] for e in world.episodes.values()}
+    better = np.array([gold[p.prompt, p.chosen[0].content] - gold[p.prompt, p.rejected[0].content] for p in pairs])
+    weight = np.array([p.weight * (p.label > 0.5) for p in pairs]) * (better != 0)
+    return float(weight @ (better > 0) / weight.sum())
+
+
+def test_careful_pairs_are_truer_than_naive_ones() -> None:
+    world = make_world(0)
+    episodes = list(world.episodes.values())
+    naive = pairs_from_judgments(world.judgments, episodes)
+    careful = pairs_from_judgments(world.judgments, episodes, fit_annotators(world.judgments, episodes))
+    text = {id_: e.completion for id_, e in world.episodes.items()}
+    judged = [j for j in world.judgments if j.verdict != "cannot_judge" and len({text[e] for e in j.episodes}) == 2]
+    assert len(naive) == len(judged)
+    assert {p.label for p in naive} == {0.5, 1.0}
+    assert {p.weight for p in naive} == {1.0}
+    assert len(careful) == len({frozenset(j.episodes) for j in judged})
+    assert all(0.5 <= p.label <= 1 and 0 <= p.weight <= 1 for p in careful)
+    assert accuracy(careful, world) > accuracy(naive, world) + 0.05
+
+
+def test_the_judgments_asked_for_are_those_given() -> None:
+    world = make_world(1)
+    model = fit_annotators(world.judgments)
+    some = [j for j in world.judgments if j.task == "t3"]
+    pairs = pairs_from_judgments(some, world.episodes.values(), model)
+    assert pairs
+    assert {p.prompt for p in pairs} == {world.tasks[3].messages}
+
+
+def test_same_completion_teaches_nothing() -> None:
+    task = make_task("t", "q")
+    episodes = [make_episode("x", task, "same"), make_episode("y", task, "same")]
+    said = [Comparison(id="c", episodes=("x", "y"), strength=1, **COMMON)]
+    assert pairs_from_judgments(said, episodes) == []
+    with pytest.raises(InputError, match="judged episode y is not among the 1 episodes"):
+        pairs_from_judgments(said, episodes[:1])
+
+
+def test_pairs_become_judgments_and_come_back() -> None:
+    pairs = [
+        PreferencePair((Message("user", f"q{n}"),), A, B, label=label, annotator=f"p{n % 3}", line=n + 1)
+        for n, label in enumerate([1.0, 0.5, 0.2] * 40)
+    ]
+    feedback = feedback_from_pairs(pairs)
+    assert len(feedback.tasks) == len(feedback.judgments) == 120
+    assert len(feedback.episodes) == 240
+    assert feedback.annotators.keys() == {"p0", "p1", "p2"}
+    back = pairs_from_judgments(feedback.judgments, feedback.episodes.values())
+    assert [p.label for p in back] == [1.0, 0.5, 1.0] * 40
+    assert all(p.chosen == A for p in back[::3])
+    assert all(p.chosen == B for p in back[2::3])  # a label below 1/2 prefers the one called rejected
+    shown_first = np.mean([j.strength > 0 for j in feedback.judgments[::3]])
+    assert 0.2 < shown_first < 0.8  # "chosen" is not always shown first
+
+
+def test_the_same_text_is_the_same_episode() -> None:
+    feedback = feedback_from_pairs([PreferencePair(Q, A, B), PreferencePair(Q, B, A, annotator="other")])
+    assert len(feedback.tasks) == 1
+    assert len(feedback.episodes) == 2
+    assert len({j.id for j in feedback.judgments}) == 2
+    assert fit_annotators(feedback.judgments, feedback.episodes.values()).quality == pytest.approx([0, 0], abs=0.05)
+
+
+def test_examples_become_judgments_and_come_back() -> None:
+    examples = [
+        Example(Q, A, line=1),
+        Example(Q, B, label=False, line=2),
+        Example(Q, A, label=True, annotator="p", line=3),
+    ]
+    feedback = feedback_from_examples(examples)
+    assert [type(j) for j in feedback.judgments] == [Demonstration, Label, Label]
+    back = examples_from_judgments(feedback.judgments, feedback.tasks.values(), feedback.episodes.values())
+    assert [(e.prompt, e.completion, e.label) for e in back] == [(e.prompt, e.completion, e.label) for e in examples]
+
+
+def test_corrections_are_examples() -> None:
+    task = make_task("t", "q")
+    said = [
+        Correction(id="1", episodes=("x",), text="better", **COMMON),
+        Label(id="2", episodes=("x",), name="language", value="en", **COMMON),
+    ]
+    (example,) = examples_from_judgments(said, [task])
+    assert example == Example(task.messages, (Message("assistant", "better"),), annotator="ann")
+    with pytest.raises(InputError, match="judgment 1 is on task t"):
+        examples_from_judgments(said, [])
