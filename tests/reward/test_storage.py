@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up_rewards import ensemble, episodes
+from made_up_rewards import ensemble, episodes, make_pairs, small
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from custodes.lm.loading import LanguageModel, load
+from custodes.reward.evaluate import evaluate_reward
 from custodes.reward.model import RewardModel
 from custodes.reward.storage import export, load_reward, save_reward
+from custodes.reward.train import train_reward
 from custodes.types import InputError
 
 
@@ -132,3 +134,22 @@ def test_a_folder_that_cannot_be_written_is_said(lm: LanguageModel, tmp_path: Pa
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot be written"):
         save_reward(ensemble(lm, "full"), tmp_path / "file")
+
+
+@pytest.mark.filterwarnings("ignore:architecture 'gpt2' runs through transformers")
+def test_architectures_that_transformers_runs_are_backbones_too(tiny_model: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 320, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 512}
+    GPT2LMHeadModel(GPT2Config(**sizes, eos_token_id=1, bos_token_id=1)).save_pretrained(tmp_path / "base")
+    for file in tiny_model.iterdir():
+        if file.name.startswith(("tokenizer", "chat_template")):
+            shutil.copyfile(file, tmp_path / "base" / file.name)
+    with pytest.raises(InputError, match="cannot run with adapters"):
+        train_reward(load(tmp_path / "base", dtype="float32"), make_pairs(10), small("adapter"))
+    model = train_reward(load(tmp_path / "base", dtype="float32"), make_pairs(60), small("full heads", epochs=4))
+    assert evaluate_reward(model, make_pairs(40, seed=1)).accuracy.low > 0.8
+    save_reward(model, tmp_path / "reward")
+    ours = np.stack(list(model.score(episodes(5)).parts.values()), 1)
+    np.testing.assert_allclose(hf_logits(tmp_path / "reward", model, one_by_one=True), ours, atol=1e-4)
+    again = load_reward(tmp_path / "reward", "float32").score(episodes(5)).value
+    np.testing.assert_allclose(again, model.score(episodes(5)).value, atol=1e-4)

@@ -21,14 +21,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from custodes.lm.adapter import Adapter
-from custodes.lm.decoder import PROJECTIONS, part_rows
+from custodes.lm.decoder import PROJECTIONS, Decoder, part_rows
 from custodes.lm.loading import DtypeName, LanguageModel, copy_tokenizer, load, model_folder, read_config, save_json
 from custodes.reward.model import RewardModel
 from custodes.types import InputError, Message
 
 SETTINGS = "reward.json"
 HEADS = "heads.safetensors"
-CLASSIFIERS = {kind: f"{kind.capitalize()}ForSequenceClassification" for kind in ("llama", "mistral", "qwen2", "qwen3")}
 
 
 def save_reward(model: RewardModel, folder: Path | str) -> None:
@@ -102,7 +101,7 @@ def _save_classifier(model: RewardModel, folder: Path, members: list[int]) -> No
     pad = _padding(lm) if model.end_of_turn else lm.config.pad_token_id
     config = {
         **lm.config.to_dict(),
-        "architectures": [CLASSIFIERS[lm.config.model_type]],
+        "architectures": [_classifier(lm)],
         "dtype": _dtype(lm),
         "id2label": {str(i): f"member_{k}" for i, k in enumerate(members)},
         "label2id": {f"member_{k}": i for i, k in enumerate(members)},
@@ -124,13 +123,25 @@ def _save_settings(model: RewardModel, folder: Path, more: dict[str, Any]) -> No
     save_json(folder / SETTINGS, {name: getattr(model, name) for name in names} | more)
 
 
+def _classifier(lm: LanguageModel) -> str:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as KNOWN
+
+    name = KNOWN.get(lm.config.model_type)
+    if not isinstance(name, str):
+        raise InputError(
+            f"transformers has no sequence classifier for architecture {lm.config.model_type!r}; use another."
+        )
+    return name
+
+
 def _dtype(lm: LanguageModel) -> str:
     return str(lm.decoder.dtype).removeprefix("torch.")
 
 
 def _merged(lm: LanguageModel, adapter: Adapter | None) -> dict[str, Tensor]:
-    """The backbone's tensors as they compute, without the language model's head."""
-    tensors = {name: t for name, t in lm.decoder.state().items() if name != "lm_head.weight"}
+    """The backbone's tensors as they compute; the head over the vocabulary only where transformers runs the model."""
+    unused = "lm_head.weight" if isinstance(lm.decoder, Decoder) else ""
+    tensors = {name: t for name, t in lm.decoder.state().items() if name != unused}
     for i in adapter.layers if adapter is not None else ():
         for name, parts in PROJECTIONS.items():
             merged = adapter.get(int(i), name).merged  # type: ignore[union-attr]

@@ -28,7 +28,7 @@ from custodes.feedback.formats import PreferencePair
 from custodes.lm.adapter import Adapter, AdapterConfig
 from custodes.lm.checkpoint import checkpoints as list_checkpoints
 from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
-from custodes.lm.decoder import Weight
+from custodes.lm.decoder import Decoder, Weight
 from custodes.lm.loading import LanguageModel
 from custodes.reward.config import RewardConfig
 from custodes.reward.model import RewardModel, new_heads
@@ -284,6 +284,8 @@ class _EmbeddingGradient:
 
 def _new_model(lm: LanguageModel, config: RewardConfig) -> RewardModel:
     spec, device = lm.decoder.spec, lm.decoder.device
+    if config.weights == "adapter" and not isinstance(lm.decoder, Decoder):
+        raise InputError(f"architecture {lm.config.model_type!r} cannot run with adapters; set weights to full.")
     first = config.first_layer + (spec.layers if config.first_layer < 0 else 0)
     shape = AdapterConfig(rank=config.rank, alpha=config.alpha, first_layer=first)
     count = (config.members if config.ensemble == "adapters" else 1) if config.weights == "adapter" else 0
@@ -305,6 +307,8 @@ def _backbone_parameters(
     if config.weights == "adapter":
         return [p for adapter in model.adapters for p in adapter.parameters()], None
     decoder = model.lm.decoder
+    if not isinstance(decoder, Decoder):  # an architecture that transformers runs: plain gradients
+        return decoder.train_all(), None
     weights = [m for m in decoder.modules() if isinstance(m, Weight) and m is not decoder.head]
     for weight in weights:
         weight.train_master()
