@@ -150,6 +150,8 @@ def load(
             raise InputError(
                 f"model folder {folder}: its safetensors hold no tensor {missing}; the checkpoint is incomplete."
             ) from None
+        except ValueError as wrong:
+            raise InputError(f"model folder {folder}: {wrong}, as config.json asks; the two do not belong.") from None
     decoder = decoder.to(device)
     lm = LanguageModel(str(name), folder, config, tokenizer, decoder, end_ids=_end_ids(folder, config, tokenizer))
     if isinstance(adapter, AdapterConfig):
