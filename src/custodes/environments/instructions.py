@@ -220,10 +220,10 @@ def _between(topic: Topic, rng: random.Random) -> dict[str, Any]:
 
 
 PARAMETERS: dict[str, Callable[[Topic, random.Random], dict[str, Any]]] = {
-    "max_words": lambda topic, rng: {"n": rng.randrange(15, 46)},
+    "max_words": lambda topic, rng: {"n": rng.randrange(20, 46)},
     "words_between": _between,
     "exact_sentences": lambda topic, rng: {"n": rng.choice((1, 2, 2, 3))},
-    "contains_word": lambda topic, rng: {"word": rng.choice(CONTAINED.split())},
+    "contains_word": lambda topic, rng: {"word": rng.choice((topic.mentions[0], rng.choice(CONTAINED.split())))},
     "avoids_word": lambda topic, rng: {"word": rng.choice((topic.mentions[0], rng.choice(AVOIDED)))},
     "avoids_letter": lambda topic, rng: {"letter": rng.choice(LETTERS)},
     "ends_with_question": lambda topic, rng: {},
