@@ -1,0 +1,282 @@
+"""The command ``custodes`` as a person meets it: in a process of its own, with what it prints and its exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from custodes.cli import COMMANDS, main
+from custodes.ledger import Ledger
+from custodes.types import Message, Task
+
+
+def custodes(*arguments: object, stdout: object = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "custodes", *map(str, arguments)]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120)  # type: ignore[call-overload]
+
+
+def refused(*arguments: object, **more: object) -> str:
+    """The one sentence on stderr of a command that exits with code 2."""
+    done = custodes(*arguments, **more)
+    assert done.returncode == 2, done.stderr
+    assert not done.stdout
+    assert done.stderr.startswith("custodes: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr.strip()
+
+
+def row(n: int, **columns: object) -> dict[str, object]:
+    return {"prompt": f"Question {n}?", "chosen": f"A good answer {n}.", "rejected": f"Bad {n}."} | columns
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+@pytest.fixture
+def preferences(tmp_path: Path) -> Path:
+    return write(tmp_path / "preferences.jsonl", [row(n) for n in range(12)])
+
+
+# ---------------------------------------------------------------- help and options
+
+
+def test_help_names_every_command_and_loads_no_deep_learning_framework():
+    code = "import sys; from custodes.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_its_options(name: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main([*name.split(), "--help"])
+    assert not ended.value.code
+    assert f"usage: custodes {name}" in capsys.readouterr().out
+
+
+def test_no_command_shows_what_there_is():
+    done = custodes()
+    assert done.returncode == 2
+    assert "usage: custodes COMMAND" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["quikstart"], ["quikstart", "quickstart"]),
+        (["reward", "tran"], ["reward tran", "reward train"]),
+        (["convert", "a", "b", "--fom", "text"], ["--fom", "--form"]),
+        (["verify"], ["needs LEDGER"]),
+        (["report", "ledger.db"], ["needs --out PATH"]),
+        (["convert", "a", "b", "--form", "prose"], ["prose", "--form", "dialogue"]),
+        (["verify", "a", "b"], ["b"]),
+        (["annotators", "a", "--config"], ["--config", "YAML file"]),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence(given: list[str], words: list[str]):
+    said = refused(*given)
+    assert all(word in said for word in words)
+
+
+def test_yaml_comes_first_and_flags_override_it(preferences: Path, tmp_path: Path):
+    config = tmp_path / "convert.yaml"
+    config.write_text("form: dialogue\n")
+    out = tmp_path / "out.jsonl"
+    for given, chosen in (
+        ((), "\n\nHuman: Question 0?\n\nAssistant: A good answer 0."),
+        (
+            ("--form", "text"),
+            "A good answer 0.",
+        ),
+    ):
+        assert custodes("convert", preferences, out, "--config", config, *given).returncode == 0
+        assert json.loads(out.read_text().splitlines()[0])["chosen"] == chosen
+
+
+def test_yaml_reaches_nested_options(tmp_path: Path):
+    config = tmp_path / "sample.yaml"
+    config.write_text("temperature: 0.5\nmax-tokens: 0\n")
+    assert "max_tokens is 0" in refused("sample", "--config", config, "--prompt", "Hello")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("fom: text\n", ["fom", "form"]),
+        ("form: prose\n", ["form", "prose"]),
+        ("- form\n", ["list"]),
+        ("form: [\n", ["not YAML"]),
+    ],
+)
+def test_a_wrong_yaml_file_is_one_sentence(tmp_path: Path, text: str, words: list[str]):
+    config = tmp_path / "convert.yaml"
+    config.write_text(text)
+    said = refused("convert", "a", "b", "--config", config)
+    assert all(word in said for word in [*words, str(config)])
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_a_malformed_row_is_named(tmp_path: Path):
+    lines = [json.dumps(row(n)) for n in range(5000)]
+    lines[4216] = '{"prompt": "cut off'
+    path = tmp_path / "preferences.jsonl"
+    path.write_text("\n".join(lines))
+    said = refused("convert", path, tmp_path / "out.parquet")
+    assert "preferences.jsonl" in said
+    assert "4,217" in said
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [({"chosen": None}, ["chosen"]), ({"rejected": "  "}, ["rejected", "empty"]), ({"chosen": 3}, ["chosen", "int"])],
+)
+def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, columns: dict[str, object], words: list[str]):
+    path = write(tmp_path / "p.jsonl", [row(1), row(2, **columns)])
+    said = refused("convert", path, tmp_path / "out.jsonl")
+    assert all(word in said for word in [*words, "row 2"])
+
+
+def test_convert_there_and_back_loses_nothing(preferences: Path, tmp_path: Path):
+    assert custodes("convert", preferences, tmp_path / "p.parquet").returncode == 0
+    assert custodes("convert", tmp_path / "p.parquet", tmp_path / "back.jsonl", "--form", "text").returncode == 0
+    assert (tmp_path / "back.jsonl").read_text() == preferences.read_text()
+
+
+def test_a_full_disk_is_one_sentence(preferences: Path, tmp_path: Path):
+    full = tmp_path / "full.jsonl"
+    full.symlink_to("/dev/full")
+    assert "No space left" in refused("convert", preferences, full)
+    with open("/dev/full", "w") as nowhere:
+        done = custodes("convert", preferences, tmp_path / "out.jsonl", stdout=nowhere)
+    assert done.returncode == 2
+    assert done.stderr.startswith("custodes: the disk is full")
+    assert done.stderr.count("\n") == 1
+
+
+def test_output_nobody_reads_ends_quietly(preferences: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "custodes", "convert", str(preferences), str(tmp_path / "out.jsonl")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+    assert process.stderr is not None
+    assert not process.stderr.read()
+
+
+# ---------------------------------------------------------------- ledgers
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    path = tmp_path / "ledger.db"
+    with Ledger.open(path) as opened:
+        run = opened.start_run("test", {}, seed=0)
+        opened.write(run, [Task(f"t{n}", (Message("user", f"Question {n}?"),)) for n in range(5)])
+        opened.end_run(run)
+    return path
+
+
+def test_verify_passes_an_honest_ledger(ledger: Path):
+    done = custodes("verify", ledger)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "7 rows" in done.stdout
+
+
+def test_verify_names_the_first_bad_row(ledger: Path):
+    with sqlite3.connect(ledger) as db:
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            db.execute(f"DROP TRIGGER {name}")
+        db.execute("UPDATE log SET body = replace(body, 'Question', 'Answer') WHERE seq IN (3, 5)")
+    done = custodes("verify", ledger)
+    assert done.returncode == 1
+    assert "row 3" in done.stdout
+
+
+def test_verify_of_nothing_is_bad_input(tmp_path: Path):
+    assert "nothing.db" in refused("verify", tmp_path / "nothing.db")
+
+
+def test_report_reads_the_ledger_alone(ledger: Path, tmp_path: Path):
+    before = ledger.read_bytes()
+    done = custodes("report", ledger, "--out", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "again/report.json").read_text())["headline"]["gold_base"] is None
+    assert (tmp_path / "again/report.html").exists()
+    assert ledger.read_bytes() == before
+
+
+def test_report_of_an_unknown_run_is_bad_input(ledger: Path, tmp_path: Path):
+    assert "no run 'other'" in refused("report", ledger, "--run", "other", "--out", tmp_path / "again")
+
+
+# ---------------------------------------------------------------- annotators
+
+
+def test_annotators_finds_who_answers_against_the_others(tmp_path: Path):
+    rows = [row(n % 40, annotator=f"honest-{n // 40}") for n in range(160)]
+    rows += [row(n, chosen=f"Bad {n}.", rejected=f"A good answer {n}.", annotator="inverter") for n in range(40)]
+    path = write(tmp_path / "judged.jsonl", rows)
+    told = json.loads(custodes("annotators", path, "--json").stdout)
+    assert told["annotators"][0]["annotator"] == "inverter"
+    assert told["annotators"][0]["reliability"] < 0
+    assert told["agreement"]["pairs"] == 40
+    shown = custodes("annotators", path).stdout
+    assert shown.splitlines()[1].split()[:2] == ["inverter", "40"]
+
+
+# ---------------------------------------------------------------- models
+
+
+def test_sample_prints_replies(tiny_model: Path, tmp_path: Path):
+    prompts = write(tmp_path / "prompts.jsonl", [{"prompt": "Hello"}, {"prompt": "Who watches?"}])
+    options = ("--model", tiny_model, "--max-tokens", 8, "--dtype", "float32", "--json")
+    done = custodes("sample", "--prompts", prompts, "-n", 2, *options)
+    replies = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [r["messages"][0]["content"] for r in replies] == ["Hello"] * 2 + ["Who watches?"] * 2
+    assert all(r["messages"][-1]["role"] == "assistant" and 1 <= r["tokens"] <= 8 for r in replies)
+
+
+def test_sample_takes_one_source_of_prompts():
+    assert "--prompts FILE" in refused("sample")
+
+
+def test_a_reward_is_trained_and_evaluated_from_a_file(tiny_model: Path, preferences: Path, tmp_path: Path):
+    options = ("--rank", 4, "--epochs", 4, "--dtype", "float32")
+    done = custodes(
+        *("reward", "train", "--preferences", preferences, "--out", tmp_path / "reward", "--model", tiny_model),
+        *options,
+    )
+    assert done.returncode == 0, done.stderr
+    done = custodes(
+        *("reward", "evaluate", "--model", tmp_path / "reward", "--preferences", preferences, "--json"),
+        *("--dtype", "float32"),
+    )
+    told = json.loads(done.stdout)
+    assert told["n"] == 12
+    assert told["interval"][0] <= told["accuracy"] <= told["interval"][1]
+    assert 0 <= told["calibration_error"] <= 1
+
+
+def test_ctrl_c_says_how_to_go_on(tiny_model: Path, preferences: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "custodes", "reward", "train", "--preferences", preferences, "--model", tiny_model]
+    command += ["--out", tmp_path / "reward", "--epochs", 10**5, "--checkpoint-every", 1, "--dtype", "float32"]
+    process = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not any((tmp_path / "reward").glob("checkpoints/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in said.splitlines()[-1]
+    assert "Traceback" not in said
