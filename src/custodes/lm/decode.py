@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from custodes.lm.adapter import Adapter
-from custodes.lm.decoder import Decoder, Rotary, rms_norm, rotate, swiglu
+from custodes.lm.decoder import Decoder
 from custodes.lm.kernels import Native, native
+from custodes.lm.steps import Rotary, rms_norm, rotate, swiglu
 
 TILE = 32  # tokens per tile of the transposed keys, as in kernels.c
 

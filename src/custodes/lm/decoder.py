@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from custodes.lm.packing import FromRows, PackedBatch, ToRows
+from custodes.lm.steps import Rotary, rms_norm, rotate, swiglu
 
 if TYPE_CHECKING:
     from custodes.lm.adapter import Adapter
@@ -346,83 +347,3 @@ def _layer_tensors(
         elif spec.qk_norm:
             tensors[name] = take(f"{prefix}{norm}.weight", spec.head_dim)
     return tensors
-
-
-# ---------------------------------------------------------------- the steps between the products
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rotary:
-    """cos and sin of the rotary embedding, (N, 1, D)."""
-
-    cos: Tensor
-    sin: Tensor
-
-
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x / rms(x) * weight over the last dimension, statistics in float32."""
-    return _RmsNorm.apply(x, weight, eps)
-
-
-class _RmsNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        wide = x.float()
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True).add_(eps))
-        normal = wide.mul_(scale).to(x.dtype) if x.dtype != torch.float32 else wide * scale
-        ctx.save_for_backward(normal, weight, scale)
-        return normal * weight
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        (grad,), (normal, weight, scale) = grads, ctx.saved_tensors
-        d_weight = (grad * normal).flatten(0, -2).float().sum(0).to(weight.dtype) if ctx.needs_input_grad[1] else None
-        d_normal, wide = (grad * weight).float(), normal.float()
-        # d x = scale (d_normal - normal mean(d_normal normal))
-        inner = torch.linalg.vecdot(d_normal, wide).div_(wide.shape[-1]).unsqueeze(-1)
-        return torch.addcmul(d_normal, wide, inner, value=-1).mul_(scale).to(grad.dtype), d_weight, None
-
-
-def rotate(x: Tensor, rotary: Rotary) -> Tensor:
-    """Rotary position embedding (arXiv 2104.09864) of x (N, heads, D)."""
-    return _Rotate.apply(x, rotary.cos, rotary.sin)
-
-
-class _Rotate(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        return _turn(x, cos, sin)
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return _turn(grads[0], cos, -sin), None, None
-
-
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    a, b = x.chunk(2, -1)
-    return torch.addcmul(x * cos, torch.cat((-b, a), -1), sin)
-
-
-def swiglu(gate_up: Tensor) -> Tensor:
-    """silu(gate) * up, with gate and up side by side in (N, 2 I)."""
-    return _SwiGlu.apply(gate_up)
-
-
-class _SwiGlu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, gate_up: Tensor) -> Tensor:
-        ctx.save_for_backward(gate_up)
-        gate, up = gate_up.chunk(2, -1)
-        return F.silu(gate).mul_(up)
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> Tensor:
-        (grad,), (gate_up,) = grads, ctx.saved_tensors
-        gate, up = gate_up.chunk(2, -1)
-        out = torch.empty_like(gate_up)
-        d_gate, d_up = out.chunk(2, -1)
-        torch.mul(grad, F.silu(gate), out=d_up)
-        d_gate.copy_(torch.ops.aten.silu_backward(grad * up, gate))
-        return out

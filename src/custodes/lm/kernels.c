@@ -1,7 +1,7 @@
-/* The steps between the matrix products of one decoding step, each a single pass over memory.
+/* The steps between matrix products, each a single pass over memory.
  *
  * Compiled once per machine by kernels.py with whatever C compiler is there; without one the same
- * steps run through torch (decode.py), only slower. bfloat16 in, float32 inside, bfloat16 out.
+ * steps run through torch (decoder.py, decode.py), only slower. bfloat16 in, float32 inside, bfloat16 out.
  * Letters: B sequences, H heads, G key-value heads, D head dimension, T cache capacity in tokens,
  * d hidden size, I intermediate size, V vocabulary.
  */
@@ -50,6 +50,65 @@ void add_norm(bf16 *x, const bf16 *delta, const bf16 *weight, bf16 *out, int64_t
         for (int64_t i = 0; i < d; i++) sum += wide(row[i]) * wide(row[i]);
         float scale = 1.0f / sqrtf(sum / d + eps);
         for (int64_t i = 0; i < d; i++) out[b * d + i] = narrow(wide(narrow(wide(row[i]) * scale)) * wide(weight[i]));
+    }
+}
+
+/* out = x / rms(x) * weight, rows of x (B, d) ``stride`` apart; scale (B) keeps 1 / rms(x) for the backward pass. */
+void norm(const bf16 *x, const bf16 *weight, bf16 *out, float *scale, int64_t B, int64_t d, int64_t stride, float eps, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t b = 0; b < B; b++) {
+        const bf16 *row = x + b * stride;
+        float sum = 0;
+        for (int64_t i = 0; i < d; i++) sum += wide(row[i]) * wide(row[i]);
+        scale[b] = 1.0f / sqrtf(sum / d + eps);
+        for (int64_t i = 0; i < d; i++) out[b * d + i] = narrow(wide(narrow(wide(row[i]) * scale[b])) * wide(weight[i]));
+    }
+}
+
+/* d_x = scale (g - n mean(g n)) with n = x scale and g = d_out weight; d_out and d_x (B, d) without gaps. */
+void norm_backward(const bf16 *d_out, const bf16 *x, const bf16 *weight, const float *scale, bf16 *d_x, int64_t B, int64_t d,
+                   int64_t stride, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t b = 0; b < B; b++) {
+        const bf16 *row = x + b * stride, *grad = d_out + b * d;
+        float inner = 0, s = scale[b];
+        for (int64_t i = 0; i < d; i++) inner += wide(grad[i]) * wide(weight[i]) * wide(row[i]);
+        inner *= s * s / d;
+        for (int64_t i = 0; i < d; i++) d_x[b * d + i] = narrow(s * (wide(grad[i]) * wide(weight[i]) - wide(row[i]) * inner));
+    }
+}
+
+/* Rotary embedding of x (N, heads, D), rows ``stride`` apart, by cos and sin (N, D); sign -1 turns back. */
+void rotate(const bf16 *x, const bf16 *cos, const bf16 *sin, bf16 *out, int64_t N, int64_t heads, int64_t D, int64_t stride,
+            float sign, int threads) {
+    int64_t half = D / 2;
+#pragma omp parallel for num_threads(threads)
+    for (int64_t n = 0; n < N; n++) {
+        const bf16 *c = cos + n * D, *s = sin + n * D;
+        for (int64_t h = 0; h < heads; h++) {
+            const bf16 *in = x + n * stride + h * D;
+            bf16 *to = out + (n * heads + h) * D;
+            for (int64_t i = 0; i < half; i++) {
+                float a = wide(in[i]), b = wide(in[i + half]);
+                to[i] = narrow(a * wide(c[i]) - sign * b * wide(s[i]));
+                to[i + half] = narrow(b * wide(c[i + half]) + sign * a * wide(s[i + half]));
+            }
+        }
+    }
+}
+
+/* The gradient of swiglu: d_gate_up (B, 2 I) of d_out (B, I). */
+void swiglu_backward(const bf16 *d_out, const bf16 *gate_up, bf16 *d_gate_up, int64_t B, int64_t I, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t b = 0; b < B; b++) {
+        const bf16 *gate = gate_up + b * 2 * I, *up = gate + I, *grad = d_out + b * I;
+        bf16 *d_gate = d_gate_up + b * 2 * I, *d_up = d_gate + I;
+        for (int64_t i = 0; i < I; i++) {
+            float x = wide(gate[i]), g = wide(grad[i]);
+            float sigmoid = 1.0f / (1.0f + fast_exp(-x));
+            d_up[i] = narrow(g * x * sigmoid);
+            d_gate[i] = narrow(g * wide(up[i]) * sigmoid * (1.0f + x * (1.0f - sigmoid)));
+        }
     }
 }
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from custodes.lm.adapter import Adapter, AdapterConfig
 from custodes.lm.decoder import Decoder, decoder_spec
 from custodes.lm.embedded import embedded_model, is_embedded
+from custodes.lm.kernels import keep_freed_memory
 from custodes.types import InputError, Message
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
@@ -131,6 +132,7 @@ def load(
     Raises:
         InputError: nothing of that name; no tokenizer; weights missing; an architecture nobody knows.
     """
+    keep_freed_memory()
     folder = model_folder(str(name))
     config = read_config(folder)
     tokenizer = _tokenizer(folder)
