@@ -10,13 +10,27 @@ Letters: N unique tokens, R sequences, T tokens of the longest, M predicted toke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+BLOCK_TOKENS = 1024
+"""Row tokens from which a block is full: enough for efficient products, few enough to stay in cache."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Some neighbouring groups of a batch, as attention sees them: rows padded to the longest of these only."""
+
+    start: int  # first of the block's unique tokens in the batch
+    end: int
+    rows: Tensor  # (R', T') int64, from 0 at ``start``; padding as in the batch
+    back: Tensor  # (N',) int64 into R'*T'
+    shared: tuple[tuple[int, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,10 +43,12 @@ class PackedBatch:
     back: Tensor  # (N,) int64 into R*T: the first row that holds each token
     shared: tuple[tuple[int, int, int, int], ...]  # (start, length, first row, end row) of each shared prefix
     last: Tensor  # (R,) int64 into N: the last token of each sequence
+    blocks: tuple[Block, ...]  # the same rows, cut where attention would pad or compute too much at once
 
     def to(self, device: torch.device | str) -> PackedBatch:
         moved = {name: getattr(self, name).to(device) for name in ("ids", "positions", "rows", "back", "last")}
-        return replace(self, **moved)
+        blocks = tuple(replace(b, rows=b.rows.to(device), back=b.back.to(device)) for b in self.blocks)
+        return replace(self, **moved, blocks=blocks)
 
     @property
     def tokens(self) -> int:
@@ -52,6 +68,7 @@ def pack(sequences: Sequence[NDArray[np.integer]], groups: Sequence[object] | No
     positions: list[NDArray[np.int64]] = []
     back: list[NDArray[np.int64]] = []
     shared: list[tuple[int, int, int, int]] = []
+    starts: list[tuple[int, int]] = []  # (first token, first row) of each group
     n = 0
 
     def add(tokens: NDArray[np.integer], start: int, row: int) -> NDArray[np.int64]:
@@ -65,13 +82,15 @@ def pack(sequences: Sequence[NDArray[np.integer]], groups: Sequence[object] | No
 
     for first, end in _runs(groups, R):
         common = _common_prefix(sequences[first:end]) if end - first > 1 else 0
+        starts.append((n, first))
         prefix = add(sequences[first][:common], 0, first)
         if common:
             shared.append((int(prefix[0]), common, first, end))
         for row in range(first, end):
             rows[row, :common] = prefix
             rows[row, common : len(sequences[row])] = add(sequences[row][common:], common, row)
-    last = rows[np.arange(R), [len(s) - 1 for s in sequences]]
+    lengths = np.array([len(s) for s in sequences])
+    last = rows[np.arange(R), lengths - 1]
     return PackedBatch(
         ids=torch.from_numpy(np.concatenate(ids).astype(np.int64)),
         positions=torch.from_numpy(np.concatenate(positions)),
@@ -79,7 +98,33 @@ def pack(sequences: Sequence[NDArray[np.integer]], groups: Sequence[object] | No
         back=torch.from_numpy(np.concatenate(back)),
         shared=tuple(shared),
         last=torch.from_numpy(last),
+        blocks=tuple(_blocks([*starts, (n, R)], lengths, rows, np.concatenate(back), shared)),
     )
+
+
+def _blocks(
+    starts: Sequence[tuple[int, int]],
+    lengths: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    back: NDArray[np.int64],
+    shared: Sequence[tuple[int, int, int, int]],
+) -> Iterator[Block]:
+    """Whole groups, until the padded rows hold ``BLOCK_TOKENS``; ``starts`` ends with (N, R)."""
+    T = rows.shape[1]
+    begin, first = starts[0]
+    for end, row in starts[1:]:
+        longest = int(lengths[first:row].max())
+        if (row - first) * longest < BLOCK_TOKENS and end < starts[-1][0]:
+            continue
+        place = back[begin:end]
+        yield Block(
+            start=begin,
+            end=end,
+            rows=torch.from_numpy(np.maximum(rows[first:row, :longest] - begin, 0)),
+            back=torch.from_numpy((place // T - first) * longest + place % T),
+            shared=tuple((s - begin, n, a - first, b - first) for s, n, a, b in shared if first <= a < row),
+        )
+        begin, first = end, row
 
 
 def split_by_budget(lengths: Sequence[int], budget: int, groups: Sequence[object] | None = None) -> list[list[int]]:
@@ -105,8 +150,8 @@ def _runs(groups: Sequence[object] | None, count: int) -> list[tuple[int, int]]:
     """(first, end) of every run of equal neighbours; every sequence alone without groups."""
     if groups is None:
         return [(i, i + 1) for i in range(count)]
-    cuts = [i for i in range(1, count) if groups[i] != groups[i - 1]]
-    return list(zip([0, *cuts], [*cuts, count], strict=True))
+    starts = [i for i in range(count) if i == 0 or groups[i] != groups[i - 1]]
+    return list(zip(starts, [*starts[1:], count], strict=False))
 
 
 def _common_prefix(sequences: Sequence[NDArray[np.integer]]) -> int:
