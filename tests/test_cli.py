@@ -19,7 +19,7 @@ from custodes.types import Message, Task
 
 def custodes(*arguments: object, stdout: object = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "custodes", *map(str, arguments)]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120)  # type: ignore[call-overload]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=300)  # type: ignore[call-overload]
 
 
 def refused(*arguments: object, **more: object) -> str:
@@ -224,8 +224,9 @@ def test_report_of_an_unknown_run_is_bad_input(ledger: Path, tmp_path: Path):
 
 
 def test_annotators_finds_who_answers_against_the_others(tmp_path: Path):
-    rows = [row(n % 40, annotator=f"honest-{n // 40}") for n in range(160)]
-    rows += [row(n, chosen=f"Bad {n}.", rejected=f"A good answer {n}.", annotator="inverter") for n in range(40)]
+    good, poor = "A good answer.", "A poor answer."  # of one length, which would explain everything otherwise
+    rows = [row(n % 40, chosen=good, rejected=poor, annotator=f"honest-{n // 40}") for n in range(160)]
+    rows += [row(n, chosen=poor, rejected=good, annotator="inverter") for n in range(40)]
     path = write(tmp_path / "judged.jsonl", rows)
     told = json.loads(custodes("annotators", path, "--json").stdout)
     assert told["annotators"][0]["annotator"] == "inverter"
