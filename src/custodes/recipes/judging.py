@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from custodes.audit import schema
@@ -46,7 +47,7 @@ def simulate(
     overlap: int,
     seed: int,
 ) -> Judged:
-    """Simulated annotators compare two samples of each task, ``overlap`` of them each pair; recorded in the ledger."""
+    """Simulated annotators compare every two samples of each task, ``overlap`` of them each; recorded in the ledger."""
     annotators = simulated_annotators(judges, seed=seed)
     work.ledger.write(work.run, [a.annotator for a in annotators])
     by_task: dict[str, list[Episode]] = {}
@@ -152,8 +153,8 @@ _EVIDENCE = ("feature", "agreed_inside", "inside", "agreed_outside", "outside", 
 
 
 def _distinct_pairs(samples: Sequence[Episode]) -> list[tuple[Episode, Episode]]:
-    """Neighbours, two by two, whose texts differ: nobody can judge a text against itself."""
-    return [(a, b) for a, b in zip(samples[::2], samples[1::2], strict=False) if a.completion != b.completion]
+    """Every two samples whose texts differ: nobody can judge a text against itself."""
+    return [(a, b) for a, b in combinations(samples, 2) if a.completion != b.completion]
 
 
 def split_by_task(judged: Judged, held_out: set[str]) -> tuple[list[Judgment], list[Judgment]]:

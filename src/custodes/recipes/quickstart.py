@@ -24,7 +24,7 @@ from custodes.environments import check_results, gold, instruction_tasks, read_t
 from custodes.feedback import AnnotatorModel, pairs_from_judgments
 from custodes.feedback.formats import PreferencePair
 from custodes.ledger import Decision, Model
-from custodes.lm import AdapterConfig, TorchEngine, load
+from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.policy import OptimiseConfig, optimise
 from custodes.recipes import evaluation, judging
 from custodes.recipes.evaluation import Gold
@@ -61,23 +61,23 @@ class QuickstartConfig:
     """How the policy is optimised."""
     judged_tasks: int = 320
     """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward."""
-    overlap: int = 3
+    overlap: int = 2
     """Simulated judges per comparison."""
     ensemble: int = 4
-    """Reward models of the careful arm."""
+    """Members of the careful arm's reward: heads on one trained backbone, each with its own resample of the pairs."""
     caution: float = 1.0
     """Standard deviations of the ensemble that the careful arm's reward subtracts."""
-    reward_epochs: int = 3
+    reward_epochs: int = 2
     """Passes over the judged pairs."""
-    steps: int = 40
+    steps: int = 20
     """Steps of policy optimisation."""
-    evaluate_every: int = 10
+    evaluate_every: int = 7
     """Steps between evaluations on held-out tasks."""
     kl_budget: float | None = None
     """Stop optimising at so many nats per episode from the base policy."""
     kl_coefficient: float = 0.02
     """Weight of the KL divergence from the base policy."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 4e-4
     """Of the policy's adapter."""
     max_tokens: int = 64
     """Longest answer."""
@@ -126,7 +126,7 @@ class _Loop:
     def run(self) -> None:
         config, work = self.config, self.work
         with work.phase("model", "Model and tasks"):
-            self.lm = load(config.model, adapter=AdapterConfig(), seed=config.seed)
+            self.lm = self._policy()
             self.base = replace(self.lm, adapter=None, _fingerprint="")
             work.ledger.write(work.run, [Model(self.base.fingerprint(), config.model, "base")])
             self._choose_tasks()
@@ -139,6 +139,12 @@ class _Loop:
             with work.phase("evaluation", f"Best of {config.best_of}, {arm} reward"):
                 evaluation.evaluate_best_of_n(work, arm, reward, base_episodes, config.best_of, self.gold)
             self._optimise(arm, reward)
+
+    def _policy(self) -> LanguageModel:
+        """The model with a new adapter on its upper half: what lies below is computed once for policy and reference."""
+        lm = load(self.config.model, seed=self.config.seed)
+        lm.adapter = Adapter(lm.decoder, AdapterConfig(first_layer=lm.decoder.spec.layers // 2), self.config.seed)
+        return lm
 
     # ------------------------------------------------------------ tasks and judgments
 
@@ -213,15 +219,16 @@ class _Loop:
             if not (folder / "done").is_file():
                 train, _ = judging.split_by_task(judged, held_out)
                 pairs = pairs_from_judgments(train, judged.episodes.values(), believed if arm == "careful" else None)
-                if arm == "naive":
-                    pairs = _merged(pairs)
+                pairs = _decided(pairs if arm == "careful" else _merged(pairs))
                 careful = arm == "careful"
                 options = RewardConfig(
                     members=config.ensemble if careful else 1,
+                    ensemble="heads",
                     combine="cautious" if careful and config.ensemble > 1 else "mean",
                     caution=config.caution,
                     first_layer=-(self.lm.decoder.spec.layers // 3),
                     epochs=config.reward_epochs,
+                    learning_rate=3e-4,
                     checkpoint_every=20,
                     seed=config.seed,
                 )
@@ -366,6 +373,15 @@ def _check(config: QuickstartConfig) -> None:
     for path in (config.tasks, config.judgments):
         if path is not None and not path.exists():
             raise InputError(f"{path} does not exist; give a JSONL or parquet file.")
+
+
+UNDECIDED = 0.1
+"""Labels within this of 1/2 are left out of reward training: such a pair teaches next to nothing and costs as much as any."""
+
+
+def _decided(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
+    """The pairs that somebody could tell apart; all of them where nobody could."""
+    return [p for p in pairs if abs(p.label - 0.5) > UNDECIDED] or list(pairs)
 
 
 def _merged(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
