@@ -58,7 +58,7 @@ class Peer:
         environment = os.environ | {"PYTHONPATH": str(HERE), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         if preload := _preload(Path(python)) if "vllm" in command[0] else "":
             environment["LD_PRELOAD"] = preload
-        script = str(HERE / "peers" / command[0])
+        self.name, script = command[0], str(HERE / "peers" / command[0])
         self.log = Path(tempfile.gettempdir()) / f"custodes-peer-{os.getpid()}.log"
         with self.log.open("w") as errors:
             self.process = subprocess.Popen(
@@ -83,7 +83,8 @@ class Peer:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise InputError(f"the peer ended early; its last words are in {self.log}.")
+            last = [text for text in self.log.read_text().splitlines() if text.strip()][-1:]
+            raise InputError(f"the peer {self.name} ended early: {''.join(last) or 'it said nothing'}.")
         return json.loads(line)
 
     def __enter__(self) -> Peer:
@@ -99,6 +100,7 @@ class Peer:
             self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self.process.kill()
+        self.log.unlink(missing_ok=True)
 
 
 class Turns:

@@ -59,7 +59,7 @@ def train(lm: LanguageModel, file: Path, turns: Turns) -> None:
         turns.begin()
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "pairs.jsonl")  # what is cut is said above
+        warnings.simplefilter("ignore")  # that some prompts are cut is said above
         pairs = read_preferences(file)
         turns.begin()
         train_reward(lm, pairs, config, on_step=on_step)
