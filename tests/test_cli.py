@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -17,9 +18,12 @@ from custodes.ledger import Ledger
 from custodes.types import Message, Task
 
 
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # tiny products are slower on two
+
+
 def custodes(*arguments: object, stdout: object = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "custodes", *map(str, arguments)]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=300)  # type: ignore[call-overload]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=300, env=ONE_THREAD)  # type: ignore[call-overload]
 
 
 def refused(*arguments: object, **more: object) -> str:
@@ -169,7 +173,7 @@ def test_output_nobody_reads_ends_quietly(preferences: Path, tmp_path: Path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=240) == 1
     assert process.stderr is not None
     assert not process.stderr.read()
 
@@ -272,12 +276,12 @@ def test_a_reward_is_trained_and_evaluated_from_a_file(tiny_model: Path, prefere
 def test_ctrl_c_says_how_to_go_on(tiny_model: Path, preferences: Path, tmp_path: Path):
     command = [sys.executable, "-m", "custodes", "reward", "train", "--preferences", preferences, "--model", tiny_model]
     command += ["--out", tmp_path / "reward", "--epochs", 10**5, "--checkpoint-every", 1, "--dtype", "float32"]
-    process = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    process = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    deadline = time.monotonic() + 240
     while not any((tmp_path / "reward").glob("checkpoints/*")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "the same command goes on" in said.splitlines()[-1]
     assert "Traceback" not in said
