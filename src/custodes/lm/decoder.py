@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custodes.lm.packing import FromRows, PackedBatch, ToRows
+from custodes.lm.attention import attend
+from custodes.lm.packing import PackedBatch
 from custodes.lm.steps import Rotary, rms_norm, rotate, swiglu
 
 if TYPE_CHECKING:
@@ -171,55 +172,9 @@ class Layer(nn.Module):
         q, k = rotate(q, rotary), rotate(k, rotary)
         if sink is not None:
             sink(index, k, v)
-        x = x + project("out", _attend(q, k, v, batch).flatten(1))
+        x = x + project("out", attend(q, k, v, batch).flatten(1))
         gate_up = project("gate_up", norm("norm2", x))
         return x + project("down", swiglu(gate_up))
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch) -> Tensor:
-    """Causal attention; q (N, H, D), k and v (N, G, D) -> (N, H, D)."""
-    q, k, v = (ToRows.apply(t, batch).transpose(1, 2) for t in (q, k, v))
-    short = q.device.type == "cpu" and q.shape[2] <= SHORT and torch.is_grad_enabled()
-    mixed = _ShortAttention.apply(q, k, v) if short else _attention(q, k, v)
-    return FromRows.apply(mixed.transpose(1, 2), batch)
-
-
-SHORT = 1024
-"""Up to so many tokens a row of scores is cheap to hold, and the backward pass below beats torch's on CPU."""
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
-
-
-class _ShortAttention(torch.autograd.Function):
-    """Causal attention of (R, H, T, D) over (R, G, T, D) whose backward pass is five batched products.
-
-    torch's own backward pass on CPU takes ten times as long at T = 150. The query heads that share a
-    key-value head are rows of one product, so keys and values are never repeated.
-    """
-
-    @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        ctx.save_for_backward(q, k, v)
-        return _attention(q, k, v)
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        (grad,), (q, k, v) = grads, ctx.saved_tensors
-        (R, H, T, D), G = q.shape, k.shape[1]
-        rows, heads = (R * G, H // G * T, D), (R * G, T, D)
-        q, grad = (t.reshape(rows) for t in (q, grad))
-        k, v = (t.reshape(heads) for t in (k, v))
-        hidden = torch.ones(T, T, dtype=torch.bool, device=q.device).triu_(1).repeat(H // G, 1)  # the future
-        scores = torch.bmm(q, k.transpose(1, 2)).mul_(D**-0.5).masked_fill_(hidden, -torch.inf)
-        p = scores.softmax(-1)
-        d_p = torch.bmm(grad, v.transpose(1, 2))
-        d_scores = torch.ops.aten._softmax_backward_data(d_p, p, -1, p.dtype).mul_(D**-0.5)
-        d_q = torch.bmm(d_scores, k).view(R, H, T, D)
-        d_k = torch.bmm(d_scores.transpose(1, 2), q).view(R, G, T, D)
-        d_v = torch.bmm(p.transpose(1, 2), grad).view(R, G, T, D)
-        return d_q, d_k, d_v
 
 
 class Decoder(nn.Module):
