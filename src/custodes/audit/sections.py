@@ -260,7 +260,7 @@ def diversity_section(base: Sequence[Episode], optimised: Sequence[Episode]) -> 
         if len(sides[0]) > 1:
             section[f"{name}_distinct"] = _paired(*(diversity.distinct(s, vocabulary) for s in sides))
             section[f"{name}_distance"] = _paired(*(diversity.distance(s) for s in sides))
-    return section
+    return {name: row for name, row in section.items() if row} or None
 
 
 def sureness_section(heldout: Sequence[PolicyHeldout], episodes: Mapping[str, Episode]) -> Section | None:
@@ -346,6 +346,11 @@ def _mean(values: Sequence[float] | None) -> Interval | None:
     return mean_interval(np.asarray(values, float)) if values is not None and len(values) > 1 else None
 
 
-def _paired(base: Sequence[float] | Array, optimised: Sequence[float] | Array) -> Section:
+def _paired(base: Sequence[float] | Array, optimised: Sequence[float] | Array) -> Section | None:
+    """Over the items where both are defined (a text without words has no n-grams); None where fewer than two are."""
     b, o = np.asarray(base, float), np.asarray(optimised, float)
+    both = np.isfinite(b) & np.isfinite(o)
+    b, o = b[both], o[both]
+    if len(b) < 2:
+        return None
     return {"base": mean_interval(b), "optimised": mean_interval(o), "difference": paired_difference(o, b)}

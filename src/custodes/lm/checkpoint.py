@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
         partial.mkdir()
         with (partial / STATE).open("wb") as file:
             writer = _Hashing(file)
-            torch.save(state, writer)
+            torch.save(state, cast(BinaryIO, writer))
             _to_disk(file)
         with (partial / CHECKSUM).open("w") as file:
             file.write(writer.digest.hexdigest())

@@ -1,0 +1,148 @@
+"""The whole loop on a tiny random model: that it closes, resumes, takes a person's own data, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from custodes.ledger import Ledger, verify_ledger
+from custodes.recipes import QuickstartConfig, quickstart
+from custodes.types import InputError
+
+HEADLINE = {
+    "gold_base",
+    "gold_optimised",
+    "gold_gain_interval",
+    "reward_accuracy",
+    "reward_accuracy_interval",
+    "annotator_rank_correlation",
+    "seconds",
+    "peak_memory_gb",
+}
+SMALL = {
+    "judged_tasks": 24,
+    "steps": 3,
+    "evaluate_every": 2,
+    "heldout_tasks": 8,
+    "best_of": 4,
+    "reward_epochs": 1,
+    "ensemble": 2,
+    "max_tokens": 12,
+    "threads": 1,
+}
+
+
+def small(tiny_model: Path, out: Path, **options: object) -> QuickstartConfig:
+    return QuickstartConfig(**{"model": str(tiny_model), "out": out, **SMALL, **options})  # type: ignore[arg-type]
+
+
+def report(out: Path) -> dict:
+    return json.loads((out / "report.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def straight(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("straight")
+    quickstart(small(tiny_model, out, arms="all"))
+    return out
+
+
+def test_the_loop_closes_and_its_record_holds(straight: Path) -> None:
+    assert set(report(straight)["headline"]) == HEADLINE
+    assert "<script" not in (straight / "report.html").read_text()
+    assert verify_ledger(straight / "ledger.db").ok
+    with Ledger.open(straight / "ledger.db", read_only=True) as ledger:
+        run = ledger.runs()[0]
+        assert run.status == "completed"
+        counts = ledger.summary(run.id)
+        assert {m.kind for m in ledger.models(run.id)} == {"base", "reward", "policy"}
+        assert counts["judgment"] > 0
+        steps = [e for e in ledger.evaluations(run.id, "policy_step")]
+        assert {e.subject for e in steps} == {"naive", "careful"}
+        assert len(steps) == 2 * SMALL["steps"]
+
+
+def test_arms_meet_the_same_tasks_samples_and_base_policy(straight: Path) -> None:
+    with Ledger.open(straight / "ledger.db", read_only=True) as ledger:
+        run = ledger.runs()[0].id
+        heldout = list(ledger.evaluations(run, "policy_heldout"))
+    base = [e.metrics for e in heldout if e.metrics["step"] == 0]
+    assert len(base) == 2
+    assert base[0]["episode"] == base[1]["episode"]
+    assert all(e.metrics["task"] == base[0]["task"] for e in heldout)
+
+
+def test_no_policy_and_no_reward_sees_held_out_topics(straight: Path) -> None:
+    with Ledger.open(straight / "ledger.db", read_only=True) as ledger:
+        run = ledger.runs()[0].id
+        trained_on = {s.episode for arm in ("naive", "careful") for s in ledger.scores(run, f"{arm} reward")}
+        episodes = {e.id: e for e in ledger.episodes(run)}
+        evaluated = {i for e in ledger.evaluations(run, "policy_heldout") for i in e.metrics["episode"]}
+    splits = {episodes[i].task.metadata["split"] for i in trained_on - evaluated}
+    assert splits == {"train"}
+
+
+def test_run_again_it_changes_nothing(straight: Path, tiny_model: Path) -> None:
+    before = report(straight)["headline"]
+    quickstart(small(tiny_model, straight, arms="all"))
+    after = report(straight)["headline"]
+    for name in HEADLINE - {"seconds", "peak_memory_gb"}:
+        assert after[name] == before[name], name
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_result(straight: Path, tiny_model: Path, tmp_path: Path) -> None:
+    options = {**SMALL, "arms": "all", "model": str(tiny_model), "out": str(tmp_path)}
+    flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "custodes", "quickstart", *flags]
+    for rows in (40, 400):  # while the base policy answers; while the first policy learns
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+        while process.poll() is None and _rows(tmp_path) < rows * 10:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    expected, found = report(straight)["headline"], report(tmp_path)["headline"]
+    for name in HEADLINE - {"seconds", "peak_memory_gb"}:
+        assert found[name] == expected[name], name
+    assert verify_ledger(tmp_path / "ledger.db").ok
+
+
+def _rows(out: Path) -> int:
+    import sqlite3
+
+    try:
+        with sqlite3.connect(f"file:{out / 'ledger.db'}?mode=ro", uri=True) as ledger:
+            return ledger.execute("select count(*) from log").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+
+
+def test_a_persons_own_preferences_and_prompts(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    rows = [{"prompt": f"Say something about {i}.", "chosen": f"{i} is a number.", "rejected": "no"} for i in range(60)]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    quickstart(small(tiny_model, tmp_path / "out", judgments=file, heldout_tasks=8))
+    headline = report(tmp_path / "out")["headline"]
+    assert headline["gold_base"] is None  # nobody knows the truth of a person's own prompts
+    assert headline["reward_accuracy"] is not None
+
+
+def test_what_cannot_be_run_is_said_in_one_sentence(straight: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="steps = 3, now it is 4"):
+        quickstart(small(tiny_model, straight, arms="all", steps=4))
+    with pytest.raises(InputError, match="nobody can judge"):
+        quickstart(small(tiny_model, tmp_path, tasks=tmp_path / "prompts.jsonl"))
+    with pytest.raises(InputError, match="does not exist"):
+        quickstart(small(tiny_model, tmp_path, judgments=tmp_path / "nothing.jsonl"))
+    with pytest.raises(InputError, match="at least 1"):
+        quickstart(small(tiny_model, tmp_path, steps=0))
+    (blocked := tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        quickstart(small(tiny_model, blocked))
