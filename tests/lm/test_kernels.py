@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import KINDS, sequences, write_model
+
+from custodes.lm import LanguageModel, kernels, load, pack, steps, token_logprobs
+from custodes.lm.decode import Cache, Prompt, Stepper
+from custodes.lm.decoder import rms_norm, swiglu
+from custodes.lm.kernels import native
+
+needs_compiler = pytest.mark.skipif(native() is None, reason="no C compiler here")
+
+
+def wide_model(folder: Path, tokenizer: Path, kind: str, heads: int, kv_heads: int) -> LanguageModel:
+    """head_dim 32, which the compiled step needs."""
+    architecture, changes = KINDS[kind]
+    shape = {"hidden_size": 16 * heads, "num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": 32}
+    write_model(folder, tokenizer, architecture, **changes | shape)
+    return load(folder)
+
+
+def decoded(lm: LanguageModel, stepper: Stepper, prompts: list[np.ndarray], replies: np.ndarray) -> torch.Tensor:
+    """Logits (B, steps, V) of decoding ``replies`` (B, steps) after ``prompts``."""
+    cache = Cache(lm.decoder, len(prompts), max(map(len, prompts)), replies.shape[1], stepper.native is not None)
+    for slot, prompt in enumerate(prompts):
+        keys: list[torch.Tensor] = []
+        values: list[torch.Tensor] = []
+        with torch.no_grad():
+            lm.decoder.hidden(pack([prompt]), None, lambda _, k, v: (keys.append(k), values.append(v)))  # noqa: B023
+        cache.admit(slot, Prompt(torch.stack(keys), torch.stack(values), torch.zeros(0)))
+    lengths = torch.tensor([len(p) for p in prompts])
+    steps = [stepper.step(torch.from_numpy(replies[:, t]).long(), lengths + t, cache) for t in range(replies.shape[1])]
+    return torch.stack(steps, 1).float()
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("kind", "heads", "kv_heads"),
+    [("llama", 3, 1), ("llama", 2, 2), ("qwen3", 5, 1), ("qwen2", 8, 2), ("llama", 2, 1)],  # 3, 1, 5, 4, 2 per group
+)
+def test_compiled_steps_agree_with_torch_and_with_the_learner(
+    tmp_path: Path, tiny_model: Path, kind: str, heads: int, kv_heads: int
+):
+    lm = wide_model(tmp_path, tiny_model, kind, heads, kv_heads)
+    prompts, replies = sequences(40, 3, 64, 33), np.stack(sequences(40, 40, 40, 40, seed=1))
+    compiled, plain = Stepper(lm.decoder), Stepper(lm.decoder)
+    assert compiled.native is not None
+    plain.native = None
+    ours, reference = (decoded(lm, s, prompts, replies) for s in (compiled, plain))
+    batch = pack([np.concatenate(pair) for pair in zip(prompts, replies, strict=True)])
+    with torch.no_grad():
+        hidden = lm.decoder.hidden(batch)
+        learner = torch.stack([hidden[batch.rows[i, len(p) : len(p) + 40]] for i, p in enumerate(prompts)])
+        learner = (learner @ lm.decoder.head_weight().T).float()
+    for other in (reference, learner):
+        difference = ours.log_softmax(-1) - other.log_softmax(-1)
+        assert difference.abs().mean() < 0.03  # bfloat16 keeps 8 bits
+        assert difference.abs().max() < 0.6
+
+
+@needs_compiler
+def test_single_steps_agree_with_torch():
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).bfloat16()
+
+    kernels = native()
+    assert kernels is not None
+    x, delta, weight, out = random(5, 96), random(5, 96), random(96), torch.empty(5, 96, dtype=torch.bfloat16)
+    total = x + delta
+    kernels.add_norm(x, delta, weight, out, 1e-5)
+    assert torch.equal(x, total)
+    torch.testing.assert_close(out, rms_norm(total, weight, 1e-5), atol=0.01, rtol=0.01)
+    kernels.add_norm(x, None, weight, out, 1e-5)
+    assert torch.equal(x, total)
+
+    gate_up, mixed = random(5, 64) * 8, torch.empty(5, 32, dtype=torch.bfloat16)
+    kernels.swiglu(gate_up, mixed)
+    torch.testing.assert_close(mixed, swiglu(gate_up), atol=0.01, rtol=0.01)
+
+
+def test_without_a_compiler_sampling_goes_on(tmp_path: Path, tiny_model: Path):
+    wide_model(tmp_path, tiny_model, "llama", 2, 1)
+    program = f"""
+from custodes.lm import TorchEngine, load
+from custodes.lm.kernels import native
+from custodes.types import Message, Sampling, Task
+assert native() is None
+task = Task("t", (Message("user", "Hello"),))
+replies = TorchEngine(load({str(tmp_path)!r})).generate([task], Sampling(max_tokens=8, n=3))
+assert len(replies) == 3 and all(r.actions for r in replies)
+"""
+    subprocess.run([sys.executable, "-c", program], env=os.environ | {"CUSTODES_NATIVE": "0"}, check=True, timeout=120)
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_gradients_through_compiled_steps_agree_with_torch(
+    tmp_path: Path, tiny_model: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    ids = sequences(50)[0]
+    targets = torch.from_numpy(ids[1:]).long()
+    grads = []
+    for compiled in (True, False):
+        if not compiled:
+            monkeypatch.setattr(steps, "native", lambda: None)
+        lm = wide_model(tmp_path, tiny_model, kind, 4, 2)
+        masters = lm.trainable()
+        logp, _ = token_logprobs(lm.decoder.hidden(pack([ids]))[:-1], lm.decoder.head_weight(), targets)
+        logp.sum().backward()
+        grads.append([m.grad.flatten() for m in masters])  # type: ignore[union-attr]
+    for ours, reference in zip(*grads, strict=True):
+        assert torch.cosine_similarity(ours, reference, dim=0) > 0.99
+        assert float(ours.norm()) == pytest.approx(float(reference.norm()), rel=0.05)
+
+
+def test_no_compiler_is_no_error(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert native.__wrapped__() is None
+
+
+def test_a_compiler_that_fails_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The library is built into an empty cache by a compiler that knows its version and nothing else."""
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\ntest "$1" = --version && echo broken && exit 0\nexit 1\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setattr(kernels, "cache_folder", lambda: tmp_path / "cache")
+    assert native.__wrapped__() is None
+    assert not list((tmp_path / "cache" / "kernels").iterdir())
+
+
+def test_head_dimensions_that_do_not_fit_the_tiles_take_the_torch_path(tiny_model: Path):
+    lm = load(tiny_model)
+    assert lm.decoder.spec.head_dim % 32
+    assert Stepper(lm.decoder).native is None
