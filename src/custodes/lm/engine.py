@@ -100,6 +100,7 @@ class TorchEngine:
                 f"{len(prefixes)} prefixes for {len(tasks)} tasks; give one for each, empty where there is none."
             )
         context, seen, requests = self.lm.decoder.spec.context, Counter[bytes](), []
+        prompts: dict[bytes, NDArray[np.int32]] = {}
         for i, task in enumerate(tasks):
             prefix = prefixes[i] if prefixes is not None else ""
             prompt = self.lm.encode(task.messages, prefix)
@@ -109,6 +110,7 @@ class TorchEngine:
                     f"exceed the context of {context} tokens of {self.lm.name}; shorten either."
                 )
             digest = blake2b(prompt.tobytes(), digest_size=16).digest()
+            prompt = prompts.setdefault(digest, prompt)  # equal prompts are one object, computed once
             for _ in range(sampling.n):
                 key = stream(sampling.seed, digest, seen[digest])  # asking again for the same prompt draws anew
                 seen[digest] += 1
@@ -160,7 +162,7 @@ class _Batch:
     ) -> None:
         self.lm, self.sampling, self.on_progress, self.total = engine.lm, sampling, on_progress, len(requests)
         self.waiting = deque(
-            sorted(requests, key=lambda r: len(r.prompt))
+            sorted(requests, key=lambda r: (len(r.prompt), r.prompt.tobytes()))
         )  # like lengths together; samples of a prompt stay together
         self.alive: list[Request] = []
         self.stepper = Stepper(self.lm.decoder, self.lm.adapter)
