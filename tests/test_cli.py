@@ -17,7 +17,6 @@ from custodes.cli import COMMANDS, main
 from custodes.ledger import Ledger
 from custodes.types import Message, Task
 
-
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # tiny products are slower on two
 
 
@@ -276,7 +275,13 @@ def test_a_reward_is_trained_and_evaluated_from_a_file(tiny_model: Path, prefere
 def test_ctrl_c_says_how_to_go_on(tiny_model: Path, preferences: Path, tmp_path: Path):
     command = [sys.executable, "-m", "custodes", "reward", "train", "--preferences", preferences, "--model", tiny_model]
     command += ["--out", tmp_path / "reward", "--epochs", 10**5, "--checkpoint-every", 1, "--dtype", "float32"]
-    process = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    process = subprocess.Popen(
+        [str(c) for c in command],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ONE_THREAD,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
+    )
     deadline = time.monotonic() + 240
     while not any((tmp_path / "reward").glob("checkpoints/*")) and time.monotonic() < deadline:
         time.sleep(0.1)
