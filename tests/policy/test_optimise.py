@@ -46,7 +46,7 @@ def without_clock(metrics: Sequence[dict[str, float]]) -> list[dict[str, float]]
 def test_every_algorithm_raises_the_reward(tiny_model: Path, name: str) -> None:
     lm = adapted(tiny_model)
     config = replace(
-        BASE, algorithm=name, steps=16, sampling=Sampling(n=8, max_tokens=8), kl_coefficient=0.001, learning_rate=3e-2
+        BASE, algorithm=name, steps=24, sampling=Sampling(n=8, max_tokens=8), kl_coefficient=0.001, learning_rate=3e-2
     )
     scores = [m["proxy"] for m in run(lm, config).metrics]
     assert np.mean(scores[-3:]) > np.mean(scores[:3]) + 0.05

@@ -187,6 +187,7 @@ class Learner:
 
     def _hidden(self, pack: Pack, decoder: Decoder, adapter: Adapter | None) -> Tensor:
         """(N, d) after the final norm; what lies below the first layer that learns is computed once per pack."""
+        pack.move(decoder.device)
         if self.lm.adapter is None or not (first := self.lm.adapter.config.first_layer):
             return decoder.hidden(pack.batch, adapter)
         if pack.trunk is None:

@@ -25,11 +25,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from custodes.lm.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
 from custodes.lm.loading import LanguageModel
 from custodes.policy import losses
 from custodes.policy.advantages import Outcomes
 from custodes.policy.algorithms import Actions, algorithm_named
-from custodes.policy.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
 from custodes.policy.config import OptimiseConfig, learning_rate_factor, with_seed
 from custodes.policy.learner import Diverged, Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
@@ -251,7 +251,7 @@ class _Loop:
 
                 def loss(pack: Pack, seen: Forward, count: int = count) -> Tensor:
                     if not measured:
-                        rollout.logprobs.view(-1)[pack.place] = seen.logprobs.detach()
+                        rollout.logprobs.view(-1)[pack.place] = seen.logprobs.detach().to(rollout.logprobs)
                     return (
                         self._loss(_actions(rollout, advantages, returns, pack, seen), rollout, pack, metrics).sum()
                         / count
@@ -278,7 +278,7 @@ class _Loop:
         config = self.config
         policy = self.algorithm.loss(actions, config)
         if config.sampler_correction is not None:  # truncated importance weight of learner against sampler
-            sampled = rollout.sampled.view(-1)[pack.place]
+            sampled = rollout.sampled.view(-1)[pack.place].to(policy.device)
             policy = policy * torch.exp(actions.old - sampled).clamp_max(config.sampler_correction)
         terms = {"policy_loss": policy}
         total = policy
@@ -390,7 +390,7 @@ class _Loop:
 
 def _actions(rollout: Rollout, advantages: Tensor, returns: Tensor | None, pack: Pack, seen: Forward) -> Actions:
     def at(table: Tensor) -> Tensor:
-        return table.view(-1)[pack.place]
+        return table.view(-1)[pack.place].to(seen.logprobs.device)
 
     return Actions(
         logprobs=seen.logprobs,

@@ -80,9 +80,9 @@ def preference_tune(
         def loss(
             pack: Pack, seen: Forward, before: Tensor = before, sums: Metrics = sums, size: int = len(chosen)
         ) -> Tensor:
-            gain = seen.logprobs - before.view(-1)[pack.place]
-            first, second, pair = _by_pair(gain, pack.episode, mean=config.loss == "ipo")
-            each = preference_loss(first, second, config.beta, config.loss, 1 - confidence[pair])
+            gain = seen.logprobs - before.view(-1)[pack.place].to(seen.logprobs.device)
+            first, second, pair = _by_pair(gain, pack.episode.to(gain.device), mean=config.loss == "ipo")
+            each = preference_loss(first, second, config.beta, config.loss, 1 - confidence[pair.cpu()].to(gain.device))
             margin = (first - second).detach()
             sums["loss"] += float(each.detach().sum()) / size
             sums["accuracy"] += float((margin > 0).sum()) / size

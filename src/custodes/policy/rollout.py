@@ -99,7 +99,10 @@ def table(rows: Sequence[NDArray]) -> NDArray:
 
 @dataclass(slots=True, eq=False)
 class Pack:
-    """A micro-batch: packed episodes, and where their M actions are and are predicted from."""
+    """A micro-batch: packed episodes, and where their M actions are and are predicted from.
+
+    ``batch``, ``predict`` and ``targets`` move to the model's device; tables, and places in them, stay where they are.
+    """
 
     batch: PackedBatch
     predict: Tensor  # (M,) int64 into the pack's tokens: the token before each action
@@ -107,6 +110,15 @@ class Pack:
     place: Tensor  # (M,) int64 into a flattened (B, T) table
     episode: Tensor  # (M,) int64 into B
     trunk: Tensor | None = field(default=None, repr=False)  # (N, d) below the first layer that learns, once computed
+
+    def move(self, device: torch.device) -> None:
+        """Bring what a forward pass reads to a device."""
+        if self.targets.device != device:
+            self.batch, self.predict, self.targets = (
+                self.batch.to(device),
+                self.predict.to(device),
+                self.targets.to(device),
+            )
 
 
 def make_packs(episodes: Sequence[Episode], rows: Sequence[int], budget: int, groups: Sequence[int]) -> list[Pack]:
