@@ -15,8 +15,9 @@ from harness import compare, open_peer, options, report
 from workloads import NEW_TOKENS, PROMPT, mixed_lengths
 
 import custodes.lm.engine as engine_file
-from custodes.lm.engine import Request, TorchEngine
+from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load, model_folder
+from custodes.lm.requests import Request
 from custodes.types import Message, Sampling, Task
 
 PEERS = {

@@ -100,7 +100,7 @@ def quickstart(given: list[str]) -> int:
 
 def reward_train(given: list[str]) -> int:
     """Train a reward model on a file of preferences."""
-    from custodes.reward import TrainFromFile, train_from_file
+    from custodes.recipes import TrainFromFile, train_from_file
 
     options = parse("reward train", TrainFromFile, given)
     _, evaluation = train_from_file(options)
@@ -112,7 +112,7 @@ def reward_train(given: list[str]) -> int:
 
 def reward_evaluate(given: list[str]) -> int:
     """Evaluate a reward model on a file of preferences."""
-    from custodes.reward import EvaluateFromFile, evaluate_from_file
+    from custodes.recipes import EvaluateFromFile, evaluate_from_file
 
     @dataclass(frozen=True, kw_only=True)
     class Options:

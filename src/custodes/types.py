@@ -224,6 +224,26 @@ class StepMark(Judged):
 Judgment = Comparison | Ranking | Rating | Label | Correction | Demonstration | Comment | SpanMark | StepMark
 
 
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Two completions of one prompt. ``chosen`` and ``rejected`` start with an assistant message (later ones may
+    follow where two dialogues part early) and end with one; the prompt is empty where there was none."""
+
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    label: float = 1.0
+    """Probability that ``chosen`` is better: a soft label; 0.5 is a tie."""
+    weight: float = 1.0
+    margin: float = 0.0
+    """By how much the reward of chosen should exceed that of rejected, as in TRL's reward loss."""
+    score_chosen: float | None = None
+    score_rejected: float | None = None
+    annotator: str = ""
+    line: int = 0
+    """Row of the file, from 1; 0 where it did not come from a file."""
+
+
 def hash_shown(*parts: str) -> str:
     """SHA-256 of exactly what an annotator was shown, part by part, in order."""
     digest = hashlib.sha256()

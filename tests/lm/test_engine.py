@@ -88,7 +88,7 @@ def test_greedy_tokens_of_the_real_model_are_those_of_transformers():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "mean", "largest"), [("float32", 1e-5, 1e-3), ("bfloat16", 0.05, 1.0)])
+@pytest.mark.parametrize(("dtype", "mean", "largest"), [("float32", 1e-5, 1e-3), ("bfloat16", 0.08, 1.0)])
 def test_sampler_and_learner_agree_on_the_real_model(dtype: str, mean: float, largest: float):
     """The bounds that the documentation states for the difference of log-probabilities, nats per token."""
     real = load("smollm2-135m", dtype=dtype)  # type: ignore[arg-type]

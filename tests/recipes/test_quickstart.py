@@ -64,7 +64,7 @@ def test_the_loop_closes_and_its_record_holds(straight: Path) -> None:
         counts = ledger.summary(run.id)
         assert {m.kind for m in ledger.models(run.id)} == {"base", "reward", "policy"}
         assert counts["judgment"] > 0
-        steps = [e for e in ledger.evaluations(run.id, "policy_step")]
+        steps = list(ledger.evaluations(run.id, "policy_step"))
         assert {e.subject for e in steps} == {"naive", "careful"}
         assert len(steps) == 2 * SMALL["steps"]
 

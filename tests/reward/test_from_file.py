@@ -10,7 +10,7 @@ from made_up_rewards import make_pairs, small
 from transformers import AutoModelForSequenceClassification
 
 from custodes.feedback.formats import write_preferences
-from custodes.reward.from_file import (
+from custodes.recipes.reward_from_file import (
     EvaluateFromFile,
     TrainFromFile,
     evaluate_from_file,

@@ -24,30 +24,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from custodes.feedback.files import Row, read_rows, write_rows
 from custodes.feedback.records import describe
-from custodes.types import InputError, Message, Role
+from custodes.types import InputError, Message, PreferencePair, Role
 
 Form = Literal["conversational", "text", "dialogue"]
 Messages = tuple[Message, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PreferencePair:
-    """Two completions of one prompt. ``chosen`` and ``rejected`` start with an assistant message (later ones may
-    follow where two dialogues part early) and end with one; the prompt is empty where there was none."""
-
-    prompt: Messages
-    chosen: Messages
-    rejected: Messages
-    label: float = 1.0
-    """Probability that ``chosen`` is better: a soft label; 0.5 is a tie."""
-    weight: float = 1.0
-    margin: float = 0.0
-    """By how much the reward of chosen should exceed that of rejected, as in TRL's reward loss."""
-    score_chosen: float | None = None
-    score_rejected: float | None = None
-    annotator: str = ""
-    line: int = 0
-    """Row of the file, from 1; 0 where it did not come from a file."""
 
 
 @dataclass(frozen=True, slots=True)

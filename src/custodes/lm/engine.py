@@ -9,8 +9,7 @@ weights and the next sample.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -20,18 +19,15 @@ from torch import Tensor
 
 from custodes.lm.decode import Cache, Prompt, Stepper
 from custodes.lm.decoder import Decoder
-from custodes.lm.kernels import Native
 from custodes.lm.loading import LanguageModel
 from custodes.lm.logprobs import token_logprobs
 from custodes.lm.packing import pack, split_by_budget
-from custodes.lm.sampler import draw, stream, uniforms
-from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task
+from custodes.lm.requests import OnProgress, Request, finish, take
+from custodes.lm.sampler import stream
+from custodes.types import Episode, InputError, Message, Sampling, Task
 
 PREFILL_TOKENS = 2048
 """Prompt tokens computed in one forward pass: enough to keep the products efficient."""
-
-OnProgress = Callable[[int, int], None]
-"""Called with (replies finished, replies asked for)."""
 
 
 class TorchEngine:
@@ -140,20 +136,6 @@ class TorchEngine:
         )
 
 
-@dataclass(eq=False)
-class Request:
-    """One reply to draw."""
-
-    task: int
-    prompt: NDArray[np.int32]  # prefix included
-    prefix: str
-    key: int  # stream of random numbers
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    text: str = ""
-    outcome: Outcome = "length"
-
-
 class _Batch:
     """The requests alive in the cache's first slots, and those that wait."""
 
@@ -259,36 +241,3 @@ class _Batch:
                 self.alive[slot] = last
         if self.on_progress is not None:
             self.on_progress(self.finished, self.total)
-
-
-@torch.inference_mode()
-def take(
-    logits: Tensor, requests: list[Request], sampling: Sampling, ends: frozenset[int], native: Native | None = None
-) -> None:
-    """Draw the next token of each request from its row of logits (B, V)."""
-    steps = np.asarray([len(r.tokens) for r in requests])
-    early = np.flatnonzero(steps < sampling.min_tokens)
-    if len(early):
-        logits[torch.from_numpy(early).to(logits.device)[:, None], sorted(ends)] = -torch.inf
-    uniform = uniforms(np.asarray([r.key for r in requests], np.uint64), steps)
-    tokens, logprobs = draw(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p, native)
-    for request, token, logprob in zip(requests, tokens.tolist(), logprobs.tolist(), strict=True):
-        request.tokens.append(token)
-        request.logprobs.append(logprob)
-
-
-def finish(request: Request, lm: LanguageModel, sampling: Sampling, ends: frozenset[int]) -> bool:
-    """Whether the request's reply is over; sets its text and outcome when it is."""
-    ended = request.tokens[-1] in ends
-    if not ended and not sampling.stop and len(request.tokens) < sampling.max_tokens:
-        return False
-    body = request.tokens[:-1] if ended else request.tokens
-    text = lm.tokenizer.decode(body, skip_special_tokens=True)
-    early = len(lm.tokenizer.decode(body[: sampling.min_tokens], skip_special_tokens=True))
-    found = [at for stop in sampling.stop if (at := text.find(stop, early)) >= 0]
-    if ended or found:
-        request.outcome = "stop"
-    elif len(request.tokens) < sampling.max_tokens:
-        return False
-    request.text = text[: min(found)] if found else text
-    return True

@@ -25,8 +25,8 @@ from custodes.lm.packing import FromRows, PackedBatch, ToRows
 from custodes.types import InputError, Sampling
 
 if TYPE_CHECKING:
-    from custodes.lm.engine import OnProgress, Request
     from custodes.lm.loading import LanguageModel
+    from custodes.lm.requests import OnProgress, Request
 
 UNLIMITED = 2**20  # tokens; for architectures whose positions have no limit
 
@@ -155,7 +155,7 @@ class TransformersDecoder(nn.Module):
         on_progress: OnProgress | None = None,
     ) -> None:
         """Draw every request's reply, ``max_batch`` at a time, prompts padded on the left."""
-        from custodes.lm.engine import finish, take
+        from custodes.lm.requests import finish, take
 
         ends = frozenset((*lm.end_ids, *sampling.stop_ids))
         waiting, finished = sorted(requests, key=lambda r: len(r.prompt)), 0

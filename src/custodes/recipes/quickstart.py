@@ -22,7 +22,6 @@ from rich.console import Console
 from custodes.audit import schema, write_report
 from custodes.environments import check_results, gold, instruction_tasks, read_tasks
 from custodes.feedback import AnnotatorModel, pairs_from_judgments
-from custodes.feedback.formats import PreferencePair
 from custodes.ledger import Decision, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.policy import OptimiseConfig, optimise
@@ -32,7 +31,7 @@ from custodes.recipes.judging import Judged
 from custodes.recipes.workspace import Workspace
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.progress import show_progress
-from custodes.types import Episode, InputError, Sampling, Scores, Task
+from custodes.types import Episode, InputError, PreferencePair, Sampling, Scores, Task
 
 Arm = Literal["naive", "careful"]
 JUDGES = {"expert": 6, "hasty": 5, "length_biased": 4, "position_biased": 4, "random": 4, "poisoner": 5}

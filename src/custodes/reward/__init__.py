@@ -11,14 +11,12 @@ from custodes.reward.evaluate import (
     evaluate_scores,
     score_pairs,
 )
-from custodes.reward.from_file import EvaluateFromFile, TrainFromFile, evaluate_from_file, train_from_file
 from custodes.reward.model import RewardModel, combine_members
 from custodes.reward.preference import preference_loss
 from custodes.reward.storage import export, load_reward, save_reward
 from custodes.reward.train import TrainStep, train_reward
 
 __all__ = [
-    "EvaluateFromFile",
     "FunctionReward",
     "Mixture",
     "PairScores",
@@ -26,12 +24,10 @@ __all__ = [
     "RewardConfig",
     "RewardEvaluation",
     "RewardModel",
-    "TrainFromFile",
     "TrainStep",
     "best_temperature",
     "calibrate",
     "combine_members",
-    "evaluate_from_file",
     "evaluate_reward",
     "evaluate_scores",
     "export",
@@ -40,6 +36,5 @@ __all__ = [
     "preference_loss",
     "save_reward",
     "score_pairs",
-    "train_from_file",
     "train_reward",
 ]

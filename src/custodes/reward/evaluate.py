@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit
 
-from custodes.feedback.formats import PreferencePair
 from custodes.reward.model import RewardModel
 from custodes.stats import Interval, calibration_error, mean_interval, rank_correlation, wilson
-from custodes.types import InputError
+from custodes.types import InputError, PreferencePair
 
 Floats = NDArray[np.float64]
 

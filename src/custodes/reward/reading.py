@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.feedback.formats import PreferencePair
 from custodes.lm.loading import LanguageModel
 from custodes.lm.packing import PackedBatch, pack, split_by_budget
-from custodes.types import InputError, Message
+from custodes.types import InputError, Message, PreferencePair
 
 Tokens = NDArray[np.int32]
 

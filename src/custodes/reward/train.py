@@ -24,7 +24,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custodes.feedback.formats import PreferencePair
 from custodes.lm.adapter import Adapter, AdapterConfig
 from custodes.lm.checkpoint import checkpoints as list_checkpoints
 from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
@@ -34,7 +33,7 @@ from custodes.reward.config import RewardConfig
 from custodes.reward.model import RewardModel, new_heads
 from custodes.reward.preference import preference_loss
 from custodes.reward.reading import TokenPair, micro_batches
-from custodes.types import InputError
+from custodes.types import InputError, PreferencePair
 
 STANDARDISE_ON = 256
 """Training pairs whose scores give the mean and standard deviation by which scores are standardised."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from custodes.feedback.formats import PreferencePair, read_preferences
+from custodes.feedback import read_preferences
 from custodes.lm.loading import DtypeName, load, save_json
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate, evaluate_reward
 from custodes.reward.progress import show_progress
 from custodes.reward.storage import load_reward, save_reward
 from custodes.reward.train import OnStep, train_reward
-from custodes.types import InputError
+from custodes.types import InputError, PreferencePair
 
 if TYPE_CHECKING:
     from custodes.reward.model import RewardModel
