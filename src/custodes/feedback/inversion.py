@@ -72,8 +72,8 @@ def suspect_inversions(
     agreed_inside = (of.multiply(agreed) @ present).toarray().astype(int)
     total = np.bincount(annotator, minlength=shape[0])[:, None]
     agreed_total = np.bincount(annotator, agreed, minlength=shape[0]).astype(int)[:, None]
-    p = hypergeom.cdf(agreed_inside, total, agreed_total, inside)
-    smallest = hypergeom.cdf(np.maximum(0, agreed_total + inside - total), total, agreed_total, inside)
+    p = np.asarray(hypergeom.cdf(agreed_inside, total, agreed_total, inside))
+    smallest = np.asarray(hypergeom.cdf(np.maximum(0, agreed_total + inside - total), total, agreed_total, inside))
     tests = _tarone(smallest.ravel(), level)
     found = []
     for k in range(shape[0]):
