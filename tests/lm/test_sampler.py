@@ -57,6 +57,19 @@ def test_an_impossible_token_is_never_drawn(path: Native | None, uniform: float,
     assert float(logprobs) == pytest.approx(-np.log(len(possible)), abs=1e-6)
 
 
+def test_rounding_at_the_edge_of_a_block_draws_no_impossible_token(path: Native | None):
+    """Uniforms within float32 rounding of the place where a block's possible tokens end."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2000, 512, generator=generator).bfloat16()
+    logits[:, 200:256] = logits[:, 500:] = -torch.inf
+    p = (logits.double() - logits.double().amax(-1, keepdim=True)).exp()
+    edge = p[:, :256].sum(-1) / p.sum(-1)
+    uniform = edge + 3e-7 * (2 * torch.rand(2000, generator=generator, dtype=torch.float64) - 1)
+    tokens, logprobs = draw(logits, uniform.numpy(), 1.0, native=path)
+    assert torch.isfinite(logits.gather(1, tokens[:, None])).all()
+    assert torch.isfinite(logprobs).all()
+
+
 @pytest.mark.parametrize(("top_k", "top_p"), [(5, 1.0), (0, 0.7), (20, 0.5), (1, 1.0), (0, 1e-9), (1000, 1.0)])
 def test_truncation_keeps_its_support_and_renormalises(top_k: int, top_p: float):
     logits, temperature = peaked_logits(300), 0.8

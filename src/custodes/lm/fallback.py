@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from custodes.lm.decoder import Weight
 from custodes.lm.packing import FromRows, PackedBatch, ToRows
+from custodes.lm.requests import OnProgress, Request, finish, take
 from custodes.types import InputError, Sampling
 
 if TYPE_CHECKING:
     from custodes.lm.loading import LanguageModel
-    from custodes.lm.requests import OnProgress, Request
 
 UNLIMITED = 2**20  # tokens; for architectures whose positions have no limit
 
@@ -155,8 +155,6 @@ class TransformersDecoder(nn.Module):
         on_progress: OnProgress | None = None,
     ) -> None:
         """Draw every request's reply, ``max_batch`` at a time, prompts padded on the left."""
-        from custodes.lm.requests import finish, take
-
         ends = frozenset((*lm.end_ids, *sampling.stop_ids))
         waiting, finished = sorted(requests, key=lambda r: len(r.prompt)), 0
         for start in range(0, len(waiting), max_batch):
