@@ -35,6 +35,16 @@ def refused(*arguments: object, **more: object) -> str:
     return done.stderr.strip()
 
 
+def refused_here(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The same within this process, where what is slow to import is there already."""
+    assert main([str(a) for a in arguments]) == 2
+    out, said = capsys.readouterr()
+    assert not out
+    assert said.startswith("custodes: ")
+    assert said.count("\n") == 1
+    return said.strip()
+
+
 def row(n: int, **columns: object) -> dict[str, object]:
     return {"prompt": f"Question {n}?", "chosen": f"A good answer {n}.", "rejected": f"Bad {n}."} | columns
 
@@ -85,9 +95,15 @@ def test_no_command_shows_what_there_is():
         (["annotators", "a", "--config"], ["--config", "YAML file"]),
     ],
 )
-def test_a_wrong_command_line_is_one_sentence(given: list[str], words: list[str]):
-    said = refused(*given)
+def test_a_wrong_command_line_is_one_sentence(given: list[str], words: list[str], capsys: pytest.CaptureFixture[str]):
+    said = refused_here(capsys, *given)
     assert all(word in said for word in words)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_wrong_command_line_is_one_sentence_on_every_terminal(encoding: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ONE_THREAD, "PYTHONIOENCODING", encoding)
+    assert refused("verify") == "custodes: custodes verify needs LEDGER; see custodes verify --help."
 
 
 def test_yaml_comes_first_and_flags_override_it(preferences: Path, tmp_path: Path):
@@ -105,10 +121,10 @@ def test_yaml_comes_first_and_flags_override_it(preferences: Path, tmp_path: Pat
         assert json.loads(out.read_text().splitlines()[0])["chosen"] == chosen
 
 
-def test_yaml_reaches_nested_options(tmp_path: Path):
+def test_yaml_reaches_nested_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     config = tmp_path / "sample.yaml"
     config.write_text("temperature: 0.5\nmax-tokens: 0\n")
-    assert "max_tokens is 0" in refused("sample", "--config", config, "--prompt", "Hello")
+    assert "max_tokens is 0" in refused_here(capsys, "sample", "--config", config, "--prompt", "Hello")
 
 
 @pytest.mark.parametrize(
@@ -120,10 +136,12 @@ def test_yaml_reaches_nested_options(tmp_path: Path):
         ("form: [\n", ["not YAML"]),
     ],
 )
-def test_a_wrong_yaml_file_is_one_sentence(tmp_path: Path, text: str, words: list[str]):
+def test_a_wrong_yaml_file_is_one_sentence(
+    tmp_path: Path, text: str, words: list[str], capsys: pytest.CaptureFixture[str]
+):
     config = tmp_path / "convert.yaml"
     config.write_text(text)
-    said = refused("convert", "a", "b", "--config", config)
+    said = refused_here(capsys, "convert", "a", "b", "--config", config)
     assert all(word in said for word in [*words, str(config)])
 
 
@@ -144,9 +162,11 @@ def test_a_malformed_row_is_named(tmp_path: Path):
     ("columns", "words"),
     [({"chosen": None}, ["chosen"]), ({"rejected": "  "}, ["rejected", "empty"]), ({"chosen": 3}, ["chosen", "int"])],
 )
-def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, columns: dict[str, object], words: list[str]):
+def test_a_row_that_cannot_be_used_is_named(
+    tmp_path: Path, columns: dict[str, object], words: list[str], capsys: pytest.CaptureFixture[str]
+):
     path = write(tmp_path / "p.jsonl", [row(1), row(2, **columns)])
-    said = refused("convert", path, tmp_path / "out.jsonl")
+    said = refused_here(capsys, "convert", path, tmp_path / "out.jsonl")
     assert all(word in said for word in [*words, "row 2"])
 
 
@@ -251,8 +271,8 @@ def test_sample_prints_replies(tiny_model: Path, tmp_path: Path):
     assert all(r["messages"][-1]["role"] == "assistant" and 1 <= r["tokens"] <= 8 for r in replies)
 
 
-def test_sample_takes_one_source_of_prompts():
-    assert "--prompts FILE" in refused("sample")
+def test_sample_takes_one_source_of_prompts(capsys: pytest.CaptureFixture[str]):
+    assert "--prompts FILE" in refused_here(capsys, "sample")
 
 
 def test_a_reward_is_trained_and_evaluated_from_a_file(tiny_model: Path, preferences: Path, tmp_path: Path):

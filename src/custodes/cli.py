@@ -18,7 +18,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
@@ -408,8 +408,9 @@ def with_values(kind: type[T], values: dict[str, Any], file: Path) -> T:
 
 def one_sentence(drawn: str, command: str) -> str:
     """What tyro drew in a box, as one sentence."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│") for line in drawn.splitlines()[1:]]
-    inside = list(takewhile(lambda line: line.strip(" ─╰╯"), lines))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", drawn).splitlines()[1:]  # after the title
+    lines = [line[1:].rstrip("│ ") for line in plain]  # the border is a blank where the terminal knows ASCII only
+    inside = list(takewhile(is_text, dropwhile(lambda line: not is_text(line), lines)))
     if "Required options" in drawn:  # names stand four columns in, their help deeper
         missing = [line.strip() for line in inside if re.match(r" {5}\S", line)]
         return f"{command} needs {' and '.join(missing)}; see {command} --help."
@@ -419,6 +420,11 @@ def one_sentence(drawn: str, command: str) -> str:
     text = re.sub(r"invalid literal for int\(\) with base 10: ('.*')", r"\1 is no whole number", text)
     text = re.sub(r"could not convert string to float: ('.*')", r"\1 is no number", text)
     return (text[:1].lower() + text[1:]).rstrip(".") + "."
+
+
+def is_text(line: str) -> bool:
+    """Whether a line of tyro's box is more than a rule."""
+    return bool(line.strip(" ─-╰╯"))
 
 
 # ---------------------------------------------------------------- saying what is so
