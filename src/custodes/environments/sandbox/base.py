@@ -1,0 +1,115 @@
+"""What a sandbox is, whichever program builds its walls: the limits, the results and the protocol.
+
+The home folder inside is always ``/home/user``; every path here is relative to it, in POSIX form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import PurePosixPath
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from custodes.types import InputError
+
+HOME = "/home/user"
+MB = 1 << 20
+
+Kind = Literal["auto", "bubblewrap", "docker"]
+
+
+class SandboxFailure(RuntimeError):  # noqa: N818 (the episode failed, not its caller)
+    """The sandbox itself broke: nothing can be said of the command. The episode is to be recorded as failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the commands of one sandbox may use. What goes over is refused or stopped; the sandbox lives on."""
+
+    seconds: float = 10.0
+    """Wall-clock time of one command, seconds; then its processes are killed."""
+
+    memory_mb: int = 512
+    """Memory, MiB: the address space of each process, and the resident memory of all together."""
+
+    processes: int = 64
+    """Processes and threads alive at once, the shell among them."""
+
+    file_mb: int = 16
+    """Size of one written file, MiB. Larger ones that were there before are hashed but not read into a snapshot."""
+
+    disk_mb: int = 64
+    """Everything in the home folder and in ``/tmp`` together, MiB, and 256 files and folders for each of them."""
+
+    output_bytes: int = 65536
+    """Standard output, and again standard error, of one command: what follows is dropped."""
+
+    open_files: int = 256
+    """Open files of one process."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+                raise InputError(f"limits: {field.name} must be a positive number below a thousand million, not {value!r}")
+            if field.name != "seconds" and not isinstance(value, int):
+                raise InputError(f"limits: {field.name} must be a whole number, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What one command did. Bytes that are no UTF-8 are shown as U+FFFD."""
+
+    stdout: str
+    stderr: str
+    returncode: int  # 128 + n when signal n ended it, as in bash
+    timed_out: bool
+    truncated: bool  # more was printed than ``Limits.output_bytes``
+    seconds: float  # wall clock
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """One path of a snapshot. Symbolic links are described, never followed."""
+
+    kind: Literal["file", "dir", "symlink", "other"]
+    sha256: str  # hex, of the contents, of a link's target; "" of folders, devices and what was too large to read
+    size: int  # bytes
+    mode: int  # permission bits, e.g. 0o644
+    content: bytes | None  # None when larger than ``Limits.file_mb`` or not a regular file
+
+
+class Sandbox(Protocol):
+    """A private home and one bash shell that lives as long as the episode; used as a context manager.
+
+    Working folder, variables and functions persist from one command to the next. Processes do not: what a
+    command leaves running is killed when it ends, so that nothing works unseen between two commands.
+    Raises :class:`SandboxFailure` when the sandbox itself breaks, and after ``close``.
+    """
+
+    def run(self, command: str, seconds: float | None = None) -> CommandResult:
+        """Run a command in the shell; ``seconds`` in place of ``Limits.seconds``.
+
+        A command that takes longer is killed together with the shell, which is started again in the same
+        folder without its variables; the last line of ``stderr`` says so.
+        """
+        ...
+
+    def snapshot(self) -> dict[str, FileState]:
+        """Every path below the home folder, read by the host while the shell stands still."""
+        ...
+
+    def clean_room(self, files: Mapping[str, bytes], command: str, seconds: float | None = None) -> CommandResult:
+        """Run a command in a fresh home that holds just these files, where no process of the episode lives."""
+        ...
+
+    def close(self) -> None:
+        """Kill what runs and forget the files. A second time does nothing."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
