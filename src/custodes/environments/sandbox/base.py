@@ -5,9 +5,8 @@ The home folder inside is always ``/home/user``; every path here is relative to 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -52,7 +51,9 @@ class Limits:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-                raise InputError(f"limits: {field.name} must be a positive number below a thousand million, not {value!r}")
+                raise InputError(
+                    f"limits: {field.name} must be a positive number below a thousand million, not {value!r}"
+                )
             if field.name != "seconds" and not isinstance(value, int):
                 raise InputError(f"limits: {field.name} must be a whole number, not {value!r}")
 

@@ -1,0 +1,133 @@
+"""Sandboxes of Docker, by the same protocol: a container for every home, another for every clean room.
+
+The same warden runs in it as the container's root, with the rights to change owner and user and to kill, and
+nothing else; commands run as another user without any. Slower than bubblewrap by the start of a container.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from custodes.environments.sandbox.base import HOME, CommandResult, FileState, Limits, SandboxFailure
+from custodes.environments.sandbox.inputs import checked_command, checked_files, checked_seconds
+from custodes.environments.sandbox.warden import BOOTSTRAP, Warden, sources
+from custodes.types import InputError
+
+IMAGE = "python:3.12-slim"  # bash, coreutils and Python 3.9 or newer are what an image needs
+INSTALL = "sudo apt-get install docker.io"
+RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
+
+
+class DockerSandbox:
+    """A container of this sandbox's own. Made by :func:`custodes.environments.sandbox.open_sandbox`."""
+
+    def __init__(
+        self, files: Mapping[str, bytes], dirs: Sequence[str], read_only: Sequence[str], limits: Limits
+    ) -> None:
+        self.limits = limits
+        self._closed = False
+        self._container = Container(limits)
+        try:
+            self._container.room.open(files, dirs, read_only)
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, command: str, seconds: float | None = None) -> CommandResult:
+        self._must_be_open()
+        return self._container.room.run(checked_command(command), checked_seconds(seconds, self.limits))
+
+    def snapshot(self) -> dict[str, FileState]:
+        self._must_be_open()
+        return self._container.room.snapshot()
+
+    def clean_room(self, files: Mapping[str, bytes], command: str, seconds: float | None = None) -> CommandResult:
+        self._must_be_open()
+        contents, most = checked_files(files, (), self.limits), checked_seconds(seconds, self.limits)
+        container = Container(self.limits)
+        try:
+            container.room.open(contents)
+            return container.room.once(checked_command(command), most)
+        finally:
+            container.close()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise SandboxFailure("the sandbox is closed")
+
+
+class Container:
+    """A running container whose first process is a warden. Raises InputError where Docker does not work."""
+
+    def __init__(self, limits: Limits) -> None:
+        check_docker()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                ["docker", *arguments(limits)], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL
+            )
+        self.room = Warden(ours, limits)
+        try:
+            ours.sendall(sources("container"))
+        except OSError as error:
+            self.close()
+            raise SandboxFailure(f"the container did not start: {error}") from error
+
+    def close(self) -> None:
+        self.room.close()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def arguments(limits: Limits) -> list[str]:
+    """``docker``'s arguments: no network, no rights but the warden's, read-only but for the home and /tmp."""
+    disk = f"rw,nosuid,nodev,size={limits.disk_mb}m,nr_inodes={256 * limits.disk_mb}"
+    return [
+        *("run", "--rm", "--interactive", "--network=none", "--ipc=none", "--hostname=sandbox", "--read-only"),
+        *("--cap-drop=ALL", *(f"--cap-add={right}" for right in RIGHTS)),
+        *("--security-opt=no-new-privileges", "--user=0:0", f"--workdir={HOME}"),
+        *(f"--memory={limits.memory_mb}m", f"--memory-swap={limits.memory_mb}m"),
+        f"--pids-limit={limits.processes + 1}",
+        *(f"--tmpfs={HOME}:{disk},mode=0755,exec", f"--tmpfs=/tmp:{disk},mode=1777,exec"),
+        *(IMAGE, "python3", "-I", "-c", BOOTSTRAP),
+    ]
+
+
+def check_docker() -> None:
+    """Raises InputError with the reason why Docker cannot be used, and the command that helps."""
+    if not shutil.which("docker"):
+        raise InputError(f"Docker is not installed: {INSTALL}")
+    try:
+        asked = subprocess.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError("Docker does not answer within 30 s: sudo systemctl restart docker") from None
+    if asked.returncode:
+        said = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise InputError(f"Docker does not run ({said.rstrip('.')}): sudo systemctl start docker")

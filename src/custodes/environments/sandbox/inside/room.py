@@ -1,0 +1,356 @@
+"""The warden: first process of a room. It starts the commands, watches them, reports, and takes all with it at the end.
+
+Commands cannot reach it: signals to the first process of a namespace are dropped, and its memory is closed to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import scripts, tree, walls
+from .wire import Channel, Header
+
+# One loop per command. An outer loop, so that a stray `break` only begins again; descriptors 3 and 4 closed for
+# the command, so that nothing it leaves behind holds them; jobs disowned, so that killed ones are not announced.
+DRIVER = (
+    'while :; do while { builtin printf "%d\\0" "$?" >&4; disown -a; :; } 2>/dev/null; '
+    'do IFS= builtin read -r -d "" -u 3 2>/dev/null || exit; builtin eval "$REPLY" 3<&- 4>&-; done; done'
+)
+LOOK = 0.05  # seconds between two looks at the memory of what runs
+PAGE = 1 << 16
+
+
+class Gone(Exception):  # noqa: N818 (the end, not an error)
+    """The host has closed the room."""
+
+
+class Room:
+    """Serves one host over ``channel`` until it is gone."""
+
+    def __init__(self, channel: Channel, built: walls.Namespaces | walls.Container, path: str) -> None:
+        self.channel, self.walls = channel, built
+        self.environment = {**walls.ENVIRONMENT, "PATH": path}
+        self.limits: dict[str, Any] = {}
+        self.home = -1
+        self.cwd = walls.HOME
+        self.shell: Shell | None = None
+
+    def serve(self) -> None:
+        while (frame := self.channel.receive()) is not None:
+            header, blobs, _ = frame
+            getattr(self, "on_" + header.pop("do"))(blobs, **header)
+        raise Gone
+
+    def on_open(
+        self, blobs: list[bytes], limits: dict[str, Any], dirs: list[str], files: list[str], fixed: list[str]
+    ) -> None:
+        self.limits = limits
+        self.home = self.walls.build(limits, dirs, dict(zip(files, blobs)), fixed)  # noqa: B905 (Python 3.9)
+        os.chdir(walls.HOME)
+        self.channel.send({"ok": True}, fds=[self.home])
+
+    def on_run(self, blobs: list[bytes], seconds: float) -> None:
+        """A command for the shell."""
+        shell = self.shell or Shell(self)
+        self.shell = None
+        os.kill(shell.pid, signal.SIGCONT)
+        watch = Watch(self, shell.pid, shell.out, shell.err, seconds)
+        watch.shell, watch.to_send = shell, blobs[0] + b"\0"
+        watch.until_done()
+        if watch.ended or watch.stopped or not self._only(shell.pid):
+            self._kill_all()
+            watch.drain()
+            shell.close()
+            if not watch.stopped:
+                watch.note = "the shell ended"
+            watch.note += f"; a new one starts in {self.cwd}, without the variables of the old"
+        else:
+            watch.drain()
+            self.shell = shell
+            self.cwd = _cwd(shell.pid) or self.cwd
+            os.kill(shell.pid, signal.SIGSTOP)  # nothing moves between two commands
+        watch.report()
+
+    def on_once(self, blobs: list[bytes], seconds: float, arguments: list[str] | None) -> None:
+        """A command by itself, in the home; with ``arguments``, of the warm Python."""
+        out, out_end = os.pipe()
+        err, err_end = os.pipe()
+        if arguments is None:
+            pid = self.start(_bash("-c", os.fsdecode(blobs[0]), "bash"), out_end, err_end)
+        else:
+            pid = self.start(lambda env: scripts.run(arguments, env), out_end, err_end)
+        os.close(out_end)
+        os.close(err_end)
+        watch = Watch(self, pid, out, err, seconds)
+        watch.until_done()
+        self._kill_all()
+        watch.drain()
+        watch.report()
+
+    def on_read(self, blobs: list[bytes]) -> None:
+        """Open for the host what a command has closed to its owner."""
+        fd = tree.open_below(self.home, os.fsdecode(blobs[0]))
+        self.channel.send({"ok": True}, fds=[fd])
+        os.close(fd)
+
+    def on_snapshot(self, blobs: list[bytes]) -> None:
+        """Every path of the home, for a host that cannot look into it."""
+        rows, contents = [], []
+        disk = 2 * walls.MB * self.limits["disk_mb"]
+        for path, kind, sha, size, mode, content in tree.walk(
+            self.home, walls.MB * self.limits["file_mb"], disk, lambda p: tree.open_below(self.home, p)
+        ):
+            rows.append([path, kind, sha, size, mode, content is not None])
+            contents += [] if content is None else [content]
+        self.channel.send({"rows": rows}, contents)
+
+    def start(self, body: Callable[[dict[str, str]], None], out: int, err: int, *keep: int) -> int:
+        """Fork a confined child that does ``body(environment)``."""
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            walls.confine(self.walls, self.limits, out, err, keep)
+            body(self.environment)
+        except BaseException as error:
+            os.write(2, f"the command could not be started: {error}\n".encode())
+        os._exit(126)
+
+    def _only(self, shell: int) -> bool:
+        """Kill all but the shell; False where they multiply faster than one by one can kill them."""
+        for _ in range(20):
+            others = [pid for pid in _alive() if pid != shell]
+            if not others:
+                return True
+            for pid in others:
+                _kill(pid)
+            _reap()
+        return False
+
+    def _kill_all(self) -> None:
+        """Every process of the room but this one, at once: no fork can slip through."""
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        _reap(wait=True)
+
+
+class Shell:
+    """The bash of the episode."""
+
+    def __init__(self, room: Room) -> None:
+        theirs_in, self.commands = socket.socketpair()  # sockets: unlike pipes, not to be reopened through /proc
+        theirs_out, self.statuses = socket.socketpair()
+        self.out, out = os.pipe()
+        self.err, err = os.pipe()
+        try:
+            os.chdir(room.cwd)
+        except OSError:  # it was removed
+            os.chdir(walls.HOME)
+        room.cwd = os.getcwd()
+        pair = (theirs_in.fileno(), theirs_out.fileno())
+        self.pid = room.start(_bash("-c", DRIVER, "bash"), out, err, *pair)
+        os.chdir(walls.HOME)
+        for fd in (out, err):
+            os.close(fd)
+        for end in (theirs_in, theirs_out):
+            end.close()
+        self.commands.setblocking(False)
+        self.statuses.settimeout(10)
+        while self.statuses.recv(1) not in (b"\0", b""):  # its first status says that it is ready
+            pass
+        self.statuses.setblocking(False)
+
+    def close(self) -> None:
+        self.commands.close()
+        self.statuses.close()
+        os.close(self.out)
+        os.close(self.err)
+
+
+class Watch:
+    """One command from its start to its end: its streams, its time, its memory."""
+
+    def __init__(self, room: Room, pid: int, out: int, err: int, seconds: float) -> None:
+        self.room, self.pid, self.seconds = room, pid, seconds
+        self.most = room.limits["output_bytes"]
+        self.streams: dict[int, bytearray] = {out: bytearray(), err: bytearray()}
+        self.order = (out, err)
+        for fd in self.order:
+            os.set_blocking(fd, False)
+        self.shell: Shell | None = None
+        self.to_send = b""
+        self.status = bytearray()
+        self.returncode = -1
+        self.began = time.monotonic()
+        self.truncated = self.timed_out = False
+        self.ended = False  # the process itself is gone
+        self.stopped = False  # by us
+        self.note = ""
+
+    def until_done(self) -> None:
+        poll, pidfd = select.poll(), os.pidfd_open(self.pid)
+        for fd in (*self.order, pidfd, self.room.channel.reads, *([self.shell.statuses] if self.shell else [])):
+            poll.register(fd, select.POLLIN)
+        if self.shell:
+            poll.register(self.shell.commands, select.POLLOUT)
+        try:
+            while not self._done(poll, pidfd):
+                pass
+        finally:
+            os.close(pidfd)
+
+    def _done(self, poll: select.poll, pidfd: int) -> bool:
+        left = self.began + self.seconds - time.monotonic()
+        if left <= 0:
+            self.timed_out = True
+            return self._stop(f"stopped after {self.seconds:g} s")
+        events = dict(poll.poll(1000 * min(left, LOOK)))
+        if not events and _resident() > walls.MB * self.room.limits["memory_mb"]:
+            return self._stop(f"stopped: more than {self.room.limits['memory_mb']} MiB of memory")
+        if self.room.channel.reads in events:
+            raise Gone  # the host sends nothing while a command runs: it has hung up
+        for fd in self.order:
+            if fd in events and not self._read(fd):
+                poll.unregister(fd)
+        if self.shell and self.shell.commands.fileno() in events:
+            self._feed(poll, self.shell.commands)
+        if self.shell and self.shell.statuses.fileno() in events:
+            self.status += self.shell.statuses.recv(64)
+            if b"\0" in self.status:
+                self.returncode = _number(bytes(self.status).split(b"\0")[0])
+                return True
+        if pidfd in events:
+            self.ended = True
+            self.returncode = _exit_code(self.pid)
+            return True
+        return False
+
+    def _stop(self, note: str) -> bool:
+        self.stopped, self.note, self.returncode = True, note, 128 + signal.SIGKILL
+        if self.shell:
+            self.room.cwd = _cwd(self.pid) or self.room.cwd
+        return True
+
+    def _feed(self, poll: select.poll, commands: socket.socket) -> None:
+        """Give the shell the command, as fast as it reads."""
+        try:
+            self.to_send = self.to_send[commands.send(self.to_send) :]
+        except OSError:
+            self.to_send = b""
+        if not self.to_send:
+            poll.unregister(commands)
+
+    def _read(self, fd: int) -> bool:
+        """Take what is there, up to one page; False at the end of the stream."""
+        try:
+            data = os.read(fd, PAGE)
+        except BlockingIOError:
+            return True
+        kept = self.streams[fd]
+        if len(kept) + len(data) > self.most:
+            self.truncated = True
+        kept += data[: self.most - len(kept)]
+        return bool(data)
+
+    def drain(self) -> None:
+        """What still lies in the pipes once nobody writes: a pipe holds at most 1 MiB."""
+        for fd in self.order:
+            while select.select([fd], [], [], 0)[0] and self._read(fd):
+                pass
+            if not self.shell:
+                os.close(fd)
+
+    def report(self) -> None:
+        header: Header = {
+            "returncode": self.returncode,
+            "timed_out": self.timed_out,
+            "truncated": self.truncated,
+            "seconds": time.monotonic() - self.began,
+            "note": self.note,
+        }
+        self.room.channel.send(header, [bytes(self.streams[fd]) for fd in self.order])
+
+
+def keep(channel: Channel, built: walls.Namespaces | walls.Container, path: str) -> None:
+    """Serve a room until the host is gone; then kill all that lives in it and exit."""
+    room = Room(channel, built, path)
+    try:
+        room.serve()
+    except (Gone, EOFError, ConnectionError, BrokenPipeError):
+        pass
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            channel.send({"error": f"{type(error).__name__}: {error}"})
+    room._kill_all()
+    os._exit(0)
+
+
+def _bash(*arguments: str) -> Callable[[dict[str, str]], None]:
+    return lambda environment: os.execve("/bin/bash", ["bash", "--norc", "--noprofile", *arguments], environment)
+
+
+def _alive() -> list[int]:
+    """Processes of the room but the warden, the dead not counted."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name != "1":
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    if file.read().rpartition(b")")[2][1:2] not in b"ZX":
+                        found.append(int(name))
+            except OSError:
+                continue
+    return found
+
+
+def _resident() -> int:
+    """Bytes of memory that the room's processes hold and no file backs; what two share counts twice."""
+    total = 0
+    for pid in _alive():
+        try:
+            with open(f"/proc/{pid}/status", "rb") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            continue
+        total += sum(1024 * int(line.split()[1]) for line in lines if line.startswith((b"RssAnon", b"RssShmem")))
+    return total
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _reap(wait: bool = False) -> None:
+    try:
+        while os.waitpid(-1, 0 if wait else os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _exit_code(pid: int) -> int:
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return status if status >= 0 else 128 - status
+
+
+def _cwd(pid: int) -> str | None:
+    """Where a process stands; None where that is gone or outside what can be entered again."""
+    try:
+        path = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None
+    return path if os.path.isdir(path) else None
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text.isdigit() else -1

@@ -1,0 +1,148 @@
+"""The walls of one room, built by its warden before anything untrusted runs, and what each child gives up.
+
+Two ways to the same room. ``Namespaces``: the warden is the first process of namespaces of its own, inside those of
+bubblewrap, and mounts the room's home. ``Container``: Docker has built the walls and mounted the home; the warden is
+the container's root, the commands are another user.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from . import kernel, seccomp
+
+USER = 1000
+HOME = "/home/user"
+MB = 1 << 20
+HIDDEN = ("kcore", "keys", "key-users", "kallsyms", "kpagecount", "timer_list", "sysrq-trigger", "interrupts")
+ENVIRONMENT = {
+    "HOME": HOME,
+    "PWD": HOME,
+    "USER": "user",
+    "LOGNAME": "user",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+    "PYTHONDONTWRITEBYTECODE": "1",  # no __pycache__ between what was there before and after
+}
+
+
+class Namespaces:
+    """A room in a nursery of bubblewrap's. Build it in the process that ``kernel.clone`` made."""
+
+    def __init__(self) -> None:
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{USER} {USER} 1")
+        _write("/proc/self/gid_map", f"{USER} {USER} 1")
+
+    def build(self, limits: dict[str, Any], dirs: Sequence[str], files: dict[str, bytes], fixed: Sequence[str]) -> int:
+        """Mount and fill the home; a descriptor of it. ``fixed`` paths become read-only."""
+        kernel.mount("none", "/", flags=kernel.REC | kernel.PRIVATE)
+        size = f"mode=755,size={limits['disk_mb']}m,nr_inodes={256 * limits['disk_mb']}"
+        kernel.mount("tmpfs", "/home", "tmpfs", kernel.NOSUID | kernel.NODEV, size)
+        for name, target in (("user", HOME), ("tmp", "/tmp"), ("shm", "/dev/shm")):
+            os.mkdir(f"/home/{name}")
+            # A mount point cannot be renamed or removed, not even the home by its owner.
+            kernel.mount(f"/home/{name}", target, flags=kernel.BIND)
+        kernel.mount("proc", "/proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
+        for name in HIDDEN:
+            if os.path.exists(f"/proc/{name}"):
+                kernel.mount("/dev/null", f"/proc/{name}", flags=kernel.BIND)
+        _fill(dirs, files)
+        for path in fixed:
+            self._fix(path)
+        kernel.bound_capabilities()
+        # The warden keeps its capabilities, which are worth nothing outside this room: nobody without them can
+        # trace it, and it can open what a command has closed. Its memory is closed to the commands besides.
+        kernel.prctl(kernel.SET_DUMPABLE, 0)
+        return os.open(HOME, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _fix(self, path: str) -> None:
+        """Read-only, and every folder above it a mount point, so that none can be moved out of the way."""
+        for above in _above(path):
+            if not os.path.ismount(f"{HOME}/{above}"):
+                kernel.mount(f"{HOME}/{above}", f"{HOME}/{above}", flags=kernel.BIND | kernel.REC)
+        whole = f"{HOME}/{path}"
+        kernel.mount(whole, whole, flags=kernel.BIND)
+        flags = kernel.REMOUNT | kernel.BIND | kernel.RDONLY | kernel.NOSUID | kernel.NODEV
+        kernel.mount("none", whole, flags=flags)
+
+    def give_up_rights(self) -> None:
+        kernel.drop_capabilities()
+        kernel.prctl(kernel.SET_DUMPABLE, 1)  # an ordinary process may look at itself in /proc/self
+
+
+class Container:
+    """A room that Docker has built: the warden is root, with just the rights to change owner and user and to kill."""
+
+    def build(self, limits: dict[str, Any], dirs: Sequence[str], files: dict[str, bytes], fixed: Sequence[str]) -> int:
+        _fill(dirs, files)
+        held = set(fixed)
+        for path in fixed:
+            held.update(_above(path))
+        for path in [*dirs, *files, *(a for p in (*dirs, *files) for a in _above(p))]:
+            if not any(path == h or path.startswith(h + "/") for h in fixed):
+                os.chown(f"{HOME}/{path}", -1 if path in held else USER, -1)
+        # In a sticky folder of root's, a user can neither remove nor rename what is root's.
+        for path in {"", *(a for p in fixed for a in _above(p))} if fixed else ():
+            os.chmod(f"{HOME}/{path}", 0o1777)
+        if not fixed:
+            os.chown(HOME, USER, USER)
+        return os.open(HOME, os.O_RDONLY | os.O_DIRECTORY)
+
+    def give_up_rights(self) -> None:
+        os.setgroups([])
+        os.setresgid(USER, USER, USER)
+        os.setresuid(USER, USER, USER)  # the capabilities go with the user
+
+
+def confine(walls: Namespaces | Container, limits: dict[str, Any], out: int, err: int, keep: Sequence[int]) -> None:
+    """In a fresh child of the warden: nothing but its streams, its limits and the calls that are allowed."""
+    os.setsid()
+    streams = (os.open("/dev/null", os.O_RDONLY), out, err, *keep)
+    # First out of the way of each other's numbers, then where they belong.
+    for target, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 512) for fd in streams]):
+        os.dup2(fd, target)
+    os.closerange(len(streams), 4096)
+    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    os.umask(0o022)
+    for name, most in {
+        resource.RLIMIT_AS: limits["memory_mb"] * MB,
+        resource.RLIMIT_NPROC: limits["nproc"],
+        resource.RLIMIT_FSIZE: limits["file_mb"] * MB,
+        resource.RLIMIT_NOFILE: limits["open_files"],
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }.items():
+        resource.setrlimit(name, (most, most))
+    walls.give_up_rights()
+    kernel.filter_calls(seccomp.program(os.uname().machine))
+
+
+def _fill(dirs: Sequence[str], files: dict[str, bytes]) -> None:
+    for path in [*dirs, *(os.path.dirname(p) for p in files)]:
+        os.makedirs(f"{HOME}/{path}", mode=0o755, exist_ok=True)
+    for path, content in files.items():
+        with open(f"{HOME}/{path}", "wb") as file:
+            file.write(content)
+
+
+def _above(path: str) -> list[str]:
+    """The folders that a relative path lies in, outermost first."""
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
