@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from custodes.environments.sandbox.base import HOME, CommandResult, FileState, Limits, SandboxFailure
 from custodes.environments.sandbox.inputs import checked_command, checked_files, checked_seconds
@@ -107,7 +107,7 @@ class Nursery:
         self.pid = os.getpid()
         self._lock = threading.Lock()
         self._socket, inner = socket.socketpair()
-        self._errors = tempfile.TemporaryFile()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the nursery)
         self.process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
         # bubblewrap dies with the thread that started it, so it is a thread that lives as long as the process.
@@ -156,13 +156,15 @@ class Nursery:
             with _system_files() as files:
                 self.process = subprocess.Popen(
                     [program, *arguments(files)],
-                    stdin=inner,
+                    stdin=inner.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=self._errors,
                     pass_fds=tuple(files.values()),
                     cwd="/",
                     env={},
-                    **({} if user is None else {"user": user, "group": user, "extra_groups": []}),  # type: ignore[arg-type]
+                    user=user,
+                    group=user,
+                    extra_groups=None if user is None else [],
                 )
         except OSError as error:
             self._errors.write(str(error).encode())

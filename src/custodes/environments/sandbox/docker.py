@@ -82,7 +82,7 @@ class Container:
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                ["docker", *arguments(limits)], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL
+                ["docker", *arguments(limits)], stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL
             )
         self.room = Warden(ours, limits)
         try:

@@ -198,10 +198,11 @@ class Watch:
 
     def until_done(self) -> None:
         poll, pidfd = select.poll(), os.pidfd_open(self.pid)
-        for fd in (*self.order, pidfd, self.room.channel.reads, *([self.shell.statuses] if self.shell else [])):
+        for fd in (*self.order, pidfd, self.room.channel.reads):
             poll.register(fd, select.POLLIN)
         if self.shell:
-            poll.register(self.shell.commands, select.POLLOUT)
+            poll.register(self.shell.statuses.fileno(), select.POLLIN)
+            poll.register(self.shell.commands.fileno(), select.POLLOUT)
         try:
             while not self._done(poll, pidfd):
                 pass
@@ -247,7 +248,7 @@ class Watch:
         except OSError:
             self.to_send = b""
         if not self.to_send:
-            poll.unregister(commands)
+            poll.unregister(commands.fileno())
 
     def _read(self, fd: int) -> bool:
         """Take what is there, up to one page; False at the end of the stream."""

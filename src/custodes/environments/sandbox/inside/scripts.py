@@ -14,7 +14,7 @@ import threading
 import types
 
 # What graders' scripts import most; loaded once, before any room exists.
-WARM = "ast collections dataclasses enum functools glob hashlib importlib.util inspect io itertools json math pathlib random re runpy shutil string subprocess tempfile textwrap time traceback typing unittest unittest.mock"
+WARM = "ast collections dataclasses enum functools glob hashlib importlib.util inspect io itertools json math pathlib random re runpy shutil string subprocess tempfile textwrap time traceback typing unittest"
 
 
 def warm() -> None:

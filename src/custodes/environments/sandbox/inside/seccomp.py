@@ -2,8 +2,8 @@
 
 A list of what is forbidden, not of what is allowed: the namespaces are the wall, this is the moat. It takes away
 what has broken such walls before (namespaces in namespaces, BPF, io_uring, userfaultfd, keyrings), what reaches
-other processes, and memory that no limit counts (System V shared memory, memfd). Every call newer than the table
-does not exist here. Numbers: ``arch/x86/entry/syscalls/syscall_64.tbl``, ``include/uapi/asm-generic/unistd.h``.
+other processes, memory that no limit counts (System V shared memory, memfd), and every socket but nameless pairs.
+A call newer than the table does not exist here. Numbers: ``arch/x86/entry/syscalls/syscall_64.tbl``, ``include/uapi/asm-generic/unistd.h``.
 """
 
 from __future__ import annotations
@@ -82,6 +82,10 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "ioperm": (173, None),
     "iopl": (172, None),
     "vhangup": (153, 58),
+    # names for sockets: rooms share a network namespace, which is empty, and shall not find each other in it
+    "bind": (49, 200),
+    "connect": (42, 203),
+    "listen": (50, 201),
     # memory that no limit of ours counts, or that moves other processes' pages
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
@@ -103,13 +107,15 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "set_mempolicy": (238, 237),
     "set_mempolicy_home_node": (450, 450),
 }
-CLONE, CLONE3, IOCTL, SOCKET = (56, 220), (435, 435), (16, 29), (41, 198)
+CLONE, CLONE3, IOCTL = (56, 220), (435, 435), (16, 29)
+SOCKET, SOCKETPAIR, SETSOCKOPT = (41, 198), (53, 199), (54, 208)
 NEWEST = 450
 X32 = 0x40000000  # the x86_64 kernel's second numbering of the same calls
 
 NEW_NAMESPACES = 0x7E020000  # cgroup, uts, ipc, user, pid, net, mount
 TERMINAL_IOCTLS = (0x5412, 0x541C)  # TIOCSTI types into a terminal, TIOCLINUX pastes into a console
-SOCKET_FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6; vsock and packet sockets know no network namespace
+AF_UNIX, SOL_SOCKET = 1, 1
+NAMING_OPTIONS = (16, 76)  # SO_PASSCRED, SO_PASSPIDFD: the kernel names a socket that asks for its peer's credentials
 
 LOAD, JEQ, JGT, JGE, JSET, RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -129,28 +135,36 @@ def program(machine: str) -> bytes:
     add(LOAD, NUMBER)
     if machine == "x86_64":
         add(JGE, X32, "kill")
-    for numbers, target in ((CLONE, "clone"), (IOCTL, "ioctl"), (SOCKET, "socket"), (CLONE3, "absent")):
+    for numbers, target in ((CLONE, "clone"), (IOCTL, "ioctl"), (SOCKETPAIR, "pair"), (SETSOCKOPT, "option")):
         add(JEQ, numbers[column], target)
+    add(JEQ, SOCKET[column], "family")
+    add(JEQ, CLONE3[column], "absent")  # glibc then falls back to clone, whose flags can be read here
     add(JGT, NEWEST, "absent")
-    for numbers in DENIED.values():
-        if (number := numbers[column]) is not None:
+    for both in DENIED.values():
+        number = both[column]
+        if number is not None:
             add(JEQ, number, "deny")
-    add(RETURN, ALLOW, label="allow")
+    add(RETURN, ALLOW)
     add(RETURN, ERRNO | EPERM, label="deny")
-    add(RETURN, ERRNO | ENOSYS, label="absent")  # glibc then falls back to clone, whose flags can be read here
+    add(RETURN, ERRNO | ENOSYS, label="absent")
+    add(RETURN, ERRNO | EAFNOSUPPORT, label="family")
     add(RETURN, KILL, label="kill")
     add(LOAD, _argument(0), label="clone")
-    add(JSET, NEW_NAMESPACES, "deny2", "allow2")
+    add(JSET, NEW_NAMESPACES, "forbidden", "allowed")
+    add(LOAD, _argument(0), label="pair")
+    add(JEQ, AF_UNIX, "allowed", "unknown")
+    add(LOAD, _argument(1), label="option")
+    add(JEQ, SOL_SOCKET, None, "allowed")
+    add(LOAD, _argument(2))
+    for option in NAMING_OPTIONS:
+        add(JEQ, option, "forbidden")
+    add(RETURN, ALLOW)
     add(LOAD, _argument(1), label="ioctl")
     for request in TERMINAL_IOCTLS:
-        add(JEQ, request, "deny2")
-    add(RETURN, ALLOW, label="allow2")
-    add(RETURN, ERRNO | EPERM, label="deny2")
-    add(LOAD, _argument(0), label="socket")
-    for family in SOCKET_FAMILIES:
-        add(JEQ, family, "allow3")
-    add(RETURN, ERRNO | EAFNOSUPPORT)
-    add(RETURN, ALLOW, label="allow3")
+        add(JEQ, request, "forbidden")
+    add(RETURN, ALLOW, label="allowed")
+    add(RETURN, ERRNO | EPERM, label="forbidden")
+    add(RETURN, ERRNO | EAFNOSUPPORT, label="unknown")
     return _assembled(lines)
 
 

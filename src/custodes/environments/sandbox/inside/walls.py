@@ -20,6 +20,7 @@ USER = 1000
 HOME = "/home/user"
 MB = 1 << 20
 HIDDEN = ("kcore", "keys", "key-users", "kallsyms", "kpagecount", "timer_list", "sysrq-trigger", "interrupts")
+FILTER = seccomp.program(os.uname().machine)
 ENVIRONMENT = {
     "HOME": HOME,
     "PWD": HOME,
@@ -123,7 +124,7 @@ def confine(walls: Namespaces | Container, limits: dict[str, Any], out: int, err
     }.items():
         resource.setrlimit(name, (most, most))
     walls.give_up_rights()
-    kernel.filter_calls(seccomp.program(os.uname().machine))
+    kernel.filter_calls(FILTER)
 
 
 def _fill(dirs: Sequence[str], files: dict[str, bytes]) -> None:
