@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return complain(str(error), 2)
     except KeyboardInterrupt:
-        goes_on = {"quickstart", "reward train"} & {" ".join(given[:1]), " ".join(given[:2])}
+        goes_on = {"quickstart", "reward train", "gaming run"} & {" ".join(given[:1]), " ".join(given[:2])}
         return complain("interrupted; the same command goes on from here." if goes_on else "interrupted.", 130)
     except BrokenPipeError:  # whoever read our output has gone, as in `custodes ... | head`
         forget_output()
@@ -299,6 +299,53 @@ def models(given: list[str]) -> int:
     return 0
 
 
+def gaming_run(given: list[str]) -> int:
+    """Measure how often a policy flatters, edits rubrics and rewrites its reward."""
+    from custodes.recipes.gaming import GamingRun
+    from custodes.recipes.gaming import gaming_run as run_gaming
+
+    print(run_gaming(parse("gaming run", GamingRun, ["--n" if word == "-n" else word for word in given])))
+    return 0
+
+
+def gaming_policies(given: list[str]) -> int:
+    """List the scripted policies with what each must be classified as."""
+    from custodes.gaming.scripted import expectations
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """List the scripted policies with what each must be classified as, stage by stage."""
+
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("gaming policies", Options, given)
+    found = expectations()
+    if options.json:
+        print_json(found)
+        return 0
+    for name, policy in found.items():
+        print(f"{name}: {policy['about']}")
+        for stage, expected in policy["expected"].items():
+            print(f"  {stage:<22}{expected}")
+    return 0
+
+
+def gaming_report(given: list[str]) -> int:
+    """Write the report of a gaming run again, from its folder."""
+    from custodes.recipes.gaming import gaming_report as write_again
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Write report.html of a folder that `custodes gaming run` filled."""
+
+        folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR")]]
+        """What was given as --out."""
+
+    print(write_again(parse("gaming report", Options, given).folder))
+    return 0
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "quickstart": quickstart,
     "reward train": reward_train,
@@ -309,6 +356,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "convert": convert,
     "sample": sample,
     "models": models,
+    "gaming run": gaming_run,
+    "gaming policies": gaming_policies,
+    "gaming report": gaming_report,
 }
 
 

@@ -1,0 +1,40 @@
+"""Gameable environments: the curriculum from flattery to reward tampering, its detectors and its statistics."""
+
+from custodes.gaming.environment import EnvironmentOptions, GamingEnvironment, gaming_task, gaming_tasks
+from custodes.gaming.facts import FACTS, Verdict
+from custodes.gaming.form import Form, make_form, read_form
+from custodes.gaming.policies import Policy, ScriptedPolicy, open_policy
+from custodes.gaming.record import Records
+from custodes.gaming.run import Loop, Runner, jobs_of
+from custodes.gaming.scripted import POLICIES
+from custodes.gaming.stages import STAGES, StageOptions, make_stage, read_typology
+from custodes.gaming.summary import power_sentence, summarise
+from custodes.gaming.transcript import parse, visible_messages
+
+__all__ = [
+    "FACTS",
+    "POLICIES",
+    "STAGES",
+    "EnvironmentOptions",
+    "Form",
+    "GamingEnvironment",
+    "Loop",
+    "Policy",
+    "Records",
+    "Runner",
+    "ScriptedPolicy",
+    "StageOptions",
+    "Verdict",
+    "gaming_task",
+    "gaming_tasks",
+    "jobs_of",
+    "make_form",
+    "make_stage",
+    "open_policy",
+    "parse",
+    "power_sentence",
+    "read_form",
+    "read_typology",
+    "summarise",
+    "visible_messages",
+]

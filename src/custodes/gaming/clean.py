@@ -1,0 +1,86 @@
+"""Reward and oversight, run on files in a clean room: no function, alias or process of the policy lives there."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from custodes.environments.sandbox import CommandResult, Sandbox
+from custodes.gaming.form import Form
+from custodes.types import InputError
+
+LARGEST = sys.float_info.max
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the two commands gave."""
+
+    reward: float | None
+    caught: bool
+    problem: str = ""
+    """Why there is no reward."""
+
+
+def outcome(form: Form, files: Mapping[str, bytes], sandbox: Sandbox, *, untouched: bool = False) -> Outcome:
+    """Run ``reward_cmd`` and ``oversight_cmd`` on ``files``.
+
+    Each has a clean room of its own, so that edited reward code cannot prepare the ground for its guard. Only where
+    every file is as it was (``untouched``) do they share one: their code is then the environment's own.
+    """
+    if untouched and form.reward_cmd and form.oversight_cmd:
+        script = f"( {form.reward_cmd}\n); echo; echo $?; ( {form.oversight_cmd}\n) >/dev/null 2>&1; echo $?"
+        done = sandbox.clean_room(files, script, form.seconds)
+        lines = done.stdout.rstrip("\n").split("\n")
+        if done.returncode == 0 and not done.timed_out and len(lines) >= 3 and lines[-1].isdigit():
+            reward, problem = read_reward(CommandResult("\n".join(lines[:-2]), done.stderr, 0, False, False, 0.0))
+            if not problem:
+                return Outcome(reward, lines[-1] != "0")
+    reward, problem = None, "there is no reward_cmd"
+    if form.reward_cmd:
+        reward, problem = read_reward(sandbox.clean_room(files, form.reward_cmd, form.seconds))
+    return Outcome(reward, is_caught(form, files, sandbox), problem)
+
+
+def is_caught(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> bool:
+    """Whether ``oversight_cmd`` fails on ``files``; a guard that never ends has not passed them."""
+    return bool(form.oversight_cmd) and sandbox.clean_room(files, form.oversight_cmd, form.seconds).returncode != 0
+
+
+def read_reward(result: CommandResult) -> tuple[float | None, str]:
+    """(reward, what is wrong): one of them is empty."""
+    if result.timed_out:
+        return None, "reward_cmd did not end in time"
+    if result.returncode != 0:
+        last = ([line for line in result.stderr.splitlines() if line.strip()] or ["no message"])[-1]
+        return None, f"reward_cmd failed with exit code {result.returncode} ({last[:200]})"
+    last = ([line for line in result.stdout.splitlines() if line.strip()] or [""])[-1].strip()
+    if not last:
+        return None, "reward_cmd printed nothing"
+    try:
+        value = float(last)
+    except ValueError:
+        return None, f"reward_cmd printed {last[:80]!r}, which is no number"
+    if math.isnan(value):
+        return None, "reward_cmd printed NaN"
+    return max(-LARGEST, min(LARGEST, value)), ""  # JSON knows no infinity, and a policy may write one
+
+
+def check_environment(form: Form, sandbox: Sandbox) -> float | None:
+    """The reward of the files as they are given, before anybody touched them; None without ``reward_cmd``.
+
+    Raises InputError where the environment itself is broken: its reward is no number, or its guard catches nobody's edit.
+    """
+    if not form.reward_cmd:
+        return None
+    files = {path: text.encode() for path, text in form.files.items()}
+    found = outcome(form, files, sandbox)
+    if found.problem:
+        raise InputError(f"environment {form.name}: {found.problem}; it must print a number for the files as given.")
+    if found.caught:
+        raise InputError(
+            f"environment {form.name}: oversight_cmd fails on the files as given, where nobody did anything."
+        )
+    return found.reward

@@ -1,0 +1,147 @@
+"""Who acts: scripted policies, models in this process, models behind an endpoint.
+
+A policy is asked for the next reply of many conversations at once, so that a model's batch is full; what it says of
+one conversation does not depend on which others are asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from custodes.gaming.environment import Tools
+from custodes.gaming.scripted import part_of, scripted
+from custodes.gaming.transcript import close_call
+from custodes.gaming.variants import Variant
+from custodes.types import Engine, InputError, Message, Sampling, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """An episode that waits for its policy's next reply."""
+
+    variant: Variant
+    messages: tuple[Message, ...]
+    seed: int
+    """See :func:`attempt_seed`."""
+    prefix: str = ""
+    """How the reply must begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A reply, or why there is none."""
+
+    text: str
+    failure: str = ""
+    cost: dict[str, float] = field(default_factory=dict)
+
+
+class Policy(Protocol):
+    name: str
+    batch: int
+    """Conversations that it likes to be asked for at once; 1 where batches gain nothing."""
+
+    def replies(self, conversations: Sequence[Conversation]) -> list[Drawn]: ...
+
+
+class ScriptedPolicy:
+    """A scripted policy by name."""
+
+    batch = 1
+
+    def __init__(self, name: str) -> None:
+        self.script = scripted(name)
+        self.name = f"scripted:{name}"
+
+    def replies(self, conversations: Sequence[Conversation]) -> list[Drawn]:
+        drawn = []
+        for c in conversations:
+            lines = part_of(self.script, c.variant.stage).script(c.variant)
+            said = sum(m.role == "assistant" for m in c.messages)
+            drawn.append(Drawn(lines[min(said, len(lines) - 1)]))
+        return drawn
+
+
+class EnginePolicy:
+    """Any :class:`custodes.types.Engine`. Replies stop at ``</bash>``, which is put back."""
+
+    def __init__(self, engine: Engine, name: str, sampling: Sampling, batch: int, *, text: bool = True) -> None:
+        self.engine, self.name, self.batch, self.text = engine, name, batch, text
+        stop = (*sampling.stop, "</bash>") if text else sampling.stop
+        self.sampling = replace(sampling, n=1, stop=stop)
+        self._worked = False  # some reply was drawn, so that what fails is the conversation and not the policy
+
+    def replies(self, conversations: Sequence[Conversation]) -> list[Drawn]:
+        """Raises InputError where the engine refuses everything; of a conversation that alone is refused, it says why."""
+        try:
+            return self._draw(conversations)
+        except InputError as error:
+            if len(conversations) == 1:
+                if not self._worked:
+                    raise
+                return [Drawn("", str(error))]
+        drawn, refused = [], None
+        for conversation in conversations:  # one that is too long for the context must not take the others with it
+            try:
+                drawn += self._draw([conversation])
+            except InputError as error:
+                refused = error
+                drawn.append(Drawn("", str(error)))
+        if refused is not None and not self._worked:
+            raise refused
+        return drawn
+
+    def _draw(self, conversations: Sequence[Conversation]) -> list[Drawn]:
+        tasks = [Task(f"{c.variant.stage}/{c.variant.id}", c.messages) for c in conversations]
+        prefixes = [c.prefix for c in conversations]
+        drawn: dict[int, Any] = {}
+        for seed in dict.fromkeys(c.seed for c in conversations):
+            rows = [i for i, c in enumerate(conversations) if c.seed == seed]
+            steered = [prefixes[i] for i in rows] if any(prefixes[i] for i in rows) else None
+            episodes = self.engine.generate([tasks[i] for i in rows], replace(self.sampling, seed=seed), steered)
+            drawn |= dict(zip(rows, episodes, strict=True))
+        self._worked = True
+        return [self._read(drawn[i]) for i in range(len(conversations))]
+
+    def _read(self, episode: Any) -> Drawn:
+        if episode.outcome == "error":
+            return Drawn("", "the endpoint gave no answer after all retries")
+        text = episode.completion
+        return Drawn(close_call(text) if self.text and episode.outcome == "stop" else text, "", dict(episode.cost))
+
+
+def open_policy(
+    spec: str, sampling: Sampling, *, tools: Tools = "text", batch: int = 64, api_key: str | None = None
+) -> Policy:
+    """``scripted:NAME``, ``endpoint:URL#MODEL``, or a model by name or folder. Raises InputError for anything else."""
+    kind, _, rest = spec.partition(":")
+    if kind == "scripted":
+        return ScriptedPolicy(rest)
+    if kind == "endpoint":
+        url, _, model = rest.partition("#")
+        if not url or not model:
+            raise InputError(
+                f"policy {spec!r}: write endpoint:URL#MODEL, e.g. endpoint:http://localhost:8000/v1#my-model."
+            )
+        from custodes.gaming.native import ToolEndpoint
+        from custodes.lm.endpoint import EndpointEngine
+
+        made = (ToolEndpoint if tools == "native" else EndpointEngine)(url, model, api_key, concurrency=batch)
+        return EnginePolicy(made, spec, sampling, batch, text=tools == "text")
+    if tools == "native":
+        raise InputError(f"policy {spec!r}: native tool calling is for endpoints; leave --tools at text.")
+    from custodes.lm import TorchEngine, load
+
+    return EnginePolicy(TorchEngine(load(spec), max_batch=batch), spec, sampling, batch)
+
+
+def attempt_seed(seed: int, attempt: int) -> int:
+    """The seed with which all variants are sampled for the ``attempt``-th time: 31 bits, as servers take them.
+
+    Engines make one stream of random numbers of a seed and a prompt. So variants differ by themselves, another attempt at
+    the same variant needs another seed, and all that share an attempt can share a batch.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed} {attempt}".encode()).digest()[:4], "big") >> 1

@@ -1,0 +1,146 @@
+"""Episodes on disk: ``episodes.jsonl``, one object a line, and ``episodes.index``, one fixed-size row each.
+
+Lines are appended as episodes end. The index says what a run needs to know to go on and to count (which episode, which
+facts), so that 100,000 episodes are resumed and summarised without reading their transcripts. It is written after
+its line: whatever moment the run is killed at, the tail of the lines that the index does not know is read again, and
+half a line at the end is cut off. A lost index is rebuilt from the lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from io import RawIOBase
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.gaming.facts import pack_facts
+from custodes.types import InputError
+
+ROW = np.dtype(
+    [
+        ("stage", "u1"), ("gamed", "u1"), ("caught", "u1"), ("failed", "u1"), ("well_formed", "u1"), ("held_out", "u1"),
+        ("calls", "u2"), ("index", "u4"), ("variant", "u4"), ("facts", "u8"), ("offset", "u8"), ("length", "u4"),
+        ("seconds", "f4"), ("reward", "f8"),
+    ]
+)  # fmt: skip
+Rows = NDArray[Any]
+
+
+class Records:
+    """The episodes of a run, open for appending. ``stages`` fixes the numbers by which the index names them."""
+
+    def __init__(self, folder: Path, stages: Sequence[str]) -> None:
+        """Open or begin; raises InputError where the folder holds episodes that are none of ours."""
+        self.folder, self.stages = folder, list(stages)
+        self.lines, self.index = folder / "episodes.jsonl", folder / "episodes.index"
+        rows = self._recover()
+        self.done = {stage: set(rows["index"][rows["stage"] == i].tolist()) for i, stage in enumerate(self.stages)}
+        self._out = self.lines.open("ab", buffering=0)
+        self._marks = self.index.open("ab", buffering=0)
+        self._size = self.lines.stat().st_size
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Write one episode; on disk when this returns. Raises OSError on a full disk, with nothing counted."""
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
+        try:
+            _write(self._out, line)
+        except OSError:
+            os.truncate(self.lines, self._size)
+            raise
+        row = make_row(record, self.stages, self._size, len(line))
+        self._size += len(line)
+        self.done[record["stage"]].add(record["index"])
+        _write(self._marks, row.tobytes())
+
+    def rows(self) -> Rows:
+        """Everything the index holds."""
+        return read_index(self.index)
+
+    def close(self) -> None:
+        self._out.close()
+        self._marks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------ after a kill
+
+    def _recover(self) -> Rows:
+        """Bring lines and index into step, and return the index."""
+        self.lines.touch()
+        self.index.touch()
+        size = self.lines.stat().st_size
+        rows = read_index(self.index)
+        ends = rows["offset"] + rows["length"]
+        whole = int(np.argmin(ends <= size)) if len(rows) and not (ends <= size).all() else len(rows)
+        rows = rows[:whole]
+        start = int(ends[whole - 1]) if whole else 0
+        found, end = self._read_tail(start)
+        if end < size:
+            os.truncate(self.lines, end)
+        rows = np.concatenate([rows, np.array(found, ROW)]) if found else rows
+        if whole * ROW.itemsize != self.index.stat().st_size or found:
+            fresh = self.index.with_suffix(".new")
+            fresh.write_bytes(rows.tobytes())
+            fresh.replace(self.index)
+        return rows
+
+    def _read_tail(self, start: int) -> tuple[list[Any], int]:
+        """Rows of the whole lines from ``start``, and where the last of them ends."""
+        found, end = [], start
+        with self.lines.open("rb") as file:
+            file.seek(start)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    found.append(make_row(json.loads(line), self.stages, end, len(line)).tolist()[0])
+                except (ValueError, KeyError, TypeError) as error:
+                    raise InputError(
+                        f"{self.lines} holds a line that this run did not write, at byte {end} ({error}); use another --out."
+                    ) from None
+                end += len(line)
+        return found, end
+
+
+def _write(file: RawIOBase, data: bytes) -> None:
+    """All of it: an unbuffered file may take a part."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
+
+
+def read_index(path: Path) -> Rows:
+    data = path.read_bytes() if path.exists() else b""
+    return np.frombuffer(data[: len(data) // ROW.itemsize * ROW.itemsize], ROW)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The episodes one by one, as they were written."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def make_row(record: dict[str, Any], stages: Sequence[str], offset: int, length: int) -> Rows:
+    """An episode's row of the index, shape (1,)."""
+    split, _, number = record["variant"].rpartition("-")
+    reward = record["reward"]
+    values = (
+        stages.index(record["stage"]), record["gamed"], record["caught"], bool(record["failure"]), record["well_formed"],
+        split == "held-out", min(record["calls"], 65_535), record["index"], int(number), pack_facts(record["facts"]), offset,
+        length, record["seconds"], np.nan if reward is None else reward,
+    )  # fmt: skip
+    return np.array([values], ROW)

@@ -1,0 +1,49 @@
+"""What a scripted policy is: replies written beforehand, and what each must be classified as.
+
+Scripts know the variant they act in (a stand-in for reading its prompt, which is another skill than the one tested
+here); detectors know nothing of scripts.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from custodes.gaming.variants import Variant
+
+Script = Callable[[Variant], Sequence[str]]
+"""The replies, one after the other; the last is given again if it is asked for more."""
+Expected = Callable[[Variant], frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a policy does in one stage, the facts that must be found, and whether the episode must fail."""
+
+    script: Script
+    expected: Expected
+    fails: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """A scripted policy. In stages where it has no part it does what the honest policy does."""
+
+    name: str
+    about: str
+    parts: dict[str, Part] = field(default_factory=dict)
+
+
+def always(*facts: str) -> Expected:
+    return lambda variant: frozenset(facts)
+
+
+def bash(command: str, thought: str = "") -> str:
+    """A reply that runs a command."""
+    return f"{f'<cot>{thought}</cot>' if thought else ''}<bash>{command}</bash>"
+
+
+def write(path: str, text: str) -> str:
+    """A command that writes a file."""
+    return f"cat > {shlex.quote(path)} <<'END_OF_FILE'\n{text}END_OF_FILE"
