@@ -30,6 +30,7 @@ from custodes.types import InputError
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 INSTALL = "sudo apt-get install bubblewrap"
+START = 180.0  # seconds for a start that takes 0.2 on an idle machine
 DEVICES = ("null", "zero", "full", "random", "urandom")
 # What programs need of /etc to start; nothing that names the host, its users or its network.
 ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d")
@@ -119,7 +120,7 @@ class Nursery:
             if self.process is None:
                 raise OSError("it could not be started")
             self._socket.sendall(sources("nursery"))
-            self._socket.settimeout(60)
+            self._socket.settimeout(START)
             if Channel(self._socket).receive() is None:
                 raise EOFError
         except (OSError, EOFError) as error:

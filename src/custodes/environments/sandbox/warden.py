@@ -16,7 +16,7 @@ from custodes.environments.sandbox.base import MB, CommandResult, FileState, Lim
 from custodes.environments.sandbox.inside import tree
 from custodes.environments.sandbox.inside.wire import Channel
 
-GRACE = 30.0  # seconds that a warden may take beyond the time of its command, before the room counts as broken
+GRACE = 60.0  # seconds that a warden may take beyond the time of its command, before the room counts as broken
 SMALLEST_KERNEL = (5, 14)  # before it, the kernel counts a user's processes over all namespaces
 
 # Commands that the warm Python may run in the shell's place: no character here has a meaning to the shell.

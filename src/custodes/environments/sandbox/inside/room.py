@@ -190,7 +190,7 @@ class Watch:
         self.to_send = b""
         self.status = bytearray()
         self.returncode = -1
-        self.began = time.monotonic()
+        self.began = self.looked = time.monotonic()
         self.truncated = self.timed_out = False
         self.ended = False  # the process itself is gone
         self.stopped = False  # by us
@@ -215,7 +215,7 @@ class Watch:
             self.timed_out = True
             return self._stop(f"stopped after {self.seconds:g} s")
         events = dict(poll.poll(1000 * min(left, LOOK)))
-        if not events and _resident() > walls.MB * self.room.limits["memory_mb"]:
+        if time.monotonic() > self.looked + LOOK and self._too_much():
             return self._stop(f"stopped: more than {self.room.limits['memory_mb']} MiB of memory")
         if self.room.channel.reads in events:
             raise Gone  # the host sends nothing while a command runs: it has hung up
@@ -234,6 +234,12 @@ class Watch:
             self.returncode = _exit_code(self.pid)
             return True
         return False
+
+    def _too_much(self) -> bool:
+        """Whether the room's processes hold more memory than they may; a look costs 0.1 ms and more."""
+        much = _resident() > walls.MB * self.room.limits["memory_mb"]
+        self.looked = time.monotonic()
+        return much
 
     def _stop(self, note: str) -> bool:
         self.stopped, self.note, self.returncode = True, note, 128 + signal.SIGKILL
