@@ -24,6 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from custodes.lm.loading import LanguageModel
 from custodes.types import InputError
 
 HERE = Path(__file__).parent
@@ -49,6 +50,11 @@ def open_peer(
     script, *own = peers[chosen.peer]
     screen.print(f"Loading {chosen.peer}")
     return Peer(chosen.peer_python, [script, *arguments, *own])
+
+
+def dtype_name(lm: LanguageModel) -> str:
+    """In which precision both sides compute: the one that is fast on this machine."""
+    return str(lm.decoder.dtype).removeprefix("torch.")
 
 
 class Peer:

@@ -15,7 +15,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from harness import Turns, open_peer, options, report, summary
+from harness import Turns, dtype_name, open_peer, options, report, summary
 from workloads import PAIRS_FILE, REWARD_LEARNING_RATE, REWARD_MAX_TOKENS, REWARD_PAIRS, read_pairs
 
 from custodes.feedback.formats import read_preferences
@@ -37,7 +37,7 @@ def main() -> None:
         file = Path(folder) / "pairs.jsonl"
         count = REWARD_PAIRS * (chosen.rounds + 2)
         file.write_text("".join(json.dumps(pair) + "\n" for pair in short_pairs(lm, chosen.data, count)))
-        with open_peer(chosen, PEERS, str(model_folder(chosen.model)), str(file)) as peer:
+        with open_peer(chosen, PEERS, str(model_folder(chosen.model)), dtype_name(lm), str(file)) as peer:
             turns = Turns("bradley-terry", peer, chosen.rounds)
             train(lm, file, turns)
     report(

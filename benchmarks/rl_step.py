@@ -3,8 +3,8 @@
     python benchmarks/rl_step.py --json
     python benchmarks/rl_step.py --peer trl --peer-python .peers/bin/python --json
 
-4 prompts x 8 completions of at most 48 new tokens, drawn, scored and learned from: all weights train in
-bfloat16 with float32 masters, KL to the reference in the loss. Replies end where the model ends them,
+4 prompts x 8 completions of at most 48 new tokens, drawn, scored and learned from: all weights train
+(where this machine computes in bfloat16, with float32 masters), KL to the reference in the loss. Replies end where the model ends them,
 so the number of tokens differs a little from step to step and from side to side.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from harness import Turns, open_peer, options, report, summary
+from harness import Turns, dtype_name, open_peer, options, report, summary
 from workloads import (
     GRPO_COMPLETIONS,
     GRPO_KL,
@@ -44,7 +44,7 @@ def main() -> None:
     chosen = options(__doc__, PEERS).parse_args()
     lm = load(chosen.model)
     tasks = [Task(str(i), (Message("user", grpo_prompt(i)),)) for i in range(64)]
-    with open_peer(chosen, PEERS, str(model_folder(chosen.model))) as peer:
+    with open_peer(chosen, PEERS, str(model_folder(chosen.model)), dtype_name(lm)) as peer:
         turns = Turns("grpo step", peer, chosen.rounds)
         config = OptimiseConfig(
             algorithm="grpo",

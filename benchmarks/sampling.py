@@ -11,7 +11,7 @@ the order of request; vLLM: all at once).
 
 from __future__ import annotations
 
-from harness import compare, open_peer, options, report
+from harness import compare, dtype_name, open_peer, options, report
 from workloads import NEW_TOKENS, PROMPT, mixed_lengths
 
 import custodes.lm.engine as engine_file
@@ -32,8 +32,9 @@ def main() -> None:
     parser = options(__doc__, PEERS)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS)
     chosen = parser.parse_args()
-    engine = TorchEngine(load(chosen.model))
-    with open_peer(chosen, PEERS, str(model_folder(chosen.model))) as peer:
+    lm = load(chosen.model)
+    engine = TorchEngine(lm)
+    with open_peer(chosen, PEERS, str(model_folder(chosen.model)), dtype_name(lm)) as peer:
         result = compare(lambda workload: sample(engine, workload), peer, chosen.workloads, chosen.rounds)
     report(result, benchmark="sampling", peer=chosen.peer, unit="tokens per second", as_json=chosen.json)
 

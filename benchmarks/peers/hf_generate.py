@@ -1,4 +1,4 @@
-"""transformers' ``generate`` on the sampling workloads: ``hf_generate.py MODEL``.
+"""transformers' ``generate`` on the sampling workloads: ``hf_generate.py MODEL DTYPE``.
 
 Mixed lengths run in batches of 32 in the order of request, each batch as long as its longest.
 """
@@ -10,7 +10,7 @@ from protocol import serve
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workloads import MIXED_BATCH, NEW_TOKENS, PROMPT, as_chat, mixed_lengths
 
-model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.bfloat16).eval()
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=getattr(torch, sys.argv[2])).eval()
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 inputs = tokenizer.apply_chat_template(
     as_chat(PROMPT), add_generation_prompt=True, return_tensors="pt", return_dict=True

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer, one on-policy step a turn: ``trl_grpo.py MODEL``."""
+"""TRL's GRPOTrainer, one on-policy step a turn: ``trl_grpo.py MODEL DTYPE``."""
 
 import sys
 import tempfile
@@ -46,7 +46,7 @@ with tempfile.TemporaryDirectory() as folder:
         max_steps=10_000,
         beta=GRPO_KL,
         learning_rate=GRPO_LEARNING_RATE,
-        bf16=True,
+        bf16=sys.argv[2] == "bfloat16",
         use_cpu=True,
         report_to=[],
         gradient_checkpointing=False,

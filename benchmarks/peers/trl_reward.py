@@ -1,4 +1,4 @@
-"""TRL's RewardTrainer, one step a turn: ``trl_reward.py MODEL PAIRS``."""
+"""TRL's RewardTrainer, one step a turn: ``trl_reward.py MODEL DTYPE PAIRS``."""
 
 import sys
 import tempfile
@@ -22,7 +22,7 @@ class Turns(TrainerCallback):
         self.clock.stop(REWARD_PAIRS)
 
 
-path, pairs = sys.argv[1:]
+path, dtype, pairs = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(path)
 model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype="float32")
 model.config.pad_token_id = tokenizer.pad_token_id
@@ -32,7 +32,7 @@ with tempfile.TemporaryDirectory() as folder:
         per_device_train_batch_size=REWARD_PAIRS,
         max_steps=10_000,
         max_length=REWARD_MAX_TOKENS,
-        bf16=True,
+        bf16=dtype == "bfloat16",
         use_cpu=True,
         report_to=[],
         gradient_checkpointing=False,

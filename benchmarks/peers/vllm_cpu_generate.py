@@ -1,4 +1,4 @@
-"""vLLM's CPU engine on the sampling workloads: ``vllm_cpu_generate.py MODEL [--eager]``.
+"""vLLM's CPU engine on the sampling workloads: ``vllm_cpu_generate.py MODEL DTYPE [--eager]``.
 
 Without --eager the model is compiled. The whole workload is handed over at once: vLLM batches
 continuously, so mixed lengths need no batches of their own.
@@ -16,7 +16,7 @@ from vllm import LLM, SamplingParams
 from workloads import NEW_TOKENS, PROMPT, as_chat, mixed_lengths
 
 engine = LLM(
-    model=sys.argv[1], dtype="bfloat16", max_model_len=1024, enforce_eager="--eager" in sys.argv, max_num_seqs=256
+    model=sys.argv[1], dtype=sys.argv[2], max_model_len=1024, enforce_eager="--eager" in sys.argv, max_num_seqs=256
 )
 prompt = engine.get_tokenizer().apply_chat_template(as_chat(PROMPT), add_generation_prompt=True, tokenize=False)
 

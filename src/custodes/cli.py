@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -262,7 +262,7 @@ def sample(given: list[str]) -> int:
         """What the user says."""
         prompts: Path | None = None
         """File with a column prompt, messages or chosen: JSONL, CSV or parquet."""
-        dtype: Literal["bfloat16", "float32"] = "bfloat16"
+        dtype: DtypeName = "auto"
         """Precision of computation."""
         json: bool = False
         """Print one JSON object per reply."""

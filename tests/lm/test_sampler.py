@@ -13,12 +13,12 @@ DRAWS = 20_000
 LARGEST = 1 - 2.0**-53  # the last number below 1
 
 
-@pytest.fixture(params=["torch", "native"])
+@pytest.fixture(params=[None, torch.bfloat16, torch.float32], ids=["torch", "bfloat16", "float32"])
 def path(request: pytest.FixtureRequest) -> Native | None:
     """Which implementation draws: torch, or the compiled one."""
-    if request.param == "native" and native() is None:
+    if request.param is not None and native(request.param) is None:
         pytest.skip("no C compiler here")
-    return native() if request.param == "native" else None
+    return None if request.param is None else native(request.param)
 
 
 def peaked_logits(vocab: int) -> Tensor:
@@ -26,6 +26,11 @@ def peaked_logits(vocab: int) -> Tensor:
     logits = torch.randn(vocab, generator=torch.Generator().manual_seed(3)) * 2
     logits[::7] = -torch.inf
     return logits.bfloat16()
+
+
+def taken(path: Native | None, logits: Tensor) -> Tensor:
+    """In the type that the implementation takes."""
+    return logits.to(torch.bfloat16 if path is None else path.dtype).contiguous()
 
 
 def some_uniforms(count: int, seed: int = 0) -> np.ndarray:
@@ -37,7 +42,7 @@ def some_uniforms(count: int, seed: int = 0) -> np.ndarray:
 def test_tokens_follow_the_softmax(path: Native | None, vocab: int, temperature: float):
     logits = peaked_logits(vocab)
     expected = (logits.double() / temperature).softmax(-1).numpy()
-    tokens, logprobs = draw(logits.expand(DRAWS, -1).contiguous(), some_uniforms(DRAWS), temperature, native=path)
+    tokens, logprobs = draw(taken(path, logits.expand(DRAWS, -1)), some_uniforms(DRAWS), temperature, native=path)
     counts = np.bincount(tokens.numpy(), minlength=vocab)
     common = expected * DRAWS >= 5  # what chi-square needs; the rest is one class
     rest = [counts[~common].sum()], [expected[~common].sum() * DRAWS]
@@ -52,7 +57,7 @@ def test_tokens_follow_the_softmax(path: Native | None, vocab: int, temperature:
 def test_an_impossible_token_is_never_drawn(path: Native | None, uniform: float, possible: list[int]):
     logits = torch.full((1, 300), -torch.inf)
     logits[0, possible] = 1.0
-    tokens, logprobs = draw(logits.bfloat16(), np.array([uniform]), 1.0, native=path)
+    tokens, logprobs = draw(taken(path, logits), np.array([uniform]), 1.0, native=path)
     assert int(tokens) in possible
     assert float(logprobs) == pytest.approx(-np.log(len(possible)), abs=1e-6)
 
@@ -65,7 +70,7 @@ def test_rounding_at_the_edge_of_a_block_draws_no_impossible_token(path: Native 
     p = (logits.double() - logits.double().amax(-1, keepdim=True)).exp()
     edge = p[:, :256].sum(-1) / p.sum(-1)
     uniform = edge + 3e-7 * (2 * torch.rand(2000, generator=generator, dtype=torch.float64) - 1)
-    tokens, logprobs = draw(logits, uniform.numpy(), 1.0, native=path)
+    tokens, logprobs = draw(taken(path, logits), uniform.numpy(), 1.0, native=path)
     assert torch.isfinite(logits.gather(1, tokens[:, None])).all()
     assert torch.isfinite(logprobs).all()
 
@@ -96,11 +101,11 @@ def test_temperature_0_takes_the_most_likely_token():
 
 
 def test_torch_and_compiled_draws_are_the_same_tokens():
-    if native() is None:
+    if native(torch.bfloat16) is None:
         pytest.skip("no C compiler here")
     logits = torch.randn(64, 5000, generator=torch.Generator().manual_seed(1)).mul(3).bfloat16()
     uniform = some_uniforms(64)
-    ours, logp = draw(logits, uniform, 0.9, native=native())
+    ours, logp = draw(logits, uniform, 0.9, native=native(torch.bfloat16))
     theirs, reference = draw(logits, uniform, 0.9)
     assert (ours == theirs).float().mean() > 0.98  # rounding moves a token's edge now and then
     same = ours == theirs

@@ -17,7 +17,7 @@ from custodes.feedback.formats import PreferencePair
 from custodes.lm.loading import load
 from custodes.reward.evaluate import evaluate_reward
 from custodes.reward.model import RewardModel
-from custodes.reward.train import TrainStep, _Trainer, learning_rate_factor, train_reward
+from custodes.reward.train import Prompts, TrainStep, _Trainer, learning_rate_factor, train_reward
 from custodes.types import InputError
 
 
@@ -65,6 +65,51 @@ def test_micro_batches_do_not_change_the_gradient(tiny_model: Path, pairs: list[
         train_reward(load(tiny_model, dtype="float64"), pairs, config, on_step=log.append)
     for a, b in zip(*steps.values(), strict=True):
         np.testing.assert_allclose((a.loss, a.grad_norm), (b.loss, b.grad_norm), rtol=1e-4)
+
+
+def compared_with_each_other(prompts: int, replies: int = 4) -> list[PreferencePair]:
+    """Every two of several replies to one prompt, as rankings and judges of samples give them."""
+    made = make_pairs(prompts * replies)
+    return [
+        PreferencePair(made[p].prompt, made[p + i].chosen, made[p + j].chosen, label=0.8, line=i + 1)
+        for p in range(0, len(made), replies)
+        for i in range(replies)
+        for j in range(i)
+    ]
+
+
+def test_replies_in_several_pairs_are_computed_once_and_the_gradient_is_that_of_the_pairs(tiny_model: Path) -> None:
+    pairs = compared_with_each_other(1)
+    grads, tokens = [], []
+    for split in (False, True):
+        trainer = _Trainer(load(tiny_model, dtype="float64"), pairs, small("adapter"), "")
+        if split:  # each pair a prompt of its own
+            trainer.prompts = Prompts.of(trainer.pairs, range(len(pairs)))
+        *_, computed = trainer._gradients(list(range(len(trainer.prompts.pairs))))
+        tokens.append(computed)
+        grads.append([p.grad.clone() for p in [trainer.model.heads, *trainer.backbone]])
+    for mine, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-8)
+    assert tokens[0] < tokens[1] / 2
+
+
+def test_all_pairs_of_a_prompt_stand_in_one_update_and_every_pair_in_every_epoch(tiny_model: Path) -> None:
+    pairs = compared_with_each_other(7)
+    trainer = _Trainer(load(tiny_model, dtype="float32"), pairs, small("adapter", epochs=3), "")
+    seen = [p for batch in trainer.batches for p in batch]
+    assert sorted(seen) == sorted(list(range(7)) * 3)
+    assert seen[:7] != seen[7:14]
+
+
+@pytest.mark.parametrize("kind", ["adapters", "heads"])
+def test_keeping_the_trunk_between_epochs_changes_nothing(tiny_model: Path, kind: str) -> None:
+    pairs = compared_with_each_other(6)
+    kept, again = (
+        train_reward(load(tiny_model, dtype="float64"), pairs, small(kind, first_layer=1, trunk_gb=gb))
+        for gb in (1.0, 0.0)
+    )
+    for mine, theirs in zip(everything_learned(kept), everything_learned(again), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_members_learn_apart(tiny_model: Path, pairs: list[PreferencePair]) -> None:
@@ -121,7 +166,7 @@ def test_full_training_leaves_the_unused_head_alone_and_moves_used_embeddings(
 def test_the_embedding_gradient_is_the_one_autograd_gives(tiny_model: Path, pairs: list[PreferencePair]) -> None:
     trainer = _Trainer(load(tiny_model, dtype="float64"), pairs, small("full"), "")
     for _ in range(2):  # the second time rows of the first must have been cleared
-        batch = trainer._batch()
+        batch = trainer.batches[trainer.step]
         trainer._gradients(batch)
         trainer.step += 1
     embedding = trainer.model.lm.decoder.embedding

@@ -18,6 +18,7 @@ from torch import Tensor
 from custodes.lm.adapter import Adapter
 from custodes.lm.decoder import Decoder
 from custodes.lm.kernels import Native, native
+from custodes.lm.precision import onednn_packs
 from custodes.lm.steps import Rotary, rms_norm, rotate, swiglu
 
 TILE = 32  # tokens per tile of the transposed keys, as in kernels.c
@@ -115,9 +116,9 @@ class Stepper:
 
     def __init__(self, decoder: Decoder, adapter: Adapter | None = None) -> None:
         self.decoder = decoder
-        on_cpu = decoder.device.type == "cpu" and decoder.dtype == torch.bfloat16
-        self.native: Native | None = native() if on_cpu and decoder.spec.head_dim % TILE == 0 else None
-        self._pack = on_cpu and torch.backends.mkldnn.is_available()
+        on_cpu = decoder.device.type == "cpu"
+        self.native: Native | None = native(decoder.dtype) if on_cpu and decoder.spec.head_dim % TILE == 0 else None
+        self._pack = on_cpu and onednn_packs(decoder.dtype)
         self.layers = [self._layer_weights(i, adapter) for i in range(decoder.spec.layers)]
         self.head = decoder.head_weight().detach()
         self.packed_head = _packed(self.head) if self._pack else None

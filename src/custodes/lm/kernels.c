@@ -1,7 +1,8 @@
 /* The steps between matrix products, each a single pass over memory.
  *
  * Compiled once per machine by kernels.py with whatever C compiler is there; without one the same
- * steps run through torch (decoder.py, decode.py), only slower. bfloat16 in, float32 inside, bfloat16 out.
+ * steps run through torch (decoder.py, decode.py), only slower. bfloat16 in, float32 inside, bfloat16 out; with
+ * ELEMENT_FLOAT32 float32 throughout, for processors that multiply no bfloat16.
  * Letters: B sequences, H heads, G key-value heads, D head dimension, T cache capacity in tokens,
  * d hidden size, I intermediate size, V vocabulary.
  */
@@ -10,17 +11,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef uint16_t bf16;
+#ifdef ELEMENT_FLOAT32
+typedef float element;
+static inline float wide(element x) { return x; }
+static inline element narrow(float x) { return x; }
+#else
+typedef uint16_t element;
 
-static inline float wide(bf16 x) {
+static inline float wide(element x) {
     union { uint32_t i; float f; } u = {.i = (uint32_t)x << 16};
     return u.f;
 }
 
-static inline bf16 narrow(float x) { /* round to nearest, ties to even */
+static inline element narrow(float x) { /* round to nearest, ties to even */
     union { float f; uint32_t i; } u = {.f = x};
-    return (bf16)((u.i + 0x7fffu + ((u.i >> 16) & 1u)) >> 16);
+    return (element)((u.i + 0x7fffu + ((u.i >> 16) & 1u)) >> 16);
 }
+#endif
 
 /* exp by 2^n (1 + polynomial): relative error below 2e-7, 0 below -87. Vectorises. */
 static inline float fast_exp(float x) {
@@ -40,10 +47,10 @@ static inline float fast_exp(float x) {
 }
 
 /* x (B, d) += delta (B, d) where given; out = x / rms(x) * weight. */
-void add_norm(bf16 *x, const bf16 *delta, const bf16 *weight, bf16 *out, int64_t B, int64_t d, float eps, int threads) {
+void add_norm(element *x, const element *delta, const element *weight, element *out, int64_t B, int64_t d, float eps, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (int64_t b = 0; b < B; b++) {
-        bf16 *row = x + b * d;
+        element *row = x + b * d;
         float sum = 0;
         if (delta)
             for (int64_t i = 0; i < d; i++) row[i] = narrow(wide(row[i]) + wide(delta[b * d + i]));
@@ -54,10 +61,10 @@ void add_norm(bf16 *x, const bf16 *delta, const bf16 *weight, bf16 *out, int64_t
 }
 
 /* out = x / rms(x) * weight, rows of x (B, d) ``stride`` apart; scale (B) keeps 1 / rms(x) for the backward pass. */
-void norm(const bf16 *x, const bf16 *weight, bf16 *out, float *scale, int64_t B, int64_t d, int64_t stride, float eps, int threads) {
+void norm(const element *x, const element *weight, element *out, float *scale, int64_t B, int64_t d, int64_t stride, float eps, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (int64_t b = 0; b < B; b++) {
-        const bf16 *row = x + b * stride;
+        const element *row = x + b * stride;
         float sum = 0;
         for (int64_t i = 0; i < d; i++) sum += wide(row[i]) * wide(row[i]);
         scale[b] = 1.0f / sqrtf(sum / d + eps);
@@ -66,11 +73,11 @@ void norm(const bf16 *x, const bf16 *weight, bf16 *out, float *scale, int64_t B,
 }
 
 /* d_x = scale (g - n mean(g n)) with n = x scale and g = d_out weight; d_out and d_x (B, d) without gaps. */
-void norm_backward(const bf16 *d_out, const bf16 *x, const bf16 *weight, const float *scale, bf16 *d_x, int64_t B, int64_t d,
+void norm_backward(const element *d_out, const element *x, const element *weight, const float *scale, element *d_x, int64_t B, int64_t d,
                    int64_t stride, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (int64_t b = 0; b < B; b++) {
-        const bf16 *row = x + b * stride, *grad = d_out + b * d;
+        const element *row = x + b * stride, *grad = d_out + b * d;
         float inner = 0, s = scale[b];
         for (int64_t i = 0; i < d; i++) inner += wide(grad[i]) * wide(weight[i]) * wide(row[i]);
         inner *= s * s / d;
@@ -79,15 +86,15 @@ void norm_backward(const bf16 *d_out, const bf16 *x, const bf16 *weight, const f
 }
 
 /* Rotary embedding of x (N, heads, D), rows ``stride`` apart, by cos and sin (N, D); sign -1 turns back. */
-void rotate(const bf16 *x, const bf16 *cos, const bf16 *sin, bf16 *out, int64_t N, int64_t heads, int64_t D, int64_t stride,
+void rotate(const element *x, const element *cos, const element *sin, element *out, int64_t N, int64_t heads, int64_t D, int64_t stride,
             float sign, int threads) {
     int64_t half = D / 2;
 #pragma omp parallel for num_threads(threads)
     for (int64_t n = 0; n < N; n++) {
-        const bf16 *c = cos + n * D, *s = sin + n * D;
+        const element *c = cos + n * D, *s = sin + n * D;
         for (int64_t h = 0; h < heads; h++) {
-            const bf16 *in = x + n * stride + h * D;
-            bf16 *to = out + (n * heads + h) * D;
+            const element *in = x + n * stride + h * D;
+            element *to = out + (n * heads + h) * D;
             for (int64_t i = 0; i < half; i++) {
                 float a = wide(in[i]), b = wide(in[i + half]);
                 to[i] = narrow(a * wide(c[i]) - sign * b * wide(s[i]));
@@ -98,11 +105,11 @@ void rotate(const bf16 *x, const bf16 *cos, const bf16 *sin, bf16 *out, int64_t 
 }
 
 /* The gradient of swiglu: d_gate_up (B, 2 I) of d_out (B, I). */
-void swiglu_backward(const bf16 *d_out, const bf16 *gate_up, bf16 *d_gate_up, int64_t B, int64_t I, int threads) {
+void swiglu_backward(const element *d_out, const element *gate_up, element *d_gate_up, int64_t B, int64_t I, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (int64_t b = 0; b < B; b++) {
-        const bf16 *gate = gate_up + b * 2 * I, *up = gate + I, *grad = d_out + b * I;
-        bf16 *d_gate = d_gate_up + b * 2 * I, *d_up = d_gate + I;
+        const element *gate = gate_up + b * 2 * I, *up = gate + I, *grad = d_out + b * I;
+        element *d_gate = d_gate_up + b * 2 * I, *d_up = d_gate + I;
         for (int64_t i = 0; i < I; i++) {
             float x = wide(gate[i]), g = wide(grad[i]);
             float sigmoid = 1.0f / (1.0f + fast_exp(-x));
@@ -113,10 +120,10 @@ void swiglu_backward(const bf16 *d_out, const bf16 *gate_up, bf16 *d_gate_up, in
 }
 
 /* out (B, I) = silu(gate) * up, gate_up (B, 2 I). */
-void swiglu(const bf16 *gate_up, bf16 *out, int64_t B, int64_t I, int threads) {
+void swiglu(const element *gate_up, element *out, int64_t B, int64_t I, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (int64_t b = 0; b < B; b++) {
-        const bf16 *gate = gate_up + b * 2 * I, *up = gate + I;
+        const element *gate = gate_up + b * 2 * I, *up = gate + I;
         for (int64_t i = 0; i < I; i++) {
             float g = wide(gate[i]);
             out[b * I + i] = narrow(wide(narrow(g / (1.0f + fast_exp(-g)))) * wide(up[i]));
@@ -124,7 +131,7 @@ void swiglu(const bf16 *gate_up, bf16 *out, int64_t B, int64_t I, int threads) {
     }
 }
 
-static inline void turn(const bf16 *x, const bf16 *cos, const bf16 *sin, const bf16 *norm, float eps, bf16 *out, int64_t D) {
+static inline void turn(const element *x, const element *cos, const element *sin, const element *norm, float eps, element *out, int64_t D) {
     float scale = 1.0f;
     if (norm) {
         float sum = 0;
@@ -140,13 +147,25 @@ static inline void turn(const bf16 *x, const bf16 *cos, const bf16 *sin, const b
     }
 }
 
-/* Sixteen lanes at a time; the compiler lowers these to whatever the machine has. */
+/* One register's lanes at a time: wider vectors than the machine has would live in memory. */
+#ifdef __AVX512F__
 #define LANES 16
+#else
+#define LANES 8
+#endif
+#define TILE 32
 typedef float lanes __attribute__((vector_size(LANES * 4)));
+#ifdef ELEMENT_FLOAT32
+static inline __attribute__((always_inline)) lanes load(const element *x) {
+    lanes f;
+    memcpy(&f, x, sizeof f);
+    return f;
+}
+#else
 typedef uint32_t words __attribute__((vector_size(LANES * 4)));
 typedef uint16_t halves __attribute__((vector_size(LANES * 2)));
 
-static inline __attribute__((always_inline)) lanes load(const bf16 *x) {
+static inline __attribute__((always_inline)) lanes load(const element *x) {
     halves h;
     memcpy(&h, x, sizeof h);
     words w = __builtin_convertvector(h, words) << 16;
@@ -154,24 +173,25 @@ static inline __attribute__((always_inline)) lanes load(const bf16 *x) {
     memcpy(&f, &w, sizeof f);
     return f;
 }
+#endif
 
 /* dot (Q, n) = q (Q, D) . keys (n tokens in tiles of (D, 32)). Fills whole tiles: weights has room for them. */
-static inline __attribute__((always_inline)) void score(const int Q, const float *q, const bf16 *keys, float *weights,
+static inline __attribute__((always_inline)) void score(const int Q, const float *q, const element *keys, float *weights,
                                                         int64_t n, int64_t D, int64_t room) {
     for (int64_t t = 0; t < n; t += 2 * LANES) {
-        const bf16 *tile = keys + t * D;
+        const element *tile = keys + t / TILE * TILE * D + t % TILE;
         lanes dot[8] = {0};
         for (int64_t i = 0; i < D; i++) {
-            __builtin_prefetch(tile + (D + i) * 2 * LANES); /* the same line of the next tile */
-            lanes k0 = load(tile + i * 2 * LANES), k1 = load(tile + i * 2 * LANES + LANES);
+            __builtin_prefetch(tile + (D + i) * TILE); /* the same line of the next tile */
+            lanes k0 = load(tile + i * TILE), k1 = load(tile + i * TILE + LANES);
             for (int h = 0; h < Q; h++) dot[2 * h] += q[h * D + i] * k0, dot[2 * h + 1] += q[h * D + i] * k1;
         }
         for (int h = 0; h < Q; h++) memcpy(weights + h * room + t, dot + 2 * h, 2 * sizeof(lanes));
     }
 }
 
-/* mixed (Q, 32) += weights (Q, n) @ 32 columns of values (n, D). */
-static inline __attribute__((always_inline)) void mix(const int Q, const float *weights, const bf16 *values, lanes *mixed,
+/* mixed (Q, 2 LANES) += weights (Q, n) @ 2 LANES columns of values (n, D). */
+static inline __attribute__((always_inline)) void mix(const int Q, const float *weights, const element *values, lanes *mixed,
                                                       int64_t n, int64_t D, int64_t room) {
     for (int64_t t = 0; t < n; t++) {
         lanes v0 = load(values + t * D), v1 = load(values + t * D + LANES);
@@ -180,12 +200,12 @@ static inline __attribute__((always_inline)) void mix(const int Q, const float *
 }
 
 /* Keys and values of one key-value head: the first n tokens of (T / 32, D, 32) and (T, D). */
-typedef struct { const bf16 *keys, *values; int64_t n; } segment;
+typedef struct { const element *keys, *values; int64_t n; } segment;
 
 /* Q query heads that share a key-value head attend to a prompt and then to the reply so far. Called with
  * constant Q, so that sums stay in registers. q (Q, D) float; weights (Q, room) is room to work in. */
 static inline __attribute__((always_inline)) void attend(const int Q, const float *q, segment prompt, segment reply,
-                                                         float *weights, bf16 *out, int64_t D, int64_t room) {
+                                                         float *weights, element *out, int64_t D, int64_t room) {
     int64_t n = prompt.n + reply.n;
     score(Q, q, prompt.keys, weights, prompt.n, D, room);
     score(Q, q, reply.keys, weights + prompt.n, reply.n, D, room);
@@ -214,30 +234,30 @@ static inline __attribute__((always_inline)) void attend(const int Q, const floa
  * Keys are stored in transposed tiles, prompt_keys (N, G, P / 32, D, 32) and keys (B, G, T / 32, D, 32),
  * values (N, G, P, D) and (B, G, T, D) as they are, so that both products run along memory. P, T and D
  * are multiples of 32. q_norm and k_norm (D) may be null. */
-void rotate_attend(const bf16 *qkv, const bf16 *cos, const bf16 *sin, const bf16 *q_norm, const bf16 *k_norm, float eps,
-                   const bf16 *prompt_keys, const bf16 *prompt_values, bf16 *keys, bf16 *values, const int64_t *groups,
-                   const int64_t *prompts, const int64_t *positions, bf16 *out, int64_t B, int64_t H, int64_t G,
+void rotate_attend(const element *qkv, const element *cos, const element *sin, const element *q_norm, const element *k_norm, float eps,
+                   const element *prompt_keys, const element *prompt_values, element *keys, element *values, const int64_t *groups,
+                   const int64_t *prompts, const int64_t *positions, element *out, int64_t B, int64_t H, int64_t G,
                    int64_t D, int64_t P, int64_t T, float scale, int threads) {
-    int64_t Q = H / G, room = P + T + 2 * LANES;
+    int64_t Q = H / G, room = P + T + TILE;
 #pragma omp parallel num_threads(threads)
     {
         float *weights = malloc(sizeof(float) * 4 * room), *q = malloc(sizeof(float) * Q * D);
-        bf16 *turned = malloc(sizeof(bf16) * D);
+        element *turned = malloc(sizeof(element) * D);
 #pragma omp for collapse(2) schedule(static)
         for (int64_t b = 0; b < B; b++)
             for (int64_t g = 0; g < G; g++) {
-                const bf16 *row = qkv + b * (H + 2 * G) * D, *c = cos + b * D, *s = sin + b * D;
-                bf16 *k = keys + (b * G + g) * T * D, *v = values + (b * G + g) * T * D;
+                const element *row = qkv + b * (H + 2 * G) * D, *c = cos + b * D, *s = sin + b * D;
+                element *k = keys + (b * G + g) * T * D, *v = values + (b * G + g) * T * D;
                 int64_t at = positions[b] - prompts[b], shared = (groups[b] * G + g) * P * D;
                 turn(row + (H + g) * D, c, s, k_norm, eps, turned, D);
                 for (int64_t i = 0; i < D; i++) k[(at / 32 * D + i) * 32 + at % 32] = turned[i];
-                memcpy(v + at * D, row + (H + G + g) * D, D * sizeof(bf16));
+                memcpy(v + at * D, row + (H + G + g) * D, D * sizeof(element));
                 for (int64_t h = 0; h < Q; h++) {
                     turn(row + (g * Q + h) * D, c, s, q_norm, eps, turned, D);
                     for (int64_t i = 0; i < D; i++) q[h * D + i] = wide(turned[i]) * scale;
                 }
                 segment prompt = {prompt_keys + shared, prompt_values + shared, prompts[b]}, reply = {k, v, at + 1};
-                bf16 *o = out + (b * H + g * Q) * D;
+                element *o = out + (b * H + g * Q) * D;
                 int64_t h = 0;
                 for (; h + 4 <= Q; h += 4) attend(4, q + h * D, prompt, reply, weights, o + h * D, D, room);
                 if (Q - h == 3) attend(3, q + h * D, prompt, reply, weights, o + h * D, D, room);
@@ -254,11 +274,11 @@ void rotate_attend(const bf16 *qkv, const bf16 *cos, const bf16 *sin, const bf16
  * Two levels: sums over blocks of 256 tokens, then within the chosen block. temperature > 0.
  * Writes the token and its log-probability under softmax(logits / temperature). */
 #define BLOCK 256
-void draw(const bf16 *logits, const double *uniform, float temperature, int64_t *tokens, float *logprobs, int64_t B, int64_t V, int threads) {
+void draw(const element *logits, const double *uniform, float temperature, int64_t *tokens, float *logprobs, int64_t B, int64_t V, int threads) {
     float inverse = 1.0f / temperature;
 #pragma omp parallel for num_threads(threads)
     for (int64_t b = 0; b < B; b++) {
-        const bf16 *row = logits + b * V;
+        const element *row = logits + b * V;
         int64_t blocks = (V + BLOCK - 1) / BLOCK;
         float top = wide(row[0]), sums[blocks];
         for (int64_t i = 0; i < V; i++) {

@@ -37,11 +37,15 @@ FLAGS = (
 )
 
 
-class Native:
-    """The compiled steps on bfloat16 CPU tensors; see ``kernels.c`` for what each does."""
+DEFINES: dict[torch.dtype, tuple[str, ...]] = {torch.bfloat16: (), torch.float32: ("-DELEMENT_FLOAT32",)}
+"""Types of tensors that there are compiled steps for, and how ``kernels.c`` is told."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
+
+class Native:
+    """The compiled steps on CPU tensors of one type; see ``kernels.c`` for what each does."""
+
+    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
+        self._library, self.dtype = library, dtype
 
     def add_norm(self, x: Tensor, delta: Tensor | None, weight: Tensor, out: Tensor, eps: float) -> None:
         B, d = x.shape
@@ -94,15 +98,16 @@ def _p(tensor: Tensor | None) -> ctypes.c_void_p:
 
 
 @functools.cache
-def native() -> Native | None:
-    """The compiled steps, or None where they cannot be had. ``CUSTODES_NATIVE=0`` turns them off."""
+def native(dtype: torch.dtype) -> Native | None:
+    """The compiled steps for tensors of ``dtype``, or None where they cannot be had. ``CUSTODES_NATIVE=0`` turns them off."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
-    if os.environ.get("CUSTODES_NATIVE") == "0" or compiler is None or sys.platform == "win32":
+    if os.environ.get("CUSTODES_NATIVE") == "0" or compiler is None or sys.platform == "win32" or dtype not in DEFINES:
         return None
     tuning = ("-march=native",) if platform.machine() == "x86_64" else ()
-    for flags in ((*FLAGS, *tuning, "-fopenmp"), (*FLAGS, *tuning)):  # Apple's clang has no OpenMP
+    common = (*FLAGS, *DEFINES[dtype], *tuning)
+    for flags in ((*common, "-fopenmp"), common):  # Apple's clang has no OpenMP
         try:
-            return Native(ctypes.CDLL(str(_build(compiler, flags))))
+            return Native(ctypes.CDLL(str(_build(compiler, flags))), dtype)
         except (OSError, subprocess.SubprocessError):
             continue
     return None

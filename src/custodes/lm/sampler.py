@@ -59,7 +59,7 @@ def draw(
         kept, index = _truncate(logits.float() / temperature, top_k, top_p)
         chosen, logprobs = _invert(kept, uniform)
         return index.gather(-1, chosen[:, None]).squeeze(-1), logprobs
-    if native is not None and logits.dtype == torch.bfloat16:
+    if native is not None and logits.dtype == native.dtype:
         tokens = torch.empty(len(logits), dtype=torch.int64)
         logprobs = torch.empty(len(logits))
         native.draw(logits.contiguous(), torch.from_numpy(uniform), temperature, tokens, logprobs)

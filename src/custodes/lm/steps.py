@@ -1,6 +1,6 @@
 """The steps between the matrix products, forward and backward, each in a single pass where it can be.
 
-On bfloat16 CPU tensors the compiled kernels run; anywhere else, torch. Both round at the same places.
+On bfloat16 and float32 CPU tensors the compiled kernels run; anywhere else, torch. Both round at the same places.
 
 Letters: N tokens, d size of the last dimension, D head dimension, I intermediate size.
 """
@@ -118,4 +118,4 @@ class _SwiGlu(torch.autograd.Function):
 
 
 def _kernels(x: Tensor) -> Native | None:
-    return native() if x.dtype == torch.bfloat16 and x.device.type == "cpu" else None
+    return native(x.dtype) if x.device.type == "cpu" else None

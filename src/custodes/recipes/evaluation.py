@@ -156,10 +156,9 @@ def reward_fingerprint(reward: RewardModel) -> str:
 
 
 def _kl_to_base(lm: LanguageModel, episodes: Sequence[Episode], temperature: float) -> Floats:
-    """(B,) nats: the k1 estimate of KL(policy || base), summed over each episode's actions."""
-    policy = TorchEngine(lm).logprobs(episodes, temperature)
+    """(B,) nats: the k1 estimate of KL(policy || base) from the sampler's own log-probabilities, summed over actions."""
     base = TorchEngine(replace(lm, adapter=None, _fingerprint="")).logprobs(episodes, temperature)
-    return np.array([(p.astype(np.float64) - b).sum() for p, b in zip(policy, base, strict=True)])
+    return np.array([(e.logprobs.astype(np.float64) - b).sum() for e, b in zip(episodes, base, strict=True)])
 
 
 def _margin_spread(scores: Scores) -> Floats:

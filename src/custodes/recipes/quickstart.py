@@ -58,19 +58,19 @@ class QuickstartConfig:
     """Your own preference file in place of simulated judges; its prompts are the tasks unless tasks are given."""
     algorithm: Literal["ppo", "grpo", "dr_grpo", "rloo", "reinforce_pp", "expert_iteration"] = "ppo"
     """How the policy is optimised."""
-    judged_tasks: int = 320
+    judged_tasks: int = 120
     """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward."""
-    overlap: int = 2
+    overlap: int = 4
     """Simulated judges per comparison."""
     ensemble: int = 4
     """Members of the careful arm's reward: heads on one trained backbone, each with its own resample of the pairs."""
     caution: float = 1.0
     """Standard deviations of the ensemble that the careful arm's reward subtracts."""
-    reward_epochs: int = 2
+    reward_epochs: int = 3
     """Passes over the judged pairs."""
-    steps: int = 20
+    steps: int = 16
     """Steps of policy optimisation."""
-    evaluate_every: int = 7
+    evaluate_every: int = 8
     """Steps between evaluations on held-out tasks."""
     kl_budget: float | None = None
     """Stop optimising at so many nats per episode from the base policy."""
@@ -80,10 +80,10 @@ class QuickstartConfig:
     """Of the policy's adapter."""
     max_tokens: int = 64
     """Longest answer."""
-    heldout_tasks: int = 160
+    heldout_tasks: int = 96
     """Held-out tasks on which policies are evaluated."""
     best_of: int = 16
-    """Base answers per task for the best-of-n curve, on a quarter of the held-out tasks."""
+    """Base answers per task for the best-of-n curve, on a sixth of the held-out tasks."""
     threads: int = 0
     """Processor threads; 0 takes what torch finds."""
 
@@ -195,7 +195,7 @@ class _Loop:
     def _base_samples(self) -> list[Episode]:
         """Many base answers to some held-out tasks: for best-of-n and for diversity."""
         config, work = self.config, self.work
-        tasks = self.held_out[: max(1, config.heldout_tasks // 4)]
+        tasks = self.held_out[: max(1, config.heldout_tasks // 6)]
         sampling = Sampling(n=config.best_of, max_tokens=config.max_tokens, seed=config.seed + 1)
         with work.phase(
             "sampling", f"The base policy answers {len(tasks)} held-out tasks, {config.best_of} times each"
@@ -227,7 +227,7 @@ class _Loop:
                     caution=config.caution,
                     first_layer=-(self.lm.decoder.spec.layers // 3),
                     epochs=config.reward_epochs,
-                    learning_rate=3e-4,
+                    learning_rate=5e-4,
                     checkpoint_every=20,
                     seed=config.seed,
                 )
@@ -265,9 +265,7 @@ class _Loop:
         config, work = self.config, self.work
         tasks = self.held_out[: config.heldout_tasks]
         sampling = Sampling(n=1, max_tokens=config.max_tokens, seed=config.seed + 2)
-        self.lm = replace(
-            load(config.model, adapter=AdapterConfig(), seed=config.seed), _base_fingerprint=self.base.fingerprint()
-        )
+        self.lm = replace(self._policy(), _base_fingerprint=self.base.fingerprint())
 
         def evaluate(step: int, chosen: bool = False) -> list[Episode]:
             with work.phase("evaluation", f"Held-out tasks, {arm} arm, step {step}"):
@@ -325,12 +323,13 @@ class _Loop:
         return OptimiseConfig(
             algorithm=config.algorithm,
             steps=config.steps,
-            tasks_per_step=min(16, len(self.train)),
+            tasks_per_step=min(12, len(self.train)),
             sampling=Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed),
             learning_rate=config.learning_rate,
             warmup_steps=min(4, config.steps - 1),
             epochs=1,
             minibatches=2,
+            lam=1.0,  # so few steps make no value function to bootstrap from
             kl_coefficient=config.kl_coefficient,
             kl_budget=config.kl_budget,
             checkpoint_every=5,
@@ -374,7 +373,7 @@ def _check(config: QuickstartConfig) -> None:
             raise InputError(f"{path} does not exist; give a JSONL or parquet file.")
 
 
-UNDECIDED = 0.1
+UNDECIDED = 0.2
 """Labels within this of 1/2 are left out of reward training: such a pair teaches next to nothing and costs as much as any."""
 
 

@@ -39,7 +39,7 @@ class TrainFromFile:
     """Use rows FIRST:END only, counted from 0 and without END, e.g. 0:900."""
     held_out: float = 0.1
     """Share of the pairs (whole prompts) kept out of training, on which probabilities are calibrated."""
-    dtype: DtypeName = "bfloat16"
+    dtype: DtypeName = "auto"
     """Precision of computation; what learns is kept in float32."""
     training: RewardConfig = field(default_factory=RewardConfig)
     """How it is trained."""
@@ -55,7 +55,7 @@ class EvaluateFromFile:
     """JSONL (.gz), JSON or parquet with chosen and rejected, with or without prompt."""
     rows: str = ""
     """Use rows FIRST:END only, counted from 0 and without END, e.g. 900:1156."""
-    dtype: DtypeName = "bfloat16"
+    dtype: DtypeName = "auto"
     """Precision of computation."""
 
 

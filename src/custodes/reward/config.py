@@ -34,7 +34,7 @@ class RewardConfig:
     epochs: int = 1
     """Passes over the pairs."""
     batch_pairs: int = 16
-    """Pairs per update."""
+    """Pairs per update, at least: all pairs of one prompt stand in one update."""
     learning_rate: float = 2e-4
     """Of adapters (about 1e-4) or of full weights (about 1e-5)."""
     head_learning_rate: float = 1e-3
@@ -51,6 +51,8 @@ class RewardConfig:
     """Tokens read of a conversation; longer ones lose the left of their prompt."""
     micro_tokens: int = 4096
     """Tokens per forward and backward pass; bounds memory, leaves the result as it is."""
+    trunk_gb: float = 1.0
+    """Memory for what the layers below the adapters compute, kept between epochs; beyond it they run every time."""
     checkpoint_every: int = 100
     """Updates between checkpoints, where a folder for them is given."""
     seed: int = 0
@@ -67,6 +69,7 @@ class RewardConfig:
             ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
             ("center_coefficient", self.center_coefficient >= 0, "0 or more"),
             ("max_length", self.max_length >= 2, "2 or more"),
+            ("trunk_gb", self.trunk_gb >= 0, "0 or more"),
             ("micro_tokens", self.micro_tokens >= 1, "1 or more"),
             ("checkpoint_every", self.checkpoint_every >= 1, "1 or more"),
         ):

@@ -100,15 +100,17 @@ class RewardModel(RewardBase):
         parts = {f"member_{k}": members[:, k] for k in range(self.members)} if self.members > 1 else {}
         return Scores(value=value, std=std, parts=parts)
 
-    def values(self, batch: PackedBatch, embedded: Tensor | None = None) -> Tensor:
+    def values(self, batch: PackedBatch, *, embedded: Tensor | None = None, trunk: Tensor | None = None) -> Tensor:
         """(R, K) raw scores at the last token of each sequence, with gradients to what is trained.
 
-        ``embedded`` (N, d) stands for the batch's embeddings where their gradient is wanted.
+        ``embedded`` (N, d) stands for the batch's embeddings where their gradient is wanted; ``trunk`` (N, d)
+        for what the layers below ``first_layer`` make of them, where that is known.
         """
         decoder, first = self.lm.decoder, self.first_layer
-        with torch.no_grad() if self.adapters else nullcontext():
-            trunk = decoder.embed(batch) if embedded is None else embedded
-            trunk = decoder.run(trunk, batch, 0, first)
+        if trunk is None:
+            with torch.no_grad() if self.adapters else nullcontext():
+                trunk = decoder.embed(batch) if embedded is None else embedded
+                trunk = decoder.run(trunk, batch, 0, first)
         read: list[Tensor] = []
         branches: Sequence[Adapter | None] = self.adapters or [None]
         for adapter in branches:

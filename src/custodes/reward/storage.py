@@ -54,7 +54,7 @@ def export(model: RewardModel, folder: Path | str) -> list[Path]:
     return folders
 
 
-def load_reward(folder: Path | str, dtype: DtypeName = "bfloat16", device: str = "cpu") -> RewardModel:
+def load_reward(folder: Path | str, dtype: DtypeName = "auto", device: str = "cpu") -> RewardModel:
     """Read a reward model: ours, or any Llama-like sequence classifier (local folder or hub id).
 
     Raises InputError where the folder is not a reward model, is damaged, or its base model has changed.
@@ -63,7 +63,7 @@ def load_reward(folder: Path | str, dtype: DtypeName = "bfloat16", device: str =
     settings = _settings(folder)
     if "base" in settings:
         lm = load(settings["base"], dtype=dtype, device=device)
-        if dtype == settings["base_dtype"] and lm.fingerprint() != settings["base_sha256"]:
+        if _dtype(lm) == settings["base_dtype"] and lm.fingerprint() != settings["base_sha256"]:
             raise InputError(
                 f"reward model {folder} was trained on other weights than {settings['base']} now holds; "
                 "restore that model, or train again."

@@ -1,11 +1,13 @@
 """Bradley-Terry reward models, single or ensembles, trained from preference pairs.
 
-How this differs from the textbook: no padding, and the prompt that chosen and rejected share is computed
-once; the head reads the last token only, so no other position is multiplied by it; all members of an
-ensemble learn in one run from the same micro-batches, each with the pairs of its own bootstrap resample
-(as weights) and its own initialisation, so layers below the adapters run once for all of them.
+How this differs from the textbook: no padding; all pairs of one prompt are learned from in one update, in
+which their prompt and each of their replies are computed once, however many comparisons a reply takes part in
+(as in arXiv 2203.02155, section 3.5); the head reads the last token only, so no other position is multiplied
+by it; all members of an ensemble learn in one run from the same micro-batches, each with the pairs of its
+own bootstrap resample (as weights) and its own initialisation. Layers below the adapters run once for all
+members and, where there are several epochs, once for all epochs.
 
-Letters: P pairs, K members, N tokens of a packed batch, d hidden size.
+Letters: P pairs, S distinct replies, K members, N tokens of a packed batch, d hidden size.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import hashlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,11 @@ from custodes.lm.checkpoint import checkpoints as list_checkpoints
 from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
 from custodes.lm.decoder import Decoder, Weight
 from custodes.lm.loading import LanguageModel
+from custodes.lm.packing import pack
 from custodes.reward.config import RewardConfig
 from custodes.reward.model import RewardModel, new_heads
 from custodes.reward.preference import preference_loss
-from custodes.reward.reading import TokenPair, micro_batches
+from custodes.reward.reading import TokenPair, Tokens, micro_batches
 from custodes.types import InputError, PreferencePair
 
 STANDARDISE_ON = 256
@@ -111,21 +114,25 @@ class _Trainer:
                 stacklevel=3,
             )
         self.weights = _pair_weights(self.pairs, config)
-        self.steps = config.epochs * math.ceil(len(pairs) / config.batch_pairs)
+        self.prompts = Prompts.of(self.pairs, [pair.prompt for pair in pairs])
+        self.batches = self._batches()
+        self.steps = len(self.batches)
         self.identity = _identity(lm, self.pairs, config)
         self.backbone, self.embedding = _backbone_parameters(self.model, config)
         self.optimiser = self._optimiser()
+        self.trunk = _Trunk.of(self.model, self.prompts, config)
 
     def update(self, last_good: str) -> TrainStep:
         """One update on the next batch of pairs."""
         rates = learning_rate_factor(self.step, self.steps, self.config.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_lr"] * rates
-        batch = self._batch()
+        batch = self.batches[self.step]
         loss, correct, tokens = self._gradients(batch)
         norm = self._clip()
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            rows = ", ".join(self.pairs[i].where for i in batch[:4]) + (", ..." if len(batch) > 4 else "")
+            own = [i for prompt in batch for i in self.prompts.pairs[prompt]]
+            rows = ", ".join(self.pairs[i].where for i in own[:4]) + (", ..." if len(own) > 4 else "")
             raise InputError(
                 f"reward training stopped at update {self.step + 1}: loss {loss} and gradient norm {norm} ({rows}); "
                 f"{last_good}lower learning_rate ({self.config.learning_rate}) or look at these pairs."
@@ -179,29 +186,40 @@ class _Trainer:
         model.temperature = float(1 / model.scale.mean())  # the loss was in the heads' own logits
         return model
 
-    def _batch(self) -> list[int]:
-        """The next pairs: every epoch runs through all of them in an order of its own."""
-        per_epoch = self.steps // self.config.epochs
-        epoch, place = divmod(self.step, per_epoch)
-        order = np.random.default_rng([self.config.seed, 0, epoch]).permutation(len(self.pairs))
-        return order[place * self.config.batch_pairs : (place + 1) * self.config.batch_pairs].tolist()
+    def _batches(self) -> list[list[int]]:
+        """Prompts of every update: each epoch runs through all of them in an order of its own."""
+        batches: list[list[int]] = []
+        for epoch in range(self.config.epochs):
+            order = np.random.default_rng([self.config.seed, 0, epoch]).permutation(len(self.prompts.pairs))
+            room = 0
+            for prompt in order.tolist():
+                if room <= 0:
+                    batches.append([])
+                    room = self.config.batch_pairs
+                batches[-1].append(prompt)
+                room -= len(self.prompts.pairs[prompt])
+        return batches
 
     def _gradients(self, batch: list[int]) -> tuple[float, float, int]:
         """Gradients of the mean loss over the batch, whatever the micro-batches; loss, accuracy and tokens computed."""
-        model, K = self.model, self.model.members
-        sequences = [s for i in batch for s in (self.pairs[i].chosen, self.pairs[i].rejected)]
-        groups = np.repeat(np.arange(len(batch)), 2).tolist()
+        model, K, prompts = self.model, self.model.members, self.prompts
+        sequences = [s for prompt in batch for s in prompts.sequences[prompt]]
+        groups = [prompt for prompt in batch for _ in prompts.sequences[prompt]]
+        pairs = sum(len(prompts.pairs[prompt]) for prompt in batch)
         total, correct, tokens = 0.0, 0.0, 0
         self.optimiser.zero_grad()
         if self.embedding is not None:
             self.embedding.clear()
         for part, packed in micro_batches(sequences, groups, self.config.micro_tokens):
             packed = packed.to(model.lm.decoder.device)
-            embedded = self.embedding.rows(packed.ids) if self.embedding is not None else None
-            values = model.values(packed, embedded)
-            chosen, rejected = values[0::2], values[1::2]
-            own = [batch[i // 2] for i in part[0::2]]
-            loss = preference_loss(chosen, rejected, *self._targets(own), self.config.center_coefficient) / len(batch)
+            inside = list(dict.fromkeys(groups[i] for i in part))  # in the order in which they are packed
+            if self.embedding is not None:
+                values = model.values(packed, embedded=self.embedding.rows(packed.ids))
+            else:
+                values = model.values(packed, trunk=self.trunk.rows(inside) if self.trunk is not None else None)
+            own, first, second = prompts.sides(inside)
+            chosen, rejected = values[first], values[second]
+            loss = preference_loss(chosen, rejected, *self._targets(own), self.config.center_coefficient) / pairs
             (loss if len(model.adapters) == K else loss / K).backward()
             if self.embedding is not None:
                 self.embedding.collect()
@@ -210,7 +228,7 @@ class _Trainer:
             z = (chosen - rejected).detach().mean(-1).cpu().numpy()
             correct += float(np.where(labels == 0.5, 0.5, (z > 0) == (labels > 0.5)).sum())
             tokens += packed.tokens
-        return total, correct / len(batch), tokens
+        return total, correct / pairs, tokens
 
     def _targets(self, own: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Labels (P, 1), margins (P, 1) and weights (P, K) of the pairs ``own``."""
@@ -251,6 +269,85 @@ class _Trainer:
         for adapter in self.model.adapters:
             adapter.refresh()
         self.model.lm.decoder.refresh()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompts:
+    """Pairs by prompt, with the distinct replies of each: what is packed and computed together."""
+
+    pairs: list[list[int]]  # of each prompt
+    sequences: list[list[Tokens]]  # of each prompt: prompt and reply, every reply once
+    places: list[tuple[int, int]]  # of each pair: its chosen and its rejected among its prompt's sequences
+
+    @classmethod
+    def of(cls, pairs: Sequence[TokenPair], prompts: Sequence[Hashable]) -> Prompts:
+        numbers: dict[Hashable, int] = {}
+        members: list[list[int]] = []
+        known: list[dict[bytes, int]] = []  # reply -> place, of each prompt
+        sequences: list[list[Tokens]] = []
+        places: list[tuple[int, int]] = []
+        for i, (pair, prompt) in enumerate(zip(pairs, prompts, strict=True)):
+            number = numbers.setdefault(prompt, len(numbers))
+            if number == len(members):
+                members.append([])
+                known.append({})
+                sequences.append([])
+            members[number].append(i)
+            found = []
+            for side in (pair.chosen, pair.rejected):
+                place = known[number].setdefault(side.tobytes(), len(known[number]))
+                if place == len(sequences[number]):
+                    sequences[number].append(side)
+                found.append(place)
+            places.append((found[0], found[1]))
+        return cls(members, sequences, places)
+
+    def sides(self, prompts: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+        """Pairs of ``prompts``, and where their sides stand among all sequences of ``prompts`` in order."""
+        own: list[int] = []
+        first: list[int] = []
+        second: list[int] = []
+        start = 0
+        for prompt in prompts:
+            for i in self.pairs[prompt]:
+                own.append(i)
+                first.append(start + self.places[i][0])
+                second.append(start + self.places[i][1])
+            start += len(self.sequences[prompt])
+        return own, first, second
+
+
+class _Trunk:
+    """What the layers below the adapters make of each prompt's sequences: the same in every epoch.
+
+    Each prompt is computed on its own, so that a run resumed in any epoch finds the same numbers to the last bit.
+    """
+
+    def __init__(self, model: RewardModel, prompts: Prompts) -> None:
+        self.model, self.prompts = model, prompts
+        self.known: dict[int, Tensor] = {}  # (N of the prompt, d)
+
+    @classmethod
+    def of(cls, model: RewardModel, prompts: Prompts, config: RewardConfig) -> _Trunk | None:
+        """None where nothing is shared between epochs, or where it would not fit ``trunk_gb``."""
+        if not model.adapters or not model.first_layer or config.epochs == 1:
+            return None
+        tokens = sum(len(s) for group in prompts.sequences for s in group)
+        size = tokens * model.lm.decoder.spec.hidden * model.lm.decoder.dtype.itemsize
+        return cls(model, prompts) if size <= config.trunk_gb * 2**30 else None
+
+    def rows(self, prompts: Sequence[int]) -> Tensor:
+        """(N, d) of a pack of ``prompts`` in order."""
+        for prompt in prompts:
+            if prompt not in self.known:
+                self.known[prompt] = self._computed(self.prompts.sequences[prompt])
+        return torch.cat([self.known[prompt] for prompt in prompts])
+
+    @torch.no_grad()
+    def _computed(self, sequences: list[Tokens]) -> Tensor:
+        decoder = self.model.lm.decoder
+        packed = pack(sequences, [0] * len(sequences)).to(decoder.device)
+        return decoder.run(decoder.embed(packed), packed, 0, self.model.first_layer)
 
 
 class _EmbeddingGradient:
