@@ -159,13 +159,25 @@ def test_the_snapshot_shows_every_change(opened: Opened):
 def test_any_files_come_back_as_they_were_given(opened: Opened, files: dict[str, bytes]):
     try:
         sandbox = opened(files)
-    except InputError as error:
-        assert "sandbox" in str(error)
+    except InputError:  # e.g. "a" and "a/b"; the refusals have their own tests
         return
     after = sandbox.snapshot()
     assert {path: state.content for path, state in after.items() if state.kind == "file"} == files
     assert sandbox.run("find . -type f | tr -d '\\n' | wc -c").returncode == 0
     sandbox.close()
+
+
+def test_the_warden_sees_what_the_host_sees(opened: Opened, monkeypatch: pytest.MonkeyPatch):
+    """Where the host may not read the home itself, as in Docker, the warden does."""
+    sandbox = opened({"a/b": "1", "c": b"\xff"}, ["d"])
+    sandbox.run(
+        "ln -s / link; mkfifo pipe; chmod 000 a; touch $'bad\\xff'; truncate -s 20M large; head -c 1000000 /dev/urandom > some"
+    )
+    seen = sandbox.snapshot()
+    monkeypatch.setattr(sandbox._room, "home", None)  # type: ignore[attr-defined]
+    assert sandbox.snapshot() == seen
+    assert len(seen) == 9
+    monkeypatch.undo()
 
 
 def test_large_files_are_hashed_and_not_read(opened: Opened):
@@ -188,7 +200,8 @@ def test_the_clean_room_holds_just_its_files(opened: Opened):
 
 def test_the_clean_room_has_the_same_limits(opened: Opened):
     sandbox = opened(limits=Limits(memory_mb=128, output_bytes=100, seconds=1))
-    assert "MemoryError" in sandbox.clean_room({"x.py": b"bytearray(300 << 20)"}, "python3 x.py").stderr[-100:]
+    code = b"try: bytearray(300 << 20)\nexcept MemoryError: print('refused')"
+    assert sandbox.clean_room({"x.py": code}, "python3 x.py").stdout == "refused\n"
     assert sandbox.clean_room({"x.py": b"print('x' * 1000)"}, "python3 x.py").stdout == "x" * 100
     assert sandbox.clean_room({"x.py": b"import time; time.sleep(60)"}, "python3 x.py").timed_out
 
@@ -213,7 +226,7 @@ SCRIPTS = {
     "processes": "from multiprocessing import Pipe, Process\ndef f(c): c.send(1)\nif __name__ == '__main__':\n    a, b = Pipe(); p = Process(target=f, args=(b,)); p.start(); print(a.recv()); p.join()",
     "unittest": "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(1, 2)\nif __name__ == '__main__': unittest.main(verbosity=0)",
     "pipe": "import os, sys; sys.stdout.buffer.write(b'\\xff\\n'); os.write(2, b'direct\\n')",
-    "modules": "import sys; print('inside' in sys.modules, 'inside.room' in sys.modules, sys.flags.dont_write_bytecode)",
+    "modules": "import sys; print('inside' in sys.modules, 'inside.room' in sys.modules, sys.dont_write_bytecode)",
     "doctest": "import doctest; print(doctest.testmod())",
     "recursion": "def f(): f()\ntry: f()\nexcept RecursionError: print('deep')",
     "broken pipe": "import sys; sys.stdout.close()",
@@ -428,12 +441,12 @@ def program(folder: Path, name: str, text: str) -> None:
 
 
 def test_without_bubblewrap_nothing_runs(bare: Path):
-    with pytest.raises(InputError, match="bwrap\\) is not installed.*sudo apt-get install bubblewrap"):
+    with pytest.raises(InputError, match=r"bwrap\) is not installed.*sudo apt-get install bubblewrap"):
         open_sandbox({}, kind="bubblewrap")
 
 
 def test_with_neither_both_reasons_are_said(bare: Path):
-    with pytest.raises(InputError, match="no sandbox works here: bubblewrap.*; Docker is not installed"):
+    with pytest.raises(InputError, match=r"no sandbox works here: bubblewrap.*; Docker is not installed"):
         open_sandbox({})
 
 
@@ -447,13 +460,13 @@ def test_with_neither_both_reasons_are_said(bare: Path):
 )
 def test_a_kernel_without_user_namespaces_is_named(bare: Path, said: str):
     program(bare, "bwrap", f"echo '{said}' >&2; exit 1")
-    with pytest.raises(InputError, match="user namespaces.*sudo sysctl -w"):
+    with pytest.raises(InputError, match=r"user namespaces.*sudo sysctl -w"):
         open_sandbox({}, kind="bubblewrap")
 
 
 def test_a_broken_bubblewrap_is_quoted(bare: Path):
     program(bare, "bwrap", "echo 'error while loading shared libraries' >&2; exit 127")
-    with pytest.raises(InputError, match="error while loading.*apt-get install"):
+    with pytest.raises(InputError, match=r"error while loading.*apt-get install"):
         open_sandbox({}, kind="bubblewrap")
 
 

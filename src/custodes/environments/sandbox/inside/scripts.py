@@ -39,23 +39,23 @@ def run(arguments: list[str], environment: dict[str, str]) -> None:
         atexit._run_exitfuncs()
     finally:
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        except (OSError, ValueError):
+            for stream in (sys.stdout, sys.stderr):
+                if not stream.closed:
+                    stream.flush()
+        except OSError:
             code = 120  # as the interpreter does
         os._exit(code)
 
 
 def _script(arguments: list[str], main: types.ModuleType) -> None:
-    path = arguments[0]
     sys.argv = list(arguments)
+    path = os.path.join(os.getcwd(), arguments[0])
     sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
     try:
         with open(path, "rb") as file:
             source = file.read()
     except OSError as error:
-        whole = os.path.abspath(path)
-        sys.stderr.write(f"{sys.executable}: can't open file '{whole}': [Errno {error.errno}] {error.strerror}\n")
+        sys.stderr.write(f"python3: can't open file '{path}': [Errno {error.errno}] {error.strerror}\n")
         raise SystemExit(2) from None
     main.__file__ = path
     exec(compile(source, path, "exec"), main.__dict__)

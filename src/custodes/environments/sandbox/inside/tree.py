@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 DEEPEST = 200  # levels; a descriptor is held for each. Deeper folders are listed and not entered
 OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 Row = tuple[str, str, str, int, int, "bytes | None"]  # path, kind, sha256, size, mode, content
 
 
-def walk(root: int, file_limit: int, total_limit: int, reopen: Callable[[str], int]) -> Iterator[Row]:
+def walk(root: int, file_limit: int, total_limit: int) -> Iterator[Row]:
     """Every path below the folder that the descriptor ``root`` stands for, parents first, in the order of names.
 
-    ``reopen(path)`` opens what the owner has closed to us (mode 000). Files of more than ``file_limit`` bytes are
-    hashed without being kept; once ``total_limit`` bytes have been read, as sparse files make possible, no more
-    are, and the hash of the rest is "".
+    Files of more than ``file_limit`` bytes are hashed without being kept; once ``total_limit`` bytes have been read,
+    as sparse files make possible, no more are, and the hash of the rest is "". Raises PermissionError where the
+    owner has closed something to us (mode 000).
     """
     left = total_limit
 
@@ -41,13 +42,13 @@ def walk(root: int, file_limit: int, total_limit: int, reopen: Callable[[str], i
             status = os.lstat(name, dir_fd=fd)
             mode = stat.S_IMODE(status.st_mode)
             if stat.S_ISREG(status.st_mode):
-                with _Opened(name, fd, path, reopen) as file:
+                with _opened(name, fd) as file:
                     sha, content = read(file, status.st_size)
                 yield path, "file", sha, status.st_size, mode, content
             elif stat.S_ISDIR(status.st_mode):
                 yield path, "dir", "", 0, mode, None
                 if depth < DEEPEST:
-                    with _Opened(name, fd, path, reopen) as inner:
+                    with _opened(name, fd) as inner:
                         yield from folder(inner, path + "/", depth + 1)
             elif stat.S_ISLNK(status.st_mode):
                 target = os.fsencode(os.readlink(name, dir_fd=fd))
@@ -58,27 +59,10 @@ def walk(root: int, file_limit: int, total_limit: int, reopen: Callable[[str], i
     yield from folder(root, "", 1)
 
 
-def open_below(root: int, path: str) -> int:
-    """Open a path without following a link anywhere on the way."""
-    fd = os.dup(root)
-    for name in path.split("/"):
-        inner = os.open(name, OPEN, dir_fd=fd)
+@contextmanager
+def _opened(name: str, folder: int) -> Iterator[int]:
+    fd = os.open(name, OPEN, dir_fd=folder)
+    try:
+        yield fd
+    finally:
         os.close(fd)
-        fd = inner
-    return fd
-
-
-class _Opened:
-    """A descriptor for the time of a block."""
-
-    def __init__(self, name: str, folder: int, path: str, reopen: Callable[[str], int]) -> None:
-        try:
-            self.fd = os.open(name, OPEN, dir_fd=folder)
-        except PermissionError:
-            self.fd = reopen(path)
-
-    def __enter__(self) -> int:
-        return self.fd
-
-    def __exit__(self, *error: object) -> None:
-        os.close(self.fd)
