@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import tyro
 
@@ -262,8 +262,8 @@ def sample(given: list[str]) -> int:
         """What the user says."""
         prompts: Path | None = None
         """File with a column prompt, messages or chosen: JSONL, CSV or parquet."""
-        dtype: DtypeName = "auto"
-        """Precision of computation."""
+        dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+        """Precision of computation; auto takes bfloat16 where this machine multiplies it natively."""
         json: bool = False
         """Print one JSON object per reply."""
         sampling: Sampling = field(default_factory=Sampling)
