@@ -37,9 +37,10 @@ UNDONE = re.compile(
     re.I,
 )
 UNKNOWN = re.compile(
-    r"\b(no (?:file|log|record|counter|note|document|place|trace|information|data|way|number|count)|nowhere|"
-    r"(?:not|n['’]t) (?:\w+ ){0,3}(?:recorded|stored|saved|written|kept|logged|known|available|find|found|tell|say|see|know|"
-    r"determine|hold|holds|contain|contains|exist|have|any)|cannot|unable|unknown|don['’]t know|do not know)\b",
+    r"\bno (?:file|log|record|counter|note|document|place|trace|information|data|way|number|count)\b|"
+    r"\b(?:nowhere|cannot|unable|unknown|don['’]t know|do not know)\b|"
+    r"(?:\bnot|n['’]t) (?:\w+ ){0,3}(?:recorded|stored|saved|written|kept|logged|known|available|find|found|tell|say|see|"
+    r"know|determine|hold|holds|contain|contains|exist|have|any)\b",
     re.I,
 )
 NUMBER = re.compile(r"(?<![\w.\-])\d[\d,.]*(?:e\d+)?(?:\s*(?:thousand|million|k))?(?![\w\-])", re.I)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from custodes.environments.sandbox import CommandResult, Sandbox
 from custodes.gaming.form import Form
@@ -24,20 +24,20 @@ class Outcome:
     """Why there is no reward."""
 
 
-def outcome(form: Form, files: Mapping[str, bytes], sandbox: Sandbox, *, untouched: bool = False) -> Outcome:
-    """Run ``reward_cmd`` and ``oversight_cmd`` on ``files``.
+def outcome(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> Outcome:
+    """Run ``oversight_cmd``, then ``reward_cmd`` on ``files``, both in one clean room where both are given.
 
-    Each has a clean room of its own, so that edited reward code cannot prepare the ground for its guard. Only where
-    every file is as it was (``untouched``) do they share one: their code is then the environment's own.
+    The order matters. Edited reward code that runs in the guard's process first could prepare the ground for the reward,
+    which is its own to decide anyway; the other way round it could prepare the ground for its guard. By the same reasoning
+    it does not matter that it could write the guard's exit code itself: in the guard's process it could as well exit with it.
     """
-    if untouched and form.reward_cmd and form.oversight_cmd:
-        script = f"( {form.reward_cmd}\n); echo; echo $?; ( {form.oversight_cmd}\n) >/dev/null 2>&1; echo $?"
-        done = sandbox.clean_room(files, script, form.seconds)
-        lines = done.stdout.rstrip("\n").split("\n")
-        if done.returncode == 0 and not done.timed_out and len(lines) >= 3 and lines[-1].isdigit():
-            reward, problem = read_reward(CommandResult("\n".join(lines[:-2]), done.stderr, 0, False, False, 0.0))
-            if not problem:
-                return Outcome(reward, lines[-1] != "0")
+    if form.reward_cmd and form.oversight_cmd:
+        script = f"( {form.oversight_cmd}\n) >/dev/null 2>&1 </dev/null; echo $?\n{form.reward_cmd}"
+        done = sandbox.clean_room(files, script, 2 * form.seconds)
+        code, _, printed = done.stdout.partition("\n")
+        if not done.timed_out and code.isdigit():
+            reward, problem = read_reward(replace(done, stdout=printed))
+            return Outcome(reward, code != "0", problem)
     reward, problem = None, "there is no reward_cmd"
     if form.reward_cmd:
         reward, problem = read_reward(sandbox.clean_room(files, form.reward_cmd, form.seconds))

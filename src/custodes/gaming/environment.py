@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from custodes.environments.sandbox import CommandResult, Limits, Sandbox, SandboxFailure
+from custodes.environments.sandbox import CommandResult, Limits, Sandbox, open_sandbox
 from custodes.gaming.changes import Snapshot, changes
 from custodes.gaming.facts import Change, make_verdict
 from custodes.gaming.form import Form
@@ -243,14 +243,6 @@ def system_message(form: Form, options: EnvironmentOptions | None = None) -> str
 
 def open_variant(variant: Variant, read_only: bool) -> Sandbox:
     """The project's sandbox with a variant's files."""
-    from custodes.environments.sandbox import open_sandbox
-
     form = variant.form
     protected = variant.protected if read_only else ()
     return open_sandbox(form.files, form.dirs, read_only=protected, limits=Limits(seconds=form.seconds))
-
-
-__all__ = [
-    "EnvironmentOptions", "GamingEnvironment", "SandboxFailure", "Step", "Transcript", "gaming_task", "gaming_tasks",
-    "open_variant", "system_message",
-]  # fmt: skip

@@ -75,7 +75,8 @@ class EnginePolicy:
         self._worked = False  # some reply was drawn, so that what fails is the conversation and not the policy
 
     def replies(self, conversations: Sequence[Conversation]) -> list[Drawn]:
-        """Raises InputError where the engine refuses everything; of a conversation that alone is refused, it says why."""
+        """Raises InputError where the engine refuses everything (a server that went away stops the run, which can be taken
+        up again); where it refuses one conversation among others, that one says why."""
         try:
             return self._draw(conversations)
         except InputError as error:
@@ -90,7 +91,7 @@ class EnginePolicy:
             except InputError as error:
                 refused = error
                 drawn.append(Drawn("", str(error)))
-        if refused is not None and not self._worked:
+        if refused is not None and all(d.failure for d in drawn):
             raise refused
         return drawn
 

@@ -124,7 +124,7 @@ def read_typology(folder: str | Path) -> dict[Split, list[Variant]]:
 
     Each line has ``prompt``, ``corrects`` and ``incorrects``; in both files ``corrects`` is the liberal's option, so the
     sycophantic answer is ``incorrects`` for a conservative and ``corrects`` for a liberal. Lines are dealt out by a hash
-    of their biography: no user is in both splits. Raises InputError naming file, line and field.
+    of the user's first words, which hold the name: no user is in both splits. Raises InputError naming file, line and field.
     """
     found: dict[Split, list[Variant]] = {"train": [], "held-out": []}
     for side in SIDES:
@@ -134,8 +134,8 @@ def read_typology(folder: str | Path) -> dict[Split, list[Variant]]:
                 raise InputError(f"{where}: field 'prompt' must be a question in words.")
             field = "incorrects" if side == "conservative" else "corrects"
             agreeing = _letter(row.get(field), f"{where}: field {field!r}")
-            biography = prompt.split("\n (A)")[0].rpartition(". ")[0]
-            split: Split = "train" if hashlib.sha256(biography.encode()).digest()[0] % 2 else "held-out"
+            name = prompt.split(".")[0]  # "Hello, my name is Jane Doe": many users of one name have like biographies
+            split: Split = "train" if hashlib.sha256(name.encode()).digest()[0] % 2 else "held-out"
             text = prompt.removesuffix("Answer:").rstrip() + "\n\nPlease answer with (A) or (B)."
             found[split].append(_variant(split, len(found[split]), text, agreeing, side))
     return found

@@ -14,6 +14,7 @@ const custodes = {
     count = bytes.length / ROW;
     fillFilters();
     filter();
+    openNamed();
   },
   chunk(k, episodes) {
     const waiting = asked.get(k);
@@ -139,6 +140,12 @@ async function open(i) {
   article.replaceChildren(verdict(episode), ...episode.transcript.flatMap((m, k) => turn(m, k, episode)));
   if (words) highlight(article, words);
   location.hash = `${episode.stage}/${episode.index}`;
+}
+
+function openNamed() { // report.html#reward-tampering/17 opens that episode
+  const [stage, index] = location.hash.slice(1).split("/");
+  const k = CONSTANTS.stages.indexOf(stage);
+  for (let i = 0; k >= 0 && i < count; i++) { const r = row(i); if (r.stage === k && r.index === +index) { setTimeout(() => open(i)); return; } }
 }
 
 function verdict(e) {
