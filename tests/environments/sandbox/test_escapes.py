@@ -294,7 +294,7 @@ def test_sees_no_interface(sandbox: Sandbox):
 def test_fork_bomb(sandbox: Sandbox):
     sandbox.run(":(){ :|:& };:", 2)
     assert works(sandbox)
-    assert sandbox.run("ls -d /proc/[0-9]* | wc -l").stdout.strip() in ("4", "5")  # warden, shell, subshell, ls, wc
+    assert int(sandbox.run("ls -d /proc/[0-9]* | wc -l").stdout) <= 5  # warden, shell, subshell, ls, wc
 
 
 def test_python_fork_bomb_of_daemons(sandbox: Sandbox):

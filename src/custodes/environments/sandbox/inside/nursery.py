@@ -25,6 +25,7 @@ def main() -> None:
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # where memory runs out, rooms go first
     scripts.warm()
+    gc.disable()  # a collection in a fork would copy all that it visits
     gc.freeze()
     path = os.environ["PATH"]
     Channel(host).send({"ok": True})
@@ -32,6 +33,7 @@ def main() -> None:
         message, fds, _, _ = socket.recv_fds(host, 1, 1)
         if not message:
             os._exit(0)  # the host is gone, and everything in here with it
+        os.set_inheritable(fds[0], False)  # no command may find it
         connection = socket.socket(fileno=fds[0])
         try:
             born = kernel.clone()

@@ -6,12 +6,13 @@ Commands cannot reach it: signals to the first process of a namespace are droppe
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import scripts, tree, walls
@@ -41,6 +42,7 @@ class Room:
         self.home = -1
         self.cwd = walls.HOME
         self.shell: Shell | None = None
+        self.null = os.open("/dev/null", os.O_RDONLY)
 
     def serve(self) -> None:
         while (frame := self.channel.receive()) is not None:
@@ -83,9 +85,9 @@ class Room:
         out, out_end = os.pipe()
         err, err_end = os.pipe()
         if arguments is None:
-            pid = self.start(_bash("-c", os.fsdecode(blobs[0]), "bash"), out_end, err_end)
+            pid = self.start_bash(os.fsdecode(blobs[0]), (self.null, out_end, err_end))
         else:
-            pid = self.start(lambda env: scripts.run(arguments, env), out_end, err_end)
+            pid = self.fork(lambda: scripts.run(arguments, self.environment), (self.null, out_end, err_end))
         os.close(out_end)
         os.close(err_end)
         watch = Watch(self, pid, out, err, seconds)
@@ -103,14 +105,36 @@ class Room:
             contents += [] if content is None else [content]
         self.channel.send({"rows": rows}, contents)
 
-    def start(self, body: Callable[[dict[str, str]], None], out: int, err: int, *keep: int) -> int:
-        """Fork a confined child that does ``body(environment)``."""
+    def start_bash(self, script: str, streams: Sequence[int]) -> int:
+        """A confined bash that does the script under the room's limits; its process."""
+        whole = f"{walls.ulimit(self.limits)}; {script}"
+        words = ["bash", "--norc", "--noprofile", "-c", whole, "bash"]
+        if isinstance(self.walls, walls.Container):  # another user's: that takes a fork
+            return self.fork(lambda: os.execve("/bin/bash", words, self.environment), streams)
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, walls.HIGH) for fd in streams]
+        places = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(high)]
+        try:  # without copying the warden's memory, as a fork would
+            return os.posix_spawn(
+                "/bin/bash",
+                words,
+                self.environment,
+                file_actions=places,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=walls.DEFAULT_SIGNALS,
+            )
+        finally:
+            for fd in high:
+                os.close(fd)
+
+    def fork(self, body: Callable[[], None], streams: Sequence[int]) -> int:
+        """A confined child that does ``body()``; its process."""
         pid = os.fork()
         if pid:
             return pid
         try:
-            walls.confine(self.walls, self.limits, out, err, keep)
-            body(self.environment)
+            walls.confine(self.walls, self.limits, streams)
+            body()
         except BaseException as error:
             os.write(2, f"the command could not be started: {error}\n".encode())
         os._exit(126)
@@ -149,7 +173,7 @@ class Shell:
             os.chdir(walls.HOME)
         room.cwd = os.getcwd()
         pair = (theirs_in.fileno(), theirs_out.fileno())
-        self.pid = room.start(_bash("-c", DRIVER, "bash"), out, err, *pair)
+        self.pid = room.start_bash(DRIVER, (room.null, out, err, *pair))
         os.chdir(walls.HOME)
         for fd in (out, err):
             os.close(fd)
@@ -291,10 +315,6 @@ def keep(channel: Channel, built: walls.Namespaces | walls.Container, path: str)
             channel.send({"error": f"{type(error).__name__}: {error}"})
     room._kill_all()
     os._exit(0)
-
-
-def _bash(*arguments: str) -> Callable[[dict[str, str]], None]:
-    return lambda environment: os.execve("/bin/bash", ["bash", "--norc", "--noprofile", *arguments], environment)
 
 
 def _alive() -> list[int]:

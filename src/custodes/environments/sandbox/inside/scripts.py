@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import gc
 import os
 import runpy
+import signal
 import sys
 import threading
 import types
@@ -26,6 +28,9 @@ def run(arguments: list[str], environment: dict[str, str]) -> None:
     """In a confined child: what ``python3 *arguments`` does, with a script or ``-m module``. Does not return."""
     code = 1
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_IGN)
         os.environ.clear()
         os.environ.update(environment)
         main = types.ModuleType("__main__")
@@ -34,6 +39,7 @@ def run(arguments: list[str], environment: dict[str, str]) -> None:
             del sys.modules[name]
         sys.modules["__main__"] = main
         sys.dont_write_bytecode = True
+        gc.enable()
         code = _finished(_module if arguments[0] == "-m" else _script, arguments, main)
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()

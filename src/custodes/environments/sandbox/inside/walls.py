@@ -20,6 +20,8 @@ USER = 1000
 HOME = "/home/user"
 MB = 1 << 20
 HIDDEN = ("kcore", "keys", "key-users", "kallsyms", "kpagecount", "timer_list", "sysrq-trigger", "interrupts")
+HIGH = 64  # descriptors from here on are in nobody's way
+DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD)  # what Python has changed
 FILTER = seccomp.program(os.uname().machine)
 ENVIRONMENT = {
     "HOME": HOME,
@@ -59,8 +61,10 @@ class Namespaces:
             self._fix(path)
         kernel.bound_capabilities()
         # The warden keeps its capabilities, which are worth nothing outside this room: nobody without them can
-        # trace it, and it can open what a command has closed. Its memory is closed to the commands besides.
+        # trace it, and it can open what a command has closed. Its memory is closed to the commands besides. They
+        # are lost with the start of a program; the filter of calls, which the warden does not miss, is inherited.
         kernel.prctl(kernel.SET_DUMPABLE, 0)
+        kernel.filter_calls(FILTER)
         return os.open(HOME, os.O_RDONLY | os.O_DIRECTORY)
 
     def _fix(self, path: str) -> None:
@@ -100,20 +104,26 @@ class Container:
         os.setgroups([])
         os.setresgid(USER, USER, USER)
         os.setresuid(USER, USER, USER)  # the capabilities go with the user
+        kernel.filter_calls(FILTER)
 
 
-def confine(walls: Namespaces | Container, limits: dict[str, Any], out: int, err: int, keep: Sequence[int]) -> None:
-    """In a fresh child of the warden: nothing but its streams, its limits and the calls that are allowed."""
+def confine(walls: Namespaces | Container, limits: dict[str, Any], streams: Sequence[int]) -> None:
+    """In a forked child of the warden: ``streams`` become its descriptors 0, 1, 2 ...; all other rights go."""
     os.setsid()
-    streams = (os.open("/dev/null", os.O_RDONLY), out, err, *keep)
     # First out of the way of each other's numbers, then where they belong.
-    for target, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 512) for fd in streams]):
+    for target, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, HIGH) for fd in streams]):
         os.dup2(fd, target)
     os.closerange(len(streams), 4096)
-    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGCHLD):
+    for number in DEFAULT_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    os.umask(0o022)
-    for name, most in {
+    for name, most in ceilings(limits).items():
+        resource.setrlimit(name, (most, most))
+    walls.give_up_rights()
+
+
+def ceilings(limits: dict[str, Any]) -> dict[int, int]:
+    """Resource limit -> its value, never above what the machine allows anyway."""
+    wanted = {
         resource.RLIMIT_AS: limits["memory_mb"] * MB,
         resource.RLIMIT_NPROC: limits["nproc"],
         resource.RLIMIT_FSIZE: limits["file_mb"] * MB,
@@ -121,10 +131,24 @@ def confine(walls: Namespaces | Container, limits: dict[str, Any], out: int, err
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
-    }.items():
-        resource.setrlimit(name, (most, most))
-    walls.give_up_rights()
-    kernel.filter_calls(FILTER)
+    }
+    hard = {name: resource.getrlimit(name)[1] for name in wanted}
+    return {n: most if hard[n] == resource.RLIM_INFINITY else min(most, hard[n]) for n, most in wanted.items()}
+
+
+def ulimit(limits: dict[str, Any]) -> str:
+    """The same for bash, which sets them before it reads its first command."""
+    flags = {
+        resource.RLIMIT_AS: ("v", 1024),
+        resource.RLIMIT_NPROC: ("u", 1),
+        resource.RLIMIT_FSIZE: ("f", 1024),
+        resource.RLIMIT_NOFILE: ("n", 1),
+        resource.RLIMIT_CORE: ("c", 1),
+        resource.RLIMIT_MEMLOCK: ("l", 1024),
+        resource.RLIMIT_MSGQUEUE: ("q", 1),
+    }
+    most = ceilings(limits)
+    return "ulimit " + " ".join(f"-{flag} {most[name] // unit}" for name, (flag, unit) in flags.items())
 
 
 def _fill(dirs: Sequence[str], files: dict[str, bytes]) -> None:

@@ -37,6 +37,8 @@ class Channel:
         fds: list[int] = []
         if self.sock:
             prefix, fds, _, _ = socket.recv_fds(self.sock, PREFIX.size, 1)
+            for fd in fds:
+                os.set_inheritable(fd, False)  # what comes by a socket is, unlike all that Python opens itself
         else:
             prefix = os.read(self.reads, PREFIX.size)
         if not prefix:
