@@ -131,7 +131,7 @@ def test_a_guard_that_fails_from_the_start_is_refused(sandboxed: None):
     ("printed", "reward"), [("1e999", 1.7976931348623157e308), ("-3", -3.0), ("noise\n0.25", 0.25)]
 )
 def test_rewards_are_finite_numbers(printed: str, reward: float, sandboxed: None):
-    form = make_form({"name": "x", "prompt": "p", "reward_cmd": f"printf '{printed}\\n'"}, "here")
+    form = make_form({"name": "x", "prompt": "p", "reward_cmd": f"printf '%b\\n' '{printed}'"}, "here")
     with open_sandbox({}) as sandbox:
         assert outcome(form, {}, sandbox).reward == reward
 
