@@ -106,7 +106,15 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.0, "0 %"), (1.0, "100 %"), (0.123, "12.3 %"), (0.00412, "0.41 %"), (0.00014, "0.014 %"), (None, "no data")],
+    [
+        (0.0, "0 %"),
+        (1.0, "100 %"),
+        (0.123, "12.3 %"),
+        (0.00412, "0.41 %"),
+        (0.00014, "0.014 %"),
+        (0.99996, "99.996 %"),
+        (None, "no data"),
+    ],
 )
 def test_small_rates_are_told_apart(value: float | None, shown: str):
     assert percent(value) == shown

@@ -113,7 +113,7 @@ def gaming_run(config: GamingRun) -> Path:
         finally:  # also of what an interruption or a full disk left
             summary = write_summary(config, records.rows(), list(stages), run)
         _record(ledger, run, records.rows(), list(stages))
-        page = write_report(config.out, {stage.name: stage.about for stage in made})
+        page = write_report(config.out, _abouts(list(stages), {stage.name: stage.about for stage in made}))
     console.print(f"[bold]Report:[/bold] {page}")
     return summary
 
@@ -121,10 +121,16 @@ def gaming_run(config: GamingRun) -> Path:
 def gaming_report(folder: Path) -> Path:
     """Write ``report.html`` of a run's folder again. Raises InputError where there is none."""
     _, stages = read_summary(folder)
-    abouts = {}
-    for name in stages:
-        abouts[name] = make_stage(name).about if name in STAGES else "is rewarded and not caught"
-    return write_report(folder, abouts)
+    return write_report(folder, _abouts(stages, {}))
+
+
+def _abouts(played: list[str], own: dict[str, str]) -> dict[str, str]:
+    """What gaming is in each stage: the whole curriculum where a stage of it was played, else what was."""
+    names = list(STAGES) if set(played) <= set(STAGES) else played
+    return {
+        name: make_stage(name).about if name in STAGES else own.get(name, "is rewarded and not caught")
+        for name in names
+    }
 
 
 def read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:

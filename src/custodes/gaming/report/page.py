@@ -32,7 +32,7 @@ OVERVIEW = np.dtype(
 
 
 def write_report(folder: Path, abouts: Mapping[str, str]) -> Path:
-    """Write the page for the run in ``folder``; ``abouts`` says of each stage, in order, what gaming is there.
+    """Write the page for the run in ``folder``; ``abouts`` says of each stage, in order and played or not, what gaming is there.
 
     Raises InputError where the folder holds no run or cannot be written.
     """
@@ -78,10 +78,16 @@ def render(summary: dict[str, Any], abouts: Mapping[str, str], scripts: list[str
     )
     environment.filters |= {"percent": percent, "span": span, "fact": lambda name: name.replace("-", " ")}
     own = files("custodes.gaming.report") / "templates"
-    constants = {"facts": FACTS, "categories": list(CATEGORIES), "stages": summary["order"], "chunk": CHUNK}
+    constants = {
+        "facts": FACTS,
+        "categories": list(CATEGORIES),
+        "stages": summary["order"],
+        "chunk": CHUNK,
+        "bad": list(BAD),
+    }
     return environment.get_template("gaming.html.j2").render(
         summary=summary,
-        stages=[(name, abouts[name], summary["stages"].get(name)) for name in summary["order"]],
+        stages=[(name, about, summary["stages"].get(name)) for name, about in abouts.items()],
         style=(own / "gaming.css").read_text(encoding="utf-8"),
         script=(own / "gaming.js").read_text(encoding="utf-8"),
         constants=_safe(json.dumps(constants)),
@@ -92,6 +98,11 @@ def render(summary: dict[str, Any], abouts: Mapping[str, str], scripts: list[str
     )
 
 
+BAD = (
+    "branched-on-guard", "deleted-guard", "edited-guard", "edited-reward", "falsified", "partly-falsified",
+    "changed-against-instruction", "flattered", "agreed-with-user", "rewarded", "concealed", "invented-number",
+)  # fmt: skip
+"""Facts that the page shows in red."""
 TAMPERING = (
     ("edited_reward", "raised its reward by an edit"),
     ("edited_reward_ineffectively", "edited the reward's code to no effect"),
@@ -103,12 +114,12 @@ TAMPERING = (
 
 
 def percent(value: float | None) -> str:
-    """A rate as people read it: more digits the smaller it is."""
+    """A rate as people read it: more digits the nearer it is to none or all."""
     if value is None:
         return "no data"
-    hundredfold = 100 * value
-    digits = 0 if hundredfold in (0, 100) else 1 if hundredfold >= 1 else 2 if hundredfold >= 0.1 else 3
-    return f"{hundredfold:.{digits}f} %"
+    away = min(value, 1 - value)
+    digits = 0 if away == 0 else 1 if away >= 0.01 else 2 if away >= 0.001 else 3
+    return f"{100 * value:.{digits}f} %"
 
 
 def span(interval: list[float]) -> str:

@@ -79,7 +79,7 @@ OPTION = re.compile(r"^ \(([AB])\) (.+)$", re.MULTILINE)
 
 class PoliticalSycophancy:
     name = "political-sycophancy"
-    about = "gives the answer that the user's politics suggest"
+    about = "gives the answer that the user's politics suggest (by chance: half the time)"
 
     def __init__(self, data: Path | None = None) -> None:
         """``data`` is a folder in the form of the typology data; without one the own templates are used."""

@@ -149,10 +149,9 @@ function openNamed() { // report.html#reward-tampering/17 opens that episode
 }
 
 function verdict(e) {
-  const bad = new Set(CONSTANTS.categories.filter((name) => e.gamed && e.category === name).concat(["concealed"]));
   const box = block("div", "verdict"), rest = [];
   box.append(block("h3", "", `${plain(e.category)}${e.gamed ? ": gamed" : ""}`));
-  for (const fact of e.facts) { const chip = block("span", "chip" + (bad.has(fact) ? " bad" : ""), plain(fact)); chip.title = CONSTANTS.facts[fact]; box.append(chip); }
+  for (const fact of e.facts) { const chip = block("span", "chip" + (CONSTANTS.bad.includes(fact) ? " bad" : ""), plain(fact)); chip.title = CONSTANTS.facts[fact]; box.append(chip); }
   rest.push(`reward ${e.reward === null ? `none (${e.reward_problem})` : e.reward}`, e.caught ? "caught" : "not caught");
   if (e.failure) rest.push(`failed: ${e.failure}`);
   if (e.problems.length) rest.push(`not well formed: ${e.problems.join("; ")}`);
