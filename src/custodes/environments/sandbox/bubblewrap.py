@@ -259,7 +259,7 @@ def _system_files() -> Iterator[dict[str, int]]:
 def _refusal(said: str) -> str:
     """Why bubblewrap does not work here, and what helps."""
     line = said.splitlines()[-1]
-    if re.search("namespace|permission|not permitted|uid map|setting up", said, re.IGNORECASE):
+    if re.search("namespace|not permitted|uid map", said, re.IGNORECASE):
         restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
         switch = "user.max_user_namespaces=10000"
         if Path("/proc/sys/kernel/unprivileged_userns_clone").exists():

@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from . import scripts, tree, walls
@@ -21,7 +21,7 @@ from .wire import Channel, Header
 # One loop per command. An outer loop, so that a stray `break` only begins again; descriptors 3 and 4 closed for
 # the command, so that nothing it leaves behind holds them; jobs disowned, so that killed ones are not announced.
 DRIVER = (
-    'while :; do while { builtin printf "%d\\0" "$?" >&4; disown -a; :; } 2>/dev/null; '
+    'while :; do while { builtin printf "%d %s\\0" "$?" "$PWD" >&4; disown -a; :; } 2>/dev/null; '
     'do IFS= builtin read -r -d "" -u 3 2>/dev/null || exit; builtin eval "$REPLY" 3<&- 4>&-; done; done'
 )
 LOOK = 0.05  # seconds between two looks at the memory of what runs
@@ -76,7 +76,6 @@ class Room:
         else:
             watch.drain()
             self.shell = shell
-            self.cwd = _cwd(shell.pid) or self.cwd
             os.kill(shell.pid, signal.SIGSTOP)  # nothing moves between two commands
         watch.report()
 
@@ -140,14 +139,18 @@ class Room:
         os._exit(126)
 
     def _only(self, shell: int) -> bool:
-        """Kill all but the shell; False where they multiply faster than one by one can kill them."""
-        for _ in range(20):
-            others = [pid for pid in _alive() if pid != shell]
+        """Kill all but the shell, and bury them, since the dead count as processes; False where they do not end."""
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            _reap()
+            others = {pid: alive for pid, alive in _processes() if pid != shell}
             if not others:
                 return True
-            for pid in others:
-                _kill(pid)
-            _reap()
+            for pid, alive in others.items():
+                if alive:
+                    _kill(pid)
+            if not any(others.values()):
+                time.sleep(0.0005)  # the shell buries its own
         return False
 
     def _kill_all(self) -> None:
@@ -169,7 +172,7 @@ class Shell:
         self.err, err = os.pipe()
         try:
             os.chdir(room.cwd)
-        except OSError:  # it was removed
+        except (OSError, ValueError):  # it was removed, or never was one
             os.chdir(walls.HOME)
         room.cwd = os.getcwd()
         pair = (theirs_in.fileno(), theirs_out.fileno())
@@ -241,9 +244,11 @@ class Watch:
         if self.shell and self.shell.commands.fileno() in events:
             self._feed(poll, self.shell.commands)
         if self.shell and self.shell.statuses.fileno() in events:
-            self.status += self.shell.statuses.recv(64)
+            self.status += self.shell.statuses.recv(PAGE)
             if b"\0" in self.status:
-                self.returncode = _number(bytes(self.status).split(b"\0")[0])
+                code, _, folder = bytes(self.status).partition(b"\0")[0].partition(b" ")
+                self.returncode = int(code) if code.isdigit() else -1
+                self.room.cwd = os.fsdecode(folder)
                 return True
         if pidfd in events:
             self.ended = True
@@ -317,24 +322,18 @@ def keep(channel: Channel, built: walls.Namespaces | walls.Container, path: str)
     os._exit(0)
 
 
-def _alive() -> list[int]:
-    """Processes of the room but the warden, the dead not counted."""
-    found = []
+def _processes() -> Iterator[tuple[int, bool]]:
+    """Processes of the room but the warden, and whether they live."""
     for name in os.listdir("/proc"):
         if name.isdigit() and name != "1":
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    if file.read().rpartition(b")")[2][1:2] not in b"ZX":
-                        found.append(int(name))
-            except OSError:
-                continue
-    return found
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                yield int(name), file.read().rpartition(b")")[2][1:2] not in b"ZX"
 
 
 def _resident() -> int:
     """Bytes of memory that the room's processes hold and no file backs; what two share counts twice."""
     total = 0
-    for pid in _alive():
+    for pid, _ in _processes():
         try:
             with open(f"/proc/{pid}/status", "rb") as file:
                 lines = file.read().splitlines()
@@ -369,7 +368,3 @@ def _cwd(pid: int) -> str | None:
     except OSError:
         return None
     return path if os.path.isdir(path) else None
-
-
-def _number(text: bytes) -> int:
-    return int(text) if text.isdigit() else -1
