@@ -104,7 +104,7 @@ def test_policies_are_compared_on_the_same_episodes():
     a, b = {k: k % 2 == 0 for k in range(100)}, {k: k % 4 == 0 for k in range(50, 150)}
     found = compare(a, b)
     assert found["n"] == 50
-    assert found["difference"]["estimate"] == pytest.approx(12 / 50)
+    assert found["difference"]["estimate"] == pytest.approx(13 / 50)  # the even numbers that 4 does not divide
     assert found["test"] == "exact McNemar"
     with pytest.raises(InputError, match="same stage"):
         compare({1: True}, {2: True})
