@@ -392,3 +392,13 @@ def test_failures_of_the_policy_are_failures_of_the_episode(tmp_path: Path):
 
     run(tmp_path, Broken(), FLATTERY, 5, open_sandbox=opened({}, set()))
     assert [line["failure"] for line in episodes(tmp_path)] == ["the endpoint gave no answer after all retries"] * 5
+
+
+def test_waiting_for_a_free_worker_is_no_hanging(tmp_path: Path):
+    """Eight commands of 0.2 s, one worker, a patience of 1 s for each: none has hung."""
+    live: set[MadeUpSandbox] = set()
+    loop = Loop(workers=1, patience=1.0)
+    parrot = Parrot()
+    parrot.say = lambda task, sampling: "Done." if len(task.messages) > 2 else "<bash>slow"  # type: ignore[method-assign]
+    run(tmp_path, model(parrot), FLATTERY, 8, open_sandbox=opened({"slow": 0.2}, live), loop=loop)
+    assert [line["failure"] for line in episodes(tmp_path)] == [""] * 8

@@ -88,7 +88,7 @@ class Runner:
         """Until the jobs are done. Whatever ``on_record`` or the policy raises ends the run, sandboxes first."""
         work: queue.SimpleQueue[tuple[_Live, Drawn] | None] = queue.SimpleQueue()
         stepped: queue.SimpleQueue[tuple[_Live, Any, str]] = queue.SimpleQueue()
-        threads = [_worker(work, stepped) for _ in range(self.loop.workers)]
+        threads = [_worker(work, stepped, self.loop.patience) for _ in range(self.loop.workers)]
         live: set[_Live] = set()
         waiting: list[_Live] = []  # for the policy
         stepping: set[_Live] = set()  # in or before a sandbox
@@ -106,7 +106,6 @@ class Runner:
                     chosen, waiting = waiting[: self.policy.batch], waiting[self.policy.batch :]
                     for episode, drawn in zip(chosen, self._ask(chosen), strict=True):
                         _add_cost(episode, drawn)
-                        episode.deadline = time.monotonic() + self.loop.patience
                         work.put((episode, drawn))
                         stepping.add(episode)
                 for episode, answer, failure in self._collect(
@@ -126,7 +125,7 @@ class Runner:
                 for episode in self._overdue(stepping):
                     stepping.discard(episode)
                     live.discard(episode)
-                    threads.append(_worker(work, stepped))  # the stuck one may never come back
+                    threads.append(_worker(work, stepped, self.loop.patience))  # the stuck one may never come back
                     on_record(self._record(episode))
         finally:
             for _ in threads:
@@ -209,7 +208,9 @@ class Runner:
 
 
 def _worker(
-    work: queue.SimpleQueue[tuple[_Live, Drawn] | None], stepped: queue.SimpleQueue[tuple[_Live, Any, str]]
+    work: queue.SimpleQueue[tuple[_Live, Drawn] | None],
+    stepped: queue.SimpleQueue[tuple[_Live, Any, str]],
+    patience: float,
 ) -> threading.Thread:
     """A thread that steps environments; a daemon, so that a stuck sandbox cannot keep the process alive."""
 
@@ -217,6 +218,7 @@ def _worker(
         while (item := work.get()) is not None:
             episode, drawn = item
             environment = episode.environment
+            episode.deadline = time.monotonic() + patience  # from here: waiting for a free worker is nobody's fault
             try:
                 if drawn.failure:
                     environment.fail(drawn.failure)
@@ -224,6 +226,8 @@ def _worker(
             except Exception as error:  # whatever it was, the episode is recorded and the others go on
                 kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
                 stepped.put((episode, None, f"crashed: {kind}{' '.join(str(error).split())[:300]}"))
+            finally:
+                episode.deadline = float("inf")
 
     thread = threading.Thread(target=steps, daemon=True)
     thread.start()
