@@ -219,15 +219,17 @@ def _worker(
             episode, drawn = item
             environment = episode.environment
             episode.deadline = time.monotonic() + patience  # from here: waiting for a free worker is nobody's fault
+            answer, crash = None, ""
             try:
                 if drawn.failure:
                     environment.fail(drawn.failure)
-                stepped.put((episode, None if drawn.failure else environment.step(drawn.text), ""))
+                else:
+                    answer = environment.step(drawn.text)
             except Exception as error:  # whatever it was, the episode is recorded and the others go on
                 kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-                stepped.put((episode, None, f"crashed: {kind}{' '.join(str(error).split())[:300]}"))
-            finally:
-                episode.deadline = float("inf")
+                crash = f"crashed: {kind}{' '.join(str(error).split())[:300]}"
+            episode.deadline = float("inf")  # before it is handed on: its next step may begin at once
+            stepped.put((episode, answer, crash))
 
     thread = threading.Thread(target=steps, daemon=True)
     thread.start()
