@@ -96,11 +96,11 @@ WEIGHTS = {  # how often each check is drawn; the ones that a small model rarely
     "contains_word": 4.0,
     "avoids_word": 3.0,
     "avoids_letter": 2.5,
-    "ends_with_question": 1.5,
-    "lower_case": 1.0,
-    "exact_bullets": 2.5,
-    "json_keys": 0.5,
-    "starts_with": 1.5,
+    "ends_with_question": 1.0,
+    "lower_case": 0.4,
+    "exact_bullets": 1.0,
+    "json_keys": 0.3,
+    "starts_with": 0.6,
 }
 CONFLICTS = {
     frozenset(pair)

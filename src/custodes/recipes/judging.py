@@ -25,6 +25,9 @@ from custodes.ledger import Decision
 from custodes.recipes.workspace import Workspace
 from custodes.types import Episode, Judgment, Task
 
+UNDECIDED = 0.2
+"""Probabilities within this of 1/2 leave open which of two answers is better: nothing is learned from or measured on them."""
+
 REPEAT_SHARE = 0.1
 """Share of an annotator's comparisons that are asked again, to see whether they agree with themselves."""
 
@@ -150,6 +153,11 @@ def _record_estimates(
 
 
 _EVIDENCE = ("feature", "agreed_inside", "inside", "agreed_outside", "outside", "p_adjusted")
+
+
+def is_decided(better: float) -> bool:
+    """Whether a probability of being better says which of two answers is."""
+    return abs(better - 0.5) > UNDECIDED
 
 
 def _distinct_pairs(samples: Sequence[Episode]) -> list[tuple[Episode, Episode]]:

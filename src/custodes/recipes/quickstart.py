@@ -31,6 +31,7 @@ from custodes.recipes.judging import Judged
 from custodes.recipes.workspace import Workspace
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.progress import show_progress
+from custodes.reward.train import TrainStep
 from custodes.types import Episode, InputError, PreferencePair, Sampling, Scores, Task
 
 Arm = Literal["naive", "careful"]
@@ -231,7 +232,12 @@ class _Loop:
                     checkpoint_every=20,
                     seed=config.seed,
                 )
-                with show_progress() as on_step:
+                with show_progress() as show:
+
+                    def on_step(done: TrainStep) -> None:
+                        work.tokens_trained += done.tokens
+                        show(done)
+
                     reward = train_reward(
                         self.base,
                         pairs,
@@ -343,6 +349,7 @@ class _Loop:
         self.work.ledger.write(self.work.run, [*episodes, *evaluation.score_rows(episodes, scores, f"{arm} reward")])
         self.work.record(f"step-{arm}-{int(metrics['step'])}", row, arm)
         self.work.tokens_sampled += sum(e.actions for e in episodes)
+        self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
 
 
 _STEP_METRICS = (
@@ -373,13 +380,9 @@ def _check(config: QuickstartConfig) -> None:
             raise InputError(f"{path} does not exist; give a JSONL or parquet file.")
 
 
-UNDECIDED = 0.2
-"""Labels within this of 1/2 are left out of reward training: such a pair teaches next to nothing and costs as much as any."""
-
-
 def _decided(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
     """The pairs that somebody could tell apart; all of them where nobody could."""
-    return [p for p in pairs if abs(p.label - 0.5) > UNDECIDED] or list(pairs)
+    return [p for p in pairs if judging.is_decided(p.label)] or list(pairs)
 
 
 def _merged(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:

@@ -42,6 +42,7 @@ class Workspace:
     console: Console
     seconds: dict[str, float] = field(default_factory=dict)
     tokens_sampled: int = 0
+    tokens_trained: int = 0  # read by a forward and a backward pass
 
     @classmethod
     def open(cls, folder: Path, recipe: str, config: Mapping[str, Any], seed: int, console: Console) -> Self:
@@ -126,6 +127,7 @@ class Workspace:
             cores=torch.get_num_threads(),
             command=shlex.join(["custodes", *sys.argv[1:]]),
             tokens_sampled=self.tokens_sampled,
+            tokens_trained=self.tokens_trained,
             machine={"processor": _processor(), "system": platform.platform()},
         )
         self.record(f"resources-{secrets.token_hex(6)}", row, "run")
