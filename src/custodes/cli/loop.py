@@ -1,0 +1,153 @@
+"""The loop's commands: quickstart, rewards, the ledger, its report, samples and models."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from custodes.cli.options import parse
+from custodes.cli.words import print_json
+from custodes.types import InputError, Message, Sampling, Task
+
+Ledger = Annotated[str, tyro.conf.arg(metavar="LEDGER")]
+
+
+def quickstart(given: list[str]) -> int:
+    """Judgments, reward, policy, report: the whole loop on a real model."""
+    from custodes.recipes import QuickstartConfig
+    from custodes.recipes import quickstart as run_quickstart
+
+    run_quickstart(parse("quickstart", QuickstartConfig, given))
+    return 0
+
+
+def reward_train(given: list[str]) -> int:
+    """Train a reward model on a file of preferences."""
+    from custodes.recipes import TrainFromFile, train_from_file
+
+    options = parse("reward train", TrainFromFile, given)
+    _, evaluation = train_from_file(options)
+    print(f"The reward model is in {options.out}.")
+    if evaluation is not None:
+        print(f"Accuracy on held-out pairs: {evaluation.accuracy}.")
+    return 0
+
+
+def reward_evaluate(given: list[str]) -> int:
+    """Evaluate a reward model on a file of preferences."""
+    from custodes.recipes import EvaluateFromFile, evaluate_from_file
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Evaluate a reward model on a file of preferences."""
+
+        evaluation: EvaluateFromFile
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("reward evaluate", Options, given)
+    found = evaluate_from_file(options.evaluation)
+    if options.json:
+        print_json(found.to_dict())
+    else:
+        for name in (f.name for f in fields(found)):
+            print(f"{name.replace('_', ' ').capitalize():<20} {getattr(found, name)}")
+    return 0
+
+
+def verify(given: list[str]) -> int:
+    """Check that nothing in a ledger was edited, removed or reordered."""
+    from custodes.ledger import verify_ledger
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Check that nothing in a ledger was edited, removed or reordered: exit code 0, or 1 and the first bad row."""
+
+        ledger: tyro.conf.Positional[Ledger]
+        """File or URL (sqlite:///..., postgresql://...)."""
+
+    options = parse("verify", Options, given)
+    found = verify_ledger(options.ledger)
+    print(f"The chain holds: {found.rows:,} rows." if found.ok else f"The chain is broken: {found.problem}")
+    return 0 if found.ok else 1
+
+
+def report(given: list[str]) -> int:
+    """Write the report of a run again, from its ledger alone."""
+    from custodes.audit import write_report
+    from custodes.ledger import Ledger as OpenLedger
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Write the report of a run again, from its ledger alone."""
+
+        ledger: tyro.conf.Positional[Ledger]
+        """File or URL (sqlite:///..., postgresql://...)."""
+        out: Path
+        """Folder for report.html and report.json."""
+        run: str = ""
+        """Id of the run; the ledger's last one when it is not given."""
+
+    options = parse("report", Options, given)
+    with OpenLedger.open(options.ledger, read_only=True) as ledger:
+        runs = [options.run] if options.run else [r.id for r in ledger.runs()]
+        if not runs:
+            raise InputError(f"{options.ledger} holds no run; there is nothing to report.")
+        page, data = write_report(ledger, runs[-1], options.out)
+    print(f"{page}\n{data}")
+    return 0
+
+
+def sample(given: list[str]) -> int:
+    """Sample replies from a model."""
+    from custodes.environments import read_tasks
+    from custodes.lm import TorchEngine, load
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Sample replies from a model, to one prompt or to a file of prompts."""
+
+        model: str = "smollm2-135m"
+        """Embedded model, a local folder or a hub id."""
+        adapter: Path | None = None
+        """Folder of a saved adapter."""
+        prompt: str = ""
+        """What the user says."""
+        prompts: Path | None = None
+        """File with a column prompt, messages or chosen: JSONL, CSV or parquet."""
+        dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+        """Precision of computation; auto takes bfloat16 where this machine multiplies it natively."""
+        json: bool = False
+        """Print one JSON object per reply."""
+        sampling: Sampling = field(default_factory=Sampling)
+
+    options = parse("sample", Options, ["--n" if word == "-n" else word for word in given])
+    if bool(options.prompt) == (options.prompts is not None):
+        raise InputError("custodes sample takes --prompt TEXT or --prompts FILE, one of them.")
+    own = [Task("prompt", (Message("user", options.prompt),))]
+    tasks = own if options.prompts is None else read_tasks(options.prompts)
+    lm = load(options.model, adapter=options.adapter, dtype=options.dtype)
+    for episode in TorchEngine(lm).generate(tasks, options.sampling):
+        if options.json:
+            told = {"task": episode.task.id, "messages": [m.to_dict() for m in episode.messages]}
+            print_json(told | {"outcome": episode.outcome, "tokens": episode.actions})
+        else:
+            print(episode.completion, end="\n\n" if len(tasks) * options.sampling.n > 1 else "\n")
+    return 0
+
+
+def models(given: list[str]) -> int:
+    """List the embedded models."""
+    from custodes.lm.embedded import EMBEDDED, cache_folder
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """List the models that need nothing but a package index."""
+
+    parse("models", Options, given)
+    for name, model in EMBEDDED.items():
+        where = cache_folder() / name
+        state = f"in {where}" if where.is_dir() else f"not fetched yet ({model.size / 1e6:.0f} MB)"
+        print(f"{name}  {model.license}  from {model.requirement}  {state}")
+    return 0

@@ -1,0 +1,40 @@
+"""What the command line says, and how."""
+
+import difflib
+import errno
+import json
+import os
+import sys
+from collections.abc import Iterable
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def complain(sentence: str, code: int) -> int:
+    print(f"custodes: {' '.join(sentence.split())}", file=sys.stderr)
+    return code
+
+
+def forget_output() -> None:
+    """What could not be printed is not tried again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    return difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.0)[0]
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
+
+
+def storage_problem(error: BaseException) -> str | None:
+    """A sentence about a full disk or a file that cannot be used; None for any other error."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in FULL or "No space left" in str(error):  # some libraries raise errors of their own
+        return "the disk is full; free some space and run the same command again (what was recorded is kept)."
+    if isinstance(error, OSError) and number in CLOSED and error.filename is not None:
+        return f"{error.filename} cannot be used ({error.strerror}); choose another file or folder."
+    return storage_problem(error.__context__) if error.__context__ is not None else None
