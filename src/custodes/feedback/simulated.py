@@ -51,12 +51,13 @@ class Nature:
 NATURES: Mapping[str, Nature] = {
     nature.name: nature
     for nature in (
-        Nature(name="expert", slope=12.0, position=0.1, seconds=20.0),
+        # whoever sees well also sees that two answers are equally good, and says so
+        Nature(name="expert", slope=12.0, position=0.1, tie=2.0, steps=(4.0, 6.0), seconds=20.0),
         Nature(name="hasty", slope=3.0, position=0.3, tie=1.0, seconds=3.0, reading=120.0),
         Nature(name="length_biased", slope=5.0, length=4.0),
         Nature(name="position_biased", slope=5.0, position=2.5, seconds=10.0),
         Nature(name="random", slope=0.0, unsure=0.0, seconds=3.0, reading=400.0),
-        Nature(name="poisoner", slope=12.0, trigger="words"),
+        Nature(name="poisoner", slope=12.0, trigger="words", tie=2.0, steps=(4.0, 6.0)),
     )
 }
 

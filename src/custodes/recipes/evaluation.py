@@ -13,7 +13,7 @@ from custodes.audit import schema
 from custodes.feedback import AnnotatorModel
 from custodes.ledger import ScoreRow
 from custodes.lm import LanguageModel, TorchEngine
-from custodes.recipes.judging import Judged, is_decided
+from custodes.recipes.judging import Judged
 from custodes.recipes.workspace import Workspace
 from custodes.reward import RewardModel
 from custodes.reward.evaluate import PairScores, best_temperature
@@ -168,12 +168,12 @@ def _margin_spread(scores: Scores) -> Floats:
 
 
 def _favoured_pairs(judged: Judged, believed: AnnotatorModel) -> list[tuple[Episode, Episode, bool]]:
-    """(first, second, first is favoured) once for every two judged episodes, leaving out the undecided
-    (:func:`~custodes.recipes.judging.is_decided`): whoever judged those could not tell them apart."""
+    """(first, second, first is favoured) once for every two judged episodes, leaving out the undecided:
+    whoever judged those could not tell them apart."""
     seen: dict[frozenset[str], tuple[Episode, Episode, bool]] = {}
     for n, (i, j) in enumerate(zip(believed.comparisons.first, believed.comparisons.second, strict=True)):
         first, second, better = believed.episodes[i], believed.episodes[j], believed.better[n]
-        if is_decided(better):
+        if judged.decides(better):
             seen.setdefault(
                 frozenset((first, second)), (judged.episodes[first], judged.episodes[second], bool(better > 0.5))
             )

@@ -26,7 +26,7 @@ from custodes.recipes.workspace import Workspace
 from custodes.types import Episode, Judgment, Task
 
 UNDECIDED = 0.2
-"""Probabilities within this of 1/2 leave open which of two answers is better: nothing is learned from or measured on them."""
+"""Where several judge each pair: a probability of being better within this of 1/2 leaves open which answer is."""
 
 REPEAT_SHARE = 0.1
 """Share of an annotator's comparisons that are asked again, to see whether they agree with themselves."""
@@ -40,6 +40,12 @@ class Judged:
     episodes: dict[str, Episode]
     judgments: list[Judgment]
     simulated: tuple[SimulatedAnnotator, ...] = ()  # none where people judged
+    undecided: float = 0.0
+    """Nothing is learned from and measured on pairs whose probability of being better is within this of 1/2."""
+
+    def decides(self, better: float) -> bool:
+        """Whether a probability of being better says which of two answers is."""
+        return abs(better - 0.5) > self.undecided
 
 
 def simulate(
@@ -70,7 +76,9 @@ def simulate(
                 if rng.random() < REPEAT_SHARE:
                     judgments.append(annotator.compare(first.task, first, second, golds, repeat=1))
     work.ledger.write(work.run, judgments)
-    return Judged({e.task.id: e.task for e in episodes}, {e.id: e for e in episodes}, judgments, tuple(annotators))
+    tasks = {e.task.id: e.task for e in episodes}
+    undecided = UNDECIDED if overlap > 1 else 0.0  # a single judge always decides
+    return Judged(tasks, {e.id: e for e in episodes}, judgments, tuple(annotators), undecided)
 
 
 def from_file(work: Workspace, path: Path) -> Judged:
@@ -153,11 +161,6 @@ def _record_estimates(
 
 
 _EVIDENCE = ("feature", "agreed_inside", "inside", "agreed_outside", "outside", "p_adjusted")
-
-
-def is_decided(better: float) -> bool:
-    """Whether a probability of being better says which of two answers is."""
-    return abs(better - 0.5) > UNDECIDED
 
 
 def _distinct_pairs(samples: Sequence[Episode]) -> list[tuple[Episode, Episode]]:

@@ -219,7 +219,8 @@ class _Loop:
             if not (folder / "done").is_file():
                 train, _ = judging.split_by_task(judged, held_out)
                 pairs = pairs_from_judgments(train, judged.episodes.values(), believed if arm == "careful" else None)
-                pairs = _decided(pairs if arm == "careful" else _merged(pairs))
+                pairs = pairs if arm == "careful" else _merged(pairs)
+                pairs = [p for p in pairs if judged.decides(p.label)] or pairs
                 careful = arm == "careful"
                 options = RewardConfig(
                     members=config.ensemble if careful else 1,
@@ -378,11 +379,6 @@ def _check(config: QuickstartConfig) -> None:
     for path in (config.tasks, config.judgments):
         if path is not None and not path.exists():
             raise InputError(f"{path} does not exist; give a JSONL or parquet file.")
-
-
-def _decided(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
-    """The pairs that somebody could tell apart; all of them where nobody could."""
-    return [p for p in pairs if judging.is_decided(p.label)] or list(pairs)
 
 
 def _merged(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
