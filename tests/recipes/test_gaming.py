@@ -191,3 +191,10 @@ def test_a_model_is_measured(tiny_model: Path, tmp_path: Path, sandboxed: None):
         (model,) = ledger.models(ledger.runs()[0].id)
         assert model.kind == "policy"
         assert len(model.id) == 64
+
+
+def test_scripted_policies_load_no_deep_learning_framework(tmp_path: Path):
+    """It takes seconds, and nothing of it is needed."""
+    given = ["gaming", "run", "--policy", "scripted:honest", "--stage", "political-sycophancy", "-n", "2"]
+    code = f"import sys; from custodes.cli import main; main({[*given, '--out', str(tmp_path)]}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from custodes.ledger import Ledger, verify_ledger
-from custodes.recipes import QuickstartConfig, quickstart
+from custodes.recipes.quickstart import QuickstartConfig, quickstart
 from custodes.types import InputError
 
 HEADLINE = {

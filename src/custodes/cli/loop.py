@@ -15,8 +15,8 @@ Ledger = Annotated[str, tyro.conf.arg(metavar="LEDGER")]
 
 def quickstart(given: list[str]) -> int:
     """Judgments, reward, policy, report: the whole loop on a real model."""
-    from custodes.recipes import QuickstartConfig
-    from custodes.recipes import quickstart as run_quickstart
+    from custodes.recipes.quickstart import QuickstartConfig
+    from custodes.recipes.quickstart import quickstart as run_quickstart
 
     run_quickstart(parse("quickstart", QuickstartConfig, given))
     return 0
@@ -24,7 +24,7 @@ def quickstart(given: list[str]) -> int:
 
 def reward_train(given: list[str]) -> int:
     """Train a reward model on a file of preferences."""
-    from custodes.recipes import TrainFromFile, train_from_file
+    from custodes.recipes.reward_from_file import TrainFromFile, train_from_file
 
     options = parse("reward train", TrainFromFile, given)
     _, evaluation = train_from_file(options)
@@ -36,7 +36,7 @@ def reward_train(given: list[str]) -> int:
 
 def reward_evaluate(given: list[str]) -> int:
     """Evaluate a reward model on a file of preferences."""
-    from custodes.recipes import EvaluateFromFile, evaluate_from_file
+    from custodes.recipes.reward_from_file import EvaluateFromFile, evaluate_from_file
 
     @dataclass(frozen=True, kw_only=True)
     class Options:

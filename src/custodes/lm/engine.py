@@ -49,14 +49,16 @@ class TorchEngine:
         sampling: Sampling,
         prefixes: Sequence[str] | None = None,
         on_progress: OnProgress | None = None,
+        prompts: Sequence[NDArray[np.int32]] | None = None,
     ) -> list[Episode]:
         """``len(tasks) * sampling.n`` episodes, those of one task side by side.
 
         ``prefixes[i]`` is a partial answer that every reply to task i must continue; its tokens are
-        part of the episode but not actions. Raises :class:`InputError` where a prompt and its reply
-        would not fit the model's context.
+        part of the episode but not actions. ``prompts[i]``, where given, are the token ids that the reply
+        continues, in place of the task's messages: what a policy sampled before is not tokenised again.
+        Raises :class:`InputError` where a prompt and its reply would not fit the model's context.
         """
-        requests = self._requests(tasks, sampling, prefixes)
+        requests = self._requests(tasks, sampling, prefixes, prompts)
         if requests:
             if not isinstance(self.lm.decoder, Decoder):  # an architecture that transformers runs
                 self.lm.decoder.generate_requests(self.lm, requests, sampling, self.max_batch, on_progress)
@@ -90,7 +92,13 @@ class TorchEngine:
                 results[i][p] = part_values.numpy()
         return results
 
-    def _requests(self, tasks: Sequence[Task], sampling: Sampling, prefixes: Sequence[str] | None) -> list[Request]:
+    def _requests(
+        self,
+        tasks: Sequence[Task],
+        sampling: Sampling,
+        prefixes: Sequence[str] | None,
+        given: Sequence[NDArray[np.int32]] | None,
+    ) -> list[Request]:
         if prefixes is not None and len(prefixes) != len(tasks):
             raise InputError(
                 f"{len(prefixes)} prefixes for {len(tasks)} tasks; give one for each, empty where there is none."
@@ -99,7 +107,7 @@ class TorchEngine:
         prompts: dict[bytes, NDArray[np.int32]] = {}
         for i, task in enumerate(tasks):
             prefix = prefixes[i] if prefixes is not None else ""
-            prompt = self.lm.encode(task.messages, prefix)
+            prompt = self.lm.encode(task.messages, prefix) if given is None else given[i]
             if len(prompt) + sampling.max_tokens > context:
                 raise InputError(
                     f"task {task.id}: its prompt of {len(prompt)} tokens and a reply of up to {sampling.max_tokens} "
