@@ -1,0 +1,221 @@
+"""Real functions with the real tests that exercise them, in a JSON Lines file; made part by part, and resumed.
+
+Every row is a :class:`Function`. Which tests exercise it is found by running them under coverage in a sandbox.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from custodes.critic.functions import SourceFunction, functions_of
+from custodes.critic.inside.choose import Covering, choose
+from custodes.critic.sources import SOURCES, STDLIB, Package, module_of
+from custodes.critic.workshop import Workshop
+from custodes.environments.sandbox import SandboxFailure
+from custodes.types import InputError
+
+OnProgress = Callable[[int, int], None]
+"""Called with (parts done, parts in all)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoverageLimits:
+    """How long tests may run while coverage watches, which slows them by half and more."""
+
+    test_seconds: float = 1.0
+    """Processor time of one test or documented example; a slower one is not used."""
+    file_seconds: float = 8.0
+    """Processor time of one file of tests, or of one group of modules with examples; what comes after is not run."""
+    keep: int = 5
+    """Tests kept for a function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A test that passes and runs lines of the function's body; ``lines`` count from the function's first."""
+
+    unit: str
+    seconds: float  # under coverage
+    lines: tuple[int, ...]
+    breadth: int = 1  # functions of the corpus that it exercises
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function of the corpus, with where it is from and on what terms."""
+
+    id: str
+    package: str
+    version: str
+    licence: str
+    origin: str
+    path: str
+    qualname: str
+    line: int  # of its first decorator or its def, in the file
+    code: str
+    tests: tuple[Test, ...] = field(default=())
+
+    @property
+    def module(self) -> str:
+        return module_of(self.path)
+
+
+def extract(package: Package) -> list[Function]:
+    """The package's functions, without tests yet. The same code is taken once."""
+    found, seen = [], set()
+    for path, content in sorted(package.sources.items()):
+        for function in _read(content):
+            if function.code in seen:
+                continue
+            seen.add(function.code)
+            name = f"{package.name}/{path}:{function.qualname}:{function.start}"
+            identity = hashlib.sha256(f"{name}\n{package.version}\n{function.code}".encode()).hexdigest()[:16]
+            about = (identity, package.name, package.version, package.licence, package.origin)
+            found.append(Function(*about, path, function.qualname, function.start, function.code))
+    return found
+
+
+def _read(content: bytes) -> list[SourceFunction]:
+    try:
+        return functions_of(content.decode())
+    except (SyntaxError, ValueError):  # another Python's, or a template
+        return []
+
+
+# ---------------------------------------------------------------- parts
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some files of tests and some modules with examples: one job for the sandbox, the unit of resuming."""
+
+    tests: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:12]
+
+
+def parts_of(package: Package) -> list[Part]:
+    """The package's tests, a few files at a time; examples first, since they are about one function each.
+
+    Where the package's share of test files is below 1, they are chosen by the hash of their names.
+    """
+    share = SOURCES[package.name].share if package.name in SOURCES else 1.0
+    tests = [path for path in package.tests if _drawn(path) < share]
+    if package.name == STDLIB:
+        known = {path.split("/")[0].removesuffix(".py") for path in package.sources}
+        tests = [path for path in tests if _tested_module(path) in known]
+    documented = sorted(module_of(path) for path, content in package.sources.items() if b">>> " in content)
+    parts = [Part(modules=tuple(documented[i : i + 15])) for i in range(0, len(documented), 15)]
+    return parts + [Part(tests=tuple(tests[i : i + 5])) for i in range(0, len(tests), 5)]
+
+
+def _drawn(path: str) -> float:
+    return int(hashlib.sha256(path.encode()).hexdigest()[:8], 16) / 2**32
+
+
+def _tested_module(path: str) -> str:
+    """``test/test_json/test_dump.py`` -> ``json``."""
+    return path.split("/")[1].removesuffix(".py").removeprefix("test_")
+
+
+def cover(
+    package: Package,
+    functions: Sequence[Function],
+    folder: Path,
+    limits: CoverageLimits,
+    on_progress: OnProgress | None = None,
+) -> list[Function]:
+    """The functions with the tests that exercise them. Parts found in ``folder`` are not run again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = parts_of(package)
+    left = [part for part in parts if not (folder / f"{part.name}.json").exists()]
+    ranges: dict[str, list[list[int]]] = {}
+    for f in functions:
+        ranges.setdefault(f.path, []).append([f.line, f.line + f.code.count("\n") - 1])
+    if left:
+        with Workshop(package, {"functions.json": json.dumps(ranges).encode()}) as workshop:
+            for part in left:
+                if on_progress is not None:
+                    on_progress(len(parts) - len(left), len(parts))
+                result = _run(workshop, package, part, limits)
+                save(folder / f"{part.name}.json", result)
+                left = left[1:]
+    if on_progress is not None:
+        on_progress(len(parts), len(parts))
+    return _with_tests(functions, [json.loads((folder / f"{p.name}.json").read_text()) for p in parts], limits.keep)
+
+
+def _run(workshop: Workshop, package: Package, part: Part, limits: CoverageLimits) -> Any:
+    job = {
+        "import": package.imports,
+        "tests": part.tests,
+        "modules": part.modules,
+        "root": package.root,
+        "seconds": limits.test_seconds,
+        "file_seconds": limits.file_seconds,
+        "keep": limits.keep,
+    }
+    try:
+        return workshop.do("cover", job, 300 + 12 * limits.file_seconds * (1 + len(part.tests)))
+    except SandboxFailure as failure:  # a test that broke out of its process; its part is done without
+        return {"found": {}, "failed": [str(failure)]}
+
+
+def _with_tests(functions: Sequence[Function], results: Iterable[Any], keep: int) -> list[Function]:
+    found: dict[tuple[str, int], list[Covering]] = {}
+    for result in results:
+        for path, of_path in result["found"].items():
+            for start, rows in of_path.items():
+                found.setdefault((path, int(start)), []).extend(rows)
+    tested = []
+    for f in functions:
+        rows = choose(found.get((f.path, f.line), []), keep)
+        tests = tuple(Test(r["unit"], r["seconds"], tuple(r["lines"]), r["breadth"]) for r in rows)
+        about = {name: getattr(f, name) for name in Function.__dataclass_fields__}
+        tested.append(Function(**{**about, "tests": tests}))
+    return tested
+
+
+# ---------------------------------------------------------------- files
+
+
+def save(path: Path, content: Any) -> None:
+    """Write JSON so that a file that exists is whole."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content))
+    partial.replace(path)
+
+
+def write_corpus(path: Path, functions: Iterable[Function]) -> None:
+    """One function a line. The file appears when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in functions)
+    partial.replace(path)
+
+
+def read_corpus(path: Path) -> Iterator[Function]:
+    """The functions of a file. Raises InputError that names the line for what is none."""
+    try:
+        file = path.open(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"corpus {path} cannot be read ({error.strerror}); custodes critic corpus makes one."
+        ) from None
+    with file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+                tests = tuple(Test(t["unit"], t["seconds"], tuple(t["lines"]), t["breadth"]) for t in row.pop("tests"))
+                yield Function(**row, tests=tests)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise InputError(f"{path}, line {number}: no function of a corpus.") from None

@@ -1,0 +1,192 @@
+"""The tests of a package as units that run one by one: what pytest collects, and documented examples."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Protocol
+
+HOME = "/home/user"
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+PATIENCE = 20.0  # seconds on the clock beside four for each of processor time: the machine may be busy
+
+
+class Unit(Protocol):
+    """One test. ``run`` returns "" when it passed, else what went wrong."""
+
+    id: str
+
+    def run(self) -> str: ...
+
+
+class TooSlow(BaseException):
+    """A test used its time."""
+
+
+@contextlib.contextmanager
+def limit(seconds: float) -> Iterator[None]:
+    """Raise TooSlow in the block after ``seconds`` of processor time, or :func:`patience` on the clock."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TooSlow
+
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, patience(seconds))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def patience(seconds: float) -> float:
+    """Seconds on the clock for so many of processor time."""
+    return PATIENCE + 4 * seconds
+
+
+class Documented:
+    """The examples of one docstring."""
+
+    def __init__(self, module: str, test: doctest.DocTest) -> None:
+        self.id, self.test = f"doctest::{module}::{test.name}", test
+
+    def run(self) -> str:
+        globs, said = dict(self.test.globs), []
+        runner = doctest.DocTestRunner(verbose=False, optionflags=FLAGS)
+        try:
+            result = runner.run(self.test, out=said.append, clear_globs=False)
+        finally:
+            self.test.globs = globs
+        return last_line("".join(said)) if result.failed else ""
+
+
+class Collected:
+    """A test function or method that pytest found; ``around`` wraps the test itself, not its fixtures."""
+
+    around: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+
+    def __init__(self, item: Any) -> None:
+        self.id, self.item = item.nodeid, item
+
+    def run(self) -> str:
+        from _pytest.runner import runtestprotocol
+
+        for report in runtestprotocol(self.item, log=False, nextitem=None):
+            if report.outcome != "passed":
+                return f"{report.when}: {last_line(str(report.longrepr))}"
+        return ""
+
+
+def with_tests(files: list[str], then: Callable[[list[Collected]], None]) -> None:
+    """Let pytest collect ``files`` and call ``then`` with the units, while its session lives."""
+    import pytest
+
+    class Plugin:
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtestloop(self, session: Any) -> bool:
+            then([Collected(item) for item in session.items])
+            return True
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(self, item: Any) -> Any:
+            with Collected.around():
+                return (yield)
+
+    options = ["-q", "-s", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+    options += ["--continue-on-collection-errors", "-c", f"{HOME}/pytest.ini", f"--rootdir={HOME}/src"]
+    if pytest.main([*options, *files], plugins=[Plugin()]) == pytest.ExitCode.NO_TESTS_COLLECTED:
+        then([])
+
+
+def documented(modules: list[str]) -> list[Documented]:
+    """The documented examples of modules that can be imported."""
+    found = []
+    for name in modules:
+        try:
+            module = importlib.import_module(name)
+            tests = doctest.DocTestFinder(exclude_empty=True).find(module, name)
+        except (Exception, SystemExit):
+            continue
+        found += [Documented(name, test) for test in tests if test.examples]
+    return found
+
+
+def begin() -> tuple[Any, Callable[[Any], None]]:
+    """The job, and how to answer it: the program's own standard output is kept from what tests print."""
+    answer = os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.chdir("/tmp")
+    for name in ("lib", "src"):
+        sys.path.insert(0, f"{HOME}/{name}")
+    with open(sys.argv[1], encoding="utf-8") as file:
+        job = json.load(file)
+    for name in ("pytest", "_pytest.runner", "_pytest.doctest", "coverage", *job["import"]):  # once, not in every child
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+    def reply(result: Any) -> None:
+        with os.fdopen(answer, "w", encoding="utf-8") as out:
+            json.dump(result, out)
+
+    return job, reply
+
+
+def forked(body: Callable[[], Any], seconds: float) -> Any:
+    """``body()`` in a child, as JSON; None where the child died or used its time on the clock."""
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.close(reads)
+            os.setpgid(0, 0)
+            with os.fdopen(writes, "w", encoding="utf-8") as out:
+                json.dump(body(), out)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(writes)
+    text = b""
+    with os.fdopen(reads, "rb") as out, contextlib.suppress(TooSlow):
+        with limit_clock(seconds):
+            text = out.read()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+@contextlib.contextmanager
+def limit_clock(seconds: float) -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TooSlow
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def last_line(text: str) -> str:
+    """What a traceback or a report ends with, short."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("E ")] or lines
+    return errors[-1].removeprefix("E").strip()[:200] if errors else "failed"

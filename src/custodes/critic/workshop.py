@@ -1,0 +1,112 @@
+"""A sandbox in which a package's tests run: the package, the programs that drive them, and what those need."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sysconfig
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from custodes.critic.sources import (
+    STDLIB,
+    Package,
+    is_library,
+    library_of_host,
+    open_package,
+    tests_of_standard_library,
+)
+from custodes.environments.sandbox import Kind, Limits, SandboxFailure, open_sandbox
+from custodes.types import InputError
+
+LIMITS = Limits(
+    seconds=600, memory_mb=4096, disk_mb=512, file_mb=64, output_bytes=1 << 26, processes=64, open_files=512
+)
+PIECE = 1 << 19  # bytes of a job that one command can carry
+READ_LIBRARY = (
+    "import json, os, platform, sysconfig\n"
+    "root, found = sysconfig.get_paths()['stdlib'], {}\n"
+    "for folder, _, names in os.walk(root):\n"
+    "    for name in names:\n"
+    "        path = os.path.join(folder, name)\n"
+    "        if name.endswith('.py') and os.path.isfile(path):\n"
+    "            found[os.path.relpath(path, root)] = open(path, encoding='utf-8', errors='replace').read()\n"
+    "print(json.dumps([root, platform.python_version(), found]))\n"
+)
+
+
+class Workshop:
+    """A sandbox with a package in it; a context manager. Start one for many jobs: the first compiles the package."""
+
+    def __init__(self, package: Package, files: Mapping[str, bytes] | None = None, kind: Kind = "auto") -> None:
+        """``files`` are put into the home besides. Raises InputError where no sandbox works."""
+        self.package = package
+        inside = resources.files("custodes.critic") / "inside"
+        programs = {f"inside/{p.name}": p.read_bytes() for p in inside.iterdir() if p.name.endswith(".py")}
+        contents = {f"src/{path}": content for path, content in package.files.items()}
+        contents |= {f"lib/{path}": content for path, content in package.extra.items()}
+        contents |= {**library_of_host(), **programs, **(files or {}), "pytest.ini": b"[pytest]\n"}
+        self._sandbox = open_sandbox(contents, limits=LIMITS, kind=kind)
+        self._sandbox.run("unset PYTHONDONTWRITEBYTECODE; export PYTHONHASHSEED=0 OMP_NUM_THREADS=1")
+
+    def do(self, program: str, job: Any, seconds: float = 600.0) -> Any:
+        """What ``inside/PROGRAM.py`` answers. Raises SandboxFailure where it does not."""
+        text = json.dumps(job)
+        for at in range(0, len(text), PIECE):
+            arrow = ">>" if at else ">"
+            self._sandbox.run(f"cat {arrow} ~/job.json <<'END OF THE JOB'\n{text[at : at + PIECE]}\nEND OF THE JOB")
+        done = self._sandbox.run(f"python3 ~/inside/{program}.py ~/job.json < /dev/null", seconds)
+        if done.timed_out:  # the new shell has not the variables of the old
+            self._sandbox.run("unset PYTHONDONTWRITEBYTECODE; export PYTHONHASHSEED=0 OMP_NUM_THREADS=1")
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise SandboxFailure(f"running tests of {self.package.name} failed: {said[:300]}") from None
+
+    def close(self) -> None:
+        self._sandbox.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def standard_library(kind: Kind = "auto") -> Package:
+    """The sandbox's own standard library, with the test suite of the Python that runs here.
+
+    Raises InputError where the two are of different versions (3.x) or this Python came without its tests.
+    """
+    with open_sandbox({"read.py": READ_LIBRARY}, limits=LIMITS, kind=kind) as sandbox:
+        root, version, texts = json.loads(sandbox.run("python3 read.py").stdout)
+    tests = tests_of_standard_library()
+    same = version.split(".")[:2] == platform.python_version().split(".")[:2]
+    if not same or not tests:
+        why = f"the sandbox's is {version}" if not same else f"{sysconfig.get_paths()['stdlib']}/test is not there"
+        raise InputError(
+            f"{STDLIB} needs the test suite of the sandbox's own version of Python, and {why}; leave it out."
+        )
+    licence = Path(sysconfig.get_paths()["stdlib"]) / "LICENSE.txt"
+    return Package(
+        STDLIB,
+        version,
+        "PSF-2.0",
+        licence.read_text() if licence.exists() else "https://docs.python.org/3/license.html",
+        f"CPython {version}",
+        tests,
+        sources={path: text.encode() for path, text in texts.items() if is_library(path)},
+        root=root,
+        imports=("test.support",),
+    )
+
+
+def package_named(name: str, kind: Kind = "auto") -> Package:
+    """Any package of the corpus. Raises InputError."""
+    return standard_library(kind) if name == STDLIB else open_package(name)
