@@ -25,7 +25,7 @@ from custodes.ledger import Decision
 from custodes.recipes.workspace import Workspace
 from custodes.types import Episode, Judgment, Task
 
-UNDECIDED = 0.2
+UNDECIDED = 0.4
 """Where several judge each pair: a probability of being better within this of 1/2 leaves open which answer is."""
 
 REPEAT_SHARE = 0.1

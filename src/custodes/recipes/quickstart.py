@@ -59,7 +59,7 @@ class QuickstartConfig:
     """Your own preference file in place of simulated judges; its prompts are the tasks unless tasks are given."""
     algorithm: Literal["ppo", "grpo", "dr_grpo", "rloo", "reinforce_pp", "expert_iteration"] = "ppo"
     """How the policy is optimised."""
-    judged_tasks: int = 120
+    judged_tasks: int = 200
     """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward."""
     overlap: int = 4
     """Simulated judges per comparison."""
@@ -219,8 +219,10 @@ class _Loop:
             if not (folder / "done").is_file():
                 train, _ = judging.split_by_task(judged, held_out)
                 pairs = pairs_from_judgments(train, judged.episodes.values(), believed if arm == "careful" else None)
-                pairs = pairs if arm == "careful" else _merged(pairs)
-                pairs = [p for p in pairs if judged.decides(p.label)] or pairs
+                if arm == "careful":
+                    pairs = [p for p in pairs if judged.decides(p.label)] or pairs
+                else:
+                    pairs = [p for p in _merged(pairs) if p.label != 0.5]
                 careful = arm == "careful"
                 options = RewardConfig(
                     members=config.ensemble if careful else 1,
