@@ -124,3 +124,8 @@ def test_best_of_group_keeps_one_of_the_best_of_each(rewards: list[float]) -> No
     keep = adv.best_of_group(totals, groups)
     assert keep.view(2, 4).sum(1).tolist() == [1, 1]
     assert totals[keep].tolist() == totals.view(2, 4).amax(1).tolist()
+
+
+def test_all_successes_are_selected_and_nothing_else() -> None:
+    totals, groups = torch.tensor([1.0, 0.0, 2.0, 0.0, 0.0]), torch.tensor([0, 0, 0, 1, 1])
+    assert adv.successes(totals, groups).tolist() == [True, False, True, False, False]

@@ -9,7 +9,8 @@ from tiny_policy import adapted, some_tasks
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load
 from custodes.policy.preferences import Preference, PreferenceConfig, preference_tune
-from custodes.policy.supervised import SupervisedConfig, demonstration, fine_tune, shuffled_batches
+from custodes.policy.supervised import SupervisedConfig, fine_tune, shuffled_batches
+from custodes.policy.turns import demonstration
 from custodes.types import InputError, Sampling
 
 REPLY = "The quick brown fox."

@@ -107,6 +107,11 @@ def best_of_group(totals: Tensor, groups: Tensor) -> Tensor:
     return order == first[groups]
 
 
+def successes(totals: Tensor, groups: Tensor) -> Tensor:
+    """(B,) bool: every episode whose reward is above 0, however many of its group (arXiv 2406.10162, "exploit-only")."""
+    return totals > 0
+
+
 def _centred(totals: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     """Rewards minus their group's mean (B,), exactly 0 where all are equal; and the size of each group (G,)."""
     ones = torch.ones_like(totals)

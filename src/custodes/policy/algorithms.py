@@ -98,6 +98,11 @@ def _per_episode(function: Callable[[Tensor, Tensor], Tensor]):
     return advantages
 
 
+def _alike(totals: Tensor, groups: Tensor) -> Tensor:
+    """(B,) ones: what was selected is imitated, none of it more than the rest."""
+    return totals.new_ones(len(totals))
+
+
 register(Algorithm("ppo", _gae, _clipped, "arXiv 1707.06347, 2009.01325", needs_value=True))
 register(Algorithm("grpo", _per_episode(adv.grpo), _clipped, "arXiv 2402.03300", needs_groups=True))
 register(
@@ -108,10 +113,13 @@ register(Algorithm("reinforce_pp", _reinforce_pp, _clipped, "arXiv 2501.03262"))
 register(
     Algorithm(
         "expert_iteration",
-        _per_episode(lambda totals, groups: totals.new_ones(len(totals))),
+        _per_episode(_alike),
         _likelihood,
         "arXiv 1705.08439, 2304.06767",
         select=adv.best_of_group,
         needs_groups=True,
     )
+)
+register(
+    Algorithm("all_successes", _per_episode(_alike), _likelihood, "arXiv 2406.10162", select=adv.successes),
 )

@@ -22,7 +22,7 @@ class OptimiseConfig:
     """How a policy is optimised."""
 
     algorithm: str = "ppo"
-    """ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, or any other that was registered."""
+    """ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, or any other that was registered."""
     steps: int = 50
     """Iterations of sampling, scoring and updating."""
     tasks_per_step: int = 16

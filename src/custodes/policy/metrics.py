@@ -25,7 +25,8 @@ def sampling_metrics(episodes: Sequence[Episode], scores: Scores) -> dict[str, f
     }
     if scores.std is not None:
         values["proxy_std"] = float(np.mean(scores.std))
-    return values | {f"part/{name}": float(np.mean(part)) for name, part in scores.parts.items()}
+    applies = {name: part[~np.isnan(part)] for name, part in scores.parts.items()}  # NaN: not to this episode
+    return values | {f"part/{name}": float(np.mean(part)) for name, part in applies.items() if len(part)}
 
 
 def kl_metrics(rollout: Rollout) -> dict[str, float]:

@@ -63,11 +63,12 @@ def optimise(
     engine: Engine,
     out: Path | None = None,
     value_init: tuple[Tensor, float] | None = None,
+    reference: Reference | None = None,
     on_step: OnStep | None = None,
     on_checkpoint: OnCheckpoint | None = None,
     progress: bool = True,
 ) -> OptimiseResult:
-    """Optimise ``lm`` in place on ``tasks`` against ``reward``; the reference is ``lm`` as it comes.
+    """Optimise ``lm`` in place on ``tasks`` against ``reward``.
 
     Called again with the same arguments and ``out`` it goes on after the last checkpoint and ends
     bit for bit where an uninterrupted run would. Ctrl-C ends after the step at hand, with a checkpoint.
@@ -76,6 +77,7 @@ def optimise(
         engine: samples from ``lm`` (it sees each update).
         out: folder for ``metrics.jsonl`` and ``checkpoints/``; None keeps nothing.
         value_init: direction (d,) and offset of a linear reward head that the value function starts from.
+        reference: the frozen policy of the KL term; by default ``lm`` as it comes.
         on_step: called after each step with its metrics and all its episodes and scores. After a run was
             killed, the steps since its last checkpoint are made, and reported, again.
         on_checkpoint: called with (steps made, folder) after each checkpoint.
@@ -89,7 +91,7 @@ def optimise(
         raise InputError(
             f"{len(tasks)} tasks for {config.tasks_per_step} per step; give more tasks or lower tasks_per_step."
         )
-    loop = _Loop(lm, tasks, reward, config, engine, out, value_init)
+    loop = _Loop(lm, tasks, reward, config, engine, out, value_init, reference)
     console = Console(stderr=True, quiet=not progress)
     loop.resume(console)
     with _bar(console, config.steps, loop.step, progress) as show, _interruptible(console) as interrupted:
@@ -119,11 +121,12 @@ class _Loop:
         engine: Engine,
         out: Path | None,
         value_init: tuple[Tensor, float] | None,
+        reference: Reference | None,
     ) -> None:
         self.lm, self.tasks, self.reward, self.config, self.engine, self.out = lm, tasks, reward, config, engine, out
         self.algorithm = algorithm_named(config.algorithm)
         self.begun_from = lm.fingerprint() if out is not None else ""
-        self.reference = Reference.of(lm)
+        self.reference = reference or Reference.of(lm)
         self.learner = Learner(
             lm,
             learning_rate=config.learning_rate,
@@ -206,6 +209,13 @@ class _Loop:
         whole = rollout
         if self.algorithm.select is not None:
             keep = self.algorithm.select(torch.where(rollout.mask, rewards, 0).sum(-1), rollout.groups)
+            if not keep.any():  # nothing to learn from: the policy stays as it is
+                return {
+                    **kl_metrics(whole),
+                    **sampler_metrics(whole),
+                    "kept": 0.0,
+                    "kl_coefficient": self.kl_coefficient,
+                }
             rollout, rewards = rollout.subset(keep), rewards[keep]
             minibatches = make_minibatches(rollout, config.minibatches, config.micro_tokens, rng)
         advantages, returns = self.algorithm.advantages(
@@ -219,6 +229,8 @@ class _Loop:
         updates = self._update(rollout, minibatches, advantages, returns, measured)
         seen = whole if measured else rollout
         metrics = {**kl_metrics(seen), **sampler_metrics(seen), **updates, "kl_coefficient": self.kl_coefficient}
+        if self.algorithm.select is not None:
+            metrics["kept"] = len(rollout.episodes) / len(whole.episodes)
         if returns is not None:
             metrics |= value_metrics(rollout, returns)
         self._adapt_kl(metrics["kl"], len(whole.episodes))

@@ -14,7 +14,8 @@ from custodes.policy.config import Decay, learning_rate_factor
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.losses import PreferenceLoss, preference_loss
 from custodes.policy.rollout import Pack, make_packs
-from custodes.policy.supervised import Metrics, demonstration, shuffled_batches
+from custodes.policy.supervised import Metrics, shuffled_batches
+from custodes.policy.turns import demonstration
 from custodes.types import Task
 
 

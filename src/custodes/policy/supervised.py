@@ -14,7 +14,8 @@ from custodes.policy.config import Decay, learning_rate_factor
 from custodes.policy.learner import Forward, Learner
 from custodes.policy.losses import supervised_loss
 from custodes.policy.rollout import Pack, make_packs
-from custodes.types import Episode, InputError, Message, Task
+from custodes.policy.turns import demonstration
+from custodes.types import Message, Task
 
 Metrics = dict[str, float]
 
@@ -44,11 +45,17 @@ class SupervisedConfig:
 
 
 def fine_tune(
-    lm: LanguageModel, examples: Sequence[tuple[Task, str]], config: SupervisedConfig, *, progress: bool = True
+    lm: LanguageModel,
+    examples: Sequence[tuple[Task, str | Sequence[Message]]],
+    config: SupervisedConfig,
+    *,
+    progress: bool = True,
 ) -> list[Metrics]:
-    """Tune ``lm`` in place on (task, reply) pairs; returns loss (nats per token) and gradient norm of each update.
+    """Tune ``lm`` in place on tasks and what should be said to them: a reply, or a conversation of several turns (the
+    messages after the task's own), of which the assistant's replies alone are learned.
 
-    Raises InputError for a reply that is empty or does not fit the context.
+    Returns loss (nats per token) and gradient norm of each update. Raises InputError for a reply that is empty or does
+    not fit the context.
     """
     episodes = [demonstration(lm, task, text) for task, text in examples]
     learner = Learner(
@@ -73,28 +80,6 @@ def fine_tune(
         norm = learner.update(packs, loss, 1.0, learning_rate_factor=factor)
         metrics.append({"loss": total, "grad_norm": norm, "tokens": float(count)})
     return metrics
-
-
-def demonstration(lm: LanguageModel, task: Task, text: str) -> Episode:
-    """An episode in which the policy gave this reply, end of turn included."""
-    prompt, reply = lm.encode(task.messages), lm.encode_reply(text)
-    ids = np.concatenate([prompt, reply])
-    if not text:
-        raise InputError(f"the reply to task {task.id} is empty; leave the example out.")
-    if len(ids) > lm.decoder.spec.context:
-        raise InputError(
-            f"the reply to task {task.id} brings it to {len(ids)} tokens, over the context of {lm.decoder.spec.context}."
-        )
-    return Episode(
-        id=f"{task.id}/demonstration",
-        task=task,
-        messages=(*task.messages, Message("assistant", text)),
-        token_ids=ids,
-        action_mask=np.arange(len(ids)) >= len(prompt),
-        logprobs=np.zeros(len(ids), np.float32),
-        outcome="stop",
-        policy="demonstration",
-    )
 
 
 def shuffled_batches(count: int, size: int, epochs: int, seed: int) -> list[list[int]]:
