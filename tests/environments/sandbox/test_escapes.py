@@ -297,6 +297,15 @@ def test_fork_bomb(sandbox: Sandbox):
     assert int(sandbox.run("ls -d /proc/[0-9]* | wc -l").stdout) <= 5  # warden, shell, subshell, ls, wc
 
 
+def test_a_command_that_names_its_functions_like_the_shells_own_words_runs_once(sandbox: Sandbox):
+    """The shell's loop between two commands must not call what a command has defined."""
+    words = (":", "true", "test", "disown", "printf", "read", "eval")
+    sandbox.run("; ".join(f"{word}() {{ echo x >> /tmp/called; }}" for word in words))
+    assert sandbox.run("echo again").stdout == "again\n"
+    assert not sandbox.run("cat /tmp/called").stdout
+    assert sandbox.run("true; cat /tmp/called").stdout == "x\n"  # control
+
+
 def test_python_fork_bomb_of_daemons(sandbox: Sandbox):
     code = "import os\nwhile True:\n  try:\n    if os.fork() == 0: os.setsid(); os.fork()\n  except OSError: pass"
     done = python(sandbox, code, 2)
@@ -479,7 +488,8 @@ def test_nothing_outlives_its_command(sandbox: Sandbox, command: str):
     looking.join()
     assert seen  # control: it ran, and can be seen from here
     assert not on_host(marker)
-    assert sandbox.run("jobs; ps -e -o comm= | grep -v defunct").stdout.split() == ["python3", "bash", "ps", "grep"]
+    listed = sandbox.run("jobs; ps -e -o comm= > /tmp/listed; grep -v defunct /tmp/listed").stdout.split()
+    assert listed == ["python3", "bash", "ps"]
 
 
 def test_nothing_outlives_the_episode(opened: Opened):

@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import scripts, tree, walls
@@ -20,8 +20,9 @@ from .wire import Channel, Header
 
 # One loop per command. An outer loop, so that a stray `break` only begins again; descriptors 3 and 4 closed for
 # the command, so that nothing it leaves behind holds them; jobs disowned, so that killed ones are not announced.
+# No word in it that a command's function could take: the classic fork bomb is a function by the name of `:`.
 DRIVER = (
-    'while :; do while { builtin printf "%d %s\\0" "$?" "$PWD" >&4; disown -a; :; } 2>/dev/null; '
+    'while [[ 1 ]]; do while { builtin printf "%d %s\\0" "$?" "$PWD" >&4; builtin disown -a; [[ 1 ]]; } 2>/dev/null; '
     'do IFS= builtin read -r -d "" -u 3 2>/dev/null || exit; builtin eval "$REPLY" 3<&- 4>&-; done; done'
 )
 LOOK = 0.05  # seconds between two looks at the memory of what runs
@@ -75,8 +76,7 @@ class Room:
             watch.note += f"; a new one starts in {self.cwd}, without the variables of the old"
         else:
             watch.drain()
-            self.shell = shell
-            os.kill(shell.pid, signal.SIGSTOP)  # nothing moves between two commands
+            self.shell = shell  # stopped: nothing moves between two commands
         watch.report()
 
     def on_once(self, blobs: list[bytes], seconds: float, arguments: list[str] | None) -> None:
@@ -139,18 +139,23 @@ class Room:
         os._exit(126)
 
     def _only(self, shell: int) -> bool:
-        """Kill all but the shell, and bury them, since the dead count as processes; False where they do not end."""
+        """Kill all but the shell, bury them, since the dead count as processes, and stop it; False where they do not end.
+
+        Everything is stopped before anybody is counted: of processes that fork and die, a list of those that are
+        running shows only the parents, who are gone when one looks at them.
+        """
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGSTOP)  # at once, as a kill of all: no fork can slip through
             _reap()
-            others = {pid: alive for pid, alive in _processes() if pid != shell}
+            others = [pid for pid in _pids() if pid != shell]
             if not others:
                 return True
-            for pid, alive in others.items():
-                if alive:
-                    _kill(pid)
-            if not any(others.values()):
-                time.sleep(0.0005)  # the shell buries its own
+            for pid in others:
+                _kill(pid)
+            os.kill(shell, signal.SIGCONT)  # it buries its own
+            time.sleep(0.0005)
         return False
 
     def _kill_all(self) -> None:
@@ -322,18 +327,15 @@ def keep(channel: Channel, built: walls.Namespaces | walls.Container, path: str)
     os._exit(0)
 
 
-def _processes() -> Iterator[tuple[int, bool]]:
-    """Processes of the room but the warden, and whether they live."""
-    for name in os.listdir("/proc"):
-        if name.isdigit() and name != "1":
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
-                yield int(name), file.read().rpartition(b")")[2][1:2] not in b"ZX"
+def _pids() -> list[int]:
+    """Processes of the room but the warden, the dead that nobody has buried among them."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
 
 
 def _resident() -> int:
     """Bytes of memory that the room's processes hold and no file backs; what two share counts twice."""
     total = 0
-    for pid, _ in _processes():
+    for pid in _pids():
         try:
             with open(f"/proc/{pid}/status", "rb") as file:
                 lines = file.read().splitlines()
