@@ -13,6 +13,7 @@ from custodes.audit.schema import (
     RewardHeldout,
     Samples,
 )
+from custodes.audit.seeds import SeedsOfArms, compare_arms
 
 __all__ = [
     "Agreement",
@@ -25,7 +26,9 @@ __all__ = [
     "Resources",
     "RewardHeldout",
     "Samples",
+    "SeedsOfArms",
     "collect",
+    "compare_arms",
     "render",
     "write_report",
 ]

@@ -99,6 +99,35 @@ def report(given: list[str]) -> int:
     return 0
 
 
+def arms(given: list[str]) -> int:
+    """Set the arms of several runs side by side at equal KL, seed by seed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from custodes.audit import compare_arms
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """The careful and the naive arm of several runs (custodes quickstart --arms all --seed N) at equal KL."""
+
+        runs: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="DIR")]]
+        """Folders of the runs, or their ledgers; one for each seed."""
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("arms", Options, given)
+    found = compare_arms(options.runs)
+    if options.json:
+        print_json(found.to_dict())
+        return 0
+    table = Table("seed", "√KL", "gold, careful", "gold, naive", "difference, paired by task", box=None)
+    for s in found.seeds:
+        table.add_row(str(s.seed), f"{s.sqrt_kl:.2f}", *(str(i) for i in (s.careful, s.naive, s.difference)))
+    Console().print(table)
+    print(f"Over seeds (Student's t of the seeds' differences): {found.difference}.")
+    return 0
+
+
 def sample(given: list[str]) -> int:
     """Sample replies from a model."""
     from custodes.environments import read_tasks

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from custodes import __version__
-from custodes.cli import feedback, gaming, loop
+from custodes.cli import critic, feedback, gaming, loop, quality
 from custodes.cli.words import complain, forget_output, nearest, storage_problem
 from custodes.types import InputError
 
@@ -19,14 +19,25 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "reward evaluate": loop.reward_evaluate,
     "verify": loop.verify,
     "report": loop.report,
+    "arms": loop.arms,
     "annotators": feedback.annotators,
+    "quality labels": quality.labels,
+    "quality annotators": quality.annotators,
+    "quality comparisons": quality.comparisons,
     "convert": feedback.convert,
     "sample": loop.sample,
     "models": loop.models,
     "gaming run": gaming.run,
+    "gaming train": gaming.train,
     "gaming policies": gaming.policies,
     "gaming report": gaming.report,
+    "gaming monitor": gaming.monitor,
+    "gaming compare": gaming.compare,
+    "critic corpus": critic.corpus,
 }
+
+RESUMABLE = {"quickstart", "reward train", "gaming run", "gaming monitor", "critic corpus"}
+"""Commands that go on where they were interrupted."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return complain(str(error), 2)
     except KeyboardInterrupt:
-        goes_on = {"quickstart", "reward train", "gaming run"} & {" ".join(given[:1]), " ".join(given[:2])}
+        goes_on = RESUMABLE & {" ".join(given[:1]), " ".join(given[:2])}
         return complain("interrupted; the same command goes on from here." if goes_on else "interrupted.", 130)
     except BrokenPipeError:  # whoever read our output has gone, as in `custodes ... | head`
         forget_output()
@@ -72,7 +83,7 @@ def run(given: list[str]) -> int:
 def overview(group: str) -> str:
     """The commands, all or those of one group, with the first line of their docstrings."""
     shown = {name: command for name, command in COMMANDS.items() if name.startswith(group)}
-    lines = [f"  {name:<18}{(command.__doc__ or '').splitlines()[0]}" for name, command in shown.items()]
+    lines = [f"  {name:<20}{(command.__doc__ or '').splitlines()[0]}" for name, command in shown.items()]
     return "\n".join(
         [
             "Custodes trains language models on human feedback and watches the watchers.\n",
