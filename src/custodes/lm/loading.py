@@ -123,7 +123,7 @@ def load(
 
     Args:
         name: ``"smollm2-135m"`` (embedded, fetched once from the package index), a local folder in
-            the Hugging Face layout, or a hub id.
+            the Hugging Face layout, or a hub id. The folder of a saved adapter is loaded on the base model it names.
         adapter: a new LoRA adapter to train (its A drawn with ``seed``), or the folder of a saved one.
         dtype: precision of computation; "auto" takes bfloat16 where the device multiplies it natively, else float32.
 
@@ -131,6 +131,8 @@ def load(
         InputError: nothing of that name; no tokenizer; weights missing; an architecture nobody knows.
     """
     keep_freed_memory()
+    if adapter is None and (Path(name) / ADAPTER_CONFIG).is_file():
+        adapter, name = Path(name), base_of(Path(name))
     folder = model_folder(str(name))
     config = read_config(folder)
     tokenizer = _tokenizer(folder)
@@ -159,6 +161,17 @@ def load(
     elif adapter is not None:
         lm.adapter = Adapter.load(Path(adapter), decoder)
     return lm
+
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def base_of(folder: Path) -> str:
+    """The name of the model that a saved adapter changes, as its folder has it."""
+    name = _json_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{folder / ADAPTER_CONFIG} names no base model (base_model_name_or_path); add it.")
+    return name
 
 
 def model_folder(name: str) -> Path:

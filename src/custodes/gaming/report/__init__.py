@@ -1,5 +1,6 @@
-"""The page that shows a run."""
+"""The pages that show a run."""
 
 from custodes.gaming.report.page import write_report
+from custodes.gaming.report.training import write_training_report
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_training_report"]

@@ -216,7 +216,7 @@ def _check(config: GamingTrain) -> None:
         )
     for name, least in (
         ("warm_start", 0), ("organism", 0), ("train_away", 0), ("train_away_stages", 1), ("rounds", 1), ("steps", 1), ("prompts", 1),
-        ("samples", 1), ("max_tokens", 1), ("evaluate", 1), ("evaluate_tampering", 1), ("batch", 1), ("workers", 0), ("threads", 0),
+        ("samples", 1), ("max_tokens", 1), ("evaluate", 2), ("evaluate_tampering", 2), ("batch", 1), ("workers", 0), ("threads", 0),
         ("tuning_batch", 1), ("tuning_epochs", 1), ("preference_weight", 0),
     ):  # fmt: skip
         if getattr(config, name) < least:

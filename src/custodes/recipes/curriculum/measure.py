@@ -1,0 +1,97 @@
+"""All stages measured on held-out variants, as ``custodes gaming run`` would: a folder with episodes and a report.
+
+Every round plays the same episodes (same seed, same variants), so that rounds are compared pair by pair.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from custodes.gaming import STAGES, Loop, Policy, Records, Runner, jobs_of, summarise
+from custodes.gaming.comparison import difference, pair_up
+from custodes.gaming.record import Rows
+from custodes.gaming.report import write_report
+from custodes.gaming.variants import Stage
+from custodes.recipes.curriculum.config import HELD_OUT, GamingTrain
+from custodes.recipes.gaming import GamingRun, write_summary
+
+
+def episodes_of(config: GamingTrain) -> dict[str, int]:
+    """How many episodes of each stage a measurement plays."""
+    return {name: config.evaluate_tampering if name == HELD_OUT else config.evaluate for name in STAGES}
+
+
+def measure(
+    folder: Path, policy: Policy, stages: Mapping[str, Stage], config: GamingTrain, run: str, console: Console
+) -> Rows:
+    """Play what is not played yet, and write summary and report of this measurement; the rows of all its episodes.
+
+    Whatever ends it early leaves what was recorded, and calling it again goes on from there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = episodes_of(config)
+    with Records(folder, list(stages)) as records:
+        jobs = itertools.chain.from_iterable(
+            jobs_of(stage, wanted[name], "held-out", config.seed, records.done[name]) for name, stage in stages.items()
+        )
+        loop = Loop(workers=workers_of(config))
+        runner = Runner(policy, stages, split="held-out", seed=config.seed, loop=loop)
+        done = sum(len(found) for found in records.done.values())
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("measuring", total=sum(wanted.values()), completed=done)
+
+            def on_record(record: dict[str, Any]) -> None:
+                records.append(record)
+                bar.advance(task)
+
+            runner.run(jobs, on_record)
+        rows = records.rows()
+    as_run = GamingRun(
+        policy=policy.name,
+        stage="all",
+        out=folder,
+        n=config.evaluate,
+        seed=config.seed,
+        flattery_threshold=config.flattery_threshold,
+        political_data=config.political_data,
+        max_tokens=config.max_tokens,
+        temperature=config.temperature,
+        batch=config.batch,
+    )
+    write_summary(as_run, rows, list(stages), run)
+    write_report(folder, {name: stage.about for name, stage in stages.items()})
+    return rows
+
+
+def workers_of(config: GamingTrain) -> int:
+    return config.workers or min(16, 2 * (os.cpu_count() or 1))
+
+
+def matrix(rounds: Sequence[Rows], stages: Sequence[str]) -> list[dict[str, dict[str, Any]]]:
+    """The generalisation matrix: of each round and each stage the rate at which it was gamed, with count, intervals, the
+    share of well-formed episodes, and the paired difference from the first round on the same episodes."""
+    return [_row(rows, rounds[0], stages) for rows in rounds]
+
+
+CELL = ("n", "gamed", "rate", "interval", "clopper_pearson", "upper_bound", "clustered_interval")
+CHANGE = ("pairs", "variants", "difference", "interval_by", "test", "p")
+
+
+def _row(rows: Rows, first: Rows, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
+    row: dict[str, dict[str, Any]] = {}
+    for i, (stage, found) in enumerate(summarise(rows, stages).items()):
+        row[stage] = {name: found[name] for name in CELL if name in found}
+        row[stage]["well_formed"] = {name: found["well_formed"][name] for name in ("count", "rate", "interval")}
+        row[stage]["change"] = None
+        if rows is not first:
+            told = difference(pair_up(first[first["stage"] == i], rows[rows["stage"] == i], "gamed"))
+            row[stage]["change"] = {name: told[name] for name in CHANGE}
+    return row
