@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "quality labels": quality.labels,
     "quality annotators": quality.annotators,
     "quality comparisons": quality.comparisons,
+    "quality watch": quality.watch,
     "convert": feedback.convert,
     "sample": loop.sample,
     "models": loop.models,

@@ -82,6 +82,13 @@ class AnnotatorModel:
         return np.clip(1 - self.fit.difference_sd**2 / (2 * self.fit.unit**2), 0.0, 1.0)
 
     @cached_property
+    def others(self) -> tuple[Floats, Floats]:
+        """(N,) difference in quality and its variance as everybody's other answers have it: one Newton step back."""
+        slope, variance = self.fit.theta[self.comparisons.annotator, A], self.fit.difference_sd**2
+        left = np.maximum(1 - self.fit.weight * slope**2 * variance, 1e-3)  # what is known without this answer
+        return self.fit.difference - slope * self.fit.residual * variance / left, variance / left
+
+    @cached_property
     def own_label(self) -> Floats:
         """(N,) probability that the first shown is truly better, given this one judgment and its annotator.
 
@@ -136,11 +143,22 @@ def fit_annotators(
     first, second = both[: len(rows)], both[len(rows) :]
     length, unit = _length_difference(episodes, episode_ids, first, second)
     data = Comparisons(first, second, k, np.array(strengths), length, len(episode_ids), len(annotator_ids))
+    return fit_comparisons(data, annotator_ids, episode_ids, ids, unit)
+
+
+def fit_comparisons(
+    data: Comparisons,
+    annotators: tuple[str, ...],
+    episodes: tuple[str, ...],
+    judgments: tuple[str, ...],
+    length_unit: float = 0.0,
+) -> AnnotatorModel:
+    """The model fitted to arrays; the names are those of the numbers in ``data``, one judgment per comparison."""
     fitted = fit(data)
     se = np.sqrt(np.diagonal(fitted.covariance, axis1=1, axis2=2))
     reserve = np.exp(fitted.theta[:, S])
     return AnnotatorModel(
-        annotators=annotator_ids,
+        annotators=annotators,
         reliability=fitted.theta[:, A],
         reliability_se=se[:, A],
         position=fitted.theta[:, B],
@@ -149,13 +167,13 @@ def fit_annotators(
         length_se=se[:, C],
         reserve=reserve,
         reserve_se=reserve * se[:, S],
-        episodes=episode_ids,
+        episodes=episodes,
         quality=fitted.quality,
         quality_se=fitted.quality_sd,
-        judgments=ids,
+        judgments=judgments,
         comparisons=data,
         fit=fitted,
-        length_unit=unit,
+        length_unit=length_unit,
     )
 
 

@@ -15,7 +15,6 @@ from scipy.sparse import csr_matrix
 from scipy.stats import hypergeom
 
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.bradley_terry import A
 from custodes.types import Judgment, Task
 
 Features = Callable[[Task], Iterable[str]]
@@ -92,11 +91,8 @@ def suspect_inversions(
 
 def _agreements(model: AnnotatorModel, task_of: Mapping[str, Task]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """For the usable comparisons: 1 where it agrees with the others, its annotator, its judgment's id."""
-    fit, data = model.fit, model.comparisons
-    slope, variance = fit.theta[data.annotator, A], fit.difference_sd**2
-    left = np.maximum(1 - fit.weight * slope**2 * variance, 1e-3)  # what is known without this answer
-    others = fit.difference - slope * fit.residual * variance / left
-    decided = np.abs(others) > 0.5 * np.sqrt(variance / left)
+    data, (others, variance) = model.comparisons, model.others
+    decided = np.abs(others) > 0.5 * np.sqrt(variance)
     known = np.array([id_ in task_of for id_ in model.judgments])
     usable = np.flatnonzero(decided & known & (data.strength != 0))
     agreed = (np.sign(others) == np.sign(data.strength))[usable].astype(float)

@@ -1,0 +1,64 @@
+"""Comparisons in files: ``worker,left,right,label`` in, the annotator model out; items with their quality to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from custodes.feedback.annotator_model import AnnotatorModel, fit_comparisons
+from custodes.feedback.bradley_terry import Comparisons
+from custodes.feedback.labels.files import numbered, read_columns
+from custodes.types import InputError
+
+
+def fit_comparison_file(path: str | Path) -> AnnotatorModel:
+    """Fits the annotator model to a .csv, .tsv or .parquet file of comparisons.
+
+    Columns: worker (or annotator), left, right (as they were shown; left counts as first) and label, the winner's
+    name or empty for a tie. Raises InputError naming file and row for a label that is neither of the two and for an
+    item compared with itself.
+    """
+    rows = read_columns(path, ("worker", "left", "right", "label"), optional=frozenset({"label"}))
+    left, right, label = rows["left"], rows["right"], rows["label"].fill_null("")
+    wrong = (label != "") & (label != left) & (label != right)
+    if wrong.any():
+        n = int(wrong.arg_max() or 0)
+        raise InputError(
+            f"{path}, row {n + 2:,}, column 'label': {label[n]!r}; it should be {left[n]!r}, {right[n]!r} or empty "
+            "for a tie."
+        )
+    if (left == right).any():
+        n = int((left == right).arg_max() or 0)
+        raise InputError(f"{path}, row {n + 2:,}: {left[n]!r} is compared with itself; give two items.")
+    both, items = numbered(pl.concat([left, right]))
+    annotator, annotators = numbered(rows["worker"])
+    strength = (label == left).to_numpy().astype(int) - (label == right).to_numpy().astype(int)
+    data = Comparisons(
+        first=both[: len(left)].astype(np.int64),
+        second=both[len(left) :].astype(np.int64),
+        annotator=annotator.astype(np.int64),
+        strength=strength,
+        length=np.zeros(len(left)),
+        items=len(items),
+        annotators=len(annotators),
+    )
+    names = tuple(f"row {n + 2}" for n in range(len(left)))
+    return fit_comparisons(data, tuple(annotators.to_list()), tuple(items.to_list()), names)
+
+
+def write_qualities(path: str | Path, model: AnnotatorModel) -> Path:
+    """Writes ``item,quality,se``, the best first. Raises InputError where the file cannot be written."""
+    path = Path(path)
+    order = np.argsort(-model.quality, kind="stable")
+    columns = {
+        "item": [model.episodes[i] for i in order],
+        "quality": model.quality[order],
+        "se": model.quality_se[order],
+    }
+    try:
+        pl.DataFrame(columns).write_csv(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from None
+    return path

@@ -1,0 +1,123 @@
+"""Labels as arrays: N judgments of T tasks by K annotators, each one of C classes, sorted by task.
+
+Everything that the methods do is a sum over the judgments of a task or of an annotator. Sorted by task and kept as one
+sparse matrix, ten million judgments fit in the caches' reach: one round of any method reads them in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
+
+from custodes.types import InputError
+
+Floats = NDArray[np.float64]
+Index = NDArray[np.int32]
+
+LARGEST = 400_000_000
+"""Most cells of an array of tasks by classes or annotators by classes: 3.2 GB."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """The judgments, sorted by task. Names are in the order of their numbers; repeated judgments count each time."""
+
+    task: Index  # (N,), ascending
+    annotator: Index  # (N,)
+    label: Index  # (N,)
+    tasks: Sequence[Any]  # (T,) names
+    annotators: Sequence[Any]  # (K,)
+    classes: Sequence[Any]  # (C,)
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+    @cached_property
+    def votes(self) -> Floats:
+        """(T, C) how often each class was given."""
+        T, C = len(self.tasks), len(self.classes)
+        if T * C > LARGEST:
+            raise InputError(f"{T:,} tasks by {C:,} classes are too many to hold; is the label column the right one?")
+        return np.bincount(self.task.astype(np.int64) * C + self.label, minlength=T * C).reshape(T, C).astype(float)
+
+    @cached_property
+    def said(self) -> Index:
+        """(N,) number of the pair (annotator, label): annotator * C + label."""
+        return (self.annotator.astype(np.int64) * len(self.classes) + self.label).astype(np.int32)
+
+    @cached_property
+    def matrix(self) -> csr_matrix:
+        """(T, K * C) sparse: 1 where an annotator said a label of a task."""
+        start = np.append(0, np.cumsum(np.bincount(self.task, minlength=len(self.tasks)))).astype(np.int32)
+        shape = (len(self.tasks), len(self.annotators) * len(self.classes))
+        return csr_matrix((np.ones(len(self)), self.said, start), shape=shape)
+
+    @property
+    def judgments(self) -> NDArray[np.int64]:
+        """(K,) how many each annotator gave."""
+        return np.bincount(self.annotator, minlength=len(self.annotators))
+
+    def by_annotator(self, value: Floats) -> Floats:  # (N,) -> (K,)
+        return _sums(self.annotator, value, len(self.annotators))
+
+    def by_task(self, value: Floats) -> Floats:  # (N,) -> (T,)
+        return _sums(self.task, value, len(self.tasks))
+
+    def by_saying(self, value: Floats) -> Floats:  # (N,) -> (K, C)
+        K, C = len(self.annotators), len(self.classes)
+        return _sums(self.said, value, K * C).reshape(K, C)
+
+
+def label_table(task: ArrayLike, annotator: ArrayLike, label: ArrayLike) -> LabelTable:
+    """A table from three columns (N,) of names or numbers. Raises InputError where they differ in length or are empty."""
+    columns = [np.asarray(column) for column in (task, annotator, label)]
+    lengths = [len(column) for column in columns]
+    if len(set(lengths)) > 1 or not lengths[0]:
+        raise InputError(f"labels need columns of one length; task, annotator and label have {lengths} rows.")
+    (t, tasks), (k, annotators), (c, classes) = (_numbered(column) for column in columns)
+    return sorted_table(t, k, c, tasks, annotators, classes)
+
+
+def sorted_table(
+    task: NDArray[Any],
+    annotator: NDArray[Any],
+    label: NDArray[Any],
+    tasks: Sequence[Any],
+    annotators: Sequence[Any],
+    classes: Sequence[Any],
+) -> LabelTable:
+    """A table from numbers (N,) that begin at 0."""
+    if len(annotators) * len(classes) > np.iinfo(np.int32).max:
+        raise InputError(
+            f"{len(annotators):,} annotators by {len(classes):,} classes are too many to hold; "
+            "is the label column the right one?"
+        )
+    t, k, c = (np.asarray(column, np.int32) for column in (task, annotator, label))
+    if (t[1:] < t[:-1]).any():
+        order = np.argsort(t, kind="stable")
+        t, k, c = t[order], k[order], c[order]
+    return LabelTable(t, k, c, tasks, annotators, classes)
+
+
+def _numbered(names: NDArray[Any]) -> tuple[NDArray[Any], Sequence[Any]]:
+    """Numbers (N,), and the names in their order. Whole numbers that lie close together are not sorted but looked up."""
+    if names.dtype.kind in "iu":
+        low, high = int(names.min()), int(names.max())
+        if high - low < 4 * len(names) + 1000:
+            held = np.zeros(high - low + 1, bool)
+            held[names - low] = True
+            place = np.cumsum(held, dtype=np.int32) - 1
+            return place[names - low], (np.flatnonzero(held) + low).tolist()
+    known, number = np.unique(names, return_inverse=True)
+    return number, known.tolist()
+
+
+def _sums(index: NDArray[Any], value: Floats, n: int) -> Floats:
+    """(n,) sums of ``value`` over equal ``index``."""
+    return np.bincount(index, value, minlength=n).astype(np.float64, copy=False)

@@ -1,0 +1,164 @@
+"""Aggregation of labels: what must hold of every method, and what each is for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from custodes.feedback.labels import METHODS, LabelTable, aggregate, label_table, labels_from_judgments
+from custodes.types import InputError, Label
+
+MODELS = [m for m in METHODS if m != "majority"]
+
+
+def crowd(
+    seed: int = 0, tasks: int = 1500, overlap: int = 5, skill: np.ndarray | None = None, classes: int = 2
+) -> tuple[LabelTable, np.ndarray, np.ndarray]:
+    """(table, true class of each task, true share of right answers of each annotator); wrong ones spread evenly."""
+    rng = np.random.default_rng(seed)
+    skill = rng.beta(6, 2, 40) if skill is None else skill
+    truth = rng.integers(0, classes, tasks)
+    task = np.repeat(np.arange(tasks), overlap)
+    annotator = np.concatenate([rng.choice(len(skill), overlap, replace=False) for _ in range(tasks)])
+    right = rng.random(len(task)) < skill[annotator]
+    wrong = (truth[task] + rng.integers(1, max(classes, 2), len(task))) % classes
+    return label_table(task, annotator, np.where(right, truth[task], wrong)), truth, skill
+
+
+def accuracy(table: LabelTable, truth: np.ndarray, method: str) -> float:
+    found = aggregate(table, method)  # type: ignore[arg-type]
+    return float((np.array(found.labels) == truth[np.array(table.tasks)]).mean())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=15)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 3), st.sampled_from(["a", "b", "c"])), min_size=1, max_size=30
+    )
+)
+def test_probabilities_are_probabilities_whatever_comes(method, rows):
+    found = aggregate(label_table(*zip(*rows, strict=True)), method)
+    assert found.probability.shape == (len({t for t, _, _ in rows}), len({c for _, _, c in rows}))
+    np.testing.assert_allclose(found.probability.sum(axis=1), 1)
+    assert (found.probability >= 0).all()
+    assert len(found.reliability) == len({k for _, k, _ in rows})
+    assert all(0 <= i.low <= i.estimate <= i.high <= 1 for i in found.reliability if i.n)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_agreement_of_all_is_what_comes_out(method):
+    table = label_table(np.repeat(np.arange(60), 3), np.tile(np.arange(3), 60), np.repeat(np.arange(60) % 3, 3))
+    found = aggregate(table, method)
+    assert found.labels == [t % 3 for t in table.tasks]
+    assert found.probability.max(axis=1).min() > 0.9
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("classes", [2, 4])
+def test_order_of_the_rows_and_names_do_not_matter(method, classes):
+    table, _, _ = crowd(tasks=80, classes=classes)
+    rng = np.random.default_rng(1)
+    order = rng.permutation(len(table))
+    names = {"t": rng.permutation(80), "k": rng.permutation(40)}
+    other = label_table(names["t"][table.task][order], names["k"][table.annotator][order], table.label[order])
+    one, two = aggregate(table, method), aggregate(other, method)
+    place = {t: i for i, t in enumerate(other.tasks)}
+    same = two.probability[[place[names["t"][t]] for t in range(80)]]
+    np.testing.assert_allclose(one.probability, same, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", MODELS)
+def test_models_are_right_more_often_than_the_vote(method):
+    table, truth, _ = crowd(skill=np.concatenate([np.full(8, 0.95), np.full(32, 0.55)]))
+    assert accuracy(table, truth, method) > accuracy(table, truth, "majority") + 0.05
+
+
+@pytest.mark.parametrize("method", ["dawid-skene", "glad"])
+def test_inverters_are_turned_and_named(method):
+    skill = np.concatenate([np.full(30, 0.8), np.full(10, 0.1)])
+    table, truth, _ = crowd(skill=skill)
+    assert accuracy(table, truth, method) > accuracy(table, truth, "majority") + 0.05
+    reliability = {k: i.high for k, i in zip(table.annotators, aggregate(table, method).reliability, strict=True)}
+    assert all((high < 0.5) == (skill[k] < 0.5) for k, high in reliability.items())
+
+
+def test_mace_finds_those_who_say_one_thing_out_of_habit():
+    table, _, _ = crowd(skill=np.full(20, 0.8))
+    habit = table.annotator < 4
+    table = label_table(table.task, table.annotator, np.where(habit, 1, table.label))
+    found = aggregate(table, "mace")
+    knows = dict(zip(table.annotators, found.parameters["knows"], strict=True))
+    assert max(knows[k] for k in range(4)) < 0.1 < min(knows[k] for k in range(4, 20))
+    assert (found.parameters["habit"][[table.annotators.index(k) for k in range(4)], 1] > 0.8).all()
+
+
+def test_glad_finds_hard_tasks():
+    rng = np.random.default_rng(0)
+    tasks, K = 800, 30
+    hard = rng.random(tasks) < 0.5
+    truth = rng.integers(0, 2, tasks)
+    task = np.repeat(np.arange(tasks), 9)
+    annotator = np.concatenate([rng.choice(K, 9, replace=False) for _ in range(tasks)])
+    right = rng.random(len(task)) < np.where(hard[task], 0.55, 0.92)
+    ease = aggregate(label_table(task, annotator, np.where(right, truth[task], 1 - truth[task])), "glad").parameters
+    assert ease["ease"][hard].mean() < 0.75 * ease["ease"][~hard].mean()
+
+
+def test_dawid_skene_learns_who_confuses_what():
+    rng = np.random.default_rng(0)
+    truth = np.repeat(rng.integers(0, 3, 1000), 4)
+    annotator = np.concatenate([rng.choice(8, 4, replace=False) for _ in range(1000)])
+    said = np.where((annotator == 0) & (truth == 2), 1, truth)  # annotator 0 calls every 2 a 1
+    said = np.where(rng.random(len(said)) < 0.1, rng.integers(0, 3, len(said)), said)
+    table = label_table(np.repeat(np.arange(1000), 4), annotator, said)
+    confusion = aggregate(table).parameters["confusion"][table.annotators.index(0)]
+    np.testing.assert_allclose(confusion.sum(axis=1), 1)
+    assert confusion[2, 1] > 0.8
+    assert confusion[0, 0] > 0.8
+
+
+@pytest.mark.parametrize("method", MODELS)
+def test_intervals_of_reliability_hold_what_they_promise(method):
+    inside = []
+    for seed in range(4):
+        table, _, skill = crowd(seed, tasks=800)
+        found = aggregate(table, method)
+        inside += [i.low <= skill[k] <= i.high for k, i in zip(table.annotators, found.reliability, strict=True)]
+    assert np.mean(inside) > 0.88  # 95 % nominal; the other parameters are held, and MACE knows no inverters
+
+
+def test_reliability_by_majority_is_agreement_with_the_others():
+    table = label_table([1, 1, 1, 2, 2, 2, 3], ["x", "y", "z", "x", "y", "z", "x"], list("aabbbab"))
+    by_name = dict(zip(table.annotators, aggregate(table, "majority").reliability, strict=True))
+    # task 1: x meets a, b (a tie); y the same; z meets a, a. task 2: x meets b, a; y meets b, a; z meets b, b. 3: alone
+    assert (by_name["x"].estimate, by_name["x"].n) == (0.5, 2)
+    assert (by_name["z"].estimate, by_name["z"].n) == (0.0, 2)
+
+
+def test_few_judgments_leave_an_annotator_near_the_crowd():
+    table, _, _ = crowd(tasks=300)
+    more = label_table(np.append(table.task, 0), np.append(table.annotator, 99), np.append(table.label, table.label[0]))
+    found = aggregate(more)
+    confusion = found.parameters["confusion"][more.annotators.index(99)]
+    assert 0.6 < confusion.diagonal().mean() < 0.95
+
+
+def test_labels_come_from_judgments():
+    judgments = [
+        Label(id=str(n), annotator=who, task="t", episodes=(e,), name="acceptable", value=v)
+        for n, (who, e, v) in enumerate([("a", "e1", "yes"), ("b", "e1", "yes"), ("a", "e2", "no")])
+    ]
+    table = labels_from_judgments(judgments, "acceptable")
+    assert (list(table.tasks), list(table.classes), len(table)) == (["e1", "e2"], ["no", "yes"], 3)
+    with pytest.raises(InputError, match="no label named 'other'"):
+        labels_from_judgments(judgments, "other")
+
+
+def test_wrong_input_is_one_sentence():
+    with pytest.raises(InputError, match="one length"):
+        label_table([1, 2], [1], [1, 2])
+    with pytest.raises(InputError, match="choose from majority"):
+        aggregate(label_table([1], [1], [1]), "vote")  # type: ignore[arg-type]
