@@ -1,0 +1,29 @@
+"""Annotators who poison: an alarm for each with a stated false-alarm rate, groups that collude, and their influence."""
+
+from custodes.feedback.poisoning.collusion import Cluster, find_clusters
+from custodes.feedback.poisoning.desk import Watch, task_features, watch_annotators
+from custodes.feedback.poisoning.influence import (
+    QualityInfluence,
+    RewardInfluence,
+    influence_on_qualities,
+    influence_on_reward,
+)
+from custodes.feedback.poisoning.poisoners import POISONERS, Poisoned, simulate_poisoning
+from custodes.feedback.poisoning.sequential import Alarm, watch
+
+__all__ = [
+    "POISONERS",
+    "Alarm",
+    "Cluster",
+    "Poisoned",
+    "QualityInfluence",
+    "RewardInfluence",
+    "Watch",
+    "find_clusters",
+    "influence_on_qualities",
+    "influence_on_reward",
+    "simulate_poisoning",
+    "task_features",
+    "watch",
+    "watch_annotators",
+]
