@@ -8,6 +8,7 @@ import tyro
 
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
+from custodes.types import InputError
 
 
 def run(given: list[str]) -> int:
@@ -16,6 +17,14 @@ def run(given: list[str]) -> int:
     from custodes.recipes.gaming import gaming_run as run_gaming
 
     print(run_gaming(parse("gaming run", GamingRun, ["--n" if word == "-n" else word for word in given])))
+    return 0
+
+
+def train(given: list[str]) -> int:
+    """Train a policy through the curriculum, and measure all stages after every round."""
+    from custodes.recipes.curriculum import GamingTrain, gaming_train
+
+    print(gaming_train(parse("gaming train", GamingTrain, given)))
     return 0
 
 
@@ -43,15 +52,51 @@ def policies(given: list[str]) -> int:
 
 
 def report(given: list[str]) -> int:
-    """Write the report of a gaming run again, from its folder."""
+    """Write the report of a gaming run, or of a training run, again, from its folder."""
     from custodes.recipes.gaming import gaming_report as write_again
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
-        """Write report.html of a folder that `custodes gaming run` filled."""
+        """Write report.html of a folder that `custodes gaming run` or `custodes gaming train` filled."""
 
         folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR")]]
         """What was given as --out."""
 
     print(write_again(parse("gaming report", Options, given).folder))
+    return 0
+
+
+def monitor(given: list[str]) -> int:
+    """Let a monitor judge the episodes of a run, against what the sandbox saw."""
+    from custodes.recipes.monitoring import MonitorRun, monitor_run
+
+    print(monitor_run(parse("gaming monitor", MonitorRun, given)))
+    return 0
+
+
+def compare(given: list[str]) -> int:
+    """Compare two policies on the same variants, paired."""
+    from custodes.recipes.comparing import compare_runs, print_comparison
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Compare two runs, or several seeds of each of two policies, on the variants that both played."""
+
+        folders: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR_A DIR_B ...")]]
+        """What was given to custodes gaming run as --out: two folders, or more where a policy ran with several seeds."""
+        measure: str = "gamed"
+        """gamed, failed, caught, well_formed, or a fact such as edited-guard."""
+        stage: str = ""
+        """Only this stage; all that the runs share when it is not given."""
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("gaming compare", Options, given)
+    if len(options.folders) < 2:
+        raise InputError(f"custodes gaming compare takes two folders or more, not {len(options.folders)}.")
+    told = compare_runs(options.folders, options.measure, options.stage)
+    if options.json:
+        print_json(told)
+    else:
+        print_comparison(told)
     return 0
