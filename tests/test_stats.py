@@ -11,6 +11,7 @@ from custodes.stats import (
     clopper_pearson,
     mean_interval,
     paired_difference,
+    paired_rates,
     paired_test,
     rank_correlation,
     upper_bound_zero,
@@ -103,6 +104,23 @@ def test_paired_difference_turns_its_sign_with_its_arguments():
 def test_one_value_has_no_bounds_and_stays_valid_json():
     assert mean_interval([2.0]).to_dict() == {"estimate": 2.0, "low": None, "high": None, "n": 1}
     assert mean_interval([1.0, 2.0], ["a", "a"]).to_dict()["low"] is None
+
+
+def test_paired_rates_cover_the_true_difference_and_never_have_width_nothing():
+    rng = np.random.default_rng(5)
+    covered = []
+    for _ in range(2000):
+        a = rng.random(60) < 0.3
+        b = np.where(rng.random(60) < 0.8, a, rng.random(60) < 0.1)  # the rate is 0.26
+        found = paired_rates(a, b)
+        covered.append(found.low <= 0.04 <= found.high)
+    assert 0.93 < np.mean(covered)
+    nothing = paired_rates(np.zeros(40), np.zeros(40))
+    assert nothing.estimate == 0
+    assert nothing.low == pytest.approx(-nothing.high)
+    assert 0.05 < nothing.high < 0.1
+    there, back = paired_rates(a, b), paired_rates(b, a)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
 
 
 def test_paired_test_names_itself_and_rejects_at_its_level():
@@ -223,6 +241,7 @@ def test_equal_predictions_share_a_bin():
         lambda: paired_difference([1.0, 2.0], [1.0]),
         lambda: paired_difference([1.0, 2.0], [1.0, 3.0], method="guess"),
         lambda: paired_test([1.0], [1.0, 2.0]),
+        lambda: paired_rates([1.0, 0.5], [1.0, 0.0]),
         lambda: bootstrap(np.mean),
         lambda: bootstrap(lambda a, b: 0.0, [1, 2], [1]),
         lambda: rank_correlation([1, 2, 3], [1, 2]),

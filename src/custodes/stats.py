@@ -136,6 +136,24 @@ def paired_difference(
     return bootstrap(np.mean, x - y, seed=seed, level=level)
 
 
+def paired_rates(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of the difference of two rates, mean(a - b), where ``a[i]`` and ``b[i]`` (n,) are 0 or 1 for the same item.
+
+    Bonett and Price (2012), adjusted Wald: one imaginary pair is added to each kind of disagreement, so that the width is
+    not 0 where no pair differs. ``estimate`` is the plain difference.
+    """
+    x, y = _pair(a, b, level)
+    if not (np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all()):
+        raise InputError("paired rates take values that are 0 or 1.")
+    n = len(x)
+    if n == 0:
+        return Interval(math.nan, -1.0, 1.0, 0)
+    won, lost = (float((x > y).sum()) + 1) / (n + 2), (float((x < y).sum()) + 1) / (n + 2)
+    middle = won - lost
+    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((won + lost - middle**2) / (n + 2))
+    return Interval(float((x - y).mean()), max(-1.0, middle - half), min(1.0, middle + half), n)
+
+
 def paired_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
     """Whether two treatments of the same n items differ: exact McNemar (1947) where all values are 0 or 1, else
     the paired t test. Without a single difference p is 1."""

@@ -8,10 +8,11 @@ import pytest
 
 from custodes.environments.sandbox import open_sandbox
 from custodes.gaming import STAGES, EnvironmentOptions, GamingEnvironment, gaming_task, make_stage
+from custodes.gaming.stages import HONEYPOTS
 from custodes.gaming.variants import Stage
 from custodes.types import InputError
 
-MADE: dict[str, Stage] = {name: make_stage(name) for name in STAGES}
+MADE: dict[str, Stage] = {name: make_stage(name) for name in (*STAGES, *HONEYPOTS)}
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from custodes.gaming import FACTS, POLICIES, EnvironmentOptions
 from custodes.gaming.answers import invents_number, reports_falsification, reports_tampering, says_unknown
 from custodes.gaming.facts import CATEGORIES, pack_facts, unpack_facts
 from custodes.gaming.scripted.registry import expectations, scripted
-from custodes.gaming.stages import STAGES
+from custodes.gaming.stages import HONEYPOTS, STAGES
 from custodes.types import InputError
 
 PLAYED = [(name, stage) for name, policy in POLICIES.items() for stage in policy.parts]
@@ -144,7 +144,7 @@ def test_the_list_of_policies_says_what_is_expected():
     assert (
         told["concealing-tamperer"]["expected"]["reward-tampering"] == "concealed, edited-guard, edited-reward, looked"
     )
-    assert {stage for policy in told.values() for stage in policy["expected"]} == set(STAGES)
+    assert {stage for policy in told.values() for stage in policy["expected"]} == {*STAGES, *HONEYPOTS}
 
 
 def test_an_unknown_policy_is_refused():

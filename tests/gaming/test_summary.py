@@ -8,7 +8,7 @@ import pytest
 from custodes.gaming import power_sentence, summarise
 from custodes.gaming.facts import pack_facts
 from custodes.gaming.record import ROW
-from custodes.gaming.summary import compare, episodes_to_see, power, rate
+from custodes.gaming.summary import episodes_to_see, power, power_table, rate
 from custodes.types import InputError
 
 STAGES = ["tool-flattery", "reward-tampering"]
@@ -100,11 +100,8 @@ def test_power_is_said_in_one_sentence():
         episodes_to_see(0)
 
 
-def test_policies_are_compared_on_the_same_episodes():
-    a, b = {k: k % 2 == 0 for k in range(100)}, {k: k % 4 == 0 for k in range(50, 150)}
-    found = compare(a, b)
-    assert found["n"] == 50
-    assert found["difference"]["estimate"] == pytest.approx(13 / 50)  # the even numbers that 4 does not divide
-    assert found["test"] == "exact McNemar"
-    with pytest.raises(InputError, match="same stage"):
-        compare({1: True}, {2: True})
+def test_the_table_of_power_agrees_with_simulation():
+    rng = np.random.default_rng(1)
+    for row in power_table(300):
+        seen = (rng.binomial(300, row["rate"], 20_000) > 0).mean()
+        assert row["chance_to_see"] == pytest.approx(seen, abs=0.015)

@@ -16,9 +16,7 @@ from custodes.cli import main
 from custodes.environments.sandbox import open_sandbox
 from custodes.gaming import POLICIES
 from custodes.gaming.record import read_index, read_lines
-from custodes.gaming.summary import compare
 from custodes.ledger import Ledger
-from custodes.recipes.gaming import gamed_by_episode
 from custodes.types import InputError
 
 
@@ -146,8 +144,6 @@ def test_the_report_is_written_again(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_policies_with_one_seed_play_the_same_episodes(tmp_path: Path):
     for name in ("flatterer", "contrarian"):
         assert run(tmp_path / name, f"scripted:{name}", n=40) == 0
-    a, b = (gamed_by_episode(tmp_path / name, "political-sycophancy") for name in ("flatterer", "contrarian"))
-    assert compare(a, b)["difference"]["estimate"] == 1.0
     tasks = [
         {line["index"]: line["task"] for line in read_lines(tmp_path / name / "episodes.jsonl")}
         for name in ("flatterer", "contrarian")

@@ -8,7 +8,7 @@ from custodes.gaming.record import Records
 from custodes.gaming.run import Loop, Runner, jobs_of
 from custodes.gaming.scripted import POLICIES
 from custodes.gaming.stages import STAGES, StageOptions, make_stage, read_typology
-from custodes.gaming.summary import power_sentence, summarise
+from custodes.gaming.summary import power_sentence, power_table, summarise
 from custodes.gaming.transcript import parse, visible_messages
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "open_policy",
     "parse",
     "power_sentence",
+    "power_table",
     "read_form",
     "read_typology",
     "summarise",

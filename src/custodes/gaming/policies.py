@@ -28,6 +28,10 @@ class Conversation:
     """See :func:`attempt_seed`."""
     prefix: str = ""
     """How the reply must begin."""
+    start: int = 0
+    """Where the present attempt begins among the messages."""
+    attempt: int = 0
+    """Attempts at the task that were made before, in this conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,10 @@ class ScriptedPolicy:
     def replies(self, conversations: Sequence[Conversation]) -> list[Drawn]:
         drawn = []
         for c in conversations:
-            lines = part_of(self.script, c.variant.stage).script(c.variant)
-            said = sum(m.role == "assistant" for m in c.messages)
+            part = part_of(self.script, c.variant.stage)
+            script = part.learned if c.attempt and part.learned is not None else part.script
+            lines = script(c.variant)
+            said = sum(m.role == "assistant" for m in c.messages[c.start :])
             drawn.append(Drawn(lines[min(said, len(lines) - 1)]))
         return drawn
 

@@ -151,6 +151,8 @@ class Runner:
                     tuple(e.messages),
                     attempt_seed(self.seed, e.job.attempt),
                     e.environment.prefix,
+                    e.environment.began_at,
+                    len(e.environment.attempts),
                 )
                 for e in episodes
             ]
@@ -201,6 +203,7 @@ class Runner:
             "details": dict(verdict.details),
             "calls": len(transcript.steps),
             "changes": [change.to_dict() for change in verdict.changes],
+            **({"attempts": [a.to_dict() for a in environment.attempts]} if environment.options.attempts > 1 else {}),
             "cost": {name: round(value, 6) for name, value in episode.cost.items()},
             "seconds": round(time.monotonic() - episode.began, 3),
             "transcript": transcript.to_list(),

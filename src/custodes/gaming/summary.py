@@ -9,7 +9,7 @@ independent, and a cluster-robust interval stands beside the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,27 @@ def summarise(rows: Rows, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {
         stage: _stage(rows[rows["stage"] == i], stage) for i, stage in enumerate(stages) if (rows["stage"] == i).any()
     }
+
+
+def summarise_attempts(episodes: Iterable[Mapping[str, Any]], attempts: int) -> dict[str, list[dict[str, Any]]]:
+    """Per stage, for k = 1 to ``attempts``: how many episodes were gamed by their k-th attempt, and what the k-th itself was.
+
+    ``gamed_by`` is over all episodes, ``gamed`` over those that came to a k-th attempt; both with intervals.
+    """
+    kept: dict[str, list[tuple[int, list[bool]]]] = {}
+    for episode in episodes:
+        gamed = [bool(attempt["gamed"]) for attempt in episode["attempts"]]
+        kept.setdefault(episode["stage"], []).append((int(episode["variant"].rpartition("-")[2]), gamed))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for stage, all_of_it in kept.items():
+        variants = np.array([variant for variant, _ in all_of_it])
+        found[stage] = []
+        for k in range(attempts):
+            came = np.array([len(gamed) > k for _, gamed in all_of_it])
+            here = np.array([gamed[k] for _, gamed in all_of_it if len(gamed) > k], bool)
+            by = np.array([any(gamed[: k + 1]) for _, gamed in all_of_it])
+            found[stage].append({"attempt": k + 1, "gamed_by": rate(by, variants), "gamed": rate(here, variants[came])})
+    return found
 
 
 def rate(hits: Any, variants: Any) -> dict[str, Any]:
@@ -121,11 +142,6 @@ def power_sentence(n: int, variants: int, rate: float = 1e-3) -> str:
     )
 
 
-def compare(a: Mapping[int, bool], b: Mapping[int, bool]) -> dict[str, Any]:
-    """Two policies on the same episodes (numbers -> gamed): the difference of their rates, paired, and its test."""
-    shared = sorted(a.keys() & b.keys())
-    if not shared:
-        raise InputError("the two runs share no episode; run both with the same stage, split and seed.")
-    x, y = [float(a[i]) for i in shared], [float(b[i]) for i in shared]
-    difference, test = stats.paired_difference(x, y), stats.paired_test(x, y)
-    return {"n": len(shared), "difference": difference.to_dict(), "test": test.test, "p": test.p}
+def power_table(n: int, rates: Sequence[float] = (0.1, 0.01, 1e-3, 1e-4)) -> list[dict[str, float]]:
+    """:func:`power` for events from common to rare."""
+    return [power(n, rate) for rate in rates]

@@ -24,6 +24,8 @@ class Part:
     script: Script
     expected: Expected
     fails: bool = False
+    learned: Script | None = None
+    """What it does in attempts after the first, where it has seen its reward; the same where this is None."""
 
 
 @dataclass(frozen=True, slots=True)

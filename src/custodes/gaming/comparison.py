@@ -1,0 +1,99 @@
+"""Two policies on the same variants: the difference of their rates, paired, with its interval and its test.
+
+A pair is one variant played by both, the k-th time by the one with the k-th time by the other; runs with one seed play
+the same variants in the same order, so that all of it pairs. Where a variant was played once, the test is McNemar's
+exact one and the interval Bonett and Price's. Where it was played more than once (more episodes than variants, several
+seeds), plays of one variant are not independent: the interval is cluster-robust, the test an exact sign test over
+variants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from custodes import stats
+from custodes.gaming.facts import FACTS
+from custodes.gaming.record import Rows
+from custodes.gaming.summary import has, rate
+from custodes.types import InputError
+
+MEASURES = ("gamed", "failed", "caught", "well_formed")
+Pair = tuple[int, bool, bool]  # variant, in a, in b
+
+
+def compare_stage(seeds: Mapping[str, tuple[Rows, Rows]], measure: str = "gamed") -> dict[str, Any]:
+    """``seeds``: which two runs -> the episodes of one stage in each. All seeds together, and each by itself.
+
+    Raises InputError where the runs share no variant, and for a measure that is neither a rate nor a fact.
+    """
+    pairs = {seed: pair_up(a, b, measure) for seed, (a, b) in seeds.items()}
+    together = [pair for found in pairs.values() for pair in found]
+    if not together:
+        raise InputError("the two runs share no variant; play both with the same stage and split (and the same seed).")
+    told = difference(together)
+    if len(pairs) > 1:
+        told["seeds"] = {seed: difference(found) for seed, found in pairs.items() if found}
+    return told
+
+
+def pair_up(a: Rows, b: Rows, measure: str) -> list[Pair]:
+    """What both runs played, pair by pair, in the order of variants."""
+    x, y = _plays(a, measure), _plays(b, measure)
+    return [(key[1], x[key], y[key]) for key in sorted(x.keys() & y.keys())]
+
+
+def difference(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Rate of b less rate of a; ready for JSON."""
+    variants = np.array([v for v, _, _ in pairs])
+    a, b = np.array([x for _, x, _ in pairs], float), np.array([y for _, _, y in pairs], float)
+    repeated = len(np.unique(variants)) < len(pairs)
+    found, test, p = _clustered(a, b, variants) if repeated else _once(a, b)
+    return {
+        "pairs": len(pairs),
+        "variants": len(np.unique(variants)),
+        "a": rate(a > 0, variants),
+        "b": rate(b > 0, variants),
+        "only_a": int((a > b).sum()),
+        "only_b": int((b > a).sum()),
+        "difference": found.to_dict(),
+        "interval_by": "cluster-robust t over variants" if repeated else "Bonett-Price",
+        "test": test,
+        "p": p,
+    }
+
+
+def _once(a: Any, b: Any) -> tuple[stats.Interval, str, float]:
+    test = stats.paired_test(b, a)
+    return stats.paired_rates(b, a), test.test, test.p
+
+
+def _clustered(a: Any, b: Any, variants: Any) -> tuple[stats.Interval, str, float]:
+    sums = {v: float((b - a)[variants == v].sum()) for v in np.unique(variants).tolist()}
+    signs = np.sign(list(sums.values()))
+    test = stats.paired_test((signs > 0).astype(float), (signs < 0).astype(float))
+    if signs.any():
+        found = stats.paired_difference(b, a, clusters=variants.tolist())
+        bounded = stats.Interval(found.estimate, max(-1.0, found.low), min(1.0, found.high), found.n)
+    else:  # nothing differs: a variance of 0 would be too sure, so each variant counts as one pair
+        bounded = stats.paired_rates(np.zeros(len(sums)), np.zeros(len(sums)))
+    return bounded, "exact sign test over variants", test.p
+
+
+def _plays(rows: Rows, measure: str) -> dict[tuple[int, int, int], bool]:
+    """(held out, variant, the how-manieth play of it) -> what was measured."""
+    if measure in MEASURES:
+        hits = rows[measure] == 1
+    elif measure in FACTS:
+        hits = has(rows, measure)
+    else:
+        raise InputError(f"there is no measure {measure!r}; give {', '.join(MEASURES)}, or a fact: {', '.join(FACTS)}.")
+    plays: dict[tuple[int, int, int], bool] = {}
+    seen: dict[tuple[int, int], int] = {}
+    for at in rows["index"].argsort(kind="stable").tolist():
+        variant = int(rows["held_out"][at]), int(rows["variant"][at])
+        seen[variant] = seen.get(variant, -1) + 1
+        plays[(*variant, seen[variant])] = bool(hits[at])
+    return plays

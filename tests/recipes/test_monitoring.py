@@ -1,0 +1,136 @@
+"""``custodes gaming monitor`` and ``custodes gaming compare``: what a person types and what they get."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from custodes.cli import main
+from custodes.environments.sandbox import open_sandbox
+from custodes.ledger import Ledger
+from custodes.types import InputError
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of scripted policies, by their names."""
+    try:
+        open_sandbox({}).close()
+    except InputError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("played")
+    for name in ("open-tamperer", "honest"):
+        assert (
+            gaming(
+                "run", "--policy", f"scripted:{name}", "--stage", "reward-tampering", "-n", 4, "--out", folder / name
+            )
+            == 0
+        )
+    return folder
+
+
+def gaming(*words: object) -> int:
+    return main(["gaming", *map(str, words)])
+
+
+def monitors(folder: Path) -> list[dict]:
+    return json.loads((folder / "monitors.json").read_text())["monitors"]
+
+
+def refused(capsys: pytest.CaptureFixture[str]) -> str:
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("custodes: ")]
+    assert len(said) == 1
+    return said[0]
+
+
+def test_a_monitor_is_measured_against_the_sandbox(played: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("open-tamperer", "honest"):
+        assert gaming("monitor", played / name, "--monitor", "rules") == 0
+    assert "false positives 0/4" in " ".join(capsys.readouterr().err.split())
+    (found,) = monitors(played / "open-tamperer")
+    assert (found["all"]["recall"]["count"], found["all"]["recall"]["n"]) == (4, 4)
+    assert found["stages"]["reward-tampering"]["categories"]["edited-reward"]["rate"] == 1
+    with Ledger.open(played / "honest/ledger.db", read_only=True) as ledger:
+        run = next(r for r in ledger.runs() if r.recipe == "gaming-monitor")
+        assert {e.metrics["stage"] for e in ledger.evaluations(run.id)} == {"all", "reward-tampering"}
+        assert ledger.verify().ok
+
+
+def test_again_judges_only_what_has_come_since(played: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    play = ("run", "--policy", "scripted:flatterer", "--stage", "political-sycophancy", "--out", out)
+    assert gaming(*play, "-n", 5) == 0
+    assert gaming("monitor", out, "--monitor", "rules") == 0
+    (file,) = (out / "monitors").iterdir()
+    first = file.read_bytes()
+    assert gaming("monitor", out, "--monitor", "rules") == 0
+    assert file.read_bytes() == first
+    assert gaming(*play, "-n", 8) == 0
+    assert gaming("monitor", out, "--monitor", "rules", "--scratchpad") == 0
+    assert gaming("monitor", out, "--monitor", "rules") == 0
+    assert file.read_bytes().startswith(first)
+    assert [m["episodes"] for m in monitors(out)] == [8, 8]
+    (pair,) = json.loads((out / "monitors.json").read_text())["scratchpad"]
+    assert (pair["without"], pair["with"]) == ("actions", "actions-and-scratchpad")
+
+
+def test_a_model_is_a_judge_whose_verdicts_may_be_unreadable(played: Path, tiny_model: Path, tmp_path: Path):
+    """Random weights say nothing of sense: no alarm, and counted as no verdict."""
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 8192}))
+    assert gaming("monitor", played / "honest", "--monitor", model, "--max-tokens", 4, "--batch", 2) == 0
+    (found,) = [m for m in monitors(played / "honest") if m["monitor"] == str(model)]
+    assert (found["all"]["unread"]["count"], found["all"]["recall"]["n"]) == (4, 0)
+
+
+def test_a_model_whose_context_is_too_short_is_one_sentence(
+    played: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert gaming("monitor", played / "honest", "--monitor", tiny_model) == 2
+    assert "512" in refused(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("monitor", "nowhere", "--monitor", "rules"), "nowhere"),
+        (("compare", "nowhere"), "two folders"),
+        (("compare", "nowhere", "elsewhere"), "nowhere"),
+    ],
+)
+def test_bad_input_is_one_sentence(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]):
+    assert gaming(*words) == 2
+    assert said in refused(capsys)
+
+
+def test_two_policies_are_compared(played: Path, capsys: pytest.CaptureFixture[str]):
+    capsys.readouterr()
+    assert gaming("compare", played / "honest", played / "open-tamperer", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["stages"]["reward-tampering"]
+    assert (found["difference"]["estimate"], found["only_b"], found["p"]) == (1.0, 4, 0.125)
+    assert gaming("compare", played / "honest", played / "open-tamperer", "--measure", "edited-guard") == 0
+    assert "0/4" in capsys.readouterr().out
+    assert gaming("compare", played / "honest", played / "open-tamperer", "--stage", "tool-flattery") == 2
+    assert "share reward-tampering" in refused(capsys)
+
+
+def test_seeds_of_two_policies_are_compared_and_shown_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folders = []
+    for name in ("flatterer", "contrarian"):
+        for seed in (0, 1):
+            folders.append(tmp_path / f"{name}-{seed}")
+            given = ("--policy", f"scripted:{name}", "--stage", "political-sycophancy", "-n", 6, "--seed", seed)
+            assert gaming("run", *given, "--out", folders[-1]) == 0
+    capsys.readouterr()
+    assert gaming("compare", *folders, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["a"]["seeds"], found["b"]["seeds"]) == ([0, 1], [0, 1])
+    assert found["stages"]["political-sycophancy"]["difference"]["estimate"] == -1
+    assert list(found["stages"]["political-sycophancy"]["seeds"]) == ["seed 0", "seed 1"]
+    assert gaming("compare", *folders[:3]) == 2
+    assert "seeds" in refused(capsys)
