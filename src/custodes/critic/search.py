@@ -1,0 +1,216 @@
+"""Force sampling beam search (FSBS): critiques with more or fewer findings, by one number (arXiv 2407.00215, section 3).
+
+A critic is made to quote: the opening of a code block is appended to what it has written, a few continuations are
+drawn, those that the reward likes best are kept, their loose ends are cut off, and the next quote is forced. With the
+defaults that is 4 + 3 x 2 x 4 = 28 candidates. The chosen one maximises
+
+    reward + modifier * number of highlights
+
+where a highlight is a quote that occurs in what is reviewed: a quote that does not is no evidence of having looked. All
+scores are kept, so that another modifier needs no new search.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from custodes.critic.critique import FENCE, Critique, hallucinated, parse
+from custodes.lm import Branches, LanguageModel
+from custodes.types import Engine, Episode, InputError, Reward, Sampling, Task
+
+B = TypeVar("B")
+SENTENCE = re.compile(r"[.!?](?=\s|$)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig:
+    """How critiques are searched for."""
+
+    rounds: int = 4
+    """Quotes that are forced, one after another."""
+    samples: int = 4
+    """Continuations of each beam."""
+    beams: int = 2
+    """Partial critiques that are kept after each round."""
+    max_tokens: int = 96
+    """Longest continuation."""
+    temperature: float = 1.0
+    """Of the continuations."""
+    opening: str = "```python\n"
+    """The words that force a quote."""
+    modifier: float = 0.0
+    """What a highlight is worth, in units of the reward."""
+    seed: int = 0
+    """Decides what is drawn."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "samples", "beams", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise InputError(f"search option {name} is {getattr(self, name)}; it must be 1 or more.")
+        if self.temperature <= 0:
+            raise InputError(f"search option temperature is {self.temperature}; it must be above 0.")
+
+    @property
+    def width(self) -> int:
+        """Continuations drawn at once."""
+        return self.samples * self.beams
+
+    @property
+    def candidates(self) -> int:
+        """Critiques scored in all."""
+        return self.samples + (self.rounds - 1) * self.width
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A critique that the search met."""
+
+    episode: Episode
+    critique: Critique
+    highlights: int
+    score: float
+    round: int  # from 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """Every candidate of a search, in the order in which they were drawn."""
+
+    candidates: tuple[Candidate, ...]
+    tokens: int
+    """Drawn in all."""
+    config: SearchConfig = field(default_factory=SearchConfig)
+
+    def chosen(self, modifier: float | None = None) -> Candidate:
+        """The candidate of the largest reward + modifier * highlights; the first among equals."""
+        worth = self.config.modifier if modifier is None else modifier
+        values = [c.score + worth * c.highlights for c in self.candidates]
+        return self.candidates[int(np.argmax(values))]
+
+
+class Tree(Protocol[B]):
+    """Partial replies to one task that can be gone on with; :class:`~custodes.lm.Branches` is one."""
+
+    root: B
+
+    def grow(self, starts: Sequence[tuple[B, str]], sampling: Sampling) -> list[B]:
+        """``sampling.n`` replies from each start, side by side; they begin with its text."""
+        ...
+
+    def episode(self, branch: B) -> Episode:
+        """The reply as an episode."""
+        ...
+
+
+@dataclass(eq=False)
+class EngineTree:
+    """Replies of any engine that continues prefixes (vLLM, endpoints): the engine sees to what they share."""
+
+    engine: Engine
+    task: Task
+    root: Episode | None = None
+
+    def grow(self, starts: Sequence[tuple[Episode | None, str]], sampling: Sampling) -> list[Episode | None]:
+        texts = [text for _, text in starts]
+        return list(self.engine.generate([self.task] * len(texts), sampling, prefixes=texts))
+
+    def episode(self, branch: Episode | None) -> Episode:
+        assert branch is not None, "the root is no reply"
+        return branch
+
+
+def force_sampling_beam_search(
+    critic: LanguageModel | Engine, task: Task, source: str, reward: Reward, config: SearchConfig | None = None
+) -> Search:
+    """Search for a critique of ``source``, which ``task`` asks for, that ``reward`` likes and that quotes.
+
+    A model is searched with its prompt computed once and beams as branches of it; an engine by its prefixes.
+    Raises InputError where the prompt and the longest critique do not fit the model's context.
+    """
+    config = config or SearchConfig()
+    if not isinstance(critic, LanguageModel):
+        return _search(EngineTree(critic, task), source, reward, config)
+    longest = config.rounds * (config.max_tokens + len(critic.encode_reply(f"\n\n{config.opening}")))
+    return _search(Branches(critic, task, width=config.width, max_tokens=longest), source, reward, config)
+
+
+def best_of(tree: Tree[B], source: str, reward: Reward, n: int, sampling: Sampling, opening: str = "") -> Search:
+    """Plain sampling to compare with: ``n`` whole critiques, the best of which is chosen by the same rule."""
+    grown = tree.grow([(tree.root, opening)], replace(sampling, n=n))
+    episodes = [tree.episode(branch) for branch in grown]
+    config = SearchConfig(rounds=1, samples=n, beams=1, max_tokens=sampling.max_tokens, opening=opening or "```\n")
+    return Search(tuple(_candidates(episodes, source, reward, 1)), sum(_drawn(e) for e in episodes), config)
+
+
+def tidy(text: str, ended: bool = True) -> str:
+    """What is kept of a critique before the next quote is forced.
+
+    Its last paragraph goes when it neither holds a quote nor is the comment on one, a block that was not closed goes,
+    and where the text did not end by itself (``ended``), so does an unfinished last sentence of a comment.
+    """
+    lines, fence, closed = text.rstrip().split("\n"), "", 0
+    opened = 0
+    for i, line in enumerate(lines):
+        mark = FENCE.match(line)
+        if mark and not fence:
+            fence, opened = mark[1], i
+        elif mark and len(mark[1]) >= len(fence) and line.strip() == mark[1]:
+            fence, closed = "", i + 1
+    if fence:  # not closed: the quote cannot be known
+        return tidy("\n".join(lines[:opened]), True) if opened else ""
+    before, after = "\n".join(lines[:closed]), "\n".join(lines[closed:]).strip("\n")
+    paragraphs = [p for p in re.split(r"\n\s*\n", after) if p.strip()]
+    if not closed:
+        return paragraphs[0].strip() if paragraphs else ""
+    if len(paragraphs) > 1:
+        paragraphs = paragraphs[:-1]
+    elif paragraphs and not ended and (sentences := list(SENTENCE.finditer(paragraphs[0]))):
+        paragraphs = [paragraphs[0][: sentences[-1].end()]]
+    return "\n".join([before, "\n\n".join(paragraphs)]).rstrip()
+
+
+# ---------------------------------------------------------------- the search
+
+
+def _search(tree: Tree[B], source: str, reward: Reward, config: SearchConfig) -> Search:
+    starts: list[tuple[B, str]] = [(tree.root, config.opening)]
+    found: list[Candidate] = []
+    for number in range(1, config.rounds + 1):
+        sampling = Sampling(
+            n=config.samples, max_tokens=config.max_tokens, temperature=config.temperature, seed=config.seed + number
+        )
+        grown = tree.grow(starts, sampling)
+        drawn = _candidates([tree.episode(branch) for branch in grown], source, reward, number)
+        found += drawn
+        best = sorted(range(len(drawn)), key=lambda i: -drawn[i].score)[: config.beams]
+        starts = [(grown[i], _forced(drawn[i].episode, config.opening)) for i in best]
+    return Search(tuple(found), sum(_drawn(c.episode) for c in found), config)
+
+
+def _candidates(episodes: Sequence[Episode], source: str, reward: Reward, number: int) -> list[Candidate]:
+    scores = reward.score(episodes).value
+    found = []
+    for episode, score in zip(episodes, scores, strict=True):
+        critique = parse(episode.completion)
+        highlights = sum(not hallucinated(finding, source) for finding in critique.findings)
+        found.append(Candidate(episode, critique, highlights, float(score), number))
+    return found
+
+
+def _forced(episode: Episode, opening: str) -> str:
+    """The words with which a kept critique goes on."""
+    kept = tidy(episode.completion, episode.outcome == "stop")
+    return f"{kept}\n\n{opening}" if kept else opening
+
+
+def _drawn(episode: Episode) -> int:
+    """Tokens drawn after the last forced one."""
+    if not len(episode.action_mask):  # an endpoint that hands out no tokens
+        return int(episode.cost["completion_tokens"])
+    forced = np.flatnonzero(~episode.action_mask)
+    return len(episode.action_mask) - (int(forced[-1]) + 1 if len(forced) else 0)

@@ -1,0 +1,146 @@
+"""Force sampling beam search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from custodes.critic.critique import parse
+from custodes.critic.search import EngineTree, SearchConfig, best_of, force_sampling_beam_search, tidy
+from custodes.lm import Branches, LanguageModel, TorchEngine, load
+from custodes.types import Episode, InputError, Message, Sampling, Scores, Task
+
+SOURCE = "def last(items):\n    return items[len(items)]\n"
+TASK = Task("review", (Message("user", SOURCE),))
+
+
+class VowelsLiked:
+    """A reward that tells critiques apart, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def score(self, episodes: Sequence[Episode]) -> Scores:
+        self.asked.append(len(episodes))
+        return Scores(np.array([sum(e.completion.count(v) for v in "aeiou") / 10 for e in episodes]))
+
+
+@pytest.fixture(scope="module")
+def lm(tiny_model: Path) -> LanguageModel:
+    return load(tiny_model, dtype="float32")
+
+
+CONFIG = SearchConfig(max_tokens=12)
+
+
+def test_twenty_eight_candidates_each_begins_with_what_was_kept_and_a_quote(lm: LanguageModel) -> None:
+    reward = VowelsLiked()
+    found = force_sampling_beam_search(lm, TASK, SOURCE, reward, CONFIG)
+    assert reward.asked == [4, 8, 8, 8]
+    assert len(found.candidates) == CONFIG.candidates == 28
+    for number in range(1, 5):
+        of_round = [c for c in found.candidates if c.round == number]
+        before = sorted((c for c in found.candidates if c.round == number - 1), key=lambda c: -c.score)[:2]
+        starts = [tidy(c.episode.completion, c.episode.outcome == "stop") for c in before] or [""]
+        for i, candidate in enumerate(of_round):
+            start = starts[i // 4]
+            assert candidate.episode.completion.startswith(f"{start}\n\n```python\n" if start else "```python\n")
+            assert len(candidate.critique.findings) >= 1
+
+
+def test_only_drawn_tokens_are_counted_and_forced_ones_are_no_actions(lm: LanguageModel) -> None:
+    found = force_sampling_beam_search(lm, TASK, SOURCE, VowelsLiked(), CONFIG)
+    assert 0 < found.tokens <= 28 * 12
+    for candidate in found.candidates:
+        episode = candidate.episode
+        forced = lm.tokenizer.decode(episode.token_ids[~episode.action_mask])
+        assert forced.count("```python\n") >= 1
+
+
+def test_the_same_search_through_any_engine_draws_the_same_first_round(lm: LanguageModel) -> None:
+    ours = force_sampling_beam_search(lm, TASK, SOURCE, VowelsLiked(), CONFIG)
+    theirs = force_sampling_beam_search(TorchEngine(lm), TASK, SOURCE, VowelsLiked(), CONFIG)
+    texts = [[c.episode.completion for c in search.candidates if c.round == 1] for search in (ours, theirs)]
+    assert texts[0] == texts[1]
+    assert len(theirs.candidates) == 28
+
+
+def test_a_larger_modifier_never_chooses_fewer_highlights_and_needs_no_new_search(lm: LanguageModel) -> None:
+    found = force_sampling_beam_search(lm, TASK, SOURCE, VowelsLiked(), CONFIG)
+    # what the tiny model writes is noise: give the candidates highlights to choose from
+    candidates = tuple(replace(c, highlights=i % 5) for i, c in enumerate(found.candidates))
+    search = replace(found, candidates=candidates)
+    highlights = [search.chosen(m).highlights for m in (-100.0, -1.0, 0.0, 1.0, 100.0)]
+    assert highlights == sorted(highlights)
+    assert highlights[0] == 0
+    assert highlights[-1] == 4
+    assert search.chosen(0.0).score == max(c.score for c in candidates)
+    assert search.chosen() is search.chosen(0.0)
+
+
+def test_a_quote_that_does_not_occur_is_no_highlight() -> None:
+    class Says:
+        def generate(self, tasks, sampling, prefixes=None):  # type: ignore[no-untyped-def]
+            said = "    return items[len(items)]\n```\nOne too far.\n\n```python\nreturn nothing\n```\nNot there."
+            blank, none = np.zeros(0, np.int32), np.zeros(0, np.bool_)
+            return [
+                Episode(f"e{i}{k}", t, (*t.messages, Message("assistant", p + said)), blank, none, np.zeros(0, np.float32),
+                        outcome="stop", policy="says", cost={"completion_tokens": 20})
+                for i, (t, p) in enumerate(zip(tasks, prefixes, strict=True)) for k in range(sampling.n)
+            ]  # fmt: skip
+
+        def logprobs(self, episodes, temperature=1.0):  # type: ignore[no-untyped-def]
+            raise NotImplementedError
+
+    found = force_sampling_beam_search(Says(), TASK, SOURCE, VowelsLiked(), replace(CONFIG, rounds=2))
+    assert [c.highlights for c in found.candidates if c.round == 1] == [1] * 4
+    assert [c.highlights for c in found.candidates if c.round == 2] == [2] * 8
+    assert [len(c.critique.findings) for c in found.candidates if c.round == 2] == [4] * 8
+    assert found.tokens == 12 * 20
+
+
+def test_best_of_n_is_chosen_by_the_same_rule(lm: LanguageModel) -> None:
+    sampling = Sampling(max_tokens=12)
+    found = best_of(Branches(lm, TASK, width=28, max_tokens=60), SOURCE, VowelsLiked(), 28, sampling)
+    assert len(found.candidates) == 28
+    assert found.chosen().score == max(c.score for c in found.candidates)
+    assert best_of(EngineTree(TorchEngine(lm), TASK), SOURCE, VowelsLiked(), 3, sampling).tokens > 0
+
+
+QUOTE = "```python\n    return items[len(items)]\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "ended", "kept"),
+    [
+        (QUOTE + "One too far.", True, QUOTE + "One too far."),
+        (QUOTE + "One too far.\n\nOverall this is fine.  ", True, QUOTE + "One too far."),
+        (QUOTE + "One too far. Then it al", False, QUOTE + "One too far."),
+        (QUOTE + "One too far. Then it al", True, QUOTE + "One too far. Then it al"),
+        (QUOTE + "One too far.\n\n```python\ndef la", False, QUOTE + "One too far."),
+        ("I looked.\n\n" + QUOTE + "Bad.", True, "I looked.\n\n" + QUOTE + "Bad."),
+        ("```python\ndef la", False, ""),
+        ("No quote.\n\nNone at all.", True, "No quote."),
+        ("", True, ""),
+        ("```python\na\n\nb\n```\nBlank lines are code here.", True, "```python\na\n\nb\n```\nBlank lines are code here."),
+    ],
+)  # fmt: skip
+def test_loose_ends_are_cut_off_and_quotes_stay(text: str, ended: bool, kept: str) -> None:
+    assert tidy(text, ended) == kept
+    assert len(parse(tidy(text, ended)).findings) <= len(parse(text).findings)
+
+
+def test_impossible_options_are_refused() -> None:
+    with pytest.raises(InputError, match="beams is 0"):
+        SearchConfig(beams=0)
+    with pytest.raises(InputError, match="temperature"):
+        SearchConfig(temperature=0.0)
+
+
+def test_a_prompt_that_leaves_no_room_is_said(lm: LanguageModel) -> None:
+    with pytest.raises(InputError, match="reply of"):
+        force_sampling_beam_search(lm, TASK, SOURCE, VowelsLiked(), SearchConfig(max_tokens=400))
