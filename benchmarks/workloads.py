@@ -4,6 +4,7 @@ Read by both interpreters, so it imports the standard library alone.
 """
 
 import gzip
+import inspect
 import json
 import random
 from pathlib import Path
@@ -26,6 +27,14 @@ REWARD_MAX_TOKENS = 256
 REWARD_LEARNING_RATE = 1e-5
 PAIRS_FILE = Path(__file__).parents[2] / "shared" / "data" / "hh_rlhf" / "harmless_base_dev.jsonl.gz"
 
+# Force sampling beam search over a function of about 300 tokens.
+ANSWER = inspect.getsource(random.Random.choices)
+FSBS_ROUNDS = 4
+FSBS_SAMPLES = 4
+FSBS_BEAMS = 2
+FSBS_TOKENS = 48
+FSBS_OPENING = "```python\n"
+
 
 def mixed_lengths() -> list[int]:
     """New tokens of each of 256 requests, 8 to 256, in the order of request."""
@@ -35,6 +44,10 @@ def mixed_lengths() -> list[int]:
 
 def grpo_prompt(number: int) -> str:
     return f"Write one short sentence about the number {number}."
+
+
+def review_prompt() -> str:
+    return f"Review this code. Quote each line that is wrong and say why.\n\n```python\n{ANSWER}```"
 
 
 def as_chat(prompt: str) -> list[dict[str, str]]:
