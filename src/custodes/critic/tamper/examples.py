@@ -1,0 +1,102 @@
+"""Examples: code with known bugs, or clean, in a JSON Lines file that training and evaluation read alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from custodes.critic.corpus import Function
+from custodes.critic.tamper.bugs import Bug, Tampered
+from custodes.types import InputError
+
+HELD_OUT_PACKAGES = frozenset({"boltons", "more-itertools"})
+"""Packages that no training example comes from."""
+HELD_OUT_SHARE = 0.1  # of the functions of the other packages
+
+Split = Literal["train", "held-out functions", "held-out operators", "held-out packages"]
+Verified = Literal["test", "operator", "clean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """``verified``: "test" where a covering test that passed fails with the bugs (``unit``, and what it said); "operator"
+    where the function has no test and the operator changes behaviour nearly always; "clean" without a bug."""
+
+    id: str
+    code: str
+    bug_lines: tuple[int, ...]
+    description: str
+    bugs: tuple[Bug, ...]
+    verified: Verified
+    split: Split
+    function: str  # its id in the corpus
+    package: str
+    path: str
+    qualname: str
+    licence: str
+    unit: str = ""
+    message: str = ""
+
+
+def example(
+    f: Function, made: Tampered, verified: Verified, split: Split, unit: str = "", message: str = ""
+) -> Example:
+    """One row; without bugs it is a clean one."""
+    lines = tuple(sorted({line for bug in made.bugs for line in bug.lines}))
+    said = "\n".join(bug.description for bug in made.bugs)
+    identity = hashlib.sha256(f"{f.id}\n{made.code}".encode()).hexdigest()[:16]
+    about = (f.id, f.package, f.path, f.qualname, f.licence)
+    return Example(identity, made.code, lines, said, made.bugs, verified, split, *about, unit, message)
+
+
+def is_held_out(f: Function) -> bool:
+    """Whether a function of a training package is kept for measuring, by the hash of its code."""
+    return int(hashlib.sha256(f.code.encode()).hexdigest()[:8], 16) / 2**32 < HELD_OUT_SHARE
+
+
+def split_of(f: Function, operators: Iterable[str], held_out_operators: frozenset[str]) -> Split:
+    """Where a tampered function belongs. Training functions take no held-out operators: see :func:`allowed`."""
+    if f.package in HELD_OUT_PACKAGES:
+        return "held-out packages"
+    if not is_held_out(f):
+        return "train"
+    return "held-out operators" if held_out_operators & set(operators) else "held-out functions"
+
+
+def allowed(f: Function, operators: Iterable[str], held_out_operators: frozenset[str]) -> list[str]:
+    """Operators that may be used on a function: on training functions, none that is held out."""
+    training = f.package not in HELD_OUT_PACKAGES and not is_held_out(f)
+    return [name for name in operators if not (training and name in held_out_operators)]
+
+
+def write_examples(path: Path, examples: Iterable[Example]) -> None:
+    """One example a line. The file appears when it is whole."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples)
+    partial.replace(path)
+
+
+def read_examples(path: Path) -> Iterator[Example]:
+    """Raises InputError that names the line for what is no example."""
+    try:
+        file = path.open(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); custodes critic tamper makes such a file."
+        ) from None
+    with file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield from_row(json.loads(line))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise InputError(f"{path}, line {number}: no example of custodes critic tamper.") from None
+
+
+def from_row(row: dict[str, object]) -> Example:
+    bugs = tuple(Bug(b["operator"], tuple(b["lines"]), b["description"], b["original"]) for b in row["bugs"])  # type: ignore[attr-defined]
+    return Example(**{**row, "bugs": bugs, "bug_lines": tuple(row["bug_lines"])})  # type: ignore[arg-type]
