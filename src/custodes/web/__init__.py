@@ -1,0 +1,1 @@
+"""The web application: accounts, the interface for programs, and the screens."""

@@ -1,0 +1,307 @@
+"""Who is who on the server: invitations, passwords, sessions and tokens.
+
+Nobody registers by themselves: a lead invites, and the link is good once. Passwords are hashed with argon2id (RFC 9106).
+What a browser or a program shows is a random secret of 256 bits; only its SHA-256 is stored. Failed log-ins are limited
+by name and by address, and a log-in takes the same time whether or not the name exists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from custodes.types import InputError
+from custodes.web.store import Store, accounts, failures, invitations, sessions, tokens
+
+Role = Literal["annotator", "reviewer", "lead", "auditor"]
+ROLES: tuple[Role, ...] = get_args(Role)
+Scope = Literal["read", "annotate", "manage"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""What a token may do: read what its account may read, judge as its account, administer as its account."""
+
+DAY = 86_400.0
+IDLE = 12 * 3_600.0
+"""Seconds without a request after which a session ends."""
+LONGEST = 7 * DAY
+"""Seconds after which a session ends whatever happens."""
+WINDOW, LIMIT = 900.0, 8
+"""So many failed log-ins of one name or from one address within so many seconds, and further ones are refused."""
+SHORTEST = 10
+"""Characters of a password."""
+
+
+class RefusedError(InputError):
+    """A log-in, an invitation or a password that is not accepted."""
+
+
+class TooManyError(RefusedError):
+    """Too many failed log-ins; ``wait`` seconds from now there may be another."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(f"too many failed log-ins; try again in {max(1, round(wait / 60))} minutes.")
+        self.wait = wait
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person, or a program that acts as one."""
+
+    id: str
+    name: str
+    role: Role
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a browser holds after logging in. ``secret`` goes into a cookie, ``csrf`` into every form and request."""
+
+    secret: str
+    csrf: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever makes a request."""
+
+    account: Account
+    scopes: frozenset[str]
+    csrf: str | None
+    """What an unsafe request of this session must carry; None for tokens, which no browser sends by itself."""
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes
+
+    def carries(self, csrf: str | None) -> bool:
+        """Whether an unsafe request that carries ``csrf`` was made on purpose."""
+        return self.csrf is None or (csrf is not None and hmac.compare_digest(self.csrf.encode(), csrf.encode()))
+
+
+class Accounts:
+    """Accounts of one server. ``clock`` gives seconds since 1970."""
+
+    def __init__(
+        self, store: Store, clock: Callable[[], float] = time.time, hasher: PasswordHasher | None = None
+    ) -> None:
+        self._store, self._clock, self._hasher = store, clock, hasher or PasswordHasher()
+        self._nobody = self._hasher.hash(secrets.token_hex())
+
+    # ------------------------------------------------------------ invitations and accounts
+
+    def invite(self, role: Role, by: str, profile: Mapping[str, Any] | None = None, days: float = 7) -> str:
+        """A secret for one new account, good once and for ``days``; ``by`` is the inviting account's id."""
+        if role not in ROLES:
+            raise InputError(f"role {role!r} is unknown; choose from {', '.join(ROLES)}.")
+        secret = secrets.token_urlsafe(32)
+        row = {"secret": _hash(secret), "role": role, "profile": json.dumps(dict(profile or {})), "by": by}
+        with self._store.writing() as connection:
+            connection.execute(insert(invitations).values(**row, expires=self._clock() + days * DAY))
+        return secret
+
+    def accept(self, invitation: str, name: str, password: str) -> Account:
+        """Make the account that was invited. The invitation is used up only where this succeeds.
+
+        Raises RefusedError for an invitation that is unknown, used or out of date, a taken name and a weak password.
+        """
+        name, hashed = _name(name), self._hashed(password, name)
+        with self._store.writing() as connection:
+            row = connection.execute(select(invitations).where(invitations.c.secret == _hash(invitation))).one_or_none()
+            if row is None or row.used_by is not None or row.expires < self._clock():
+                raise RefusedError("this invitation is unknown, used or out of date; ask for another.")
+            account = self._add(connection, name, hashed, row.role, row.profile)
+            connection.execute(update(invitations).where(invitations.c.secret == row.secret).values(used_by=account.id))
+        return account
+
+    def create(self, name: str, password: str, role: Role, profile: Mapping[str, Any] | None = None) -> Account:
+        """An account without an invitation: a server's first lead."""
+        if role not in ROLES:
+            raise InputError(f"role {role!r} is unknown; choose from {', '.join(ROLES)}.")
+        name, hashed = _name(name), self._hashed(password, _name(name))
+        with self._store.writing() as connection:
+            return self._add(connection, name, hashed, role, json.dumps(dict(profile or {})))
+
+    def of(self, id: str) -> Account | None:
+        """The account with this id."""
+        with self._store.reading() as connection:
+            return _account(connection.execute(select(accounts).where(accounts.c.id == id)).one_or_none())
+
+    def all(self) -> list[Account]:
+        """Every account, oldest first."""
+        with self._store.reading() as connection:
+            rows = connection.execute(select(accounts).order_by(accounts.c.created)).all()
+        return [account for row in rows if (account := _account(row))]
+
+    def disable(self, id: str, disabled: bool = True) -> None:
+        """Let nobody in as this account; its sessions end now. What it did stays."""
+        with self._store.writing() as connection:
+            connection.execute(update(accounts).where(accounts.c.id == id).values(disabled=disabled))
+            connection.execute(delete(sessions).where(sessions.c.account == id))
+
+    def change_password(self, id: str, old: str, new: str) -> None:
+        """Raises RefusedError where ``old`` is wrong or ``new`` is weak. Every session of the account ends."""
+        with self._store.reading() as connection:
+            row = connection.execute(select(accounts).where(accounts.c.id == id)).one()
+        if not self._right(row.password, old):
+            raise RefusedError("the present password is another one.")
+        hashed = self._hashed(new, row.name)
+        with self._store.writing() as connection:
+            connection.execute(update(accounts).where(accounts.c.id == id).values(password=hashed))
+            connection.execute(delete(sessions).where(sessions.c.account == id))
+
+    # ------------------------------------------------------------ sessions
+
+    def log_in(self, name: str, password: str, address: str, ended: str | None = None) -> tuple[Account, Session]:
+        """A new session; the one that the browser came with (``ended``) is no longer one, so that nobody can fix it
+        beforehand.
+
+        Raises TooManyError after too many failures, and RefusedError, always with the same words, otherwise.
+        """
+        name, keys = (
+            unicodedata.normalize("NFKC", name).strip().lower(),
+            (f"name {name.strip().lower()[:80]}", f"address {address[:80]}"),
+        )
+        self._limit(keys)
+        with self._store.reading() as connection:
+            row = connection.execute(select(accounts).where(accounts.c.name == name)).one_or_none()
+        right = self._right(row.password if row else self._nobody, password)
+        if row is None or not right or row.disabled:
+            with self._store.writing() as connection:
+                connection.execute(insert(failures), [{"key": key, "at": self._clock()} for key in keys])
+            raise RefusedError("name or password is wrong.")
+        now, session = self._clock(), Session(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+        with self._store.writing() as connection:
+            connection.execute(delete(failures).where(failures.c.key == keys[0]))
+            if self._hasher.check_needs_rehash(row.password):
+                renewed = self._hasher.hash(password)
+                connection.execute(update(accounts).where(accounts.c.id == row.id).values(password=renewed))
+            if ended:
+                connection.execute(delete(sessions).where(sessions.c.secret == _hash(ended)))
+            values = {"secret": _hash(session.secret), "account": row.id, "csrf": session.csrf}
+            connection.execute(insert(sessions).values(**values, created=now, seen=now))
+        account = _account(row)
+        assert account is not None
+        return account, session
+
+    def by_session(self, secret: str) -> Caller | None:
+        """Whose session this is; None where there is none any more."""
+        now = self._clock()
+        joined = sessions.join(accounts, sessions.c.account == accounts.c.id)
+        with self._store.reading() as connection:
+            row = connection.execute(
+                select(accounts, sessions.c.csrf, sessions.c.created.label("began"), sessions.c.seen)
+                .select_from(joined)
+                .where(sessions.c.secret == _hash(secret))
+            ).one_or_none()
+        if row is None or row.disabled or now - row.seen > IDLE or now - row.began > LONGEST:
+            return None
+        if now - row.seen > 60:  # a write a minute is enough to know who is idle
+            with self._store.writing() as connection:
+                connection.execute(update(sessions).where(sessions.c.secret == _hash(secret)).values(seen=now))
+        account = _account(row)
+        assert account is not None
+        return Caller(account, frozenset(SCOPES), row.csrf)
+
+    def log_out(self, secret: str) -> None:
+        """End a session."""
+        with self._store.writing() as connection:
+            connection.execute(delete(sessions).where(sessions.c.secret == _hash(secret)))
+
+    # ------------------------------------------------------------ tokens
+
+    def create_token(self, account: str, name: str, scopes: Iterable[str], days: float = 90) -> tuple[str, str]:
+        """(id, secret) of a token with which a program acts as ``account``; the secret is shown once."""
+        wanted = sorted(set(scopes))
+        unknown = [scope for scope in wanted if scope not in SCOPES]
+        if unknown or not wanted:
+            raise InputError(f"scopes {wanted} are not possible; give one or more of {', '.join(SCOPES)}.")
+        if not 0 < days <= 366:
+            raise InputError(f"a token for {days:g} days is not possible; give more than 0 and at most 366.")
+        id, secret = secrets.token_hex(8), f"custodes_{secrets.token_urlsafe(32)}"
+        values = {"secret": _hash(secret), "id": id, "account": account, "name": name[:80], "scopes": " ".join(wanted)}
+        with self._store.writing() as connection:
+            connection.execute(
+                insert(tokens).values(**values, created=self._clock(), expires=self._clock() + days * DAY)
+            )
+        return id, secret
+
+    def by_token(self, secret: str) -> Caller | None:
+        """Whose token this is; None where it is unknown, revoked or out of date."""
+        joined = tokens.join(accounts, tokens.c.account == accounts.c.id)
+        with self._store.reading() as connection:
+            row = connection.execute(
+                select(accounts, tokens.c.scopes, tokens.c.expires)
+                .select_from(joined)
+                .where(tokens.c.secret == _hash(secret))
+            ).one_or_none()
+        account = _account(row)
+        if row is None or account is None or row.disabled or row.expires < self._clock():
+            return None
+        return Caller(account, frozenset(row.scopes.split()), None)
+
+    def revoke(self, account: str, id: str) -> bool:
+        """End a token of ``account``; whether there was one."""
+        with self._store.writing() as connection:
+            gone = connection.execute(delete(tokens).where(tokens.c.id == id, tokens.c.account == account))
+        return bool(gone.rowcount)
+
+    # ------------------------------------------------------------ within
+
+    def _add(self, connection: Connection, name: str, hashed: str, role: Role, profile: str) -> Account:
+        id = secrets.token_hex(8)
+        values = {"id": id, "name": name, "password": hashed, "role": role, "profile": profile}
+        try:
+            connection.execute(insert(accounts).values(**values, created=self._clock(), disabled=False))
+        except IntegrityError:
+            raise RefusedError(f"the name {name!r} is taken; choose another.") from None
+        return Account(id, name, role, json.loads(profile))
+
+    def _limit(self, keys: tuple[str, ...]) -> None:
+        since = self._clock() - WINDOW
+        with self._store.reading() as connection:
+            for key in keys:
+                counted, first = connection.execute(
+                    select(func.count(), func.min(failures.c.at)).where(failures.c.key == key, failures.c.at > since)
+                ).one()
+                if counted >= LIMIT:
+                    raise TooManyError(first - since)
+
+    def _hashed(self, password: str, name: str) -> str:
+        if len(password) < SHORTEST or password.strip().lower() == name:
+            raise RefusedError(f"this password is too weak; give {SHORTEST} or more characters that are not the name.")
+        if len(password) > 1024:
+            raise RefusedError("this password is too long; give at most 1,024 characters.")
+        return self._hasher.hash(password)
+
+    def _right(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(hashed, password[:1024])
+        except (VerifyMismatchError, InvalidHashError):
+            return False
+
+
+def _account(row: Row[Any] | None) -> Account | None:
+    return Account(row.id, row.name, row.role, json.loads(row.profile), row.disabled) if row is not None else None
+
+
+def _name(name: str) -> str:
+    name = unicodedata.normalize("NFKC", name).strip().lower()
+    if not 2 <= len(name) <= 80 or not all(c.isalnum() or c in "._-@+" for c in name):
+        raise RefusedError("a name has 2 to 80 letters, digits and . _ - @ +.")
+    return name
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

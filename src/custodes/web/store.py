@@ -1,0 +1,133 @@
+"""What the server may change: accounts, invitations, sessions, tokens.
+
+The ledger keeps what happened and nothing in it is edited; these tables keep what is so now. They live beside the
+ledger: in a file next to it (SQLite), or in the same database (PostgreSQL), where several servers share them. Secrets are
+stored as hashes, so that whoever reads the tables can log in as nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Boolean, Column, Connection, Float, Index, MetaData, String, Table, Text, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+
+from custodes.types import InputError
+
+metadata = MetaData()
+
+accounts = Table(
+    "desk_accounts",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(80), nullable=False, unique=True),  # lower case: what a person types to log in
+    Column("password", Text, nullable=False),  # argon2id, with its salt and its cost
+    Column("role", String(16), nullable=False),
+    Column("profile", Text, nullable=False),  # JSON: expertise, groups
+    Column("created", Float, nullable=False),  # seconds since 1970, as everywhere here
+    Column("disabled", Boolean, nullable=False, default=False),
+)
+
+invitations = Table(
+    "desk_invitations",
+    metadata,
+    Column("secret", String(64), primary_key=True),  # SHA-256
+    Column("role", String(16), nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("by", String(32), nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("used_by", String(32)),
+)
+
+sessions = Table(
+    "desk_sessions",
+    metadata,
+    Column("secret", String(64), primary_key=True),  # SHA-256
+    Column("account", String(32), nullable=False, index=True),
+    Column("csrf", String(64), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+)
+
+tokens = Table(
+    "desk_tokens",
+    metadata,
+    Column("secret", String(64), primary_key=True),  # SHA-256
+    Column("id", String(32), nullable=False, unique=True),
+    Column("account", String(32), nullable=False, index=True),
+    Column("name", String(80), nullable=False),
+    Column("scopes", Text, nullable=False),  # separated by blanks
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+failures = Table(
+    "desk_failures",
+    metadata,
+    Column("key", String(160), nullable=False),  # what is limited: an account's name, an address
+    Column("at", Float, nullable=False),
+    Index("desk_failures_key", "key", "at"),
+)
+
+
+class Store:
+    """The tables, at a SQLite file or a PostgreSQL URL; made where they are missing."""
+
+    def __init__(self, where: str | Path) -> None:
+        """Raises InputError where the database cannot be reached or written."""
+        url = f"sqlite:///{where}" if isinstance(where, Path) or "://" not in where else where
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise InputError(f"{where!r} is not a URL; write postgresql://user:password@host:port/database.") from None
+        self.name = parsed.render_as_string(hide_password=True)
+        self._lite = parsed.get_backend_name() == "sqlite"
+        if not self._lite:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        try:
+            self._engine = create_engine(parsed, connect_args={"timeout": 60} if self._lite else {})
+            if self._lite:
+                event.listen(self._engine, "connect", _careful)
+            metadata.create_all(self._engine)
+        except ModuleNotFoundError:
+            raise InputError(
+                "PostgreSQL needs psycopg, which is not installed: pip install 'custodes[postgres]'."
+            ) from None
+        except SQLAlchemyError as error:
+            said = str(getattr(error, "orig", error)).split("\n")[0]
+            raise InputError(f"{self.name} cannot be used for the server's accounts: {said}.") from None
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction; durable when the block has ended, undone where it raises."""
+        with self._told(), self._engine.begin() as connection:
+            if self._lite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read from."""
+        with self._told(), self._engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:
+            said = str(error.orig).split("\n")[0]
+            raise InputError(f"{self.name} cannot take this now: {said}.") from None
+
+
+def _careful(connection, _) -> None:  # type: ignore[no-untyped-def]
+    """SQLite: readers do not wait for a writer, a commit survives a power cut, and transactions are begun by hand."""
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")

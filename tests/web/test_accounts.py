@@ -1,0 +1,225 @@
+"""Accounts: invitations, passwords, sessions, tokens."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from custodes.types import InputError
+from custodes.web.accounts import DAY, IDLE, LIMIT, LONGEST, WINDOW, Account, Accounts, RefusedError, TooManyError
+from custodes.web.store import Store
+
+PASSWORD = "correct horse battery"
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, clock: Clock) -> Accounts:
+    quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    return Accounts(Store(tmp_path / "desk.db"), clock, quick)
+
+
+@pytest.fixture
+def lead(desk: Accounts) -> Account:
+    return desk.create("Lea", PASSWORD, "lead")
+
+
+def test_who_was_invited_can_log_in(desk: Accounts, lead: Account) -> None:
+    invitation = desk.invite("annotator", lead.id, {"expertise": ["python"]})
+    made = desk.accept(invitation, " Ann ", PASSWORD)
+    account, session = desk.log_in("ANN", PASSWORD, "1.2.3.4")
+    assert account == made
+    assert (account.name, account.role, account.profile) == ("ann", "annotator", {"expertise": ["python"]})
+    caller = desk.by_session(session.secret)
+    assert caller is not None
+    assert caller.account == account
+    assert [a.name for a in desk.all()] == ["lea", "ann"]
+
+
+def test_an_invitation_is_good_once_and_for_a_week(desk: Accounts, lead: Account, clock: Clock) -> None:
+    once = desk.invite("annotator", lead.id)
+    with pytest.raises(RefusedError, match="too weak"):
+        desk.accept(once, "ann", "short")
+    with pytest.raises(RefusedError, match="is taken"):
+        desk.accept(once, "lea", PASSWORD)
+    desk.accept(once, "ann", PASSWORD)  # what was refused has not used it up
+    for wrong in (once, "guessed"):
+        with pytest.raises(RefusedError, match="unknown, used or out of date"):
+            desk.accept(wrong, "bob", PASSWORD)
+    late = desk.invite("annotator", lead.id)
+    clock.now += 8 * DAY
+    with pytest.raises(RefusedError, match="out of date"):
+        desk.accept(late, "bob", PASSWORD)
+
+
+def test_two_at_once_cannot_use_one_invitation(desk: Accounts, lead: Account) -> None:
+    invitation = desk.invite("annotator", lead.id)
+
+    def accept(i: int) -> bool:
+        try:
+            desk.accept(invitation, f"ann{i}", PASSWORD)
+        except RefusedError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(accept, range(8))) == 1
+    assert len(desk.all()) == 2
+
+
+def test_no_secret_can_be_read_from_the_tables(desk: Accounts, lead: Account, tmp_path: Path) -> None:
+    _, session = desk.log_in("lea", PASSWORD, "a")
+    _, token = desk.create_token(lead.id, "script", ["read"])
+    invitation = desk.invite("annotator", lead.id)
+    content = "".join(map(str, sqlite3.connect(tmp_path / "desk.db").iterdump()))
+    assert "$argon2id$" in content
+    for secret in (PASSWORD, session.secret, token, invitation):
+        assert secret not in content
+
+
+def test_wrong_names_and_wrong_passwords_are_told_apart_by_nothing(desk: Accounts, lead: Account) -> None:
+    said = []
+    for name, password in (("lea", "wrong password"), ("nobody", PASSWORD), ("lea", "")):
+        with pytest.raises(RefusedError) as refused:
+            desk.log_in(name, password, f"address {name}")
+        said.append(str(refused.value))
+    assert len(set(said)) == 1
+
+
+def test_failures_are_limited_by_name_and_by_address_and_time_heals(
+    desk: Accounts, lead: Account, clock: Clock
+) -> None:
+    for i in range(LIMIT):
+        with pytest.raises(RefusedError):
+            desk.log_in("lea", "wrong password", f"address {i}")
+    with pytest.raises(TooManyError, match="minutes"):
+        desk.log_in("lea", PASSWORD, "another address")
+    for i in range(LIMIT):
+        with pytest.raises(RefusedError):
+            desk.log_in(f"name {i}", "wrong password", "one address")
+    with pytest.raises(TooManyError):
+        desk.log_in("anybody", PASSWORD, "one address")
+    clock.now += WINDOW + 1
+    desk.log_in("lea", PASSWORD, "one address")
+
+
+def test_a_session_that_was_there_before_is_ended_by_logging_in(desk: Accounts, lead: Account) -> None:
+    _, fixed = desk.log_in("lea", PASSWORD, "a")
+    _, own = desk.log_in("lea", PASSWORD, "a", ended=fixed.secret)
+    assert desk.by_session(fixed.secret) is None
+    assert desk.by_session(own.secret) is not None
+    desk.log_out(own.secret)
+    assert desk.by_session(own.secret) is None
+    assert desk.by_session("guessed") is None
+
+
+def test_sessions_end_when_idle_and_in_the_end(desk: Accounts, lead: Account, clock: Clock) -> None:
+    _, idle = desk.log_in("lea", PASSWORD, "a")
+    clock.now += IDLE + 1
+    assert desk.by_session(idle.secret) is None
+    _, busy = desk.log_in("lea", PASSWORD, "a")
+    began = clock.now
+    while clock.now - began < LONGEST - IDLE:
+        clock.now += IDLE - 10
+        assert desk.by_session(busy.secret) is not None
+    clock.now = began + LONGEST + 1
+    assert desk.by_session(busy.secret) is None
+
+
+def test_unsafe_requests_of_a_session_carry_its_own_csrf_token(desk: Accounts, lead: Account) -> None:
+    _, one = desk.log_in("lea", PASSWORD, "a")
+    _, two = desk.log_in("lea", PASSWORD, "a")
+    caller = desk.by_session(one.secret)
+    assert caller is not None
+    assert caller.carries(one.csrf)
+    assert not any(caller.carries(wrong) for wrong in (None, "", two.csrf, "é"))
+
+
+def test_a_token_has_its_scopes_and_its_end(desk: Accounts, lead: Account, clock: Clock) -> None:
+    id, secret = desk.create_token(lead.id, "nightly export", ["read"], days=30)
+    caller = desk.by_token(secret)
+    assert caller is not None
+    assert caller.may("read")
+    assert not caller.may("manage")
+    assert caller.carries(None)  # no browser sends it by itself
+    assert desk.by_session(secret) is None
+    assert not desk.revoke("somebody else", id)
+    clock.now += 31 * DAY
+    assert desk.by_token(secret) is None
+    id, secret = desk.create_token(lead.id, "another", ["read", "annotate"])
+    assert desk.revoke(lead.id, id)
+    assert desk.by_token(secret) is None
+    for scopes, days in (([], 1), (["everything"], 1), (["read"], 0), (["read"], 1000)):
+        with pytest.raises(InputError):
+            desk.create_token(lead.id, "wrong", scopes, days)
+
+
+def test_whoever_is_disabled_is_out_at_once(desk: Accounts, lead: Account) -> None:
+    _, session = desk.log_in("lea", PASSWORD, "a")
+    _, token = desk.create_token(lead.id, "script", ["read"])
+    desk.disable(lead.id)
+    assert desk.by_session(session.secret) is None
+    assert desk.by_token(token) is None
+    with pytest.raises(RefusedError, match="name or password"):
+        desk.log_in("lea", PASSWORD, "a")
+    desk.disable(lead.id, False)
+    desk.log_in("lea", PASSWORD, "a")
+
+
+def test_a_new_password_ends_every_session(desk: Accounts, lead: Account) -> None:
+    _, session = desk.log_in("lea", PASSWORD, "a")
+    with pytest.raises(RefusedError, match="another one"):
+        desk.change_password(lead.id, "wrong", "a new password")
+    desk.change_password(lead.id, PASSWORD, "a new password")
+    assert desk.by_session(session.secret) is None
+    desk.log_in("lea", "a new password", "a")
+
+
+@pytest.mark.parametrize("name", ["", "a", "a b", "<b>", "x" * 81, "nul\0"])
+def test_names_that_cannot_be(desk: Accounts, name: str) -> None:
+    with pytest.raises(RefusedError, match="2 to 80"):
+        desk.create(name, PASSWORD, "lead")
+
+
+def test_passwords_that_cannot_be_and_roles_that_are_none(desk: Accounts) -> None:
+    for password in ("short", "lea.someone", "x" * 2000):
+        with pytest.raises(RefusedError):
+            desk.create("lea.someone", password, "lead")
+    with pytest.raises(InputError, match="role 'boss'"):
+        desk.create("lea", PASSWORD, "boss")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="role 'boss'"):
+        desk.invite("boss", "x")  # type: ignore[arg-type]
+
+
+def test_old_hashes_are_renewed_when_their_owner_logs_in(
+    desk: Accounts, lead: Account, tmp_path: Path, clock: Clock
+) -> None:
+    stronger = Accounts(Store(tmp_path / "desk.db"), clock, PasswordHasher(time_cost=2, memory_cost=128, parallelism=1))
+    stronger.log_in("lea", PASSWORD, "a")
+    hashed = sqlite3.connect(tmp_path / "desk.db").execute("SELECT password FROM desk_accounts").fetchone()[0]
+    assert "m=128,t=2" in hashed
+    desk.log_in("lea", PASSWORD, "a")
+
+
+def test_what_cannot_be_a_store_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be used"):
+        Store(tmp_path / "no" / "folder.db")
+    with pytest.raises(InputError, match="not a URL"):
+        Store("postgresql//nowhere://")
+    with pytest.raises(InputError, match="cannot be used"):
+        Store("postgresql://nobody:secret@127.0.0.1:1/none")
