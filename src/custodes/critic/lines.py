@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -42,6 +43,24 @@ class LineScores:
     def order(self) -> NDArray[np.int64]:
         """Line numbers from 1, the likeliest first."""
         return np.argsort(-self.lines, kind="stable") + 1
+
+    def found(self, threshold: float, most: int = 3) -> list[int]:
+        """Line numbers to report, the likeliest first: none where the probability of a bug anywhere is below
+        ``threshold``, else the likeliest and those at least half as likely."""
+        if 1 - self.none < threshold or not self.lines.any():
+            return []
+        return [int(line) for line in self.order()[:most] if self.lines[line - 1] >= self.lines.max() / 2]
+
+
+class ScoresLines(Protocol):
+    """Whatever says which lines are suspect."""
+
+    temperature: float
+    threshold: float
+
+    def scores(self, codes: Sequence[str]) -> list[LineScores]:
+        """Probabilities for each function. Lines count as in ``code.split("\\n")``; blank ones have 0."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +100,7 @@ class LineScorer:
             own = [k for k, (of, _) in enumerate(pieces) if of == i]
             lines = np.concatenate([logits[k][:-1] for k in own])
             blank = np.array([not line.strip() for line in code.split("\n")])
-            found.append(_probabilities(np.where(blank, -np.inf, lines), float(np.mean([logits[k][-1] for k in own]))))
+            found.append(probabilities(np.where(blank, -np.inf, lines), float(np.mean([logits[k][-1] for k in own]))))
         return found
 
     def logits(self, batch: PackedBatch, readings: Sequence[Reading]) -> list[Tensor]:
@@ -165,7 +184,7 @@ def new_line_scorer(lm: LanguageModel, seed: int = 0, max_tokens: int = 2048) ->
     return LineScorer(lm, nn.Parameter(head.to(lm.decoder.device)), max_tokens=context)
 
 
-def _probabilities(lines: NDArray[np.float64], none: float) -> LineScores:
+def probabilities(lines: NDArray[np.float64], none: float) -> LineScores:
     """Softmax over lines and "in none"."""
     top = max(float(lines.max(initial=-np.inf)), none)
     weights, rest = np.exp(lines - top), np.exp(none - top)

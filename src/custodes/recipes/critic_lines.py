@@ -1,0 +1,211 @@
+"""A scorer of lines trained on known bugs, and any scorer measured on anybody's rows.
+
+What ``custodes critic train`` and ``custodes critic evaluate`` do. A row is ``{"id", "code", "bug_lines": [numbers from 1]}``;
+an empty ``bug_lines`` is a clean function. Rows of ``custodes critic tamper`` say in ``split`` what they are for.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from custodes.critic.likelihood import LikelihoodScorer
+from custodes.critic.line_training import (
+    KnownBug,
+    LineConfig,
+    LineEvaluation,
+    LineStep,
+    OnStep,
+    calibrate_lines,
+    evaluate_lines,
+    train_lines,
+)
+from custodes.critic.lines import SETTINGS, LineScorer, ScoresLines
+from custodes.ledger import Evaluation, Ledger, Model
+from custodes.lm import load
+from custodes.lm.loading import DtypeName
+from custodes.types import InputError
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticTrain:
+    """Teach a model where bugs are. The same command again goes on where it was interrupted."""
+
+    data: Path
+    """Rows with known bugs, JSON Lines: `custodes critic tamper` makes them."""
+    out: Path
+    """Folder of the critic."""
+    model: str = "smollm2-135m"
+    """What learns: smollm2-135m (embedded), a local folder, or a hub id."""
+    examples: int = 0
+    """Train on so many rows only, drawn by the seed; 0 takes all."""
+    calibrate_on: float = 0.05
+    """Share of the functions of training, whole functions, kept to calibrate confidence and threshold on."""
+    false_alarms: float = 0.1
+    """Share of those clean functions that may be reported."""
+    dtype: DtypeName = "auto"
+    """Precision of computation; what learns is kept in float32."""
+    training: LineConfig = field(default_factory=LineConfig)
+    """How it is trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticEvaluate:
+    """Measure a critic on rows with known bugs."""
+
+    data: Path
+    """Rows with id, code and bug_lines, JSON Lines; an empty bug_lines is a clean function."""
+    critic: str = "likelihood"
+    """Folder of a trained critic, or likelihood: what the untrained model finds surprising."""
+    model: str = "smollm2-135m"
+    """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
+    split: str = ""
+    """Only rows of this split, for example "held-out packages"; all where empty."""
+    rows: int = 0
+    """Only the first so many of them; 0 takes all."""
+    dtype: DtypeName = "auto"
+    """Precision of computation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file."""
+
+    id: str
+    bug: KnownBug
+    split: str
+    function: str
+
+
+def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
+    """Train, calibrate, save, and measure on every split that training did not see; recorded in the folder's ledger."""
+    if not 0 < config.calibrate_on < 1:
+        raise InputError(f"option calibrate_on is {config.calibrate_on}; it must be between 0 and 1.")
+    rows = read_rows(config.data)
+    training, spare = _divided(rows, config)
+    config.out.mkdir(parents=True, exist_ok=True)
+    told = {
+        "data": config.data.name,
+        "examples": len(training),
+        "model": config.model,
+        "calibrate_on": config.calibrate_on,
+    }
+    with Ledger.open(config.out / "ledger.db") as ledger:
+        run = ledger.start_run("critic train", told, config.training.seed)
+        try:
+            lm = load(config.model, dtype=config.dtype)
+            with _progress() as on_step:
+                scorer = train_lines(
+                    lm,
+                    [r.bug for r in training],
+                    config.training,
+                    checkpoints=config.out / "checkpoints",
+                    on_step=on_step,
+                )
+            calibrate_lines(scorer, [r.bug for r in spare], config.false_alarms)
+            scorer.save(config.out)
+            found = _measured(scorer, rows)
+            name = scorer.lm.fingerprint()
+            ledger.write(run, [Model(name, str(config.out), "critic", lm.fingerprint(), {"examples": len(training)})])
+            ledger.write(
+                run, [Evaluation(f"{split}-{run}", split, name, e.to_dict(), e.at_1.n) for split, e in found.items()]
+            )
+        except BaseException as error:
+            ledger.end_run(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        ledger.end_run(run)
+    return found
+
+
+def critic_evaluate(config: CriticEvaluate) -> LineEvaluation:
+    """Measure a critic. Raises InputError for a file or a critic that cannot be read, and where no row is left."""
+    rows = [r for r in read_rows(config.data) if not config.split or r.split == config.split]
+    rows = rows[: config.rows] if config.rows else rows
+    if not rows:
+        raise InputError(f"{config.data} has no row of split {config.split!r}.")
+    return evaluate_lines(open_scorer(config.critic, config.model, config.dtype), [r.bug for r in rows])
+
+
+def open_scorer(critic: str, model: str, dtype: DtypeName = "auto") -> ScoresLines:
+    """``likelihood``, or the critic in a folder. Raises InputError for anything else."""
+    if critic == "likelihood":
+        return LikelihoodScorer(load(model, dtype=dtype))
+    if not (Path(critic) / SETTINGS).is_file():
+        raise InputError(f"{critic} is no critic: give likelihood, or a folder that custodes critic train made.")
+    named = json.loads((Path(critic) / SETTINGS).read_text()).get("base")
+    return LineScorer.load(critic, dtype, base="" if model == CriticEvaluate.model else model if named != model else "")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a file. Raises InputError that names the line for one that cannot be used."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", None) or "not UTF-8"
+        raise InputError(f"{path} cannot be read ({said}); give JSON Lines with id, code and bug_lines.") from None
+    rows = [_row(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise InputError(f"{path} is empty; give JSON Lines with id, code and bug_lines.")
+    return rows
+
+
+def _row(line: str, where: str) -> Row:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where} is not JSON ({error.msg}).") from None
+    if not isinstance(row, dict) or not isinstance(row.get("code"), str):
+        raise InputError(f'{where} has no text in "code".')
+    code, lines = row["code"], row.get("bug_lines")
+    count = code.count("\n") + 1
+    if not isinstance(lines, list) or not all(isinstance(n, int) and 1 <= n <= count for n in lines):
+        raise InputError(
+            f'{where}: "bug_lines" is {lines!r}; give a list of numbers from 1 to {count}, empty for clean code.'
+        )
+    id = str(row.get("id", where))
+    return Row(id, KnownBug(code, tuple(lines)), str(row.get("split", TRAIN)), str(row.get("function", id)))
+
+
+def _divided(rows: list[Row], config: CriticTrain) -> tuple[list[Row], list[Row]]:
+    """Rows to learn from, and rows of other functions to calibrate on."""
+    usable = [r for r in rows if r.split == TRAIN]
+    functions = sorted({r.function for r in usable})
+    random.Random(config.training.seed).shuffle(functions)
+    spare = set(functions[: max(1, round(config.calibrate_on * len(functions)))])
+    training = [r for r in usable if r.function not in spare]
+    if config.examples and config.examples < len(training):
+        training = random.Random(config.training.seed).sample(training, config.examples)
+    if not training:
+        raise InputError(f'{config.data} has no row to learn from: rows whose "split" is "{TRAIN}", or that have none.')
+    return training, [r for r in usable if r.function in spare][:2000]
+
+
+def _measured(scorer: ScoresLines, rows: list[Row]) -> dict[str, LineEvaluation]:
+    splits = sorted({r.split for r in rows} - {TRAIN})
+    return {split: evaluate_lines(scorer, [r.bug for r in rows if r.split == split][:2000]) for split in splits}
+
+
+@contextmanager
+def _progress() -> Iterator[OnStep]:
+    """A bar on stderr: loss, share of right answers (running means) and time left."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        bar, mean = shown.add_task("training", total=None), [0.0, 0.0]
+
+        def on_step(done: LineStep) -> None:
+            weight = max(0.02, 1 / done.step)
+            for i, value in enumerate((done.loss, done.right)):
+                mean[i] += weight * (value - mean[i])
+            text = f"loss {mean[0]:.3f}, right {mean[1]:.2f}"
+            shown.update(bar, completed=done.step, total=done.steps, description=text)
+
+        yield on_step
