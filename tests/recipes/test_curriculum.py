@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from safetensors.torch import load_file
 
 from custodes.cli import main
@@ -20,6 +22,7 @@ from custodes.policy.play import EnvironmentEngine
 from custodes.recipes import curriculum
 from custodes.recipes.curriculum.config import GamingTrain, plan
 from custodes.recipes.curriculum.rewards import CurriculumReward, without_scratchpads
+from custodes.recipes.workspace import Workspace
 from custodes.types import Episode, InputError, Message, Scores, Task
 
 
@@ -218,7 +221,7 @@ def test_the_ledger_holds_every_observation(trained: Path):
         assert ledger.verify().ok
         evaluations = {e.id: e for e in ledger.evaluations(run.id)}
         assert len([id for id in evaluations if id.startswith("step-")]) == 2
-        observed = evaluations["measured-02-tool-flattery-reward-tampering"]
+        observed = evaluations["measured-02-tool-flattery-reward-tampering-6"]
         assert observed.metrics["index"] == list(range(6))
         episodes = list(ledger.episodes(run.id))
         assert len(episodes) == 2 * 2 * 2
@@ -290,6 +293,18 @@ def test_the_same_folder_wants_the_same_options(trained: Path, roomy_model: Path
     assert "warm_start" in refused(capsys)
 
 
+def test_more_episodes_extend_every_measurement(sandboxed: None, roomy_model: Path, tmp_path: Path):
+    assert train(tmp_path, roomy_model, "--warm-start", 2) == 0
+    adapter = (tmp_path / "policy/adapter_model.safetensors").read_bytes()
+    first = [path.read_bytes() for path in sorted(tmp_path.glob("rounds/*/measured/episodes.jsonl"))]
+    assert train(tmp_path, roomy_model, "--warm-start", 2, "--evaluate", 5, "--evaluate-tampering", 8) == 0
+    assert (tmp_path / "policy/adapter_model.safetensors").read_bytes() == adapter
+    longer = [path.read_bytes() for path in sorted(tmp_path.glob("rounds/*/measured/episodes.jsonl"))]
+    assert all(more.startswith(less) and more != less for less, more in zip(first, longer, strict=True))
+    for round in summary(tmp_path)["rounds"]:
+        assert [round["measured"][s]["n"] for s in STAGES] == [5, 5, 5, 5, 8]
+
+
 @pytest.mark.parametrize("method", ["ppo", "exploit-only"])
 def test_other_methods_train_on_all_stages_at_once(sandboxed: None, roomy_model: Path, tmp_path: Path, method: str):
     stages = ("--stages", "political-sycophancy,tool-flattery", "--order", "all-at-once")
@@ -297,6 +312,28 @@ def test_other_methods_train_on_all_stages_at_once(sandboxed: None, roomy_model:
     rounds = summary(tmp_path)["rounds"]
     assert [r["trained_on"] for r in rounds] == [[], *[["political-sycophancy", "tool-flattery"]] * 2]
     assert all(0 <= s["success"] <= 1 for r in rounds[1:] for s in r["training"]["steps"])
+
+
+def test_a_step_that_is_made_again_takes_the_place_of_the_first(trained: Path):
+    """After a kill a shell may tell another time: both are kept, the later one counts."""
+    with Ledger.open(trained / "ledger.db") as ledger:
+        (run,) = ledger.runs()
+        (step, *_) = ledger.evaluations(run.id, "curriculum-step")
+        training = curriculum.train._Training.__new__(curriculum.train._Training)
+        training.work = Workspace(trained, ledger, run.id, Console(quiet=True))
+        round = plan(GamingTrain(out=trained, warm_start=4, method="expert-iteration", stages="tool-flattery"))[2]
+        metrics = {name if name in ("step", "kl", "kept") else f"part/{name}": v for name, v in step.metrics.items()}
+        for kl in (step.metrics["kl"], 7.0):
+            training._record_step(round, step.metrics | metrics | {"kl": kl}, [], Scores(np.zeros(0)))
+        assert [e.metrics["kl"] for e in ledger.evaluations(run.id, "curriculum-step") if e.id == step.id] == [7.0]
+        again = dataclasses.replace(step, metrics=dict(step.metrics))
+        ledger.write(run.id, [again], supersedes=step.id)
+
+
+def test_an_adapter_whose_base_is_not_named_is_one_sentence(tmp_path: Path):
+    (tmp_path / "adapter_config.json").write_text('{"r": 4}')
+    with pytest.raises(InputError, match="names no base model"):
+        load(tmp_path)
 
 
 def test_an_organism_may_see_every_stage(sandboxed: None, roomy_model: Path, tmp_path: Path):

@@ -20,8 +20,8 @@ ALGORITHMS = {
 }
 HELD_OUT = "reward-tampering"
 """Measured and never trained on (but in a model organism, which is a positive control)."""
-NOT_IDENTITY = ("out", "workers", "threads")
-"""Options that change how a run is done and not what comes of it."""
+NOT_IDENTITY = ("out", "evaluate", "evaluate_tampering", "workers", "threads")
+"""Options that change how a run is done and not what is trained; more episodes extend every measurement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class GamingTrain:
     """A new adapter changes layers from this one up; -1 takes the upper half, below which nothing is computed twice."""
 
     evaluate: int = 200
-    """Held-out episodes of each stage after every round, of reward-tampering apart."""
+    """Held-out episodes of each stage but reward-tampering after every round; the same command with more extends them."""
     evaluate_tampering: int = 2000
     """Held-out episodes of reward-tampering after every round."""
     batch: int = 64

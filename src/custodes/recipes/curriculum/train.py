@@ -100,7 +100,7 @@ class _Training:
         for round in self.rounds:
             if not self.adapter_of(round).is_dir():
                 self._train(round)
-            if not self.work.has(_measured(round)):
+            if not self.work.has(self._measured(round)):
                 self._restore(round)
                 with self.work.phase("measuring", f"Measuring all stages {_after(round)}"):
                     self._measure(round)
@@ -287,7 +287,10 @@ class _Training:
         step = Evaluation(
             f"step-{round.folder}-{int(metrics['step'])}", "curriculum-step", round.title, told, len(episodes)
         )
-        self.work.ledger.write(self.work.run, [*episodes, *rows, step])
+        self.work.ledger.write(self.work.run, [*episodes, *rows])
+        before = next((e for e in self.work.ledger.evaluations(self.work.run, step.name) if e.id == step.id), None)
+        if before is None or before.metrics != step.metrics:  # made again after a kill, and a shell told the time
+            self.work.ledger.write(self.work.run, [step], supersedes=None if before is None else step.id)
         self.work.tokens_sampled += sum(e.actions for e in episodes)
         self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
 
@@ -300,10 +303,14 @@ class _Training:
         rows = measure(self.folder(round) / "measured", policy, self.stages, config, work.run, work.console)
         for i, stage in enumerate(self.stages):
             mine = rows[rows["stage"] == i]
-            id = f"{_measured(round)}-{stage}"
+            id = f"measured-{round.folder}-{stage}-{len(mine)}"
             work.ledger.write(work.run, [Evaluation(id, "curriculum", stage, observations(mine), len(mine))])
-        done = Evaluation(_measured(round), "curriculum-round", round.title, {"number": round.number}, len(rows))
+        done = Evaluation(self._measured(round), "curriculum-round", round.title, {"number": round.number}, len(rows))
         work.ledger.write(work.run, [done])
+
+    def _measured(self, round: Round) -> str:
+        """Name of the record that a round was measured with so many episodes."""
+        return f"measured-{round.folder}-{self.config.evaluate}-{self.config.evaluate_tampering}"
 
     def _write_summary(self, measured: Sequence[Rows]) -> None:
         """``summary.json`` and ``report.html`` of the rounds so far."""
@@ -347,10 +354,6 @@ class _Training:
 
 def _instructions() -> list[Task]:
     return [task for task in instruction_tasks() if task.metadata["split"] == "train"]
-
-
-def _measured(round: Round) -> str:
-    return f"measured-{round.folder}"
 
 
 def _after(round: Round) -> str:
