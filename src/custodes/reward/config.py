@@ -29,14 +29,15 @@ class RewardConfig:
     """Rank of adapters."""
     alpha: float = 32.0
     """Adapters' updates are scaled by alpha / rank."""
-    first_layer: int = 0
-    """Adapters start at this layer (negative: counted from the top); layers below run once for all members."""
-    epochs: int = 1
+    first_layer: int = -10
+    """Adapters start at this layer (negative: counted from the top, all layers where there are no more); layers below run
+    once for all members and epochs."""
+    epochs: int = 2
     """Passes over the pairs."""
     batch_pairs: int = 16
     """Pairs per update, at least: all pairs of one prompt stand in one update."""
-    learning_rate: float = 2e-4
-    """Of adapters (about 1e-4) or of full weights (about 1e-5)."""
+    learning_rate: float = 3e-4
+    """Of adapters (about 3e-4) or of full weights (about 1e-5)."""
     head_learning_rate: float = 1e-3
     """Of the heads, which start at random."""
     warmup: float = 0.1

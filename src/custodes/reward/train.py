@@ -382,7 +382,7 @@ def _new_model(lm: LanguageModel, config: RewardConfig) -> RewardModel:
     spec, device = lm.decoder.spec, lm.decoder.device
     if config.weights == "adapter" and not isinstance(lm.decoder, Decoder):
         raise InputError(f"architecture {lm.config.model_type!r} cannot run with adapters; set weights to full.")
-    first = config.first_layer + (spec.layers if config.first_layer < 0 else 0)
+    first = config.first_layer if config.first_layer >= 0 else max(0, spec.layers + config.first_layer)
     shape = AdapterConfig(rank=config.rank, alpha=config.alpha, first_layer=first)
     count = (config.members if config.ensemble == "adapters" else 1) if config.weights == "adapter" else 0
     seeds = [int(s) for s in np.random.SeedSequence([config.seed, 3]).generate_state(config.members)]
