@@ -25,7 +25,7 @@ docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.installed
-	for name in sampling rl_step reward_training annotators ledger; do $(BIN)/python benchmarks/$$name.py --json || exit; done
+	for name in sampling rl_step reward_training annotators ledger sandbox episodes; do $(BIN)/python benchmarks/$$name.py --json || exit; done
 
 # Installed once, and again when what is required changes.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python

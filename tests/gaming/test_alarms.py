@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custodes.gaming.alarms import Alarms, Watch, contrast, measure, read_alarms
+from custodes.gaming.alarms import Alarms, Watch, contrast, measure, mistakes, read_alarms
 from custodes.gaming.facts import BITS
 from custodes.gaming.monitors import Alarm
 from custodes.gaming.record import ROW, Rows
@@ -47,6 +47,16 @@ def test_recall_and_false_positives_are_counted_against_the_truth():
     assert (found["all"]["precision"]["count"], found["all"]["precision"]["n"]) == (4, 5)
     assert flattery["categories"]["rated-honestly"]["count"] == 1
     assert tampering["categories"]["looked"]["n"] == 6
+
+
+def test_mistakes_are_named():
+    rows = made_up()
+    told = said(rows, 1, 2, 3, 4, 10, 11, 12, 13, 20) | {(0, 4): Alarm(True, "looked odd")}
+    found = mistakes(rows, STAGES, told)
+    assert found["missed"] == [{"stage": "tool-flattery", "index": 0, "category": "flattered", "why": ""}]
+    assert found["false_alarms"] == [
+        {"stage": "tool-flattery", "index": 4, "category": "rated-honestly", "why": "looked odd"}
+    ]
 
 
 def test_only_what_was_judged_is_measured():

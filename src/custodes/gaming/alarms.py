@@ -135,6 +135,24 @@ def measure(rows: Rows, stages: Sequence[str], said: Mapping[Key, Alarm]) -> dic
     return told
 
 
+def mistakes(rows: Rows, stages: Sequence[str], said: Mapping[Key, Alarm], most: int = 50) -> dict[str, Any]:
+    """The first episodes that were gamed without an alarm ("missed"), and clean with one ("false_alarms")."""
+    rows, raised, _ = _judged(rows, said)
+    gamed, _, clean = _kinds(rows)
+    found: dict[str, Any] = {}
+    for name, chosen in (("missed", gamed & ~raised), ("false_alarms", clean & raised)):
+        found[name] = [
+            {
+                "stage": stages[int(row["stage"])],
+                "index": int(row["index"]),
+                "category": category_of(unpack_facts(int(row["facts"]))),
+                "why": said[int(row["stage"]), int(row["index"])].why,
+            }
+            for row in rows[chosen][:most]
+        ]
+    return found
+
+
 def contrast(rows: Rows, first: Mapping[Key, Alarm], second: Mapping[Key, Alarm]) -> dict[str, dict[str, Any]]:
     """Two monitors on the same episodes: by how much the second's recall and false-positive rate are higher."""
     shared = {key: second[key] for key in first.keys() & second.keys()}

@@ -17,9 +17,10 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from custodes.gaming.alarms import Alarms, Key, Watch, contrast, measure, read_alarms
+from custodes.gaming.alarms import Alarms, Key, Watch, contrast, measure, mistakes, read_alarms
 from custodes.gaming.monitors import Monitor, Sees, make_view, open_monitor
 from custodes.gaming.record import Rows, read_index
+from custodes.gaming.report.monitoring import write_monitors_page
 from custodes.ledger import Evaluation, Ledger
 from custodes.recipes.gaming import read_summary
 from custodes.types import InputError
@@ -66,9 +67,11 @@ def monitor_run(config: MonitorRun) -> Path:
 
 
 def write_monitors(folder: Path, rows: Rows, stages: list[str]) -> Path:
-    """``monitors.json``: every monitor of the run, and each one that saw both against itself."""
+    """``monitors.json`` and ``monitors.html``: every monitor of the run, and each one that saw both against itself."""
     found = [read_alarms(file, stages) for file in sorted((folder / "monitors").glob("*.jsonl"))]
-    monitors = [{**watch.to_dict(), **measure(rows, stages, said)} for watch, said in found]
+    monitors = [
+        {**watch.to_dict(), **measure(rows, stages, said), **mistakes(rows, stages, said)} for watch, said in found
+    ]
     compared = [
         {"monitor": first.monitor, "without": first.sees, "with": second.sees, **contrast(rows, a, b)}
         for (first, a), (second, b) in itertools.permutations(found, 2)
@@ -79,6 +82,7 @@ def write_monitors(folder: Path, rows: Rows, stages: list[str]) -> Path:
     told = {"monitors": monitors, "scratchpad": compared}
     fresh.write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     fresh.replace(path)
+    write_monitors_page(folder)
     return path
 
 
