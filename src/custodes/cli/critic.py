@@ -1,10 +1,11 @@
 """Commands of the critics of code."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
+from custodes.stats import Interval
 
 if TYPE_CHECKING:
     from custodes.critic.line_training import LineEvaluation
@@ -79,6 +80,34 @@ def train(given: list[str]) -> int:
     return 0
 
 
+def tune(given: list[str]) -> int:
+    """Teach a model to write critiques: warm start, reward, PPO, search."""
+    from custodes.recipes.critic_tuning import CriticTune, critic_tune
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(CriticTune):
+        """Teach a model to write critiques. The same command again goes on where it was interrupted."""
+
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("critic tune", Options, given)
+    told = critic_tune(CriticTune(**{f.name: getattr(options, f.name) for f in fields(CriticTune)}))
+    if options.json:
+        print_json(told)
+        return 0
+    for split, found in told["splits"].items():
+        print(f"{split} ({found['n']} functions)")
+        for policy, measured in found["policies"].items():
+            shown = (
+                f"{name.replace('_', ' ')} {Interval(**measured[name])}"
+                for name in ("cbi", "hallucinations", "false_alarms")
+            )
+            print(f"  {policy:<12}{'   '.join(shown)}")
+    print(f"The adapters are in {options.out}.")
+    return 0
+
+
 def evaluate(given: list[str]) -> int:
     """Measure a critic on rows with known bugs."""
     from custodes.recipes.critic_lines import CriticEvaluate, critic_evaluate
@@ -111,3 +140,11 @@ def _print_measured(found: "LineEvaluation") -> None:
     }
     for words, value in told.items():
         print(f"  {words:<38}{value}")
+
+
+def critique(given: list[str]) -> int:
+    """Review Python code: quote what is suspicious and say what is wrong."""
+    from custodes.recipes.critique import Critique
+    from custodes.recipes.critique import critique as review
+
+    return review(parse("critique", Critique, given))

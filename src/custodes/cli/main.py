@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from custodes import __version__
-from custodes.cli import critic, feedback, gaming, loop, project, quality, web
+from custodes.cli import critic, feedback, gaming, judge, loop, project, quality, web
 from custodes.cli.words import complain, forget_output, nearest, storage_problem
 from custodes.types import InputError
 
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "quality annotators": quality.annotators,
     "quality comparisons": quality.comparisons,
     "quality watch": quality.watch,
+    "judge": judge.judge,
     "project new": project.new,
     "project check": project.check,
     "project open": web.project_open,
@@ -41,13 +42,16 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "gaming monitor": gaming.monitor,
     "gaming compare": gaming.compare,
     "gaming serve": gaming.serve,
+    "critique": critic.critique,
     "critic corpus": critic.corpus,
     "critic tamper": critic.tamper,
     "critic train": critic.train,
+    "critic tune": critic.tune,
     "critic evaluate": critic.evaluate,
 }
 
 RESUMABLE = {
+    "critic tune",
     "critic train",
     "critic tamper",
     "gaming train",

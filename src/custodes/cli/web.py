@@ -54,18 +54,18 @@ def project_open(given: list[str]) -> int:
     require_web()
     from custodes.feedback.items import read_items
     from custodes.feedback.project import load_project
-    from custodes.web import Store
+    from custodes.web import Database
     from custodes.web.projects import create_project
 
     project = load_project(options.file)
     if not project.tasks:
         raise InputError(f"{options.file}: the field tasks names no file; the project needs tasks.")
     contents = read_items(project, options.file.parent / project.tasks)
-    store = Store(options.db)
+    database = Database(options.db)
     try:
-        create_project(store, options.file.read_text(encoding="utf-8"), contents, "command line")
+        create_project(database, options.file.read_text(encoding="utf-8"), contents, "command line")
     finally:
-        store.close()
+        database.close()
     print(f"The project {project.name!r} is open in {options.db} with {len(contents):,} items.")
     return 0
 
@@ -88,17 +88,17 @@ def export(given: list[str]) -> int:
 
     options = parse("export", Options, given)
     require_web()
-    from custodes.web import Store, export_project
-    from custodes.web.store import MissingError
+    from custodes.web import Database, export_project
+    from custodes.web.database import MissingError
 
-    store = Store(options.db)
+    database = Database(options.db)
     try:
-        for path in export_project(store, options.project, options.out, options.form):
+        for path in export_project(database, options.project, options.out, options.form):
             print(path)
     except MissingError as error:
         raise InputError(str(error)) from None
     finally:
-        store.close()
+        database.close()
     return 0
 
 
@@ -120,16 +120,16 @@ def import_(given: list[str]) -> int:
 
     options = parse("import", Options, given)
     require_web()
-    from custodes.web import Store, import_file
-    from custodes.web.store import MissingError
+    from custodes.web import Database, import_file
+    from custodes.web.database import MissingError
 
-    store = Store(options.db)
+    database = Database(options.db)
     try:
-        count = import_file(store, options.project, options.file, options.form)
+        count = import_file(database, options.project, options.file, options.form)
     except MissingError as error:
         raise InputError(str(error)) from None
     finally:
-        store.close()
+        database.close()
     print(f"{count:,} judgments from {options.file} in the project {options.project!r}.")
     return 0
 

@@ -1,0 +1,113 @@
+"""The command of AI annotators."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from custodes.cli.options import parse
+from custodes.cli.words import print_json
+from custodes.types import Engine, InputError
+
+if TYPE_CHECKING:
+    from custodes.feedback.ai import AIJudgments
+    from custodes.feedback.exchange import Feedback
+
+File = Annotated[Path, tyro.conf.arg(metavar="FILE")]
+
+
+def judge(given: list[str]) -> int:
+    """Let a language model judge pairs by a rubric, in both orders."""
+    from custodes.feedback import feedback_from_pairs, read_preferences, write_judgments
+    from custodes.feedback.ai import agreement_with_people, judge_with_ai
+    from custodes.feedback.rubric import load_rubric
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """An AI annotator: compares the two answers of every row by each principle of a rubric, in both orders.
+
+        Says how far it leans to what is shown first, and how far it agrees with the people of the file.
+        """
+
+        file: tyro.conf.Positional[File]
+        """Preferences: JSONL (.gz), JSON or parquet with chosen and rejected."""
+        rubric: Path
+        """YAML file with the principles (docs/how-to/ai-annotators.md)."""
+        out: Path
+        """Judgments to write: .jsonl, .json or .parquet."""
+        model: str = "smollm2-135m"
+        """The judge: an embedded model, a folder, a hub id, or the model's name at an endpoint."""
+        endpoint: str = ""
+        """Address of an OpenAI-compatible server, up to and including /v1."""
+        name: str = "ai"
+        """Id of the annotator."""
+        ledger: str = ""
+        """Record judgments and agreement in this ledger (file or URL)."""
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("judge", Options, given)
+    rubric = load_rubric(options.rubric)
+    feedback = feedback_from_pairs(read_preferences(options.file))
+    pairs = list(dict.fromkeys((min(j.episodes), max(j.episodes)) for j in feedback.judgments))
+    episodes = feedback.episodes
+    found = judge_with_ai(
+        engine_of(options.model, options.endpoint), [(episodes[a], episodes[b]) for a, b in pairs], rubric, options.name
+    )
+    write_judgments(options.out, found.judgments)
+    try:
+        agreed = agreement_with_people(found.judgments, feedback.judgments)
+    except InputError:
+        agreed = None
+    told = {
+        "pairs": len(pairs),
+        "judgments": len(found.judgments),
+        "unread": found.unread,
+        "position_bias": found.position_bias.to_dict(),
+        "consistent": found.consistent.to_dict(),
+        "agreement_with_people": agreed.with_people.to_dict() if agreed else None,
+        "agreement_among_people": agreed.among_people.to_dict() if agreed else None,
+    }
+    if options.ledger:
+        record(
+            options.ledger, found, feedback, told, {"file": str(options.file), "rubric": rubric.model_dump(mode="json")}
+        )
+    if options.json:
+        print_json(told)
+        return 0
+    print(
+        f"{len(pairs):,} pairs, {len(found.judgments):,} judgments in {options.out}; {found.unread:,} replies held no score."
+    )
+    print(f"Leaning to what is shown first (-3..3): {found.position_bias}.")
+    print(f"The two orders agree: {found.consistent}.")
+    if agreed:
+        print(f"Agrees with the people of the file: {agreed.with_people}; they with each other: {agreed.among_people}.")
+    else:
+        print("It gave no overall judgment that could be held against the people's.")
+    return 0
+
+
+def engine_of(model: str, endpoint: str) -> Engine:
+    """The engine that answers."""
+    if endpoint:
+        from custodes.lm.endpoint import EndpointEngine
+
+        return EndpointEngine(endpoint, model)
+    from custodes.lm import TorchEngine, load
+
+    return TorchEngine(load(model))
+
+
+def record(
+    where: str, found: "AIJudgments", feedback: "Feedback", told: dict[str, Any], config: dict[str, object]
+) -> None:
+    """A run in the ledger: the pairs, the judgments, and how good they were found to be."""
+    from custodes.ledger import Evaluation, Ledger
+
+    with Ledger.open(where) as ledger:
+        run = ledger.start_run("judge", config, seed=0)
+        ledger.write(run, [*feedback.tasks.values(), *feedback.episodes.values()])
+        ledger.write(run, [found.annotator, *found.judgments])
+        ledger.write(run, [Evaluation("ai_annotator", "ai_annotator", found.annotator.id, told, told["pairs"])])
+        ledger.end_run(run)

@@ -1,0 +1,117 @@
+"""What critics write, measured where the truth is known: policies side by side on the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.critic.critique import Critique, Finding, parse, write
+from custodes.critic.rating import Rated, rate
+from custodes.critic.review.critics import CLEAN, task_of
+from custodes.critic.review.snippets import Snippet
+from custodes.critic.search import Search
+from custodes.critic.tamper.bugs import Bug
+from custodes.critic.tamper.examples import Example
+from custodes.stats import Interval, mean_interval, paired_difference
+from custodes.types import Episode, Task
+
+PERCENTILES = (10, 25, 50, 75)
+"""Of the number of highlights of sampled critiques: what the four modifiers of a search aim at (arXiv 2407.00215)."""
+MEASURES = ("cbi", "located", "hallucinations", "nitpicks", "findings", "words", "overall")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Code to criticise, as every policy is asked, and its bugs, which none is told."""
+
+    task: Task
+    code: str
+    bugs: tuple[Bug, ...]
+
+
+def question(example: Example) -> Question:
+    """What is asked of an example's code."""
+    return Question(task_of(Snippet("", 1, example.code, example.qualname)), example.code, example.bugs)
+
+
+def demonstration(example: Example) -> str:
+    """The critique that points out an example's bugs and nothing else, or says that there is none."""
+    lines = example.code.split("\n")
+    findings = [
+        Finding("\n".join(lines[min(bug.lines) - 1 : max(bug.lines)]), bug.description)
+        for bug in sorted(example.bugs, key=lambda bug: bug.lines)
+    ]
+    return write(Critique(tuple(findings))) if findings else CLEAN
+
+
+def rated(asked: Sequence[Question], episodes: Sequence[Episode]) -> list[Rated]:
+    """Each episode's critique, by the rules."""
+    return [rate(parse(e.completion), q.code, q.bugs) for q, e in zip(asked, episodes, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A policy's critiques of N questions; every measure is (N,), not a number where it does not apply."""
+
+    values: Mapping[str, NDArray[np.float64]]
+    clean: NDArray[np.bool_]  # (N,)
+
+    def of(self, measure: str) -> Interval:
+        """Mean with Student's t interval over questions."""
+        values = self.values[measure]
+        return mean_interval(values[~np.isnan(values)])
+
+    @property
+    def false_alarms(self) -> Interval:
+        """Share of clean functions with a finding."""
+        return mean_interval((self.values["findings"][self.clean] > 0).astype(float))
+
+    def against(self, other: Measured, measure: str) -> Interval:
+        """This policy minus another on the same questions, paired."""
+        mine, theirs = self.values[measure], other.values[measure]
+        both = ~(np.isnan(mine) | np.isnan(theirs))
+        return paired_difference(mine[both], theirs[both])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        told = {measure: self.of(measure).to_dict() for measure in MEASURES}
+        return told | {"false_alarms": self.false_alarms.to_dict()}
+
+
+def measure(asked: Sequence[Question], critiques: Sequence[Sequence[Rated]]) -> Measured:
+    """Of each question the mean over its critiques (one, or several samples)."""
+    rows: dict[str, list[float]] = {name: [] for name in MEASURES}
+    for q, several in zip(asked, critiques, strict=True):
+        n = len(q.bugs)
+        found = {
+            "cbi": [r.included / n if n else np.nan for r in several],
+            "located": [r.located / n if n else np.nan for r in several],
+            "hallucinations": [float(r.hallucinations) for r in several],
+            "nitpicks": [float(r.nitpicks) for r in several],
+            "findings": [float(len(r.findings)) for r in several],
+            "words": [float(r.words) for r in several],
+            "overall": [r.scales()["overall"] for r in several],
+        }
+        for name, values in found.items():
+            rows[name].append(float(np.mean(values)))
+    clean = np.array([not q.bugs for q in asked])
+    return Measured({name: np.array(values) for name, values in rows.items()}, clean)
+
+
+def modifiers(searches: Sequence[Search], sampled_highlights: Sequence[int]) -> dict[int, float]:
+    """Percentile -> the modifier at which the chosen critiques hold, on average, as many highlights as that percentile
+    of sampled critiques: found by bisection, since more is never fewer."""
+    found = {}
+    for percentile in PERCENTILES:
+        target = float(np.percentile(sampled_highlights, percentile)) if len(sampled_highlights) else 0.0
+        low, high = -20.0, 20.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            mean = np.mean([s.chosen(middle).highlights for s in searches])
+            low, high = (middle, high) if mean < target else (low, middle)
+        found[percentile] = (low + high) / 2
+    return found
