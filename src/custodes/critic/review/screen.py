@@ -1,0 +1,66 @@
+"""The review in a terminal: quoted lines highlighted where they stand, the comment beside them."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from custodes.critic.review.flow import Review, Reviewed
+
+AROUND = 1  # lines shown before and after a quote
+
+
+def show(review: Review, console: Console) -> None:
+    """Print every finding, what was not reviewed, and a summary."""
+    for finding in review.findings:
+        also = f", also {', '.join(str(start) for start, _ in finding.places[1:])}" if finding.places[1:] else ""
+        console.print(Text(f"{finding.file}:{finding.line}{also}", style="bold"))
+        table = Table.grid(padding=(0, 2), expand=True)
+        table.add_column(ratio=3)
+        table.add_column(ratio=2)
+        comment = Text(finding.message)
+        comment.append(f"\nconfidence {finding.confidence:.0%}", style="dim")
+        table.add_row(_lines(finding, review.texts[finding.file]), comment)
+        console.print(table)
+        console.print()
+    for problem in review.problems:
+        console.print(Text(f"not reviewed: {problem}", style="yellow"))
+    if review.died:
+        console.print(Text(f"stopped: {review.died}", style="red"))
+    console.print(Text(summary(review), style="dim"))
+
+
+def summary(review: Review) -> str:
+    """One line about the whole review."""
+    count = len(review.findings)
+    parts = [
+        f"{count} {'finding' if count == 1 else 'findings'} in {review.files} {'file' if review.files == 1 else 'files'}"
+    ]
+    parts.append(f"{review.snippets} pieces, {review.cached} from the cache")
+    if review.hidden:
+        parts.append(f"{review.hidden} hidden")
+    return "; ".join(parts) + "."
+
+
+def _lines(finding: Reviewed, text: str) -> Syntax:
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    shown = (max(1, finding.line - AROUND), min(len(lines), finding.end_line + AROUND))
+    syntax = Syntax(
+        "\n".join(lines),
+        "python",
+        theme="ansi_dark",
+        background_color="default",
+        line_numbers=True,
+        line_range=shown,
+        highlight_lines=set(range(finding.line, finding.end_line + 1)),
+        word_wrap=True,
+    )
+    for number in range(finding.line, finding.end_line + 1):
+        syntax.stylize_range("reverse", (number, _indent(lines[number - 1])), (number, len(lines[number - 1])))
+    return syntax
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())

@@ -1,0 +1,134 @@
+"""Reviewing code from the command line: what ``custodes critique`` does."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from custodes.critic.review import (
+    FORMATS,
+    Critic,
+    LikelihoodCritic,
+    Review,
+    ReviewOptions,
+    SampledCritic,
+    find_files,
+    read_baseline,
+    review,
+    write_baseline,
+)
+from custodes.critic.review.diffs import changed_lines
+from custodes.critic.review.screen import show, summary
+from custodes.lm import load
+from custodes.lm.embedded import cache_folder
+from custodes.types import InputError
+
+Format = Literal["text", "json", "sarif", "rdjson", "github"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Critique:
+    """Review Python code: quote what is suspicious and say what is wrong.
+
+    Exit code: 1 for findings from --fail-on up, 2 where something could not be reviewed, else 0.
+    """
+
+    paths: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH")]] = ()
+    """Files and folders; - is standard input."""
+    diff: str = ""
+    """Only lines that changed since this revision of git; without paths, in the whole repository."""
+    format: Format = "text"
+    """For people (a view in a terminal, plain lines in a pipe) or programs."""
+    options: ReviewOptions = field(default_factory=ReviewOptions)
+    fail_on: float | None = None
+    """Exit with 1 when there is a finding of at least this confidence, 0 to 1."""
+    baseline: Path | None = None
+    """Known findings, which are not shown."""
+    write_baseline: Path | None = None
+    """Write what is found to this file, as what is known."""
+    model: str = "smollm2-135m"
+    """The critic: an embedded model, a folder, a hub id, or endpoint:URL#MODEL."""
+    adapter: Path | None = None
+    """An adapter of the model, trained as a critic."""
+    samples: int = 4
+    """Critiques drawn from an endpoint for every piece."""
+    cache: bool = True
+    """Keep answers, so that what did not change is not asked again."""
+
+
+def critique(config: Critique) -> int:
+    """Review and print; returns the exit code. Raises InputError for what cannot be reviewed at all."""
+    if config.fail_on is not None and not 0 <= config.fail_on <= 1:
+        raise InputError(f"--fail-on is {config.fail_on}; a confidence is between 0 and 1.")
+    files, changed = _files(config)
+    known = read_baseline(config.baseline) if config.baseline else set()
+    cache = cache_folder() / "critiques" if config.cache else None
+    if "-" in files and sys.stdin.isatty():
+        raise InputError("- is standard input, and nothing is piped into it.")
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("Reviewing", total=None)
+        critic = open_critic(config.model, config.adapter, config.samples)
+        result = review(
+            files,
+            critic,
+            config.options,
+            cache,
+            changed,
+            known,
+            lambda done, of: progress.update(bar, completed=done, total=of),
+        )
+    if config.write_baseline:
+        write_baseline(config.write_baseline, result.findings)
+    if config.format == "text" and sys.stdout.isatty():
+        show(result, Console())
+    else:
+        if printed := FORMATS[config.format](result):
+            print(printed)
+        for problem in result.problems:
+            print(f"custodes: not reviewed: {problem}", file=sys.stderr)
+        if result.died:
+            print(f"custodes: {result.died}; what was reviewed is kept.", file=sys.stderr)
+        if config.format == "text":
+            print(summary(result), file=sys.stderr)
+    return exit_code(result, config.fail_on)
+
+
+def exit_code(result: Review, fail_on: float | None) -> int:
+    """2 where something was not reviewed, 1 for findings that should fail, else 0."""
+    if result.died or result.problems:
+        return 2
+    return int(fail_on is not None and any(f.confidence >= fail_on for f in result.findings))
+
+
+def open_critic(model: str, adapter: Path | None = None, samples: int = 4) -> Critic:
+    """A critic by the name of its model. Raises InputError."""
+    if not model.startswith("endpoint:"):
+        return LikelihoodCritic(load(model, adapter=adapter))
+    from custodes.lm.endpoint import EndpointEngine
+
+    url, mark, name = model.removeprefix("endpoint:").partition("#")
+    if not mark or not name:
+        raise InputError(f"critic {model!r} names no model; write endpoint:URL#MODEL.")
+    return SampledCritic(EndpointEngine(url, name), f"{url}#{name}", samples=samples)
+
+
+def _files(config: Critique) -> tuple[list[str], dict[str, set[int]] | None]:
+    if not config.paths and not config.diff:
+        raise InputError("nothing to review: name files or folders, - for standard input, or --diff REV.")
+    if not config.diff:
+        found = list(
+            dict.fromkeys(p for path in config.paths for p in ([path] if path == "-" else map(str, find_files([path]))))
+        )
+        if not found:
+            raise InputError(f"there is no Python file in {', '.join(config.paths)}.")
+        return found, None
+    changed = changed_lines(config.diff, config.paths)
+    return list(changed), changed
