@@ -1,10 +1,14 @@
+import math
+
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.stats import (
     Interval,
+    auc,
     bootstrap,
     calibration_curve,
     calibration_error,
@@ -114,7 +118,7 @@ def test_paired_rates_cover_the_true_difference_and_never_have_width_nothing():
         b = np.where(rng.random(60) < 0.8, a, rng.random(60) < 0.1)  # the rate is 0.26
         found = paired_rates(a, b)
         covered.append(found.low <= 0.04 <= found.high)
-    assert 0.93 < np.mean(covered)
+    assert np.mean(covered) > 0.93
     nothing = paired_rates(np.zeros(40), np.zeros(40))
     assert nothing.estimate == 0
     assert nothing.low == pytest.approx(-nothing.high)
@@ -254,3 +258,25 @@ def test_wrong_input_is_named_in_one_sentence(bad):
     with pytest.raises(InputError) as error:
         bad()
     assert "\n" not in str(error.value)
+
+
+def test_auc_is_the_chance_of_being_above_and_ties_count_half():
+    assert auc([1, 2, 3, 4], [0, 0, 1, 1]).estimate == 1
+    assert auc([1, 1, 1, 1], [0, 1, 0, 1]).estimate == 0.5
+    rng = np.random.default_rng(0)
+    score, truth = rng.integers(0, 5, 60), rng.random(60) < 0.4
+    above = score[truth][:, None] - score[~truth][None]
+    assert auc(score, truth).estimate == pytest.approx(np.mean((above > 0) + 0.5 * (above == 0)))
+    assert auc(-score, truth).estimate == pytest.approx(1 - auc(score, truth).estimate)
+    assert math.isnan(auc([1, 2], [1, 1]).estimate)
+
+
+def test_the_interval_of_auc_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    true = float(scipy.stats.norm.cdf(1 / math.sqrt(2)))  # two unit normals, one apart
+    covered = []
+    for _ in range(400):
+        truth = np.arange(120) < 50
+        found = auc(rng.normal(size=120) + truth, truth)
+        covered.append(found.low < true < found.high)
+    assert 0.91 < np.mean(covered) < 0.985

@@ -255,6 +255,27 @@ def rank_correlation(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interva
 # ---------------------------------------------------------------- calibration
 
 
+def auc(score: ArrayLike, truth: ArrayLike, level: float = 0.95) -> Interval:
+    """Area under the ROC curve with DeLong's interval (DeLong et al., Biometrics 1988), kept within [0, 1].
+
+    The chance that a case with ``truth`` (n,) scores above one without, ties counting half; ``score`` is (n,).
+    ``Interval.n`` is n. Without cases of both kinds there is no estimate.
+    """
+    x, y = _pair(score, np.asarray(truth, np.float64), level)
+    positive, negative = x[y > 0], x[y <= 0]
+    if not len(positive) or not len(negative):
+        return Interval(math.nan, -math.inf, math.inf, len(x))
+    above = stats.rankdata(np.concatenate([positive, negative]))
+    of_positive = (above[: len(positive)] - stats.rankdata(positive)) / len(negative)
+    of_negative = 1 - (above[len(positive) :] - stats.rankdata(negative)) / len(positive)
+    area = float(of_positive.mean())
+    if len(positive) < 2 or len(negative) < 2:
+        return Interval(area, -math.inf, math.inf, len(x))
+    variance = of_positive.var(ddof=1) / len(positive) + of_negative.var(ddof=1) / len(negative)
+    half = float(stats.norm.ppf((1 + level) / 2) * math.sqrt(variance))
+    return Interval(area, max(0.0, area - half), min(1.0, area + half), len(x))
+
+
 def calibration_error(
     probability: ArrayLike, outcome: ArrayLike, bins: int = 10, level: float = 0.95, seed: int = 0
 ) -> Interval:

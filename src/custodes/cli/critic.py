@@ -57,6 +57,28 @@ def tamper(given: list[str]) -> int:
     return 0
 
 
+def select(given: list[str]) -> int:
+    """Prefer bugs that a critic misses: the adversarial step."""
+    from custodes.recipes.critic_select import CriticSelect, critic_select
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(CriticSelect):
+        """Prefer bugs that a critic misses. The same command again goes on where it was interrupted."""
+
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("critic select", Options, given)
+    told = critic_select(CriticSelect(**{f.name: getattr(options, f.name) for f in fields(CriticSelect)}))
+    if options.json:
+        print_json(told)
+        return 0
+    missed, before, after = (Interval(**told[name]) for name in ("missed_at_least_once", "cbi_before", "cbi_after"))
+    print(f"{told['kept']:,} of {told['tried']:,} tampered examples and {told['clean']:,} clean ones: {options.out}")
+    print(f"  missed at least once: {missed}; bugs pointed out: {before} before, {after} in those kept")
+    return 0
+
+
 def train(given: list[str]) -> int:
     """Teach a model in which line bugs are."""
     from custodes.recipes.critic_lines import CriticTrain, critic_train
@@ -136,10 +158,11 @@ def _print_measured(found: "LineEvaluation") -> None:
         "tampered functions reported": found.caught,
         "clean functions reported": found.false_alarms,
         "lines reported for a function": found.findings,
+        "tampered told from clean (area under ROC)": found.discrimination,
         "calibration error of a bug anywhere": found.calibration_error,
     }
     for words, value in told.items():
-        print(f"  {words:<38}{value}")
+        print(f"  {words:<43}{value}")
 
 
 def critique(given: list[str]) -> int:

@@ -45,12 +45,14 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "critique": critic.critique,
     "critic corpus": critic.corpus,
     "critic tamper": critic.tamper,
+    "critic select": critic.select,
     "critic train": critic.train,
     "critic tune": critic.tune,
     "critic evaluate": critic.evaluate,
 }
 
 RESUMABLE = {
+    "critic select",
     "critic tune",
     "critic train",
     "critic tamper",

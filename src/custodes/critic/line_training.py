@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from custodes.critic.lines import LineScorer, LineScores, Reading, ScoresLines, new_line_scorer
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, pack, split_by_budget
 from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
-from custodes.stats import Interval, calibration_error, mean_interval, wilson
+from custodes.stats import Interval, auc, calibration_error, mean_interval, wilson
 from custodes.types import InputError
 
 BLANK = -1e9
@@ -107,10 +107,12 @@ class LineEvaluation:
     """Of the probability of a bug anywhere."""
     findings: Interval
     """Lines reported for a function."""
+    discrimination: Interval
+    """Area under the ROC curve of tampered against clean functions: how plain the bugs are. 0.5 is as subtle as can be."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        intervals = ("at_1", "at_3", "false_alarms", "caught", "calibration_error", "findings")
+        intervals = ("at_1", "at_3", "false_alarms", "caught", "calibration_error", "findings", "discrimination")
         return {name: getattr(self, name).to_dict() for name in intervals} | {"chance": self.chance}
 
 
@@ -179,6 +181,7 @@ def evaluate_lines(scorer: ScoresLines, examples: Sequence[KnownBug]) -> LineEva
         caught=wilson(int(reported[truth].sum()), int(truth.sum())),
         calibration_error=calibration_error(alarm, truth),
         findings=mean_interval([len(s.found(scorer.threshold)) for s in scores]),
+        discrimination=auc(alarm, truth),
     )
 
 

@@ -1,0 +1,145 @@
+"""The adversarial step: bugs that the present critic misses. What ``custodes critic select`` does.
+
+A tamper is hard when at least one of a few critiques of it does not point the bug out (arXiv 2407.00215, section 2.1:
+at least 1 of 3). Hard ones come first, and clean functions stay in their share. The same command again goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from custodes.critic.policies import question, rated
+from custodes.critic.tamper.examples import Example, read_examples, write_examples
+from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.stats import Interval, mean_interval, wilson
+from custodes.types import InputError, Sampling
+
+CHUNK = 16
+"""Examples criticised between two writes: what an interruption costs at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticSelect:
+    """Prefer bugs that a critic misses. The same command again goes on where it was interrupted."""
+
+    data: Path
+    """Examples that `custodes critic tamper` made."""
+    out: Path
+    """Those that were chosen, JSON Lines; summary beside it."""
+    model: str = "smollm2-135m"
+    """The critic: embedded, a local folder or a hub id."""
+    adapter: Path | None = None
+    """Its adapter, for example the folder rl of `custodes critic tune`."""
+    split: str = "train"
+    """Which examples are looked at."""
+    examples: int = 0
+    """Look at the first so many tampered ones only; 0 looks at all."""
+    keep: float = 0.5
+    """Share of the tampered examples to keep, the most often missed first."""
+    samples: int = 3
+    """Critiques of each."""
+    max_tokens: int = 120
+    """Longest critique."""
+    seed: int = 0
+    """Decides what the critic writes."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep <= 1:
+            raise InputError(f"option keep is {self.keep}; it must be above 0 and at most 1.")
+        if self.samples < 1:
+            raise InputError(f"option samples is {self.samples}; it must be 1 or more.")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An example and how many of the critiques missed its bug."""
+
+    example: Example
+    missed: int
+    included: float  # mean share of the bugs that were pointed out
+
+
+def critic_select(config: CriticSelect) -> dict[str, Any]:
+    """Write the chosen examples; returns the summary. Raises InputError where there is nothing to choose from."""
+    examples = [e for e in read_examples(config.data) if e.split == config.split]
+    tampered, clean = [e for e in examples if e.bugs], [e for e in examples if not e.bugs]
+    tampered = tampered[: config.examples] if config.examples else tampered
+    if not tampered:
+        raise InputError(f"{config.data} has no tampered example of split {config.split!r}.")
+    lm = load(config.model, adapter=config.adapter)
+    tried = list(_tried(config, lm, tampered))
+    order = sorted(range(len(tried)), key=lambda i: (-tried[i].missed, i))
+    kept = [tried[i] for i in order[: max(1, round(config.keep * len(tried)))]]
+    beside = clean[: round(len(clean) * len(kept) / max(1, len(tampered)))]
+    write_examples(config.out, [*(t.example for t in kept), *beside])
+    told = {
+        "critic": {"model": config.model, "adapter": str(config.adapter or ""), "fingerprint": lm.fingerprint()},
+        "tried": len(tried),
+        "kept": len(kept),
+        "clean": len(beside),
+        "missed_at_least_once": wilson(sum(t.missed > 0 for t in tried), len(tried)).to_dict(),
+        "cbi_before": mean_interval([t.included for t in tried]).to_dict(),
+        "cbi_after": mean_interval([t.included for t in kept]).to_dict(),
+        "by_operator": {name: found.to_dict() for name, found in _by_operator(tried).items()},
+    }
+    config.out.with_name(config.out.name + ".summary.json").write_text(json.dumps(told, indent=2))
+    return told
+
+
+def _tried(config: CriticSelect, lm: LanguageModel, examples: list[Example]) -> Iterator[Tried]:
+    """Every example with what the critic made of it; what an earlier call found is read and not done again."""
+    kept = {k: v for k, v in asdict(config).items() if k in ("samples", "max_tokens", "seed")}
+    identity = json.dumps({**kept, "critic": lm.fingerprint()}, sort_keys=True)
+    folder = config.out.with_name(config.out.name + ".parts") / hashlib.sha256(identity.encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    known: dict[str, list[float]] = {}
+    for file in sorted(folder.glob("*.json")):
+        known |= json.loads(file.read_text())
+    left = [e for e in examples if e.id not in known]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("criticising", total=len(examples), completed=len(examples) - len(left))
+        for start in range(0, len(left), CHUNK):
+            part = left[start : start + CHUNK]
+            found = {e.id: row for e, row in zip(part, _criticised(config, lm, part), strict=True)}
+            name = hashlib.sha256("".join(found).encode()).hexdigest()[:12]
+            partial = folder / f"{name}.partial"
+            partial.write_text(json.dumps(found))
+            partial.replace(folder / f"{name}.json")
+            known |= found
+            progress.advance(bar, len(part))
+    for e in examples:
+        missed, included = known[e.id]
+        yield Tried(e, int(missed), included)
+
+
+def _criticised(config: CriticSelect, lm: LanguageModel, examples: list[Example]) -> list[list[float]]:
+    """[critiques that missed a bug, mean share of bugs pointed out] of each; code that does not fit counts as missed."""
+    room = lm.decoder.spec.context - config.max_tokens
+    asked = [question(e) for e in examples]
+    fits = [i for i, q in enumerate(asked) if len(lm.encode(q.task.messages)) <= room]
+    sampling = Sampling(n=config.samples, max_tokens=config.max_tokens, seed=config.seed)
+    drawn = TorchEngine(lm).generate([asked[i].task for i in fits], sampling)
+    rows = [[float(config.samples), 0.0] for _ in examples]
+    for k, i in enumerate(fits):
+        critiques = drawn[k * config.samples : (k + 1) * config.samples]
+        shares = [r.included / r.bugs for r in rated([asked[i]] * config.samples, critiques)]
+        rows[i] = [float(sum(share < 1 for share in shares)), sum(shares) / len(shares)]
+    return rows
+
+
+def _by_operator(tried: list[Tried]) -> dict[str, Interval]:
+    """Share of each operator's tampers that were missed at least once."""
+    of: dict[str, list[bool]] = {}
+    for t in tried:
+        for name in {bug.operator for bug in t.example.bugs}:
+            of.setdefault(name, []).append(t.missed > 0)
+    return {name: wilson(sum(rows), len(rows)) for name, rows in sorted(of.items())}
