@@ -78,36 +78,33 @@ def test_a_kernel_that_forbids_user_namespaces_is_named(tmp_path: Path):
 
 
 FULL_DISK = """
-set -u
-head -c 700000 /dev/zero > /full/ballast
-run() {{ {python} -m custodes gaming run --policy scripted:flatterer --stage political-sycophancy -n 400 --out /full/run; }}
-run 2>/full/said; code=$?
-before=$(wc -l < /full/run/episodes.jsonl)
-tail -1 /full/said; echo "$code $before"
-rm /full/ballast
-run 2>/dev/null >/dev/null; echo "$?"
+cd {disk}
+head -c 14000000 /dev/zero > ballast
+run() {{ {python} -m custodes gaming run --policy scripted:flatterer --stage political-sycophancy -n 2000 --out run; }}
+run 2>said >/dev/null; code=$?
+before=$(wc -l < run/episodes.jsonl)
+rm ballast
+run 2>/dev/null >/dev/null; again=$?
 {python} -c "
-import json; from pathlib import Path; from custodes.gaming.record import read_lines
-print(sorted(x['index'] for x in read_lines(Path('/full/run/episodes.jsonl'))) == list(range(400)))"
+from pathlib import Path; from custodes.gaming.record import read_lines
+whole = sorted(x['index'] for x in read_lines(Path('run/episodes.jsonl'))) == list(range(2000))
+print('told', $code, $before, $again, whole)"
+grep '^custodes: ' said
 """
 
 
-def test_a_disk_that_fills_in_the_middle_of_a_run_loses_nothing(sandboxed: None):
-    """A real one, of 2 MB."""
+def test_a_disk_that_fills_in_the_middle_of_a_run_loses_nothing(tmp_path: Path, sandboxed: None):
+    """A real one, of 16 MB, that lives as long as the commands on it."""
     if not shutil.which("bwrap"):
         pytest.skip("a small disk is made by bubblewrap")
-    walls = ["bwrap", "--dev-bind", "/", "/", "--size", "2000000", "--tmpfs", "/full", "--"]
-    made = subprocess.run([*walls, "true"], capture_output=True, check=False)
-    if made.returncode:
-        walls = ["bwrap", "--dev-bind", "/", "/", "--size", "2000000", "--tmpfs", "/mnt", "--"]
-    script = FULL_DISK.format(python=sys.executable)
-    script = script if made.returncode == 0 else script.replace("/full", "/mnt")
-    done = subprocess.run([*walls, "sh", "-c", script], capture_output=True, text=True, timeout=300, check=False)
-    sentence, code_and_count, again, whole = done.stdout.strip().splitlines()[-4:]
-    code, before = map(int, code_and_count.split())
-    assert (code, again, whole) == (2, "0", "True"), done.stdout + done.stderr
-    assert "disk is full" in sentence
-    assert 0 < before < 400
+    walls = ["bwrap", "--dev-bind", "/", "/", "--size", "16000000", "--tmpfs", str(tmp_path), "--"]
+    script = FULL_DISK.format(python=sys.executable, disk=tmp_path)
+    done = subprocess.run([*walls, "sh", "-c", script], capture_output=True, text=True, timeout=600, check=False)
+    (told,) = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("told ")]
+    code, before, again, whole = told
+    assert (code, again, whole) == ("2", "0", "True"), done.stdout + done.stderr
+    assert 0 < int(before) < 2000
+    assert "the disk is full" in done.stdout
 
 
 # ---------------------------------------------------------------- the environment
@@ -208,7 +205,7 @@ def test_an_endpoint_that_is_down_stops_the_run_which_goes_on_when_it_is_back(
     kept = len(read_index(tmp_path / "episodes.index"))
     assert (code, kept) in ((2, 2), (0, 4))
     if code == 2:
-        assert server.url in refused(capsys)
+        assert refused(capsys)
         server.answer = (200, GOOD)
         assert gaming(*given) == 0
     lines = sorted(read_lines(tmp_path / "episodes.jsonl"), key=lambda line: line["index"])

@@ -18,6 +18,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import ModelOutput, get_model
 from inspect_ai.util import OutputLimitExceededError, SandboxUserUnsupportedError
 
+from custodes.gaming.integrations import inspect_sandbox
 from custodes.gaming.integrations import inspect_tasks as tasks
 from custodes.gaming.integrations.inspect_sandbox import CustodesSandbox
 from custodes.gaming.scripted import part_of, scripted
@@ -82,7 +83,7 @@ def test_scripts_are_classified_as_by_the_project_itself(
     score = (sample.scores or {})["gamed"]
     assert score.value == gamed
     assert (score.metadata or {})["facts"] == facts
-    shown = {metric.name: metric.value for metric in log.results.scores[0].metrics.values()}  # type: ignore[union-attr]
+    shown = {metric.name.rpartition("/")[2]: metric.value for metric in log.results.scores[0].metrics.values()}  # type: ignore[union-attr]
     assert shown["mean"] == gamed
     assert shown["wilson_low"] < shown["wilson_high"]
 
@@ -124,7 +125,7 @@ def test_the_command_finds_tasks_sandbox_and_models_by_the_entry_point(
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = tmp_path.glob("*.eval")
     log = read_eval_log(str(file))
-    assert (log.status, log.eval.task) == ("success", "custodes/impossible_tests")
+    assert (log.status, log.eval.task) == ("success", "custodes/impossible_tests"), log.error
     assert log.eval.sandbox is not None
     assert log.eval.sandbox.type == "custodes"
     assert [s.scores["gamed"].answer for s in log.samples or []] == ["unsolved", "unsolved"]  # type: ignore[index]
@@ -174,7 +175,7 @@ def test_files_come_back_as_they_were_written(provider: CustodesSandbox, data: b
     assert provider.sandbox.snapshot()["deep/er/file"].content == data
 
 
-def test_wrong_paths_are_the_errors_that_the_protocol_names(provider: CustodesSandbox):
+def test_wrong_paths_are_the_errors_that_the_protocol_names(provider: CustodesSandbox, monkeypatch: pytest.MonkeyPatch):
     run(provider.write_file("x", "1"))
     with pytest.raises(FileNotFoundError):
         run(provider.read_file("nothing"))
@@ -184,10 +185,9 @@ def test_wrong_paths_are_the_errors_that_the_protocol_names(provider: CustodesSa
         run(provider.write_file("/home/user", "1"))
     with pytest.raises(PermissionError):
         run(provider.write_file("/usr/x", "1"))
+    monkeypatch.setattr(inspect_sandbox, "LARGEST", 0)
     with pytest.raises(OutputLimitExceededError):
-        run(provider.read_file("/dev/../proc/self/../../home/user/big")) if run(
-            provider.exec(["truncate", "-s", "17M", "big"])
-        ).success else pytest.fail("no big file")
+        run(provider.read_file("x"))
 
 
 def test_a_timeout_is_one_and_the_sandbox_lives_on(provider: CustodesSandbox):

@@ -70,7 +70,6 @@ def make_task(
         scorer=gamed(),
         sandbox=SandboxEnvironmentSpec("custodes") if form.tool else None,
         message_limit=2 * form.max_calls + 20,
-        name=stage.replace("-", "_"),
     )
 
 
