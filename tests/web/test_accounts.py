@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,10 +29,20 @@ def clock() -> Clock:
     return Clock()
 
 
+QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+
+
 @pytest.fixture
 def desk(tmp_path: Path, clock: Clock) -> Accounts:
-    quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    return Accounts(Store(tmp_path / "desk.db"), clock, quick)
+    return Accounts(Store(tmp_path / "desk.db"), clock, QUICK)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def anybodys_desk(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Accounts]:
+    lite = request.param == "sqlite"
+    store = Store(tmp_path / "desk.db" if lite else request.getfixturevalue("postgres_server").new_database())
+    yield Accounts(store, clock, QUICK)
+    store.close()
 
 
 @pytest.fixture
@@ -39,7 +50,8 @@ def lead(desk: Accounts) -> Account:
     return desk.create("Lea", PASSWORD, "lead")
 
 
-def test_who_was_invited_can_log_in(desk: Accounts, lead: Account) -> None:
+def test_who_was_invited_can_log_in(anybodys_desk: Accounts) -> None:
+    desk, lead = anybodys_desk, anybodys_desk.create("Lea", PASSWORD, "lead")
     invitation = desk.invite("annotator", lead.id, {"expertise": ["python"]})
     made = desk.accept(invitation, " Ann ", PASSWORD)
     account, session = desk.log_in("ANN", PASSWORD, "1.2.3.4")
@@ -67,7 +79,8 @@ def test_an_invitation_is_good_once_and_for_a_week(desk: Accounts, lead: Account
         desk.accept(late, "bob", PASSWORD)
 
 
-def test_two_at_once_cannot_use_one_invitation(desk: Accounts, lead: Account) -> None:
+def test_two_at_once_cannot_use_one_invitation(anybodys_desk: Accounts) -> None:
+    desk, lead = anybodys_desk, anybodys_desk.create("Lea", PASSWORD, "lead")
     invitation = desk.invite("annotator", lead.id)
 
     def accept(i: int) -> bool:
@@ -128,7 +141,9 @@ def test_a_session_that_was_there_before_is_ended_by_logging_in(desk: Accounts, 
     assert desk.by_session("guessed") is None
 
 
-def test_sessions_end_when_idle_and_in_the_end(desk: Accounts, lead: Account, clock: Clock) -> None:
+def test_sessions_end_when_idle_and_in_the_end(anybodys_desk: Accounts, clock: Clock) -> None:
+    desk = anybodys_desk
+    desk.create("Lea", PASSWORD, "lead")
     _, idle = desk.log_in("lea", PASSWORD, "a")
     clock.now += IDLE + 1
     assert desk.by_session(idle.secret) is None

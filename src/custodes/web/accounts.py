@@ -117,8 +117,9 @@ class Accounts:
         Raises RefusedError for an invitation that is unknown, used or out of date, a taken name and a weak password.
         """
         name, hashed = _name(name), self._hashed(password, name)
+        wanted = select(invitations).where(invitations.c.secret == _hash(invitation))
         with self._store.writing() as connection:
-            row = connection.execute(select(invitations).where(invitations.c.secret == _hash(invitation))).one_or_none()
+            row = connection.execute(wanted.with_for_update()).one_or_none()  # nobody else uses it up meanwhile
             if row is None or row.used_by is not None or row.expires < self._clock():
                 raise RefusedError("this invitation is unknown, used or out of date; ask for another.")
             account = self._add(connection, name, hashed, row.role, row.profile)
