@@ -53,6 +53,7 @@ def render_training(summary: dict[str, Any]) -> str:
         style=(own / "gaming.css").read_text(encoding="utf-8") + (own / "training.css").read_text(encoding="utf-8"),
         switches=[(name, value) for name, value in summary["options"].items() if value not in (None, False, "", 0)],
         picture=picture(summary["rounds"]),
+        trained={stage for round in summary["rounds"] for stage in round["trained_on"]},
     )
 
 
