@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -196,7 +197,8 @@ def test_unchanged_pieces_cost_nothing_and_move_with_their_lines(file: str, tmp_
     Path(file).write_text("# one\n# two\n" + CODE)
     critic = LineCritic()
     second = review([file], critic, DEFAULT, tmp_path / "cache")
-    assert (first.cached, second.cached, critic.asked) == (0, 5, [])
+    assert (first.cached, second.cached) == (0, 4)
+    assert [s.first for s in critic.asked] == [1]  # the piece that the new lines are part of
     assert second.findings[0].line == first.findings[0].line + 2
     other = LineCritic("append")
     assert review([file], other, DEFAULT, tmp_path / "cache").cached == 0
@@ -305,8 +307,12 @@ def test_the_terminal_shows_quote_and_comment(file: str):
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> LikelihoodCritic:
-    return LikelihoodCritic(load(tiny_model, dtype="float32"), comment_tokens=8)
+def tiny(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> LikelihoodCritic:
+    folder = tmp_path_factory.mktemp("roomy") / "model"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}))
+    return LikelihoodCritic(load(folder, dtype="float32"), comment_tokens=8)
 
 
 SNIPPET = Snippet("f.py", 11, "def f(a, b):\n    c = a\n    d = b\n    c = a\n    return c", "f")
@@ -333,9 +339,13 @@ def test_shares_of_all_lines_sum_to_the_probability_of_a_quote(tiny: LikelihoodC
     assert {p for r in remarks for p in r.places} == {Place(n, n) for n in range(11, 16)}
 
 
-def test_code_longer_than_the_context_is_cut(tiny: LikelihoodCritic):
+def test_code_longer_than_the_context_is_cut(tiny_model: Path):
+    tiny = LikelihoodCritic(load(tiny_model, dtype="float32"), comment_tokens=8)
     long = Snippet("f.py", 1, "\n".join(f"value_{i} = {i}" for i in range(60)), "module")
-    assert tiny.review(long)
+    remarks = tiny.review(long)
+    assert len(remarks) > 3  # of several pieces, with the lines of the whole
+    lines = long.code.split("\n")
+    assert all(lines[p.start - 1] == r.finding.quote for r in remarks for p in r.places)
 
 
 @pytest.mark.parametrize("text", INJECTIONS)

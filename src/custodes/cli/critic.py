@@ -130,6 +130,34 @@ def tune(given: list[str]) -> int:
     return 0
 
 
+def teams(given: list[str]) -> int:
+    """Say when a person with a critic beats both alone, by simulation."""
+    from custodes.recipes.critic_teams import GRID, CriticTeams, critic_teams
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(CriticTeams):
+        """Simulate a person, a critic, and both together. The person is simulated, and called so."""
+
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("critic teams", Options, given)
+    told = critic_teams(CriticTeams(**{f.name: getattr(options, f.name) for f in fields(CriticTeams)}))
+    if options.json:
+        print_json(told)
+        return 0
+    for arm in ("person", "critic", "team"):
+        caught, wrong = Interval(**told["caught"][arm]), Interval(**told["false"][arm])
+        print(f"{arm:<8}catches {caught}   wrong comments {wrong}")
+    print(f"The simulated team {'beats' if told['beats_both'] else 'does not beat'} both.")
+    print("Where it does (+), by how often right comments are kept (down) and wrong ones removed (across):")
+    print("      " + "".join(f"{removes:>6}" for removes in GRID))
+    for keeps in GRID:
+        row = [cell for cell in told["grid"] if cell["keeps"] == keeps]
+        print(f"{keeps:>6}" + "".join(f"{'+' if cell['beats_both'] else '-':>6}" for cell in row))
+    return 0
+
+
 def evaluate(given: list[str]) -> int:
     """Measure a critic on rows with known bugs."""
     from custodes.recipes.critic_lines import CriticEvaluate, critic_evaluate
@@ -171,3 +199,11 @@ def critique(given: list[str]) -> int:
     from custodes.recipes.critique import critique as review
 
     return review(parse("critique", Critique, given))
+
+
+def lsp(given: list[str]) -> int:
+    """Serve findings to an editor (Language Server Protocol)."""
+    from custodes.recipes.critique import LanguageServerOptions, serve
+
+    serve(parse("lsp", LanguageServerOptions, given))
+    return 0

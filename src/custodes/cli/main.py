@@ -43,12 +43,14 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "gaming compare": gaming.compare,
     "gaming serve": gaming.serve,
     "critique": critic.critique,
+    "lsp": critic.lsp,
     "critic corpus": critic.corpus,
     "critic tamper": critic.tamper,
     "critic select": critic.select,
     "critic train": critic.train,
     "critic tune": critic.tune,
     "critic evaluate": critic.evaluate,
+    "critic teams": critic.teams,
 }
 
 RESUMABLE = {

@@ -132,3 +132,26 @@ def _files(config: Critique) -> tuple[list[str], dict[str, set[int]] | None]:
         return found, None
     changed = changed_lines(config.diff, config.paths)
     return list(changed), changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageServerOptions:
+    """Serve findings to an editor over standard input and output (Language Server Protocol)."""
+
+    options: ReviewOptions = field(default_factory=ReviewOptions)
+    model: str = "smollm2-135m"
+    """The critic: an embedded model, a folder, a hub id, or endpoint:URL#MODEL."""
+    adapter: Path | None = None
+    """An adapter of the model, trained as a critic."""
+    samples: int = 4
+    """Critiques drawn from an endpoint for every piece."""
+    cache: bool = True
+    """Keep answers, so that what did not change is not asked again."""
+
+
+def serve(config: LanguageServerOptions) -> None:
+    """Until the editor ends it. Raises InputError where pygls is not installed."""
+    from custodes.critic.review.server import make_server
+
+    cache = cache_folder() / "critiques" if config.cache else None
+    make_server(lambda: open_critic(config.model, config.adapter, config.samples), config.options, cache).start_io()

@@ -104,7 +104,11 @@ class LikelihoodCritic:
         if not numbers:
             return []
         task, quotes = task_of(snippet, self.words), list(numbers)
-        if len(self.lm.encode(task.messages)) + 256 > self.lm.decoder.spec.context:
+        longest = max(len(self.lm.encode_reply(quote)) for quote in quotes)
+        if (
+            len(self.lm.encode(task.messages, OPENING)) + longest + self.comment_tokens + 16
+            > self.lm.decoder.spec.context
+        ):
             halves = _halves(snippet)
             return sorted((r for half in halves for r in self.review(half)), key=lambda r: -r.confidence)
         shown = [defused(quote, self.words) for quote in quotes]

@@ -73,16 +73,18 @@ def review(
     changed: Mapping[str, set[int]] | None = None,
     known: Iterable[str] = (),
     on_progress: OnProgress | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Review:
     """Review files ("-" is standard input).
 
     ``cache`` is a folder in which answers of this critic stay; ``changed`` restricts findings to lines of the new
-    files; findings whose fingerprint is ``known`` are left out.
+    files; findings whose fingerprint is ``known`` are left out; ``texts`` are contents that an editor holds, in place of
+    those on disk.
     """
     result, known = Review(files=len(files)), set(known)
     work: list[Snippet] = []
     for file in files:
-        text, problem = read_text(file)
+        text, problem = (texts[file], None) if texts is not None and file in texts else read_text(file)
         snippets, broken = snippets_of(file, text) if problem is None else ([], [problem])
         result.problems += broken
         result.texts[file] = text

@@ -170,6 +170,8 @@ def _of_broken(file: str, lines: list[str]) -> tuple[list[Snippet], list[Problem
     snippets: list[Snippet] = []
     problems: list[Problem] = []
     for start, end in zip(starts, [*(s - 1 for s in starts[1:]), len(lines)], strict=True):
+        while end > start and not lines[end - 1].strip():
+            end -= 1
         block = lines[start - 1 : end]
         decorated = block[0].startswith("@") and end < len(lines)
         try:
