@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from custodes.cli import main
 from custodes.critic.teams import Person, Review, analyse, expected, simulate
 from custodes.types import InputError
 
@@ -58,3 +61,16 @@ def test_bad_input_is_one_sentence() -> None:
         analyse([Review(1, "team", True, 0)])
     with pytest.raises(InputError, match="one each"):
         simulate(Person(), [1], [True, False], [1])
+
+
+def test_the_command_says_for_whom_the_team_is_better(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["critic", "teams", "--cbi", "0.6", "--wrong", "1.5", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    cell = {(c["keeps"], c["removes"]): c["beats_both"] for c in told["grid"]}
+    assert cell[1.0, 1.0]
+    assert not cell[0.0, 0.0]
+    assert told["person"]["kind"] == "simulated"
+    assert main(["critic", "teams"]) == 0
+    assert "beats both" in capsys.readouterr().out
+    assert main(["critic", "teams", "--sees", "2"]) == 2
+    assert "sees is 2" in capsys.readouterr().err
