@@ -49,7 +49,7 @@ def test_without_bubblewrap_the_command_that_installs_it_is_said(tmp_path: Path)
     words = ["gaming", "run", "--policy", "scripted:honest", "--stage", "reward-tampering", "-n", "1"]
     command = [sys.executable, "-m", "custodes", *words, "--out", str(tmp_path / "out")]
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PATH": str(tmp_path)}, timeout=300, check=False
+        command, capture_output=True, text=True, env={**os.environ, "PATH": str(tmp_path)}, timeout=900, check=False
     )
     said = [line for line in done.stderr.splitlines() if line.startswith("custodes: ")]
     assert done.returncode == 2
@@ -68,7 +68,7 @@ def test_a_kernel_that_forbids_user_namespaces_is_named(tmp_path: Path):
         bwrap.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n")
         bwrap.chmod(0o755)
         done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "PATH": folder}, timeout=300, check=False
+            command, capture_output=True, text=True, env={**os.environ, "PATH": folder}, timeout=900, check=False
         )
     said = [line for line in done.stderr.splitlines() if line.startswith("custodes: ")]
     assert done.returncode == 2
@@ -99,7 +99,7 @@ def test_a_disk_that_fills_in_the_middle_of_a_run_loses_nothing(tmp_path: Path, 
         pytest.skip("a small disk is made by bubblewrap")
     walls = ["bwrap", "--dev-bind", "/", "/", "--size", "16000000", "--tmpfs", str(tmp_path), "--"]
     script = FULL_DISK.format(python=sys.executable, disk=tmp_path)
-    done = subprocess.run([*walls, "sh", "-c", script], capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run([*walls, "sh", "-c", script], capture_output=True, text=True, timeout=900, check=False)
     (told,) = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("told ")]
     code, before, again, whole = told
     assert (code, again, whole) == ("2", "0", "True"), done.stdout + done.stderr

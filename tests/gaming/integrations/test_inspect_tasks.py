@@ -121,7 +121,7 @@ def test_the_command_finds_tasks_sandbox_and_models_by_the_entry_point(
     words = ["custodes/impossible_tests", "--model", f"custodes/{wide_model}", "-T", "n=2", "-T", "tools=text"]
     words += ["--max-tokens", "4", "--log-dir", str(tmp_path)]
     command = [sys.executable, "-m", "inspect_ai", "eval", *words, "--display", "plain"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = tmp_path.glob("*.eval")
     log = read_eval_log(str(file))
