@@ -10,6 +10,7 @@ from custodes.critic import corpus
 from custodes.critic.corpus import CoverageLimits, Function, Part, cover, extract, parts_of, read_corpus, write_corpus
 from custodes.critic.inside.choose import choose
 from custodes.critic.workshop import Workshop
+from custodes.environments.sandbox import SandboxFailure
 from custodes.types import InputError
 
 
@@ -108,3 +109,17 @@ def test_few_cheap_tests_that_cover_much_are_chosen():
 def test_a_part_has_one_name():
     assert Part(("a",), ()).name != Part((), ("a",)).name
     assert corpus.Part(("a",)).name == Part(("a",)).name
+
+
+def test_a_job_of_any_size_arrives_whole(sandboxes: None):
+    long = "é\\n'$x\"" * 150_000
+    with Workshop(tiny_package(), {"inside/echo.py": "import sys; print(open(sys.argv[1]).read())"}) as workshop:
+        assert workshop.do("echo", [long, 1]) == [long, 1]
+
+
+def test_after_a_failure_the_next_job_gets_a_new_sandbox(sandboxes: None):
+    programs = {"inside/fails.py": "print('no JSON')", "inside/works.py": "print(7)"}
+    with Workshop(tiny_package(), programs) as workshop:
+        with pytest.raises(SandboxFailure, match="running tests of tiny failed"):
+            workshop.do("fails", {})
+        assert workshop.do("works", {}) == 7

@@ -17,7 +17,11 @@ async def diagnostics_of(command: list[str], edited: str) -> list[types.PublishD
     """What the server publishes when a file is opened with CODE, changed, and saved."""
     client = BaseLanguageClient("test", "1")
     published: asyncio.Queue[types.PublishDiagnosticsParams] = asyncio.Queue()
-    client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(published.put_nowait)
+
+    @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
+    def publishes(params: types.PublishDiagnosticsParams) -> None:
+        published.put_nowait(params)
+
     await client.start_io(*command, env={**os.environ, "OMP_NUM_THREADS": "1"})
     await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))
     client.initialized(types.InitializedParams())

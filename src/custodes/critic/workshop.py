@@ -19,7 +19,7 @@ from custodes.critic.sources import (
     open_package,
     tests_of_standard_library,
 )
-from custodes.environments.sandbox import Kind, Limits, SandboxFailure, open_sandbox
+from custodes.environments.sandbox import Kind, Limits, Sandbox, SandboxFailure, open_sandbox
 from custodes.types import InputError
 
 LIMITS = Limits(
@@ -41,34 +41,45 @@ READ_LIBRARY = (
 class Workshop:
     """A sandbox with a package in it; a context manager. Start one for many jobs: the first compiles the package."""
 
-    def __init__(self, package: Package, files: Mapping[str, bytes] | None = None, kind: Kind = "auto") -> None:
+    def __init__(self, package: Package, files: Mapping[str, bytes | str] | None = None, kind: Kind = "auto") -> None:
         """``files`` are put into the home besides. Raises InputError where no sandbox works."""
         self.package = package
         inside = resources.files("custodes.critic") / "inside"
         programs = {f"inside/{p.name}": p.read_bytes() for p in inside.iterdir() if p.name.endswith(".py")}
-        contents = {f"src/{path}": content for path, content in package.files.items()}
+        contents: dict[str, bytes | str] = {f"src/{path}": content for path, content in package.files.items()}
         contents |= {f"lib/{path}": content for path, content in package.extra.items()}
         contents |= {**library_of_host(), **programs, **(files or {}), "pytest.ini": b"[pytest]\n"}
-        self._sandbox = open_sandbox(contents, limits=LIMITS, kind=kind)
-        self._sandbox.run("unset PYTHONDONTWRITEBYTECODE; export PYTHONHASHSEED=0 OMP_NUM_THREADS=1")
+        self._open = lambda: open_sandbox(contents, limits=LIMITS, kind=kind)
+        self._sandbox: Sandbox | None = self._started()
 
     def do(self, program: str, job: Any, seconds: float = 600.0) -> Any:
-        """What ``inside/PROGRAM.py`` answers. Raises SandboxFailure where it does not."""
+        """What ``inside/PROGRAM.py`` answers. Raises SandboxFailure where it does not; the next job gets a new sandbox."""
+        sandbox = self._sandbox = self._sandbox or self._started()
         text = json.dumps(job)
-        for at in range(0, len(text), PIECE):
-            arrow = ">>" if at else ">"
-            self._sandbox.run(f"cat {arrow} ~/job.json <<'END OF THE JOB'\n{text[at : at + PIECE]}\nEND OF THE JOB")
-        done = self._sandbox.run(f"python3 ~/inside/{program}.py ~/job.json < /dev/null", seconds)
-        if done.timed_out:  # the new shell has not the variables of the old
-            self._sandbox.run("unset PYTHONDONTWRITEBYTECODE; export PYTHONHASHSEED=0 OMP_NUM_THREADS=1")
         try:
+            for at in range(0, len(text), PIECE):
+                arrow = ">>" if at else ">"
+                piece = text[at : at + PIECE]  # one line, whose end the shell adds and head takes away
+                sandbox.run(f"head -c -1 {arrow} ~/job.json <<'END OF THE JOB'\n{piece}\nEND OF THE JOB")
+            done = sandbox.run(f"python3 ~/inside/{program}.py ~/job.json < /dev/null", seconds)
             return json.loads(done.stdout)
         except ValueError:
+            self.close()
             said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise SandboxFailure(f"running tests of {self.package.name} failed: {said[:300]}") from None
+        except SandboxFailure:
+            self.close()
+            raise
+
+    def _started(self) -> Sandbox:
+        sandbox = self._open()
+        sandbox.run("unset PYTHONDONTWRITEBYTECODE; export PYTHONHASHSEED=0 OMP_NUM_THREADS=1")
+        return sandbox
 
     def close(self) -> None:
-        self._sandbox.close()
+        if self._sandbox is not None:
+            self._sandbox.close()
+            self._sandbox = None
 
     def __enter__(self) -> Self:
         return self

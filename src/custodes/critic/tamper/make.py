@@ -218,7 +218,7 @@ class _Bench:
     """The workshop of each thread: kept while its package stays the same."""
 
     def __init__(self, kind: Kind) -> None:
-        self.kind, self.open = kind, dict[int, Workshop]()
+        self.kind, self.open, self.closed = kind, dict[int, Workshop](), False
         self.lock, self.packages = threading.Lock(), dict[str, Package]()
 
     def workshop(self, package: str) -> Workshop:
@@ -235,6 +235,7 @@ class _Bench:
         return self.open[thread]
 
     def close(self) -> None:
+        self.closed = True
         for workshop in self.open.values():
             workshop.close()
 
@@ -247,8 +248,11 @@ def _one(bench: _Bench, chunk: Chunk, folder: Path, options: TamperOptions) -> M
     path = folder / _name(chunk)
     if not path.exists():
         made = try_chunk(bench.workshop(chunk.package), chunk, options)
+        if bench.closed:  # under its feet, by an interruption: what failed by that is not what came of the chunk
+            return made
         counts = {name: dict(getattr(made, name)) for name in ("tried", "kept", "problems")}
         save(path, {"examples": [asdict(e) for e in made.examples], **counts})
+        return made
     return _read(path)
 
 
