@@ -92,7 +92,7 @@ def write_examples(path: str | Path, examples: Iterable[Example]) -> Path:
 # ---------------------------------------------------------------- rows as they should be
 
 
-def _text_or_messages(value: object) -> str | Messages:
+def text_or_messages(value: object) -> str | Messages:
     """Checked here and not by a union of types, whose complaints are one sentence per member."""
     if isinstance(value, str):
         return value
@@ -114,7 +114,7 @@ def _yes_or_no(value: object) -> bool:
     return bool(value)
 
 
-Content = Annotated[str | Messages, BeforeValidator(_text_or_messages)]
+Content = Annotated[str | Messages, BeforeValidator(text_or_messages)]
 
 
 class _Columns(BaseModel):
@@ -195,10 +195,10 @@ def _with_prompt(
     prompt: str | Messages, chosen: str | Messages, rejected: str | Messages
 ) -> tuple[Messages, Messages, Messages]:
     """An explicit prompt; message lists may repeat it at their start, as in UltraFeedback."""
-    start = _as_prompt(prompt)
+    start = as_prompt(prompt)
     both = [
         completion[len(start) :] if completion[: len(start)] == start else completion
-        for completion in (_as_completion(chosen), _as_completion(rejected))
+        for completion in (as_completion(chosen), as_completion(rejected))
     ]
     return start, both[0], both[1]
 
@@ -213,12 +213,12 @@ def _shared_messages(chosen: Messages, rejected: Messages) -> tuple[Messages, Me
 def _shared_words(chosen: str, rejected: str) -> tuple[Messages, Messages, Messages]:
     """TRL's rule for plain text: the prompt is what both share, up to the last space in it."""
     if chosen == rejected:
-        return (), _as_completion(chosen), _as_completion(rejected)
+        return (), as_completion(chosen), as_completion(rejected)
     shorter = min(len(chosen), len(rejected))
     shared = next((n for n in range(shorter) if chosen[n] != rejected[n]), shorter)
     end = max((m.start() for m in re.finditer(r"\s", chosen[:shared])), default=0)
-    prompt = _as_prompt(chosen[:end]) if chosen[:end].strip() else ()
-    return prompt, _as_completion(chosen[end:].lstrip()), _as_completion(rejected[end:].lstrip())
+    prompt = as_prompt(chosen[:end]) if chosen[:end].strip() else ()
+    return prompt, as_completion(chosen[end:].lstrip()), as_completion(rejected[end:].lstrip())
 
 
 def _check_completion(name: str, completion: Messages, row: Row, may_be_silent: bool = False) -> None:
@@ -262,13 +262,13 @@ def _example(row: Row) -> Example:
         )
     prompt: Messages = ()
     if found.completion is not None:
-        prompt = _as_prompt(found.prompt) if found.prompt is not None else ()
-        completion = _as_completion(found.completion)
+        prompt = as_prompt(found.prompt) if found.prompt is not None else ()
+        completion = as_completion(found.completion)
     elif found.messages is not None:
         turns = _turns(found.messages, row)
         prompt, completion = turns[:-1], turns[-1:]
     else:
-        completion = _as_completion(found.text or "")
+        completion = as_completion(found.text or "")
     _check_completion(sources[0], completion, row)
     return Example(
         prompt, completion, label=found.label, weight=found.weight, annotator=found.annotator, line=row.number
@@ -301,7 +301,7 @@ def _turns(content: str | Messages, row: Row) -> Messages:
     return tuple(turns)
 
 
-def _as_prompt(prompt: str | Messages) -> Messages:
+def as_prompt(prompt: str | Messages) -> Messages:
     """A prompt given as text is what the user says; a dialogue may end with an open "Assistant:"."""
     if not isinstance(prompt, str):
         return prompt
@@ -311,7 +311,8 @@ def _as_prompt(prompt: str | Messages) -> Messages:
     return turns[:-1] if turns[-1] == Message("assistant", "") else turns
 
 
-def _as_completion(completion: str | Messages) -> Messages:
+def as_completion(completion: str | Messages) -> Messages:
+    """An answer given as text is one message of the assistant."""
     return (Message("assistant", completion),) if isinstance(completion, str) else completion
 
 

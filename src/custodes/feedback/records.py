@@ -37,7 +37,7 @@ def write_judgments(path: str | Path, judgments: Iterable[Judgment]) -> Path:
 
     A label's value is in the column ``label``. Raises InputError as :func:`~custodes.feedback.files.write_rows` does.
     """
-    return write_rows(path, (_row(judgment) for judgment in judgments))
+    return write_rows(path, (judgment_row(judgment) for judgment in judgments))
 
 
 def read_judgments(path: str | Path) -> list[Judgment]:
@@ -45,7 +45,8 @@ def read_judgments(path: str | Path) -> list[Judgment]:
     return [_judgment(row) for row in read_rows(path)]
 
 
-def _row(judgment: Judgment) -> dict[str, Any]:
+def judgment_row(judgment: Judgment) -> dict[str, Any]:
+    """A judgment as a row of a file: its kind and the fields that it has."""
     kind = _KIND_OF[type(judgment)]
     values = {column: getattr(judgment, f.name) for column, f in _FIELDS[kind].items()}
     return {"kind": kind} | {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}

@@ -1,0 +1,208 @@
+"""AI annotators: a language model compares answers by a rubric, principle by principle, in both orders.
+
+Every principle is a question of its own, asked twice: once with the one answer first and once with the other, because
+models, like people, lean towards a place. Both are kept as comparisons on the principle's axis with the order in which
+the answers were shown, so the annotator model can take the bias out; the overall judgment of each order is the weighted
+mean of the principles' scores. Before an AI annotator is mixed in with people, :func:`agreement_with_people` says how far
+it agrees with them, beside how far they agree with each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from custodes.feedback.annotator_model import comparisons_in
+from custodes.feedback.rubric import Principle, Rubric
+from custodes.stats import Interval, mean_interval, wilson
+from custodes.types import (
+    Annotator,
+    Comparison,
+    Engine,
+    Episode,
+    InputError,
+    Judgment,
+    Message,
+    Sampling,
+    Task,
+    hash_shown,
+)
+
+SCALE = """\
+Answer with one number and nothing else:
+3 if the first answer is much better, 2 if it is better, 1 if it is slightly better, 0 if they are equal,
+-1 if the second answer is slightly better, -2 if it is better, -3 if it is much better."""
+
+_NUMBER = re.compile(r"[+\-\u2212]?\d+")
+
+
+@dataclass(frozen=True, eq=False)
+class AIJudgments:
+    """What an AI annotator said of P pairs."""
+
+    annotator: Annotator
+    judgments: list[Comparison]
+    unread: int
+    """Replies that held no score: "cannot judge"."""
+    position_bias: Interval
+    """Mean score in favour of whatever is shown first, -3..3, over principles and pairs; 0 is none."""
+    consistent: Interval
+    """How often the two orders agree on the better answer (ties agree with ties)."""
+
+
+@dataclass(frozen=True)
+class PeopleAgreement:
+    """An AI annotator beside people, on the pairs that both judged."""
+
+    with_people: Interval
+    """How often it prefers what one person prefers (a tie is half); pairs weigh the same."""
+    among_people: Interval
+    """How often one person prefers what another prefers, on pairs that several judged."""
+    pairs: int
+
+
+def judge_with_ai(
+    engine: Engine,
+    pairs: Sequence[tuple[Episode, Episode]],
+    rubric: Rubric,
+    name: str,
+    sampling: Sampling | None = None,
+) -> AIJudgments:
+    """Asks ``engine`` about every pair, principle and order. Raises InputError for a pair of two tasks.
+
+    By default it answers deterministically (temperature 0) in at most 16 tokens. A reply without a score from -3 to 3
+    becomes "cannot judge", never a guess.
+    """
+    for one, other in pairs:
+        if one.task.id != other.task.id:
+            raise InputError(f"episodes {one.id} and {other.id} are of different tasks; a pair has one.")
+    asked = [(p, order, principle) for p in range(len(pairs)) for order in (0, 1) for principle in rubric.principles]
+    tasks = [_question(pairs[p], order, principle, rubric) for p, order, principle in asked]
+    replies = engine.generate(tasks, sampling or Sampling(temperature=0.0, max_tokens=16)) if tasks else []
+    if len(replies) != len(tasks):
+        raise InputError(f"the judge gave {len(replies)} replies to {len(tasks)} questions; ask for one each.")
+    scores = [read_score(reply.completion) for reply in replies]
+    about = {"rubric": rubric.name, "version": rubric.version, "judge": replies[0].policy if replies else name}
+    annotator = Annotator(name, "ai", about)
+    judgments: list[Comparison] = []
+    for start in range(0, len(asked), len(rubric.principles)):
+        p, order, _ = asked[start]
+        own = scores[start : start + len(rubric.principles)]
+        judgments += _judgments(pairs[p], order, rubric, own, annotator)
+    by_question = np.array([np.nan if s is None else s for s in scores], float).reshape(len(pairs), 2, -1)
+    return AIJudgments(
+        annotator,
+        judgments,
+        unread=sum(score is None for score in scores),
+        position_bias=_bias(by_question),
+        consistent=_consistency(by_question),
+    )
+
+
+def read_score(text: str) -> int | None:
+    """The score that a reply holds; None where it holds none, or several that differ."""
+    found = {int(number.replace("\u2212", "-")) for number in _NUMBER.findall(text)}
+    return found.pop() if len(found) == 1 and -3 <= min(found) <= 3 else None
+
+
+def agreement_with_people(ai: Iterable[Judgment], people: Iterable[Judgment], axis: str = "overall") -> PeopleAgreement:
+    """How far an AI annotator agrees with people, beside how far they agree with each other.
+
+    The AI's two orders of a pair are averaged first. Intervals are cluster-robust by pair. Raises InputError where no
+    pair was judged by both.
+    """
+    machine = {pair: float(np.sign(np.mean(signs))) for pair, signs in _signs(ai, axis).items()}
+    persons = _signs(people, axis)
+    shared = [pair for pair in machine if pair in persons]
+    if not shared:
+        raise InputError("the AI annotator and the people have no pair in common, so their agreement is not known.")
+    with_people, among, clusters = [], [], []
+    for pair in shared:
+        with_people.append(float(np.mean([_same(machine[pair], sign) for sign in persons[pair]])))
+    for pair, signs in persons.items():
+        for n, one in enumerate(signs):
+            for other in signs[n + 1 :]:
+                among.append(_same(one, other))
+                clusters.append(pair)
+    return PeopleAgreement(mean_interval(with_people), mean_interval(among, clusters), len(shared))
+
+
+def _question(pair: tuple[Episode, Episode], order: int, principle: Principle, rubric: Rubric) -> Task:
+    first, second = pair if order == 0 else pair[::-1]
+    request = "\n\n".join(f"{m.role}: {m.content}" for m in first.task.messages)
+    text = (
+        f"{rubric.introduction}\n\n# Request\n{request}\n\n# First answer\n{first.completion}\n\n"
+        f"# Second answer\n{second.completion}\n\n# Question\n{principle.text}\n{SCALE}"
+    )
+    id_ = hashlib.sha256(
+        f"{first.id}\0{second.id}\0{rubric.name}\0{rubric.version}\0{principle.name}".encode()
+    ).hexdigest()
+    return Task(f"judge-{id_[:24]}", (Message("user", text),))
+
+
+def _judgments(
+    pair: tuple[Episode, Episode], order: int, rubric: Rubric, scores: Sequence[int | None], annotator: Annotator
+) -> list[Comparison]:
+    """A comparison per principle, and the overall one, of one order."""
+    first, second = pair if order == 0 else pair[::-1]
+    known = [(s, p.weight) for s, p in zip(scores, rubric.principles, strict=True) if s is not None]
+    overall = None
+    if len(known) == len(scores):
+        mean = sum(s * weight for s, weight in known) / sum(weight for _, weight in known)
+        overall = int(np.sign(mean)) * max(1, round(abs(mean))) if abs(mean) > 1e-9 else 0
+    base = Comparison(
+        id="",
+        annotator=annotator.id,
+        task=first.task.id,
+        episodes=(first.id, second.id),
+        shown=hash_shown(*(m.content for m in first.task.messages), first.completion, second.completion),
+        guideline=f"{rubric.name} {rubric.version}",
+        verdict="cannot_judge",
+    )
+    told = [*((p.name, s) for p, s in zip(rubric.principles, scores, strict=True)), ("overall", overall)]
+    return [replace(base, axis=axis, id=_id(base, axis), **_verdict(score)) for axis, score in told]  # type: ignore[arg-type]
+
+
+def _verdict(score: int | None) -> dict[str, object]:
+    if score is None:
+        return {"verdict": "cannot_judge", "strength": 0}
+    return {"verdict": "prefer", "strength": score} if score else {"verdict": "tie", "strength": 0}
+
+
+def _id(base: Comparison, axis: str) -> str:
+    parts = (base.annotator, *base.episodes, base.guideline, axis)
+    return f"ai-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
+
+
+def _bias(scores: np.ndarray) -> Interval:
+    """``scores`` (P, 2, principles), each for what was shown first: half of what both orders give the first place."""
+    both = scores.mean(axis=1)  # a score and, the other way round, its opposite cancel
+    known = ~np.isnan(both)
+    pair = np.broadcast_to(np.arange(len(scores))[:, None], both.shape)
+    return mean_interval(both[known], pair[known].tolist())
+
+
+def _consistency(scores: np.ndarray) -> Interval:
+    known = ~np.isnan(scores).any(axis=1)
+    same = np.sign(scores[:, 0]) == -np.sign(scores[:, 1])
+    return wilson(int((same & known).sum()), int(known.sum()))
+
+
+def _signs(judgments: Iterable[Judgment], axis: str) -> dict[tuple[str, str], list[float]]:
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for judgment in judgments:
+        for row in comparisons_in(judgment, axis):
+            turned = -1 if row.second < row.first else 1
+            pair = (min(row.first, row.second), max(row.first, row.second))
+            found[pair].append(float(np.sign(row.strength) * turned))
+    return dict(found)
+
+
+def _same(one: float, other: float) -> float:
+    """1 the same preference, 0 opposite ones, half where one of them (or both) is a tie."""
+    return 0.5 * (1 + one * other)

@@ -1,0 +1,160 @@
+"""What a project asks about: tasks from its file, and the items that are made of them.
+
+An item is what one screen shows: two answers of a task for a comparison, several for a ranking, one for ratings and
+labels, none for demonstrations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from custodes.feedback.files import Row, read_rows
+from custodes.feedback.formats import as_completion, as_prompt, text_or_messages
+from custodes.feedback.project import Project
+from custodes.feedback.records import describe
+from custodes.types import Comparison, Episode, InputError, Judgment, Label, Message, Ranking, Rating, Task
+
+Messages = tuple[Message, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One screen: a task and the answers that are shown. ``gold`` is the known answer, which no screen gets."""
+
+    id: str
+    task: Task
+    episodes: tuple[Episode, ...]
+    gold: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    """Expertise that an annotator must have to get this item."""
+
+
+class _Columns(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    prompt: Annotated[Any, BeforeValidator(text_or_messages)]
+    answers: list[Annotated[Any, BeforeValidator(text_or_messages)]] = []
+    id: str | None = None
+    gold: dict[str, Any] = {}
+    tags: list[str] = []
+    models: list[str] = []
+
+
+def read_items(project: Project, path: str | Path) -> list[Item]:
+    """The items of the tasks in a file (.jsonl, .jsonl.gz, .json, .parquet).
+
+    Columns: ``prompt`` (text or messages) and ``answers`` (list of them); optionally ``id``, ``tags``, ``models`` (which
+    model gave each answer; recorded, never shown) and ``gold``: {"better": n} for the n-th answer (from 1),
+    {"labels": {name: value}}, {"ratings": {axis: [low, high]}}. Raises InputError naming file, row and field.
+    """
+    return _distinct(project, read_rows(path))
+
+
+def items_from_rows(project: Project, rows: Iterable[Mapping[str, Any]]) -> list[Item]:
+    """The same from rows that came another way. Raises InputError naming row and field."""
+    return _distinct(project, [Row(Path("tasks"), n, dict(values)) for n, values in enumerate(rows, 1)])
+
+
+def answers_shown(project: Project) -> int:
+    """How many answers an item of this project shows."""
+    sides = [q.answers for q in project.questions if q.kind in ("comparison", "ranking")]
+    if sides:
+        return sides[0]
+    return int(any(q.kind != "demonstration" for q in project.questions))
+
+
+def gold_result(item: Item, judgment: Judgment) -> bool | None:
+    """Whether a judgment of a gold item is right; None where nothing is known about this question."""
+    gold = item.gold
+    if isinstance(judgment, Comparison | Ranking) and judgment.axis == "overall" and "better" in gold:
+        best = gold["better"]
+        if best not in judgment.episodes:
+            return None
+        place = judgment.episodes.index(best)
+        if isinstance(judgment, Comparison):
+            return (judgment.strength > 0) if place == 0 else (judgment.strength < 0)
+        return judgment.ranks[place] == min(judgment.ranks) and judgment.ranks.count(judgment.ranks[place]) == 1
+    if isinstance(judgment, Label) and judgment.name in gold.get("labels", {}):
+        return bool(judgment.value == gold["labels"][judgment.name])
+    if isinstance(judgment, Rating) and judgment.axis in gold.get("ratings", {}):
+        low, high = gold["ratings"][judgment.axis]
+        return bool(low <= judgment.value <= high)
+    return None
+
+
+def _distinct(project: Project, rows: Iterable[Row]) -> list[Item]:
+    items: dict[str, Item] = {}
+    for row in rows:
+        for item in _items(project, row):
+            if item.id in items:
+                raise InputError(f"{row.place}: the same task and answers stand in an earlier row; keep one.")
+            items[item.id] = item
+    return list(items.values())
+
+
+def _items(project: Project, row: Row) -> list[Item]:
+    try:
+        found = _Columns.model_validate(row.values)
+    except ValidationError as error:
+        raise InputError(f"{row.place}, {describe(error)}.") from None
+    shown = answers_shown(project)
+    if len(found.answers) < shown:
+        raise InputError(f"{row.place}, field 'answers': {len(found.answers)} answers; the project shows {shown}.")
+    if found.models and len(found.models) != len(found.answers):
+        raise InputError(f"{row.place}, field 'models': {len(found.models)} for {len(found.answers)} answers.")
+    prompt = as_prompt(found.prompt)
+    metadata = {"gold": found.gold} if found.gold else {}
+    task = Task(found.id or f"task-{_hash(prompt)}", prompt, metadata=metadata)
+    episodes = [
+        _episode(task, as_completion(answer), found.models[n] if found.models else "imported")
+        for n, answer in enumerate(found.answers)
+    ]
+    gold = _gold(found.gold, episodes, row)
+    sets = list(combinations(episodes, shown)) if shown else [()]
+    items = [
+        Item(f"item-{_hash(prompt, task.id, *(e.id for e in some))}", task, tuple(some), gold, tuple(found.tags))
+        for some in sets
+    ]
+    if "better" in gold and len(sets) > 1:
+        return [item for item in items if any(e.id == gold["better"] for e in item.episodes)]
+    return items
+
+
+def _gold(gold: Mapping[str, Any], episodes: list[Episode], row: Row) -> dict[str, Any]:
+    """The known answer with the better episode's id instead of its place."""
+    unknown = gold.keys() - {"better", "labels", "ratings"}
+    if unknown:
+        raise InputError(f"{row.place}, field 'gold': {sorted(unknown)[0]!r}; give better, labels or ratings.")
+    found = dict(gold)
+    if "better" in gold:
+        place = gold["better"]
+        if not isinstance(place, int) or not 1 <= place <= len(episodes):
+            raise InputError(
+                f"{row.place}, field 'gold': better is {place!r}; give the answer's place, 1 to {len(episodes)}."
+            )
+        found["better"] = episodes[place - 1].id
+    for axis, span in gold.get("ratings", {}).items():
+        if not (isinstance(span, list) and len(span) == 2 and all(isinstance(v, int) for v in span)):
+            raise InputError(f"{row.place}, field 'gold': the rating of {axis!r} is {span!r}; give [low, high].")
+    return found
+
+
+def _episode(task: Task, completion: Messages, model: str) -> Episode:
+    nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
+    messages = task.messages + completion
+    return Episode(f"episode-{_hash(messages, task.id)}", task, messages, *nothing, "stop", model)
+
+
+def _hash(messages: Messages, *more: str) -> str:
+    digest = hashlib.sha256()
+    for part in (*(f"{m.role}\0{m.content}" for m in messages), *more):
+        digest.update(f"{len(part)}\0{part}\0".encode())
+    return digest.hexdigest()[:24]

@@ -1,0 +1,312 @@
+"""A feedback project in one YAML file: what is asked of whom, how it is checked, and when it ends.
+
+The file is checked as a whole before anything starts; what is wrong is one sentence with file, line and field.
+``TEMPLATE`` is a project with every field and a comment beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from custodes.types import InputError
+
+Kind = Literal["comparison", "ranking", "rating", "label", "correction", "demonstration", "comment", "span", "step"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Axis(_Part):
+    """One thing that is judged apart from the others, on 1 to 7."""
+
+    name: Name
+    title: str
+    low: str = ""
+    """What 1 means."""
+    high: str = ""
+    """What 7 means."""
+
+
+class Category(_Part):
+    """A value that a label or a span can have."""
+
+    value: Name
+    title: str
+
+
+class Question(_Part):
+    """One kind of judgment that is asked of every item."""
+
+    kind: Kind
+    axis: Name = "overall"
+    """For comparisons, rankings and ratings: on which axis."""
+    answers: Annotated[int, Field(ge=2, le=4)] = 2
+    """For comparisons and rankings: how many answers are shown side by side."""
+    name: Name | None = None
+    """For labels: what is labelled."""
+    values: tuple[Category, ...] = ()
+    """For labels and spans: what can be said."""
+    optional: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind == "label" and (self.name is None or len(self.values) < 2):
+            raise ValueError("a label needs a name and at least two values")
+        if self.kind == "span" and not self.values:
+            raise ValueError("a span needs at least one value, the categories that can be marked")
+        if self.kind == "comparison" and self.answers != 2:
+            raise ValueError("a comparison shows 2 answers; use a ranking for more")
+        return self
+
+
+class Guidelines(_Part):
+    version: str = Field(min_length=1)
+    text: str = Field(min_length=1)
+
+
+class Assignment(_Part):
+    """Who gets what."""
+
+    overlap: Annotated[int, Field(ge=1, le=100)] = 3
+    """Different annotators per item."""
+    gold_share: Share = 0.1
+    """Share of what an annotator sees that is a gold item."""
+    repeat_share: Share = 0.05
+    """Share of what an annotator sees that they have judged before, to measure consistency."""
+    lease_minutes: Annotated[float, Field(gt=0)] = 30.0
+    """An item that is not answered in this time goes to somebody else."""
+    selection: Literal["random", "active"] = "random"
+    """What comes next: any open item, or the one that teaches most under the annotator model."""
+    most_per_annotator: Annotated[int, Field(ge=1)] | None = None
+    """Items that one annotator may judge."""
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        if self.gold_share + self.repeat_share >= 1:
+            raise ValueError(f"gold_share {self.gold_share} and repeat_share {self.repeat_share} leave nothing to ask")
+        return self
+
+
+class Stopping(_Part):
+    """When the project ends; whatever comes first. Without any of these, when every item has its overlap."""
+
+    judgments: Annotated[int, Field(ge=1)] | None = None
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Hours of annotators' time, gold and repeated items included."""
+    uncertainty: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Mean over items of the probability that the fitted better answer is the worse one."""
+
+
+class Quota(_Part):
+    """Whose judgments: shares of a population by a field of the annotators' profiles."""
+
+    field: Name
+    shares: Mapping[str, Share]
+
+    @field_validator("shares")
+    @classmethod
+    def _sums_to_one(cls, shares: Mapping[str, float]) -> Mapping[str, float]:
+        total = sum(shares.values())
+        if not 0.999 <= total <= 1.001:
+            raise ValueError(f"the shares add up to {total:g}; they should add up to 1")
+        return shares
+
+
+class Project(_Part):
+    """A whole project; see ``TEMPLATE`` for what each field is."""
+
+    name: Name
+    title: str
+    tasks: str
+    """File of tasks (relative to the project's file), or "" when they are imported."""
+    guidelines: Guidelines
+    axes: tuple[Axis, ...] = ()
+    questions: Annotated[tuple[Question, ...], Field(min_length=1)]
+    reasons: tuple[str, ...] = ()
+    assignment: Assignment = Assignment()
+    stopping: Stopping = Stopping()
+    quotas: tuple[Quota, ...] = ()
+    pay_per_hour: Annotated[float, Field(ge=0)] | None = None
+    currency: str = ""
+    seed: int = 0
+
+
+def load_project(path: str | Path) -> Project:
+    """Reads and checks a project's file. Raises InputError naming file, line and field."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise InputError(f"project {path} cannot be read ({why}).") from None
+    return parse_project(text, str(path))
+
+
+def parse_project(text: str, where: str = "project") -> Project:
+    """Checks the text of a project's file; ``where`` names it in errors. Raises InputError naming line and field."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{where}{line}: not YAML ({getattr(error, 'problem', None) or error}).") from None
+    if not isinstance(content, dict) or root is None:
+        raise InputError(f"{where}: holds {type(content).__name__}; it should hold fields such as name and questions.")
+    for number, key in _repeated(root):
+        raise InputError(f"{where}, line {number}, field {key!r}: it is there twice; keep one.")
+    try:
+        project = Project.model_validate(_tuples(content))
+    except ValidationError as error:
+        # an unknown name explains the missing one that it was meant to be
+        first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+        field = ".".join(str(part + 1 if isinstance(part, int) else part) for part in first["loc"])
+        raise InputError(f"{where}, line {_line(root, first['loc'])}, {_what(field, first)}.") from None
+    for place, what in _contradictions(project):
+        field = ".".join(str(part + 1 if isinstance(part, int) else part) for part in place)
+        raise InputError(f"{where}, line {_line(root, place)}, field {field!r}: {what}.")
+    return project
+
+
+def new_project(path: str | Path) -> Path:
+    """Writes ``TEMPLATE`` to ``path``. Raises InputError where a file is or the folder is not."""
+    path = Path(path)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError:
+        raise InputError(f"{path} is there already; name a new file.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from None
+    return path
+
+
+def _contradictions(project: Project) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """(place, what is wrong) of parts that are right by themselves and do not fit together."""
+    names = ["overall"]
+    for n, axis in enumerate(project.axes):
+        if axis.name in names:
+            yield ("axes", n, "name"), f"there is an axis {axis.name!r} already"
+        names.append(axis.name)
+    for n, question in enumerate(project.questions):
+        if question.kind in ("comparison", "ranking", "rating") and question.axis not in names:
+            yield ("questions", n, "axis"), f"{question.axis!r} is no axis; the axes are {', '.join(names)}"
+    shown = {question.answers for question in project.questions if question.kind in ("comparison", "ranking")}
+    if len(shown) > 1:
+        yield ("questions",), "comparisons and rankings of one project show the same number of answers"
+
+
+# ---------------------------------------------------------------- where something stands in the file
+
+
+def _line(root: yaml.Node, place: tuple[int | str, ...]) -> int:
+    """Line (from 1) of the field at ``place``; of what should hold it where it is missing."""
+    node, line = root, int(root.start_mark.line)
+    for part in place:
+        found: tuple[yaml.Node, int] | None = None
+        if isinstance(node, yaml.MappingNode):
+            found = next(((v, k.start_mark.line) for k, v in node.value if k.value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = (node.value[part], node.value[part].start_mark.line)
+        if found is None:
+            break
+        node, line = found
+    return int(line) + 1
+
+
+def _repeated(node: yaml.Node) -> Iterator[tuple[int, str]]:
+    """(line, key) of keys that a mapping holds twice, which YAML would quietly overwrite."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key.start_mark.line + 1, key.value
+            seen.add(key.value)
+            yield from _repeated(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _repeated(value)
+
+
+def _what(field: str, error: Any) -> str:
+    """The field and what is wrong with it, in words."""
+    if error["type"] == "missing":
+        return f"field {field!r}: it is missing"
+    if error["type"] == "extra_forbidden":
+        return f"field {field!r}: there is no such field"
+    cause = error.get("ctx", {}).get("error")
+    what = str(cause) if isinstance(cause, ValueError) else error["msg"].replace("Input should", "it should")
+    given = "" if isinstance(cause, ValueError) else f" (given: {str(error['input'])[:40]!r})"
+    return f"field {field!r}: {what}{given}" if field else f"{what}{given}"
+
+
+def _tuples(value: Any) -> Any:
+    """Lists become the tuples that frozen parts hold; whole numbers stay whole numbers."""
+    if isinstance(value, dict):
+        return {str(key): _tuples(held) for key, held in value.items()}
+    return tuple(_tuples(held) for held in value) if isinstance(value, list) else value
+
+
+TEMPLATE = """\
+# A feedback project. Check it with: custodes project check FILE
+name: helpfulness            # used in addresses and in the ledger: a-z, 0-9, - and _
+title: Which answer helps more?
+tasks: tasks.jsonl           # one task per line, beside this file: {"prompt": ..., "answers": [..., ...]}
+                             # optional per line: "id", "gold" (see docs/how-to/projects.md), "tags"
+
+guidelines:
+  version: "1"               # recorded with every judgment; change it whenever the text changes
+  text: |
+    Prefer the answer that a person with this question would rather have got.
+    Length is no merit. When both are wrong, say so.
+
+axes:                        # judged from 1 to 7, besides "overall", which is always there
+  - name: truthful
+    title: Truthfulness
+    low: says things that are false
+    high: everything it says is so
+
+questions:                   # asked of every item, in this order
+  - kind: comparison         # comparison, ranking, rating, label, correction, demonstration, comment, span or step
+    axis: overall
+  - kind: rating
+    axis: truthful
+    optional: true
+  - kind: label
+    name: acceptable
+    values:
+      - {value: "yes", title: I would send this}
+      - {value: "no", title: I would not send this}
+    optional: true
+
+reasons: [correct, complete, clear, polite]   # chips that can be clicked to say why
+
+assignment:
+  overlap: 3                 # different annotators per item
+  gold_share: 0.1            # share of what an annotator sees that has a known answer
+  repeat_share: 0.05         # share that they have judged before, to measure consistency
+  lease_minutes: 30          # what is not answered in this time goes to somebody else
+  selection: random          # or active: the item that teaches most under the annotator model
+  # most_per_annotator: 200
+
+stopping: {}                 # ends when every item has its overlap, or earlier at one of these:
+  # judgments: 3000
+  # hours: 40
+  # uncertainty: 0.1         # mean probability that the fitted better answer is the worse one
+
+quotas: []                   # whose judgments, by a field of the annotators' profiles:
+  # - field: country
+  #   shares: {DE: 0.5, FR: 0.5}
+
+# pay_per_hour: 20.0         # for the cost per judgment, and for the disclosure of how people were paid
+# currency: EUR
+seed: 0                      # decides the order of items and of answers
+"""

@@ -1,0 +1,131 @@
+"""A project in one YAML file: sound ones are read, wrong ones are told by line and field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from custodes.cli import main
+from custodes.feedback.items import gold_result, read_items
+from custodes.feedback.project import TEMPLATE, parse_project
+from custodes.types import Comparison, InputError, Label, Rating
+
+PROJECT = parse_project(TEMPLATE)
+
+
+def test_the_template_is_a_sound_project_and_names_every_field():
+    assert PROJECT.name == "helpfulness"
+    for part in (type(PROJECT), type(PROJECT.assignment), type(PROJECT.stopping)):
+        assert all(f"{name}:" in TEMPLATE for name in part.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "field"),
+    [
+        ("  overlap: 3 ", "  overlap: three ", "assignment.overlap"),
+        ("  overlap: 3 ", "  overlap: 0 ", "assignment.overlap"),
+        ("  gold_share: 0.1", "  gold_shar: 0.1", "assignment.gold_shar"),
+        ("title: Which", "titel: Which", "titel"),
+        ("kind: rating", "kind: score", "questions.2.kind"),
+        ("    axis: truthful", "    axis: truth", "questions.2.axis"),
+        ("  - name: truthful", "  - name: overall", "axes.1.name"),
+        ("  gold_share: 0.1", "  gold_share: 0.96", "assignment"),
+        ("  lease_minutes: 30", "  overlap: 4", "overlap"),
+        ('  version: "1"', "  version: 1", "guidelines.version"),
+        ("quotas: []", "quotas: [{field: a, shares: {x: 0.2}}]", "quotas.1.shares"),
+        ("selection: random", "selection: best", "assignment.selection"),
+    ],
+)
+def test_what_is_wrong_is_told_by_line_and_field(was, becomes, field):
+    assert TEMPLATE.count(was) == 1
+    text = TEMPLATE.replace(was, becomes)
+    with pytest.raises(InputError) as told:
+        parse_project(text, "p.yaml")
+    line = int(str(told.value).split("line ")[1].split(",")[0])
+    assert f"p.yaml, line {line}, field {field!r}: " in str(told.value)
+    changed = text[: text.index(becomes)].count("\n") + 1 + becomes.startswith("\n")
+    opening = TEMPLATE[: TEMPLATE.index("assignment:")].count("\n") + 1
+    assert line in (changed, opening if field == "assignment" else changed)
+
+
+@pytest.mark.parametrize("text", ["", "- a", "a: [", "a: 1\n\tb: 2", "name: x"])
+def test_what_is_no_project_is_one_sentence(text):
+    with pytest.raises(InputError) as told:
+        parse_project(text, "p.yaml")
+    assert str(told.value).startswith("p.yaml")
+    assert "\n" not in str(told.value)
+
+
+def tasks(path: Path, *rows: dict[str, object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_every_two_answers_are_an_item(tmp_path):
+    rows = {"prompt": "Q?", "answers": ["a", "b", "c"]}, {"prompt": "R?", "answers": ["a", "b"], "tags": ["law"]}
+    items = read_items(PROJECT, tasks(tmp_path / "t.jsonl", *rows))
+    assert [tuple(e.completion for e in i.episodes) for i in items] == [("a", "b"), ("a", "c"), ("b", "c"), ("a", "b")]
+    assert items[3].tags == ("law",)
+    again = read_items(PROJECT, tasks(tmp_path / "t.jsonl", *reversed(rows)))
+    assert {i.id for i in again} == {i.id for i in items}
+
+
+def test_gold_items_know_what_is_right(tmp_path):
+    row = {
+        "prompt": "Q?",
+        "answers": ["bad", "good", "worse"],
+        "gold": {"better": 2, "labels": {"acceptable": "yes"}, "ratings": {"truthful": [5, 7]}},
+    }
+    items = read_items(PROJECT, tasks(tmp_path / "t.jsonl", row))
+    assert [tuple(e.completion for e in i.episodes) for i in items] == [("bad", "good"), ("good", "worse")]
+    bad, good = (e.id for e in items[0].episodes)
+    about = {"id": "j", "annotator": "a", "task": "t"}
+
+    def compared(first, second, strength):
+        return gold_result(items[0], Comparison(**about, episodes=(first, second), strength=strength))
+
+    assert compared(good, bad, 2) is True
+    assert compared(bad, good, -1) is True
+    assert compared(bad, good, 3) is False
+    assert gold_result(items[0], Comparison(**about, episodes=(bad, good), verdict="tie")) is False
+    assert gold_result(items[0], Label(**about, episodes=(good,), name="acceptable", value="no")) is False
+    assert gold_result(items[0], Rating(**about, episodes=(good,), value=6, axis="truthful")) is True
+    assert gold_result(items[0], Rating(**about, episodes=(good,), value=6)) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"prompt": "Q?", "answers": ["a"]}, "field 'answers': 1 answers; the project shows 2"),
+        ({"answers": ["a", "b"]}, "field 'prompt'"),
+        ({"prompt": "Q?", "answers": ["a", "b"], "gold": {"better": 3}}, "field 'gold': better is 3"),
+        ({"prompt": "Q?", "answers": ["a", "b"], "gold": {"best": 1}}, "field 'gold': 'best'"),
+        ({"prompt": "Q?", "answers": ["a", 5]}, "field 'answers'"),
+        ({"prompt": "Q?", "answers": ["a", "b"], "models": ["m"]}, "field 'models'"),
+        ({"prompt": "Q?", "answers": ["a", "b"], "colour": "red"}, "field 'colour'"),
+    ],
+)
+def test_wrong_tasks_name_file_row_and_field(tmp_path, row, says):
+    path = tasks(tmp_path / "t.jsonl", {"prompt": "ok", "answers": ["a", "b"]}, row)
+    with pytest.raises(InputError) as told:
+        read_items(PROJECT, path)
+    assert f"{path}, row 2, {says}" in str(told.value)
+
+
+def test_commands(tmp_path, capsys):
+    path = tmp_path / "project.yaml"
+    assert main(["project", "new", str(path)]) == 0
+    tasks(
+        tmp_path / "tasks.jsonl",
+        {"prompt": "Q?", "answers": ["a", "b"]},
+        {"prompt": "R?", "answers": ["a", "b"], "gold": {"better": 1}},
+    )
+    capsys.readouterr()
+    assert main(["project", "check", str(path)]) == 0
+    assert "2 items, 1 of them gold; 3 judgments" in capsys.readouterr().out
+    assert main(["project", "new", str(path)]) == 2
+    path.write_text(TEMPLATE.replace("overlap: 3", "overlap: x"))
+    assert main(["project", "check", str(path)]) == 2
+    assert "field 'assignment.overlap'" in capsys.readouterr().err
