@@ -50,5 +50,5 @@ def test_findings_are_published_on_opening_and_on_saving(
     assert {d.range.start.line for d in first.diagnostics} <= {0, 1, 2}
     assert first.diagnostics
     assert all(d.source == "custodes" and "confidence" in d.message for d in first.diagnostics)
-    assert second.diagnostics == []
+    assert not second.diagnostics
     assert second.version == 2
