@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -92,12 +93,35 @@ class Ledger:
 
     # ------------------------------------------------------------ writing
 
-    def write(self, run: str, records: Iterable[Record], supersedes: str | None = None) -> list[str]:
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction in which no other writer can come between, durable when the block has ended.
+
+        For tables that are kept beside the log in the same database: what :meth:`write` is given this connection for
+        is committed with them, or not at all.
+        """
+        with self._database.writing() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the log, and of tables kept beside it, throughout."""
+        with self._database.reading() as connection:
+            yield connection
+
+    def write(
+        self,
+        run: str,
+        records: Iterable[Record],
+        supersedes: str | None = None,
+        connection: Connection | None = None,
+    ) -> list[str]:
         """Append ``records`` to ``run``, all or none; their keys, once they are safe on disk.
 
         A key is the record's id (of a score: scorer and episode). Writing a record again is quietly ignored,
         so an interrupted run can repeat its last step. ``supersedes`` is the key of the earlier record
-        that the one record given takes the place of; both may have the same key.
+        that the one record given takes the place of; both may have the same key. ``connection``, from
+        :meth:`writing`, makes this a part of a transaction under way: then nothing is safe before that ends.
 
         Raises InputError on another record under a key that was used, on a key to supersede that is not
         there or was superseded, on what cannot be recorded, and on a full disk.
@@ -105,13 +129,13 @@ class Ledger:
         entries = [encode(record) for record in records]
         if supersedes is not None and len(entries) != 1:
             raise InputError(f"{len(entries)} records cannot supersede {supersedes!r}; write the one that does.")
-        with self._database.writing() as connection:
-            _require_run(connection, run)
+        with self.writing() if connection is None else nullcontext(connection) as own:
+            _require_run(own, run)
             if supersedes is None:
-                new = _unrecorded(connection, run, entries)
+                new = _unrecorded(own, run, entries)
             else:
-                new = _superseding(connection, run, entries[0], supersedes)
-            _append(connection, run, new)
+                new = _superseding(own, run, entries[0], supersedes)
+            _append(own, run, new)
         return [entry.key for entry in entries]
 
     # ------------------------------------------------------------ reading

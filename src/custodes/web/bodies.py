@@ -1,0 +1,79 @@
+"""What may be sent to the server, field by field. Whatever is not named here is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from custodes.web.answers import Answer
+
+Line = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SignIn(Body):
+    name: Line
+    password: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Join(SignIn):
+    invitation: Line
+
+
+class Invite(Body):
+    role: Line = "annotator"
+    profile: Annotated[dict[str, Line | list[Line]], Field(max_length=20)] = {}
+    """Groups for quotas and agreement; "expertise" lists the tags of items that the person may get."""
+
+
+class NewToken(Body):
+    name: Line
+    scopes: Annotated[list[Line], Field(max_length=10)]
+    days: Annotated[float, Field(gt=0, le=366)] = 30.0
+
+
+class ChangeAccount(Body):
+    disabled: bool
+
+
+class ChangePassword(Body):
+    old: Annotated[str, Field(min_length=1, max_length=1000)]
+    new: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class NewProject(Body):
+    text: Annotated[str, Field(max_length=1_000_000)]
+    """The project's YAML."""
+    tasks: Annotated[list[dict[str, Any]], Field(max_length=100_000)]
+    """Rows as in a file of tasks."""
+
+
+class Why(Body):
+    why: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Skip(Why):
+    flag: bool = False
+
+
+class Quarantine(Body):
+    account: Line
+    why: Annotated[str, Field(min_length=1, max_length=2000)]
+    lift: bool = False
+
+
+class HandIn(Body):
+    answers: Annotated[list[Answer], Field(max_length=200)]
+    seconds: Annotated[float, Field(ge=0, le=86_400)]
+    """Working time, idle time left out."""
+    reasons: Annotated[list[Line], Field(max_length=50)] = []
+    assistance: Annotated[str, Field(max_length=200)] = ""
+    revise: bool = False
+
+
+class Draft(Body):
+    draft: dict[str, Any]

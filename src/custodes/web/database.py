@@ -1,0 +1,100 @@
+"""The server's whole state: the ledger, the tables of work beside it in one transaction, and the accounts.
+
+Whatever a person is told to be done has been committed. Several server processes may work on one PostgreSQL database;
+SQLite does for a team, with the accounts in a file of their own next to the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from sqlalchemy import Connection, inspect, select
+
+from custodes.ledger import Decision, Ledger
+from custodes.types import InputError
+from custodes.web.accounts import Accounts
+from custodes.web.schema import FORMAT, about, metadata
+from custodes.web.store import Store
+
+
+class MissingError(Exception):
+    """What was named is not there, or not for whoever asks; the text is for the person."""
+
+
+class Database:
+    """An open database. ``clock`` is time in seconds since 1970, ``hasher`` that of passwords."""
+
+    def __init__(
+        self, where: str | Path, clock: Callable[[], float] = time.time, hasher: PasswordHasher | None = None
+    ) -> None:
+        """Opens or creates the ledger at ``where`` (file or URL) and the tables beside it.
+
+        Raises InputError where it cannot be reached or was made by another version of the server.
+        """
+        self.ledger = Ledger.open(where)
+        self.clock = clock
+        try:
+            self.run = self._prepare()
+            self._people = Store(accounts_beside(where))
+        except BaseException:
+            self.ledger.close()
+            raise
+        self.accounts = Accounts(self._people, clock, hasher)
+
+    def close(self) -> None:
+        self._people.close()
+        self.ledger.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        with self.ledger.writing() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with self.ledger.reading() as connection:
+            yield connection
+
+    def log_access(self, what: str, who: str, why: str, connection: Connection | None = None) -> None:
+        """Who did what, or was not let in: a decision of the server, in the ledger."""
+        entry = Decision(id=f"access-{uuid.uuid4().hex}", what=f"access: {what}", why=why, subject=who)
+        self.ledger.write(self.run, [entry], connection=connection)
+
+    def _prepare(self) -> str:
+        """Creates the tables, once; the id of the run that holds the access log."""
+        with self.writing() as connection:
+            if not inspect(connection).has_table("web_about"):
+                metadata.create_all(connection)
+                connection.execute(about.insert().values(key="format", value=FORMAT))
+            known = dict(connection.execute(select(about.c.key, about.c.value)).tuples().all())
+        if known["format"] != FORMAT:
+            raise InputError(
+                f"the server's tables have format {known['format']} and this version of custodes uses {FORMAT}; "
+                "start the version that made them."
+            )
+        if "run" in known:
+            return known["run"]
+        run = self.ledger.start_run("serve", {}, seed=0)
+        with self.writing() as connection:  # of several processes that start together, one gives its run to all
+            found = connection.scalar(select(about.c.value).where(about.c.key == "run"))
+            if found is None:
+                connection.execute(about.insert().values(key="run", value=run))
+        return found or run
+
+
+def accounts_beside(where: str | Path) -> str | Path:
+    """Where the accounts of a ledger are: next to its file, or in the same PostgreSQL database."""
+    text = str(where)
+    if "://" not in text:
+        return Path(f"{text}.accounts")
+    return Path(text.removeprefix("sqlite:///") + ".accounts") if text.startswith("sqlite:") else text
+
+
+def to_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

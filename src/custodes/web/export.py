@@ -1,0 +1,116 @@
+"""From the store to files: what a project's people said, as the rest of the field reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from custodes.feedback import fit_annotators, pairs_from_judgments, write_judgments, write_preferences
+from custodes.feedback.annotator_model import comparisons_in
+from custodes.feedback.files import write_rows
+from custodes.feedback.items import Item
+from custodes.feedback.platforms import to_argilla, to_label_studio
+from custodes.feedback.records import judgment_row
+from custodes.types import Annotator, Episode, InputError, Judgment, Task
+from custodes.web.database import Database
+from custodes.web.projects import load_items, open_project, quarantined
+from custodes.web.schema import assignments
+
+FORMS = ("trl", "argilla", "label-studio", "huggingface")
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What a project holds, from the ledger and the database."""
+
+    judgments: list[Judgment]
+    tasks: dict[str, Task]
+    episodes: dict[str, Episode]
+    annotators: list[Annotator]
+    items_by_task: dict[str, Item]
+    quarantined: set[str]
+
+
+def read_project(database: Database, name: str, with_gold: bool = False, with_quarantined: bool = False) -> Content:
+    """Judgments as they stand now, those of gold and repeated items only ``with_gold``. Raises MissingError."""
+    with database.reading() as connection:
+        _, run, _ = open_project(connection, name)
+        items = load_items(connection, name)
+        out = quarantined(connection, name)
+        mine = (assignments.c.project == name, assignments.c.purpose != "normal")
+        special = set(connection.scalars(select(assignments.c.id).where(*mine)))
+    judgments = [
+        j
+        for j in database.ledger.judgments(run)
+        if (with_quarantined or j.annotator not in out) and (with_gold or j.id.split("-")[0] not in special)
+    ]
+    people = {j.annotator for j in judgments}
+    return Content(
+        judgments,
+        {t.id: t for t in database.ledger.tasks(run)},
+        {e.id: e for e in database.ledger.episodes(run)},
+        [a for a in database.ledger.annotators(database.run) if a.id in people],
+        {item.task.id: item for item in items},
+        out,
+    )
+
+
+def judgments_of_project(database: Database, name: str) -> list[dict[str, Any]]:
+    """Rows as :func:`~custodes.feedback.write_judgments` writes them."""
+    return [judgment_row(j) for j in read_project(database, name, with_gold=True, with_quarantined=True).judgments]
+
+
+def export_project(
+    database: Database, name: str, folder: Path, form: str = "trl", by: str = "command line"
+) -> list[Path]:
+    """Writes a project into ``folder``; the files.
+
+    "trl": judgments.jsonl (all of them), preferences.jsonl (a row per judgment, with its annotator) and aggregated.jsonl
+    (a row per pair, with a soft label and a weight from the annotator model). "huggingface": the same preferences in
+    parquet, with a card. "argilla" and "label-studio": records with everybody's answers. Annotators in quarantine are
+    left out. Raises MissingError for an unknown project, InputError for an unknown form or nothing to export.
+    """
+    if form not in FORMS:
+        raise InputError(f"form {form!r} is unknown; choose from {', '.join(FORMS)}.")
+    content = read_project(database, name)
+    if not content.judgments:
+        raise InputError(f"the project {name!r} has no judgments yet.")
+    folder.mkdir(parents=True, exist_ok=True)
+    database.log_access("export", by, f"{name} as {form}, {len(content.judgments):,} judgments")
+    if form == "argilla":
+        return [write_rows(folder / "records.json", to_argilla(content.judgments, content.episodes))]
+    if form == "label-studio":
+        return [write_rows(folder / "tasks.json", to_label_studio(content.judgments, content.episodes))]
+    written = [write_judgments(folder / "judgments.jsonl", content.judgments)]
+    if any(comparisons_in(j) for j in content.judgments):
+        kind = "parquet" if form == "huggingface" else "jsonl"
+        episodes = list(content.episodes.values())
+        each = pairs_from_judgments(content.judgments, episodes)
+        model = fit_annotators(content.judgments, episodes)
+        together = pairs_from_judgments(content.judgments, episodes, model)
+        written.append(write_preferences(folder / f"preferences.{kind}", each))
+        written.append(write_preferences(folder / f"aggregated.{kind}", together))
+        if form == "huggingface":
+            card = folder / "README.md"
+            card.write_text(_CARD.format(name=name, each=len(each), together=len(together)), encoding="utf-8")
+            written.append(card)
+    return written
+
+
+_CARD = """\
+---
+configs:
+  - config_name: preferences
+    data_files: preferences.parquet
+  - config_name: aggregated
+    data_files: aggregated.parquet
+---
+# {name}
+
+`preferences` has {each:,} rows, one per judgment, with the column `annotator`. `aggregated` has {together:,} rows, one per
+pair: `label` is the probability that `chosen` is better given everybody's answers, reliabilities and biases, `weight`
+how much of the uncertainty those answers removed.
+"""

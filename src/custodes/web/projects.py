@@ -1,0 +1,194 @@
+"""Projects in the store: opened from their YAML, filled with items, closed by their stopping rule or by a lead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+
+from custodes.feedback.assignment import Progress, draw
+from custodes.feedback.items import Item
+from custodes.feedback.project import Project, parse_project
+from custodes.ledger import Decision
+from custodes.types import Episode, InputError, Message, Task
+from custodes.web.database import Database, MissingError, to_json
+from custodes.web.schema import about, assignments, items, projects, quarantines
+
+PAGE = 500
+UNKNOWN = 0.3
+"""Nats that the answer about two answers of which nothing is known carries, about; more than any after it."""
+
+
+def create_project(database: Database, text: str, contents: Sequence[Item], by: str) -> Project:
+    """Opens a project with its items; everything that it asks about goes into the ledger. Raises InputError."""
+    project = parse_project(text)
+    with database.reading() as connection:
+        if connection.scalar(select(projects.c.name).where(projects.c.name == project.name)):
+            raise InputError(f"there is a project {project.name!r} already; choose another name.")
+    if not contents:
+        raise InputError(f"the project {project.name!r} has no items; give it tasks.")
+    run = database.ledger.start_run(f"project {project.name}", {"project": text}, seed=project.seed)
+    with database.writing() as connection:
+        if connection.scalar(select(projects.c.name).where(projects.c.name == project.name)):
+            raise InputError(f"there is a project {project.name!r} already; choose another name.")
+        connection.execute(
+            projects.insert().values(name=project.name, text=text, run=run, closed=None, created=database.clock())
+        )
+        _add(database, connection, project, run, contents)
+        database.log_access("project opened", by, f"{project.name}, {len(contents):,} items", connection)
+    return project
+
+
+def open_project(connection: Connection, name: str) -> tuple[Project, str, str | None]:
+    """(project, its run in the ledger, why it was closed or None). Raises MissingError."""
+    row = connection.execute(select(projects).where(projects.c.name == name)).first()
+    if row is None:
+        raise MissingError(f"there is no project {name!r}.")
+    return parse_project(row.text, name), row.run, row.closed
+
+
+def close_project(database: Database, name: str, why: str, by: str) -> None:
+    """No more items are given out; what is under way may be finished. Raises MissingError."""
+    with database.writing() as connection:
+        _, run, closed = open_project(connection, name)
+        if closed is None:
+            end_project(database, connection, name, run, why)
+            database.log_access("project closed", by, name, connection)
+
+
+def end_project(database: Database, connection: Connection, name: str, run: str, why: str) -> None:
+    connection.execute(projects.update().where(projects.c.name == name).values(closed=why))
+    database.ledger.write(run, [Decision(f"closed-{name}", "project closed", why, name)], connection=connection)
+
+
+def quarantine(database: Database, project: str, account: str, why: str, by: str, lift: bool = False) -> None:
+    """An annotator's judgments of a project are left out of exports and of the desk from now on; nothing is deleted.
+
+    A decision in the ledger. Raises MissingError for an unknown project or account, InputError where nothing changes.
+    """
+    if database.accounts.of(account) is None:
+        raise MissingError(f"there is no account {account!r}.")
+    with database.writing() as connection:
+        _, run, _ = open_project(connection, project)
+        here = (quarantines.c.project == project) & (quarantines.c.account == account)
+        held = connection.scalar(select(quarantines.c.decision).where(here))
+        if (held is None) == lift:
+            raise InputError(f"{account} is {'not ' if lift else ''}in quarantine already.")
+        what = "quarantine lifted" if lift else "quarantine"
+        id_ = f"{what.replace(' ', '-')}-{account}-{database.clock():.6f}"
+        database.ledger.write(run, [Decision(id_, what, f"{why} (by {by})", account)], connection=connection)
+        if lift:
+            connection.execute(quarantines.delete().where(here))
+        else:
+            connection.execute(quarantines.insert().values(project=project, account=account, decision=id_))
+
+
+def quarantined(connection: Connection, project: str) -> set[str]:
+    return set(connection.scalars(select(quarantines.c.account).where(quarantines.c.project == project)))
+
+
+def load_item(connection: Connection, project: str, id_: str) -> Item:
+    """Raises MissingError."""
+    row = connection.execute(select(items).where(items.c.project == project, items.c.id == id_)).first()
+    if row is None:
+        raise MissingError(f"there is no item {id_!r} in {project}.")
+    return _item(row)
+
+
+def load_items(connection: Connection, project: str) -> list[Item]:
+    return [_item(row) for row in connection.execute(select(items).where(items.c.project == project))]
+
+
+def progress_of(
+    connection: Connection, project: Project, profiles: Mapping[str, Mapping[str, Any]] | None = None
+) -> Progress:
+    """How far a project is; ``profiles`` by account, where there are quotas."""
+    profiles = profiles or {}
+    rules, mine = project.assignment, items.c.project == project.name
+    normal = (items.c.gold == "") & mine
+    done, number = connection.execute(select(func.sum(items.c.done), func.count()).where(normal)).one()
+    here = (assignments.c.project == project.name) & (assignments.c.state == "done")
+    seconds = connection.scalar(select(func.sum(assignments.c.seconds)).where(here)) or 0.0
+    groups: dict[str, dict[str, int]] = {quota.field: {} for quota in project.quotas}
+    if groups:
+        by_person = (
+            select(assignments.c.account, func.count())
+            .where(here, assignments.c.purpose == "normal")
+            .group_by(assignments.c.account)
+        )
+        for account, count in connection.execute(by_person):
+            held = profiles.get(account, {})
+            for field, by_group in groups.items():
+                group = str(held.get(field, ""))
+                by_group[group] = by_group.get(group, 0) + count
+    unsure = connection.scalar(select(about.c.value).where(about.c.key == f"uncertainty {project.name}"))
+    known = None if unsure is None else float(unsure)
+    return Progress(int(done or 0), number * rules.overlap, seconds / 3600, known, groups)
+
+
+def set_learned(database: Database, project: str, information: Mapping[str, float], uncertainty: float | None) -> None:
+    """What each item can still teach (nats, by its id), and how unsure the result is."""
+    key = f"uncertainty {project}"
+    with database.writing() as connection:
+        for id_, value in information.items():
+            here = (items.c.project == project) & (items.c.id == id_)
+            connection.execute(items.update().where(here).values(information=value))
+        connection.execute(about.delete().where(about.c.key == key))
+        if uncertainty is not None:
+            connection.execute(about.insert().values(key=key, value=repr(uncertainty)))
+
+
+def _add(database: Database, connection: Connection, project: Project, run: str, contents: Sequence[Item]) -> None:
+    order = draw(project.seed, f"items of {project.name}", 0).permutation(len(contents))
+    rows = [
+        {
+            "project": project.name,
+            "id": item.id,
+            "screen": to_json(_screen(item)),
+            "gold": to_json(dict(item.gold)) if item.gold else "",
+            "tags": to_json(sorted(item.tags)),
+            "place": int(place),
+            "information": UNKNOWN,
+            "done": 0,
+            "leased": 0,
+        }
+        for item, place in zip(contents, order, strict=True)
+    ]
+    for start in range(0, len(rows), PAGE):
+        connection.execute(items.insert(), rows[start : start + PAGE])
+    tasks = {item.task.id: item.task for item in contents}
+    episodes = {episode.id: episode for item in contents for episode in item.episodes}
+    database.ledger.write(run, [*tasks.values(), *episodes.values()], connection=connection)
+
+
+def _screen(item: Item) -> dict[str, Any]:
+    return {
+        "task": item.task.id,
+        "prompt": [m.to_dict() for m in item.task.messages],
+        "episodes": [
+            {
+                "id": e.id,
+                "messages": [m.to_dict() for m in e.messages[len(item.task.messages) :]],
+                "policy": e.policy,
+            }
+            for e in item.episodes
+        ],
+    }
+
+
+def _item(row: Any) -> Item:
+    screen = json.loads(row.screen)
+    task = Task(screen["task"], _messages(screen["prompt"]))
+    nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
+    episodes = tuple(
+        Episode(e["id"], task, task.messages + _messages(e["messages"]), *nothing, "stop", e["policy"])
+        for e in screen["episodes"]
+    )
+    return Item(row.id, task, episodes, json.loads(row.gold) if row.gold else {}, tuple(json.loads(row.tags)))
+
+
+def _messages(rows: list[dict[str, Any]]) -> tuple[Message, ...]:
+    return tuple(Message(row["role"], row["content"]) for row in rows)

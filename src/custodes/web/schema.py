@@ -1,0 +1,73 @@
+"""The tables of work, beside the ledger's in one database.
+
+They hold what changes: what is open, what lies before whom. Judgments, tasks, episodes and decisions are in the ledger;
+nothing here repeats them but an item's screen. Times are seconds since 1970. Accounts are in ``store.py``.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
+
+FORMAT = "1"
+"""Changes with the tables; the server refuses a database of another format."""
+
+metadata = MetaData()
+
+about = Table(
+    "web_about", metadata, Column("key", String(100), primary_key=True), Column("value", Text, nullable=False)
+)
+
+projects = Table(
+    "web_projects",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("text", Text, nullable=False),  # the YAML, as it was checked
+    Column("run", Text, nullable=False),  # in the ledger
+    Column("closed", Text),  # why it ended; null while it is open
+    Column("created", Float(53), nullable=False),
+)
+
+items = Table(
+    "web_items",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("id", String(80), primary_key=True),
+    Column("screen", Text, nullable=False),  # JSON: task and episodes
+    Column("gold", Text, nullable=False),  # JSON, "" for what has no known answer
+    Column("tags", Text, nullable=False),  # JSON
+    Column("place", Integer, nullable=False),  # drawn order
+    Column("information", Float(53), nullable=False),  # nats, under active selection
+    Column("done", Integer, nullable=False),  # normal judgments
+    Column("leased", Integer, nullable=False),
+    Index("web_items_open", "project", "gold", "leased", "done", "place"),
+)
+
+assignments = Table(
+    "web_assignments",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("item", String(80), nullable=False),
+    Column("account", String(40), nullable=False),
+    Column("purpose", String(10), nullable=False),  # normal, gold, repeat
+    Column("turn", Integer, nullable=False),  # how often this account had met this item before
+    Column("shown", Text, nullable=False),  # JSON: order of the answers
+    Column("state", String(10), nullable=False),  # leased, done, skipped, expired
+    Column("given", Float(53), nullable=False),
+    Column("until", Float(53), nullable=False),
+    Column("ended", Float(53)),
+    Column("seconds", Float(53)),
+    Column("draft", Text, nullable=False),  # JSON, "" for none
+    Index("web_assignments_person", "project", "account", "state"),
+    Index("web_assignments_item", "project", "item", "account"),
+    Index("web_assignments_leases", "project", "state", "until"),
+    Index("web_assignments_once", "project", "item", "account", "turn", unique=True),
+)
+
+quarantines = Table(
+    "web_quarantines",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("account", String(40), primary_key=True),
+    Column("decision", Text, nullable=False),  # id in the ledger
+)

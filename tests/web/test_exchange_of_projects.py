@@ -1,0 +1,130 @@
+"""From the server to files and back: training data, and the forms of other platforms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from web_server import PROJECT, Server
+
+from custodes.cli import main
+from custodes.feedback import read_judgments, read_preferences
+from custodes.feedback.platforms import from_argilla, from_label_studio, read_platform, to_argilla, to_label_studio
+from custodes.types import Comparison, InputError
+from custodes.web import export_project, import_file
+from custodes.web.database import MissingError
+from custodes.web.export import read_project
+
+
+@pytest.fixture
+def judged(server: Server) -> Server:
+    server.project(tasks=3)
+    for name in ("ann", "bob"):
+        person = server.person(name)
+        while (item := person.call("POST", "/projects/helpfulness/next").json()["item"]) is not None:
+            left = item["answers"][0][0]["content"].startswith("good")
+            answers = [
+                {"question": 1, "verdict": "prefer", "strength": 2 if left else -2},
+                {"question": 2, "place": 0, "value": 6},
+                {"question": 3, "place": 0, "choice": "yes"},
+            ]
+            path = f"/assignments/{item['assignment']}/judgments"
+            assert person.call("POST", path, {"answers": answers, "seconds": 5.0}).status_code == 201
+    return server
+
+
+def said(judgments) -> set[tuple]:
+    """Who found what better (texts, not ids)."""
+    return {(j.annotator, j.strength > 0) for j in judgments if isinstance(j, Comparison)}
+
+
+def test_training_data_has_a_row_per_judgment_and_soft_labels(judged: Server, tmp_path: Path):
+    files = export_project(judged.database, "helpfulness", tmp_path)
+    assert [f.name for f in files] == ["judgments.jsonl", "preferences.jsonl", "aggregated.jsonl"]
+    each, together = read_preferences(files[1]), read_preferences(files[2])
+    assert len(read_judgments(files[0])) == 18
+    assert (len(each), len(together)) == (6, 3)
+    assert len({pair.annotator for pair in each}) == 2
+    assert all(pair.chosen[0].content.startswith("good") for pair in each + together)
+    assert all(0.5 < pair.label < 1 for pair in together)
+    assert all(0 <= pair.weight <= 1 for pair in together)  # six judgments hardly resolve anything
+
+
+def test_hugging_face_form_is_a_folder_with_a_card(judged: Server, tmp_path: Path):
+    export_project(judged.database, "helpfulness", tmp_path, "huggingface")
+    table = pq.read_table(tmp_path / "preferences.parquet")
+    assert {"prompt", "chosen", "rejected", "annotator"} <= set(table.column_names)
+    assert "config_name: aggregated" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("form", "to", "back"),
+    [("argilla", to_argilla, from_argilla), ("label-studio", to_label_studio, from_label_studio)],
+)
+def test_platform_forms_come_back_as_they_went(judged: Server, tmp_path: Path, form, to, back):
+    content = read_project(judged.database, "helpfulness")
+    (path,) = export_project(judged.database, "helpfulness", tmp_path, form)
+    assert json.loads(path.read_text()) == json.loads(json.dumps(to(content.judgments, content.episodes)))
+    again = read_platform(path, form)
+    compared = [j for j in again.judgments if isinstance(j, Comparison)]
+    assert len(again.judgments) == 18
+    assert len(compared) == 6
+    for j in compared:
+        first, second = (again.episodes[e].completion for e in j.episodes)
+        assert (j.strength > 0) == first.startswith("good") != second.startswith("good")
+        assert abs(j.strength) == 2
+    assert {j.annotator for j in again.judgments} == {j.annotator for j in content.judgments}
+
+
+def test_quarantined_gold_and_repeats_stay_out_of_training_data(judged: Server, tmp_path: Path):
+    lead = judged.person("lead", "lead")
+    (one, *_) = {j.annotator for j in read_project(judged.database, "helpfulness").judgments}
+    assert lead.call("POST", "/projects/helpfulness/quarantine", {"account": one, "why": "test"}).status_code == 204
+    files = export_project(judged.database, "helpfulness", tmp_path)
+    assert {pair.annotator for pair in read_preferences(files[1])}.isdisjoint({one})
+    assert len(read_project(judged.database, "helpfulness", with_quarantined=True).judgments) == 18
+
+
+def test_imported_preferences_join_the_project_once(judged: Server, tmp_path: Path):
+    rows = [{"prompt": f"Q{n}?", "chosen": "good", "rejected": "bad", "annotator": "zoe"} for n in range(4)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    assert import_file(judged.database, "helpfulness", tmp_path / "p.jsonl") == 4
+    assert import_file(judged.database, "helpfulness", tmp_path / "p.jsonl") == 4
+    rows[0]["prompt"] = "another"
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    assert import_file(judged.database, "helpfulness", tmp_path / "other.jsonl") == 4
+    content = read_project(judged.database, "helpfulness")
+    assert len([j for j in content.judgments if j.annotator == "zoe"]) == 8
+    assert judged.database.ledger.verify().ok
+
+
+def test_wrong_files_and_names_are_told(judged: Server, tmp_path: Path):
+    with pytest.raises(MissingError, match="no project 'other'"):
+        export_project(judged.database, "other", tmp_path)
+    with pytest.raises(InputError, match="form 'csv' is unknown"):
+        export_project(judged.database, "helpfulness", tmp_path, "csv")
+    (tmp_path / "x.json").write_text('[{"data": {"text": "a"}}]')
+    with pytest.raises(InputError, match="task 1: it needs prompt and answer1"):
+        read_platform(tmp_path / "x.json", "label-studio")
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(InputError, match="a list of records"):
+        read_platform(tmp_path / "x.json", "argilla")
+
+
+def test_commands_open_export_and_import(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yaml").write_text(PROJECT)
+    (tmp_path / "tasks.jsonl").write_text('{"prompt": "Q?", "answers": ["a", "b"]}\n')
+    db = ["--db", str(tmp_path / "s.db")]
+    assert main(["project", "open", "p.yaml", *db]) == 0
+    assert main(["project", "open", "p.yaml", *db]) == 2
+    assert "there is a project 'helpfulness' already" in capsys.readouterr().err
+    assert main(["export", "--project", "helpfulness", "--out", "out", *db]) == 2
+    assert "has no judgments yet" in capsys.readouterr().err
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Q?", "chosen": "a", "rejected": "b"}\n')
+    assert main(["import", "p.jsonl", "--project", "helpfulness", *db]) == 0
+    assert main(["export", "--project", "helpfulness", "--out", "out", *db]) == 0
+    assert (tmp_path / "out" / "preferences.jsonl").exists()
+    assert main(["export", "--project", "other", "--out", "out", *db]) == 2
