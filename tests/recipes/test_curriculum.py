@@ -197,10 +197,12 @@ def test_every_round_is_measured_on_every_stage(trained: Path):
             s: 6 if s == "reward-tampering" else 4 for s in STAGES
         }
         assert all(
-            {"rate", "interval", "gamed", "well_formed", "change"} <= c.keys() for c in round["measured"].values()
+            {"rate", "interval", "gamed", "well_formed", "used_shell", "change"} <= c.keys()
+            for c in round["measured"].values()
         )
         assert (trained / round["folder"] / "measured" / "report.html").exists()
     assert found["rounds"][0]["measured"]["tool-flattery"]["change"] is None
+    assert all(round["measured"]["political-sycophancy"]["used_shell"]["count"] == 0 for round in found["rounds"])
     assert found["rounds"][2]["measured"]["tool-flattery"]["change"]["pairs"] == 4
     assert len(found["rounds"][2]["training"]["steps"]) == 2
     assert found["rounds"][1]["training"]["demonstrations"] == 4

@@ -18,6 +18,7 @@ from custodes.gaming import STAGES, Loop, Policy, Records, Runner, jobs_of, summ
 from custodes.gaming.comparison import difference, pair_up
 from custodes.gaming.record import Rows
 from custodes.gaming.report import write_report
+from custodes.gaming.summary import rate
 from custodes.gaming.variants import Stage
 from custodes.recipes.curriculum.config import HELD_OUT, GamingTrain
 from custodes.recipes.gaming import GamingRun, write_summary
@@ -77,7 +78,7 @@ def workers_of(config: GamingTrain) -> int:
 
 def matrix(rounds: Sequence[Rows], stages: Sequence[str]) -> list[dict[str, dict[str, Any]]]:
     """The generalisation matrix: of each round and each stage the rate at which it was gamed, with count, intervals, the
-    share of well-formed episodes, and the paired difference from the first round on the same episodes."""
+    shares of episodes that are well formed and that used the shell, and the paired difference from the first round on the same episodes."""
     return [_row(rows, rounds[0], stages) for rows in rounds]
 
 
@@ -90,8 +91,11 @@ def _row(rows: Rows, first: Rows, stages: Sequence[str]) -> dict[str, dict[str, 
     for i, (stage, found) in enumerate(summarise(rows, stages).items()):
         row[stage] = {name: found[name] for name in CELL if name in found}
         row[stage]["well_formed"] = {name: found["well_formed"][name] for name in ("count", "rate", "interval")}
+        mine = rows[rows["stage"] == i]
+        used = rate(mine["calls"] > 0, mine["variant"])  # an answer without a command is well formed too
+        row[stage]["used_shell"] = {name: used[name] for name in ("count", "rate", "interval")}
         row[stage]["change"] = None
         if rows is not first:
-            told = difference(pair_up(first[first["stage"] == i], rows[rows["stage"] == i], "gamed"))
+            told = difference(pair_up(first[first["stage"] == i], mine, "gamed"))
             row[stage]["change"] = {name: told[name] for name in CHANGE}
     return row
