@@ -10,7 +10,6 @@ the same machine: where the two are close, only a lower precision or less work c
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import tempfile
 import time
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from reward_training import short_pairs
 from rich.console import Console
 from rich.table import Table
 from rl_step import DistinctWords
@@ -33,6 +33,8 @@ from workloads import (
     NEW_TOKENS,
     PAIRS_FILE,
     PROMPT,
+    REWARD_MAX_TOKENS,
+    REWARD_PAIRS,
     grpo_prompt,
 )
 
@@ -83,11 +85,12 @@ def main() -> None:
         for part, share in spent.shares().items():
             table.add_row(part, f"{100 * share:.1f} %")
         Console(stderr=chosen.json).print(table)
-        rate = spent.flop / spent.products / 1e9
-        print(f"Products of {name}: {rate:.0f} GFLOP/s; one large product: {peak:.0f}.", flush=True)
+        if spent.flop:  # torch counts no operations of oneDNN's packed products
+            rate = spent.flop / spent.products / 1e9
+            print(f"Products of {name}: {rate:.0f} GFLOP/s; one large product: {peak:.0f}.", flush=True)
     if chosen.json:
         told = {
-            name: {"seconds": s.wall, "shares": s.shares(), "product_gflops": s.flop / s.products / 1e9}
+            name: {"seconds": s.wall, "shares": s.shares(), "product_gflops": s.flop / s.products / 1e9 or None}
             for name, s in found.items()
         }
         print(json.dumps({"benchmark": "profile", "work": told, "large_product_gflops": peak}))
@@ -116,10 +119,13 @@ def grpo(lm: LanguageModel) -> None:
 
 
 def reward(lm: LanguageModel) -> None:
-    with tempfile.TemporaryDirectory() as folder, gzip.open(PAIRS_FILE, "rt") as lines:
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pairs.jsonl"
-        file.write_text("".join(line for line, _ in zip(lines, range(16), strict=False)))
-        config = RewardConfig(weights="full", batch_pairs=16, learning_rate=1e-9, max_length=256)
+        pairs = short_pairs(lm, PAIRS_FILE, REWARD_PAIRS)
+        file.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+        config = RewardConfig(
+            weights="full", epochs=1, batch_pairs=REWARD_PAIRS, learning_rate=1e-9, max_length=REWARD_MAX_TOKENS
+        )
         train_reward(lm, read_preferences(file), config)
 
 

@@ -49,6 +49,7 @@ def train(lm: LanguageModel, file: Path, turns: Turns) -> None:
     """One update a turn."""
     config = RewardConfig(
         weights="full",
+        epochs=1,
         batch_pairs=REWARD_PAIRS,
         learning_rate=REWARD_LEARNING_RATE,
         max_length=REWARD_MAX_TOKENS,
