@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import Any, Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -259,7 +259,7 @@ class CustodesModel(ModelAPI):
     def _draw(self, asked: OwnTask, sampling: Sampling) -> ModelOutput:
         with self._lock:
             (episode,) = self.engine.generate([asked], sampling)
-        stopped = "stop" if episode.outcome == "stop" else "max_tokens"
+        stopped: Literal["stop", "max_tokens"] = "stop" if episode.outcome == "stop" else "max_tokens"
         return ModelOutput.from_content(self.model_name, episode.completion, stop_reason=stopped)
 
     def max_connections(self) -> int:
