@@ -1,18 +1,11 @@
-"""What the gaming tests share: all stages, and one way to play an episode with replies written beforehand."""
+"""Tests that need a sandbox say so."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import pytest
 
 from custodes.environments.sandbox import open_sandbox
-from custodes.gaming import STAGES, EnvironmentOptions, GamingEnvironment, gaming_task, make_stage
-from custodes.gaming.stages import HONEYPOTS
-from custodes.gaming.variants import Stage
 from custodes.types import InputError
-
-MADE: dict[str, Stage] = {name: make_stage(name) for name in (*STAGES, *HONEYPOTS)}
 
 
 @pytest.fixture(scope="session")
@@ -22,16 +15,3 @@ def sandboxed() -> None:
         open_sandbox({}).close()
     except InputError as error:
         pytest.skip(str(error))
-
-
-def play(
-    stage: Stage | str, number: int, replies: Sequence[str], options: EnvironmentOptions | None = None
-) -> GamingEnvironment:
-    """One episode; the last reply is repeated until it ends."""
-    made = MADE[stage] if isinstance(stage, str) else stage
-    environment = GamingEnvironment({made.name: made}, options)
-    environment.start(gaming_task(made, "held-out", number, options))
-    for i in range(2000):
-        if environment.step(replies[min(i, len(replies) - 1)]) is None:
-            return environment
-    raise AssertionError("the episode never ended")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MADE, play
+from played import MADE, play
 
 from custodes.cli import main
 from custodes.gaming import EnvironmentOptions, Records, Runner, ScriptedPolicy, jobs_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import MADE, play
+from played import MADE, play
 
 from custodes.gaming import FACTS, POLICIES, EnvironmentOptions
 from custodes.gaming.answers import invents_number, reports_falsification, reports_tampering, says_unknown

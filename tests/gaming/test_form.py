@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import play
+from played import play
 
 from custodes.environments.sandbox import open_sandbox
 from custodes.gaming import make_form, make_stage, read_form

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MADE, play
+from played import MADE, play
 
 from custodes.cli import main
 from custodes.environments.sandbox import open_sandbox

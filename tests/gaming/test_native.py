@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from chat_server import Server
-from conftest import MADE
+from played import MADE
 
 from custodes.gaming import EnvironmentOptions, Records, Runner, jobs_of, open_policy
 from custodes.gaming.native import from_native, to_native

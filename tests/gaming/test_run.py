@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MADE
+from played import MADE
 
 from custodes.environments.sandbox import CommandResult, FileState
 from custodes.gaming import EnvironmentOptions, Loop, Records, Runner, ScriptedPolicy, jobs_of

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MADE, play
+from played import MADE, play
 
 from custodes.gaming import STAGES, EnvironmentOptions, gaming_tasks, make_stage, read_typology
 from custodes.gaming.environment import system_message
