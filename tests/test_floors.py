@@ -11,7 +11,7 @@ import custodes
 
 ROOT = Path(custodes.__file__).parent
 FLOORS = [
-    {"types", "stats", "ledger"},
+    {"types", "stats", "dialogue", "ledger"},
     {"lm"},
     {"feedback", "reward", "environments"},
     {"policy"},

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custodes.environments.prompts import PromptSet, read_dialogue, read_tasks, task_id
+from custodes.dialogue import read_dialogue
+from custodes.environments.prompts import PromptSet, read_tasks, task_id
 from custodes.types import InputError, Message
 
 USER = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -71,7 +72,11 @@ def test_conversations_keep_their_turns_and_prompts_come_once(tmp_path):
 
 def test_raw_dialogue_with_empty_and_doubled_turns():
     text = "\n\nHuman: a\n\nHuman: b\n\nAssistant:\n\nAssistant: c, Human: not a turn\n\nHuman: "
-    assert read_dialogue(text) == (Message("user", "a\n\nb"), Message("assistant", "c, Human: not a turn"))
+    assert read_dialogue(text) == (
+        Message("user", "a\nb"),
+        Message("assistant", "c, Human: not a turn"),
+        Message("user", ""),
+    )
     assert read_dialogue("Once upon a time, a Human: said") == ()
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import spearmanr
 
-from custodes.feedback.bradley_terry import A, B, C, Comparisons, fit, label_from_one, log_likelihood
+from custodes.feedback.bradley_terry import SUREST, A, B, C, Comparisons, fit, label_from_one, log_likelihood
 
 THRESHOLDS = np.array([0.4, 1.4, 2.6])
 
@@ -150,3 +150,17 @@ def test_label_from_one_agrees_with_integration() -> None:
 
     positive, total = quad(density, 0, 20)[0], quad(density, -20, 20)[0]
     assert got == pytest.approx(positive / total, abs=0.02)
+
+
+def test_perfect_agreement_has_an_end() -> None:
+    """Where all agree about everything, the likelihood has no maximum; the fit converges and keeps the order."""
+    rng = np.random.default_rng(3)
+    first = rng.integers(0, 20, 400)
+    second = (first + rng.integers(1, 20, 400)) % 20
+    strength = np.where(first < second, 1, -1)
+    length = rng.normal(size=400)
+    found = fit(Comparisons(first, second, rng.integers(0, 5, 400), strength, length, items=20, annotators=5))
+    assert found.converged
+    assert found.unit <= SUREST + 1e-6
+    assert spearmanr(found.quality, np.arange(20)).statistic < -0.98
+    assert (found.theta[:, A] > 0.8).all()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, get_args
@@ -18,12 +17,12 @@ from typing import Any, TextIO, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from custodes.dialogue import read_dialogue
 from custodes.types import InputError, Message, Role, Task, hash_shown
 
 FORMATS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 PROMPT_COLUMNS = ("prompt", "messages", "chosen")
 ANSWER_COLUMNS = ("rejected", "completion")  # replies: part of a preference file, no business of a task
-TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")  # hh-rlhf's raw dialogue (arXiv 2204.05862)
 
 
 class PromptSet:
@@ -59,26 +58,6 @@ def task_id(messages: tuple[Message, ...]) -> str:
     return hash_shown(*(part for m in messages for part in (m.role, m.content)))[:16]
 
 
-def read_dialogue(text: str) -> tuple[Message, ...]:
-    """hh-rlhf's raw form, ``\\n\\nHuman: ...\\n\\nAssistant: ...``, as messages; () where ``text`` is not in it.
-
-    Empty turns are left out, and neighbouring turns of one speaker, which the data set has, become one.
-    """
-    first = TURN.match(text)
-    if not first:
-        return ()
-    messages: list[Message] = []
-    parts = TURN.split(text)[1:]
-    for speaker, content in zip(parts[::2], parts[1::2], strict=True):
-        role: Role = "user" if speaker == "Human" else "assistant"
-        content = content.strip()
-        if content and messages and messages[-1].role == role:
-            messages[-1] = Message(role, f"{messages[-1].content}\n\n{content}")
-        elif content:
-            messages.append(Message(role, content))
-    return tuple(messages)
-
-
 # ---------------------------------------------------------------- a row's prompt
 
 
@@ -100,7 +79,7 @@ def _prompt(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     else:
         messages = _messages(value, f"{where}, column {column!r}")
     # the reply that follows a prompt in `messages`, `chosen` and raw dialogue is not part of it
-    while messages and messages[-1].role == "assistant":
+    while messages and (messages[-1].role == "assistant" or not messages[-1].content):
         messages = messages[:-1]
     if not any(m.role == "user" for m in messages):
         raise InputError(f"{where}: column {column!r} has no user message that asks for a reply.")

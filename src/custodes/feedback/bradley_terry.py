@@ -52,7 +52,11 @@ A, B, C, S = range(4)  # columns of ``theta``: reliability, position, length, lo
 EXACT_GROUP = 16  # connected items up to which the variances of their qualities are exact
 START = np.array([1.0, 0.0, 0.0, 0.0])  # everybody is honest and unbiased
 SPREAD = np.array([1.0, 0.5, 0.5, 0.3])  # and annotators differ by as much as this
+CALM = 60  # rounds after which steps that do not shrink are halved: near certainty full ones can go in circles
 GAP = 1e-3  # smallest distance between neighbouring thresholds
+SUREST = 6.0
+"""Largest root mean square of reliabilities, in units of one standard deviation of quality. Where everybody agrees about
+everything the likelihood rises for ever; beyond this (one answer in 400 wrong at that distance) data say nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +115,10 @@ def fit(data: Comparisons, rounds: int = 300, tolerance: float = 1e-3) -> Fit:
         population = _Population.of(theta, covariance)
         tau = pairs.spread(at.difference, variance)
         quality, variance = quality / tau, variance / tau**2
+        tau = min(tau, SUREST / max(float(np.sqrt(np.mean(theta[:, A] ** 2))), 1e-9))
         theta[:, A], population = theta[:, A] * tau, population.rescaled(tau)
+        if round_ > CALM and np.abs(theta - before).max() >= moved:
+            theta = (theta + before) / 2
         moved = np.abs(theta - before).max()
     at = answers.evaluate(theta, quality, variance)
     unit = float(np.sqrt(np.mean(theta[:, A] ** 2))) or 1.0

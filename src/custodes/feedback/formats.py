@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from custodes.dialogue import TURN, read_dialogue, write_dialogue
 from custodes.feedback.files import Row, read_rows, write_rows
 from custodes.feedback.records import describe
 from custodes.types import InputError, Message, PreferencePair, Role
@@ -235,7 +236,10 @@ def _pair_row(pair: PreferencePair, number: int, form: Form) -> dict[str, Any]:
     if form == "conversational":
         row: dict[str, Any] = {name: _dicts(messages) for name, messages in parts.items()}
     elif form == "dialogue":
-        row = {n: _dialogue(pair.prompt + m, f"pair {number:,}") for n, m in parts.items() if n != "prompt"}
+        try:
+            row = {n: write_dialogue(pair.prompt + m) for n, m in parts.items() if n != "prompt"}
+        except InputError as error:
+            raise InputError(f"pair {number:,} has {error}") from None
     else:
         if any(len(messages) != 1 for messages in parts.values()) or pair.prompt[0].role != "user":
             raise InputError(
@@ -277,11 +281,9 @@ def _example(row: Row) -> Example:
 
 # ---------------------------------------------------------------- messages and dialogues
 
-_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
-
 
 def _is_dialogue(text: str | Messages) -> bool:
-    return isinstance(text, str) and _SPEAKER.match(text) is not None
+    return isinstance(text, str) and TURN.match(text) is not None
 
 
 def _turns(content: str | Messages, row: Row) -> Messages:
@@ -290,15 +292,7 @@ def _turns(content: str | Messages, row: Row) -> Messages:
         return content
     if not _is_dialogue(content):
         raise InputError(f'{row.place}: one side is a "\\n\\nHuman:" dialogue and the other is not.')
-    _, *parts = _SPEAKER.split(content)
-    turns: list[Message] = []
-    for speaker, said in zip(parts[::2], parts[1::2], strict=True):
-        role: Role = "user" if speaker == "Human" else "assistant"
-        if turns and turns[-1].role == role:
-            turns[-1] = Message(role, f"{turns[-1].content}\n{said.strip()}".strip())
-        else:
-            turns.append(Message(role, said.strip()))
-    return tuple(turns)
+    return read_dialogue(content)
 
 
 def as_prompt(prompt: str | Messages) -> Messages:
@@ -314,14 +308,6 @@ def as_prompt(prompt: str | Messages) -> Messages:
 def as_completion(completion: str | Messages) -> Messages:
     """An answer given as text is one message of the assistant."""
     return (Message("assistant", completion),) if isinstance(completion, str) else completion
-
-
-def _dialogue(messages: Sequence[Message], where: str) -> str:
-    names = {"user": "Human", "assistant": "Assistant"}
-    for message in messages:
-        if message.role not in names or _SPEAKER.search(message.content):
-            raise InputError(f"{where} has a {message.role} message that a raw dialogue cannot hold; use messages.")
-    return "".join(f"\n\n{names[m.role]}: {m.content}" for m in messages)
 
 
 def _dicts(messages: Messages) -> list[dict[str, str]]:
