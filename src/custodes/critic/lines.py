@@ -10,8 +10,8 @@ Letters: L lines of a function, d hidden size.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -35,10 +35,15 @@ PASS_TOKENS = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LineScores:
-    """Probabilities that add up to 1."""
+    """Probabilities that add up to 1, and what may be wrong in the likeliest lines, where the scorer can say."""
 
     lines: NDArray[np.float64]  # (L,)
     none: float
+    messages: Mapping[int, str] = field(default_factory=dict)  # line, from 1 -> a reviewer's words
+
+    def message(self, line: int) -> str:
+        """What to say of a line, from 1."""
+        return self.messages.get(line, "This line is suspicious.")
 
     def order(self) -> NDArray[np.int64]:
         """Line numbers from 1, the likeliest first."""
