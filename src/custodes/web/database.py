@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from argon2 import PasswordHasher
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, select
+from sqlalchemy.engine import make_url
 
 from custodes.ledger import Decision, Ledger
-from custodes.types import InputError
 from custodes.web.accounts import Accounts
-from custodes.web.schema import FORMAT, about, metadata
+from custodes.web.migrate import WORK, migrate
+from custodes.web.schema import about
 from custodes.web.store import Store
 
 
@@ -35,9 +36,10 @@ class Database:
     ) -> None:
         """Opens or creates the ledger at ``where`` (file or URL) and the tables beside it.
 
-        Raises InputError where it cannot be reached or was made by another version of the server.
+        Raises InputError where it cannot be reached or was made by a newer version of the server.
         """
         self.ledger = Ledger.open(where)
+        self.name = without_password(where)
         self.clock = clock
         try:
             self.run = self._prepare()
@@ -67,25 +69,19 @@ class Database:
         self.ledger.write(self.run, [entry], connection=connection)
 
     def _prepare(self) -> str:
-        """Creates the tables, once; the id of the run that holds the access log."""
+        """Brings the tables to their newest format; the id of the run that holds the access log."""
+        of_server = select(about.c.value).where(about.c.key == "run")
         with self.writing() as connection:
-            if not inspect(connection).has_table("web_about"):
-                metadata.create_all(connection)
-                connection.execute(about.insert().values(key="format", value=FORMAT))
-            known = dict(connection.execute(select(about.c.key, about.c.value)).tuples().all())
-        if known["format"] != FORMAT:
-            raise InputError(
-                f"the server's tables have format {known['format']} and this version of custodes uses {FORMAT}; "
-                "start the version that made them."
-            )
-        if "run" in known:
-            return known["run"]
+            migrate(connection, WORK, self.name)
+            known = connection.scalar(of_server)
+        if known is not None:
+            return str(known)
         run = self.ledger.start_run("serve", {}, seed=0)
         with self.writing() as connection:  # of several processes that start together, one gives its run to all
-            found = connection.scalar(select(about.c.value).where(about.c.key == "run"))
+            found = connection.scalar(of_server)
             if found is None:
                 connection.execute(about.insert().values(key="run", value=run))
-        return found or run
+        return str(found or run)
 
 
 def accounts_beside(where: str | Path) -> str | Path:
@@ -94,6 +90,11 @@ def accounts_beside(where: str | Path) -> str | Path:
     if "://" not in text:
         return Path(f"{text}.accounts")
     return Path(text.removeprefix("sqlite:///") + ".accounts") if text.startswith("sqlite:") else text
+
+
+def without_password(where: str | Path) -> str:
+    """How a database is named to people."""
+    return str(where) if "://" not in str(where) else make_url(str(where)).render_as_string(hide_password=True)
 
 
 def to_json(value: object) -> str:

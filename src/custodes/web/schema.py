@@ -1,15 +1,13 @@
 """The tables of work, beside the ledger's in one database.
 
 They hold what changes: what is open, what lies before whom. Judgments, tasks, episodes and decisions are in the ledger;
-nothing here repeats them but an item's screen. Times are seconds since 1970. Accounts are in ``store.py``.
+nothing here repeats them but an item's screen. Times are seconds since 1970. Accounts are in ``store.py``. What is added
+here needs a migration in ``migrations/work``; a test compares the two.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
-
-FORMAT = "1"
-"""Changes with the tables; the server refuses a database of another format."""
 
 metadata = MetaData()
 

@@ -2,7 +2,8 @@
 
 The ledger keeps what happened and nothing in it is edited; these tables keep what is so now. They live beside the
 ledger: in a file next to it (SQLite), or in the same database (PostgreSQL), where several servers share them. Secrets are
-stored as hashes, so that whoever reads the tables can log in as nobody.
+stored as hashes, so that whoever reads the tables can log in as nobody. What is added here needs a migration in
+``migrations/accounts``; a test compares the two.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from custodes.types import InputError
+from custodes.web.migrate import ACCOUNTS, migrate
+
+LOCK = 0x6465736B  # "desk": the advisory lock of whoever migrates, in PostgreSQL
 
 metadata = MetaData()
 
@@ -74,7 +78,7 @@ failures = Table(
 
 
 class Store:
-    """The tables, at a SQLite file or a PostgreSQL URL; made where they are missing."""
+    """The tables, at a SQLite file or a PostgreSQL URL; brought to their newest format."""
 
     def __init__(self, where: str | Path) -> None:
         """Raises InputError where the database cannot be reached or written."""
@@ -91,7 +95,9 @@ class Store:
             self._engine = create_engine(parsed, connect_args={"timeout": 60} if self._lite else {})
             if self._lite:
                 event.listen(self._engine, "connect", _careful)
-            metadata.create_all(self._engine)
+            with self._engine.begin() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE" if self._lite else f"SELECT pg_advisory_xact_lock({LOCK})")
+                migrate(connection, ACCOUNTS, self.name)
         except ModuleNotFoundError:
             raise InputError(
                 "PostgreSQL needs psycopg, which is not installed: pip install 'custodes[postgres]'."

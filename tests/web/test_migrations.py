@@ -1,0 +1,135 @@
+"""The server's tables: made by migrations alone, and brought up from every earlier format with what is in them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, MetaData, create_engine, inspect, text
+from web_server import PASSWORD, Clock, Server, better_left
+
+from custodes.types import InputError
+from custodes.web import Database, schema, store
+from custodes.web.database import accounts_beside
+from custodes.web.migrate import ACCOUNTS, FOLDER, WORK, Tables
+
+BEFORE = (Path(__file__).parent / "before_migrations.sql").read_text()
+NEXT = "/projects/helpfulness/next"
+
+
+def engines(where: str) -> dict[str, Engine]:
+    """To the tables of work and to those of accounts."""
+
+    def engine(place: str) -> Engine:
+        return create_engine(
+            place.replace("postgresql:", "postgresql+psycopg:") if "://" in place else f"sqlite:///{place}"
+        )
+
+    return {"work": engine(where), "accounts": engine(str(accounts_beside(where)))}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return str(tmp_path / "custodes.db")
+    return request.getfixturevalue("postgres_server").new_database()
+
+
+def put_back(where: str) -> None:
+    """Turn the server's tables into those from before there were migrations, with the rows that those could hold."""
+    for name, engine in engines(where).items():
+        prefix = {"work": "web_", "accounts": "desk_"}[name]
+        statements = [s for s in BEFORE.split(";") if f" {prefix}" in s]
+        with engine.begin() as connection:
+            there = MetaData()
+            there.reflect(connection, only=lambda table, _, prefix=prefix: table.startswith(prefix))
+            rows = {t.name: [dict(r._mapping) for r in connection.execute(t.select())] for t in there.sorted_tables}
+            there.drop_all(connection)
+            for statement in statements:
+                connection.execute(text(statement))
+            earlier = MetaData()
+            earlier.reflect(connection, only=lambda table, _, prefix=prefix: table.startswith(prefix))
+            for table in earlier.sorted_tables:
+                held = [{k: v for k, v in row.items() if k in table.c} for row in rows[table.name]]
+                held = [row for row in held if row.get("key") != "format"]
+                if held:
+                    connection.execute(table.insert(), held)
+        engine.dispose()
+
+
+def test_fresh_tables_are_what_the_code_expects(where: str):
+    Database(where).close()
+    for name, metadata in (("work", schema.metadata), ("accounts", store.metadata)):
+        prefix = {"work": "web_", "accounts": "desk_"}[name]
+        engine = engines(where)[name]
+        with engine.connect() as connection:
+            options = {
+                "include_name": lambda found, kind, _, prefix=prefix: kind != "table" or found.startswith(prefix),
+                "version_table": {"work": WORK, "accounts": ACCOUNTS}[name].version_table,
+            }
+            context = MigrationContext.configure(connection, opts=options)
+            assert compare_metadata(context, metadata) == []
+        engine.dispose()
+
+
+def test_work_goes_on_in_tables_from_before_there_were_migrations(where: str):
+    first = Server(where)
+    first.project()
+    ann = first.person("ann")
+    item = ann.call("POST", NEXT).json()["item"]
+    first.database.close()
+    put_back(where)
+    again = Server(where)
+    client = again.client()
+    signed = client.post("/api/sign-in", json={"name": "ann", "password": PASSWORD})
+    client.headers["X-CSRF-Token"] = signed.json()["csrf"]
+    ann.client = client
+    assert ann.call("POST", NEXT).json()["item"] == item
+    assert better_left(ann, item).status_code == 201
+    assert again.database.run == first.database.run
+    assert again.database.ledger.verify().ok
+    again.database.close()
+    for name, tables in (("work", WORK), ("accounts", ACCOUNTS)):
+        assert version(where, name, tables) == tables.newest
+
+
+def test_servers_that_start_together_migrate_once(where: str):
+    Database(where).close()
+    put_back(where)
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: Database(where, Clock()), range(4)))
+    assert len({database.run for database in opened}) == 1
+    for database in opened:
+        database.close()
+
+
+def test_tables_of_a_newer_version_are_left_alone(where: str):
+    Database(where).close()
+    for name, tables in (("work", WORK), ("accounts", ACCOUNTS)):
+        engine = engines(where)[name]
+        with engine.begin() as connection:
+            connection.execute(text(f"UPDATE {tables.version_table} SET version_num = '9999'"))
+        with pytest.raises(InputError, match="format 9999 .* upgrade custodes"):
+            Database(where)
+        with engine.begin() as connection:
+            assert inspect(connection).has_table(tables.first)
+            connection.execute(text(f"UPDATE {tables.version_table} SET version_num = '{tables.newest}'"))
+        engine.dispose()
+    Database(where).close()
+
+
+@pytest.mark.parametrize("tables", [WORK, ACCOUNTS], ids=lambda tables: tables.name)
+def test_migrations_are_numbered_without_gaps(tables: Tables):
+    numbers = sorted(int(path.name[:4]) for path in (FOLDER / tables.name).glob("[0-9]*.py"))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def version(where: str, name: str, tables: Tables) -> str:
+    engine = engines(where)[name]
+    with engine.connect() as connection:
+        found = connection.scalar(text(f"SELECT version_num FROM {tables.version_table}"))
+    engine.dispose()
+    return str(found)
