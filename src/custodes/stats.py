@@ -19,8 +19,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.regression.linear_model import OLS
-from statsmodels.stats.proportion import proportion_confint
 
 from custodes.types import InputError
 
@@ -87,6 +85,8 @@ def upper_bound_zero(n: int, level: float = 0.95) -> float:
 
 
 def _proportion(k: float, n: int, level: float, method: str) -> Interval:
+    from statsmodels.stats.proportion import proportion_confint  # a second to import, and most commands need none
+
     _check_counts(k, n, level)
     if n == 0:
         return Interval(math.nan, 0.0, 1.0, 0)
@@ -171,6 +171,8 @@ def paired_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
 
 
 def _clustered_mean(x: Array, clusters: Sequence[Hashable], level: float) -> Interval:
+    from statsmodels.regression.linear_model import OLS  # a second to import, and most commands need none
+
     if len(clusters) != len(x):
         raise InputError(f"{len(clusters)} cluster ids for {len(x)} values; give one for each value.")
     codes = {c: i for i, c in enumerate(dict.fromkeys(clusters))}

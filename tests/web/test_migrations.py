@@ -112,7 +112,7 @@ def test_tables_of_a_newer_version_are_left_alone(where: str):
         engine = engines(where)[name]
         with engine.begin() as connection:
             connection.execute(text(f"UPDATE {tables.version_table} SET version_num = '9999'"))
-        with pytest.raises(InputError, match="format 9999 .* upgrade custodes"):
+        with pytest.raises(InputError, match=r"format 9999 .* upgrade custodes"):
             Database(where)
         with engine.begin() as connection:
             assert inspect(connection).has_table(tables.first)
