@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.routing import APIRoute
+from starlette.routing import Mount
 
 from custodes.web.accounts import ROLES, Account, Caller, Role, Scope
 from custodes.web.database import Database
@@ -67,6 +68,8 @@ def rules_of(app: FastAPI) -> dict[tuple[str, str], Rule]:
     """(method, path) -> rule of every route. Raises RuntimeError for a route that has none."""
     found: dict[tuple[str, str], Rule] = {}
     for route in app.routes:
+        if isinstance(route, Mount) and route.path == "":
+            continue  # the screens: every page has a rule, by screens.page_rules
         if not isinstance(route, APIRoute):
             raise RuntimeError(f"the route {getattr(route, 'path', route)} has no access rule.")
         rules = [rule for d in route.dependencies if (rule := getattr(d.dependency, "rule", None)) is not None]
@@ -77,7 +80,7 @@ def rules_of(app: FastAPI) -> dict[tuple[str, str], Rule]:
 
 
 def database_of(request: Request) -> Database:
-    database: Database = request.app.state.database
+    database: Database = request.state.database
     return database
 
 
@@ -98,21 +101,26 @@ AccountOf = Annotated[Account, Depends(account_of)]
 CsrfOf = Annotated[str | None, Depends(csrf_of)]
 
 
+def admit(request: Request, rule: Rule) -> None:
+    """Lets a request in, with its caller in ``request.state``. Raises HTTPException: 401 for nobody, 403 for the wrong one."""
+    if rule.roles is None:
+        return
+    caller = _identify(request)
+    if caller is None:
+        raise HTTPException(401, "sign in first.", headers={"WWW-Authenticate": "Bearer"})
+    if caller.account.role not in rule.roles:
+        raise HTTPException(403, f"this is for {', '.join(sorted(rule.roles))}.")
+    by_token = caller.csrf is None
+    if by_token and (rule.scope is None or not caller.may(rule.scope)):
+        raise HTTPException(403, f"the token lacks the scope {rule.scope}." if rule.scope else "sign in for this.")
+    if request.method not in SAFE and not caller.carries(request.headers.get(CSRF)):
+        raise HTTPException(403, f"the header {CSRF} is missing or wrong; reload the page.")
+    request.state.caller = caller
+
+
 def _guard(rule: Rule) -> Callable[[Request], None]:
     def guard(request: Request) -> None:
-        if rule.roles is None:
-            return
-        caller = _identify(request)
-        if caller is None:
-            raise HTTPException(401, "sign in first.", headers={"WWW-Authenticate": "Bearer"})
-        if caller.account.role not in rule.roles:
-            raise HTTPException(403, f"this is for {', '.join(sorted(rule.roles))}.")
-        by_token = caller.csrf is None
-        if by_token and (rule.scope is None or not caller.may(rule.scope)):
-            raise HTTPException(403, f"the token lacks the scope {rule.scope}." if rule.scope else "sign in for this.")
-        if request.method not in SAFE and not caller.carries(request.headers.get(CSRF)):
-            raise HTTPException(403, f"the header {CSRF} is missing or wrong; reload the page.")
-        request.state.caller = caller
+        admit(request, rule)
 
     guard.rule = rule  # type: ignore[attr-defined]
     return guard

@@ -29,7 +29,6 @@ from custodes.web.accounts import LONGEST, RefusedError, Role, TooManyError
 from custodes.web.desk import quality_of
 from custodes.web.export import judgments_of_project
 from custodes.web.refresh import is_due, refresh
-from custodes.web.schema import projects as project_table
 
 OVERSEERS: frozenset[Role] = frozenset({"lead", "auditor"})
 
@@ -143,17 +142,7 @@ def change_account(id: str, body: bodies.ChangeAccount, account: AccountOf, data
 @route("GET", "/projects", Rule(EVERYBODY, "read"))
 def all_projects(account: AccountOf, database: DatabaseOf) -> list[dict[str, Any]]:
     """The projects, and what the caller has done in each."""
-    with database.reading() as connection:
-        rows = connection.execute(select(project_table).order_by(project_table.c.created)).all()
-        return [
-            {
-                "name": row.name,
-                "title": parse_project(row.text).title,
-                "closed": row.closed,
-                "own": work.own_progress(connection, row.name, account.id),
-            }
-            for row in rows
-        ]
+    return work.projects_of(database, account.id)
 
 
 @route("POST", "/projects", Rule(LEADS, "manage"), status_code=201)

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from custodes import __version__
 from custodes.types import InputError
-from custodes.web import api
+from custodes.web import api, screens
 from custodes.web.access import COOKIE, rules_of
 from custodes.web.accounts import TooManyError
 from custodes.web.database import Database, MissingError
@@ -23,6 +23,9 @@ LARGEST_BODY = 64 << 20
 REQUESTS, MINUTE = 600, 60.0
 """Requests a minute from one session, token or address, per server process."""
 
+STATIC = ("/_nicegui/", "/static/")
+"""Files that a browser keeps; they are not counted."""
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -32,10 +35,11 @@ HEADERS = {
 
 
 def create_app(database: Database, requests_a_minute: int = REQUESTS) -> FastAPI:
-    """The server's application over ``database``. Raises RuntimeError if a route has no access rule."""
+    """The server's application over ``database``. Raises RuntimeError if a route or a page has no access rule."""
     app = FastAPI(title="Custodes", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.database = database
     app.router.routes.extend(api.route.router.routes)
+    screens.attach(app, database)
     rules_of(app)
     _answer_errors(app)
     app.middleware("http")(_Limits(requests_a_minute))
@@ -50,10 +54,11 @@ class _Limits:
         self.recent: dict[str, deque[float]] = {}
 
     async def __call__(self, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        request.state.database = request.app.state.database
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > LARGEST_BODY or "transfer-encoding" in request.headers:
             answer: Response = _said(413, "the body is too large, or does not say how large it is.")
-        elif not self._lets(request):
+        elif not request.url.path.startswith(STATIC) and not self._lets(request):
             answer = _said(429, "too many requests; wait a minute.", {"Retry-After": "60"})
         else:
             answer = await call(request)

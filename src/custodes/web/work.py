@@ -13,16 +13,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from custodes.feedback.assignment import OpenItem, Person, choose, finished, over_quota, shown_order
-from custodes.feedback.items import gold_result
-from custodes.feedback.project import Project
+from custodes.feedback.assignment import OpenItem, Person, choose, draw, finished, over_quota, shown_order
+from custodes.feedback.items import Item, gold_result
+from custodes.feedback.project import Project, parse_project
 from custodes.ledger import Decision
 from custodes.types import InputError
 from custodes.web.accounts import Account
 from custodes.web.answers import Answer, judgments_of
 from custodes.web.database import Database, MissingError, to_json
 from custodes.web.projects import end_project, load_item, open_project, progress_of, quarantined
-from custodes.web.schema import assignments, items
+from custodes.web.schema import assignments, items, projects
 
 OFFERED = 64
 """Open items among which the rule chooses."""
@@ -202,6 +202,20 @@ def _give(database: Database, connection: Connection, project: Project, account:
         "account": account.id,
         "purpose": choice.purpose,
         "turn": turn,
+def projects_of(database: Database, account: str) -> list[dict[str, Any]]:
+    """Every project, oldest first, and what the account has done in each."""
+    with database.reading() as connection:
+        return [
+            {
+                "name": row.name,
+                "title": parse_project(row.text).title,
+                "closed": row.closed,
+                "own": own_progress(connection, row.name, account),
+            }
+            for row in connection.execute(select(projects).order_by(projects.c.created)).all()
+        ]
+
+
         "shown": to_json(shown_order(project.seed, account.id, choice.item, turn, answers)),
         "state": "leased",
         "given": database.clock(),

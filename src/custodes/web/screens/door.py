@@ -1,0 +1,113 @@
+"""The door: signing in and joining by invitation, as plain HTML, so that nobody outside holds a page's socket.
+
+Both forms are sent to the same routes that programs use, by ``static/door.js``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from html import escape
+from pathlib import Path
+
+from fastapi import HTTPException, Request
+from fastapi.responses import HTMLResponse, Response
+from nicegui import app as host
+
+from custodes.web.screens.pages import plain
+
+FOLDER = Path(__file__).parent / "static"
+KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def address(name: str) -> str:
+    """Where the browser gets a file of ``static/``; changes with its content, so that it can be kept for ever."""
+    return f"/static/{hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]}/{name}"
+
+
+def static(version: str, name: str) -> Response:
+    if name not in {file.name for file in FOLDER.iterdir()}:
+        raise HTTPException(404)
+    kept = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response((FOLDER / name).read_bytes(), media_type=KINDS[Path(name).suffix], headers=kept)
+
+
+def sign_in(request: Request) -> HTMLResponse:
+    """Name and password."""
+    return _page(
+        request,
+        "Sign in",
+        """
+        <form id="door" data-send="/api/sign-in" novalidate>
+          <label for="name">Name</label>
+          <input id="name" name="name" autocomplete="username" autocapitalize="none" required autofocus>
+          <label for="password">Password</label>
+          <input id="password" name="password" type="password" autocomplete="current-password" required>
+          <p id="said" role="alert"></p>
+          <button class="main" type="submit">Sign in</button>
+        </form>
+        <p class="quiet">No account yet? A lead of your project gives you an invitation.</p>
+        """,
+    )
+
+
+def join(request: Request, invitation: str = "") -> HTMLResponse:
+    """An invitation becomes an account."""
+    return _page(
+        request,
+        "Join",
+        f"""
+        <form id="door" data-send="/api/join" novalidate>
+          <label for="invitation">Invitation</label>
+          <input id="invitation" name="invitation" value="{escape(invitation[:200])}" autocomplete="off" required>
+          <label for="name">Choose a name</label>
+          <input id="name" name="name" autocomplete="username" autocapitalize="none" required
+            aria-describedby="name-hint">
+          <small id="name-hint">2 to 80 letters, digits and . _ - @ +</small>
+          <label for="password">Choose a password</label>
+          <input id="password" name="password" type="password" autocomplete="new-password" required
+            aria-describedby="password-hint">
+          <small id="password-hint">10 or more characters</small>
+          <p id="said" role="alert"></p>
+          <button class="main" type="submit">Join</button>
+        </form>
+        <p class="quiet">You have an account? <a href="/sign-in">Sign in</a>.</p>
+        """,
+    )
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """A page that is not there or not for whoever asks, told as a page; addresses of other things as an empty answer."""
+    status = getattr(error, "status_code", 404)
+    if "text/html" not in request.headers.get("accept", ""):
+        return Response(status_code=status)
+    detail = getattr(error, "detail", "")
+    sentence = f"{detail[:1].upper()}{detail[1:]}" if status == 403 else "There is nothing at this address."
+    title = "Not for you" if status == 403 else "Nothing here"
+    page = _page(request, title, f'<p>{escape(sentence)}</p><p><a href="/">To your projects</a></p>')
+    page.status_code = status
+    return page
+
+
+def _page(request: Request, title: str, content: str) -> HTMLResponse:
+    theme = request.cookies.get("custodes_theme", "")
+    theme = theme if theme in ("light", "dark") else ""
+    return HTMLResponse(f"""<!doctype html>
+<html lang="en" data-theme="{theme}">
+<head>
+  <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>{escape(title)} · Custodes</title>
+  <link rel="icon" href="{address("mark.svg")}"><link rel="stylesheet" href="{address("screens.css")}">
+  <script src="{address("door.js")}" defer></script>
+</head>
+<body class="outside"><main>
+  <p class="brand"><img src="{address("mark.svg")}" alt="" width="28" height="28"> Custodes</p>
+  <h1>{escape(title)}</h1>
+  {content}
+</main></body></html>""")
+
+
+plain("/sign-in", sign_in)
+plain("/join", join)
+plain("/static/{version}/{name}", static)
+host.add_exception_handler(404, refused)
+host.add_exception_handler(403, refused)

@@ -1,0 +1,40 @@
+"""The first page: the projects, and where one left off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from custodes.web.access import EVERYBODY, WORKERS, Rule
+from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.tags import tag
+from custodes.web.work import projects_of
+
+
+@page("/", Rule(EVERYBODY), "Projects", nav="Projects")
+async def home(visit: Visit) -> None:
+    found = await visit.do(projects_of, visit.database, visit.account.id)
+    if not found:
+        tag("p", "There is no project yet. A lead opens one with custodes project open.", "empty")
+    with tag("ul", cls="cards"):
+        for project in found:
+            with tag("li", cls="card"):
+                _project(visit, project)
+
+
+def _project(visit: Visit, project: dict[str, Any]) -> None:
+    tag("h2", project["title"])
+    done, minutes = int(project["own"]["items"]), project["own"]["seconds"] / 60
+    tag(
+        "p",
+        f"You have judged {done:,} in {minutes:,.0f} minutes." if done else "You have not judged anything here yet.",
+    )
+    if project["closed"] is not None:
+        tag("p", f"Ended: {project['closed']}.", "quiet")
+    elif visit.account.role in WORKERS:
+        tag(
+            "a",
+            "Go on" if done else "Begin",
+            "button main",
+            href=f"/work/{project['name']}",
+            aria_label=f"Judge: {project['title']}",
+        )

@@ -1,0 +1,57 @@
+"""The frame of every page: who is here, where one can go, light or dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from custodes.web.screens.door import address
+from custodes.web.screens.pages import NAVIGATION
+from custodes.web.screens.tags import tag
+
+if TYPE_CHECKING:
+    from custodes.web.screens.pages import Visit
+
+
+@contextmanager
+def frame(visit: Visit, title: str) -> Iterator[None]:
+    """A page's header, then its content, which the block makes inside ``<main>``."""
+    _head(visit)
+    tag("a", "Skip to content", "skip", href="#main")
+    with tag("header", cls="top"):
+        with tag("a", cls="brand", href="/"):
+            tag("img", src=address("mark.svg"), alt="", width=24, height=24)
+            tag("span", "Custodes")
+        with tag("nav", aria_label="Pages"):
+            for place in NAVIGATION:
+                if place.rule.roles is not None and visit.account.role in place.rule.roles:
+                    here = "page" if visit.path == place.path else None
+                    tag("a", place.name, href=place.path, aria_current=here)
+        with tag("div", cls="person"):
+            tag("span", f"{visit.account.name}, {visit.account.role}", "quiet")
+            tag("button", "◐", type="button", data_theme_button="", aria_label="Light or dark", title="Light or dark")
+            tag("button", "Sign out", type="button", data_sign_out=visit.csrf)
+    with tag("main", id="main", tabindex=-1):
+        tag("h1", title)
+        yield
+    tag("div", id="said", role="status", aria_live="polite")
+    tag(
+        "div",
+        "The connection is lost. What you entered is kept; this page comes back by itself.",
+        id="offline",
+        role="alert",
+    )
+
+
+def _head(visit: Visit) -> None:
+    """Our styles and scripts. The page's theme is set before anything is drawn."""
+    theme = visit.theme if visit.theme in ("light", "dark") else ""
+    ui.dark_mode({"light": False, "dark": True}.get(theme))
+    ui.add_head_html(
+        f'<link rel="stylesheet" href="{address("screens.css")}"><link rel="icon" href="{address("mark.svg")}">'
+        f'<script>document.documentElement.dataset.theme = "{theme}";</script>'
+        f'<script src="{address("screens.js")}" defer></script>'
+    )

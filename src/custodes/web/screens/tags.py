@@ -1,0 +1,39 @@
+"""Plain HTML elements in NiceGUI: what a browser, a keyboard and a screen reader know without being taught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nicegui.elements.mixins.text_element import TextElement
+
+
+class Tag(TextElement):
+    """An element of HTML, with text that is never read as HTML."""
+
+    def __init__(self, name: str, text: str = "", cls: str = "", **attributes: str | int | bool | None) -> None:
+        super().__init__(tag=name, text=text)
+        if cls:
+            self.classes(cls)
+        self.set(**attributes)
+
+    def set(self, **attributes: str | int | bool | None) -> Tag:
+        """Attributes; ``aria_label`` is aria-label. None and False take one away."""
+        for name, value in attributes.items():
+            key = name.rstrip("_").replace("_", "-")
+            if value is None or value is False:
+                self.props.pop(key, None)
+            else:
+                self.props[key] = value
+        self.update()
+        return self
+
+    def on_value(self, handler: Callable[[str], Any], event: str = "change") -> Tag:
+        """``handler`` gets the element's value whenever it has changed (``event``: "input" for every letter)."""
+        self.on(event, lambda e: handler(e.args), js_handler="(e) => emit(e.target.value)")
+        return self
+
+
+def tag(name: str, text: str = "", cls: str = "", **attributes: str | int | bool | None) -> Tag:
+    """The element ``name`` with ``text``; also the block of what is inside: ``with tag("section", cls="card"):``."""
+    return Tag(name, text, cls, **attributes)
