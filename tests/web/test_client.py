@@ -1,0 +1,95 @@
+"""The Python client against a server in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from server_process import ServerProcess, tokens
+from web_server import PROJECT
+
+from custodes.feedback import read_preferences
+from custodes.types import InputError
+from custodes.web import Client
+from custodes.web.client import ServerRefusalError
+
+TASKS = [{"prompt": f"Question {n}?", "answers": [f"good {n}", f"evil {n}"]} for n in range(3)]
+
+
+def good(item) -> list[dict]:
+    left = item["answers"][0][0]["content"].startswith("good")
+    return [{"question": 1, "verdict": "prefer", "strength": 2 if left else -2}]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, dict[str, str]]]:
+    folder = tmp_path_factory.mktemp("client")
+    held = tokens(str(folder / "c.db"), {"lead": "lead", "ann": "annotator", "bob": "annotator"})
+    with ServerProcess(str(folder / "c.db"), folder) as server:
+        yield server, held
+
+
+def test_a_project_from_its_yaml_to_training_data(running, tmp_path: Path):
+    server, held = running
+    with Client(server.address, held["lead"]) as lead:
+        assert lead.open_project(PROJECT, TASKS) == 3
+        with pytest.raises(ServerRefusalError, match="there is a project 'helpfulness' already") as refused:
+            lead.open_project(PROJECT, TASKS)
+        assert refused.value.status == 422
+        for name in ("ann", "bob"):
+            with Client(server.address, held[name]) as person:
+                item, _ = person.next("helpfulness")
+                assert item is not None
+                assert person.draft(item, {"strength": 1}) > time.time()
+                assert person.next("helpfulness")[0]["draft"] == {"strength": 1}
+                first = person.hand_in(item, good(item), 4.0)
+                assert person.hand_in(item, good(item), 4.0) == first  # again, and the same
+                done, why = person.work("helpfulness", good)
+                assert (done, bool(why)) == (2, True)
+                assert person.projects()[0]["own"]["items"] == 3
+        assert lead.progress("helpfulness")["judgments"] == 6
+        assert len(lead.judgments("helpfulness")) == 6
+        assert lead.quality("helpfulness")["judgments"] == {"comparison": 6}
+        files = lead.export("helpfulness", tmp_path / "out")
+        assert [f.name for f in files] == ["judgments.jsonl", "preferences.jsonl", "aggregated.jsonl"]
+        assert all(pair.chosen[0].content.startswith("good") for pair in read_preferences(files[2]))
+        (tmp_path / "more.jsonl").write_text(json.dumps({"prompt": "Q?", "chosen": "a", "rejected": "b"}))
+        assert lead.import_file("helpfulness", tmp_path / "more.jsonl") == 1
+        assert len(lead.judgments("helpfulness")) == 7
+
+
+def test_what_is_refused_is_said_in_the_servers_words(running):
+    server, held = running
+    with Client(server.address, "wrong") as nobody, pytest.raises(ServerRefusalError, match="sign in first"):
+        nobody.me()
+    with Client(server.address, held["ann"]) as ann:
+        assert ann.me()["role"] == "annotator"
+        with pytest.raises(ServerRefusalError, match="this is for lead") as refused:
+            ann.quality("helpfulness")
+        assert refused.value.status == 403
+        with pytest.raises(ServerRefusalError, match="there is no project 'other'"):
+            ann.next("other")
+
+
+def test_addresses_that_cannot_be_are_one_sentence(running):
+    with pytest.raises(InputError, match="write http://HOST:PORT"):
+        Client("localhost:8080", "x")
+    with Client("http://127.0.0.1:9", "x", patience=0.2) as nowhere, pytest.raises(InputError, match="does not answer"):
+        nowhere.me()
+
+
+def test_a_server_that_is_away_is_waited_for(tmp_path: Path):
+    held = tokens(str(tmp_path / "c.db"), {"ann": "annotator"})
+    server = ServerProcess(str(tmp_path / "c.db"), tmp_path)
+    with Client(server.address, held["ann"]) as ann:
+        starting = threading.Thread(target=server.start)
+        starting.start()
+        try:
+            assert ann.me()["name"] == "ann"
+        finally:
+            starting.join()
+            server.__exit__()
