@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +28,16 @@ def good(item) -> list[dict]:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, dict[str, str]]]:
     folder = tmp_path_factory.mktemp("client")
     held = tokens(str(folder / "c.db"), {"lead": "lead", "ann": "annotator", "bob": "annotator"})
-    with ServerProcess(str(folder / "c.db"), folder) as server:
-        yield server, held
+    server = ServerProcess(str(folder / "c.db"), folder)
+    server.start(wait=False)
+    yield server, held
+    server.__exit__()
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for(running):
+    server, held = running
+    with Client(server.address, held["ann"]) as ann:
+        assert ann.me()["name"] == "ann"
 
 
 def test_a_project_from_its_yaml_to_training_data(running, tmp_path: Path):
@@ -80,16 +87,3 @@ def test_addresses_that_cannot_be_are_one_sentence(running):
         Client("localhost:8080", "x")
     with Client("http://127.0.0.1:9", "x", patience=0.2) as nowhere, pytest.raises(InputError, match="does not answer"):
         nowhere.me()
-
-
-def test_a_server_that_is_away_is_waited_for(tmp_path: Path):
-    held = tokens(str(tmp_path / "c.db"), {"ann": "annotator"})
-    server = ServerProcess(str(tmp_path / "c.db"), tmp_path)
-    with Client(server.address, held["ann"]) as ann:
-        starting = threading.Thread(target=server.start)
-        starting.start()
-        try:
-            assert ann.me()["name"] == "ann"
-        finally:
-            starting.join()
-            server.__exit__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,13 @@ def open_project(connection: Connection, name: str) -> tuple[Project, str, str |
     row = connection.execute(select(projects).where(projects.c.name == name)).first()
     if row is None:
         raise MissingError(f"there is no project {name!r}.")
-    return parse_project(row.text, name), row.run, row.closed
+    return parsed(row.text, name), row.run, row.closed
+
+
+@lru_cache(maxsize=256)
+def parsed(text: str, name: str) -> Project:
+    """The project that was checked when it was opened; its text never changes, and reading YAML takes as long as all else."""
+    return parse_project(text, name)
 
 
 def close_project(database: Database, name: str, why: str, by: str) -> None:
