@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from custodes.cli import main
-from custodes.feedback.items import gold_result, read_items
+from custodes.feedback.items import follows, gold_result, read_items
 from custodes.feedback.project import TEMPLATE, parse_project
 from custodes.types import Comparison, InputError, Label, Rating
 
@@ -129,3 +129,77 @@ def test_commands(tmp_path, capsys):
     path.write_text(TEMPLATE.replace("overlap: 3", "overlap: x"))
     assert main(["project", "check", str(path)]) == 2
     assert "field 'assignment.overlap'" in capsys.readouterr().err
+
+
+CRITIQUES = (
+    TEMPLATE[: TEMPLATE.index("questions:")]
+    + """questions:
+  - {kind: rating, axis: truthful, answers: 4}
+  - {kind: comment, optional: true}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("questions", "says"),
+    [
+        ("[{kind: tamper, answers: 2}]", "a tamper shows one answer"),
+        ("[{kind: comparison}, {kind: critique}]", "tampers and critiques are of one answer"),
+        ("[{kind: rating, answers: 4}, {kind: comparison}]", "show the same number of answers"),
+        ("[{kind: rating, prefilled: 0.5}]", "prefilled is for critiques only"),
+        ("[{kind: critique, prefilled: 2}]", "questions.1.prefilled"),
+        ("[{kind: ranking, answers: 1}]", "a ranking shows at least 2 answers"),
+        ("[{kind: comment}]\nassisted: true", "only comparisons, rankings, ratings and labels are judged again"),
+        ("[{kind: tamper}, {kind: rating}]\nassisted: true", "tampers and critiques are not judged twice"),
+    ],
+)
+def test_questions_that_do_not_fit_together_are_told(questions, says):
+    with pytest.raises(InputError) as told:
+        parse_project(CRITIQUES[: CRITIQUES.index("questions:")] + f"questions: {questions}\n")
+    assert says in str(told.value)
+
+
+def test_four_answers_are_rated_side_by_side_and_the_truth_is_told_to_people_alone(tmp_path):
+    row = {
+        "prompt": "Review it.",
+        "answers": ["a", "b", "c", "d"],
+        "reference": "The range ends early.",
+        "bugs": [{"lines": [2], "description": "The range ends early."}],
+    }
+    (item,) = read_items(parse_project(CRITIQUES), tasks(tmp_path / "t.jsonl", row))
+    assert [e.completion for e in item.episodes] == ["a", "b", "c", "d"]
+    assert item.reference == item.task.metadata["reference"] == "The range ends early."
+    assert item.task.metadata["bugs"][0]["lines"] == [2]
+    assert "range" not in "".join(m.content for m in item.task.messages)
+
+
+def test_critiques_begin_from_the_given_one_or_from_nothing(tmp_path):
+    project = parse_project(CRITIQUES[: CRITIQUES.index("questions:")] + "questions: [{kind: critique}]\n")
+    rows = {"prompt": "Review it.", "answers": ["a critique"]}, {"prompt": "Review this."}
+    given, nothing = read_items(project, tasks(tmp_path / "t.jsonl", *rows))
+    assert [e.completion for e in given.episodes] == ["a critique"]
+    assert nothing.episodes == ()
+
+
+def test_help_says_what_is_right_like_gold(tmp_path):
+    project = parse_project(TEMPLATE.replace("assisted: false", "assisted: true"))
+    told = {"by": "critic-1", "text": "The second is wrong.", "says": {"better": 1}}
+    row = {"prompt": "Q?", "answers": ["a", "b"], "assistance": told}
+    (item,) = read_items(project, tasks(tmp_path / "t.jsonl", row))
+    first, second = (e.id for e in item.episodes)
+    about = {"id": "j", "annotator": "a", "task": "t", "episodes": (second, first)}
+    assert follows(item, Comparison(**about, strength=-1)) is True
+    assert follows(item, Comparison(**about, strength=1)) is False
+    assert gold_result(item, Comparison(**about, strength=-1)) is None
+    for wrong, says in (
+        ({}, "'assistance': it is missing"),
+        ({"says": {"better": 7}}, "'assistance.says': better is 7"),
+    ):
+        changed = {"assistance": {**told, **wrong}} if wrong else {}
+        path = tasks(
+            tmp_path / "t.jsonl",
+            {**row, "assistance": None, **changed} if wrong else {k: row[k] for k in ("prompt", "answers")},
+        )
+        with pytest.raises(InputError) as error:
+            read_items(project, path)
+        assert says in str(error.value)

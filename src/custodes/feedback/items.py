@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from custodes.feedback.files import Row, read_rows
 from custodes.feedback.formats import as_completion, as_prompt, text_or_messages
@@ -23,6 +23,18 @@ from custodes.feedback.records import describe
 from custodes.types import Comparison, Episode, InputError, Judgment, Label, Message, Ranking, Rating, Task
 
 Messages = tuple[Message, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Assistance:
+    """Help with an item, shown after it was judged alone: who gives it, its text, and what it says is right.
+
+    ``says`` has the form of an item's ``gold``; empty where the help proposes nothing.
+    """
+
+    by: str
+    text: str
+    says: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,25 +47,49 @@ class Item:
     gold: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     """Expertise that an annotator must have to get this item."""
+    reference: str = ""
+    """What annotators are told besides the prompt, and no model ever is: the description of an inserted bug."""
+    assistance: Assistance | None = None
 
 
-class _Columns(BaseModel):
+class _Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
+
+class _Help(_Part):
+    by: Annotated[str, Field(min_length=1)]
+    text: Annotated[str, Field(min_length=1)]
+    says: dict[str, Any] = {}
+
+
+class _Bug(_Part):
+    lines: Annotated[list[int], Field(min_length=1)]
+    description: Annotated[str, Field(min_length=1)]
+    original: str = ""
+    operator: str = ""
+
+
+class _Columns(_Part):
     prompt: Annotated[Any, BeforeValidator(text_or_messages)]
     answers: list[Annotated[Any, BeforeValidator(text_or_messages)]] = []
     id: str | None = None
     gold: dict[str, Any] = {}
     tags: list[str] = []
     models: list[str] = []
+    reference: str = ""
+    assistance: _Help | None = None
+    bugs: list[_Bug] = []
 
 
 def read_items(project: Project, path: str | Path) -> list[Item]:
     """The items of the tasks in a file (.jsonl, .jsonl.gz, .json, .parquet).
 
     Columns: ``prompt`` (text or messages) and ``answers`` (list of them); optionally ``id``, ``tags``, ``models`` (which
-    model gave each answer; recorded, never shown) and ``gold``: {"better": n} for the n-th answer (from 1),
-    {"labels": {name: value}}, {"ratings": {axis: [low, high]}}. Raises InputError naming file, row and field.
+    model gave each answer; recorded, never shown), ``gold``: {"better": n} for the n-th answer (from 1),
+    {"labels": {name: value}}, {"ratings": {axis: [low, high]}}, ``reference`` (what annotators are told besides the
+    prompt), ``assistance``: {"by", "text", "says"} with ``says`` like ``gold``, and ``bugs`` of the code in the prompt
+    (recorded for whoever grades critiques, never shown): [{"lines", "description", "original", "operator"}]. Raises
+    InputError naming file, row and field.
     """
     return _distinct(project, read_rows(path))
 
@@ -65,10 +101,21 @@ def items_from_rows(project: Project, rows: Iterable[Mapping[str, Any]]) -> list
 
 def answers_shown(project: Project) -> int:
     """How many answers an item of this project shows."""
-    sides = [q.answers for q in project.questions if q.kind in ("comparison", "ranking")]
+    sides = [question.sides for question in project.questions if question.sides]
     if sides:
         return sides[0]
     return int(any(q.kind != "demonstration" for q in project.questions))
+
+
+def gold_results(item: Item, judgments: Iterable[Judgment]) -> list[bool]:
+    """Whether each judgment is right of those about which something is known."""
+    return [result for judgment in judgments if (result := gold_result(item, judgment)) is not None]
+
+
+def follows(item: Item, judgment: Judgment) -> bool | None:
+    """Whether a judgment is what the item's assistance says; None where it says nothing about this question."""
+    says = item.assistance.says if item.assistance else {}
+    return gold_result(replace(item, gold=says), judgment) if says else None
 
 
 def gold_result(item: Item, judgment: Judgment) -> bool | None:
@@ -106,44 +153,49 @@ def _items(project: Project, row: Row) -> list[Item]:
     except ValidationError as error:
         raise InputError(f"{row.place}, {describe(error)}.") from None
     shown = answers_shown(project)
+    if not found.answers and all(q.kind == "critique" for q in project.questions):
+        shown = 0  # every critique of this task begins from nothing
     if len(found.answers) < shown:
         raise InputError(f"{row.place}, field 'answers': {len(found.answers)} answers; the project shows {shown}.")
     if found.models and len(found.models) != len(found.answers):
         raise InputError(f"{row.place}, field 'models': {len(found.models)} for {len(found.answers)} answers.")
+    if project.assisted and found.assistance is None:
+        raise InputError(f"{row.place}, field 'assistance': it is missing; the project is assisted.")
     prompt = as_prompt(found.prompt)
-    metadata = {"gold": found.gold} if found.gold else {}
+    known = {"gold": found.gold, "reference": found.reference, "bugs": [bug.model_dump() for bug in found.bugs]}
+    metadata = {name: value for name, value in known.items() if value}
     task = Task(found.id or f"task-{_hash(prompt)}", prompt, metadata=metadata)
     episodes = [
         _episode(task, as_completion(answer), found.models[n] if found.models else "imported")
         for n, answer in enumerate(found.answers)
     ]
-    gold = _gold(found.gold, episodes, row)
+    gold = _gold(found.gold, episodes, row, "gold")
+    told = found.assistance
+    assistance = Assistance(told.by, told.text, _gold(told.says, episodes, row, "assistance.says")) if told else None
+    more = (gold, tuple(found.tags), found.reference, assistance)
     sets = list(combinations(episodes, shown)) if shown else [()]
-    items = [
-        Item(f"item-{_hash(prompt, task.id, *(e.id for e in some))}", task, tuple(some), gold, tuple(found.tags))
-        for some in sets
-    ]
+    items = [Item(f"item-{_hash(prompt, task.id, *(e.id for e in some))}", task, tuple(some), *more) for some in sets]
     if "better" in gold and len(sets) > 1:
         return [item for item in items if any(e.id == gold["better"] for e in item.episodes)]
     return items
 
 
-def _gold(gold: Mapping[str, Any], episodes: list[Episode], row: Row) -> dict[str, Any]:
-    """The known answer with the better episode's id instead of its place."""
+def _gold(gold: Mapping[str, Any], episodes: list[Episode], row: Row, column: str) -> dict[str, Any]:
+    """What a column says is right, with the better episode's id instead of its place."""
     unknown = gold.keys() - {"better", "labels", "ratings"}
     if unknown:
-        raise InputError(f"{row.place}, field 'gold': {sorted(unknown)[0]!r}; give better, labels or ratings.")
+        raise InputError(f"{row.place}, field {column!r}: {sorted(unknown)[0]!r}; give better, labels or ratings.")
     found = dict(gold)
     if "better" in gold:
         place = gold["better"]
         if not isinstance(place, int) or not 1 <= place <= len(episodes):
             raise InputError(
-                f"{row.place}, field 'gold': better is {place!r}; give the answer's place, 1 to {len(episodes)}."
+                f"{row.place}, field {column!r}: better is {place!r}; give the answer's place, 1 to {len(episodes)}."
             )
         found["better"] = episodes[place - 1].id
     for axis, span in gold.get("ratings", {}).items():
         if not (isinstance(span, list) and len(span) == 2 and all(isinstance(v, int) for v in span)):
-            raise InputError(f"{row.place}, field 'gold': the rating of {axis!r} is {span!r}; give [low, high].")
+            raise InputError(f"{row.place}, field {column!r}: the rating of {axis!r} is {span!r}; give [low, high].")
     return found
 
 

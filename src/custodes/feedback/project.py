@@ -15,7 +15,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from custodes.types import InputError
 
-Kind = Literal["comparison", "ranking", "rating", "label", "correction", "demonstration", "comment", "span", "step"]
+Kind = Literal[
+    "comparison",
+    "ranking",
+    "rating",
+    "label",
+    "correction",
+    "demonstration",
+    "comment",
+    "span",
+    "step",
+    "tamper",
+    "critique",
+]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -48,13 +60,20 @@ class Question(_Part):
     kind: Kind
     axis: Name = "overall"
     """For comparisons, rankings and ratings: on which axis."""
-    answers: Annotated[int, Field(ge=2, le=4)] = 2
-    """For comparisons and rankings: how many answers are shown side by side."""
+    answers: Annotated[int, Field(ge=1, le=4)] | None = None
+    """How many answers are shown side by side; 2 for comparisons and rankings, 1 for others, unless it says more."""
     name: Name | None = None
     """For labels: what is labelled."""
     values: tuple[Category, ...] = ()
     """For labels and spans: what can be said."""
+    prefilled: Share | None = None
+    """For critiques: how often the given critique is there to begin from; otherwise the person begins from nothing."""
     optional: bool = False
+
+    @property
+    def sides(self) -> int | None:
+        """Answers that must be side by side for this question; None where any number will do."""
+        return self.answers or (2 if self.kind in ("comparison", "ranking") else None)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -62,8 +81,14 @@ class Question(_Part):
             raise ValueError("a label needs a name and at least two values")
         if self.kind == "span" and not self.values:
             raise ValueError("a span needs at least one value, the categories that can be marked")
-        if self.kind == "comparison" and self.answers != 2:
+        if self.kind == "comparison" and self.sides != 2:
             raise ValueError("a comparison shows 2 answers; use a ranking for more")
+        if self.kind == "ranking" and self.answers == 1:
+            raise ValueError("a ranking shows at least 2 answers")
+        if self.kind in ("tamper", "critique") and self.answers not in (None, 1):
+            raise ValueError(f"a {self.kind} shows one answer")
+        if self.prefilled is not None and self.kind != "critique":
+            raise ValueError("prefilled is for critiques only")
         return self
 
 
@@ -131,6 +156,8 @@ class Project(_Part):
     axes: tuple[Axis, ...] = ()
     questions: Annotated[tuple[Question, ...], Field(min_length=1)]
     reasons: tuple[str, ...] = ()
+    assisted: bool = False
+    """Whether everything is judged twice: alone first, then with the help that the task brings."""
     assignment: Assignment = Assignment()
     stopping: Stopping = Stopping()
     quotas: tuple[Quota, ...] = ()
@@ -199,9 +226,16 @@ def _contradictions(project: Project) -> Iterator[tuple[tuple[int | str, ...], s
     for n, question in enumerate(project.questions):
         if question.kind in ("comparison", "ranking", "rating") and question.axis not in names:
             yield ("questions", n, "axis"), f"{question.axis!r} is no axis; the axes are {', '.join(names)}"
-    shown = {question.answers for question in project.questions if question.kind in ("comparison", "ranking")}
+    kinds = {question.kind for question in project.questions}
+    shown = {question.sides for question in project.questions} - {None}
     if len(shown) > 1:
-        yield ("questions",), "comparisons and rankings of one project show the same number of answers"
+        yield ("questions",), "the questions of one project show the same number of answers"
+    if kinds & {"tamper", "critique"} and shown - {1}:
+        yield ("questions",), "tampers and critiques are of one answer; ask about several in another project"
+    if project.assisted and not kinds & {"comparison", "ranking", "rating", "label"}:
+        yield ("assisted",), "only comparisons, rankings, ratings and labels are judged again with help"
+    if project.assisted and kinds & {"tamper", "critique"}:
+        yield ("assisted",), "tampers and critiques are not judged twice; ask for them in another project"
 
 
 # ---------------------------------------------------------------- where something stands in the file
@@ -275,8 +309,8 @@ axes:                        # judged from 1 to 7, besides "overall", which is a
     high: everything it says is so
 
 questions:                   # asked of every item, in this order
-  - kind: comparison         # comparison, ranking, rating, label, correction, demonstration, comment, span or step
-    axis: overall
+  - kind: comparison         # comparison, ranking, rating, label, correction, demonstration, comment, span, step,
+    axis: overall            # tamper or critique (see docs/how-to/critique-people.md)
   - kind: rating
     axis: truthful
     optional: true
@@ -288,6 +322,7 @@ questions:                   # asked of every item, in this order
     optional: true
 
 reasons: [correct, complete, clear, polite]   # chips that can be clicked to say why
+assisted: false              # true: judged alone first, then again with the help that each task brings
 
 assignment:
   overlap: 3                 # different annotators per item

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from custodes.feedback.items import Item
@@ -14,9 +15,11 @@ from custodes.types import (
     Comparison,
     Correction,
     Demonstration,
+    Episode,
     InputError,
     Judgment,
     Label,
+    Message,
     Ranking,
     Rating,
     SpanMark,
@@ -45,6 +48,8 @@ class Answer(BaseModel):
     choice: Annotated[str, Field(max_length=64)] | None = None
     """Of labels and spans, one of the question's values."""
     text: Text | None = None
+    description: Text | None = None
+    """Of tampers: the inserted bug, as a reviewer who caught it would describe it."""
     start: Annotated[int, Field(ge=0)] | None = None
     end: Annotated[int, Field(ge=1)] | None = None
     severity: Literal[1, 2, 3] | None = None
@@ -68,10 +73,11 @@ def judgments_of(
     question, and when a question that is not optional has none.
     """
     shown = [item.episodes[n] for n in order]
+    besides = [text for text in (item.reference, assistance and item.assistance and item.assistance.text) if text]
     about: dict[str, Any] = {
         "annotator": annotator,
         "task": item.task.id,
-        "shown": hash_shown(*(m.content for m in item.task.messages), *(e.completion for e in shown)),
+        "shown": hash_shown(*(m.content for m in item.task.messages), *besides, *(e.completion for e in shown)),
         "seconds": seconds,
         "guideline": project.guidelines.version,
         "assistance": assistance,
@@ -89,11 +95,11 @@ def judgments_of(
         elif key in seen:
             raise InputError(f"question {answer.question} is answered twice.")
         seen[key] = seen.get(key, 0)
-        judgments.append(_judgment(question, answer, [e.id for e in shown], {**about, "id": key}))
-    answered = {answer.question for answer in answers}
-    missing = [n for n, q in enumerate(project.questions, 1) if not q.optional and n not in answered]
-    if missing:
-        raise InputError(f"question {missing[0]} has no answer.")
+        if question.kind == "tamper":
+            judgments += _tamper(item, answer, {**about, "id": key})
+        else:
+            judgments.append(_judgment(question, answer, shown, {**about, "id": key}))
+    _complete(project, answers, len(shown))
     unknown = sorted(set(reasons) - set(project.reasons))
     if unknown:
         raise InputError(f"reason {unknown[0]!r}: the project's are {', '.join(project.reasons) or 'none'}.")
@@ -104,8 +110,50 @@ def judgments_of(
     return judgments
 
 
-def _judgment(question: Question, answer: Answer, shown: list[str], about: dict[str, Any]) -> Judgment:
-    ids = tuple(shown)
+def new_episodes(project: Project, item: Item, answers: Sequence[Answer], annotator: str) -> list[Episode]:
+    """Answers that people made and that are judged by others later: the code into which they put a bug."""
+    found = []
+    for answer in answers:
+        if project.questions[answer.question - 1].kind == "tamper":
+            code = (*item.task.messages, Message("assistant", _need(answer, "text")))
+            nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
+            found.append(Episode(_tampered(item, answer), item.task, code, *nothing, "stop", f"tamper by {annotator}"))
+    return found
+
+
+def _complete(project: Project, answers: Sequence[Answer], shown: int) -> None:
+    """Every question that is not optional is answered, ratings and labels of every answer that is shown."""
+    answered = {(answer.question, answer.place) for answer in answers}
+    for number, question in enumerate(project.questions, 1):
+        if question.optional:
+            continue
+        if number not in {n for n, _ in answered}:
+            raise InputError(f"question {number} has no answer.")
+        if question.kind in ("rating", "label"):
+            for place in range(shown):
+                if (number, place) not in answered:
+                    raise InputError(f"question {number} has no answer for place {place}.")
+
+
+def _tamper(item: Item, answer: Answer, about: dict[str, Any]) -> list[Judgment]:
+    """A tamper as judgments of the tampered code: corrected, it is the code as it was; and what is wrong with it.
+
+    So whoever learns from corrections learns the right direction.
+    """
+    original, text, description = item.episodes[0], _need(answer, "text"), _need(answer, "description")
+    if text == original.completion:
+        raise InputError(f"question {answer.question}: the code is as it was; put a bug into it.")
+    about |= {"episodes": (_tampered(item, answer),)}
+    told = {**about, "id": f"{about['id']}-description"}
+    return [Correction(**about, text=original.completion), Comment(**told, text=description)]
+
+
+def _tampered(item: Item, answer: Answer) -> str:
+    return f"episode-{hash_shown('tamper', item.episodes[0].id, str(answer.text))[:24]}"
+
+
+def _judgment(question: Question, answer: Answer, shown: list[Episode], about: dict[str, Any]) -> Judgment:
+    ids = tuple(episode.id for episode in shown)
     if question.kind == "comparison":
         verdict = _need(answer, "verdict")
         return Comparison(**about, episodes=ids, verdict=verdict, strength=answer.strength or 0, axis=question.axis)
@@ -113,10 +161,12 @@ def _judgment(question: Question, answer: Answer, shown: list[str], about: dict[
         return Ranking(**about, episodes=ids, ranks=tuple(_need(answer, "ranks")), axis=question.axis)
     if question.kind == "demonstration":
         return Demonstration(**about, episodes=(), text=_need(answer, "text"))
+    if question.kind == "critique":
+        return _critique(answer, shown, about)
     place = _need(answer, "place")
     if place >= len(shown):
         raise InputError(f"question {answer.question}: place {place}, but {len(shown)} answers are shown.")
-    one = (shown[place],)
+    one = (ids[place],)
     if question.kind == "rating":
         return Rating(**about, episodes=one, value=_need(answer, "value"), axis=question.axis)
     if question.kind == "step":
@@ -132,6 +182,15 @@ def _judgment(question: Question, answer: Answer, shown: list[str], about: dict[
         return Label(**about, episodes=one, name=str(question.name), value=choice)
     start, end = _need(answer, "start"), _need(answer, "end")
     return SpanMark(**about, episodes=one, start=start, end=end, category=choice, severity=answer.severity or 1)
+
+
+def _critique(answer: Answer, shown: list[Episode], about: dict[str, Any]) -> Judgment:
+    """Written from nothing, a demonstration; from the critique that was shown, its correction, with who wrote that."""
+    text = _need(answer, "text")
+    if not shown:
+        return Demonstration(**about, episodes=(), text=text)
+    about = {**about, "assistance": shown[0].policy}
+    return Correction(**about, episodes=(shown[0].id,), text=text)
 
 
 def _need(answer: Answer, field: str) -> Any:

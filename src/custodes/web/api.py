@@ -211,7 +211,7 @@ def hand_in(
     id: str, body: bodies.HandIn, account: AccountOf, database: DatabaseOf, afterwards: BackgroundTasks
 ) -> dict[str, Any]:
     """Hands in the answers; answered once they are safe. Handing the same in again changes nothing."""
-    given = (body.answers, body.seconds, body.reasons, body.assistance, body.revise)
+    given = (body.answers, body.seconds, body.reasons, body.assistance, body.revise, body.stage)
     done = work.hand_in(database, id, account, *given)
     if (name := is_due(database, id)) is not None:
         afterwards.add_task(refresh, database, name)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from custodes.web.answers import Answer
+from custodes.web.work import Stage
 
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -73,6 +74,8 @@ class HandIn(Body):
     reasons: Annotated[list[Line], Field(max_length=50)] = []
     assistance: Annotated[str, Field(max_length=200)] = ""
     revise: bool = False
+    stage: Stage | None = None
+    """In assisted projects: whether these are the answers given alone, or those given with help."""
 
 
 class Draft(Body):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 
 from custodes.feedback.assignment import Progress, draw
-from custodes.feedback.items import Item
+from custodes.feedback.items import Assistance, Item
 from custodes.feedback.project import Project, parse_project
 from custodes.ledger import Decision
 from custodes.types import Episode, InputError, Message, Task
@@ -174,6 +175,8 @@ def _add(database: Database, connection: Connection, project: Project, run: str,
 def _screen(item: Item) -> dict[str, Any]:
     return {
         "task": item.task.id,
+        "reference": item.reference,
+        "assistance": asdict(item.assistance) if item.assistance else None,
         "prompt": [m.to_dict() for m in item.task.messages],
         "episodes": [
             {
@@ -194,7 +197,16 @@ def _item(row: Any) -> Item:
         Episode(e["id"], task, task.messages + _messages(e["messages"]), *nothing, "stop", e["policy"])
         for e in screen["episodes"]
     )
-    return Item(row.id, task, episodes, json.loads(row.gold) if row.gold else {}, tuple(json.loads(row.tags)))
+    told = screen.get("assistance")
+    return Item(
+        row.id,
+        task,
+        episodes,
+        json.loads(row.gold) if row.gold else {},
+        tuple(json.loads(row.tags)),
+        screen.get("reference", ""),
+        Assistance(**told) if told else None,
+    )
 
 
 def _messages(rows: list[dict[str, Any]]) -> tuple[Message, ...]:

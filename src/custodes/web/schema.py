@@ -56,6 +56,7 @@ assignments = Table(
     Column("ended", Float(53)),
     Column("seconds", Float(53)),
     Column("draft", Text, nullable=False),  # JSON, "" for none
+    Column("alone", Text),  # JSON: what was judged before the help was shown; null for nothing yet
     Index("web_assignments_person", "project", "account", "state"),
     Index("web_assignments_item", "project", "item", "account"),
     Index("web_assignments_leases", "project", "state", "until"),
@@ -68,4 +69,23 @@ quarantines = Table(
     Column("project", String(64), primary_key=True),
     Column("account", String(40), primary_key=True),
     Column("decision", Text, nullable=False),  # id in the ledger
+)
+
+actions = Table(
+    "web_actions",  # what policies propose to do, for a person to approve or to block
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("account", String(40), nullable=False),  # whose process asks
+    Column("policy", Text, nullable=False),
+    Column("screen", Text, nullable=False),  # JSON: context, action, reason
+    Column("rule", String(10), nullable=False),  # what happens when nobody answers in time: approve, block
+    Column("asked", Float(53), nullable=False),
+    Column("until", Float(53), nullable=False),
+    Column("state", String(10), nullable=False),  # waiting, approved, blocked
+    Column("by", String(40), nullable=False),  # account; "" while it waits and where the rule answered
+    Column("why", Text, nullable=False),
+    Column("decided", Float(53)),
+    Column("seconds", Float(53)),  # of the person's time
+    Column("harmful", Integer),  # 1 or 0 where it is known, which the person does not see
+    Index("web_actions_state", "state", "asked"),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, func, select, update
 
@@ -17,9 +17,9 @@ from custodes.feedback.assignment import OpenItem, Person, choose, draw, finishe
 from custodes.feedback.items import Item, gold_result
 from custodes.feedback.project import Project, parse_project
 from custodes.ledger import Decision
-from custodes.types import InputError
+from custodes.types import InputError, Judgment
 from custodes.web.accounts import Account
-from custodes.web.answers import Answer, judgments_of
+from custodes.web.answers import Answer, judgments_of, new_episodes
 from custodes.web.database import Database, MissingError, to_json
 from custodes.web.projects import end_project, load_item, open_project, progress_of, quarantined
 from custodes.web.schema import assignments, items, projects
@@ -29,6 +29,8 @@ OFFERED = 64
 REPEAT_AFTER = 600.0
 """Seconds before an item can be shown to the same person again."""
 LONGEST_DRAFT = 200_000
+Stage = Literal["alone", "assisted"]
+"""Which of the two judgments of an assisted project."""
 
 
 class ConflictError(Exception):
@@ -78,8 +80,12 @@ def hand_in(
     reasons: Sequence[str] = (),
     assistance: str = "",
     revise: bool = False,
+    stage: Stage | None = None,
 ) -> list[str]:
     """Ids of the judgments, once they are safe. ``revise`` corrects what was handed in before; the earlier stays.
+
+    In an assisted project ``stage`` says which of the two this is: "alone", after which the item comes again with its
+    help, or "assisted", after which it is done. Both are kept.
 
     Raises MissingError for an assignment that is not the account's, InputError for answers that do not fit, and
     ConflictError where something else was handed in before.
@@ -88,9 +94,16 @@ def hand_in(
         row = _own(connection, id_, account)
         project, run, _ = open_project(connection, row.project)
         item = load_item(connection, row.project, row.item)
+        key, assistance = _staged(project, item, row, stage, assistance)
         order = json.loads(row.shown)
-        judgments = judgments_of(project, item, order, answers, id_, account.id, seconds, sorted(reasons), assistance)
+        judgments = judgments_of(project, item, order, answers, key, account.id, seconds, sorted(reasons), assistance)
         ids = [judgment.id for judgment in judgments]
+        if row.state == "skipped":
+            raise ConflictError("this item was skipped.")
+        if stage == "alone":
+            _keep_alone(database, connection, row, run, judgments, answers, seconds)
+            return ids
+        database.ledger.write(run, new_episodes(project, item, answers, account.id), connection=connection)
         if row.state == "done" and not revise:
             try:
                 return database.ledger.write(run, judgments, connection=connection)  # the same again: quietly ignored
@@ -103,11 +116,9 @@ def hand_in(
                 except InputError:
                     database.ledger.write(run, [judgment], connection=connection)
             return ids
-        if row.state == "skipped":
-            raise ConflictError("this item was skipped.")
         database.ledger.write(run, judgments, connection=connection)
-        now = database.clock()
-        values = {"state": "done", "ended": now, "seconds": seconds, "draft": ""}
+        spent = seconds + (json.loads(row.alone)["seconds"] if row.alone else 0.0)
+        values = {"state": "done", "ended": database.clock(), "seconds": spent, "draft": ""}
         connection.execute(update(assignments).where(assignments.c.id == id_).values(**values))
         if row.purpose == "normal":
             _count(connection, row, done=1, leased=-1 if row.state == "leased" else 0)
@@ -116,6 +127,41 @@ def hand_in(
             missed = Decision(f"gold-{id_}", "gold item missed", f"item {item.id}", account.id)
             database.ledger.write(run, [missed], connection=connection)
     return ids
+
+
+def _staged(project: Project, item: Item, row: Row[Any], stage: Stage | None, assistance: str) -> tuple[str, str]:
+    """(what the judgments' ids begin with, which help was shown) of one of the two judgments of an assisted project."""
+    if not project.assisted or item.assistance is None:
+        if stage is not None:
+            raise InputError(f"stage {stage!r}: the project is not assisted; leave it out.")
+        return row.id, assistance
+    if stage is None:
+        raise InputError("the field 'stage' is missing; the project is assisted: say alone or assisted.")
+    if stage == "alone":
+        return row.id, ""
+    if row.alone is None:
+        raise ConflictError("judge this alone first.")
+    return f"{row.id}-assisted", item.assistance.by
+
+
+def _keep_alone(
+    database: Database,
+    connection: Connection,
+    row: Row[Any],
+    run: str,
+    judgments: Sequence[Judgment],
+    answers: Sequence[Answer],
+    seconds: float,
+) -> None:
+    """The first of two judgments: final as soon as it is there, because the help has been seen after it."""
+    try:
+        database.ledger.write(run, judgments, connection=connection)  # the same again: quietly ignored
+    except InputError:
+        raise ConflictError("this was judged alone before; what is asked now is the judgment with help.") from None
+    if row.alone is None:
+        said = [answer.model_dump(exclude_none=True) for answer in answers]
+        values = {"alone": to_json({"at": database.clock(), "seconds": seconds, "answers": said}), "draft": ""}
+        connection.execute(update(assignments).where(assignments.c.id == row.id).values(**values))
 
 
 def keep_draft(database: Database, id_: str, account: Account, draft: dict[str, Any]) -> float:
@@ -156,6 +202,20 @@ def skip(database: Database, id_: str, account: Account, why: str, flag: bool = 
         database.ledger.write(run, [entry], connection=connection)
 
 
+def projects_of(database: Database, account: str) -> list[dict[str, Any]]:
+    """Every project, oldest first, and what the account has done in each."""
+    with database.reading() as connection:
+        return [
+            {
+                "name": row.name,
+                "title": parse_project(row.text).title,
+                "closed": row.closed,
+                "own": own_progress(connection, row.name, account),
+            }
+            for row in connection.execute(select(projects).order_by(projects.c.created)).all()
+        ]
+
+
 def own_progress(connection: Connection, project: str, account: str) -> dict[str, float]:
     """What the account has done in a project: items handed in and seconds spent."""
     here = (assignments.c.project == project, assignments.c.account == account, assignments.c.state == "done")
@@ -164,18 +224,24 @@ def own_progress(connection: Connection, project: str, account: str) -> dict[str
 
 
 def screen_of(connection: Connection, project: Project, row: Row[Any]) -> dict[str, Any]:
-    """What the person may see: no model names, no ids of answers, no gold, no purpose."""
+    """What the person may see: no model names, no ids of answers, no gold, no purpose; help only after judging alone."""
     item = load_item(connection, project.name, row.item)
     order = json.loads(row.shown)
+    alone = json.loads(row.alone) if row.alone else None
+    helped = alone is not None and item.assistance is not None
     return {
         "assignment": row.id,
         "project": project.name,
         "prompt": [m.to_dict() for m in item.task.messages],
+        "reference": item.reference,
         "answers": [[m.to_dict() for m in item.episodes[n].messages[len(item.task.messages) :]] for n in order],
         "questions": [question.model_dump(mode="json") for question in project.questions],
         "axes": [axis.model_dump(mode="json") for axis in project.axes],
         "reasons": list(project.reasons),
         "guidelines": project.guidelines.model_dump(),
+        "stage": ("assisted" if helped else "alone") if project.assisted else None,
+        "assistance": item.assistance.text if helped and item.assistance else "",
+        "said_alone": alone["answers"] if alone else [],
         "until": row.until,
         "draft": json.loads(row.draft) if row.draft else None,
     }
@@ -195,6 +261,8 @@ def _give(database: Database, connection: Connection, project: Project, account:
     met = (assignments.c.item == choice.item, assignments.c.account == account.id)
     turn = connection.scalar(select(func.count()).where(assignments.c.project == project.name, *met)) or 0
     answers = len(load_item(connection, project.name, choice.item).episodes)
+    if _from_nothing(project, account.id, choice.item):
+        answers = 0
     row = {
         "id": uuid.uuid4().hex,
         "project": project.name,
@@ -202,20 +270,6 @@ def _give(database: Database, connection: Connection, project: Project, account:
         "account": account.id,
         "purpose": choice.purpose,
         "turn": turn,
-def projects_of(database: Database, account: str) -> list[dict[str, Any]]:
-    """Every project, oldest first, and what the account has done in each."""
-    with database.reading() as connection:
-        return [
-            {
-                "name": row.name,
-                "title": parse_project(row.text).title,
-                "closed": row.closed,
-                "own": own_progress(connection, row.name, account),
-            }
-            for row in connection.execute(select(projects).order_by(projects.c.created)).all()
-        ]
-
-
         "shown": to_json(shown_order(project.seed, account.id, choice.item, turn, answers)),
         "state": "leased",
         "given": database.clock(),
@@ -226,6 +280,14 @@ def projects_of(database: Database, account: str) -> list[dict[str, Any]]:
     if choice.purpose == "normal":
         _count(connection, choice.item, project.name, leased=1)
     return connection.execute(select(assignments).where(assignments.c.id == row["id"])).first()
+
+
+def _from_nothing(project: Project, account: str, item: str) -> bool:
+    """Whether this person writes the critique of this item without the given one: drawn once, so that nobody meets a
+    problem both ways."""
+    shares = [question.prefilled for question in project.questions if question.kind == "critique"]
+    share = next((share for share in shares if share is not None), 1.0)
+    return bool(draw(project.seed, f"{account}\0{item} prefilled", 0).random() >= share)
 
 
 def _open_items(connection: Connection, project: Project, account: Account) -> list[OpenItem]:
