@@ -33,10 +33,16 @@ def frame(visit: Visit, title: str) -> Iterator[None]:
         with tag("div", cls="person"):
             tag("span", f"{visit.account.name}, {visit.account.role}", "quiet")
             tag("button", "◐", type="button", data_theme_button="", aria_label="Light or dark", title="Light or dark")
+            tag("button", "?", type="button", data_opens="keys", aria_label="Keys", title="Keys (?)")
             tag("button", "Sign out", type="button", data_sign_out=visit.csrf)
     with tag("main", id="main", tabindex=-1):
         tag("h1", title)
         yield
+    with tag("dialog", id="keys", aria_labelledby="keys-title"):
+        with tag("div", cls="dialog-head"):
+            tag("h2", "Keys", id="keys-title")
+            tag("button", "✕", "bare", type="button", data_closes="", aria_label="Close")
+        tag("dl")
     tag("div", id="said", role="status", aria_live="polite")
     tag(
         "div",

@@ -1,7 +1,12 @@
-// What must happen in the browser: keys, time that is spent working, what is kept when the connection breaks.
+// What must happen in the browser: keys, time spent working, what is kept when the connection breaks.
 "use strict";
 
 const custodes = (() => {
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const typing = (element) =>
+    element.matches?.("textarea, select, [contenteditable=true], input:not([type=radio], [type=checkbox])");
+  const seen = (element) => element.getClientRects().length > 0 && !element.disabled;
+
   // ------------------------------------------------------------ told
 
   let fading = 0;
@@ -35,12 +40,208 @@ const custodes = (() => {
     location.href = "/sign-in";
   }
 
+  // ------------------------------------------------------------ windows
+
+  function open(id) {
+    const window_ = document.getElementById(id);
+    if (!window_ || window_.open) return;
+    if (id === "keys") mapKeys(window_);
+    window_.showModal();
+  }
+
+  function close(id) {
+    document.getElementById(id)?.close();
+  }
+
+  /** The map of keys, made from what is on the screen, so that it is never wrong. */
+  function mapKeys(window_) {
+    const list = window_.querySelector("dl");
+    const rows = new Map();
+    for (const control of all("[data-key]")) {
+      if (!seen(control)) continue;
+      const keys = control.dataset.key.split(" ")[0];
+      const name =
+        control.getAttribute("aria-label") ||
+        (control.closest("label") || control).querySelector("span:last-child")?.textContent ||
+        control.firstChild?.textContent ||
+        control.textContent;
+      const row = control.closest(".row")?.querySelector("legend")?.textContent;
+      const what = row && !control.closest("[data-global]") ? "choose in the row where you are" : name.trim();
+      if (!rows.has(what)) rows.set(what, new Set());
+      rows.get(what).add(keys);
+    }
+    list.replaceChildren();
+    for (const [what, keys] of [...rows, ["next, previous row", ["Tab", "Shift Tab"]], ["this map", ["?"]]]) {
+      const term = document.createElement("dt");
+      for (const key of keys) term.append(Object.assign(document.createElement("kbd"), { textContent: key }), " ");
+      list.append(term, Object.assign(document.createElement("dd"), { textContent: what }));
+    }
+  }
+
+  // ------------------------------------------------------------ keys
+
+  function onKey(event) {
+    const element = event.target;
+    const modal = document.querySelector("dialog[open]");
+    if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
+      const main = (modal || document).querySelector("[data-hand-in]");
+      if (main && seen(main)) {
+        event.preventDefault();
+        main.click();
+      }
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (typing(element)) {
+      if (event.key === "Escape" && !modal) element.blur();
+      return;
+    }
+    if (event.key === "?" && !modal && document.getElementById("keys")) {
+      event.preventDefault();
+      return open("keys");
+    }
+    const row = element.closest?.(".row") || firstOpenRow();
+    const places = modal ? [modal] : [row, document];
+    for (const place of places) {
+      const found = place && all("[data-key]", place).find((c) => seen(c) && c.dataset.key.split(" ").includes(event.key));
+      if (!found) continue;
+      event.preventDefault();
+      found.focus();
+      found.click();
+      if (found.type === "radio") next(found.closest(".row"));
+      return;
+    }
+  }
+
+  const rows = () => all(".row").filter(seen);
+  const answered = (row) => row.querySelector("input:checked") !== null;
+
+  /** Where digits go when the person is nowhere in particular. */
+  function firstOpenRow() {
+    const choices = rows().filter((row) => row.querySelector("input[type=radio]"));
+    return choices.find((row) => !answered(row)) || choices[0];
+  }
+
+  /** After an answer by key, the next row; after the last one, the button that hands in. */
+  function next(row) {
+    if (!row) return;
+    const following = rows();
+    const after = following
+      .slice(following.indexOf(row) + 1)
+      .find((other) => other.querySelector("input[type=radio]") && !answered(other));
+    const target = after
+      ? after.querySelector("input:checked") || after.querySelector("input[type=radio]")
+      : document.querySelector("[data-hand-in]");
+    target?.focus({ preventScroll: true });
+    (after || target)?.scrollIntoView({ block: "nearest" });
+  }
+
+  // ------------------------------------------------------------ time spent working
+
+  const IDLE = 30_000; // ms without a sign of life after which nobody is counted as working
+  let alive = Date.now();
+  let spent = 0; // ms, of what is before the person
+  let tick = Date.now();
+
+  function count() {
+    const now = Date.now();
+    if (!document.hidden && now - alive < IDLE) spent += Math.min(now - tick, 2000);
+    tick = now;
+  }
+
+  /** Seconds of work on what is on the screen, idle time left out; ``start`` begins anew at so many. */
+  function seconds(start) {
+    count();
+    if (start !== undefined) [spent, alive, tick] = [start * 1000, Date.now(), Date.now()];
+    return Math.round(spent / 100) / 10;
+  }
+
+  for (const sign of ["pointermove", "pointerdown", "keydown", "wheel", "touchmove"])
+    addEventListener(sign, () => (alive = Date.now()), { passive: true, capture: true });
+  setInterval(count, 1000);
+
+  // ------------------------------------------------------------ what is kept until it is saved
+
+  // Whatever is entered in a [data-keep] within [data-sheet] stays in this tab until the server has said that it is
+  // saved; a page that comes back after the server was away puts it back and sends it again.
+
+  const place = (control) => `custodes ${control.closest("[data-sheet]")?.dataset.sheet} ${control.dataset.keep}`;
+  const valueOf = (control) => (control.type === "checkbox" ? String(control.checked) : control.value);
+
+  function keep(event) {
+    const control = event.target;
+    if (control.dataset?.keep && control.closest("[data-sheet]")) sessionStorage[place(control)] = valueOf(control);
+  }
+
+  /** The server has these values (name -> value) of a sheet. */
+  function saved(sheet, values) {
+    for (const [name, value] of Object.entries(values))
+      if (sessionStorage[`custodes ${sheet} ${name}`] === value) delete sessionStorage[`custodes ${sheet} ${name}`];
+  }
+
+  /** Nothing of a sheet is needed any more. */
+  function forget(sheet) {
+    for (const key of Object.keys(sessionStorage)) if (key.startsWith(`custodes ${sheet} `)) delete sessionStorage[key];
+  }
+
+  function putBack() {
+    for (const control of all("[data-sheet] [data-keep]")) {
+      const kept = sessionStorage[place(control)];
+      if (kept === undefined) continue;
+      if (control.type === "radio") {
+        if (control.value === kept && !control.checked) control.click();
+      } else if (control.type === "checkbox") {
+        if (String(control.checked) !== kept) control.click();
+      } else if (control.value !== kept) {
+        control.value = kept;
+        control.dispatchEvent(new Event("input", { bubbles: true }));
+      }
+    }
+  }
+
+  /** While the server is away the page says so, and what cannot be kept cannot be pressed. */
+  function watchConnection() {
+    if (!window.socket?.on) return setTimeout(watchConnection, 50);
+    const show = (away) => document.body.classList.toggle("away", away);
+    window.socket.on("disconnect", () => show(true));
+    window.socket.on("connect", () => show(false));
+  }
+
+  // ------------------------------------------------------------ answers that scroll together
+
+  let scrolling = null;
+
+  function scrolled(event) {
+    const pane = event.target;
+    const group = pane.closest?.("[data-together]");
+    if (!group || !pane.matches("[data-pane]") || group.dataset.together === "false") return;
+    if (scrolling && scrolling !== pane) return;
+    scrolling = pane;
+    const share = pane.scrollTop / Math.max(1, pane.scrollHeight - pane.clientHeight);
+    for (const other of all("[data-pane]", group))
+      if (other !== pane) other.scrollTop = share * (other.scrollHeight - other.clientHeight);
+    clearTimeout(scrolled.timer);
+    scrolled.timer = setTimeout(() => (scrolling = null), 120);
+  }
+
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-theme-button], [data-sign-out]");
+    const link = event.target.closest(".prose a[href]");
+    if (link) {
+      event.preventDefault();
+      return void window.open(link.href, "_blank", "noopener,noreferrer");
+    }
+    const button = event.target.closest("[data-theme-button], [data-sign-out], [data-opens], [data-closes]");
     if (!button) return;
     if ("themeButton" in button.dataset) turn();
-    else signOut(button.dataset.signOut);
+    else if ("signOut" in button.dataset) signOut(button.dataset.signOut);
+    else if ("opens" in button.dataset) open(button.dataset.opens);
+    else button.closest("dialog").close();
   });
+  document.addEventListener("keydown", onKey);
+  document.addEventListener("input", keep, true);
+  document.addEventListener("change", keep, true);
+  document.addEventListener("scroll", scrolled, true);
+  watchConnection();
 
-  return { say };
+  return { say, open, close, seconds, saved, forget, putBack };
 })();
