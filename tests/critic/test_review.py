@@ -26,8 +26,9 @@ from custodes.critic.review import (
     review,
     write_baseline,
 )
-from custodes.critic.review.critics import EngineDied, plain, task_of
+from custodes.critic.review.critics import EngineDied
 from custodes.critic.review.diffs import changed_lines
+from custodes.critic.review.question import OPENING, plain, task_of
 from custodes.critic.review.screen import show
 from custodes.critic.review.snippets import ignored_lines, read_text, snippets_of
 from custodes.lm import load
@@ -334,7 +335,7 @@ def test_shares_of_all_lines_sum_to_the_probability_of_a_quote(tiny: LikelihoodC
     remarks = tiny.review(SNIPPET)
     assert len(remarks) == 4  # `c = a` once, at two places
     assert sum(r.confidence for r in remarks) == pytest.approx(
-        tiny._quote_or_not(task_of(SNIPPET, tiny.words)), rel=1e-4
+        tiny._quote_or_not(task_of(SNIPPET, tiny.words), OPENING), rel=1e-4
     )
     assert {p for r in remarks for p in r.places} == {Place(n, n) for n in range(11, 16)}
 
@@ -383,7 +384,7 @@ def test_there_are_at_least_twenty_injections():
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(recipe, "open_critic", lambda model, adapter, samples: LineCritic())
+    monkeypatch.setattr(recipe, "open_critic", lambda choice, strictness: LineCritic())
 
     def run(*words: str) -> int:
         return main(["critique", *words])
@@ -431,8 +432,3 @@ def test_standard_input_is_reviewed(command, monkeypatch: pytest.MonkeyPatch, ca
 def test_bad_input_is_one_sentence(command, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]):
     assert command(*words) == 2
     assert said in capsys.readouterr().err
-
-
-def test_a_critic_without_a_model_is_refused():
-    with pytest.raises(InputError, match="names no model"):
-        recipe.open_critic("endpoint:http://x/v1")

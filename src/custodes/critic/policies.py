@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from custodes.critic.critique import Critique, Finding, parse, write
 from custodes.critic.rating import Rated, rate
-from custodes.critic.review.critics import CLEAN, task_of
+from custodes.critic.review.question import CLEAN, task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import Search
 from custodes.critic.tamper.bugs import Bug

@@ -7,7 +7,8 @@ defaults that is 4 + 3 x 2 x 4 = 28 candidates. The chosen one maximises
     reward + modifier * number of highlights
 
 where a highlight is a quote that occurs in what is reviewed: a quote that does not is no evidence of having looked. All
-scores are kept, so that another modifier needs no new search.
+scores are kept, so that another modifier needs no new search. Whole quotes may be forced in place of their openings, as a
+scorer of lines proposes them: the critic then writes what it has to say of each.
 """
 
 from __future__ import annotations
@@ -125,18 +126,25 @@ class EngineTree:
 
 
 def force_sampling_beam_search(
-    critic: LanguageModel | Engine, task: Task, source: str, reward: Reward, config: SearchConfig | None = None
+    critic: LanguageModel | Engine,
+    task: Task,
+    source: str,
+    reward: Reward,
+    config: SearchConfig | None = None,
+    proposed: Sequence[str] = (),
 ) -> Search:
     """Search for a critique of ``source``, which ``task`` asks for, that ``reward`` likes and that quotes.
 
-    A model is searched with its prompt computed once and beams as branches of it; an engine by its prefixes.
+    A model is searched with its prompt computed once and beams as branches of it; an engine by its prefixes. Round k
+    forces the k-th quote of ``proposed``, and when there is none left the opening of one that the critic writes itself.
     Raises InputError where the prompt and the longest critique do not fit the model's context.
     """
     config = config or SearchConfig()
     if not isinstance(critic, LanguageModel):
-        return _search(EngineTree(critic, task), source, reward, config)
-    longest = config.rounds * (config.max_tokens + len(critic.encode_reply(f"\n\n{config.opening}")))
-    return _search(Branches(critic, task, width=config.width, max_tokens=longest), source, reward, config)
+        return _search(EngineTree(critic, task), source, reward, config, _openings(config, proposed))
+    openings = _openings(config, proposed)
+    longest = sum(config.max_tokens + len(critic.encode_reply(f"\n\n{opening}")) for opening in openings)
+    return _search(Branches(critic, task, width=config.width, max_tokens=longest), source, reward, config, openings)
 
 
 def best_of(tree: Tree[B], source: str, reward: Reward, n: int, sampling: Sampling, opening: str = "") -> Search:
@@ -177,8 +185,14 @@ def tidy(text: str, ended: bool = True) -> str:
 # ---------------------------------------------------------------- the search
 
 
-def _search(tree: Tree[B], source: str, reward: Reward, config: SearchConfig) -> Search:
-    starts: list[tuple[B, str]] = [(tree.root, config.opening)]
+def _openings(config: SearchConfig, proposed: Sequence[str]) -> list[str]:
+    """The words that each round forces."""
+    quotes = [f"{config.opening}{quote}\n```\n" for quote in proposed[: config.rounds]]
+    return quotes + [config.opening] * (config.rounds - len(quotes))
+
+
+def _search(tree: Tree[B], source: str, reward: Reward, config: SearchConfig, openings: Sequence[str]) -> Search:
+    starts: list[tuple[B, str]] = [(tree.root, openings[0])]
     found: list[Candidate] = []
     for number in range(1, config.rounds + 1):
         sampling = Sampling(
@@ -188,7 +202,8 @@ def _search(tree: Tree[B], source: str, reward: Reward, config: SearchConfig) ->
         drawn = _candidates([tree.episode(branch) for branch in grown], source, reward, number)
         found += drawn
         best = sorted(range(len(drawn)), key=lambda i: -drawn[i].score)[: config.beams]
-        starts = [(grown[i], _forced(drawn[i].episode, config.opening)) for i in best]
+        if number < config.rounds:
+            starts = [(grown[i], _forced(drawn[i].episode, openings[number])) for i in best]
     return Search(tuple(found), sum(_drawn(c.episode) for c in found), config)
 
 

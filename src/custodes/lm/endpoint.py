@@ -107,7 +107,16 @@ class EndpointEngine:
             raise InputError(f"episode {bare[0]} has no token ids, so an endpoint cannot score it.")
         return _run(self._logprobs(episodes))
 
+    def continues(self) -> bool:
+        """Whether the server goes on with a partial answer. Raises InputError when it cannot be reached."""
+        return _run(self._continues())
+
     # ------------------------------------------------------------ what is sent and what comes back
+
+    async def _continues(self) -> bool:
+        async with self._connect() as connection:
+            await self._reach(connection)
+        return bool(self.extensions)
 
     async def _generate(
         self, tasks: Sequence[Task], sampling: Sampling, prefixes: Sequence[str] | None

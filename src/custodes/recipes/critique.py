@@ -13,11 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from custodes.critic.review import (
     FORMATS,
-    Critic,
-    LikelihoodCritic,
     Review,
     ReviewOptions,
-    SampledCritic,
     find_files,
     read_baseline,
     review,
@@ -25,8 +22,8 @@ from custodes.critic.review import (
 )
 from custodes.critic.review.diffs import changed_lines
 from custodes.critic.review.screen import show, summary
-from custodes.lm import load
 from custodes.lm.embedded import cache_folder
+from custodes.recipes.critic_choice import CriticChoice, open_critic
 from custodes.types import InputError
 
 Format = Literal["text", "json", "sarif", "rdjson", "github"]
@@ -52,12 +49,7 @@ class Critique:
     """Known findings, which are not shown."""
     write_baseline: Path | None = None
     """Write what is found to this file, as what is known."""
-    model: str = "smollm2-135m"
-    """The critic: an embedded model, a folder, a hub id, or endpoint:URL#MODEL."""
-    adapter: Path | None = None
-    """An adapter of the model, trained as a critic."""
-    samples: int = 4
-    """Critiques drawn from an endpoint for every piece."""
+    choice: CriticChoice = field(default_factory=CriticChoice)
     cache: bool = True
     """Keep answers, so that what did not change is not asked again."""
 
@@ -75,7 +67,7 @@ def critique(config: Critique) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("Reviewing", total=None)
-        critic = open_critic(config.model, config.adapter, config.samples)
+        critic = open_critic(config.choice, config.options.strictness)
         result = review(
             files,
             critic,
@@ -108,18 +100,6 @@ def exit_code(result: Review, fail_on: float | None) -> int:
     return int(fail_on is not None and any(f.confidence >= fail_on for f in result.findings))
 
 
-def open_critic(model: str, adapter: Path | None = None, samples: int = 4) -> Critic:
-    """A critic by the name of its model. Raises InputError."""
-    if not model.startswith("endpoint:"):
-        return LikelihoodCritic(load(model, adapter=adapter))
-    from custodes.lm.endpoint import EndpointEngine
-
-    url, mark, name = model.removeprefix("endpoint:").partition("#")
-    if not mark or not name:
-        raise InputError(f"critic {model!r} names no model; write endpoint:URL#MODEL.")
-    return SampledCritic(EndpointEngine(url, name), f"{url}#{name}", samples=samples)
-
-
 def _files(config: Critique) -> tuple[list[str], dict[str, set[int]] | None]:
     if not config.paths and not config.diff:
         raise InputError("nothing to review: name files or folders, - for standard input, or --diff REV.")
@@ -139,12 +119,7 @@ class LanguageServerOptions:
     """Serve findings to an editor over standard input and output (Language Server Protocol)."""
 
     options: ReviewOptions = field(default_factory=ReviewOptions)
-    model: str = "smollm2-135m"
-    """The critic: an embedded model, a folder, a hub id, or endpoint:URL#MODEL."""
-    adapter: Path | None = None
-    """An adapter of the model, trained as a critic."""
-    samples: int = 4
-    """Critiques drawn from an endpoint for every piece."""
+    choice: CriticChoice = field(default_factory=CriticChoice)
     cache: bool = True
     """Keep answers, so that what did not change is not asked again."""
 
@@ -154,4 +129,4 @@ def serve(config: LanguageServerOptions) -> None:
     from custodes.critic.review.server import make_server
 
     cache = cache_folder() / "critiques" if config.cache else None
-    make_server(lambda: open_critic(config.model, config.adapter, config.samples), config.options, cache).start_io()
+    make_server(lambda: open_critic(config.choice, config.options.strictness), config.options, cache).start_io()

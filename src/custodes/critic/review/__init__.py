@@ -3,19 +3,25 @@
 from custodes.critic.review.critics import Critic, EngineDied, LikelihoodCritic, Remark, SampledCritic
 from custodes.critic.review.flow import Review, Reviewed, ReviewOptions, read_baseline, review, write_baseline
 from custodes.critic.review.formats import FORMATS
+from custodes.critic.review.line_critic import LineCritic
+from custodes.critic.review.question import Commentator
+from custodes.critic.review.search_critic import SearchCritic
 from custodes.critic.review.snippets import Problem, Snippet, find_files
 
 __all__ = [
     "FORMATS",
+    "Commentator",
     "Critic",
     "EngineDied",
     "LikelihoodCritic",
+    "LineCritic",
     "Problem",
     "Remark",
     "Review",
     "ReviewOptions",
     "Reviewed",
     "SampledCritic",
+    "SearchCritic",
     "Snippet",
     "find_files",
     "read_baseline",

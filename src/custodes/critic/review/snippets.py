@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from custodes.types import InputError
 
@@ -24,12 +25,17 @@ BEGINS = re.compile(r"(?:async\s+def|def|class|@|if|for|while|with|try|import|fr
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """Some lines of a file, as they stand there; ``first`` is the number of the first, from 1."""
+    """Some lines of a file, as they stand there; ``first`` is the number of the first, from 1.
+
+    An assistant's answer is one too, its text in ``code``. ``question`` is what was asked, where that is known.
+    """
 
     file: str
     first: int
     code: str
     name: str
+    question: str = ""
+    kind: Literal["code", "answer"] = "code"
 
     @property
     def last(self) -> int:
@@ -38,7 +44,8 @@ class Snippet:
     @property
     def key(self) -> str:
         """Names what the critic sees, wherever it stands."""
-        return hashlib.sha256(self.code.encode("utf-8", "surrogatepass")).hexdigest()
+        shown = self.code if self.kind == "code" and not self.question else f"{self.kind}\0{self.question}\0{self.code}"
+        return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
