@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class Database:
         Raises InputError where it cannot be reached, read or written, or holds something else.
         """
         self.read_only = read_only
+        self._turn = threading.Lock()  # of this process's writers: who waits here holds no connection
         self._path, url = _locate(where)
         self.name = str(self._path) if self._path else url.render_as_string(hide_password=True)
         self._engine = self._sqlite(self._path) if self._path else self._postgresql(url)
@@ -61,14 +63,13 @@ class Database:
         """A transaction that no other writer can come between; durable when the block has ended."""
         if self.read_only:
             raise InputError(f"{self.name} was opened for reading only; open it for writing to add to it.")
-        with self._explained(), self._engine.connect() as connection, connection.begin():
+        with self._turn, self._explained(), self._engine.connect() as connection, connection.begin():
             if self._path:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
                 connection.exec_driver_sql(
-                    "SELECT set_config('synchronous_commit', 'on', true)"
-                    " WHERE current_setting('synchronous_commit') = 'off'"
+                    f"SELECT pg_advisory_xact_lock({LOCK}), CASE current_setting('synchronous_commit')"
+                    " WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"
                 )
             yield connection
 

@@ -38,6 +38,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._runs: set[str] = set()  # that are known to be there: a run never goes away
 
     @classmethod
     def open(cls, where: str | Path, read_only: bool = False) -> Self:
@@ -130,7 +131,9 @@ class Ledger:
         if supersedes is not None and len(entries) != 1:
             raise InputError(f"{len(entries)} records cannot supersede {supersedes!r}; write the one that does.")
         with self.writing() if connection is None else nullcontext(connection) as own:
-            _require_run(own, run)
+            if run not in self._runs:
+                _require_run(own, run)
+                self._runs.add(run)
             if supersedes is None:
                 new = _unrecorded(own, run, entries)
             else:
