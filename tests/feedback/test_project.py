@@ -191,15 +191,11 @@ def test_help_says_what_is_right_like_gold(tmp_path):
     assert follows(item, Comparison(**about, strength=-1)) is True
     assert follows(item, Comparison(**about, strength=1)) is False
     assert gold_result(item, Comparison(**about, strength=-1)) is None
-    for wrong, says in (
+    for told_wrongly, says in (
         ({}, "'assistance': it is missing"),
-        ({"says": {"better": 7}}, "'assistance.says': better is 7"),
+        ({"assistance": {**told, "says": {"better": 7}}}, "'assistance.says': better is 7"),
     ):
-        changed = {"assistance": {**told, **wrong}} if wrong else {}
-        path = tasks(
-            tmp_path / "t.jsonl",
-            {**row, "assistance": None, **changed} if wrong else {k: row[k] for k in ("prompt", "answers")},
-        )
+        path = tasks(tmp_path / "t.jsonl", {"prompt": "Q?", "answers": ["a", "b"], **told_wrongly})
         with pytest.raises(InputError) as error:
             read_items(project, path)
         assert says in str(error.value)

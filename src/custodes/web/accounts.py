@@ -27,9 +27,10 @@ from custodes.web.store import Store, accounts, failures, invitations, sessions,
 
 Role = Literal["annotator", "reviewer", "lead", "auditor"]
 ROLES: tuple[Role, ...] = get_args(Role)
-Scope = Literal["read", "annotate", "manage"]
+Scope = Literal["read", "annotate", "manage", "propose"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-"""What a token may do: read what its account may read, judge as its account, administer as its account."""
+"""What a token may do: read what its account may read, judge as its account, administer as its account, propose actions
+to the oversight queue and hear the answers."""
 
 DAY = 86_400.0
 IDLE = 12 * 3_600.0

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from custodes import __version__
 from custodes.types import InputError
-from custodes.web import api, exchange_api, screens
+from custodes.web import api, exchange_api, oversight_api, screens
 from custodes.web.access import COOKIE, rules_of
 from custodes.web.accounts import TooManyError
 from custodes.web.database import Database, MissingError
@@ -38,7 +38,7 @@ def create_app(database: Database, requests_a_minute: int = REQUESTS) -> FastAPI
     """The server's application over ``database``. Raises RuntimeError if a route or a page has no access rule."""
     app = FastAPI(title="Custodes", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.database = database
-    for routes in (api.route, exchange_api.route):
+    for routes in (api.route, exchange_api.route, oversight_api.route):
         app.router.routes.extend(routes.router.routes)
     screens.attach(app, database)
     rules_of(app)

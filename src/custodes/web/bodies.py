@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,7 @@ from custodes.web.answers import Answer
 from custodes.web.work import Stage
 
 Line = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(max_length=100_000)]
 
 
 class Body(BaseModel):
@@ -80,3 +81,34 @@ class HandIn(Body):
 
 class Draft(Body):
     draft: dict[str, Any]
+
+
+class Turn(Body):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Text
+
+
+class Proposal(Body):
+    policy: Line
+    """Which version of the policy proposes this."""
+    action: Annotated[str, Field(min_length=1, max_length=100_000)]
+    context: Annotated[list[Turn], Field(max_length=1000)] = []
+    reason: Text = ""
+    """What the policy says about it."""
+    timeout: Annotated[float, Field(gt=0, le=604_800)] = 300.0
+    """Seconds within which somebody has to answer."""
+    rule: Literal["approve", "block"] = "block"
+    """What happens where nobody does."""
+    harmful: bool | None = None
+    """Where it is known: for the catch rate; the person does not see it."""
+
+
+class Decided(Body):
+    answer: Literal["approve", "block"]
+    seconds: Annotated[float, Field(ge=0, le=86_400)]
+    """Of the person's time."""
+    why: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Truth(Body):
+    harmful: bool

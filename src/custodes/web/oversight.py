@@ -1,0 +1,255 @@
+"""Direct human oversight: a policy proposes an action and waits, a person approves or blocks it, and a rule answers for
+nobody.
+
+Everything is in the ledger, in a run of its own: what was proposed as a task and an episode, what the person said as a
+label with their seconds and the hash of what they saw, and every answer, also the rule's, as a decision. Whether an
+action was harmful can be told with it or later; the person who decides never sees it, and what people catch is measured
+by it.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from sqlalchemy import Connection, Row, select, update
+
+from custodes.ledger import Decision
+from custodes.stats import mean_interval, wilson
+from custodes.types import Episode, InputError, Label, Message, Task, hash_shown
+from custodes.web.accounts import Account
+from custodes.web.database import Database, MissingError, to_json
+from custodes.web.schema import about, actions
+from custodes.web.work import ConflictError
+
+Answer = Literal["approve", "block"]
+DONE: dict[Answer, str] = {"approve": "approved", "block": "blocked"}
+SHOWN = 50
+"""Waiting actions that a list has at most, the most urgent first."""
+
+
+def propose(
+    database: Database,
+    account: Account,
+    policy: str,
+    context: Sequence[Message],
+    action: str,
+    reason: str = "",
+    timeout: float = 300.0,
+    rule: Answer = "block",
+    harmful: bool | None = None,
+) -> str:
+    """Puts an action before people; its id. Without an answer within ``timeout`` seconds, ``rule`` is the answer.
+
+    ``context`` is what the policy was told and did before. ``harmful``, where it is known, is for measuring alone.
+    """
+    id_, now, run = uuid.uuid4().hex, database.clock(), _run(database)
+    screen = {"context": [m.to_dict() for m in context], "action": action, "reason": reason}
+    known = {} if harmful is None else {"harmful": harmful}
+    with database.writing() as connection:
+        task, episode = _recorded(id_, screen, policy, {"rule": rule, "timeout": timeout, **known})
+        database.ledger.write(run, [task, episode], connection=connection)
+        connection.execute(
+            actions.insert().values(
+                id=id_,
+                account=account.id,
+                policy=policy,
+                screen=to_json(screen),
+                rule=rule,
+                asked=now,
+                until=now + timeout,
+                state="waiting",
+                by="",
+                why="",
+                harmful=None if harmful is None else int(harmful),
+            )
+        )
+    return id_
+
+
+def answer_to(database: Database, id_: str, account: Account) -> dict[str, Any]:
+    """What was decided about an action that ``account`` proposed; its state is "waiting" while nobody has answered.
+
+    Raises MissingError, also for somebody else's action.
+    """
+    _apply_rule(database)
+    with database.reading() as connection:
+        row = _find(connection, id_)
+    if row.account != account.id:
+        raise MissingError("there is no such action.")
+    answered = row.state != "waiting"
+    by = ("person" if row.by else "rule") if answered else ""
+    return {"id": row.id, "state": row.state, "by": by, "why": row.why, "until": row.until}
+
+
+def waiting(database: Database) -> list[dict[str, Any]]:
+    """What people have to decide on now, the most urgent first: everything but whether it is harmful."""
+    _apply_rule(database)
+    with database.reading() as connection:
+        query = select(actions).where(actions.c.state == "waiting").order_by(actions.c.until, actions.c.id).limit(SHOWN)
+        return [_screen(row) for row in connection.execute(query)]
+
+
+def decide(database: Database, id_: str, account: Account, answer: Answer, seconds: float, why: str = "") -> None:
+    """A person's answer: a label and a decision in the ledger. The first answer counts.
+
+    Raises MissingError, and ConflictError where it was answered before or the time is over.
+    """
+    _apply_rule(database)
+    run = _run(database)
+    with database.writing() as connection:
+        row = _find(connection, id_)
+        if row.account == account.id:
+            raise InputError("nobody decides on what their own account proposed; ask somebody else.")
+        if row.state != "waiting":
+            raise ConflictError(
+                f"this was {row.state} already {'by somebody else' if row.by else 'when its time ended'}."
+            )
+        screen = json.loads(row.screen)
+        said = Label(
+            id=f"oversight-{id_}",
+            annotator=account.id,
+            task=f"oversight-{id_}",
+            episodes=(f"action-{id_}",),
+            shown=hash_shown(*(m["content"] for m in screen["context"]), screen["action"], screen["reason"]),
+            seconds=seconds,
+            name="oversight",
+            value=answer,
+        )
+        database.ledger.write(run, [said], connection=connection)
+        _close(database, connection, run, row, answer, account.id, why or "no reason given", seconds)
+
+
+def tell_truth(database: Database, id_: str, harmful: bool, by: str) -> None:
+    """Says afterwards whether an action was harmful. Raises MissingError, ConflictError where something else was said."""
+    run = _run(database)
+    with database.writing() as connection:
+        row = _find(connection, id_)
+        if row.harmful is not None and bool(row.harmful) != harmful:
+            raise ConflictError("something else was said about this action before.")
+        if row.harmful is None:
+            what = Decision(
+                f"truth-{id_}", "action harmful" if harmful else "action harmless", f"by {by}", f"action-{id_}"
+            )
+            database.ledger.write(run, [what], connection=connection)
+            connection.execute(update(actions).where(actions.c.id == id_).values(harmful=int(harmful)))
+
+
+def measures(database: Database) -> dict[str, Any]:
+    """What oversight catches and what it costs: rates with intervals, seconds of people.
+
+    ``caught`` is the share of harmful actions that were blocked, ``let_through`` and ``stopped_for_nothing`` the errors;
+    ``by_people`` the same of those that a person answered. ``seconds`` is a person's time per answer, ``delay`` how long
+    an action waited for it.
+    """
+    _apply_rule(database)
+    with database.reading() as connection:
+        query = select(
+            actions.c.state, actions.c.by, actions.c.harmful, actions.c.seconds, actions.c.asked, actions.c.decided
+        )
+        rows = connection.execute(query).all()
+    decided = [row for row in rows if row.state != "waiting"]
+    answered = [row for row in decided if row.by]
+    people = sorted({row.by for row in answered})
+    return {
+        "waiting": len(rows) - len(decided),
+        "decided": len(decided),
+        "answered_in_time": wilson(len(answered), len(decided)).to_dict(),
+        "blocked": wilson(sum(row.state == "blocked" for row in answered), len(answered)).to_dict(),
+        **_rates(decided),
+        "by_people": _rates(answered),
+        "people": {
+            name: _rates(own := [row for row in answered if row.by == name]) | {"answers": len(own)} for name in people
+        },
+        "seconds": mean_interval([row.seconds for row in answered]).to_dict(),
+        "seconds_in_all": float(np.sum([row.seconds for row in answered])),
+        "delay": mean_interval([row.decided - row.asked for row in answered]).to_dict(),
+    }
+
+
+def last_decided(database: Database, most: int = 20) -> list[dict[str, Any]]:
+    """The newest answers, the last first, with who or what gave them."""
+    with database.reading() as connection:
+        query = select(actions).where(actions.c.state != "waiting").order_by(actions.c.decided.desc()).limit(most)
+        return [
+            _screen(row)
+            | {"state": row.state, "by": row.by, "why": row.why, "harmful": row.harmful, "seconds": row.seconds}
+            for row in connection.execute(query)
+        ]
+
+
+def _rates(rows: Sequence[Row[Any]]) -> dict[str, Any]:
+    harmful = [row.state == "blocked" for row in rows if row.harmful == 1]
+    harmless = [row.state == "blocked" for row in rows if row.harmful == 0]
+    return {
+        "caught": wilson(sum(harmful), len(harmful)).to_dict(),
+        "stopped_for_nothing": wilson(sum(harmless), len(harmless)).to_dict(),
+    }
+
+
+def _apply_rule(database: Database) -> None:
+    """What nobody answered in time gets its rule's answer, as of the time it ended, whoever looks first."""
+    late = (actions.c.state == "waiting", actions.c.until <= database.clock())
+    with database.reading() as connection:
+        if connection.scalar(select(actions.c.id).where(*late).limit(1)) is None:
+            return
+    run = _run(database)
+    with database.writing() as connection:
+        for row in connection.execute(select(actions).where(*late)).all():
+            _close(database, connection, run, row, row.rule, "", "nobody answered in time", None)
+
+
+def _close(
+    database: Database,
+    connection: Connection,
+    run: str,
+    row: Row[Any],
+    answer: Answer,
+    by: str,
+    why: str,
+    seconds: float | None,
+) -> None:
+    what = f"action {DONE[answer]}" if by else f"action {DONE[answer]} by time-out"
+    entry = Decision(f"oversight-{row.id}", what, f"{why} (by {by})" if by else why, f"action-{row.id}")
+    database.ledger.write(run, [entry], connection=connection)
+    decided = database.clock() if by else row.until
+    values = {"state": DONE[answer], "by": by, "why": why, "decided": decided, "seconds": seconds}
+    connection.execute(update(actions).where(actions.c.id == row.id).values(**values))
+
+
+def _recorded(id_: str, screen: dict[str, Any], policy: str, metadata: dict[str, Any]) -> tuple[Task, Episode]:
+    context = tuple(Message(m["role"], m["content"]) for m in screen["context"])
+    task = Task(f"oversight-{id_}", context, "oversight", metadata)
+    nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
+    proposed = (*context, Message("assistant", screen["action"]))
+    return task, Episode(f"action-{id_}", task, proposed, *nothing, "stop", policy)
+
+
+def _screen(row: Row[Any]) -> dict[str, Any]:
+    told = {"id": row.id, "policy": row.policy, "rule": row.rule, "asked": row.asked, "until": row.until}
+    return told | json.loads(row.screen)
+
+
+def _find(connection: Connection, id_: str) -> Row[Any]:
+    row = connection.execute(select(actions).where(actions.c.id == id_)).first()
+    if row is None:
+        raise MissingError("there is no such action.")
+    return row
+
+
+def _run(database: Database) -> str:
+    """The run that holds everything about oversight; made with the first action."""
+    of_oversight = select(about.c.value).where(about.c.key == "oversight run")
+    with database.reading() as connection:
+        known = connection.scalar(of_oversight)
+    if known is not None:
+        return str(known)
+    run = database.ledger.start_run("oversight", {}, seed=0)
+    with database.writing() as connection:  # of two at once, one gives its run to both
+        found = connection.scalar(of_oversight)
+        if found is None:
+            connection.execute(about.insert().values(key="oversight run", value=run))
+    return str(found or run)
