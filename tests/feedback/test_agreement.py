@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from judged_world import make_world
 
-from custodes.feedback import agreement, agreement_by_group, repeat_consistency
-from custodes.types import Annotator, Comparison
+from custodes.feedback import (
+    agreement,
+    agreement_by_group,
+    agreement_on_labels,
+    agreement_on_ratings,
+    repeat_consistency,
+)
+from custodes.types import Annotator, Comparison, Label, Rating
 
 
 def said(annotator: str, pair: tuple[str, str], strength: int, n: int = 0) -> Comparison:
@@ -92,3 +98,24 @@ def test_experts_repeat_themselves() -> None:
     found = repeat_consistency(again).annotators
     for n in (1, 2, 3):
         assert found[f"expert-0{n}"].estimate > found["random-01"].estimate
+
+
+def test_ratings_and_labels_agree_or_not_as_comparisons_do() -> None:
+    rng = np.random.default_rng(0)
+
+    def both(a: int, b: int, n: int) -> list[Rating | Label]:
+        made: list[Rating | Label] = []
+        for who, value in (("a", a), ("b", b)):
+            about = {"id": f"{who}{n}", "annotator": who, "task": "t", "episodes": (f"e{n}",)}
+            made += [Rating(**about, value=value), Label(**about, name="ok", value=f"v{value % 3}")]
+        return made
+
+    same = [j for n, value in enumerate(rng.integers(1, 8, 40)) for j in both(int(value), int(value), n)]
+    chance = [j for n in range(200) for j in both(int(rng.integers(1, 8)), int(rng.integers(1, 8)), n)]
+    for found in (agreement_on_ratings(same), agreement_on_labels(same, "ok")):
+        assert found.alpha.estimate == pytest.approx(1)
+        assert (found.items, found.judgments) == (40, 80)
+    for found in (agreement_on_ratings(chance, resamples=199), agreement_on_labels(chance, "ok", resamples=199)):
+        assert found.alpha.low < 0.1
+        assert abs(found.alpha.estimate) < 0.2
+    assert agreement_on_ratings(same, axis="other").items == 0

@@ -1,6 +1,14 @@
 """Who judges and what they say: simulated annotators, the annotator model, agreement, import and export."""
 
-from custodes.feedback.agreement import Agreement, Consistency, agreement, agreement_by_group, repeat_consistency
+from custodes.feedback.agreement import (
+    Agreement,
+    Consistency,
+    agreement,
+    agreement_by_group,
+    agreement_on_labels,
+    agreement_on_ratings,
+    repeat_consistency,
+)
 from custodes.feedback.annotator_model import AnnotatorModel, Estimate, fit_annotators
 from custodes.feedback.exchange import (
     Feedback,
@@ -35,6 +43,8 @@ __all__ = [
     "Suspicion",
     "agreement",
     "agreement_by_group",
+    "agreement_on_labels",
+    "agreement_on_ratings",
     "examples_from_judgments",
     "feedback_from_examples",
     "feedback_from_pairs",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from custodes.feedback.annotator_model import comparisons_in
 from custodes.stats import Interval, bootstrap, wilson
-from custodes.types import Annotator, Judgment
+from custodes.types import Annotator, Judgment, Label, Rating
 
 Level = Literal["ordinal", "nominal"]
 
@@ -27,9 +27,9 @@ class Agreement:
     """With a bootstrap interval over items; its n is ``items``. Not a number where nothing varies."""
     level: Level
     items: int
-    """Pairs of episodes that at least two annotators judged."""
+    """Pairs of episodes (for ratings and labels, episodes) that at least two annotators judged."""
     judgments: int
-    """Judgments of those pairs."""
+    """Judgments of those."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,30 @@ def agreement(
     for pair, annotator, strength in _answers(judgments, axis):
         answers[pair].setdefault(annotator, strength if level == "ordinal" else int(np.sign(strength)))
     shared = [list(given.values()) for given in answers.values() if len(given) > 1]
-    counts = np.array([np.bincount(np.array(given) + 3, minlength=7) for given in shared], dtype=np.int64)
-    counts = counts.reshape(-1, 7)
-    alpha = bootstrap(lambda c: _alpha(c, level), counts, seed=seed, resamples=resamples)
-    return Agreement(alpha, level, items=len(shared), judgments=int(counts.sum()))
+    return _agreement([[strength + 3 for strength in given] for given in shared], 7, level, resamples, seed)
+
+
+def agreement_on_ratings(
+    judgments: Iterable[Judgment], axis: str = "overall", resamples: int = 999, seed: int = 0
+) -> Agreement:
+    """Ordinal alpha over the ratings on ``axis``: what is agreed about is an episode, its first rating by each counts."""
+    given: dict[str, dict[str, int]] = defaultdict(dict)
+    for judgment in judgments:
+        if isinstance(judgment, Rating) and judgment.axis == axis:
+            given[judgment.episodes[0]].setdefault(judgment.annotator, judgment.value - 1)
+    return _agreement([list(g.values()) for g in given.values() if len(g) > 1], 7, "ordinal", resamples, seed)
+
+
+def agreement_on_labels(judgments: Iterable[Judgment], name: str, resamples: int = 999, seed: int = 0) -> Agreement:
+    """Nominal alpha over the labels called ``name``, as for ratings."""
+    given: dict[str, dict[str, int]] = defaultdict(dict)
+    values: dict[str, int] = {}
+    for judgment in judgments:
+        if isinstance(judgment, Label) and judgment.name == name:
+            number = values.setdefault(judgment.value, len(values))
+            given[judgment.episodes[0]].setdefault(judgment.annotator, number)
+    shared = [list(g.values()) for g in given.values() if len(g) > 1]
+    return _agreement(shared, max(len(values), 1), "nominal", resamples, seed)
 
 
 def agreement_by_group(
@@ -93,8 +113,16 @@ def _answers(judgments: Iterable[Judgment], axis: str) -> Iterable[tuple[tuple[s
             yield pair, row.annotator, -row.strength if turned else row.strength
 
 
+def _agreement(shared: list[list[int]], values: int, level: Level, resamples: int, seed: int) -> Agreement:
+    """``shared``: of every item that several judged, the number (from 0) of each one's value."""
+    counts = np.array([np.bincount(np.array(given), minlength=values) for given in shared], dtype=np.int64)
+    counts = counts.reshape(-1, values)
+    alpha = bootstrap(lambda c: _alpha(c, level), counts, seed=seed, resamples=resamples)
+    return Agreement(alpha, level, items=len(shared), judgments=int(counts.sum()))
+
+
 def _alpha(counts: NDArray[np.int64], level: Level) -> float:
-    """``counts`` (items, 7): how often each strength -3..3 was given."""
+    """``counts`` (items, values): how often each value was given."""
     used = counts[:, counts.any(axis=0)]
     if used.shape[1] < 2:
         return float("nan")

@@ -181,7 +181,7 @@ def last_decided(database: Database, most: int = 20) -> list[dict[str, Any]]:
         ]
 
 
-def _rates(rows: Sequence[Row[Any]]) -> dict[str, Any]:
+def _rates(rows: Sequence[Any]) -> dict[str, Any]:
     harmful = [row.state == "blocked" for row in rows if row.harmful == 1]
     harmless = [row.state == "blocked" for row in rows if row.harmful == 0]
     return {

@@ -1,0 +1,96 @@
+"""Critiques that people write: what they made of a given one, and how persons, critics and teams compare.
+
+In a project with ``critique`` questions a person writes from nothing (a demonstration) or from the critique of a critic
+(its correction). Everything here is read from those records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from custodes.critic.critique import Critique, Finding, parse
+from custodes.critic.rating import rate
+from custodes.critic.tamper.bugs import Bug
+from custodes.critic.teams import Review
+from custodes.types import Correction, Demonstration, Episode, Judgment, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of the findings of a given critique."""
+
+    kept: tuple[Finding, ...]
+    edited: tuple[tuple[Finding, Finding], ...]
+    """(as given, as it is now)"""
+    removed: tuple[Finding, ...]
+    added: tuple[Finding, ...]
+
+    def counts(self) -> dict[str, int]:
+        return {name: len(getattr(self, name)) for name in ("kept", "edited", "removed", "added")}
+
+
+def changes(given: Critique, now: Critique) -> Changes:
+    """Compare two critiques finding by finding.
+
+    The same quote and comment is kept. Of what is left, a finding is edited where its quote, or else its comment, is
+    still there; each finding is matched once, in the order in which it was written.
+    """
+    left, new = list(given.findings), list(now.findings)
+    kept = _matched(left, new, lambda a, b: a == b)
+    edited = _matched(left, new, lambda a, b: a.quote == b.quote)
+    edited += _matched(left, new, lambda a, b: a.comment == b.comment and bool(a.comment))
+    return Changes(tuple(a for a, _ in kept), tuple(edited), tuple(left), tuple(new))
+
+
+def reviews_of(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: Iterable[Judgment]) -> list[Review]:
+    """Every critique of code with known bugs as a review for :func:`~custodes.critic.teams.analyse`.
+
+    A task's bugs are in its metadata ("bugs"), its code is the last code block of its last message. What a person wrote
+    from nothing is of the arm "person", from a critic's critique "team", and the critic's own is "critic". The rules of
+    ``rating.py`` say whether a bug was caught and which comments are wrong.
+    """
+    known = {task.id: (code_of(task), bugs) for task in tasks if (bugs := _bugs(task.metadata))}
+    written: list[tuple[str, str, str]] = []
+    for judgment in judgments:
+        if isinstance(judgment, Demonstration | Correction):
+            arm = "person" if isinstance(judgment, Demonstration) else "team"
+            written.append((judgment.task, arm, judgment.text))
+    written += [(e.task.id, "critic", e.completion) for e in episodes if not e.policy.startswith("tamper by ")]
+    reviews = []
+    for task, arm, text in written:
+        if task in known:
+            code, bugs = known[task]
+            rated = rate(parse(text), code, bugs)
+            reviews.append(Review(task, arm, rated.included > 0, rated.hallucinations))
+    return reviews
+
+
+def code_of(task: Task) -> str:
+    """The code that a task asks to review: the last code block of its last message; "" where there is none."""
+    blocks = parse(task.messages[-1].content).findings if task.messages else ()
+    return blocks[-1].quote if blocks else ""
+
+
+def _bugs(metadata: Mapping[str, object]) -> list[Bug]:
+    rows = metadata.get("bugs")
+    if not isinstance(rows, list):
+        return []
+    return [
+        Bug(str(row.get("operator", "")), tuple(row["lines"]), row["description"], str(row.get("original", "")))
+        for row in rows
+    ]
+
+
+def _matched(
+    left: list[Finding], new: list[Finding], alike: Callable[[Finding, Finding], bool]
+) -> list[tuple[Finding, Finding]]:
+    """Pairs that are alike, taken out of both lists."""
+    found = []
+    for finding in list(left):
+        match = next((other for other in new if alike(finding, other)), None)
+        if match is not None:
+            left.remove(finding)
+            new.remove(match)
+            found.append((finding, match))
+    return found

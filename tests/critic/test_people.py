@@ -1,0 +1,62 @@
+"""What people make of critiques, and how they and the critic compare, read from the records."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from custodes.critic.critique import Critique, Finding, parse, write
+from custodes.critic.people import changes, code_of, reviews_of
+from custodes.critic.teams import analyse
+from custodes.types import Correction, Demonstration, Episode, Message, Task
+
+A, B, C = Finding("x = 1", "Off by one."), Finding("y = 2", "Swapped."), Finding("z = 3", "Unused.")
+
+
+def test_findings_are_kept_edited_removed_and_added():
+    edited, added = Finding("y = 2", "The arguments are swapped."), Finding("w = 4", "Never read.")
+    found = changes(Critique((A, B, C)), Critique((A, edited, added)))
+    assert (found.kept, found.edited, found.removed, found.added) == ((A,), ((B, edited),), (C,), (added,))
+    assert found.counts() == {"kept": 1, "edited": 1, "removed": 1, "added": 1}
+    moved = Finding("x = 1  # here", "Off by one.")
+    assert changes(Critique((A,)), Critique((moved,))).edited == ((A, moved),)
+    assert changes(Critique((A, A)), Critique((A,))).counts() == {"kept": 1, "edited": 0, "removed": 1, "added": 0}
+    assert changes(Critique(), Critique()).counts() == {"kept": 0, "edited": 0, "removed": 0, "added": 0}
+
+
+CODE = "def total(xs):\n    return sum(xs[1:])"
+BUG = {"lines": [2], "description": "The first element is left out: the slice begins one late.", "original": "sum(xs)"}
+RIGHT = write(Critique((Finding("    return sum(xs[1:])", "The slice leaves out the first element, off by one."),)))
+WRONG = write(Critique((Finding("def total(xs):", "This raises an error for empty input."),)))
+
+
+def problem(n: int) -> tuple[Task, Episode]:
+    task = Task(f"t{n}", (Message("user", f"Review it.\n\n```python\n{CODE}\n```"),), metadata={"bugs": [BUG]})
+    nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
+    return task, Episode(f"e{n}", task, (*task.messages, Message("assistant", WRONG)), *nothing, "stop", "critic-1")
+
+
+def test_records_of_people_flow_into_the_analysis_of_teams():
+    problems = [problem(n) for n in range(6)]
+    tasks, episodes = [t for t, _ in problems], [e for _, e in problems]
+    assert code_of(tasks[0]) == CODE
+    judgments = []
+    for n, (task, episode) in enumerate(problems):
+        about = {"task": task.id, "annotator": "a"}
+        alone = RIGHT if n == 0 else "Looks right."
+        judgments.append(Demonstration(**about, id=f"d{n}", episodes=(), text=alone))
+        judgments.append(Correction(**about, id=f"c{n}", episodes=(episode.id,), text=RIGHT, assistance="critic-1"))
+    found = analyse(reviews_of(tasks, episodes, judgments))
+    assert {arm: found.caught[arm].estimate for arm in found.caught} == {"person": 1 / 6, "critic": 0.0, "team": 1.0}
+    assert found.false["critic"].estimate == 1.0
+    assert found.beats_both
+    assert parse(RIGHT).findings
+
+
+def test_tasks_without_known_bugs_and_tampered_code_are_no_reviews():
+    task, episode = problem(0)
+    unknown = Task("u", task.messages)
+    assert reviews_of([unknown], [], [Demonstration(id="d", annotator="a", task="u", episodes=(), text=RIGHT)]) == []
+    made = Episode(
+        "x", task, episode.messages, episode.token_ids, episode.action_mask, episode.logprobs, "stop", "tamper by a"
+    )
+    assert reviews_of([task], [made], []) == []
