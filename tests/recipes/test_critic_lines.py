@@ -40,7 +40,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def critic(data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("critic")
-    fast = ["--learning-rate", "0.01", "--head-learning-rate", "0.01", "--batch", "8", "--rank", "4", "--epochs", "4"]
+    fast = [
+        "--learning-rate",
+        "0.01",
+        "--batch",
+        "8",
+        "--rank",
+        "4",
+        "--width",
+        "64",
+        "--reader-layers",
+        "1",
+        "--passes",
+        "4",
+    ]
     command = [
         "critic",
         "train",

@@ -1,7 +1,10 @@
 """Teaching a model where bugs are, from code whose bugs are known.
 
-The loss of a function is -log of the probability that falls on its bug's lines, all of them together, or on "in none"
-where it is clean. No padding: functions are packed, and the gradient is that of the batch whatever the micro-batches.
+Every line is asked by itself whether it is wrong, so several bugs in one copy of a function teach several times as much
+in the same pass (as in arXiv 2003.10555, for tokens). Each pass draws other bugs of the same functions. The loss of a
+function is the sum over its lines of -log of the probability of what is so, and over wrong lines of -log of the
+probability of the bug's kind, which is what the reviewer is then told. No padding: functions are packed, and the gradient
+is that of the batch whatever the micro-batches.
 """
 
 from __future__ import annotations
@@ -11,70 +14,68 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from custodes.critic.lines import LineScorer, LineScores, Reading, ScoresLines, new_line_scorer
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, pack, split_by_budget
+from custodes.critic.families import Family, KnownBug
+from custodes.critic.lines import LineScorer, LineScores, LineShape, ScoresLines, new_line_scorer
+from custodes.critic.suspicions import SUSPICIONS
+from custodes.lm import LanguageModel, pack, split_by_budget
 from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
 from custodes.stats import Interval, auc, calibration_error, mean_interval, wilson
 from custodes.types import InputError
 
-BLANK = -1e9
-"""Logit of a blank line."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownBug:
-    """Code and the lines, from 1, of its bug; none for clean code."""
-
-    code: str
-    lines: tuple[int, ...] = ()
+KIND_WEIGHT = 0.3
+"""Weight of telling kinds of bugs apart, beside finding them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineConfig:
     """How a line scorer is trained."""
 
-    rank: int = 8
-    """Rank of the adapter."""
-    alpha: float = 16.0
-    """The adapter's update is scaled by alpha / rank."""
-    first_layer: int = 0
-    """The adapter starts at this layer (negative: counted from the top)."""
-    epochs: int = 1
-    """Passes over the examples."""
+    shape: LineShape = field(default_factory=LineShape)
+    """What it is made of."""
+    passes: int = 8
+    """Passes over the functions; each draws other bugs."""
+    clean: float = 0.15
+    """Share of functions that are drawn without a bug."""
+    alone: float = 0.4
+    """Share that are drawn with a single bug; the others get several."""
     batch: int = 32
     """Functions per update."""
-    learning_rate: float = 4e-4
+    learning_rate: float = 1.5e-3
+    """Of the reader."""
+    adapter_learning_rate: float = 4e-4
     """Of the adapter."""
-    head_learning_rate: float = 1e-3
-    """Of the two directions that answer."""
     warmup: float = 0.05
     """Share of the updates over which learning rates rise from 0; afterwards they fall linearly to 0."""
     max_grad_norm: float = 1.0
     """The gradient is scaled down to this norm."""
-    max_tokens: int = 1024
-    """Longer readings (the code twice) are left out of training."""
+    max_tokens: int = 512
+    """Functions with more tokens are left out of training."""
     micro_tokens: int = 4096
     """Tokens per forward and backward pass."""
-    checkpoint_every: int = 200
+    checkpoint_every: int = 50
     """Updates between checkpoints, where a folder for them is given."""
     seed: int = 0
-    """Decides initialisation and order."""
+    """Decides initialisation, order, and which bugs are drawn."""
 
     def __post_init__(self) -> None:
-        for name in ("rank", "epochs", "batch", "max_tokens", "micro_tokens", "checkpoint_every"):
+        for name in ("passes", "batch", "max_tokens", "micro_tokens", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"option {name} is {getattr(self, name)}; it must be 1 or more.")
-        if not (self.learning_rate > 0 and self.head_learning_rate > 0 and 0 <= self.warmup < 1):
+        if not (self.learning_rate > 0 and self.adapter_learning_rate > 0 and 0 <= self.warmup < 1):
             raise InputError("learning rates must be above 0 and warmup between 0 and 1.")
+        if not (self.clean >= 0 and self.alone >= 0 and self.clean + self.alone <= 1):
+            raise InputError(f"clean ({self.clean}) and alone ({self.alone}) are shares that add up to at most 1.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class LineStep:
     step: int  # from 1
     steps: int
     loss: float  # nats per function
-    right: float  # share whose likeliest answer was right, before the update
+    right: float  # share of those with a bug whose likeliest line was one of its, before the update
     tokens: int
     seconds_left: float
 
@@ -121,7 +122,7 @@ OnStep = Callable[[LineStep], None]
 
 def train_lines(
     lm: LanguageModel,
-    examples: Sequence[KnownBug],
+    families: Sequence[Family],
     config: LineConfig | None = None,
     *,
     checkpoints: Path | None = None,
@@ -129,10 +130,10 @@ def train_lines(
 ) -> LineScorer:
     """Train a scorer of lines; the same seed and options give the same weights.
 
-    ``lm`` without an adapter; it gets a new one. Where ``checkpoints`` holds one of this very run, it is continued.
-    Raises InputError: no example that fits; a loss that is not finite; checkpoints of another run.
+    ``lm`` stays as it is. Where ``checkpoints`` holds one of this very run, it is continued.
+    Raises InputError: no function that fits; a loss that is not finite; checkpoints of another run.
     """
-    trainer = _Trainer(lm, examples, config or LineConfig())
+    trainer = _Trainer(lm, families, config or LineConfig())
     if checkpoints is not None:
         trainer.resume(checkpoints)
     began, first = time.monotonic(), trainer.step
@@ -143,23 +144,34 @@ def train_lines(
             on_step(replace(done, seconds_left=left))
         if checkpoints is not None and trainer.step % trainer.config.checkpoint_every == 0:
             save_checkpoint(checkpoints, trainer.step, trainer.state())
-    return trainer.scorer
+    return _as_saved(trainer.scorer)
+
+
+@torch.no_grad()
+def _as_saved(scorer: LineScorer) -> LineScorer:
+    """The reader rounded to half precision, as it is kept: what is calibrated is what is loaded."""
+    for parameter in scorer.reader.parameters():
+        parameter.copy_(parameter.half())
+    return scorer
 
 
 def calibrate_lines(scorer: ScoresLines, examples: Sequence[KnownBug], false_alarms: float = 0.1) -> None:
-    """Find the temperature that makes ``examples``, which training did not see, most likely, and the threshold from
-    which at most the share ``false_alarms`` of the clean ones is reported. Raises InputError without clean examples."""
+    """Find the temperature and the level that make ``examples``, which training did not see, most likely, and the threshold
+    from which at most the share ``false_alarms`` of the clean ones is reported. Raises InputError without clean examples."""
     clean = [e for e in examples if not e.lines]
     if not clean or len(clean) == len(examples):
         raise InputError("to calibrate, both clean functions and functions with known bugs are needed.")
     scorer.temperature = 1.0
     plain = scorer.scores([e.code for e in examples])
-    logs = [np.log(np.maximum(np.append(s.lines, s.none), 1e-30)) for s in plain]
+    logs = [np.log(np.maximum(s.lines, 1e-30)) - math.log(max(s.none, 1e-30)) + scorer.level for s in plain]
 
-    def loss(log_t: float) -> float:
-        return float(np.mean([_nats(row / math.exp(log_t), e) for row, e in zip(logs, examples, strict=True)]))
+    def loss(values: NDArray[np.float64]) -> float:
+        temperature, level = math.exp(values[0]), values[1]
+        rows = (np.append(row, level) / temperature for row in logs)
+        return float(np.mean([_nats(row, e) for row, e in zip(rows, examples, strict=True)]))
 
-    scorer.temperature = math.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)
+    best = minimize(loss, (0.0, scorer.level), method="Nelder-Mead", bounds=((-3, 3), (-30, 30))).x
+    scorer.temperature, scorer.level = math.exp(best[0]), float(best[1])
     alarms = sorted(1 - s.none for s in scorer.scores([e.code for e in clean]))
     allowed = int(false_alarms * len(alarms))
     scorer.threshold = float(np.nextafter(alarms[len(alarms) - 1 - allowed], 2)) if allowed < len(alarms) else 0.0
@@ -189,7 +201,7 @@ def _found(scores: LineScores, example: KnownBug, among: int) -> bool:
     return bool(set(scores.order()[:among].tolist()) & set(example.lines))
 
 
-def _nats(logits: np.ndarray, example: KnownBug) -> float:
+def _nats(logits: NDArray[np.float64], example: KnownBug) -> float:
     """-log of the probability on the right answers, of (L + 1,) logits."""
     right = [line - 1 for line in example.lines] or [len(logits) - 1]
     return float(np.logaddexp.reduce(logits) - np.logaddexp.reduce(logits[right]))
@@ -199,63 +211,76 @@ def _nats(logits: np.ndarray, example: KnownBug) -> float:
 
 
 class _Trainer:
-    def __init__(self, lm: LanguageModel, examples: Sequence[KnownBug], config: LineConfig) -> None:
+    def __init__(self, lm: LanguageModel, families: Sequence[Family], config: LineConfig) -> None:
         self.config, self.step = config, 0
-        layers = lm.decoder.spec.layers
-        first = config.first_layer + (layers if config.first_layer < 0 else 0)
-        shape = AdapterConfig(rank=config.rank, alpha=config.alpha, first_layer=first)
-        adapted = replace(lm, adapter=Adapter(lm.decoder, shape, config.seed).to(lm.decoder.device), _fingerprint="")  # type: ignore[arg-type]
-        self.scorer = new_line_scorer(adapted, config.seed)
-        self.examples, self.readings = self._fitting(examples)
+        named = {
+            kind for f in families for kind in (*(c.kind for c in f.changes), *(k for r in f.rows for k in r.kinds))
+        }
+        self.scorer = new_line_scorer(lm, config.shape, sorted(named - {""}), config.seed)
+        self.scorer.messages = {kind: SUSPICIONS.get(kind, "") for kind in self.scorer.kinds}
+        self.families = self._fitting(families)
         self.order = [
-            batch
-            for epoch in range(config.epochs)
-            for order in [np.random.default_rng([config.seed, epoch]).permutation(len(self.examples))]
+            [(number, int(i)) for i in batch]
+            for number in range(config.passes)
+            for order in [np.random.default_rng([config.seed, number]).permutation(len(self.families))]
             for batch in np.array_split(order, max(1, math.ceil(len(order) / config.batch)))
         ]
         self.steps = len(self.order)
-        self.parameters = [*adapted.trainable(), self.scorer.head]
+        self.parameters = self.scorer.parameters()
+        adapter = list(self.scorer.adapter.parameters()) if self.scorer.adapter is not None else []
         self.optimiser = torch.optim.AdamW(
             [
-                {"params": self.parameters[:-1], "full_lr": config.learning_rate},
-                {"params": self.parameters[-1:], "full_lr": config.head_learning_rate},
+                {"params": group, "full_lr": rate}
+                for group, rate in (
+                    (adapter, config.adapter_learning_rate),
+                    (list(self.scorer.reader.parameters()), config.learning_rate),
+                )
+                if group
             ],
-            weight_decay=0.0,
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
         )
-        digest = hashlib.sha256()
-        for e in self.examples:
-            digest.update(f"{e.code}\0{e.lines}\0".encode())
         kept = {k: v for k, v in asdict(config).items() if k not in ("checkpoint_every", "micro_tokens")}
         self.identity = {
             **kept,
-            "examples": digest.hexdigest(),
-            "base model": replace(lm, _fingerprint="").fingerprint(),
+            "functions": hashlib.sha256(repr(self.families).encode()).hexdigest(),
+            "base model": self.scorer.lm.fingerprint(),
         }
 
-    def _fitting(self, examples: Sequence[KnownBug]) -> tuple[list[KnownBug], list[Reading]]:
-        kept, readings = [], []
-        for e in examples:
-            count = e.code.count("\n") + 1
-            if any(not 1 <= line <= count for line in e.lines):
-                raise InputError(f"an example of {count} lines has its bug in lines {e.lines}; lines count from 1.")
-            reading = self.scorer.read(e.code)
-            if len(reading.tokens) <= self.config.max_tokens:
-                kept.append(e)
-                readings.append(reading)
+    def _fitting(self, families: Sequence[Family]) -> list[Family]:
+        kept = []
+        for family in families:
+            for row in family.rows:
+                count = row.code.count("\n") + 1
+                if any(not 1 <= line <= count for line in row.lines):
+                    raise InputError(
+                        f"an example of {count} lines has its bug in lines {row.lines}; lines count from 1."
+                    )
+            rows = tuple(r for r in family.rows if self._fits(r.code))
+            if rows or (family.code and self._fits(family.code)):
+                kept.append(replace(family, rows=rows))
         if not kept:
             raise InputError(
-                f"none of {len(examples)} examples fits {self.config.max_tokens} tokens; give some that do."
+                f"none of {len(families)} functions fits {self.config.max_tokens} tokens; give some that do."
             )
-        if len(kept) < len(examples):
-            left = len(examples) - len(kept)
+        if len(kept) < len(families):
+            left = len(families) - len(kept)
             warnings.warn(
-                f"{left} of {len(examples)} examples are longer than {self.config.max_tokens} tokens and left out.",
+                f"{left} of {len(families)} functions are longer than {self.config.max_tokens} tokens and left out.",
                 stacklevel=4,
             )
-        return kept, readings
+        return kept
+
+    def _fits(self, code: str) -> bool:
+        return len(self.scorer.read(code).tokens) <= self.config.max_tokens
 
     def update(self) -> LineStep:
-        batch, config = self.order[self.step].tolist(), self.config
+        config = self.config
+        drawn = [
+            self.families[i].draw(f"{config.seed} {number} {i}", config.clean, config.alone)
+            for number, i in self.order[self.step]
+        ]
+        readings = [self.scorer.read(e.code) for e in drawn]
         rising = config.warmup * self.steps
         factor = min(
             (self.step + 1) / rising if rising else 1.0, (self.steps - self.step) / max(1.0, self.steps - rising)
@@ -264,12 +289,12 @@ class _Trainer:
             group["lr"] = group["full_lr"] * factor
         self.optimiser.zero_grad()
         total, right, tokens = 0.0, 0, 0
-        for part in split_by_budget([len(self.readings[i].tokens) for i in batch], config.micro_tokens):
-            own = [batch[k] for k in part]
-            packed = pack([self.readings[i].tokens for i in own])
-            rows = self.scorer.logits(packed, [self.readings[i] for i in own])
-            losses = [self._loss(row, self.examples[i]) for row, i in zip(rows, own, strict=True)]
-            loss = torch.stack([value for value, _ in losses]).sum() / len(batch)
+        for part in split_by_budget([len(r.tokens) for r in readings], config.micro_tokens):
+            own = [readings[i] for i in part]
+            packed = pack([r.tokens for r in own])
+            states = self.scorer.states(packed, own)
+            losses = [self._loss(of_lines, drawn[i]) for of_lines, i in zip(states, part, strict=True)]
+            loss = torch.stack([value for value, _ in losses]).sum() / len(drawn)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
             right += sum(hit for _, hit in losses)
@@ -280,18 +305,29 @@ class _Trainer:
                 f"training stopped at update {self.step + 1}: loss {total}, gradient norm {norm}; lower learning_rate ({config.learning_rate})."
             )
         self.optimiser.step()
-        self.scorer.lm.refresh()
+        self._refresh()
         self.step += 1
-        return LineStep(self.step, self.steps, total, right / len(batch), tokens, 0.0)
+        with_bug = sum(bool(e.lines) for e in drawn)
+        return LineStep(self.step, self.steps, total, right / max(1, with_bug), tokens, 0.0)
 
-    def _loss(self, logits: Tensor, example: KnownBug) -> tuple[Tensor, bool]:
-        """Nats, and whether the likeliest answer was right."""
-        blank = [k for k, line in enumerate(example.code.split("\n")) if not line.strip()]
-        if blank:
-            logits = logits.index_fill(0, torch.tensor(blank, device=logits.device), BLANK)
-        right = [line - 1 for line in example.lines] or [len(logits) - 1]
-        hit = int(logits.detach().argmax()) in right
-        return logits.logsumexp(0) - logits[right].logsumexp(0), hit
+    def _loss(self, states: Tensor, example: KnownBug) -> tuple[Tensor, bool]:
+        """Nats of a function with line states (L, h), and whether its likeliest line is one of the bug's."""
+        reader, device = self.scorer.reader, states.device
+        wrong = torch.tensor([line - 1 for line in example.lines], dtype=torch.int64, device=device)
+        said = torch.tensor([bool(line.strip()) for line in example.code.split("\n")], device=device)
+        logits = reader.line(states)[:, 0]
+        truth = torch.zeros_like(logits).index_fill(0, wrong, 1.0)
+        loss = F.binary_cross_entropy_with_logits(logits[said], truth[said], reduction="sum")
+        kinds = [self.scorer.kinds.index(kind) if kind else -100 for kind in example.kinds]
+        if any(kind >= 0 for kind in kinds):
+            target = torch.tensor(kinds, device=device)
+            loss = loss + KIND_WEIGHT * F.cross_entropy(reader.kind(states[wrong]), target, reduction="sum")
+        likeliest = int(torch.where(said, logits.detach(), -torch.inf).argmax()) + 1
+        return loss, likeliest in example.lines
+
+    def _refresh(self) -> None:
+        if self.scorer.adapter is not None:
+            self.scorer.adapter.refresh()
 
     def state(self) -> dict[str, Any]:
         return {
@@ -318,4 +354,4 @@ class _Trainer:
             mine.copy_(stored)
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
-        self.scorer.lm.refresh()
+        self._refresh()

@@ -1,17 +1,18 @@
-"""Where to look: how likely each line of a function is the wrong one, in one forward pass.
+"""Where to look: how likely each line of a function is the wrong one, in one pass over the code.
 
-The code is read twice, and the second time each line's end is asked "is the bug in this line?": a model that reads from
-left to right knows the whole function only then. One more answer, "in none", stands at the end. Over a function's lines
-and that answer the scores are probabilities (a softmax), so that they are a confidence once they are calibrated.
+The lower layers of a language model read the code once, a small :class:`~custodes.critic.reader.Reader` reads their states
+in both directions, and each line's end is asked "is this line wrong?". The lines are judged apart; if at most one of them
+is wrong, the odds of line i against "none" are exp(logit i), so the probabilities of the lines and of "none" are a softmax
+over the logits and 0. That is a confidence once it is calibrated.
 
-Letters: L lines of a function, d hidden size.
+Letters: L lines of a function, d hidden size, h width of the reader, N tokens.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,17 +21,21 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from custodes.lm import LanguageModel, PackedBatch, load, pack, split_by_budget
-from custodes.lm.loading import DtypeName, save_json
+from custodes.critic.reader import Reader
+from custodes.lm import Adapter, AdapterConfig, LanguageModel, PackedBatch, load, pack, split_by_budget
+from custodes.lm.decoder import Decoder, lower
+from custodes.lm.loading import ADAPTER_CONFIG, DtypeName, hash_tensors, save_json
 from custodes.types import InputError
 
-BEFORE = "Read this code.\n\n"
-BETWEEN = "\nIn which line is it wrong?\n\n"
-SETTINGS, HEAD = "lines.json", "head.safetensors"
+BEFORE = "```python\n"
+SETTINGS, READER = "lines.json", "reader.safetensors"
+KEPT = ("temperature", "level", "max_tokens", "threshold")
 PASS_TOKENS = 4096
 """Tokens of one forward pass when scoring."""
+SAID = 5
+"""Of so many likely lines it is said what may be wrong."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +63,10 @@ class LineScores:
 
 
 class ScoresLines(Protocol):
-    """Whatever says which lines are suspect."""
+    """Whatever says which lines are suspect. Its logits are divided by ``temperature``; that of "in none" is ``level``."""
 
     temperature: float
+    level: float
     threshold: float
 
     def scores(self, codes: Sequence[str]) -> list[LineScores]:
@@ -68,22 +74,57 @@ class ScoresLines(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LineShape:
+    """What a scorer of lines is made of."""
+
+    layers: int = 12
+    """Layers of the language model that read, from the lowest up; what lies above is not computed."""
+    tuned: int = 4
+    """The upper so many of them get an adapter."""
+    rank: int = 8
+    """Rank of the adapter."""
+    alpha: float = 16.0
+    """The adapter's update is scaled by alpha / rank."""
+    width: int = 320
+    """Channels of the reader, a multiple of 64."""
+    reader_layers: int = 3
+    """Layers of the reader."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "rank", "width", "reader_layers"):
+            if getattr(self, name) < 1:
+                raise InputError(f"option {name} is {getattr(self, name)}; it must be 1 or more.")
+        if not 0 <= self.tuned <= self.layers:
+            raise InputError(f"option tuned is {self.tuned}; it must be between 0 and layers ({self.layers}).")
+        if self.width % 64:
+            raise InputError(f"option width is {self.width}; it must be a multiple of 64.")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """A function as the model reads it: its tokens, and where the answers stand among them."""
+    """A function as the model reads it: its tokens, and where each line ends among them."""
 
     tokens: NDArray[np.int32]
-    ends: NDArray[np.int64]  # (L + 1,): the end of each line in the second reading, and the end of all
+    ends: NDArray[np.int64]  # (L,)
 
 
 @dataclass(eq=False)
 class LineScorer:
-    """A language model with an adapter and two directions: one for "in this line", one for "in none"."""
+    """The lower layers of ``lm``, an adapter of theirs, and a reader. ``lm`` is the whole model, as it was."""
 
     lm: LanguageModel
-    head: nn.Parameter  # (2, d) float32
+    shape: LineShape
+    adapter: Adapter | None  # of the lower layers; None where none of them is tuned
+    reader: Reader
+    kinds: tuple[str, ...] = ()
+    """Kinds of bugs, as :data:`custodes.critic.suspicions.SUSPICIONS` names them, that the reader tells apart."""
+    messages: Mapping[str, str] = field(default_factory=dict)
+    """What is said of a line for each kind."""
     temperature: float = 1.0
     """Logits are divided by it; found on examples that training did not see."""
+    level: float = 0.0
+    """The logit of "in none", found with the temperature."""
     max_tokens: int = 2048
     """Longest reading; longer functions are scored in pieces of whole lines."""
     threshold: float = 0.5
@@ -94,51 +135,67 @@ class LineScorer:
         pieces = [(i, piece) for i, code in enumerate(codes) for piece in self._pieces(code)]
         readings = [self.read(piece) for _, piece in pieces]
         logits: list[NDArray[np.float64]] = [np.zeros(0)] * len(readings)
+        kinds: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(readings)
         for part in split_by_budget([len(r.tokens) for r in readings], PASS_TOKENS):
             chosen = [readings[i] for i in part]
             with torch.no_grad():
-                values = self.logits(pack([r.tokens for r in chosen]), chosen)
-            for i, row in zip(part, values, strict=True):
-                logits[i] = row.double().cpu().numpy() / self.temperature
+                states = self.states(pack([r.tokens for r in chosen]), chosen)
+                for i, of_lines in zip(part, states, strict=True):
+                    logits[i] = self.reader.line(of_lines)[:, 0].double().cpu().numpy() / self.temperature
+                    if self.kinds:
+                        kinds[i] = self.reader.kind(of_lines).argmax(-1).cpu().numpy()
         found = []
         for i, code in enumerate(codes):
             own = [k for k, (of, _) in enumerate(pieces) if of == i]
-            lines = np.concatenate([logits[k][:-1] for k in own])
             blank = np.array([not line.strip() for line in code.split("\n")])
-            found.append(probabilities(np.where(blank, -np.inf, lines), float(np.mean([logits[k][-1] for k in own]))))
+            lines = np.where(blank, -np.inf, np.concatenate([logits[k] for k in own]))
+            scored = probabilities(lines, self.level / self.temperature)
+            found.append(replace(scored, messages=self._said(scored, np.concatenate([kinds[k] for k in own]))))
         return found
 
-    def logits(self, batch: PackedBatch, readings: Sequence[Reading]) -> list[Tensor]:
-        """(L + 1,) of each reading, the last one "in none"; gradients flow to adapter and head."""
-        batch = batch.to(self.lm.decoder.device)
-        hidden = self.lm.decoder.hidden(batch, self.lm.adapter)
-        found = []
-        for row, reading in enumerate(readings):
-            at = batch.rows[row, torch.from_numpy(reading.ends).to(batch.rows.device)]
-            states = hidden[at].float()
-            found.append(torch.cat([states[:-1] @ self.head[0], states[-1:] @ self.head[1]]))
-        return found
+    def states(self, batch: PackedBatch, readings: Sequence[Reading]) -> list[Tensor]:
+        """(L, h) of each reading: what the reader has at its lines' ends; gradients flow to adapter and reader."""
+        decoder = self.lm.decoder
+        batch = batch.to(decoder.device)
+        fixed = self.shape.layers - self.shape.tuned if self.adapter is not None else self.shape.layers
+        with torch.no_grad():
+            x = decoder.run(decoder.embed(batch), batch, 0, fixed)
+        if self.adapter is not None:
+            x = decoder.run(x, batch, fixed, self.shape.layers, self.adapter)
+        read = self.reader(x, batch)
+        rows = [batch.rows[i, torch.from_numpy(r.ends).to(batch.rows.device)] for i, r in enumerate(readings)]
+        return [read[at] for at in rows]
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """What learns: the adapter's, then the reader's."""
+        return [*(self.adapter.parameters() if self.adapter is not None else ()), *self.reader.parameters()]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the model's, the adapter's and the reader's weights."""
+        adapter = self.adapter.tensors() if self.adapter is not None else {}
+        return hash_tensors({**adapter, **self.reader.state_dict()}, replace(self.lm, _fingerprint="").fingerprint())
 
     def read(self, code: str) -> Reading:
-        """Tokens of the two readings. Every line is tokenised by itself, so that each has an end of its own."""
-        encode = self.lm.tokenizer
-        lines = [encode(f"{line}\n", add_special_tokens=False)["input_ids"] for line in code.split("\n")]
-        before, between = (encode(text, add_special_tokens=False)["input_ids"] for text in (BEFORE, BETWEEN))
-        flat = [token for line in lines for token in line]
-        ends = len(before) + len(flat) + len(between) + np.cumsum([len(line) for line in lines]) - 1
-        last = len(before) + 2 * len(flat) + len(between)
-        tokens = [*before, *flat, *between, *flat, *encode("\n", add_special_tokens=False)["input_ids"][:1]]
-        return Reading(np.asarray(tokens, np.int32), np.append(ends, last))
+        """Tokens. Every line is tokenised by itself, so that each has an end of its own."""
+        before, *lines = self._tokens([BEFORE, *(f"{line}\n" for line in code.split("\n"))])
+        ends = len(before) + np.cumsum([len(line) for line in lines]) - 1
+        return Reading(np.asarray([*before, *(token for line in lines for token in line)], np.int32), ends)
 
     def save(self, folder: Path | str) -> None:
-        """Write the adapter (peft's layout), the head and the settings."""
+        """Write the adapter (peft's layout), the reader (in half precision) and the settings."""
         folder = Path(folder)
-        assert self.lm.adapter is not None
+        about = {
+            "base": self.lm.name,
+            "shape": asdict(self.shape),
+            "kinds": {k: self.messages.get(k, "") for k in self.kinds},
+        }
+        about |= {name: getattr(self, name) for name in KEPT}
         try:
-            self.lm.adapter.save(folder, self.lm.name)
-            save_file({"head": self.head.detach().cpu().contiguous()}, folder / HEAD)
-            about = {"base": self.lm.name, "temperature": self.temperature, "max_tokens": self.max_tokens}
-            about |= {"threshold": self.threshold}
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.adapter is not None:
+                self.adapter.save(folder, self.lm.name)
+            reader = {name: t.detach().half().cpu().contiguous() for name, t in self.reader.state_dict().items()}
+            save_file(reader, folder / READER)
             save_json(folder / SETTINGS, about)
         except OSError as error:
             raise InputError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from None
@@ -149,26 +206,42 @@ class LineScorer:
         folder = Path(folder)
         try:
             about = json.loads((folder / SETTINGS).read_text())
-            head = load_file(folder / HEAD)["head"]
-            lm = load(base or about["base"], adapter=folder, dtype=dtype, device=device)
-            if head.shape != (2, lm.decoder.spec.hidden):
-                raise InputError(f"{folder / HEAD} was made for a model of another size than {lm.name}.")
-            settings = {name: about[name] for name in ("temperature", "max_tokens", "threshold")}
-            return LineScorer(lm, nn.Parameter(head.float().to(device)), **settings)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            shape, kinds = LineShape(**about["shape"]), about["kinds"]
+            tensors = load_file(folder / READER)
+            settings = {name: about[name] for name in KEPT}
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise InputError(
                 f"{folder} holds no line scorer that can be read ({error}); train one, or copy it again."
             ) from None
+        scorer = new_line_scorer(load(base or about["base"], dtype=dtype, device=device), shape, tuple(kinds))
+        try:
+            scorer.reader.load_state_dict({name: t.float() for name, t in tensors.items()})
+        except RuntimeError:
+            raise InputError(f"{folder / READER} was made for a model of another size than {scorer.lm.name}.") from None
+        if scorer.adapter is not None:
+            if not (folder / ADAPTER_CONFIG).is_file():
+                raise InputError(f"{folder} has lost its adapter, {ADAPTER_CONFIG}; copy it again.")
+            scorer.adapter = Adapter.load(folder, lower(scorer.lm.decoder, shape.layers)).to(scorer.lm.decoder.device)
+        return replace(scorer, messages=kinds, **settings)
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.lm.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _said(self, scored: LineScores, kinds: NDArray[np.int64]) -> dict[int, str]:
+        if not self.kinds:
+            return {}
+        named = {int(line): self.kinds[kinds[line - 1]] for line in scored.order()[:SAID]}
+        return {line: said for line, kind in named.items() if (said := self.messages.get(kind))}
 
     def _pieces(self, code: str) -> list[str]:
         """The code, cut between lines into pieces whose readings fit; a line that is too long alone is cut off."""
-        sizes = [
-            len(self.lm.tokenizer(f"{line}\n", add_special_tokens=False)["input_ids"]) for line in code.split("\n")
-        ]
-        room = (self.max_tokens - 64) // 2
+        lines = code.split("\n")
+        sizes = [len(line) for line in self._tokens([f"{line}\n" for line in lines])]
+        room = self.max_tokens - 16
         pieces: list[list[str]] = [[]]
         used = 0
-        for line, size in zip(code.split("\n"), sizes, strict=True):
+        for line, size in zip(lines, sizes, strict=True):
             if size > room:
                 line, size = line[:room], min(size, room)
             if pieces[-1] and used + size > room:
@@ -179,14 +252,25 @@ class LineScorer:
         return ["\n".join(piece) for piece in pieces]
 
 
-def new_line_scorer(lm: LanguageModel, seed: int = 0, max_tokens: int = 2048) -> LineScorer:
-    """A scorer that knows nothing yet: every line is as likely as the next. ``lm`` carries the adapter that will learn."""
-    if lm.adapter is None:
-        raise InputError("a line scorer learns an adapter; load the model with one.")
-    generator = torch.Generator().manual_seed(seed)
-    head = torch.randn(2, lm.decoder.spec.hidden, generator=generator) * 1e-3
+def new_line_scorer(
+    lm: LanguageModel, shape: LineShape | None = None, kinds: Sequence[str] = (), seed: int = 0, max_tokens: int = 2048
+) -> LineScorer:
+    """A scorer that knows nothing yet: every line is as likely as the next.
+
+    Of a model with fewer layers than ``shape`` has, all are used; of one without a fast path, all, and no adapter.
+    """
+    shape, depth = shape or LineShape(), lm.decoder.spec.layers
+    known = isinstance(lm.decoder, Decoder)
+    layers = min(shape.layers, depth) if known else depth
+    shape = replace(shape, layers=layers, tuned=min(shape.tuned, layers) if known else 0)
+    adapter = None
+    if shape.tuned:
+        config = AdapterConfig(shape.rank, shape.alpha, first_layer=layers - shape.tuned)
+        adapter = Adapter(lower(lm.decoder, layers), config, seed).to(lm.decoder.device)
+    reader = Reader(lm.decoder.spec.hidden, shape.width, shape.reader_layers, max(1, len(kinds)), seed)
     context = min(max_tokens, lm.decoder.spec.context)
-    return LineScorer(lm, nn.Parameter(head.to(lm.decoder.device)), max_tokens=context)
+    bare = replace(lm, adapter=None, _fingerprint="")
+    return LineScorer(bare, shape, adapter, reader.to(lm.decoder.device), tuple(kinds), max_tokens=context)
 
 
 def probabilities(lines: NDArray[np.float64], none: float) -> LineScores:

@@ -11,8 +11,9 @@ H heads, G key-value heads, D head dimension, V vocabulary.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -274,6 +275,14 @@ class Decoder(nn.Module):
 
     def _weights(self) -> list[Weight]:
         return [m for m in self.modules() if isinstance(m, Weight)]
+
+
+def lower(decoder: Decoder, layers: int) -> Decoder:
+    """The decoder without what lies above its first ``layers`` layers; the weights are the same, not copies."""
+    cut = copy.copy(decoder)
+    cut._modules = {**decoder._modules, "layers": nn.ModuleList(list(decoder.layers)[:layers])}
+    cut.spec = replace(decoder.spec, layers=layers)
+    return cut
 
 
 NORMS = {

@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from custodes.critic.families import KnownBug, families_of
 from custodes.critic.likelihood import LikelihoodScorer
 from custodes.critic.line_training import (
-    KnownBug,
     LineConfig,
     LineEvaluation,
     LineStep,
@@ -47,7 +47,7 @@ class CriticTrain:
     model: str = "smollm2-135m"
     """What learns: smollm2-135m (embedded), a local folder, or a hub id."""
     examples: int = 0
-    """Train on so many rows only, drawn by the seed; 0 takes all."""
+    """Train on so many rows with bugs only, drawn by the seed, beside the clean ones; 0 takes all."""
     calibrate_on: float = 0.05
     """Share of the functions of training, whole functions, kept to calibrate confidence and threshold on."""
     false_alarms: float = 0.1
@@ -106,7 +106,7 @@ def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
             with _progress() as on_step:
                 scorer = train_lines(
                     lm,
-                    [r.bug for r in training],
+                    families_of((r.function, r.bug) for r in training),
                     config.training,
                     checkpoints=config.out / "checkpoints",
                     on_step=on_step,
@@ -114,7 +114,7 @@ def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
             calibrate_lines(scorer, [r.bug for r in spare], config.false_alarms)
             scorer.save(config.out)
             found = _measured(scorer, rows)
-            name = scorer.lm.fingerprint()
+            name = scorer.fingerprint()
             ledger.write(run, [Model(name, str(config.out), "critic", lm.fingerprint(), {"examples": len(training)})])
             ledger.write(
                 run, [Evaluation(f"{split}-{run}", split, name, e.to_dict(), e.at_1.n) for split, e in found.items()]
@@ -172,7 +172,16 @@ def _row(line: str, where: str) -> Row:
             f'{where}: "bug_lines" is {lines!r}; give a list of numbers from 1 to {count}, empty for clean code.'
         )
     id = str(row.get("id", where))
-    return Row(id, KnownBug(code, tuple(lines)), str(row.get("split", TRAIN)), str(row.get("function", id)))
+    bug = KnownBug(code, tuple(lines), _kinds(row.get("bugs"), lines))
+    return Row(id, bug, str(row.get("split", TRAIN)), str(row.get("function", id)))
+
+
+def _kinds(bugs: object, lines: list[int]) -> tuple[str, ...]:
+    """The operator of each line's bug, in rows of `custodes critic tamper`; empty in rows that do not say."""
+    if not isinstance(bugs, list) or not all(isinstance(b, dict) for b in bugs):
+        return ()
+    named = {line: str(b.get("operator", "")) for b in bugs for line in b.get("lines", ())}
+    return tuple(named.get(line, "") for line in lines)
 
 
 def _divided(rows: list[Row], config: CriticTrain) -> tuple[list[Row], list[Row]]:
@@ -182,8 +191,11 @@ def _divided(rows: list[Row], config: CriticTrain) -> tuple[list[Row], list[Row]
     random.Random(config.training.seed).shuffle(functions)
     spare = set(functions[: max(1, round(config.calibrate_on * len(functions)))])
     training = [r for r in usable if r.function not in spare]
-    if config.examples and config.examples < len(training):
-        training = random.Random(config.training.seed).sample(training, config.examples)
+    with_bugs = [r for r in training if r.bug.lines]
+    if config.examples and config.examples < len(with_bugs):
+        drawn = random.Random(config.training.seed).sample(with_bugs, config.examples)
+        named = {r.function for r in drawn}
+        training = drawn + [r for r in training if not r.bug.lines and r.function in named]
     if not training:
         raise InputError(f'{config.data} has no row to learn from: rows whose "split" is "{TRAIN}", or that have none.')
     return training, [r for r in usable if r.function in spare][:2000]
