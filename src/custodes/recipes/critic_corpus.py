@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from custodes.critic.corpus import CoverageLimits, Function, cover, extract, parts_of, write_corpus
-from custodes.critic.sources import PACKAGES
+from custodes.critic.sources import PACKAGES, Package
 from custodes.critic.workshop import package_named
 from custodes.environments.sandbox import Kind
 from custodes.types import InputError
@@ -31,6 +31,8 @@ class CriticCorpus:
     """The corpus, JSON Lines, one function a line."""
     packages: str = ",".join(PACKAGES)
     """Which packages, with commas between."""
+    functions_only: str = ""
+    """Further packages whose functions are taken and whose tests are not run, which is much faster."""
     limits: CoverageLimits = field(default_factory=CoverageLimits)
     sandbox: Kind = "auto"
     """What builds the walls in which tests run: bubblewrap, docker, or whichever works."""
@@ -38,9 +40,13 @@ class CriticCorpus:
 
 def critic_corpus(config: CriticCorpus) -> dict[str, Any]:
     """Make the file; returns counts by package. Raises InputError for packages that are not known or not to be had."""
-    names = [name.strip() for name in config.packages.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in PACKAGES]:
+    names, only = (
+        [name.strip() for name in text.split(",") if name.strip()] for text in (config.packages, config.functions_only)
+    )
+    if unknown := [name for name in (*names, *only) if name not in PACKAGES]:
         raise InputError(f"no package {unknown[0]!r} in the corpus; there are {', '.join(PACKAGES)}.")
+    if twice := [name for name in only if name in names]:
+        raise InputError(f"package {twice[0]!r} is in --packages and in --functions-only; name it in one.")
     if not names:
         raise InputError(f"no package was named; there are {', '.join(PACKAGES)}.")
     config.out.parent.mkdir(parents=True, exist_ok=True)
@@ -51,16 +57,15 @@ def critic_corpus(config: CriticCorpus) -> dict[str, Any]:
         for name in names:
             functions += _of_package(name, config, progress)
             progress.advance(packages)
+        for name in only:
+            functions += extract(_fetched(name, config))
     write_corpus(config.out, functions)
     return summary(functions)
 
 
 def _of_package(name: str, config: CriticCorpus, progress: Progress) -> list[Function]:
     bar = progress.add_task(f"{name}: fetching", total=None)
-    package = package_named(name, config.sandbox)
-    licences = beside(config.out, "licences")
-    licences.mkdir(exist_ok=True)
-    (licences / f"{name}.txt").write_text(package.licence_text)
+    package = _fetched(name, config)
     found = extract(package)
     progress.update(bar, description=f"{name}: running tests", total=len(parts_of(package)))
     same = json.dumps([package.version, package.origin, asdict(config.limits)]) + "".join(f.id for f in found)
@@ -68,6 +73,14 @@ def _of_package(name: str, config: CriticCorpus, progress: Progress) -> list[Fun
     tested = cover(package, found, folder, config.limits, lambda done, of: progress.update(bar, completed=done))
     progress.update(bar, description=f"{name}: {sum(bool(f.tests) for f in tested):,} of {len(tested):,} tested")
     return tested
+
+
+def _fetched(name: str, config: CriticCorpus) -> Package:
+    package = package_named(name, config.sandbox)
+    licences = beside(config.out, "licences")
+    licences.mkdir(exist_ok=True)
+    (licences / f"{name}.txt").write_text(package.licence_text)
+    return package
 
 
 def beside(path: Path, what: str) -> Path:
