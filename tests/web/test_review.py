@@ -30,7 +30,7 @@ def hand_in(person: Person, item: dict[str, Any], *answers: dict[str, Any], seco
 
 
 def content(server: Server) -> Any:
-    return read_project(server.database, "helpfulness", with_gold=True)
+    return read_project(server.database, "helpfulness", with_gold=True, with_alone=True)
 
 
 def test_a_tamper_is_a_new_answer_whose_correction_is_the_code_as_it_was(server: Server):

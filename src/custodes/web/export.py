@@ -18,6 +18,7 @@ from custodes.types import Annotator, Episode, InputError, Judgment, Task
 from custodes.web.database import Database
 from custodes.web.projects import load_items, open_project, quarantined
 from custodes.web.schema import assignments
+from custodes.web.second_looks import final
 
 FORMS = ("trl", "argilla", "label-studio", "huggingface")
 
@@ -34,8 +35,13 @@ class Content:
     quarantined: set[str]
 
 
-def read_project(database: Database, name: str, with_gold: bool = False, with_quarantined: bool = False) -> Content:
-    """Judgments as they stand now, those of gold and repeated items only ``with_gold``. Raises MissingError."""
+def read_project(
+    database: Database, name: str, with_gold: bool = False, with_quarantined: bool = False, with_alone: bool = False
+) -> Content:
+    """Judgments as they stand now, those of gold and repeated items only ``with_gold``. Raises MissingError.
+
+    Of what was judged alone and again with help, the judgment with help counts; ``with_alone`` gives both.
+    """
     with database.reading() as connection:
         _, run, _ = open_project(connection, name)
         items = load_items(connection, name)
@@ -47,6 +53,8 @@ def read_project(database: Database, name: str, with_gold: bool = False, with_qu
         for j in database.ledger.judgments(run)
         if (with_quarantined or j.annotator not in out) and (with_gold or j.id.split("-")[0] not in special)
     ]
+    if not with_alone:
+        judgments = final(judgments)
     people = {j.annotator for j in judgments}
     return Content(
         judgments,
@@ -60,7 +68,7 @@ def read_project(database: Database, name: str, with_gold: bool = False, with_qu
 
 def judgments_of_project(database: Database, name: str) -> list[dict[str, Any]]:
     """Rows as :func:`~custodes.feedback.write_judgments` writes them."""
-    return [judgment_row(j) for j in read_project(database, name, with_gold=True, with_quarantined=True).judgments]
+    return [judgment_row(j) for j in read_project(database, name, True, True, True).judgments]
 
 
 def export_project(

@@ -1,0 +1,145 @@
+"""The quality desk: every number has its interval and its count, and says what the judgments say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from web_server import PROJECT, Person, Server, better_left
+
+from custodes.feedback.items import items_from_rows
+from custodes.feedback.project import TEMPLATE, parse_project
+from custodes.web.desk import mark_of, quality_of
+from custodes.web.effort import accuracy_by_budget
+from custodes.web.projects import create_project
+
+NEXT = "/projects/helpfulness/next"
+GOLD = PROJECT.replace("gold_share: 0.0", "gold_share: 0.6").replace("# pay_per_hour: 20.0", "pay_per_hour: 18.0")
+
+
+def work(person: Person, right: bool = True, seconds: float = 10.0, clock: Any = None) -> None:
+    while (item := person.call("POST", NEXT).json()["item"]) is not None:
+        left = item["answers"][0][0]["content"].startswith("good")
+        answers = [{"question": 1, "verdict": "prefer", "strength": 2 if left == right else -2}]
+        body = {"answers": answers, "seconds": seconds}
+        assert person.call("POST", f"/assignments/{item['assignment']}/judgments", body).status_code == 201
+        if clock:
+            clock.now += 600
+
+
+def test_time_money_coverage_and_throughput(server: Server):
+    text = GOLD.replace("gold_share: 0.6", "gold_share: 0.0")
+    rows = [{"prompt": f"Q{n}?", "answers": [f"good {n}", f"evil {n}"], "tags": ["law"] * (n > 2)} for n in range(4)]
+    create_project(server.database, text, items_from_rows(parse_project(text), rows), "test")
+    work(server.person("ann"), seconds=10.0, clock=server.clock)
+    work(server.person("bob", profile={"expertise": ["law"]}), seconds=30.0, clock=server.clock)
+    found = server.person("lead", "lead").call("GET", "/projects/helpfulness/quality").json()
+    effort, coverage = found["effort"], found["coverage"]
+    assert (effort["items"], effort["people"]) == (7, 2)
+    assert effort["hours"] == pytest.approx(150 / 3600)
+    assert effort["seconds"]["estimate"] == pytest.approx(150 / 7)
+    assert effort["cost"]["estimate"] == pytest.approx(150 / 7 * 18 / 3600)
+    assert effort["per_hour"]["estimate"] == pytest.approx(3600 * 7 / 150)
+    assert effort["per_hour"]["low"] < effort["per_hour"]["estimate"] or effort["per_hour"]["low"] is None
+    assert sum(count["items"] for count in effort["rhythm"]["counts"]) == 7
+    assert (coverage["items"], coverage["begun"], coverage["complete"]) == (4, 4, 3)
+    assert coverage["by_judgments"] == {"1": 1, "2": 3}
+    assert coverage["by_tag"]["law"]["begun"] == 1
+
+
+def test_agreement_gold_effects_and_quarantine(server: Server):
+    rows = [
+        {"prompt": f"Q{n}?", "answers": [f"good {n}", f"evil {n}"], "gold": {"better": 1} if n < 6 else {}}
+        for n in range(10)
+    ]
+    text = GOLD.replace("overlap: 2 ", "overlap: 4 ")
+    create_project(server.database, text, items_from_rows(parse_project(text), rows), "test")
+    people = [server.person(f"p{n}", profile={"country": "DE" if n % 2 else "FR"}) for n in range(4)]
+    for n, person in enumerate(people):
+        work(person, right=n != 3)
+    lead, liar = server.person("lead", "lead"), people[3].account
+    before = mark_of(server.database, "helpfulness")
+    found = quality_of(server.database, "helpfulness")
+    assert found["people"][liar]["gold"]["estimate"] == 0.0
+    assert found["people"][liar]["reliability"]["high"] < found["people"][people[0].account]["reliability"]["low"]
+    assert found["people"][people[0].account]["name"] == "p0"
+    assert found["agreement"]["alpha"]["estimate"] < 0.9
+    assert set(found["agreement_by_group"]["country"]) == {"DE", "FR"}
+    assert found["effects"]["position"]["n"] == found["judgments"]["comparison"]
+    assert [row["axis"] for row in found["agreement_by_axis"]] == ["overall"]
+    body = {"account": liar, "why": "always the worse one"}
+    assert lead.call("POST", "/projects/helpfulness/quarantine", body).status_code == 204
+    assert mark_of(server.database, "helpfulness") != before
+    cleaned = quality_of(server.database, "helpfulness")
+    assert cleaned["people"][liar]["quarantined"]
+    assert "always the worse one" in cleaned["people"][liar]["why"]
+    assert cleaned["gold"]["estimate"] == 1.0 > found["gold"]["estimate"]
+    assert cleaned["agreement"]["alpha"]["estimate"] == pytest.approx(1.0)
+
+
+def test_accuracy_by_budget_is_what_drawing_gives(server: Server):
+    rows = [{"prompt": f"Q{n}?", "answers": [f"good {n}", f"evil {n}"], "gold": {"better": 1}} for n in range(3)]
+    create_project(server.database, GOLD, items_from_rows(parse_project(GOLD), rows), "test")
+    for n in range(3):
+        work(server.person(f"p{n}"), right=n > 0)
+    found = quality_of(server.database, "helpfulness")["accuracy_by_budget"]
+    assert [row["judgments"] for row in found] == [1, 2, 3]
+    assert [row["estimate"] for row in found] == pytest.approx([2 / 3, 2 / 3, 1.0])  # draws even are half
+    assert found[0]["n"] == 3
+    assert accuracy_by_budget({}, []) == []
+
+
+ASSISTED = TEMPLATE[: TEMPLATE.index("questions:")] + (
+    "questions: [{kind: comparison}]\nassisted: true\nassignment: {gold_share: 0.99, repeat_share: 0.0}\n"
+)
+
+
+def test_help_that_is_followed_and_who_only_nods(server: Server):
+    rows = [
+        {
+            "prompt": f"Q{n}?",
+            "answers": [f"good {n}", f"evil {n}"],
+            "gold": {"better": 1},
+            "assistance": {"by": "critic-1", "text": f"The first is right. {n}", "says": {"better": 1 if n else 2}},
+        }
+        for n in range(4)
+    ]
+    create_project(server.database, ASSISTED, items_from_rows(parse_project(ASSISTED), rows), "test")
+    ann = server.person("ann")
+    while (item := ann.call("POST", NEXT).json()["item"]) is not None:
+        if item["stage"] == "alone":
+            body = {"answers": [{"question": 1, "verdict": "tie"}], "seconds": 5.0, "stage": "alone"}
+            ann.call("POST", f"/assignments/{item['assignment']}/judgments", body)
+        else:
+            helped = item["prompt"][0]["content"] != "Q0?"  # the help is wrong about the first
+            assert better_left(ann, item, 0.3 if helped else 4.0, stage="assisted").status_code == 201
+    found = quality_of(server.database, "helpfulness")["assisted"]
+    assert found["answers"] == found["changed"]["n"] == 4
+    assert found["changed"]["estimate"] == 1.0
+    assert (found["followed"]["estimate"], found["followed"]["n"]) == (0.75, 4)
+    assert (found["rubber_stamps"]["estimate"], found["people"][ann.account]["rubber_stamps"]["n"]) == (0.75, 4)
+    assert (found["accuracy"]["alone"]["estimate"], found["accuracy"]["assisted"]["estimate"]) == (0.0, 1.0)
+    assert found["gain"]["low"] > 0
+    caught = found["teams"]["caught"]
+    assert {arm: caught[arm]["estimate"] for arm in caught} == {"person": 0.0, "critic": 0.75, "team": 1.0}
+
+
+def test_models_whose_answers_were_rated_are_ranked(server: Server):
+    text = TEMPLATE[: TEMPLATE.index("questions:")] + (
+        "questions: [{kind: rating, answers: 3}]\nassignment: {gold_share: 0.0, repeat_share: 0.0, overlap: 2}\n"
+    )
+    rows = [{"prompt": f"Q{n}?", "answers": ["6", "4", "2"], "models": ["best", "fair", "worst"]} for n in range(5)]
+    create_project(server.database, text, items_from_rows(parse_project(text), rows), "test")
+    for name in ("ann", "bob"):
+        person = server.person(name)
+        while (item := person.call("POST", NEXT).json()["item"]) is not None:
+            values = [int(answer[0]["content"]) for answer in item["answers"]]
+            answers = [{"question": 1, "place": p, "value": v} for p, v in enumerate(values)]
+            body = {"answers": answers, "seconds": 5.0}
+            assert person.call("POST", f"/assignments/{item['assignment']}/judgments", body).status_code == 201
+    found = quality_of(server.database, "helpfulness")
+    elo = {name: of["estimate"] for name, of in found["standings"]["elo"].items()}
+    assert elo["best"] > elo["fair"] > elo["worst"]
+    assert found["standings"]["elo"]["best"]["n"] == 5  # problems, not raters
+    assert found["standings"]["means"]["overall"]["best"]["estimate"] == 6
+    assert found["agreement_by_axis"][0]["alpha"]["estimate"] == pytest.approx(1.0)
