@@ -162,6 +162,7 @@ def _add(database: Database, connection: Connection, project: Project, run: str,
             "information": UNKNOWN,
             "done": 0,
             "leased": 0,
+            "open": 1,
         }
         for item, place in zip(contents, order, strict=True)
     ]

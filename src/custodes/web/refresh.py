@@ -15,8 +15,8 @@ from custodes.feedback.annotator_model import comparisons_in
 from custodes.feedback.selection import QualityBelief
 from custodes.web.database import Database
 from custodes.web.export import read_project
-from custodes.web.projects import load_items, open_project, set_learned
-from custodes.web.schema import assignments
+from custodes.web.projects import load_items, parsed, set_learned
+from custodes.web.schema import assignments, projects
 
 EVERY = 25
 
@@ -24,8 +24,9 @@ EVERY = 25
 def is_due(database: Database, assignment: str) -> str | None:
     """The project of an assignment just handed in, where its model is to be fitted again now; else None."""
     with database.reading() as connection:
-        name = connection.scalar(select(assignments.c.project).where(assignments.c.id == assignment))
-        project, _, _ = open_project(connection, str(name))
+        of = select(projects.c.name, projects.c.text).join(assignments, assignments.c.project == projects.c.name)
+        name, text = connection.execute(of.where(assignments.c.id == assignment)).one()
+        project = parsed(text, name)
         if project.assignment.selection != "active" and project.stopping.uncertainty is None:
             return None
         normal = (assignments.c.project == name, assignments.c.state == "done", assignments.c.purpose == "normal")

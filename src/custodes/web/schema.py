@@ -37,7 +37,16 @@ items = Table(
     Column("information", Float(53), nullable=False),  # nats, under active selection
     Column("done", Integer, nullable=False),  # normal judgments
     Column("leased", Integer, nullable=False),
-    Index("web_items_open", "project", "gold", "leased", "done", "place"),
+    Column("open", Integer, nullable=False),  # 1 while done and leased together are fewer than the overlap, else 0
+)
+Index(
+    "web_items_next",
+    items.c.project,
+    items.c.open,
+    items.c.gold,
+    items.c.leased,
+    items.c.done.desc(),
+    items.c.place,
 )
 
 assignments = Table(

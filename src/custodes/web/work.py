@@ -7,28 +7,26 @@ handing the same in again changes nothing, so a browser that heard no answer can
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from custodes.feedback.assignment import OpenItem, Person, choose, draw, finished, over_quota, shown_order
+from custodes.feedback.assignment import finished, over_quota
 from custodes.feedback.items import Item, gold_result
-from custodes.feedback.project import Project, parse_project
+from custodes.feedback.project import Project, Stopping
 from custodes.ledger import Decision
-from custodes.types import InputError, Judgment
+from custodes.types import Comment, InputError, Judged, Judgment
 from custodes.web.accounts import Account
 from custodes.web.answers import Answer, judgments_of, new_episodes
 from custodes.web.database import Database, MissingError, to_json
-from custodes.web.projects import end_project, load_item, open_project, progress_of, quarantined
-from custodes.web.schema import assignments, items, projects
+from custodes.web.giving import count, give, leased_to, open_items_for
+from custodes.web.projects import end_project, load_item, open_project, parsed, progress_of, quarantined
+from custodes.web.schema import assignments, projects
 
-OFFERED = 64
-"""Open items among which the rule chooses."""
-REPEAT_AFTER = 600.0
-"""Seconds before an item can be shown to the same person again."""
 LONGEST_DRAFT = 200_000
+NOTHING = "there is nothing for you here at the moment."
 Stage = Literal["alone", "assisted"]
 """Which of the two judgments of an assisted project."""
 
@@ -42,33 +40,30 @@ def claim(database: Database, project_name: str, account: Account) -> tuple[dict
 
     Somebody who has an item already gets it again, with its draft: after a reconnect, or on another device.
     """
-    profiles = {person.id: person.profile for person in database.accounts.all()}
     with database.writing() as connection:
         project, run, closed = open_project(connection, project_name)
-        _expire(database, connection, project_name)
-        held = connection.execute(
-            select(assignments).where(
-                assignments.c.project == project_name,
-                assignments.c.account == account.id,
-                assignments.c.state == "leased",
-            )
-        ).first()
+        held = leased_to(database, connection, project, account)
         if held is not None:
             return screen_of(connection, project, held), ""
         if closed is not None:
             return None, f"the project has ended: {closed}."
         if account.id in quarantined(connection, project_name):
-            return None, "there is nothing for you here at the moment."
-        progress = progress_of(connection, project, profiles)
-        if why := finished(project, progress):
-            end_project(database, connection, project_name, run, why)
-            return None, f"the project has ended: {why}."
-        if over_quota(project.quotas, account.profile, progress):
-            return None, "enough has been heard from people like you; thank you."
-        row = _give(database, connection, project, account)
-        if row is None:
-            return None, "there is nothing for you here at the moment."
-        return screen_of(connection, project, row), ""
+            return None, NOTHING
+        found = open_items_for(connection, project, run, account)
+        if not found or project.quotas or project.stopping != Stopping():  # as long as items are open, it goes on
+            progress = progress_of(connection, project, _profiles(database, project))
+            if why := finished(project, progress):
+                end_project(database, connection, project_name, run, why)
+                return None, f"the project has ended: {why}."
+            if over_quota(project.quotas, account.profile, progress):
+                return None, "enough has been heard from people like you; thank you."
+        row = give(database, connection, project, run, account, found)
+        return (None, NOTHING) if row is None else (screen_of(connection, project, row), "")
+
+
+def _profiles(database: Database, project: Project) -> dict[str, Mapping[str, Any]]:
+    """Everybody's profile, where quotas ask for it."""
+    return {person.id: person.profile for person in database.accounts.all()} if project.quotas else {}
 
 
 def hand_in(
@@ -90,6 +85,7 @@ def hand_in(
     Raises MissingError for an assignment that is not the account's, InputError for answers that do not fit, and
     ConflictError where something else was handed in before.
     """
+    earlier = _earlier(database, id_, account) if revise else []
     with database.writing() as connection:
         row = _own(connection, id_, account)
         project, run, _ = open_project(connection, row.project)
@@ -115,18 +111,38 @@ def hand_in(
                     database.ledger.write(run, [judgment], supersedes=judgment.id, connection=connection)
                 except InputError:
                     database.ledger.write(run, [judgment], connection=connection)
+            for gone in earlier:  # a mark that was taken away, say
+                if gone.id.startswith(f"{key}-") and gone.id not in ids:
+                    database.ledger.write(run, [_withdrawn(gone)], supersedes=gone.id, connection=connection)
             return ids
         database.ledger.write(run, judgments, connection=connection)
         spent = seconds + (json.loads(row.alone)["seconds"] if row.alone else 0.0)
-        values = {"state": "done", "ended": database.clock(), "seconds": spent, "draft": ""}
+        values = {
+            "state": "done",
+            "ended": database.clock(),
+            "seconds": spent,
+        }  # the draft stays: who corrects it begins there
         connection.execute(update(assignments).where(assignments.c.id == id_).values(**values))
         if row.purpose == "normal":
-            _count(connection, row, done=1, leased=-1 if row.state == "leased" else 0)
+            count(connection, project, row.item, done=1, leased=-1 if row.state == "leased" else 0)
         results = [gold_result(item, judgment) for judgment in judgments] if item.gold else []
         if any(result is False for result in results):
             missed = Decision(f"gold-{id_}", "gold item missed", f"item {item.id}", account.id)
             database.ledger.write(run, [missed], connection=connection)
     return ids
+
+
+def _earlier(database: Database, id_: str, account: Account) -> list[Judgment]:
+    """What was handed in for an assignment, as it stands."""
+    with database.reading() as connection:
+        _, run, _ = open_project(connection, _own(connection, id_, account).project)
+    return [judgment for judgment in database.ledger.judgments(run) if judgment.id.startswith(f"{id_}-")]
+
+
+def _withdrawn(judgment: Judgment) -> Judgment:
+    """What takes the place of a judgment that its annotator took back."""
+    about = {field.name: getattr(judgment, field.name) for field in fields(Judged)}
+    return Comment(**about, text="withdrawn")
 
 
 def _staged(project: Project, item: Item, row: Row[Any], stage: Stage | None, assistance: str) -> tuple[str, str]:
@@ -167,6 +183,8 @@ def _keep_alone(
 def keep_draft(database: Database, id_: str, account: Account, draft: dict[str, Any]) -> float:
     """Saves what is on the screen and extends the lease; when it ends, in seconds since 1970.
 
+    Of what was handed in it is kept beside, for a correction.
+
     Raises MissingError, ConflictError when the item has gone to somebody else, InputError for a draft that is too long.
     """
     text = to_json(draft)
@@ -174,6 +192,9 @@ def keep_draft(database: Database, id_: str, account: Account, draft: dict[str, 
         raise InputError(f"the draft has {len(text):,} characters; at most {LONGEST_DRAFT:,} are kept.")
     with database.writing() as connection:
         row = _own(connection, id_, account)
+        if row.state == "done":  # what was handed in is being corrected
+            connection.execute(update(assignments).where(assignments.c.id == id_).values(draft=text))
+            return float(row.until)
         if row.state != "leased":
             raise ConflictError("this item is not before you any more.")
         project, _, _ = open_project(connection, row.project)
@@ -191,12 +212,12 @@ def skip(database: Database, id_: str, account: Account, why: str, flag: bool = 
         row = _own(connection, id_, account)
         if row.state == "done":
             raise ConflictError("this item was handed in.")
+        project, run, _ = open_project(connection, row.project)
         if row.state == "leased":
             values = {"state": "skipped", "ended": database.clock(), "draft": ""}
             connection.execute(update(assignments).where(assignments.c.id == id_).values(**values))
             if row.purpose == "normal":
-                _count(connection, row, leased=-1)
-        _, run, _ = open_project(connection, row.project)
+                count(connection, project, row.item, leased=-1)
         what = "item flagged" if flag else "item skipped"
         entry = Decision(f"{what.replace(' ', '-')}-{id_}", what, why or "no reason given", row.item)
         database.ledger.write(run, [entry], connection=connection)
@@ -208,12 +229,32 @@ def projects_of(database: Database, account: str) -> list[dict[str, Any]]:
         return [
             {
                 "name": row.name,
-                "title": parse_project(row.text).title,
+                "title": parsed(row.text, row.name).title,
                 "closed": row.closed,
                 "own": own_progress(connection, row.name, account),
             }
             for row in connection.execute(select(projects).order_by(projects.c.created)).all()
         ]
+
+
+def last(database: Database, project_name: str, account: Account) -> dict[str, Any] | None:
+    """The screen of what the account handed in last, with what was on it, to correct it. Raises MissingError."""
+    mine = (
+        assignments.c.project == project_name,
+        assignments.c.account == account.id,
+        assignments.c.state == "done",
+    )
+    with database.reading() as connection:
+        project, _, _ = open_project(connection, project_name)
+        query = select(assignments).where(*mine).order_by(assignments.c.ended.desc()).limit(1)
+        row = connection.execute(query).first()
+        return None if row is None else screen_of(connection, project, row)
+
+
+def own_work(database: Database, project: str, account: str) -> dict[str, float]:
+    """:func:`own_progress` of its own."""
+    with database.reading() as connection:
+        return own_progress(connection, project, account)
 
 
 def own_progress(connection: Connection, project: str, account: str) -> dict[str, float]:
@@ -232,6 +273,7 @@ def screen_of(connection: Connection, project: Project, row: Row[Any]) -> dict[s
     return {
         "assignment": row.id,
         "project": project.name,
+        "title": project.title,
         "prompt": [m.to_dict() for m in item.task.messages],
         "reference": item.reference,
         "answers": [[m.to_dict() for m in item.episodes[n].messages[len(item.task.messages) :]] for n in order],
@@ -247,119 +289,6 @@ def screen_of(connection: Connection, project: Project, row: Row[Any]) -> dict[s
     }
 
 
-def _give(database: Database, connection: Connection, project: Project, account: Account) -> Row[Any] | None:
-    """A new lease for the person, if the rule finds something."""
-    choice = choose(
-        project.assignment,
-        _person(database, connection, project, account),
-        _open_items(connection, project, account),
-        _unseen_gold(connection, project, account),
-        project.seed,
-    )
-    if choice is None:
-        return None
-    met = (assignments.c.item == choice.item, assignments.c.account == account.id)
-    turn = connection.scalar(select(func.count()).where(assignments.c.project == project.name, *met)) or 0
-    answers = len(load_item(connection, project.name, choice.item).episodes)
-    if _from_nothing(project, account.id, choice.item):
-        answers = 0
-    row = {
-        "id": uuid.uuid4().hex,
-        "project": project.name,
-        "item": choice.item,
-        "account": account.id,
-        "purpose": choice.purpose,
-        "turn": turn,
-        "shown": to_json(shown_order(project.seed, account.id, choice.item, turn, answers)),
-        "state": "leased",
-        "given": database.clock(),
-        "until": database.clock() + 60 * project.assignment.lease_minutes,
-        "draft": "",
-    }
-    connection.execute(assignments.insert().values(**row))
-    if choice.purpose == "normal":
-        _count(connection, choice.item, project.name, leased=1)
-    return connection.execute(select(assignments).where(assignments.c.id == row["id"])).first()
-
-
-def _from_nothing(project: Project, account: str, item: str) -> bool:
-    """Whether this person writes the critique of this item without the given one: drawn once, so that nobody meets a
-    problem both ways."""
-    shares = [question.prefilled for question in project.questions if question.kind == "critique"]
-    share = next((share for share in shares if share is not None), 1.0)
-    return bool(draw(project.seed, f"{account}\0{item} prefilled", 0).random() >= share)
-
-
-def _open_items(connection: Connection, project: Project, account: Account) -> list[OpenItem]:
-    mine = items.c.project == project.name
-    tags = connection.scalars(select(items.c.tags).where(mine).distinct()).all()
-    allowed = [some for some in tags if set(json.loads(some)) <= set(account.profile.get("expertise", ()))]
-    met = select(assignments.c.id).where(
-        assignments.c.project == items.c.project,
-        assignments.c.item == items.c.id,
-        assignments.c.account == account.id,
-        assignments.c.state != "expired",
-    )
-    first = (
-        (items.c.information.desc(), items.c.place)
-        if project.assignment.selection == "active"
-        else (items.c.leased, items.c.done.desc(), items.c.place)
-    )
-    query = (
-        select(items.c.id, items.c.done, items.c.leased, items.c.information)
-        .where(mine, items.c.gold == "", items.c.tags.in_(allowed), ~met.exists())
-        .where(items.c.done + items.c.leased < project.assignment.overlap)
-        .order_by(*first)
-        .limit(OFFERED)
-    )
-    return [OpenItem(*row) for row in connection.execute(query)]
-
-
-def _unseen_gold(connection: Connection, project: Project, account: Account) -> list[str]:
-    met = select(assignments.c.id).where(
-        assignments.c.project == items.c.project,
-        assignments.c.item == items.c.id,
-        assignments.c.account == account.id,
-    )
-    mine = (items.c.project == project.name, items.c.gold != "", ~met.exists())
-    return list(connection.scalars(select(items.c.id).where(*mine).order_by(items.c.place).limit(OFFERED)))
-
-
-def _person(database: Database, connection: Connection, project: Project, account: Account) -> Person:
-    mine = (assignments.c.project == project.name, assignments.c.account == account.id)
-    by_purpose = select(assignments.c.purpose, func.count()).where(*mine).group_by(assignments.c.purpose)
-    given: dict[str, int] = dict(connection.execute(by_purpose).tuples().all())
-    often = (
-        select(assignments.c.item)
-        .where(*mine, assignments.c.purpose != "gold", assignments.c.state == "done")
-        .group_by(assignments.c.item)
-        .having(func.count() == 1, func.max(assignments.c.ended) < database.clock() - REPEAT_AFTER)
-        .order_by(assignments.c.item)
-        .limit(OFFERED)
-    )
-    return Person(
-        account.id,
-        sum(given.values()),
-        given.get("gold", 0),
-        given.get("repeat", 0),
-        tuple(connection.scalars(often)),
-        account.profile,
-    )
-
-
-def _expire(database: Database, connection: Connection, project: str) -> None:
-    late = (
-        assignments.c.project == project,
-        assignments.c.state == "leased",
-        assignments.c.until < database.clock(),
-    )
-    for row in connection.execute(select(assignments).where(*late)).all():
-        values = {"state": "expired", "ended": database.clock()}
-        connection.execute(update(assignments).where(assignments.c.id == row.id).values(**values))
-        if row.purpose == "normal":
-            _count(connection, row, leased=-1)
-
-
 def _own(connection: Connection, id_: str, account: Account) -> Row[Any]:
     """Somebody else's assignment is not there, for whoever asks."""
     mine = (assignments.c.id == id_, assignments.c.account == account.id)
@@ -367,12 +296,3 @@ def _own(connection: Connection, id_: str, account: Account) -> Row[Any]:
     if row is None:
         raise MissingError("there is no such assignment.")
     return row
-
-
-def _count(
-    connection: Connection, item: Row[Any] | str, project: str | None = None, done: int = 0, leased: int = 0
-) -> None:
-    id_, name = (item, project) if isinstance(item, str) else (item.item, item.project)
-    here = (items.c.project == name) & (items.c.id == id_)
-    values = {"done": items.c.done + done, "leased": items.c.leased + leased}
-    connection.execute(update(items).where(here).values(**values))
