@@ -17,6 +17,7 @@ class WordScorer:
     weights: Mapping[str, float]
     messages: Mapping[str, str] = field(default_factory=dict)
     temperature: float = 1.0
+    level: float = 0.0
     threshold: float = 0.5
     asked: list[str] = field(default_factory=list)
 

@@ -384,7 +384,7 @@ def test_there_are_at_least_twenty_injections():
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(recipe, "open_critic", lambda choice, strictness: LineCritic())
+    monkeypatch.setattr(recipe, "open_critic", lambda choice, strictness, answers: LineCritic())
 
     def run(*words: str) -> int:
         return main(["critique", *words])

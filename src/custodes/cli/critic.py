@@ -160,22 +160,92 @@ def teams(given: list[str]) -> int:
 
 def evaluate(given: list[str]) -> int:
     """Measure a critic on rows with known bugs."""
-    from custodes.recipes.critic_lines import CriticEvaluate, critic_evaluate
+    from custodes.recipes.critic_lines import critic_evaluate
+    from custodes.recipes.critic_report import CriticReport, critic_report
 
     @dataclass(frozen=True, kw_only=True)
-    class Options(CriticEvaluate):
-        """Measure a critic on rows with known bugs."""
+    class Options(CriticReport):
+        """Measure a critic on rows with known bugs; with --out, side by side with what others write, as a report."""
 
         json: bool = False
         """Print one JSON object."""
 
     options = parse("critic evaluate", Options, given)
-    found = critic_evaluate(options)
+    if options.out is None:
+        found = critic_evaluate(options)
+        if options.json:
+            print_json(found.to_dict())
+        else:
+            _print_measured(found)
+        return 0
+    told = critic_report(options)
     if options.json:
-        print_json(found.to_dict())
-    else:
-        _print_measured(found)
+        print_json(told)
+        return 0
+    for split, of in told["splits"].items():
+        print(f"{split}: likeliest line is the bug's {Interval(**_known(of['lines']['at_1']))}")
+        for policy, measured in of["policies"]["policies"].items():
+            shown = (f"{name} {Interval(**_known(measured[name]))}" for name in ("cbi", "hallucinations", "nitpicks"))
+            print(f"  {policy:<34}{'   '.join(shown)}")
+    print(f"The report is {options.out / 'report.html'}.")
     return 0
+
+
+def subtlety(given: list[str]) -> int:
+    """Say how subtle each operator's bugs are: how badly a discriminator tells them from clean code."""
+    from custodes.recipes.critic_subtlety import CriticSubtlety, critic_subtlety
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(CriticSubtlety):
+        """How subtle each operator's bugs are to a scorer of lines. With --against, the difference of two files."""
+
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("critic subtlety", Options, given)
+    told = critic_subtlety(options)
+    if options.json:
+        print_json(told)
+        return 0
+    for name in ("all", *told["operators"]):
+        one = told["all"] if name == "all" else told["operators"][name]
+        area, hit = Interval(**_known(one["discrimination"])), Interval(**_known(one["at_1"]))
+        print(f"{name.replace('_', ' '):<30}area under ROC {area}   likeliest line is the bug's {hit}")
+    if "against" in told:
+        for name, words in (("discrimination", "area under ROC"), ("at_1", "likeliest line is the bug's")):
+            print(
+                f"{options.data.name} minus {told['against']}, {words}: {Interval(**_known(told['difference'][name]))}"
+            )
+    return 0
+
+
+def scaling(given: list[str]) -> int:
+    """Train scorers of lines on four sizes of data, and fit what more examples bring."""
+    from custodes.recipes.critic_scaling import CriticScaling, critic_scaling
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(CriticScaling):
+        """Train scorers of lines on several sizes of data. The same command again goes on where it was interrupted."""
+
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("critic scaling", Options, given)
+    told = critic_scaling(options)
+    if options.json:
+        print_json(told)
+        return 0
+    for split, measures in told["splits"].items():
+        for name, found in measures.items():
+            values = ", ".join(f"{p['examples']:,}: {p['estimate']:.3g}" for p in found["points"])
+            print(f"{split}, {name}: {values}; exponent {Interval(**_known(found['exponent']))}")
+    print(f"The report is {options.out / 'report.html'}.")
+    return 0
+
+
+def _known(told: dict[str, float | None]) -> dict[str, float]:
+    """An interval's fields, not a number where there is none."""
+    return {name: float("nan") if value is None else value for name, value in told.items()}
 
 
 def _print_measured(found: "LineEvaluation") -> None:

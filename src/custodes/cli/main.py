@@ -50,10 +50,13 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "critic train": critic.train,
     "critic tune": critic.tune,
     "critic evaluate": critic.evaluate,
+    "critic subtlety": critic.subtlety,
+    "critic scaling": critic.scaling,
     "critic teams": critic.teams,
 }
 
 RESUMABLE = {
+    "critic scaling",
     "critic select",
     "critic tune",
     "critic train",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from custodes.critic.critique import Critique, Finding, parse, write
 from custodes.critic.rating import Rated, rate
-from custodes.critic.review.question import CLEAN, task_of
+from custodes.critic.review.question import CLEAN, OPENING, task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import Search
 from custodes.critic.tamper.bugs import Bug
@@ -21,16 +21,28 @@ from custodes.types import Episode, Task
 
 PERCENTILES = (10, 25, 50, 75)
 """Of the number of highlights of sampled critiques: what the four modifiers of a search aim at (arXiv 2407.00215)."""
-MEASURES = ("cbi", "located", "hallucinations", "nitpicks", "findings", "words", "overall")
+MEASURES = (
+    "cbi",
+    "located",
+    "comprehensiveness",
+    "hallucinations",
+    "nitpicks",
+    "conciseness",
+    "findings",
+    "words",
+    "overall",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Code to criticise, as every policy is asked, and its bugs, which none is told."""
+    """Code to criticise (or an assistant's answer), as every policy is asked, and its bugs, which none is told."""
 
     task: Task
     code: str
     bugs: tuple[Bug, ...]
+    opening: str = OPENING
+    """The words that force a quote."""
 
 
 def question(example: Example) -> Question:
@@ -94,8 +106,7 @@ def measure(asked: Sequence[Question], critiques: Sequence[Sequence[Rated]]) -> 
             "nitpicks": [float(r.nitpicks) for r in several],
             "findings": [float(len(r.findings)) for r in several],
             "words": [float(r.words) for r in several],
-            "overall": [r.scales()["overall"] for r in several],
-        }
+        } | {name: [r.scales()[name] for r in several] for name in ("comprehensiveness", "conciseness", "overall")}
         for name, values in found.items():
             rows[name].append(float(np.mean(values)))
     clean = np.array([not q.bugs for q in asked])

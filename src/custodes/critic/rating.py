@@ -110,6 +110,11 @@ def rate(critique: Critique, code: str, bugs: Sequence[Bug]) -> Rated:
     return Rated(findings, len(bugs), words)
 
 
+def critique_of(rated: Rated) -> Critique:
+    """The findings that were rated, as the critique that they were."""
+    return Critique(tuple(f.finding for f in rated.findings))
+
+
 def _rated(finding: Finding, code: str, bugs: Sequence[Bug]) -> RatedFinding:
     lines = {line for place in locate(finding.quote, code) for line in range(place.start, place.end + 1)}
     if not lines:

@@ -48,9 +48,9 @@ class CriticChoice:
     """Search for the critique (28 candidates) that the reward in the critic's folder likes best."""
 
 
-def open_critic(choice: CriticChoice, strictness: float = 0.0) -> Critic:
-    """The critic that was chosen. Raises InputError."""
-    folder = choice.critic or (None if choice.model or choice.adapter else shipped_critic())
+def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = False) -> Critic:
+    """The critic that was chosen; for ``answers`` one that writes, since scorers of lines read code. Raises InputError."""
+    folder = choice.critic or (None if choice.model or choice.adapter or answers else shipped_critic())
     if choice.search:
         return _searching(choice, folder, strictness)
     if choice.model.startswith(ENDPOINT):
@@ -58,9 +58,11 @@ def open_critic(choice: CriticChoice, strictness: float = 0.0) -> Critic:
         return SampledCritic(engine, f"{engine.base_url}#{engine.model}", samples=choice.samples)
     if folder is None:
         return LikelihoodCritic(load(choice.model or EMBEDDED, adapter=choice.adapter))
-    scorer = _scorer(folder, choice.model)
+    scorer = None if answers else _scorer(folder, choice.model)
     writer = _writer(folder, choice.model, scorer)
     if scorer is None:
+        if writer is None and answers:
+            raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
         if writer is None:
             raise InputError(f"{folder} is no critic: give a folder that custodes critic train or tune made.")
         return LikelihoodCritic(writer)

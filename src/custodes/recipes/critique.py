@@ -15,13 +15,16 @@ from custodes.critic.review import (
     FORMATS,
     Review,
     ReviewOptions,
+    cutter,
     find_files,
+    read_answers,
     read_baseline,
     review,
     write_baseline,
 )
 from custodes.critic.review.diffs import changed_lines
 from custodes.critic.review.screen import show, summary
+from custodes.critic.review.snippets import snippets_of
 from custodes.lm.embedded import cache_folder
 from custodes.recipes.critic_choice import CriticChoice, open_critic
 from custodes.types import InputError
@@ -38,6 +41,8 @@ class Critique:
 
     paths: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH")]] = ()
     """Files and folders; - is standard input."""
+    answers: Path | None = None
+    """Review an assistant's answers in place of code: rows with prompt and answer (JSONL, JSON or parquet)."""
     diff: str = ""
     """Only lines that changed since this revision of git; without paths, in the whole repository."""
     format: Format = "text"
@@ -56,9 +61,12 @@ class Critique:
 
 def critique(config: Critique) -> int:
     """Review and print; returns the exit code. Raises InputError for what cannot be reviewed at all."""
+    if config.answers and (config.paths or config.diff):
+        raise InputError("--answers reviews answers alone: leave out paths and --diff.")
     if config.fail_on is not None and not 0 <= config.fail_on <= 1:
         raise InputError(f"--fail-on is {config.fail_on}; a confidence is between 0 and 1.")
-    files, changed = _files(config)
+    answers = read_answers(config.answers) if config.answers else {}
+    files, changed = (list(answers), None) if answers else _files(config)
     known = read_baseline(config.baseline) if config.baseline else set()
     cache = cache_folder() / "critiques" if config.cache else None
     if "-" in files and sys.stdin.isatty():
@@ -67,7 +75,7 @@ def critique(config: Critique) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("Reviewing", total=None)
-        critic = open_critic(config.choice, config.options.strictness)
+        critic = open_critic(config.choice, config.options.strictness, bool(answers))
         result = review(
             files,
             critic,
@@ -76,6 +84,8 @@ def critique(config: Critique) -> int:
             changed,
             known,
             lambda done, of: progress.update(bar, completed=done, total=of),
+            {name: answer.code for name, answer in answers.items()},
+            cutter(answers) if answers else snippets_of,
         )
     if config.write_baseline:
         write_baseline(config.write_baseline, result.findings)
@@ -102,7 +112,9 @@ def exit_code(result: Review, fail_on: float | None) -> int:
 
 def _files(config: Critique) -> tuple[list[str], dict[str, set[int]] | None]:
     if not config.paths and not config.diff:
-        raise InputError("nothing to review: name files or folders, - for standard input, or --diff REV.")
+        raise InputError(
+            "nothing to review: name files or folders, - for standard input, --diff REV or --answers FILE."
+        )
     if not config.diff:
         found = list(
             dict.fromkeys(p for path in config.paths for p in ([path] if path == "-" else map(str, find_files([path]))))

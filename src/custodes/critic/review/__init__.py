@@ -1,5 +1,6 @@
 """Review of code by a critic: files in, findings out."""
 
+from custodes.critic.review.answers import cutter, read_answers
 from custodes.critic.review.critics import Critic, EngineDied, LikelihoodCritic, Remark, SampledCritic
 from custodes.critic.review.flow import Review, Reviewed, ReviewOptions, read_baseline, review, write_baseline
 from custodes.critic.review.formats import FORMATS
@@ -23,7 +24,9 @@ __all__ = [
     "SampledCritic",
     "SearchCritic",
     "Snippet",
+    "cutter",
     "find_files",
+    "read_answers",
     "read_baseline",
     "review",
     "write_baseline",

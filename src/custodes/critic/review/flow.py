@@ -16,6 +16,8 @@ from custodes.types import InputError
 
 OnProgress = Callable[[int, int], None]
 """Called with (snippets done, snippets in all)."""
+Cut = Callable[[str, str], tuple[list[Snippet], list[Problem]]]
+"""(file, its text) -> pieces, and what could not be cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,18 +76,19 @@ def review(
     known: Iterable[str] = (),
     on_progress: OnProgress | None = None,
     texts: Mapping[str, str] | None = None,
+    cut: Cut = snippets_of,
 ) -> Review:
     """Review files ("-" is standard input).
 
     ``cache`` is a folder in which answers of this critic stay; ``changed`` restricts findings to lines of the new
     files; findings whose fingerprint is ``known`` are left out; ``texts`` are contents that an editor holds, in place of
-    those on disk.
+    those on disk; ``cut`` makes pieces of a file's text.
     """
     result, known = Review(files=len(files)), set(known)
     work: list[Snippet] = []
     for file in files:
         text, problem = (texts[file], None) if texts is not None and file in texts else read_text(file)
-        snippets, broken = snippets_of(file, text) if problem is None else ([], [problem])
+        snippets, broken = cut(file, text) if problem is None else ([], [problem])
         result.problems += broken
         result.texts[file] = text
         work += [s for s in snippets if changed is None or _touched(s, changed.get(file, set()))]

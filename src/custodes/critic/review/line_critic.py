@@ -15,7 +15,7 @@ from custodes.critic.lines import LineScores, ScoresLines
 from custodes.critic.review.critics import WORTH_A_COMMENT, Remark, moved
 from custodes.critic.review.question import Commentator, plain
 from custodes.critic.review.snippets import Snippet
-from custodes.types import hash_shown
+from custodes.types import InputError, hash_shown
 
 
 class LineCritic:
@@ -37,6 +37,8 @@ class LineCritic:
         return hash_shown("lines", self.name, *limits, said)
 
     def review(self, snippet: Snippet) -> list[Remark]:
+        if snippet.kind != "code":
+            raise InputError("a scorer of lines reads code; for answers take a model that writes.")
         (scores,) = self.scorer.scores([at_margin(snippet.code) + "\n"])
         chosen = self._chosen(scores, snippet.code.split("\n"))
         comments = self._comments(scores, snippet, [(places[0].start, quote) for quote, places, _, _ in chosen])

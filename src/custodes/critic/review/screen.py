@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
@@ -9,6 +11,7 @@ from rich.text import Text
 
 from custodes.critic.review.flow import Review, Reviewed
 
+ANSWER = re.compile(r"#\d+$")  # a row of a file of answers
 AROUND = 1  # lines shown before and after a quote
 
 
@@ -49,7 +52,7 @@ def _lines(finding: Reviewed, text: str) -> Syntax:
     shown = (max(1, finding.line - AROUND), min(len(lines), finding.end_line + AROUND))
     syntax = Syntax(
         "\n".join(lines),
-        "python",
+        "text" if ANSWER.search(finding.file) else "python",
         theme="ansi_dark",
         background_color="default",
         line_numbers=True,

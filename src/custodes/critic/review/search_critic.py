@@ -46,14 +46,14 @@ class SearchCritic:
         if not self._fits(snippet):
             return sorted((r for half in halves(snippet) for r in self.review(half)), key=lambda r: -r.confidence)
         lines = np.zeros(snippet.code.count("\n") + 1)
-        if self.scorer is not None:
+        if self.scorer is not None and snippet.kind == "code":
             (scores,) = self.scorer.scores([at_margin(snippet.code) + "\n"])
             lines = scores.lines[: len(lines)]
         search = self._searched(snippet, proposed_quotes(snippet.code, lines, self.config.rounds))
         chosen = search.chosen()
         remarks = []
         for places, finding in _quoting(chosen.critique.findings, snippet):
-            if self.scorer is None:
+            if not lines.any():
                 confidence = _share(search, places, snippet)
             else:
                 confidence = float(sum(lines[n - 1] for p in places for n in range(p.start, p.end + 1)))

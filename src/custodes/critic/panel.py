@@ -1,0 +1,117 @@
+"""Policies that write critiques, side by side on the same code: measures, paired tests, Elo, agreement, the frontier.
+
+Everything here follows from critiques that the rules have rated (:mod:`custodes.critic.rating`); what simulated raters
+add, with the noise that they state, is how far raters of that kind agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from custodes.critic.critique import write
+from custodes.critic.elo import elo, frontier
+from custodes.critic.policies import Measured, Question, measure
+from custodes.critic.rating import AXES, Rated, SimulatedRater, critique_of
+from custodes.feedback import agreement_on_ratings
+from custodes.stats import paired_test
+from custodes.types import InputError, Rating
+
+HIGHER_IS_BETTER = {axis: axis not in ("nitpick", "hallucination") for axis in AXES}
+COMPARED = ("cbi", "located", "comprehensiveness", "hallucinations", "nitpicks", "conciseness", "overall")
+"""Measures whose differences are tested."""
+
+
+def compare(
+    asked: Sequence[Question],
+    policies: Mapping[str, Sequence[Rated]],
+    raters: Sequence[SimulatedRater] = (),
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """Everything that a table and a chart of policies need, as plain JSON.
+
+    ``policies`` maps a name to one rated critique of every question, in order; later ones are compared with earlier ones.
+    Raises InputError where a policy has not criticised every question.
+    """
+    for name, rows in policies.items():
+        if len(rows) != len(asked):
+            raise InputError(f"policy {name!r} has {len(rows)} critiques of {len(asked)} questions; give one of each.")
+    measured = {name: measure(asked, [[r] for r in rows]) for name, rows in policies.items()}
+    return {
+        "n": len(asked),
+        "clean": sum(not q.bugs for q in asked),
+        "policies": {name: m.to_dict() for name, m in measured.items()},
+        "paired": paired(measured),
+        "elo": ratings(asked, policies, resamples),
+        "frontier": pareto(measured),
+        "agreement": _agreement(asked, policies, raters),
+    }
+
+
+def paired(measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
+    """ "later - earlier" -> measure -> the difference with its paired interval, the test and its p."""
+    found: dict[str, dict[str, Any]] = {}
+    for earlier, later in combinations(measured, 2):
+        of = found[f"{later} - {earlier}"] = {}
+        for name in COMPARED:
+            a, b = measured[later].values[name], measured[earlier].values[name]
+            both = ~(np.isnan(a) | np.isnan(b))
+            test = paired_test(a[both], b[both])
+            of[name] = {**measured[later].against(measured[earlier], name).to_dict(), "test": test.test, "p": test.p}
+    return found
+
+
+def ratings(
+    asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]], resamples: int = 1000
+) -> dict[str, dict[str, Any]]:
+    """Scale -> policy -> Elo with its interval from a bootstrap over problems; scales on which nothing differs are even."""
+    if len(policies) < 2:
+        return {}
+    names = [name for name in policies for _ in asked]
+    problems = [i for _ in policies for i in range(len(asked))]
+    found = {}
+    for axis in AXES:
+        values = np.array([_scale(r, axis) for rows in policies.values() for r in rows])
+        if np.isnan(values).all():
+            continue
+        fitted = elo(problems, names, values, higher_is_better=HIGHER_IS_BETTER[axis], resamples=resamples)
+        found[axis] = {name: fitted.of(name).to_dict() for name in fitted.policies}
+    return found
+
+
+def pareto(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
+    """Every policy as a point: bugs included against hallucinations and nitpicks in a critique; who is beaten by none."""
+    cost = [np.mean(m.values["hallucinations"] + m.values["nitpicks"]) for m in measured.values()]
+    gain = [m.of("cbi").estimate for m in measured.values()]
+    known = ~np.isnan(gain)
+    on = np.zeros(len(cost), bool)
+    on[known] = frontier(np.array(cost)[known], np.array(gain)[known])
+    return [
+        {
+            "policy": name,
+            "false_or_petty": float(x),
+            "cbi": None if np.isnan(y) else float(y),
+            "on_frontier": bool(best),
+        }
+        for name, x, y, best in zip(measured, cost, gain, on, strict=True)
+    ]
+
+
+def _agreement(
+    asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]], raters: Sequence[SimulatedRater]
+) -> dict[str, Any]:
+    """Of simulated raters, on every scale; empty without raters."""
+    given: list[Rating] = []
+    for rater in raters:
+        for name, rows in policies.items():
+            for i, (q, r) in enumerate(zip(asked, rows, strict=True)):
+                given += rater.ratings(q.task.id, f"{name}-{i}", write(critique_of(r)), r)
+    return {axis: agreement_on_ratings(given, axis).alpha.to_dict() for axis in AXES} if given else {}
+
+
+def _scale(r: Rated, axis: str) -> float:
+    """A critique's value on a scale; bugs cannot be included where there is none."""
+    return float("nan") if axis == "cbi" and not r.bugs else r.scales()[axis]

@@ -1,0 +1,5 @@
+"""Pages that show how good critics are."""
+
+from custodes.critic.report.page import write_critics_page, write_scaling_page
+
+__all__ = ["write_critics_page", "write_scaling_page"]

@@ -1,0 +1,53 @@
+"""Answers of assistants as things to review: a file of prompts and answers, every answer a piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from custodes.critic.review.snippets import Problem, Snippet
+from custodes.dialogue import write_dialogue
+from custodes.feedback.files import read_rows
+from custodes.feedback.formats import text_or_messages
+from custodes.types import InputError, Message
+
+
+def read_answers(path: Path) -> dict[str, Snippet]:
+    """``FILE#ROW`` -> the answer of that row, counted from 1, with what was asked.
+
+    A row has ``prompt`` (text or messages, may be missing) and ``answer`` or ``completion`` (text or messages). Raises
+    InputError that names the row for one that has no answer.
+    """
+    found = {}
+    for row in read_rows(path):
+        given = row.values.get("answer", row.values.get("completion"))
+        try:
+            prompt, answer = text_or_messages(row.values.get("prompt", "")), text_or_messages(given)
+        except ValueError as error:
+            raise InputError(f"{row.place}: {error}; a row has prompt and answer.") from None
+        name = f"{path}#{row.number}"
+        found[name] = Snippet(name, 1, _last(answer), "answer", _asked(prompt), "answer")
+    return found
+
+
+def cutter(answers: Mapping[str, Snippet]) -> Callable[[str, str], tuple[list[Snippet], list[Problem]]]:
+    """What :func:`~custodes.critic.review.flow.review` takes to cut files: every answer in one piece."""
+
+    def cut(file: str, text: str) -> tuple[list[Snippet], list[Problem]]:
+        return ([answers[file]], []) if text.strip() else ([], [])
+
+    return cut
+
+
+def _last(answer: str | tuple[Message, ...]) -> str:
+    """What the assistant said last."""
+    if isinstance(answer, str):
+        return answer
+    return next((m.content for m in reversed(answer) if m.role == "assistant"), "")
+
+
+def _asked(prompt: str | tuple[Message, ...]) -> str:
+    """The conversation so far; a single question as it is."""
+    if isinstance(prompt, str):
+        return prompt
+    return prompt[0].content if len(prompt) == 1 else write_dialogue(prompt).strip()

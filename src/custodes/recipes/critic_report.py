@@ -1,0 +1,242 @@
+"""Critics measured side by side on anybody's rows: what ``custodes critic evaluate --out`` does.
+
+A scorer of lines is measured on every split, and what it would write is a policy beside those of ``custodes critic tune``
+(base, warm start, RL, RL searched at four modifiers, and with the quotes that the scorer proposes) and beside simulated
+people alone and with the best of them. All write about the same functions; the rules rate them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from custodes.critic.critique import Critique
+from custodes.critic.line_training import evaluate_lines
+from custodes.critic.lines import LineScores, ScoresLines
+from custodes.critic.panel import compare
+from custodes.critic.policies import Question, modifiers, rated
+from custodes.critic.rating import Rated, SimulatedRater, rate
+from custodes.critic.report import write_critics_page
+from custodes.critic.review import LineCritic, Snippet
+from custodes.critic.review.question import opening_of, task_of
+from custodes.critic.review.search_critic import proposed_quotes
+from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
+from custodes.critic.simulated_reviews import alone, team
+from custodes.critic.subtlety import subtlety, told
+from custodes.critic.tamper.bugs import Bug
+from custodes.critic.teams import Person
+from custodes.lm import Adapter, LanguageModel, TorchEngine, load
+from custodes.lm.loading import ADAPTER_CONFIG, base_of
+from custodes.recipes.critic_choice import REWARD, WRITERS
+from custodes.recipes.critic_lines import TRAIN, CriticEvaluate, Row, open_scorer, read_rows
+from custodes.reward import load_reward
+from custodes.stats import calibration_curve
+from custodes.types import InputError, Reward, Sampling
+
+NAMES = {"rl": "RL", "warm-start": "warm start"}
+STRICTNESS = (-1.0, 0.0, 1.0)
+"""At which a scorer of lines is measured as a critic."""
+RATERS = 3
+"""Simulated raters whose agreement is told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticReport(CriticEvaluate):
+    """Measure a critic on rows with known bugs."""
+
+    out: Path | None = None
+    """Write report.html and report.json here: splits side by side, what critics write, Elo, the frontier, subtlety."""
+    tuned: Path | None = None
+    """Folder that `custodes critic tune` made, whose policies write critiques too."""
+    questions: int = 40
+    """Functions of each split about which critiques are written."""
+    searched: bool = True
+    """Search with the reward of the folder, too: 28 critiques of each function, twice where the scorer proposes quotes."""
+    max_tokens: int = 120
+    """Longest critique."""
+    seed: int = 0
+    """Decides what is drawn."""
+    person: Person = field(default_factory=Person)
+
+    def __post_init__(self) -> None:
+        for name in ("questions", "max_tokens"):
+            if getattr(self, name) < 2:
+                raise InputError(f"option {name} is {getattr(self, name)}; it must be 2 or more.")
+        if self.tuned is not None and self.out is None:
+            raise InputError("--tuned writes a report: name its folder with --out.")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A row: code to criticise, its bugs, and what for."""
+
+    row: Row
+    asked: Question
+    operators: tuple[str, ...]
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        return self.row.bug.lines
+
+
+def critic_report(config: CriticReport) -> dict[str, Any]:
+    """Measure, write the report into ``out``, and return it. Raises InputError for rows or folders that cannot be read."""
+    assert config.out is not None
+    cases = read_cases(config.data)
+    splits = dict.fromkeys(c.row.split for c in cases)
+    chosen = [s for s in splits if s == config.split or (not config.split and (s != TRAIN or len(splits) == 1))]
+    if not chosen:
+        raise InputError(f"{config.data} has no row of split {config.split!r}.")
+    scorer = Remembered(open_scorer(config.critic, config.model, config.dtype))
+    writers = _Writers.open(config) if config.tuned else None
+    result: dict[str, Any] = {
+        "data": config.data.name,
+        "critic": Path(config.critic).name,
+        "tuned": config.tuned.name if config.tuned else "",
+        "raters": "rules that know the bugs",
+        "simulated_raters": RATERS,
+        "simulated_person": {name: getattr(config.person, name) for name in Person.__dataclass_fields__},
+        "splits": {},
+    }
+    console = Console(stderr=True)
+    for split in chosen:
+        own = [c for c in cases if c.row.split == split][: config.rows or None]
+        console.print(f"{split}: {len(own):,} rows")
+        result["splits"][split] = {**_of_lines(own, scorer), "policies": _policies(own, scorer, writers, config)}
+    style = (files("custodes.audit") / "templates" / "report.css").read_text(encoding="utf-8")
+    write_critics_page(result, config.out, style)
+    return result
+
+
+def read_cases(path: Path) -> list[Case]:
+    """Rows as :func:`read_rows` takes them, with ``description``, ``question`` and ``bugs`` where they have them.
+
+    A row whose ``kind`` is "answer" holds an assistant's answer in ``code``: its bugs are what is wrong with it.
+    """
+    rows = read_rows(path)
+    given = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    return [_case(row, extra) for row, extra in zip(rows, given, strict=True)]
+
+
+def _case(row: Row, given: Mapping[str, Any]) -> Case:
+    try:
+        bugs = tuple(Bug(b["operator"], tuple(b["lines"]), b["description"], b["original"]) for b in given["bugs"])
+    except (KeyError, TypeError):
+        bugs = (Bug("", row.bug.lines, str(given.get("description") or ""), ""),) if row.bug.lines else ()
+    text = row.bug.code.rstrip("\n")
+    kind: Literal["code", "answer"] = "answer" if given.get("kind") == "answer" else "code"
+    snippet = Snippet("", 1, text, "", str(given.get("question") or ""), kind)
+    return Case(row, Question(task_of(snippet), text, bugs, opening_of(snippet)), tuple(b.operator for b in bugs if b.operator))
+
+
+class Remembered:
+    """A scorer that reads a function once."""
+
+    def __init__(self, scorer: ScoresLines) -> None:
+        self.scorer, self.known = scorer, dict[str, LineScores]()
+        self.temperature, self.level, self.threshold = scorer.temperature, scorer.level, scorer.threshold
+
+    def scores(self, codes: Sequence[str]) -> list[LineScores]:
+        """As the scorer's own."""
+        new = list(dict.fromkeys(code for code in codes if code not in self.known))
+        self.known |= dict(zip(new, self.scorer.scores(new), strict=True)) if new else {}
+        return [self.known[code] for code in codes]
+
+
+def _of_lines(cases: Sequence[Case], scorer: Remembered) -> dict[str, Any]:
+    """The scorer on one split: localisation, alarms, the reliability diagram, and how subtle each operator's bugs are."""
+    rows = [c.row.bug for c in cases]
+    scores = scorer.scores([r.code for r in rows])
+    curve = calibration_curve([1 - s.none for s in scores], [bool(c.lines) for c in cases])
+    return {
+        "lines": evaluate_lines(scorer, rows).to_dict()
+        | {"curve": [{"predicted": b.predicted, "observed": b.observed.to_dict()} for b in curve]},
+        "operators": told(subtlety(scores, [c.lines for c in cases], [c.operators for c in cases])),
+    }
+
+
+def _policies(
+    cases: Sequence[Case], scorer: Remembered, writers: _Writers | None, config: CriticReport
+) -> dict[str, Any]:
+    """Everybody's critiques of the first questions, rated and compared."""
+    fitting = [c.asked for c in cases if writers is None or writers.fits(c.asked)]
+    asked = fitting[: config.questions]
+    if not asked:
+        raise InputError(f"no function of {config.data} is short enough for the critics of {config.tuned}.")
+    policies: dict[str, list[Rated]] = writers.write(asked, scorer) if writers else {}
+    for strictness in STRICTNESS:
+        name = "scorer of lines" + (f", strictness {strictness:+g}" if strictness else "")
+        policies[name] = [_of_scorer(q, scorer, strictness) for q in asked]
+    best = "RL" if "RL" in policies else "warm start" if "warm start" in policies else "scorer of lines"
+    policies["person (simulated)"] = alone(config.person, asked, config.seed)
+    policies[f"person (simulated) with {best}"] = team(config.person, asked, policies[best], config.seed)
+    raters = [SimulatedRater(id=f"simulated-rater-{k}", seed=config.seed + k) for k in range(RATERS)]
+    return compare(asked, policies, raters)
+
+
+def _of_scorer(q: Question, scorer: Remembered, strictness: float) -> Rated:
+    remarks = LineCritic(scorer, "", strictness=strictness).review(Snippet("", 1, q.code, ""))
+    return rate(Critique(tuple(r.finding for r in remarks)), q.code, q.bugs)
+
+
+@dataclass(eq=False)
+class _Writers:
+    """The policies of a folder of ``custodes critic tune``."""
+
+    policies: dict[str, LanguageModel]
+    reward: Reward | None
+    config: CriticReport
+
+    @classmethod
+    def open(cls, config: CriticReport) -> _Writers:
+        folder = config.tuned
+        assert folder is not None
+        trained = [name for name in reversed(WRITERS) if (folder / name / ADAPTER_CONFIG).is_file()]
+        if not trained:
+            raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
+        base = load(base_of(folder / trained[0]), dtype=config.dtype)
+        policies = {"base": base}
+        for name in trained:
+            adapter = Adapter.load(folder / name, base.decoder)
+            policies[NAMES[name]] = replace(base, adapter=adapter, _fingerprint="")
+        has_reward = config.searched and (folder / REWARD).is_dir()
+        return cls(policies, load_reward(folder / REWARD, config.dtype) if has_reward else None, config)
+
+    def fits(self, q: Question) -> bool:
+        base = self.policies["base"]
+        longest = max(self.config.max_tokens, 4 * (self.config.max_tokens // 2 + 16))
+        return len(base.encode(q.task.messages)) + longest <= base.decoder.spec.context
+
+    def write(self, asked: Sequence[Question], scorer: Remembered) -> dict[str, list[Rated]]:
+        """One critique of every question by every policy."""
+        sampling = Sampling(max_tokens=self.config.max_tokens, seed=self.config.seed)
+        found = {
+            name: rated(asked, TorchEngine(lm).generate([q.task for q in asked], sampling))
+            for name, lm in self.policies.items()
+        }
+        last = list(self.policies)[-1]
+        if self.reward is not None:
+            highlights = [sum(f.kind != "misquote" for f in r.findings) for r in found[last]]
+            searches = [self._search(last, q, []) for q in asked]
+            for percentile, modifier in modifiers(searches, highlights).items():
+                found[f"{last} + search, modifier {percentile}"] = _chosen(searches, asked, modifier)
+            proposed = [proposed_quotes(q.code, scorer.scores([f"{q.code}\n"])[0].lines[:-1], 4) for q in asked]
+            guided = [self._search(last, q, quotes) for q, quotes in zip(asked, proposed, strict=True)]
+            found[f"{last} + search"] = _chosen(searches, asked, 0.0)
+            found[f"{last} + search, quotes proposed"] = _chosen(guided, asked, 0.0)
+        return found
+
+    def _search(self, policy: str, q: Question, proposed: list[str]) -> Search:
+        assert self.reward is not None
+        options = SearchConfig(max_tokens=self.config.max_tokens // 2, opening=q.opening, seed=self.config.seed)
+        return force_sampling_beam_search(self.policies[policy], q.task, q.code, self.reward, options, proposed)
+
+
+def _chosen(searches: Sequence[Search], asked: Sequence[Question], modifier: float) -> list[Rated]:
+    return [rate(s.chosen(modifier).critique, q.code, q.bugs) for s, q in zip(searches, asked, strict=True)]

@@ -1,0 +1,174 @@
+"""Critics side by side in a report; subtlety; scaling. On a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_critic_tuning import examples
+
+from custodes.cli import main
+from custodes.critic.tamper.examples import write_examples
+from custodes.recipes.critic_scaling import fitted, power_law
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("rows") / "bugs.jsonl"
+    write_examples(file, [*examples(60, "train", 0), *examples(16, "held-out packages", 1)])
+    natural = [
+        {"id": "n1", "code": "def f(x):\n    return x - 1", "bug_lines": [2], "description": "One too few.", "question": "Adds one.", "split": "natural"},
+        {"id": "n2", "code": "def g(x):\n    return x + 1", "bug_lines": [], "split": "natural"},
+    ]  # fmt: skip
+    with file.open("a") as more:
+        more.writelines(json.dumps(row) + "\n" for row in natural)
+    return file
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What critic tune leaves, never trained."""
+    from custodes.lm import Adapter, AdapterConfig, load
+    from custodes.reward import RewardModel, save_reward
+    from custodes.reward.model import new_heads
+
+    folder, lm = tmp_path_factory.mktemp("tuned"), load(tiny_model, dtype="float32")
+    for name in ("warm-start", "rl"):
+        Adapter(lm.decoder, AdapterConfig(rank=2)).save(folder / name, lm.name)
+    save_reward(RewardModel(lm, new_heads([0], lm.decoder.spec.hidden, lm.decoder.device)), folder / "reward")
+    return folder
+
+
+def test_everybody_is_measured_on_the_same_functions_and_every_split_stands_beside_the_others(
+    data: Path, tuned: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned)]
+    assert main([*command, "--out", str(tmp_path), "--questions", "4", "--max-tokens", "16", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["splits"]) == ["held-out packages", "natural"]
+    found = told["splits"]["held-out packages"]["policies"]
+    assert found["n"] == 4
+    assert list(found["policies"]) == [
+        "base",
+        "warm start",
+        "RL",
+        *(f"RL + search, modifier {p}" for p in (10, 25, 50, 75)),
+        "RL + search",
+        "RL + search, quotes proposed",
+        "scorer of lines, strictness -1",
+        "scorer of lines",
+        "scorer of lines, strictness +1",
+        "person (simulated)",
+        "person (simulated) with RL",
+    ]
+    proposed = found["policies"]["RL + search, quotes proposed"]
+    assert proposed["findings"]["estimate"] >= 1  # what is proposed stands in the code
+    assert told["splits"]["natural"]["lines"]["at_1"]["n"] == 1
+    assert set(told["splits"]["held-out packages"]["operators"]) == {"sign"}
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 1 + 2 * 2
+    assert "natural" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert json.loads((tmp_path / "report.json").read_text()) == told
+
+
+def test_a_report_of_a_scorer_alone_needs_nobody_else(
+    data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--out", str(tmp_path)]
+    assert main([*command, "--split", "natural"]) == 0
+    said = capsys.readouterr().out
+    assert "natural: likeliest line is the bug's" in said
+    assert "person (simulated) with scorer of lines" in said
+
+
+def test_what_cannot_be_reported_is_one_sentence(
+    data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model)]
+    assert main([*command, "--tuned", str(tmp_path)]) == 2
+    assert "name its folder with --out" in capsys.readouterr().err
+    assert main([*command, "--tuned", str(tmp_path), "--out", str(tmp_path / "r")]) == 2
+    assert "holds no critic that writes" in capsys.readouterr().err
+    assert main([*command, "--split", "none", "--out", str(tmp_path / "r")]) == 2
+    assert "no row of split 'none'" in capsys.readouterr().err
+
+
+def test_subtlety_by_operator_and_against_another_file(
+    data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.jsonl"
+    write_examples(other, examples(16, "train", 7))
+    command = ["critic", "subtlety", "--data", str(data), "--model", str(tiny_model), "--split", "train"]
+    assert main([*command, "--against", str(other), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["operators"]["sign"]["discrimination"]["n"] == 45
+    assert told["against"] == "other.jsonl"
+    difference = told["difference"]["at_1"]
+    assert difference["low"] <= difference["estimate"] <= difference["high"]
+    assert difference["estimate"] == pytest.approx(told["all"]["at_1"]["estimate"] - told["other"]["at_1"]["estimate"])
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("all ")
+    clean = tmp_path / "clean.jsonl"
+    clean.write_text('{"code": "a = 1", "bug_lines": []}\n')
+    assert main(["critic", "subtlety", "--data", str(clean), "--model", str(tiny_model)]) == 2
+    assert "needs both clean functions" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- scaling
+
+
+def test_a_power_law_is_recovered() -> None:
+    sizes = [100, 200, 400, 800]
+    a, b = power_law(sizes, 1 - 2.0 * np.array(sizes, float) ** -0.3)
+    assert (a, b) == (pytest.approx(2.0), pytest.approx(0.3))
+
+
+def test_the_exponents_interval_is_above_zero_where_more_is_better_and_holds_zero_where_it_is_not() -> None:
+    better = [[k % 10 < right for k in range(400)] for right in (2, 4, 6, 8)]
+    same = [[(k * 7 + j) % 10 < 5 for k in range(400)] for j in range(4)]
+    assert fitted([1, 2, 4, 8], better, "x")["exponent"]["low"] > 0
+    flat = fitted([1, 2, 4, 8], same, "x")["exponent"]
+    assert flat["low"] < 0 < flat["high"]
+
+
+def test_four_sizes_are_trained_measured_fitted_and_not_trained_again(
+    data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fast = ["--batch", "8", "--rank", "2", "--calibrate-on", "0.2", "--dtype", "float32"]
+    command = [
+        "critic",
+        "scaling",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "s"),
+        "--model",
+        str(tiny_model),
+        *fast,
+    ]
+    assert main([*command, "--largest", "32", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["sizes"] == [4, 8, 16, 32]
+    of = told["splits"]["held-out packages"]
+    assert set(of) == {"localisation", "cbi"}
+    assert [p["n"] for p in of["localisation"]["points"]] == [12] * 4
+    assert all(
+        c["estimate"] <= p["estimate"] for c, p in zip(of["cbi"]["points"], of["localisation"]["points"], strict=True)
+    )
+    trained = [(f / "reader.safetensors").stat().st_mtime_ns for f in sorted((tmp_path / "s").glob("*-examples"))]
+    assert main([*command, "--largest", "32"]) == 0
+    assert trained == [
+        (f / "reader.safetensors").stat().st_mtime_ns for f in sorted((tmp_path / "s").glob("*-examples"))
+    ]
+    assert (tmp_path / "s" / "report.html").read_text().count("<svg") == 4
+    assert main([*command, "--largest", "32", "--batch", "4"]) == 2
+    assert "holds a critic of other options" in capsys.readouterr().err
+
+
+def test_too_few_rows_for_four_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_examples(tmp_path / "few.jsonl", examples(4, "train", 0))
+    assert main(["critic", "scaling", "--data", str(tmp_path / "few.jsonl"), "--out", str(tmp_path / "s")]) == 2
+    assert "4 sizes need at least 8" in capsys.readouterr().err
