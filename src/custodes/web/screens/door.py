@@ -88,6 +88,16 @@ async def refused(request: Request, error: Exception) -> Response:
     return page
 
 
+async def failed(request: Request, error: Exception) -> Response:
+    """What nobody foresaw; the reason is in the server's log."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return Response(status_code=500)
+    sentence = "Something went wrong here. Whoever runs this server finds the reason in its log."
+    page = _page(request, "Not working", f'<p>{sentence}</p><p><a href="/">To your projects</a></p>')
+    page.status_code = 500
+    return page
+
+
 def _page(request: Request, title: str, content: str) -> HTMLResponse:
     theme = request.cookies.get("custodes_theme", "")
     theme = theme if theme in ("light", "dark") else ""
@@ -111,3 +121,4 @@ plain("/join", join)
 plain("/static/{version}/{name}", static)
 host.add_exception_handler(404, refused)
 host.add_exception_handler(403, refused)
+host.add_exception_handler(Exception, failed)

@@ -19,6 +19,7 @@ from custodes.types import InputError
 from custodes.web.access import COOKIE, Rule, admit, database_of
 from custodes.web.accounts import Account
 from custodes.web.database import MissingError
+from custodes.web.screens.tags import Tag
 from custodes.web.work import ConflictError
 
 P, T = ParamSpec("P"), TypeVar("T")
@@ -54,6 +55,8 @@ class Visit:
         self.csrf: str = caller.csrf
         self.path = request.url.path
         self.theme = request.cookies.get("custodes_theme", "")
+        self.heading: Tag
+        """The page's first heading."""
         self._secret, self._rule = request.cookies[COOKIE], rule
         self._client = ui.context.client
 
@@ -83,11 +86,15 @@ class Visit:
 
     def say(self, sentence: str, bad: bool = False) -> None:
         """A sentence that is seen for a while, and read out."""
-        self._client.run_javascript(f"custodes.say({_js(sentence)}, {_js(bad)})")
+        self.browser(f"custodes.say({_js(sentence)}, {_js(bad)})")
 
     def go(self, path: str) -> None:
         """To another page."""
-        self._client.run_javascript(f"location.href = {_js(path)}")
+        self.browser(f"location.href = {_js(path)}")
+
+    def browser(self, code: str) -> None:
+        """Runs JavaScript in the page."""
+        self._client.run_javascript(code)
 
 
 Builder = Callable[..., Awaitable[None]]

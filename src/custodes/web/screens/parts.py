@@ -77,7 +77,7 @@ def choice(
 ) -> Tag:
     """One of several, as radio buttons in a row. ``name`` is under which the browser keeps it until it is saved."""
     group = f"{name}-{next(_numbers)}"
-    with tag("fieldset", cls=f"row choice {cls}", data_row=name) as made:
+    with tag("fieldset", cls=f"ask choice {cls}", data_row=name) as made:
         tag("legend", legend)
         if about:
             tag("p", about, "quiet")
@@ -106,7 +106,7 @@ def chips(legend: str, names: Sequence[str], chosen: Sequence[str], take: Take, 
 
         return turn
 
-    with tag("fieldset", cls="row chips", data_row=name) as made:
+    with tag("fieldset", cls="ask chips", data_row=name) as made:
         tag("legend", legend)
         with tag("div", cls="points"):
             for which in names:
@@ -119,12 +119,12 @@ def chips(legend: str, names: Sequence[str], chosen: Sequence[str], take: Take, 
 
 def text(label: str, value: str, take: Take, name: str, rows: int = 3, hint: str = "", mono: bool = False) -> Tag:
     """Several lines of text; ``take`` gets it a moment after the last letter."""
-    with tag("div", cls="row text", data_row=name):
+    with tag("div", cls="ask text", data_row=name):
         id_ = f"text-{next(_numbers)}"
         tag("label", label, for_=id_)
         if hint:
             tag("p", hint, "quiet", id=f"{id_}-hint")
-        area = tag("textarea", cls="mono" if mono else "", id=id_, rows=rows, value=value, data_keep=name)
+        area = tag("textarea", value, "mono" if mono else "", id=id_, rows=rows, data_keep=name)
         area.set(aria_describedby=f"{id_}-hint" if hint else None)
         area.on(
             "input",
@@ -139,11 +139,12 @@ def text(label: str, value: str, take: Take, name: str, rows: int = 3, hint: str
 def line(
     label: str, value: str = "", take: Take | None = None, hint: str = "", **attributes: str | int | bool | None
 ) -> Tag:
-    """One line of text."""
-    id_ = f"line-{next(_numbers)}"
+    """One line of text; ``take`` gets it with every letter."""
+    id_ = str(attributes.pop("id", "") or f"line-{next(_numbers)}")
     with tag("div", cls="text"):
         tag("label", label, for_=id_)
-        field = tag("input", id=id_, value=value, **attributes)
+        field = tag("input", id=id_, **attributes)
+        field.props["^value"] = value  # the attribute, so that drawing the page again does not undo what was typed
         if hint:
             tag("small", hint, id=f"{id_}-hint")
             field.set(aria_describedby=f"{id_}-hint")

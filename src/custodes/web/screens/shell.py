@@ -36,7 +36,7 @@ def frame(visit: Visit, title: str) -> Iterator[None]:
             tag("button", "?", type="button", data_opens="keys", aria_label="Keys", title="Keys (?)")
             tag("button", "Sign out", type="button", data_sign_out=visit.csrf)
     with tag("main", id="main", tabindex=-1):
-        tag("h1", title)
+        visit.heading = tag("h1", title, tabindex=-1)
         yield
     with tag("dialog", id="keys", aria_labelledby="keys-title"):
         with tag("div", cls="dialog-head"):

@@ -11,8 +11,8 @@ from nicegui.elements.mixins.text_element import TextElement
 class Tag(TextElement):
     """An element of HTML, with text that is never read as HTML."""
 
-    def __init__(self, name: str, text: str = "", cls: str = "", **attributes: str | int | bool | None) -> None:
-        super().__init__(tag=name, text=text)
+    def __init__(self, kind: str, /, text: str = "", cls: str = "", **attributes: str | int | bool | None) -> None:
+        super().__init__(tag=kind, text=text)
         if cls:
             self.classes(cls)
         self.set(**attributes)
@@ -34,6 +34,6 @@ class Tag(TextElement):
         return self
 
 
-def tag(name: str, text: str = "", cls: str = "", **attributes: str | int | bool | None) -> Tag:
-    """The element ``name`` with ``text``; also the block of what is inside: ``with tag("section", cls="card"):``."""
-    return Tag(name, text, cls, **attributes)
+def tag(kind: str, /, text: str = "", cls: str = "", **attributes: str | int | bool | None) -> Tag:
+    """The element ``kind`` with ``text``; also the block of what is inside: ``with tag("section", cls="card"):``."""
+    return Tag(kind, text, cls, **attributes)

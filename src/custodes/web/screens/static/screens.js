@@ -4,6 +4,7 @@
 const custodes = (() => {
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const typing = (element) =>
+    !element.readOnly &&
     element.matches?.("textarea, select, [contenteditable=true], input:not([type=radio], [type=checkbox])");
   const seen = (element) => element.getClientRects().length > 0 && !element.disabled;
 
@@ -62,11 +63,11 @@ const custodes = (() => {
       const keys = control.dataset.key.split(" ")[0];
       const name =
         control.getAttribute("aria-label") ||
-        (control.closest("label") || control).querySelector("span:last-child")?.textContent ||
-        control.firstChild?.textContent ||
-        control.textContent;
-      const row = control.closest(".row")?.querySelector("legend")?.textContent;
-      const what = row && !control.closest("[data-global]") ? "choose in the row where you are" : name.trim();
+        control.closest("label")?.querySelector("span > span:last-child")?.textContent ||
+        control.nextElementSibling?.textContent ||
+        control.firstChild.textContent;
+      const here = control.closest(".ask") && /^[\d+-]$/.test(keys);
+      const what = here ? "choose in the row where you are" : name.trim();
       if (!rows.has(what)) rows.set(what, new Set());
       rows.get(what).add(keys);
     }
@@ -92,7 +93,8 @@ const custodes = (() => {
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (typing(element)) {
+    if (event.key === "Enter" && element.closest?.("button, a, summary, dialog")) return; // does what it says
+    if (event.key === " " || typing(element)) {
       if (event.key === "Escape" && !modal) element.blur();
       return;
     }
@@ -100,7 +102,7 @@ const custodes = (() => {
       event.preventDefault();
       return open("keys");
     }
-    const row = element.closest?.(".row") || firstOpenRow();
+    const row = element.closest?.(".ask") || firstOpenRow();
     const places = modal ? [modal] : [row, document];
     for (const place of places) {
       const found = place && all("[data-key]", place).find((c) => seen(c) && c.dataset.key.split(" ").includes(event.key));
@@ -108,12 +110,12 @@ const custodes = (() => {
       event.preventDefault();
       found.focus();
       found.click();
-      if (found.type === "radio") next(found.closest(".row"));
+      if (found.type === "radio") next(found.closest(".ask"));
       return;
     }
   }
 
-  const rows = () => all(".row").filter(seen);
+  const rows = () => all(".ask").filter(seen);
   const answered = (row) => row.querySelector("input:checked") !== null;
 
   /** Where digits go when the person is nowhere in particular. */
@@ -207,6 +209,42 @@ const custodes = (() => {
     window.socket.on("connect", () => show(false));
   }
 
+  // ------------------------------------------------------------ the work screen
+
+  /** What was before the person is another: they are told, and begin at the top. */
+  function begin() {
+    all("textarea[data-marks]").forEach(grow);
+    scrollTo(0, 0);
+    document.querySelector("#main > h1")?.focus({ preventScroll: true });
+  }
+
+  /** To the row of this name, where something is missing. */
+  function go(name) {
+    const row = all("[data-row]").find((r) => r.dataset.row === name || r.dataset.row.startsWith(`${name}.`));
+    if (!row) return;
+    if (row.tagName === "DETAILS") row.open = true;
+    row.scrollIntoView({ block: "center" });
+    row.querySelector("input, textarea, button")?.focus({ preventScroll: true });
+  }
+
+  /** [first, after the last] character that is selected in a field, counted in code points as the server counts. */
+  function selection(id) {
+    const field = document.getElementById(id);
+    const count = (end) => [...field.value.slice(0, end)].length;
+    return [count(field.selectionStart), count(field.selectionEnd)];
+  }
+
+  function grow(field) {
+    field.style.height = "auto";
+    field.style.height = `${field.scrollHeight}px`;
+  }
+
+  new MutationObserver(() => all("textarea[data-marks]").forEach((f) => f.style.height || grow(f))).observe(
+    document.documentElement,
+    { childList: true, subtree: true },
+  );
+  addEventListener("resize", () => all("textarea[data-marks]").forEach(grow));
+
   // ------------------------------------------------------------ answers that scroll together
 
   let scrolling = null;
@@ -230,11 +268,15 @@ const custodes = (() => {
       event.preventDefault();
       return void window.open(link.href, "_blank", "noopener,noreferrer");
     }
-    const button = event.target.closest("[data-theme-button], [data-sign-out], [data-opens], [data-closes]");
+    const button = event.target.closest("[data-theme-button], [data-sign-out], [data-opens], [data-closes], [data-scrolls]");
     if (!button) return;
     if ("themeButton" in button.dataset) turn();
     else if ("signOut" in button.dataset) signOut(button.dataset.signOut);
-    else if ("opens" in button.dataset) open(button.dataset.opens);
+    else if ("scrolls" in button.dataset) {
+      const group = document.querySelector("[data-together]");
+      group.dataset.together = String(group.dataset.together === "false");
+      button.setAttribute("aria-pressed", group.dataset.together);
+    } else if ("opens" in button.dataset) open(button.dataset.opens);
     else button.closest("dialog").close();
   });
   document.addEventListener("keydown", onKey);
@@ -243,5 +285,5 @@ const custodes = (() => {
   document.addEventListener("scroll", scrolled, true);
   watchConnection();
 
-  return { say, open, close, seconds, saved, forget, putBack };
+  return { say, open, close, seconds, saved, forget, putBack, begin, go, selection };
 })();

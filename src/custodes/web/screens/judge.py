@@ -1,0 +1,206 @@
+"""The work screen: one item after the other, judged and handed in.
+
+Which parts are on it the project's questions decide. Every change is saved as a draft a moment later; a judgment is
+acknowledged once it has been committed, by the same functions as the API's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from nicegui import background_tasks
+
+from custodes.web import work
+from custodes.web.access import WORKERS, Rule
+from custodes.web.refresh import is_due, refresh
+from custodes.web.screens import parts
+from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.panes import Panes, prompt
+from custodes.web.screens.questions import show_questions
+from custodes.web.screens.sheet import Incomplete, Sheet
+from custodes.web.screens.tags import Tag, tag
+
+SAVE_AFTER = 0.4
+"""Seconds after a change until it is saved, with what was changed meanwhile."""
+SECONDS = "() => emit(custodes.seconds())"
+
+
+@page("/work/{project}", Rule(WORKERS), "Judge")
+async def judge(visit: Visit, project: str) -> None:
+    desk = Desk(visit, project)
+    async with visit.telling():
+        await desk.next()
+
+
+class Desk:
+    """Somebody at work on a project: the item before them, and what they have entered about it."""
+
+    def __init__(self, visit: Visit, project: str) -> None:
+        self.visit, self.project = visit, project
+        self.sheet = Sheet({})
+        self.revising = False
+        self.seconds = 0.0
+        self._version = self._saved = 0
+        self._saver: asyncio.Task[None] | None = None
+        self.root: Tag = tag("div", cls="work")
+        self.status: Tag
+
+    # ------------------------------------------------------------ what lies before the person
+
+    async def next(self) -> None:
+        """The next item, or why there is none. Raises MissingError for an unknown project."""
+        item, why = await self.visit.do(work.claim, self.visit.database, self.project, self.visit.account)
+        own = await self.visit.do(work.own_work, self.visit.database, self.project, self.visit.account.id)
+        self._begin(item, own, why)
+
+    async def undo(self, _: Any = None) -> None:
+        """What was handed in last, to correct it."""
+        async with self.visit.telling():
+            await self._settle()
+            item = await self.visit.do(work.last, self.visit.database, self.project, self.visit.account)
+            own = await self.visit.do(work.own_work, self.visit.database, self.project, self.visit.account.id)
+            if item is None:
+                return self.visit.say("you have handed in nothing here yet.")
+            self._begin(item, own, "", revising=True)
+            self.visit.say("this is what you handed in last; correct it and hand it in again.")
+
+    def _begin(self, item: dict[str, Any] | None, own: dict[str, float], why: str, revising: bool = False) -> None:
+        self.revising, self._version, self._saved = revising, 0, 0
+        self.root.clear()
+        self.root.set(data_sheet=item["assignment"] if item else None)
+        with self.root:
+            if item is None:
+                self._nothing(own, why)
+                return
+            self.sheet = Sheet.of(item)
+            self.seconds = float((item["draft"] or {}).get("seconds", 0.0))
+            self._show(item, own)
+        start = json.dumps(0 if revising else self.seconds)
+        self.visit.browser(f"custodes.seconds({start}); custodes.putBack(); custodes.begin()")
+
+    def _nothing(self, own: dict[str, float], why: str) -> None:
+        self.visit.heading.set_text("Nothing to judge")
+        tag("p", why[:1].upper() + why[1:], "empty")
+        with tag("p", cls="empty"):
+            if own["items"]:
+                parts.button("Correct the last one", self.undo, "z")
+            tag("a", "To your projects", "button", href="/")
+
+    def _show(self, item: dict[str, Any], own: dict[str, float]) -> None:
+        self.visit.heading.set_text(item["title"])
+        with tag("div", cls="about"):
+            done = f"{own['items']:,.0f} handed in · {own['seconds'] / 60:,.0f} min"
+            tag("span", f"Correcting the last one · {done}" if self.revising else done, "quiet", data_progress="")
+            parts.opener(f"Guidelines, version {item['guidelines']['version']}", "guidelines", "g")
+        prompt(item["prompt"])
+        if item["answers"] and not _read_in_steps(item):
+            Panes(self.sheet, self.changed)
+        with parts.card("Your judgment", cls="questions"):
+            show_questions(self.sheet, self.changed)
+        self._actions()
+        with parts.dialog("guidelines", f"Guidelines, version {item['guidelines']['version']}", "drawer"):
+            parts.markdown(item["guidelines"]["text"])
+        for id_, title, flag in (("skipping", "Skip this item", False), ("flagging", "Something is wrong here", True)):
+            self._leave(id_, title, flag)
+
+    def _actions(self) -> None:
+        with tag("div", cls="actions", role="group", aria_label="Actions", data_global=""):
+            self.status = tag("span", "", "status", role="status", aria_live="polite")
+            if self.revising:
+                parts.button("Leave as it was", self._leave_it, "Escape")
+            else:
+                parts.button("Undo", self.undo, "z", title="Correct what you handed in last")
+                parts.opener("Flag", "flagging", "f")
+                parts.opener("Skip", "skipping", "s")
+            made = parts.button("Hand in", key="Enter", cls="main", data_hand_in="")
+            made.on("click", lambda e: self.hand_in(float(e.args or 0.0)), js_handler=SECONDS)
+
+    def _leave(self, id_: str, title: str, flag: bool) -> None:
+        with parts.dialog(id_, title):
+            said = "It goes to a lead, with what you say." if flag else "Somebody else gets it."
+            tag("p", f"{said} You get another one.")
+            field = parts.line("What is wrong?" if flag else "Why? (optional)", maxlength=500, id=f"{id_}-why")
+            made = parts.button("Flag and go on" if flag else "Skip", cls="main")
+            made.on(
+                "click",
+                lambda e: self.skip(id_, str(e.args), flag),
+                js_handler=f"() => emit(document.getElementById('{field.props['id']}').value)",
+            )
+
+    # ------------------------------------------------------------ what is entered
+
+    def changed(self, name: str, value: str) -> None:
+        """A value of the sheet, saved soon."""
+        if self.sheet.values.get(name, "") == value:
+            return
+        self.sheet.values[name] = value
+        self._version += 1
+        if self._saver is None or self._saver.done():
+            self._saver = background_tasks.create(self._save(), name="draft")
+
+    async def _save(self) -> None:
+        while self._saved != self._version:
+            await asyncio.sleep(SAVE_AFTER)
+            sheet, version, values = self.sheet, self._version, dict(self.sheet.values)
+            try:
+                draft = sheet.draft(self.seconds)
+                given = (self.visit.database, sheet.item["assignment"], self.visit.account, draft)
+                await self.visit.do(work.keep_draft, *given)
+            except Exception as error:
+                self.status.set_text(f"Not saved: {error}")
+                return
+            if sheet is not self.sheet:
+                return
+            self._saved = version
+            told = f"custodes.saved({json.dumps(sheet.item['assignment'])}, {json.dumps(values)})"
+            self.visit.browser(told)
+            self.status.set_text(f"Saved {time.strftime('%H:%M:%S')}")
+
+    async def _settle(self) -> None:
+        """Waits for what is being saved."""
+        if self._saver is not None and not self._saver.done():
+            await asyncio.wait([self._saver])
+
+    # ------------------------------------------------------------ done with it
+
+    async def hand_in(self, seconds: float) -> None:
+        try:
+            answers = self.sheet.answers()
+        except Incomplete as missing:
+            self.visit.browser(f"custodes.go({json.dumps(missing.row)})")
+            return self.visit.say(str(missing), bad=True)
+        self.seconds = seconds
+        await self._settle()
+        async with self.visit.telling():
+            database, id_ = self.visit.database, self.sheet.item["assignment"]
+            given = (answers, seconds, self.sheet.reasons, "", self.revising, self.sheet.item.get("stage"))
+            await self.visit.do(work.hand_in, database, id_, self.visit.account, *given)
+            self.visit.browser(f"custodes.forget({json.dumps(id_)})")
+            self.visit.say("handed in.")
+            if (name := await self.visit.do(is_due, database, id_)) is not None:
+                background_tasks.create(self.visit.do(refresh, database, name), name=f"refresh {name}")
+            await self.next()
+
+    async def skip(self, dialog: str, why: str, flag: bool) -> None:
+        if flag and not why.strip():
+            return self.visit.say("say what is wrong with it.", bad=True)
+        async with self.visit.telling():
+            await self._settle()
+            id_ = self.sheet.item["assignment"]
+            await self.visit.do(work.skip, self.visit.database, id_, self.visit.account, why.strip(), flag)
+            self.visit.browser(f"custodes.close({json.dumps(dialog)}); custodes.forget({json.dumps(id_)})")
+            self.visit.say("flagged." if flag else "skipped.")
+            await self.next()
+
+    async def _leave_it(self) -> None:
+        async with self.visit.telling():
+            self.visit.browser(f"custodes.forget({json.dumps(self.sheet.item['assignment'])})")
+            await self.next()
+
+
+def _read_in_steps(item: dict[str, Any]) -> bool:
+    """Whether the question about the steps shows the answer already."""
+    return len(item["answers"]) == 1 and {question["kind"] for question in item["questions"]} == {"step"}

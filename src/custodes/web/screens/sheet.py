@@ -1,0 +1,181 @@
+"""What is entered on a work screen: values by name, and the answers that they are.
+
+All values are text, because the browser keeps them under the same names until they are saved. ``q2`` is the value of
+question 2, ``q2.0`` that about the first answer shown, ``q2.0.3`` that about its fourth step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from custodes.feedback.steps import steps_of
+from custodes.web.answers import Answer
+
+REASONS = "reasons"
+LETTERS = "ABCD"
+"""What the answers on a screen are called."""
+
+
+class Incomplete(Exception):  # noqa: N818 (not an error: something is still to be done)
+    """What is still to be answered, as a sentence for the person, and the name of its row."""
+
+    def __init__(self, sentence: str, row: str) -> None:
+        super().__init__(sentence)
+        self.row = row
+
+
+@dataclass
+class Sheet:
+    """The values of one item's screen. ``item`` is what :func:`custodes.web.work.claim` gives."""
+
+    item: Mapping[str, Any]
+    values: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Sheet:
+        """An item's sheet, as far as its draft was filled in."""
+        draft = item["draft"] or {}
+        values = draft.get("values", {})
+        return cls(item, {str(k): str(v) for k, v in values.items()} if isinstance(values, dict) else {})
+
+    @property
+    def texts(self) -> list[str]:
+        """The answers shown, as characters are counted in them: the last message of each that is an assistant's."""
+        return [
+            next((m["content"] for m in reversed(messages) if m["role"] == "assistant"), "")
+            for messages in self.item["answers"]
+        ]
+
+    @property
+    def reasons(self) -> list[str]:
+        return json.loads(self.values.get(REASONS, "[]"))  # type: ignore[no-any-return]
+
+    def answers(self) -> list[Answer]:
+        """The answers. Raises Incomplete where a question that is not optional has none."""
+        found: list[Answer] = []
+        for number, question in enumerate(self.item["questions"], 1):
+            own = READERS[question["kind"]](self, number, question)
+            if not own and not question["optional"]:
+                raise Incomplete("there is a question without an answer.", f"q{number}")
+            found += own
+        return found
+
+    def draft(self, seconds: float) -> dict[str, Any]:
+        return {"values": self.values, "seconds": seconds}
+
+    def each_place(self, number: int, question: Mapping[str, Any], what: str) -> list[tuple[int, str]]:
+        """(place, value) of a question about every answer; all of them where the question is not optional."""
+        found = []
+        for place in range(len(self.item["answers"])):
+            name = f"q{number}.{place}"
+            if value := self.values.get(name, ""):
+                found.append((place, value))
+            elif not question["optional"]:
+                about = f" of answer {LETTERS[place]}" if len(self.item["answers"]) > 1 else ""
+                raise Incomplete(f"{what}{about} is missing.", name)
+        return found
+
+
+Reader = Callable[[Sheet, int, Mapping[str, Any]], list[Answer]]
+
+
+def _comparison(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    value = sheet.values.get(f"q{number}", "")
+    if not value:
+        if question["optional"]:
+            return []
+        raise Incomplete("say which answer is better.", f"q{number}")
+    if value in ("tie", "both_bad", "cannot_judge"):
+        return [Answer(question=number, verdict=value)]  # type: ignore[arg-type]
+    return [Answer(question=number, verdict="prefer", strength=int(value))]
+
+
+def _ranking(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    ranks = sheet.each_place(number, question, "the rank")
+    if not ranks:
+        return []
+    if len(ranks) < len(sheet.item["answers"]):
+        raise Incomplete("rank all the answers, or none.", f"q{number}.0")
+    return [Answer(question=number, ranks=[int(value) for _, value in ranks])]
+
+
+def _rating(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    given = sheet.each_place(number, question, "a rating")
+    return [Answer(question=number, place=place, value=int(value)) for place, value in given]
+
+
+def _label(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    given = sheet.each_place(number, question, "a label")
+    return [Answer(question=number, place=place, choice=value) for place, value in given]
+
+
+def _correction(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    """Texts that were changed; where the question must be answered and nothing is wrong, the text as it is."""
+    texts = dict(enumerate(sheet.texts))
+    given = {place: sheet.values.get(f"q{number}.{place}", text) for place, text in texts.items()}
+    kept = {p: t for p, t in given.items() if t.strip() and (t != texts[p] or not question["optional"])}
+    return [Answer(question=number, place=place, text=text) for place, text in kept.items()]
+
+
+def _comment(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    texts = {place: sheet.values.get(f"q{number}.{place}", "").strip() for place in range(len(sheet.item["answers"]))}
+    found = [Answer(question=number, place=place, text=text) for place, text in texts.items() if text]
+    if not found and not question["optional"]:
+        raise Incomplete("write a comment.", f"q{number}.0")
+    return found
+
+
+def _demonstration(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    text = sheet.values.get(f"q{number}", "").strip()
+    if not text and not question["optional"]:
+        raise Incomplete("write the answer that you would give.", f"q{number}")
+    return [Answer(question=number, text=text)] if text else []
+
+
+def _span(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    found = [
+        Answer(question=number, place=place, start=start, end=end, choice=category, severity=severity)
+        for place in range(len(sheet.item["answers"]))
+        for start, end, category, severity in json.loads(sheet.values.get(f"q{number}.{place}", "[]"))
+    ]
+    if not found and not question["optional"]:
+        raise Incomplete("mark at least one passage.", f"q{number}.0")
+    return found
+
+
+def _step(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    """A mark per step; in the mode of the first error, good before it, bad there, and nothing about what follows."""
+    found = []
+    for place, text in enumerate(sheet.texts):
+        name, steps = f"q{number}.{place}", len(steps_of(text))
+        if sheet.values.get(f"{name}.mode") == "first":
+            first = sheet.values.get(f"{name}.first", "")
+            marks = {} if not first else dict.fromkeys(range(steps if first == "none" else int(first)), 1)
+            if first not in ("", "none"):
+                marks[int(first)] = -1
+            complete = bool(first)
+        else:
+            given = {step: sheet.values.get(f"{name}.{step}", "") for step in range(steps)}
+            marks = {step: int(value) for step, value in given.items() if value}
+            complete = len(marks) == steps
+        if not complete and not question["optional"]:
+            raise Incomplete("not every step is marked.", name)
+        found += [Answer(question=number, place=place, step=step, value=value) for step, value in marks.items()]
+    return found
+
+
+READERS: dict[str, Reader] = {
+    "comparison": _comparison,
+    "ranking": _ranking,
+    "rating": _rating,
+    "label": _label,
+    "correction": _correction,
+    "comment": _comment,
+    "demonstration": _demonstration,
+    "span": _span,
+    "step": _step,
+}
+"""How the values of each kind of question become answers."""
