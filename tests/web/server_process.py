@@ -44,7 +44,7 @@ class ServerProcess:
         if wait:
             self.wait()
 
-    def wait(self, seconds: float = 90.0) -> None:
+    def wait(self, seconds: float = 300.0) -> None:
         """Until it answers."""
         assert self.process is not None
         deadline = time.monotonic() + seconds

@@ -1,0 +1,246 @@
+"""People at work at the annotation server all at once, and whether what they were told is true.
+
+    python benchmarks/annotation_server.py --json
+    python benchmarks/annotation_server.py --db postgresql://user@host/empty_database --json
+
+Simulated people in one process ask real servers over HTTP on the loopback for an item, look at it (log-normal, ``--think``
+seconds on average), save a draft half-way as the screens do, and hand in. The servers share one PostgreSQL database (a
+private one is started where none is named; it waits for the disk at every commit). After a quiet part the servers are
+killed with SIGKILL, one after the other, ``--kills`` times in all, and started again; people try again, at another server
+where there is one. In the end the ledger is compared with every answer that anybody got.
+
+``p95_ms`` is over all requests of the quiet part; ``with kills`` is from when somebody first asked until they had an answer,
+the tries in between included. Exit code 1 where a judgment was lost, doubled or changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))  # PostgreSQL of its own
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "web"))  # servers in processes of their own
+import postgres
+from server_process import ServerProcess, open_project, tokens
+
+from custodes.feedback.project import TEMPLATE
+from custodes.types import Comparison
+from custodes.web import Database
+from custodes.web.export import read_project
+
+QUIET = 0.4
+"""Share of the time before the first kill."""
+OVERLAP = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--people", type=int, default=200, help="how many work at once (200)")
+    parser.add_argument("--seconds", type=float, default=180.0, help="for how long they begin new items (180)")
+    parser.add_argument("--think", type=float, default=10.0, help="mean seconds that somebody looks at an item (10)")
+    parser.add_argument("--kills", type=int, default=10, help="how often a server is killed (10)")
+    parser.add_argument("--servers", type=int, default=2, help="server processes (2)")
+    parser.add_argument("--db", help="an empty PostgreSQL database (default: a private server)")
+    parser.add_argument("--json", action="store_true", help="print only the JSON object")
+    options = parser.parse_args()
+    with database_for(options.db) as db, tempfile.TemporaryDirectory() as folder:
+        result = measure(db, Path(folder), options)
+    if not options.json:
+        print(json.dumps(result, indent=1))
+    print(json.dumps(result))
+    sys.exit(int(bool(result["lost"] or result["doubled"] or result["changed"] or not result["chain"])))
+
+
+@contextmanager
+def database_for(given: str | None) -> Iterator[str]:
+    if given is not None:
+        yield given
+        return
+    with postgres.server(fsync=True) as running:
+        yield running.new_database()
+
+
+def measure(db: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    held = tokens(db, {f"person-{n}": "annotator" for n in range(options.people)})
+    text = TEMPLATE.replace("overlap: 3 ", f"overlap: {OVERLAP} ").replace("gold_share: 0.1", "gold_share: 0.0")
+    begun = int(options.people * (options.seconds / options.think + 2))
+    open_project(db, text.replace("repeat_share: 0.05", "repeat_share: 0.0"), 2 * begun // OVERLAP)
+    servers = [ServerProcess(db, folder) for _ in range(options.servers)]
+    for server in servers:
+        server.start(wait=False)
+    for server in servers:
+        server.wait()
+    try:
+        crowd = Crowd([server.address for server in servers], options.think)
+        killed = asyncio.run(at_work(crowd, list(held.values()), servers, options))
+    finally:
+        for server in servers:
+            server.__exit__()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "benchmark": "annotation_server",
+        **{name: getattr(options, name) for name in ("people", "seconds", "think", "servers")},
+        "kills": killed,
+        "judgments": sum(len(ids) for ids, _ in crowd.acknowledged.values()),
+        "requests": len(crowd.waits),
+        "p95_ms": percentiles([w for w in crowd.waits if w.quiet]).get("p95"),
+        "quiet": by_request([w for w in crowd.waits if w.quiet]),
+        "with kills": by_request([w for w in crowd.waits if not w.quiet]),
+        "tried again": crowd.retries,
+        **compare(db, crowd),
+        "cpu_seconds": {"servers": used.ru_utime + used.ru_stime, "people": time.process_time()},
+        "load": os.getloadavg()[0],
+    }
+
+
+@dataclass(frozen=True)
+class Wait:
+    """From asking to having an answer."""
+
+    what: str
+    seconds: float
+    quiet: bool
+
+
+@dataclass
+class Crowd:
+    """Simulated people, and everything that the servers told them."""
+
+    addresses: list[str]
+    think: float
+    quiet: bool = True
+    waits: list[Wait] = field(default_factory=list)
+    acknowledged: dict[str, tuple[list[str], int]] = field(default_factory=dict)  # by assignment: ids, strength
+    retries: Counter[str] = field(default_factory=Counter)
+
+    async def work(self, http: httpx.AsyncClient, number: int, token: str, until: float) -> None:
+        rng = random.Random(number)
+        await asyncio.sleep(rng.uniform(0, self.think))  # nobody comes at the same moment
+        person = Person(self, http, number, {"Authorization": f"Bearer {token}"})
+        while time.monotonic() < until:
+            item = (await person.ask("next", "POST", "/projects/helpfulness/next"))["item"]
+            if item is None:
+                raise RuntimeError("the project has too few items for so many people.")
+            looked = rng.lognormvariate(np.log(self.think) - 0.125, 0.5)
+            await asyncio.sleep(looked / 2)
+            path = f"/assignments/{item['assignment']}"
+            await person.ask("draft", "PUT", f"{path}/draft", {"draft": {"strength": 1}})
+            await asyncio.sleep(looked / 2)
+            strength = rng.choice([-3, -2, -1, 1, 2, 3])
+            answers = [{"question": 1, "verdict": "prefer", "strength": strength}]
+            body = {"answers": answers, "seconds": round(looked, 3)}
+            told = await person.ask("hand in", "POST", f"{path}/judgments", body)
+            self.acknowledged[item["assignment"]] = (told["judgments"], strength)
+
+
+@dataclass
+class Person:
+    """One of the crowd; who gets no answer tries again, at the next server where there are several."""
+
+    crowd: Crowd
+    http: httpx.AsyncClient
+    server: int
+    headers: dict[str, str]
+
+    async def ask(self, what: str, method: str, path: str, body: object = None) -> Any:
+        began, quiet = time.monotonic(), self.crowd.quiet
+        while True:
+            addresses = self.crowd.addresses
+            url = f"{addresses[self.server % len(addresses)]}/api{path}"
+            try:
+                answer = await self.http.request(method, url, json=body, headers=self.headers)
+            except httpx.TransportError as error:
+                self.crowd.retries[type(error).__name__] += 1
+                self.server += 1
+                await asyncio.sleep(0.05)
+                continue
+            if answer.status_code >= 400:
+                raise RuntimeError(f"{what}: {answer.status_code} {answer.text}")
+            self.crowd.waits.append(Wait(what, time.monotonic() - began, quiet and self.crowd.quiet))
+            return answer.json()
+
+
+async def at_work(crowd: Crowd, held: list[str], servers: list[ServerProcess], options: argparse.Namespace) -> int:
+    """Everybody works until the time is up and what they have before them is handed in; how often a server was killed."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(limits=limits, timeout=60.0) as http:
+        until = time.monotonic() + options.seconds
+        people = [asyncio.create_task(crowd.work(http, n, token, until)) for n, token in enumerate(held)]
+        killer = asyncio.create_task(kill(crowd, servers, options))
+        try:
+            await asyncio.gather(*people)
+        finally:
+            killed = await killer
+    return killed
+
+
+async def kill(crowd: Crowd, servers: list[ServerProcess], options: argparse.Namespace) -> int:
+    """Kills one server after the other; one that does not answer yet after the time since is waited for."""
+    await asyncio.sleep(QUIET * options.seconds)
+    pause = (1 - QUIET) * options.seconds / max(options.kills, 1)
+    for n in range(options.kills):
+        crowd.quiet = False
+        server = servers[n % len(servers)]
+        await asyncio.to_thread(server.wait)
+        server.kill()
+        await asyncio.to_thread(server.start, False)
+        await asyncio.sleep(pause if n + 1 < options.kills else 0)
+    await asyncio.to_thread(lambda: [server.wait() for server in servers])
+    return options.kills
+
+
+def compare(db: str, crowd: Crowd) -> dict[str, Any]:
+    """What people were told against what the ledger holds."""
+    database = Database(db)
+    try:
+        held = [j for j in read_project(database, "helpfulness").judgments if isinstance(j, Comparison)]
+        chain = database.ledger.verify().ok
+    finally:
+        database.close()
+    ids = Counter(j.id for j in held)
+    told = {id_: strength for found, strength in crowd.acknowledged.values() for id_ in found}
+    pairs = Counter((j.annotator, j.task) for j in held)
+    per_item = Counter(j.task for j in held)
+    return {
+        "lost": len(told.keys() - ids.keys()),
+        "doubled": sum(n - 1 for n in (*ids.values(), *pairs.values())) + sum(n > OVERLAP for n in per_item.values()),
+        "changed": sum(told[j.id] != j.strength for j in held if j.id in told),
+        "unknown": len(ids.keys() - told.keys()),
+        "chain": chain,
+    }
+
+
+def by_request(waits: list[Wait]) -> dict[str, dict[str, float]]:
+    kinds: dict[str, list[Wait]] = defaultdict(list)
+    for wait in waits:
+        kinds[wait.what].append(wait)
+    return {"all": percentiles(waits)} | {what: percentiles(of) for what, of in sorted(kinds.items())}
+
+
+def percentiles(waits: list[Wait]) -> dict[str, float]:
+    """Milliseconds."""
+    if not waits:
+        return {}
+    found = 1000 * np.array([wait.seconds for wait in waits])
+    at = {f"p{p}": round(float(np.percentile(found, p)), 1) for p in (50, 95, 99)}
+    return {**at, "max": round(float(found.max()), 1), "n": len(found)}
+
+
+if __name__ == "__main__":
+    main()
