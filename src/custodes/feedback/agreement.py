@@ -79,14 +79,18 @@ def agreement_on_labels(judgments: Iterable[Judgment], name: str, resamples: int
 
 
 def agreement_by_group(
-    judgments: Iterable[Judgment], annotators: Iterable[Annotator], key: str, level: Level = "ordinal"
+    judgments: Iterable[Judgment],
+    annotators: Iterable[Annotator],
+    key: str,
+    level: Level = "ordinal",
+    resamples: int = 999,
 ) -> dict[str, Agreement]:
     """Agreement within each group of annotators that share ``profile[key]`` ("" where they have none)."""
     group = {annotator.id: str(annotator.profile.get(key, "")) for annotator in annotators}
     members: dict[str, list[Judgment]] = defaultdict(list)
     for judgment in judgments:
         members[group.get(judgment.annotator, "")].append(judgment)
-    return {name: agreement(members[name], level) for name in sorted(members)}
+    return {name: agreement(members[name], level, resamples=resamples) for name in sorted(members)}
 
 
 def repeat_consistency(judgments: Iterable[Judgment], axis: str = "overall") -> Consistency:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from custodes.feedback.items import Item, gold_result
 from custodes.feedback.project import Project
-from custodes.stats import Interval, mean_interval
+from custodes.stats import Interval, mean_interval, wilson
 from custodes.types import Judgment
 from custodes.web.projects import load_items
 from custodes.web.schema import assignments, items
@@ -86,7 +86,8 @@ def accuracy_by_budget(gold: Mapping[str, Item], judgments: Sequence[Judgment]) 
 
     For an item with m judgments of which c are right, the expectation over all ways to draw k of them is exact (draws
     even are half). Only items with enough judgments for every k that is listed count, so that all k rest on the same
-    items; k goes as far as half of the items reach.
+    items; k goes as far as half of the items reach. Wilson's interval is on the safe side here: an expectation varies
+    less between items than a single draw.
     """
     results: dict[tuple[str, str], list[bool]] = defaultdict(list)
     for judgment in judgments:
@@ -100,7 +101,7 @@ def accuracy_by_budget(gold: Mapping[str, Item], judgments: Sequence[Judgment]) 
     most = sizes[(len(sizes) - 1) // 2]
     enough = [given for given in results.values() if len(given) >= most]
     return [
-        {"judgments": k} | mean_interval([_majority(sum(given), len(given), k) for given in enough]).to_dict()
+        {"judgments": k} | wilson(sum(_majority(sum(given), len(given), k) for given in enough), len(enough)).to_dict()
         for k in range(1, most + 1)
     ]
 

@@ -107,6 +107,7 @@ def page(path: str, rule: Rule, title: str, nav: str | None = None) -> Callable[
     """
     if nav is not None:
         NAVIGATION.append(Place(path, nav, rule))
+        NAVIGATION.sort(key=lambda place: place.path)
 
     def add(build: Builder) -> Builder:
         from custodes.web.screens.shell import frame

@@ -1,0 +1,375 @@
+"""The quality desk: what a lead needs to see to stand by a project's judgments, computed again whenever there are more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from nicegui import ui
+
+from custodes.web.access import LEADS, Rule
+from custodes.web.desk import mark_of, quality_of
+from custodes.web.projects import quarantine
+from custodes.web.screens import charts, parts
+from custodes.web.screens.door import address
+from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.tags import Tag, tag
+from custodes.web.screens.words import number, share
+from custodes.web.work import projects_of
+
+LOOK = 3.0
+"""Seconds between looks for something new."""
+NODDING = 0.05
+"""Share of answers accepted within half a second from which somebody is shown among what needs a look."""
+
+
+@page("/desk", Rule(LEADS), "Quality", nav="Quality")
+async def desks(visit: Visit) -> None:
+    found = await visit.do(projects_of, visit.database, visit.account.id)
+    if not found:
+        tag("p", "There is no project yet.", "empty")
+    with tag("ul", cls="cards"):
+        for project in found:
+            with tag("li", cls="card"):
+                tag("h2", project["title"])
+                tag("p", "Ended" if project["closed"] is not None else "Open", "quiet")
+                about = f"Quality desk of {project['title']}"
+                tag("a", "Quality desk", "button", href=f"/desk/{project['name']}", aria_label=about)
+
+
+@page("/desk/{project}", Rule(LEADS), "Quality")
+async def desk(visit: Visit, project: str) -> None:
+    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
+    await Desk(visit, project).begin()
+
+
+class Desk:
+    """One project's numbers on a page that stays up to date."""
+
+    def __init__(self, visit: Visit, project: str) -> None:
+        self.visit, self.project = visit, project
+        self.mark, self.person, self.lifts, self.why = "", "", False, ""
+        self.root: Tag = tag("div", cls="stack", aria_busy="true")
+        with parts.dialog("quarantine", "Quarantine"):
+            self.question = tag("p")
+            self.field = parts.line(
+                "Why? It stands in the ledger.", "", self._reason, maxlength=500, id="quarantine-why"
+            )
+            parts.button("Decide", self._decide, cls="main")
+
+    async def begin(self) -> None:
+        with self.root:
+            tag("p", "Counting...", "empty", role="status")
+        ui.timer(LOOK, self.look, immediate=True)
+
+    async def look(self, _: Any = None) -> None:
+        """Computes and shows everything again if there is something new."""
+        async with self.visit.telling():
+            mark = await self.visit.do(mark_of, self.visit.database, self.project)
+            if mark == self.mark:
+                return
+            found = await self.visit.do(quality_of, self.visit.database, self.project)
+            drawn = await self.visit.do(_drawn, found)
+            self.mark = mark
+            self.visit.heading.set_text(f"Quality: {found['title']}")
+            self.root.set(aria_busy=None)
+            self.root.clear()
+            with self.root:
+                show(found, drawn, self._ask)
+
+    def _ask(self, person: str, name: str, lift: bool) -> Callable[[], None]:
+        def ask() -> None:
+            self.person, self.lifts = person, lift
+            said = (
+                f"The judgments of {name} count again, in exports and here."
+                if lift
+                else f"The judgments of {name} are left out of exports and of this desk. Nothing is deleted."
+            )
+            self.question.set_text(said)
+            self.visit.browser("custodes.open('quarantine')")
+
+        return ask
+
+    def _reason(self, why: str) -> None:
+        self.why = why
+
+    async def _decide(self) -> None:
+        if not self.why.strip():
+            return self.visit.say("say why.", bad=True)
+        async with self.visit.telling():
+            given = (self.project, self.person, self.why.strip(), self.visit.account.id, self.lifts)
+            await self.visit.do(quarantine, self.visit.database, *given)
+            self.visit.browser("custodes.close('quarantine'); document.getElementById('quarantine-why').value = ''")
+            self.why = ""
+            self.visit.say("lifted." if self.lifts else "in quarantine.")
+            await self.look()
+
+
+Ask = Callable[[str, str, bool], Callable[[], Awaitable[None] | None]]
+
+
+def show(found: Mapping[str, Any], drawn: Mapping[str, str], ask: Ask) -> None:
+    """The whole desk of :func:`~custodes.web.desk.quality_of`."""
+    _figures(found)
+    _suspects(found, ask)
+    with parts.card("People"):
+        _people(found, ask)
+    with tag("div", cls="halves"):
+        with parts.card("Agreement"):
+            _agreement(found)
+        with parts.card("Coverage"):
+            _coverage(found["coverage"])
+        if found["accuracy_by_budget"]:
+            with parts.card("Accuracy against budget"):
+                _budget(found, drawn)
+        if drawn["rhythm"]:
+            with parts.card("Throughput"):
+                ui.html(drawn["rhythm"], sanitize=False)
+        if found["assisted"]:
+            with parts.card("Help"):
+                _help(found)
+        if found["teams"]:
+            with parts.card("Persons, critic and teams"):
+                _teams(found["teams"])
+        if found["standings"]:
+            with parts.card("Models"):
+                _standings(found["standings"])
+
+
+def _drawn(found: Mapping[str, Any]) -> dict[str, str]:
+    """The charts, which take a moment."""
+    rhythm = found["effort"]["rhythm"]
+    return {
+        "rhythm": charts.rhythm(rhythm) if rhythm["counts"] else "",
+        "budget": charts.budget(found["accuracy_by_budget"]) if len(found["accuracy_by_budget"]) > 1 else "",
+    }
+
+
+def _figures(found: Mapping[str, Any]) -> None:
+    effort, coverage = found["effort"], found["coverage"]
+    money = f" {effort['currency']}".rstrip()
+    rows = [
+        ("Items handed in", f"{effort['items']:,}", f"by {effort['people']:,} people in {effort['hours']:.1f} hours"),
+        (
+            "Items complete",
+            f"{coverage['complete']:,} of {coverage['items']:,}",
+            f"{coverage['overlap']} judgments each",
+        ),
+        _figure("Seconds per item", effort["seconds"], 0, "", "people"),
+        _figure("Items per hour of work", effort["per_hour"], 0, "", "people"),
+    ]
+    if effort["cost"] is not None:
+        rows.append(_figure("Cost per item", effort["cost"], 2, money, "people"))
+        rows.append(("Cost so far", f"{effort['cost_in_all']:,.2f}{money}", f"{effort['items']:,} items"))
+    if "agreement" in found:
+        rows.append(_figure("Agreement (alpha)", found["agreement"]["alpha"], 2, "", "pairs"))
+    gold = found["gold"]
+    if gold["n"]:
+        rows.append(("Gold items right", f"{100 * gold['estimate']:.0f} %", _rest(gold, 100, 0, "answers")))
+    with tag("dl", cls="figures"):
+        for name, value, more in rows:
+            with tag("div", cls="figure"):
+                tag("dt", name)
+                tag("dd", value)
+                tag("dd", more)
+
+
+def _figure(name: str, found: Mapping[str, Any], digits: int, unit: str, of: str) -> tuple[str, str, str]:
+    if found["estimate"] is None:
+        return name, "–", "no data yet"
+    return name, f"{found['estimate']:,.{digits}f}{unit}", _rest(found, 1, digits, of)
+
+
+def _rest(found: Mapping[str, Any], factor: float, digits: int, of: str) -> str:
+    ends = ("?" if found[end] is None else f"{factor * found[end]:,.{digits}f}" for end in ("low", "high"))
+    return f"[{', '.join(ends)}], {found['n']:,} {of}"
+
+
+# ---------------------------------------------------------------- what needs a look
+
+
+def _suspects(found: Mapping[str, Any], ask: Ask) -> None:
+    people = found["people"]
+    rung = {p: about for p, about in people.items() if (about.get("alarm") or {}).get("rang_at") is not None}
+    nods = {
+        p: of["rubber_stamps"]
+        for p, of in (found["assisted"] or {"people": {}})["people"].items()
+        if (of["rubber_stamps"]["estimate"] or 0) > NODDING
+    }
+    clusters = found.get("clusters", [])
+    with parts.card("Needs a look"):
+        if not rung and not nods and not clusters:
+            level = found.get("alarm_level")
+            more = f" An honest annotator's alarm ever rings with a probability of {level:g} at most." if level else ""
+            tag("p", f"No alarm has rung.{more}", "quiet")
+        for person, about in rung.items():
+            _suspect(person, about, found["alarm_level"], ask)
+        for cluster in clusters:
+            names = ", ".join(people[p]["name"] for p in cluster["people"])
+            with tag("div", cls="suspect"):
+                tag("h3", f"{names} may be colluding")
+                said = f"They agree more than what they see explains: z = {cluster['z']:.1f} over {cluster['shared']:,} shared pairs, p = {cluster['p']:.3f}."
+                tag("p", said)
+                with tag("div", cls="actions-row"):
+                    for person in cluster["people"]:
+                        name = people[person]["name"]
+                        parts.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
+        for person, stamps in nods.items():
+            with tag("div", cls="suspect"):
+                tag("h3", f"{people[person]['name']} accepts help unread")
+                tag("p", f"Within half a second of seeing it: {share(stamps)}.")
+
+
+def _suspect(person: str, about: Mapping[str, Any], level: float, ask: Ask) -> None:
+    alarm, name = about["alarm"], about["name"]
+    with tag("div", cls="suspect"):
+        tag("h3", f"{name}: {alarm['suspicion']}")
+        odds = math.exp(min(alarm["evidence"], 60.0))
+        tag(
+            "p",
+            f"The alarm rang after {alarm['rang_at']:,} answers. The evidence against honest answers is {odds:,.0f} to 1; it rings "
+            f"from {1 / level:,.0f} to 1, which honest answers ever reach with a probability of {level:g} at most.",
+        )
+        tag("p", f"Reliability {number(about['reliability'])}; gold items right: {share(about['gold'])}.")
+        flipped = f"Without these judgments {100 * alarm['flipped']:.0f} % of the compared pairs would be decided the other way."
+        tag("p", flipped, "quiet")
+        with tag("div", cls="actions-row"):
+            parts.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
+
+
+def _people(found: Mapping[str, Any], ask: Ask) -> None:
+    compared = "agreement" in found
+    bias = ["Reliability (1 is typical)", "First shown", "Longer"] if compared else []
+    head = ["Person", "Judgments", "Seconds", "Gold right", *bias, "Alarm", "Decision"]
+    with tag("div", cls="table ground", tabindex=0, role="region", aria_label="People"), tag("table"):
+        with tag("thead"), tag("tr"):
+            for name in head:
+                tag("th", name, scope="col")
+        with tag("tbody"):
+            for person, about in found["people"].items():
+                with tag("tr"):
+                    _person(person, about, compared, ask)
+    if compared:
+        said = "Reliability, and the log-odds that somebody adds for the answer shown first and for the longer one; 95 % intervals."
+        tag("p", said, "quiet")
+    for label, people in found["labels"].items():
+        rows = [[found["people"].get(p, {"name": p})["name"], share(of)] for p, of in people.items()]
+        parts.table(["Person", "Right, by Dawid and Skene"], rows, f"Label: {label}")
+
+
+def _person(person: str, about: Mapping[str, Any], compared: bool, ask: Ask) -> None:
+    name = about["name"]
+    tag("th", name, scope="row")
+    tag("td", f"{about['judgments']:,}", "number")
+    out = about["quarantined"]
+    median = about.get("median_seconds")
+    tag("td", "–" if median is None else f"{median:,.1f}", "number")
+    _cell(share(about["gold"]) if "gold" in about else "–")
+    if compared:
+        reliability = about.get("reliability")
+        _cell(number(reliability) if reliability else "–", charts.whisker(reliability, -1, 3, at=0))
+        for what in ("position", "length"):
+            _cell(number(about[what]) if what in about else "–")
+    alarm = about.get("alarm") or {}
+    rang = f"after {alarm['rang_at']:,}" if alarm.get("rang_at") is not None else "no"
+    tag("td", f"in quarantine: {about.get('why', '')}" if out else rang)
+    with tag("td"):
+        if out:
+            parts.button("Lift", ask(person, name, True), aria_label=f"Lift the quarantine of {name}")
+        else:
+            parts.button("Quarantine", ask(person, name, False), aria_label=f"Quarantine {name}")
+
+
+def _cell(said: str, chart: str = "") -> None:
+    """A number with its interval and count below it, and a chart where there is one."""
+    estimate, bracket, rest = said.partition(" [")
+    with tag("td"):
+        tag("div", estimate, "estimate")
+        if bracket:
+            tag("small", f"[{rest}")
+        if chart:
+            ui.html(chart, sanitize=False)
+
+
+# ---------------------------------------------------------------- the rest
+
+
+def _agreement(found: Mapping[str, Any]) -> None:
+    rows: list[Sequence[Any]] = [
+        [f"{row['kind'].capitalize()}: {row['axis']}", number(row["alpha"])] for row in found["agreement_by_axis"]
+    ]
+    for field, groups in found.get("agreement_by_group", {}).items():
+        rows += [[f"Within {field}: {group or 'not given'}", number(alpha)] for group, alpha in groups.items()]
+    if rows:
+        parts.table(["Krippendorff's alpha", "1 is perfect, 0 chance"], rows)
+    more = []
+    if "repeats" in found:
+        more.append(["Same answer when shown again", share(found["repeats"])])
+    if "effects" in found:
+        effects = found["effects"]
+        more.append(["Shown first (log-odds, everybody)", number(effects["position"])])
+        more.append(["Longer by a standard deviation (log-odds)", number(effects["length"])])
+    if more:
+        parts.table(["Consistency and bias", ""], more)
+
+
+def _coverage(coverage: Mapping[str, Any]) -> None:
+    rows = [["All", *_covered(coverage)], *([tag_, *_covered(of)] for tag_, of in coverage["by_tag"].items())]
+    parts.table(["Tag", "Items begun", "complete", "Prompts begun"], rows)
+    spread = coverage["by_judgments"]
+    parts.table(["Judgments", "Items"], [[n, count] for n, count in spread.items()])
+
+
+def _covered(of: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{of['begun']:,} of {of['items']:,}",
+        f"{of['complete']:,} of {of['items']:,}",
+        f"{of['prompts_begun']:,} of {of['prompts']:,}",
+    ]
+
+
+def _budget(found: Mapping[str, Any], drawn: Mapping[str, str]) -> None:
+    if drawn["budget"]:
+        ui.html(drawn["budget"], sanitize=False)
+    cost = (found["effort"]["cost"] or {}).get("estimate")
+    head = ["Judgments per item", "Majority is right", *(["Cost per item"] if cost is not None else [])]
+    rows = [
+        [str(row["judgments"]), share(row), *([f"{row['judgments'] * cost:,.2f}"] if cost is not None else [])]
+        for row in found["accuracy_by_budget"]
+    ]
+    parts.table(head, rows, "On gold items")
+
+
+def _help(found: Mapping[str, Any]) -> None:
+    of = found["assisted"]
+    rows = [
+        ["Answers given twice", f"{of['answers']:,}"],
+        ["Changed after the help", share(of["changed"])],
+        ["Followed, of those who had said otherwise", share(of["followed"])],
+        ["Seconds with the help", number(of["seconds"], 1)],
+        ["Accepted within half a second", share(of["rubber_stamps"])],
+        ["Right alone (gold)", share(of["accuracy"]["alone"])],
+        ["Right with help (gold)", share(of["accuracy"]["assisted"])],
+        ["Gain, paired", share(of["gain"]) if of["gain"]["estimate"] else number(of["gain"])],
+    ]
+    parts.table(["Judged alone, then with help", ""], rows)
+    names = {p: about["name"] for p, about in found["people"].items()}
+    each = [[names.get(p, p), share(o["rubber_stamps"]), share(o["followed"])] for p, o in of["people"].items()]
+    parts.table(["Person", "Within half a second", "Followed"], each)
+    if of["teams"]:
+        _teams(of["teams"])
+
+
+def _teams(teams: Mapping[str, Any]) -> None:
+    rows = [[arm, share(teams["caught"][arm]), number(teams["false"][arm])] for arm in ("person", "critic", "team")]
+    parts.table(["Who", "Right, or bug caught", "Wrong"], rows)
+    more = [[f"Team and {arm}", number(teams["more_caught"][arm])] for arm in ("person", "critic")]
+    parts.table(["Difference, paired by problem", "More caught"], more)
+
+
+def _standings(standings: Mapping[str, Any]) -> None:
+    for name, elo in standings.get("elo", {}).items():
+        tag("p", f"{name}: Elo {number(elo, 0)}")
+    for axis, models in standings["means"].items():
+        parts.table(["Model", f"{axis}, 1 to 7"], [[name, number(of)] for name, of in models.items()])
