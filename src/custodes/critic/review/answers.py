@@ -26,8 +26,13 @@ def read_answers(path: Path) -> dict[str, Snippet]:
         except ValueError as error:
             raise InputError(f"{row.place}: {error}; a row has prompt and answer.") from None
         name = f"{path}#{row.number}"
-        found[name] = Snippet(name, 1, _last(answer), "answer", _asked(prompt), "answer")
+        found[name] = as_asked(prompt, answer, name)
     return found
+
+
+def as_asked(prompt: str | tuple[Message, ...], answer: str | tuple[Message, ...], name: str = "") -> Snippet:
+    """What the assistant said last in ``answer``, with the conversation so far."""
+    return Snippet(name, 1, _last(answer), "answer", _asked(prompt), "answer")
 
 
 def cutter(answers: Mapping[str, Snippet]) -> Callable[[str, str], tuple[list[Snippet], list[Problem]]]:

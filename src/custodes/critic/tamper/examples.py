@@ -17,7 +17,7 @@ HELD_OUT_PACKAGES = frozenset({"boltons", "more-itertools"})
 """Packages that no training example comes from."""
 HELD_OUT_SHARE = 0.1  # of the functions of the other packages
 
-Split = Literal["train", "held-out functions", "held-out operators", "held-out packages"]
+Split = Literal["train", "held-out functions", "held-out operators", "held-out packages", "natural"]
 Verified = Literal["test", "operator", "clean"]
 
 
