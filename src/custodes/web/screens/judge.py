@@ -17,6 +17,7 @@ from custodes.web import work
 from custodes.web.access import WORKERS, Rule
 from custodes.web.refresh import is_due, refresh
 from custodes.web.screens import parts
+from custodes.web.screens.assisted import notes
 from custodes.web.screens.pages import Visit, page
 from custodes.web.screens.panes import Panes, prompt
 from custodes.web.screens.questions import show_questions
@@ -76,7 +77,8 @@ class Desk:
                 self._nothing(own, why)
                 return
             self.sheet = Sheet.of(item)
-            self.seconds = float((item["draft"] or {}).get("seconds", 0.0))
+            draft = item["draft"] or {}
+            self.seconds = float(draft.get("seconds", 0.0)) if draft.get("stage") == item["stage"] else 0.0
             self._show(item, own)
         start = json.dumps(0 if revising else self.seconds)
         self.visit.browser(f"custodes.seconds({start}); custodes.putBack(); custodes.begin()")
@@ -96,7 +98,8 @@ class Desk:
             tag("span", f"Correcting the last one · {done}" if self.revising else done, "quiet", data_progress="")
             parts.opener(f"Guidelines, version {item['guidelines']['version']}", "guidelines", "g")
         prompt(item["prompt"])
-        if item["answers"] and not _read_in_steps(item):
+        notes(item)
+        if item["answers"] and not _shown_by_its_question(item):
             Panes(self.sheet, self.changed)
         with parts.card("Your judgment", cls="questions"):
             show_questions(self.sheet, self.changed)
@@ -152,8 +155,8 @@ class Desk:
             except Exception as error:
                 self.status.set_text(f"Not saved: {error}")
                 return
-            if sheet is not self.sheet:
-                return
+            if sheet is not self.sheet:  # another item is before the person by now
+                continue
             self._saved = version
             told = f"custodes.saved({json.dumps(sheet.item['assignment'])}, {json.dumps(values)})"
             self.visit.browser(told)
@@ -201,6 +204,7 @@ class Desk:
             await self.next()
 
 
-def _read_in_steps(item: dict[str, Any]) -> bool:
-    """Whether the question about the steps shows the answer already."""
-    return len(item["answers"]) == 1 and {question["kind"] for question in item["questions"]} == {"step"}
+def _shown_by_its_question(item: dict[str, Any]) -> bool:
+    """Whether the question shows the answer already: its steps, its code in an editor, its findings."""
+    kinds = {question["kind"] for question in item["questions"]}
+    return len(item["answers"]) == 1 and kinds in ({"step"}, {"tamper"}, {"critique"})

@@ -22,7 +22,8 @@ from custodes.web.database import MissingError
 from custodes.web.screens.tags import Tag
 from custodes.web.work import ConflictError
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 SLOWEST = 30.0
 """Seconds that a page may take to be built."""
 OWN = ("/_nicegui/", "/_nicegui_ws", "/favicon.ico")

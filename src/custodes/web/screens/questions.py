@@ -8,6 +8,7 @@ from typing import Any
 from custodes.feedback.steps import steps_of
 from custodes.web.screens import parts
 from custodes.web.screens.parts import Point
+from custodes.web.screens.review import show_critique, show_tamper
 from custodes.web.screens.sheet import LETTERS, REASONS, Sheet
 from custodes.web.screens.tags import Tag, tag
 
@@ -192,5 +193,7 @@ SHOWN: dict[str, Shower] = {
     "demonstration": _demonstration,
     "span": _span,
     "step": _step,
+    "tamper": show_tamper,
+    "critique": show_critique,
 }
 """What draws each kind of question; a kind that is added here is added to ``sheet.READERS`` too."""

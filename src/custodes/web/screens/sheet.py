@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from custodes.critic.critique import parse
 from custodes.feedback.steps import steps_of
 from custodes.web.answers import Answer
 
@@ -64,7 +65,7 @@ class Sheet:
         return found
 
     def draft(self, seconds: float) -> dict[str, Any]:
-        return {"values": self.values, "seconds": seconds}
+        return {"values": self.values, "seconds": seconds, "stage": self.item.get("stage")}
 
     def each_place(self, number: int, question: Mapping[str, Any], what: str) -> list[tuple[int, str]]:
         """(place, value) of a question about every answer; all of them where the question is not optional."""
@@ -167,6 +168,38 @@ def _step(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer
     return found
 
 
+def _tamper(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    name = f"q{number}"
+    code, description = sheet.values.get(name, ""), sheet.values.get(f"{name}.description", "").strip()
+    if not code and not description and question["optional"]:
+        return []
+    if not code or code == sheet.texts[0]:
+        raise Incomplete("the code is as it was; put a bug into it.", name)
+    if not description:
+        raise Incomplete("describe the bug.", f"{name}.description")
+    return [Answer(question=number, text=code, description=description)]
+
+
+def _critique(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
+    name = f"q{number}"
+    text = critique_in(sheet, name)
+    critique = parse(text)
+    if not critique.findings and not critique.opening:
+        if question["optional"]:
+            return []
+        raise Incomplete("quote what is wrong, or say that you found nothing.", name)
+    for n, finding in enumerate(critique.findings, 1):
+        if not finding.comment:
+            raise Incomplete(f"finding {n} has no comment: say what is wrong there.", name)
+    return [Answer(question=number, text=text, place=0 if sheet.texts else None)]
+
+
+def critique_in(sheet: Sheet, name: str) -> str:
+    """The critique of a sheet as it is now: what was entered, or the given one as it came."""
+    entered = sheet.values.get(name)
+    return entered.strip() if entered is not None else (sheet.texts[0] if sheet.texts else "")
+
+
 READERS: dict[str, Reader] = {
     "comparison": _comparison,
     "ranking": _ranking,
@@ -177,5 +210,7 @@ READERS: dict[str, Reader] = {
     "demonstration": _demonstration,
     "span": _span,
     "step": _step,
+    "tamper": _tamper,
+    "critique": _critique,
 }
 """How the values of each kind of question become answers."""
