@@ -24,6 +24,7 @@ from custodes.web.database import Database, MissingError, to_json
 from custodes.web.giving import count, give, leased_to, open_items_for
 from custodes.web.projects import end_project, load_item, open_project, parsed, progress_of, quarantined
 from custodes.web.schema import assignments, projects
+from custodes.web.webhooks import tell
 
 LONGEST_DRAFT = 200_000
 NOTHING = "there is nothing for you here at the moment."
@@ -94,6 +95,7 @@ def hand_in(
         order = json.loads(row.shown)
         judgments = judgments_of(project, item, order, answers, key, account.id, seconds, sorted(reasons), assistance)
         ids = [judgment.id for judgment in judgments]
+        told = {"judgments": ids, "annotator": account.id, "item": row.item}
         if row.state == "skipped":
             raise ConflictError("this item was skipped.")
         if stage == "alone":
@@ -114,6 +116,7 @@ def hand_in(
             for gone in earlier:  # a mark that was taken away, say
                 if gone.id.startswith(f"{key}-") and gone.id not in ids:
                     database.ledger.write(run, [_withdrawn(gone)], supersedes=gone.id, connection=connection)
+            tell(database, connection, project.name, "judgment", **told, revised=True)
             return ids
         database.ledger.write(run, judgments, connection=connection)
         spent = seconds + (json.loads(row.alone)["seconds"] if row.alone else 0.0)
@@ -125,6 +128,7 @@ def hand_in(
         connection.execute(update(assignments).where(assignments.c.id == id_).values(**values))
         if row.purpose == "normal":
             count(connection, project, row.item, done=1, leased=-1 if row.state == "leased" else 0)
+        tell(database, connection, project.name, "judgment", **told, revised=False)
         results = [gold_result(item, judgment) for judgment in judgments] if item.gold else []
         if any(result is False for result in results):
             missed = Decision(f"gold-{id_}", "gold item missed", f"item {item.id}", account.id)
@@ -176,7 +180,7 @@ def _keep_alone(
         raise ConflictError("this was judged alone before; what is asked now is the judgment with help.") from None
     if row.alone is None:
         said = [answer.model_dump(exclude_none=True) for answer in answers]
-        values = {"alone": to_json({"at": database.clock(), "seconds": seconds, "answers": said}), "draft": ""}
+        values = {"alone": to_json({"at": database.clock(), "seconds": seconds, "answers": said})}
         connection.execute(update(assignments).where(assignments.c.id == row.id).values(**values))
 
 
