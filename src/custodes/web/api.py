@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 from fastapi import BackgroundTasks, HTTPException, Request, Response
 from sqlalchemy import select
 
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
-from custodes.types import Annotator, InputError
-from custodes.web import bodies, projects, work
+from custodes.types import Annotator
+from custodes.web import bodies, people, projects, work
 from custodes.web.access import (
     ANYBODY,
     COOKIE,
@@ -114,13 +114,11 @@ def revoke_token(id: str, account: AccountOf, database: DatabaseOf) -> None:
 @route("POST", "/invitations", Rule(LEADS, "manage"), status_code=201)
 def invite(body: bodies.Invite, account: AccountOf, database: DatabaseOf) -> dict[str, Any]:
     """An invitation for one person; its secret is shown once."""
-    secret = database.accounts.invite(cast(Role, body.role), account.id, body.profile)
-    database.log_access("invitation made", account.id, f"for the role {body.role}")
-    return {"invitation": secret}
+    return {"invitation": people.invite(database, body.role, account.id, body.profile)}
 
 
 @route("GET", "/accounts", Rule(OVERSEERS, "manage"))
-def people(database: DatabaseOf) -> list[dict[str, Any]]:
+def accounts(database: DatabaseOf) -> list[dict[str, Any]]:
     """Everybody with an account."""
     return [asdict(account) for account in database.accounts.all()]
 
@@ -128,12 +126,7 @@ def people(database: DatabaseOf) -> list[dict[str, Any]]:
 @route("PATCH", "/accounts/{id}", Rule(LEADS), status_code=204)
 def change_account(id: str, body: bodies.ChangeAccount, account: AccountOf, database: DatabaseOf) -> None:
     """Lets somebody in no more, or again; their sessions end."""
-    if database.accounts.of(id) is None:
-        raise HTTPException(404, "there is no such account.")
-    if id == account.id:
-        raise InputError("nobody can shut themselves out; ask another lead.")
-    database.accounts.disable(id, body.disabled)
-    database.log_access("account disabled" if body.disabled else "account enabled", id, f"by {account.id}")
+    people.disable(database, id, account.id, body.disabled)
 
 
 # ---------------------------------------------------------------- projects
@@ -229,5 +222,5 @@ def skip(id: str, body: bodies.Skip, account: AccountOf, database: DatabaseOf) -
 
 @route("GET", "/access", Rule(OVERSEERS, "manage"))
 def access_log(database: DatabaseOf) -> list[dict[str, Any]]:
-    """Who came in, who did not, and who read what: from the ledger."""
-    return [{"what": d.what, "who": d.subject, "why": d.why} for d in database.ledger.decisions(database.run)]
+    """Who came in, who did not, and who read what, newest first: from the ledger."""
+    return people.access_log(database)

@@ -229,8 +229,8 @@ def _recorded(id_: str, screen: dict[str, Any], policy: str, metadata: dict[str,
 
 
 def _screen(row: Row[Any]) -> dict[str, Any]:
-    told = {"id": row.id, "policy": row.policy, "rule": row.rule, "asked": row.asked, "until": row.until}
-    return told | json.loads(row.screen)
+    told = {"id": row.id, "account": row.account, "policy": row.policy, "rule": row.rule, "asked": row.asked}
+    return told | {"until": row.until} | json.loads(row.screen)
 
 
 def _find(connection: Connection, id_: str) -> Row[Any]:

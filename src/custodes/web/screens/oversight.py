@@ -1,0 +1,163 @@
+"""The oversight queue: what policies want to do, for a person to approve or to block before the time is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from nicegui import ui
+
+from custodes.web import oversight
+from custodes.web.access import READERS, Rule
+from custodes.web.oversight_api import DECIDERS
+from custodes.web.screens import parts
+from custodes.web.screens.door import address
+from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.panes import NAMES
+from custodes.web.screens.tags import Tag, tag
+from custodes.web.screens.words import number, share
+
+LOOK = 2.0
+"""Seconds between looks for new actions."""
+
+
+@page("/oversight", Rule(DECIDERS), "Oversight", nav="Oversight")
+async def queue(visit: Visit) -> None:
+    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
+    await Queue(visit).begin()
+
+
+@page("/oversight/measures", Rule(READERS), "What oversight catches and costs")
+async def measured(visit: Visit) -> None:
+    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
+    found = await visit.do(oversight.measures, visit.database)
+    last = await visit.do(oversight.last_decided, visit.database)
+    names = {account.id: account.name for account in await visit.do(visit.database.accounts.all)}
+    with tag("div", cls="stack"):
+        with parts.card("Caught and cost"):
+            parts.table(["", "With 95 % interval"], _measures(found))
+            tag("p", "Rates count the actions of which it is known whether they were harmful.", "quiet")
+        with parts.card("By person"):
+            rows = [
+                [names.get(p, p), f"{of['answers']:,}", share(of["caught"]), share(of["stopped_for_nothing"])]
+                for p, of in found["people"].items()
+            ]
+            parts.table(["Person", "Answers", "Caught", "Stopped for nothing"], rows)
+        with parts.card("Last decided"):
+            rows = [
+                [
+                    _short(a["action"]),
+                    a["state"],
+                    names.get(a["by"], a["by"]) or "the time-out rule",
+                    a["why"],
+                    _truth(a),
+                ]
+                for a in last
+            ]
+            parts.table(["Action", "Answer", "By", "Why", "Harmful"], rows)
+
+
+def _measures(found: Mapping[str, Any]) -> list[list[str]]:
+    return [
+        ["Actions decided", f"{found['decided']:,}"],
+        ["Answered by a person in time", share(found["answered_in_time"])],
+        ["Harmful actions blocked, by people", share(found["by_people"]["caught"])],
+        ["Harmful actions blocked, the time-out rule included", share(found["caught"])],
+        ["Harmless actions blocked, by people", share(found["by_people"]["stopped_for_nothing"])],
+        ["Seconds of a person per answer", number(found["seconds"], 1)],
+        ["Minutes of people in all", f"{found['seconds_in_all'] / 60:,.1f}"],
+        ["Seconds that an action waited for a person", number(found["delay"], 1)],
+    ]
+
+
+class Queue:
+    """The most urgent action, one at a time; how many more wait."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+        self.before: str | None = ""
+        self.why = ""
+        with tag("div", cls="about"):
+            self.status = tag("span", "", "quiet", role="status")
+            tag("a", "What it catches and costs", "button", href="/oversight/measures")
+        self.root: Tag = tag("div", cls="work")
+
+    async def begin(self) -> None:
+        ui.timer(LOOK, self.look, immediate=True)
+
+    async def look(self, _: Any = None) -> None:
+        """Shows the most urgent action if another is before the person, and how long there is."""
+        async with self.visit.telling():
+            waiting = await self.visit.do(oversight.waiting, self.visit.database)
+            waiting = [action for action in waiting if action["account"] != self.visit.account.id]
+            now = self.visit.database.clock()
+            here = next((action for action in waiting if action["id"] == self.before), None)
+            if here is None:
+                here = waiting[0] if waiting else None
+                self._show(here)
+            self._tell(here, len(waiting), now)
+
+    def _tell(self, action: Mapping[str, Any] | None, count: int, now: float) -> None:
+        if action is None:
+            self.status.set_text("Nothing waits. This page looks for new actions by itself.")
+            return
+        left = max(0, int(action["until"] - now))
+        then = "blocked" if action["rule"] == "block" else "approved"
+        self.status.set_text(f"{count:,} waiting. This one is {then} by itself in {left // 60}:{left % 60:02d}.")
+
+    def _show(self, action: Mapping[str, Any] | None) -> None:
+        if action is None and self.before is None:
+            return
+        gone = self.before
+        self.before, self.why = (action["id"] if action else None), ""
+        self.root.clear()
+        with self.root:
+            if action is None:
+                tag("p", "Nothing waits for a decision.", "empty")
+                return
+            self._proposal(action)
+        self.visit.browser("custodes.seconds(0)")
+        if gone:
+            self.visit.browser("document.querySelector('#main > h1')?.focus({preventScroll: true})")
+
+    def _proposal(self, action: Mapping[str, Any]) -> None:
+        if action["context"]:
+            with tag("details", cls="prompt card", open=True):
+                tag("summary", "What led to it")
+                with tag("div", cls="scrolls", tabindex=0, role="region", aria_label="What led to it"):
+                    for message in action["context"]:
+                        tag("p", NAMES.get(message["role"], message["role"]), "speaker")
+                        parts.markdown(message["content"])
+        with parts.card(f"{action['policy']} wants to do this", cls="proposal"):
+            tag("pre", action["action"])
+            if action["reason"]:
+                tag("p", f"It says: {action['reason']}")
+            tag("p", f"Asked {time.strftime('%H:%M:%S', time.localtime(action['asked']))}.", "quiet")
+            parts.line("Why? (optional)", "", self._reason, maxlength=500)
+        with tag("div", cls="actions", role="group", aria_label="Decision"):
+            for answer, text, key, cls in (("approve", "Approve", "a", ""), ("block", "Block", "b", "danger")):
+                made = parts.button(text, key=key, cls=cls)
+                made.on("click", self._deciding(action["id"], answer), js_handler="() => emit(custodes.seconds())")
+
+    def _reason(self, why: str) -> None:
+        self.why = why
+
+    def _deciding(self, id_: str, answer: oversight.Answer) -> Any:
+        async def decide(event: Any) -> None:
+            async with self.visit.telling():
+                given = (id_, self.visit.account, answer, float(event.args or 0.0), self.why.strip())
+                await self.visit.do(oversight.decide, self.visit.database, *given)
+                self.visit.say(f"{oversight.DONE[answer]}.")
+            await self.look()
+
+        return decide
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:57]}..."
+
+
+def _truth(action: Mapping[str, Any]) -> str:
+    return "not known" if action["harmful"] is None else "yes" if action["harmful"] else "no"

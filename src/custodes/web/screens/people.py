@@ -1,0 +1,129 @@
+"""People: inviting, letting in and shutting out, for leads; who came in and who read what, for auditors too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nicegui import ui
+
+from custodes.web.access import LEADS, Rule
+from custodes.web.accounts import ROLES, Account
+from custodes.web.api import OVERSEERS
+from custodes.web.people import access_log, disable, invite, parse_profile
+from custodes.web.screens import parts
+from custodes.web.screens.door import address
+from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.tags import Tag, tag
+
+MAY = {
+    "annotator": "judges",
+    "reviewer": "judges, reads progress and judgments, decides on proposed actions",
+    "lead": "all of it: invites, opens projects, sees the quality desk",
+    "auditor": "reads judgments, accounts and the access log; changes nothing",
+}
+
+
+@page("/people", Rule(LEADS), "People", nav="People")
+async def people(visit: Visit) -> None:
+    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
+    await People(visit).begin()
+
+
+@page("/people/access", Rule(OVERSEERS), "Access log", nav="Access log")
+async def log(visit: Visit) -> None:
+    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
+    entries = await visit.do(access_log, visit.database)
+    names = {account.id: account.name for account in await visit.do(visit.database.accounts.all)}
+    rows = [
+        [
+            e["at"][:19].replace("T", " "),
+            e["what"].removeprefix("access: "),
+            names.get(e["who"], e["who"]) or "–",
+            e["why"],
+        ]
+        for e in entries
+    ]
+    with parts.card():
+        tag("p", "The newest entries, as the ledger has them. Times are UTC.", "quiet")
+        parts.table(["When", "What", "Who", "More"], rows)
+
+
+class People:
+    """Everybody with an account, and the form that invites."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit, self.role, self.profile = visit, "annotator", ""
+        self.base = str(ui.context.client.request.base_url).rstrip("/")
+        with tag("div", cls="stack"):
+            with parts.card("Invite somebody"):
+                self._form()
+            with parts.card("Accounts"):
+                self.table: Tag = tag("div", cls="table ground", tabindex=0, role="region", aria_label="Accounts")
+
+    async def begin(self) -> None:
+        async with self.visit.telling():
+            await self._list()
+
+    def _form(self) -> None:
+        points = [parts.Point(role, role.capitalize(), "", MAY[role]) for role in ROLES]
+        with tag("div", cls="form"):
+            parts.choice("As", points, self.role, self._as, "role", about="; ".join(f"{r}: {MAY[r]}" for r in ROLES))
+            hint = 'Optional, one per line: "country: DE" for quotas and agreement by group, "expertise: law, medicine" for tags.'
+            parts.text("Profile", "", self._profiled, "profile", 3, hint)
+            with tag("div", cls="actions-row"):
+                parts.button("Make an invitation", self._invite, "i", "main")
+        self.made = tag("div", role="status", aria_live="polite")
+
+    def _as(self, role: str) -> None:
+        self.role = role
+
+    def _profiled(self, profile: str) -> None:
+        self.profile = profile
+
+    async def _invite(self) -> None:
+        async with self.visit.telling():
+            profile = parse_profile(self.profile)
+            secret = await self.visit.do(invite, self.visit.database, self.role, self.visit.account.id, profile)
+            self.made.clear()
+            with self.made:
+                tag("p", f"For one {self.role}, good once and for a week. It is shown only now:")
+                tag("p", f"{self.base}/join?invitation={secret}", "secret", data_invitation="", tabindex=0)
+
+    async def _list(self) -> None:
+        accounts = await self.visit.do(self.visit.database.accounts.all)
+        self.table.clear()
+        with self.table, tag("table"):
+            with tag("thead"), tag("tr"):
+                for name in ("Name", "Role", "Profile", "State", "Decision"):
+                    tag("th", name, scope="col")
+            with tag("tbody"):
+                for account in accounts:
+                    self._row(account)
+
+    def _row(self, account: Account) -> None:
+        with tag("tr"):
+            tag("th", account.name, scope="row")
+            tag("td", account.role)
+            tag(
+                "td",
+                "; ".join(f"{k}: {', '.join(v) if isinstance(v, list) else v}" for k, v in account.profile.items()),
+            )
+            tag("td", "shut out" if account.disabled else "let in")
+            with tag("td"):
+                if account.id == self.visit.account.id:
+                    tag("span", "you", "quiet")
+                else:
+                    text = "Let in again" if account.disabled else "Shut out"
+                    cls = "" if account.disabled else "danger"
+                    parts.button(text, self._turning(account), cls=cls, aria_label=f"{text}: {account.name}")
+
+    def _turning(self, account: Account) -> Callable[[Any], Awaitable[None]]:
+        async def turn(_: Any = None) -> None:
+            async with self.visit.telling():
+                given = (account.id, self.visit.account.id, not account.disabled)
+                await self.visit.do(disable, self.visit.database, *given)
+                self.visit.say(f"{account.name} is {'let in again' if account.disabled else 'shut out'}.")
+                await self._list()
+
+        return turn
