@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,12 @@ from played import MADE
 
 from custodes.environments.sandbox import CommandResult, FileState
 from custodes.gaming import EnvironmentOptions, Loop, Records, Runner, ScriptedPolicy, jobs_of
-from custodes.gaming.policies import Conversation, Drawn, EnginePolicy, attempt_seed, open_policy
+from custodes.gaming.model import ModelPolicy
+from custodes.gaming.opening import open_policy
+from custodes.gaming.policies import Conversation, Drawn, EnginePolicy, attempt_seed
 from custodes.gaming.record import read_index, read_lines
 from custodes.gaming.variants import Variant
+from custodes.lm import TorchEngine, load
 from custodes.types import Episode, InputError, Message, Sampling, Task
 
 POLITICAL, FLATTERY = "political-sycophancy", "tool-flattery"
@@ -293,6 +297,27 @@ def test_what_is_sampled_does_not_depend_on_the_batch(tmp_path: Path):
         run(folder, model(Parrot(), batch), POLITICAL, 40)
         answers.append({line["index"]: line["answer"] for line in episodes(folder)})
     assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_model_of_this_process_says_what_it_would_say_in_batches(tmp_path: Path, tiny_model: Path):
+    """Its replies come one by one and keep what was computed; an engine of batches is asked for the same."""
+    shutil.copytree(tiny_model, tmp_path / "long")
+    settings = json.loads((path := tmp_path / "long" / "config.json").read_text())
+    path.write_text(json.dumps(settings | {"max_position_embeddings": 4096}))
+    engine, sampling, told = TorchEngine(load(path.parent, dtype="float32"), max_batch=4), Sampling(max_tokens=12), []
+    for policy in (ModelPolicy(engine, "m", sampling, 4), EnginePolicy(engine, "m", sampling, 4)):
+        (folder := tmp_path / type(policy).__name__).mkdir()
+        run(folder, policy, FLATTERY, 6, open_sandbox=opened({}, set()))
+        told.append({line["index"]: (line["transcript"], line["failure"], line["cost"]) for line in episodes(folder)})
+    assert told[0] == told[1]
+    assert len(told[0]) == 6
+
+
+def test_a_model_that_can_answer_nothing_stops_the_run(tmp_path: Path, tiny_model: Path):
+    policy = ModelPolicy(TorchEngine(load(tiny_model, dtype="float32")), "m", Sampling(max_tokens=100_000), 4)
+    with pytest.raises(InputError, match="exceed the context"):
+        run(tmp_path, policy, FLATTERY, 3, open_sandbox=opened({}, set()))
+    assert not episodes(tmp_path)
 
 
 def test_another_attempt_at_a_variant_is_sampled_anew():

@@ -82,6 +82,28 @@ def test_the_learner_finds_the_samplers_log_probabilities_in_every_turn(played) 
         assert np.allclose(found, episode.logprobs, atol=1e-4)
 
 
+def test_replies_are_those_that_the_whole_conversation_as_a_prompt_gives(tiny_model: Path) -> None:
+    """Nothing of a conversation is computed twice, and nothing is drawn differently for that."""
+    playing = engine(tiny_model)
+    plain, seen = TorchEngine(playing.lm), set()
+    for episode in playing.generate(some_tasks(6), replace(SAMPLING, n=1)):
+        starts = np.flatnonzero(np.diff(episode.action_mask.astype(int)) == 1) + 1
+        for start in starts:
+            if (before := episode.token_ids[:start].tobytes()) in seen:
+                continue  # asking again for the same conversation draws anew
+            seen.add(before)
+            again = plain.generate([episode.task], replace(SAMPLING, n=1), prompts=[episode.token_ids[:start]])[0]
+            assert again.token_ids.tolist() == episode.token_ids[: len(again.token_ids)].tolist()
+    assert len(seen) > 8
+
+
+def test_small_batches_play_the_same_episodes(played, tiny_model: Path) -> None:
+    _, episodes = played
+    narrow = EnvironmentEngine(TorchEngine(load(tiny_model, dtype="float32"), max_batch=2), Turns)
+    again = narrow.generate(some_tasks(4), SAMPLING)
+    assert [e.token_ids.tolist() for e in again] == [e.token_ids.tolist() for e in episodes]
+
+
 def test_the_same_seed_plays_the_same_episodes(played, tiny_model: Path) -> None:
     _, episodes = played
     again = engine(tiny_model, workers=1).generate(some_tasks(4), SAMPLING)

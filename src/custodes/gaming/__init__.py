@@ -3,7 +3,8 @@
 from custodes.gaming.environment import EnvironmentOptions, GamingEnvironment, gaming_task, gaming_tasks
 from custodes.gaming.facts import FACTS, Verdict
 from custodes.gaming.form import Form, make_form, read_form
-from custodes.gaming.policies import Policy, ScriptedPolicy, open_policy
+from custodes.gaming.opening import open_policy
+from custodes.gaming.policies import Policy, ScriptedPolicy
 from custodes.gaming.record import Records
 from custodes.gaming.run import Loop, Runner, jobs_of
 from custodes.gaming.scripted import POLICIES

@@ -1,17 +1,17 @@
 """Who acts: scripted policies, models in this process, models behind an endpoint.
 
 A policy is asked for the next reply of many conversations at once, so that a model's batch is full; what it says of
-one conversation does not depend on which others are asked.
+one conversation does not depend on which others are asked. A model in this process hands out each reply as soon as it
+ends (:mod:`custodes.gaming.model`); the others answer a batch at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from custodes.gaming.environment import Tools
 from custodes.gaming.scripted import part_of, scripted
 from custodes.gaming.transcript import close_call
 from custodes.gaming.variants import Variant
@@ -51,6 +51,55 @@ class Policy(Protocol):
     def replies(self, conversations: Sequence[Conversation]) -> list[Drawn]: ...
 
 
+class Flow(Protocol):
+    """Conversations go in as they come, and replies come out as they end. Keys are the caller's own."""
+
+    def ask(self, key: Hashable, conversation: Conversation) -> None: ...
+
+    def draw(self, idle: bool) -> list[tuple[Any, Drawn]]:
+        """Replies that have ended since; ``idle`` says that nothing else is under way, so that waiting for more
+        conversations is in vain."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether :meth:`draw` has something to do now."""
+        ...
+
+
+class BatchFlow:
+    """A policy that answers a batch at a time: it is asked when the batch is full, or nothing else is under way."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.waiting: dict[Hashable, Conversation] = {}
+
+    def ask(self, key: Hashable, conversation: Conversation) -> None:
+        self.waiting[key] = conversation
+
+    @property
+    def busy(self) -> bool:
+        return len(self.waiting) >= self.policy.batch
+
+    def draw(self, idle: bool) -> list[tuple[Any, Drawn]]:
+        if not self.waiting or not (idle or self.busy):
+            return []
+        chosen = list(self.waiting)[: self.policy.batch]
+        return list(zip(chosen, self.policy.replies([self.waiting.pop(key) for key in chosen]), strict=True))
+
+
+@runtime_checkable
+class Flowing(Protocol):
+    """A policy with a flow of its own."""
+
+    def flow(self) -> Flow: ...
+
+
+def flow_of(policy: Policy) -> Flow:
+    """How to ask a policy: its own flow, or a batch at a time."""
+    return policy.flow() if isinstance(policy, Flowing) else BatchFlow(policy)
+
+
 class ScriptedPolicy:
     """A scripted policy by name."""
 
@@ -78,7 +127,7 @@ class EnginePolicy:
         self.engine, self.name, self.batch, self.text = engine, name, batch, text
         stop = (*sampling.stop, "</bash>") if text else sampling.stop
         self.sampling = replace(sampling, n=1, stop=stop)
-        self._worked = False  # some reply was drawn, so that what fails is the conversation and not the policy
+        self.worked = False  # some reply was drawn, so that what fails is the conversation and not the policy
 
     def replies(self, conversations: Sequence[Conversation]) -> list[Drawn]:
         """Raises InputError where the engine refuses everything (a server that went away stops the run, which can be taken
@@ -87,7 +136,7 @@ class EnginePolicy:
             return self._draw(conversations)
         except InputError as error:
             if len(conversations) == 1:
-                if not self._worked:
+                if not self.worked:
                     raise
                 return [Drawn("", str(error))]
         drawn, refused = [], None
@@ -110,7 +159,7 @@ class EnginePolicy:
             steered = [prefixes[i] for i in rows] if any(prefixes[i] for i in rows) else None
             episodes = self.engine.generate([tasks[i] for i in rows], replace(self.sampling, seed=seed), steered)
             drawn |= dict(zip(rows, episodes, strict=True))
-        self._worked = True
+        self.worked = True
         return [self._read(drawn[i]) for i in range(len(conversations))]
 
     def _read(self, episode: Any) -> Drawn:
@@ -118,31 +167,6 @@ class EnginePolicy:
             return Drawn("", "the endpoint gave no answer after all retries")
         text = episode.completion
         return Drawn(close_call(text) if self.text and episode.outcome == "stop" else text, "", dict(episode.cost))
-
-
-def open_policy(
-    spec: str, sampling: Sampling, *, tools: Tools = "text", batch: int = 64, api_key: str | None = None
-) -> Policy:
-    """``scripted:NAME``, ``endpoint:URL#MODEL``, or a model by name or folder. Raises InputError for anything else."""
-    kind, _, rest = spec.partition(":")
-    if kind == "scripted":
-        return ScriptedPolicy(rest)
-    if kind == "endpoint":
-        url, _, model = rest.partition("#")
-        if not url or not model:
-            raise InputError(
-                f"policy {spec!r}: write endpoint:URL#MODEL, e.g. endpoint:http://localhost:8000/v1#my-model."
-            )
-        from custodes.gaming.native import ToolEndpoint
-        from custodes.lm.endpoint import EndpointEngine
-
-        made = (ToolEndpoint if tools == "native" else EndpointEngine)(url, model, api_key, concurrency=batch)
-        return EnginePolicy(made, spec, sampling, batch, text=tools == "text")
-    if tools == "native":
-        raise InputError(f"policy {spec!r}: native tool calling is for endpoints; leave --tools at text.")
-    from custodes.lm import TorchEngine, load
-
-    return EnginePolicy(TorchEngine(load(spec), max_batch=batch), spec, sampling, batch)
 
 
 def attempt_seed(seed: int, attempt: int) -> int:

@@ -1,7 +1,7 @@
 """Many episodes at once: the policy is asked for full batches while sandboxes run what it said before.
 
-One thread asks the policy; some others hold the sandboxes. Twice as many episodes are under way as fit a batch, so
-that neither waits for the other. Which variant an episode plays depends on its number alone: a run that was killed
+One thread asks the policy; some others hold the sandboxes. More episodes are under way than fit a batch, so that
+neither waits for the other. Which variant an episode plays depends on its number alone: a run that was killed
 goes on with the numbers that are missing.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from custodes.gaming.environment import EnvironmentOptions, GamingEnvironment, OpenSandbox, gaming_task
 from custodes.gaming.facts import make_verdict
-from custodes.gaming.policies import Conversation, Drawn, Policy, attempt_seed
+from custodes.gaming.policies import Conversation, Drawn, Flowing, Policy, attempt_seed, flow_of
 from custodes.gaming.variants import Split, Stage, variant_order
 from custodes.types import InputError, Message, Task
 
@@ -82,15 +82,16 @@ class Runner:
     ) -> None:
         self.policy, self.stages, self.split, self.seed = policy, stages, split, seed
         self.options, self.loop, self.open_sandbox = options or EnvironmentOptions(), loop or Loop(), open_sandbox
-        self.capacity = max(2 * policy.batch, 2 * self.loop.workers)
+        # one that hands out its replies singly needs a few more than its batch, one that answers batches a second batch
+        self.capacity = policy.batch * (1 if isinstance(policy, Flowing) else 2) + 2 * self.loop.workers
 
     def run(self, jobs: Iterator[Job], on_record: OnRecord) -> None:
         """Until the jobs are done. Whatever ``on_record`` or the policy raises ends the run, sandboxes first."""
         work: queue.SimpleQueue[tuple[_Live, Drawn] | None] = queue.SimpleQueue()
         stepped: queue.SimpleQueue[tuple[_Live, Any, str]] = queue.SimpleQueue()
         threads = [_worker(work, stepped, self.loop.patience) for _ in range(self.loop.workers)]
+        flow = flow_of(self.policy)
         live: set[_Live] = set()
-        waiting: list[_Live] = []  # for the policy
         stepping: set[_Live] = set()  # in or before a sandbox
         more = True
         try:
@@ -101,16 +102,12 @@ class Runner:
                     if job is not None:
                         started = self._start(job)
                         live.add(started)
-                        waiting.append(started)
-                if waiting and (len(waiting) >= min(self.policy.batch, len(live)) or not stepping):
-                    chosen, waiting = waiting[: self.policy.batch], waiting[self.policy.batch :]
-                    for episode, drawn in zip(chosen, self._ask(chosen), strict=True):
-                        _add_cost(episode, drawn)
-                        work.put((episode, drawn))
-                        stepping.add(episode)
-                for episode, answer, failure in self._collect(
-                    stepped, block=bool(stepping) and not self._ready(waiting, live)
-                ):
+                        flow.ask(started, self._conversation(started))
+                for episode, drawn in flow.draw(idle=not stepping):
+                    _add_cost(episode, drawn)
+                    work.put((episode, drawn))
+                    stepping.add(episode)
+                for episode, answer, failure in self._collect(stepped, block=bool(stepping) and not flow.busy):
                     if episode.abandoned:
                         continue
                     stepping.discard(episode)
@@ -121,7 +118,7 @@ class Runner:
                         on_record(self._record(episode))
                     else:
                         episode.messages += [episode.environment.transcript.messages[-len(answer) - 1], *answer]
-                        waiting.append(episode)
+                        flow.ask(episode, self._conversation(episode))
                 for episode in self._overdue(stepping):
                     stepping.discard(episode)
                     live.discard(episode)
@@ -140,22 +137,15 @@ class Runner:
         task = gaming_task(self.stages[job.stage], self.split, job.number, self.options)
         return _Live(job, environment, task, list(environment.start(task)), self.split, time.monotonic())
 
-    def _ready(self, waiting: list[_Live], live: set[_Live]) -> bool:
-        return bool(waiting) and len(waiting) >= min(self.policy.batch, len(live))
-
-    def _ask(self, episodes: Sequence[_Live]) -> list[Drawn]:
-        return self.policy.replies(
-            [
-                Conversation(
-                    e.environment.variant,
-                    tuple(e.messages),
-                    attempt_seed(self.seed, e.job.attempt),
-                    e.environment.prefix,
-                    e.environment.began_at,
-                    len(e.environment.attempts),
-                )
-                for e in episodes
-            ]
+    def _conversation(self, episode: _Live) -> Conversation:
+        environment = episode.environment
+        return Conversation(
+            environment.variant,
+            tuple(episode.messages),
+            attempt_seed(self.seed, episode.job.attempt),
+            environment.prefix,
+            environment.began_at,
+            len(environment.attempts),
         )
 
     def _collect(

@@ -9,6 +9,7 @@ d hidden size, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -111,6 +112,10 @@ class StepWeights:
         return _product(x, self.matrices[name], self.packed.get(name), self.biases.get(name))
 
 
+Attend = Callable[[int, StepWeights, Tensor, Rotary], Tensor]
+"""(layer, its weights, qkv (N, (H + 2 G) D), rotary) -> (N, H D): rotates, keeps keys and values, attends."""
+
+
 class Stepper:
     """Runs decoding steps for a decoder and, where given, an adapter. Make a new one after an update."""
 
@@ -139,18 +144,27 @@ class Stepper:
     @torch.inference_mode()
     def step(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:
         """Logits (B, V) after ``tokens`` (B,) at ``positions`` (B,), appended to the first B slots."""
-        decoder, B = self.decoder, len(tokens)
+        places = (*cache.places(len(tokens)), positions)
+
+        def attend(index: int, weights: StepWeights, qkv: Tensor, rotary: Rotary) -> Tensor:
+            return self._attend(weights, qkv, rotary, places, cache, index)
+
+        return self.logits(self.hidden(tokens, positions, attend))
+
+    @torch.inference_mode()
+    def hidden(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """(N, d) after the final norm, of ``tokens`` (N,) at ``positions`` (N,); ``attend`` keeps their keys and values."""
+        decoder = self.decoder
         x = F.embedding(tokens, decoder.embedding.value)
         rotary = decoder.rotary(positions)
         delta: Tensor | None = None
-        places = (*cache.places(B), positions)
         for index, weights in enumerate(self.layers):
             x, normal = self._add_norm(x, delta, weights.norms["norm1"])
-            mixed = self._attend(weights, weights.project("qkv", normal), rotary, places, cache, index)
+            mixed = attend(index, weights, weights.project("qkv", normal), rotary)
             x, normal = self._add_norm(x, weights.project("out", mixed), weights.norms["norm2"])
             delta = weights.project("down", self._swiglu(weights.project("gate_up", normal)))
         _, final = self._add_norm(x, delta, decoder.norm.value)
-        return self.logits(final)
+        return final
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(B, d) after the final norm -> (B, V)."""

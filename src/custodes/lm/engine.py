@@ -24,6 +24,7 @@ from custodes.lm.logprobs import token_logprobs
 from custodes.lm.packing import pack, split_by_budget
 from custodes.lm.requests import OnProgress, Request, finish, take
 from custodes.lm.sampler import stream
+from custodes.lm.stream import Replies, Stream, Turns
 from custodes.types import Episode, InputError, Message, Sampling, Task
 
 PREFILL_TOKENS = 2048
@@ -65,7 +66,36 @@ class TorchEngine:
             else:
                 _Batch(self, requests, sampling, on_progress).run()
         policy = self.policy or self.lm.fingerprint()
-        return [self._episode(tasks[r.task], r, policy) for r in requests]
+        return [self.episode(tasks[r.task], r, policy) for r in requests]
+
+    def stream(self, sampling: Sampling) -> Replies:
+        """Draws replies as they are asked for, for conversations that go on. Open another after an update."""
+        if not isinstance(self.lm.decoder, Decoder):
+            return Turns(self.lm, sampling, max_batch=self.max_batch)
+        return Stream(self.lm, sampling, max_batch=self.max_batch, cache_gb=self.cache_gb)
+
+    def episode(self, task: Task, request: Request, policy: str) -> Episode:
+        """What a request whose reply has ended amounts to."""
+        replies = np.asarray(request.tokens, np.int32)
+        token_ids = np.concatenate([request.prompt, replies])
+        mask = np.arange(len(token_ids)) >= len(request.prompt)
+        logprobs = np.zeros(len(token_ids), np.float32)
+        logprobs[len(request.prompt) :] = request.logprobs
+        text = request.prefix + request.text
+        identity = blake2b(
+            token_ids.tobytes() + policy.encode() + request.key.to_bytes(8, "little"), digest_size=12
+        ).hexdigest()
+        return Episode(
+            id=identity,
+            task=task,
+            messages=(*task.messages, Message("assistant", text)),
+            token_ids=token_ids,
+            action_mask=mask,
+            logprobs=logprobs,
+            outcome=request.outcome,
+            policy=policy,
+            cost={"prompt_tokens": len(request.prompt), "completion_tokens": len(replies)},
+        )
 
     def logprobs(self, episodes: Sequence[Episode], temperature: float = 1.0) -> list[NDArray[np.float32]]:
         """Per episode (T,), nats: each action token's log-probability by the learner's forward pass, 0 elsewhere."""
@@ -120,28 +150,6 @@ class TorchEngine:
                 seen[digest] += 1
                 requests.append(Request(i, prompt, prefix, key))
         return requests
-
-    def _episode(self, task: Task, request: Request, policy: str) -> Episode:
-        replies = np.asarray(request.tokens, np.int32)
-        token_ids = np.concatenate([request.prompt, replies])
-        mask = np.arange(len(token_ids)) >= len(request.prompt)
-        logprobs = np.zeros(len(token_ids), np.float32)
-        logprobs[len(request.prompt) :] = request.logprobs
-        text = request.prefix + request.text
-        identity = blake2b(
-            token_ids.tobytes() + policy.encode() + request.key.to_bytes(8, "little"), digest_size=12
-        ).hexdigest()
-        return Episode(
-            id=identity,
-            task=task,
-            messages=(*task.messages, Message("assistant", text)),
-            token_ids=token_ids,
-            action_mask=mask,
-            logprobs=logprobs,
-            outcome=request.outcome,
-            policy=policy,
-            cost={"prompt_tokens": len(request.prompt), "completion_tokens": len(replies)},
-        )
 
 
 class _Batch:

@@ -199,6 +199,15 @@ static inline __attribute__((always_inline)) void mix(const int Q, const float *
     }
 }
 
+/* Softmax of w (n) in place. */
+static inline void normalise(float *w, int64_t n) {
+    float top = w[0], sum = 0;
+    for (int64_t t = 1; t < n; t++) top = w[t] > top ? w[t] : top;
+    for (int64_t t = 0; t < n; t++) w[t] = fast_exp(w[t] - top), sum += w[t];
+    float scale = 1.0f / sum;
+    for (int64_t t = 0; t < n; t++) w[t] *= scale;
+}
+
 /* Keys and values of one key-value head: the first n tokens of (T / 32, D, 32) and (T, D). */
 typedef struct { const element *keys, *values; int64_t n; } segment;
 
@@ -209,13 +218,7 @@ static inline __attribute__((always_inline)) void attend(const int Q, const floa
     int64_t n = prompt.n + reply.n;
     score(Q, q, prompt.keys, weights, prompt.n, D, room);
     score(Q, q, reply.keys, weights + prompt.n, reply.n, D, room);
-    for (int h = 0; h < Q; h++) {
-        float *w = weights + h * room, top = w[0], sum = 0;
-        for (int64_t t = 1; t < n; t++) top = w[t] > top ? w[t] : top;
-        for (int64_t t = 0; t < n; t++) w[t] = fast_exp(w[t] - top), sum += w[t];
-        float scale = 1.0f / sum;
-        for (int64_t t = 0; t < n; t++) w[t] *= scale;
-    }
+    for (int h = 0; h < Q; h++) normalise(weights + h * room, n);
     for (int64_t i = 0; i < D; i += 2 * LANES) {
         lanes mixed[8] = {0};
         mix(Q, weights, prompt.values + i, mixed, prompt.n, D, room);
@@ -263,6 +266,73 @@ void rotate_attend(const element *qkv, const element *cos, const element *sin, c
                 if (Q - h == 3) attend(3, q + h * D, prompt, reply, weights, o + h * D, D, room);
                 if (Q - h == 2) attend(2, q + h * D, prompt, reply, weights, o + h * D, D, room);
                 if (Q - h == 1) attend(1, q + h * D, prompt, reply, weights, o + h * D, D, room);
+            }
+        free(weights);
+        free(q);
+        free(turned);
+    }
+}
+
+/* Like attend, of one sequence whose n tokens lie in pages of 32: keys (pages, G, D, 32) and values (pages, G, 32, D) of
+ * the layer, from key-value head g on; ``table`` names the sequence's pages in order. */
+static inline __attribute__((always_inline)) void attend_pages(const int Q, const float *q, const element *keys, const element *values,
+                                                               const int64_t *table, int64_t n, float *weights, element *out,
+                                                               int64_t page, int64_t D, int64_t room) {
+    for (int64_t t = 0; t < n; t += TILE) {
+        int64_t here = n - t < TILE ? n - t : TILE;
+        score(Q, q, keys + table[t / TILE] * page, weights + t, here, D, room);
+    }
+    for (int h = 0; h < Q; h++) normalise(weights + h * room, n);
+    for (int64_t i = 0; i < D; i += 2 * LANES) {
+        lanes mixed[8] = {0};
+        for (int64_t t = 0; t < n; t += TILE) {
+            int64_t here = n - t < TILE ? n - t : TILE;
+            mix(Q, weights + t, values + table[t / TILE] * page + i, mixed, here, D, room);
+        }
+        for (int h = 0; h < Q; h++) {
+            float wide_out[2 * LANES];
+            memcpy(wide_out, mixed + 2 * h, sizeof wide_out);
+            for (int j = 0; j < 2 * LANES; j++) out[h * D + i + j] = narrow(wide_out[j]);
+        }
+    }
+}
+
+/* Rotates q and k of qkv (N, (H + 2 G) D), writes k and v into pages, then attends: out (N, H D). Token i is number
+ * positions[i] of its sequence, whose pages are row rows[i] of tables (., M). All tokens are written before any attends, so
+ * that several of one sequence, and the first of another that shares its pages, can come in one call. Pages hold 32
+ * tokens: keys (pages, G, D, 32) transposed, values (pages, G, 32, D). q_norm and k_norm (D) may be null. */
+void paged_attend(const element *qkv, const element *cos, const element *sin, const element *q_norm, const element *k_norm, float eps,
+                  element *keys, element *values, const int64_t *tables, const int64_t *rows, const int64_t *positions, element *out,
+                  int64_t N, int64_t H, int64_t G, int64_t D, int64_t M, float scale, int threads) {
+    int64_t Q = H / G, room = M * TILE + TILE, page = G * D * TILE;
+#pragma omp parallel num_threads(threads)
+    {
+        float *weights = malloc(sizeof(float) * 4 * room), *q = malloc(sizeof(float) * Q * D);
+        element *turned = malloc(sizeof(element) * D);
+#pragma omp for schedule(static)
+        for (int64_t b = 0; b < N; b++)
+            for (int64_t g = 0; g < G; g++) {
+                const element *row = qkv + b * (H + 2 * G) * D;
+                int64_t at = positions[b] % TILE, start = tables[rows[b] * M + positions[b] / TILE] * page + g * D * TILE;
+                turn(row + (H + g) * D, cos + b * D, sin + b * D, k_norm, eps, turned, D);
+                for (int64_t i = 0; i < D; i++) keys[start + i * TILE + at] = turned[i];
+                memcpy(values + start + at * D, row + (H + G + g) * D, D * sizeof(element));
+            }
+#pragma omp for collapse(2) schedule(dynamic, 16)
+        for (int64_t b = 0; b < N; b++)
+            for (int64_t g = 0; g < G; g++) {
+                const element *row = qkv + b * (H + 2 * G) * D, *k = keys + g * D * TILE, *v = values + g * D * TILE;
+                const int64_t *table = tables + rows[b] * M;
+                for (int64_t h = 0; h < Q; h++) {
+                    turn(row + (g * Q + h) * D, cos + b * D, sin + b * D, q_norm, eps, turned, D);
+                    for (int64_t i = 0; i < D; i++) q[h * D + i] = wide(turned[i]) * scale;
+                }
+                element *o = out + (b * H + g * Q) * D;
+                int64_t n = positions[b] + 1, h = 0;
+                for (; h + 4 <= Q; h += 4) attend_pages(4, q + h * D, k, v, table, n, weights, o + h * D, page, D, room);
+                if (Q - h == 3) attend_pages(3, q + h * D, k, v, table, n, weights, o + h * D, page, D, room);
+                if (Q - h == 2) attend_pages(2, q + h * D, k, v, table, n, weights, o + h * D, page, D, room);
+                if (Q - h == 1) attend_pages(1, q + h * D, k, v, table, n, weights, o + h * D, page, D, room);
             }
         free(weights);
         free(q);

@@ -84,6 +84,17 @@ class Native:
         sizes = [_i(n) for n in (B, heads, G, D, P, T)]
         self._library.rotate_attend(*inputs, _f(eps), *outputs, *sizes, _f(D**-0.5), torch.get_num_threads())
 
+    def paged_attend(
+        self, qkv: Tensor, cos: Tensor, sin: Tensor, norms: tuple[Tensor | None, Tensor | None], eps: float,
+        pages: tuple[Tensor, Tensor], places: tuple[Tensor, Tensor, Tensor], out: Tensor, heads: int,
+    ) -> None:  # fmt: skip
+        """``pages``: a layer's keys and values; ``places``: tables of pages, row of each token, its position."""
+        N, M, (_, G, _, D) = len(qkv), places[0].shape[1], pages[1].shape
+        inputs = [_p(t) for t in (qkv, cos, sin, *norms)]
+        outputs = [_p(t) for t in (*pages, *places, out)]
+        sizes = [_i(n) for n in (N, heads, G, D, M)]
+        self._library.paged_attend(*inputs, _f(eps), *outputs, *sizes, _f(D**-0.5), torch.get_num_threads())
+
     def draw(self, logits: Tensor, uniform: Tensor, temperature: float, tokens: Tensor, logprobs: Tensor) -> None:
         B, V = logits.shape
         pointers = (_p(tokens), _p(logprobs))

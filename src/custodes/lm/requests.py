@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from custodes.lm.kernels import Native
-from custodes.lm.sampler import draw, uniforms
+from custodes.lm.sampler import draw, stream, uniforms
 from custodes.types import Outcome, Sampling
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ class Request:
     logprobs: list[float] = field(default_factory=list)
     text: str = ""
     outcome: Outcome = "length"
+
+
+def make_request(prompt: NDArray[np.int32], seed: int, number: int = 0, prefix: str = "") -> Request:
+    """The ``number``-th reply to a prompt. Its random numbers are those that :class:`custodes.lm.TorchEngine` gives it."""
+    digest = blake2b(prompt.tobytes(), digest_size=16).digest()
+    return Request(0, prompt, prefix, stream(seed, digest, number))
 
 
 @torch.inference_mode()

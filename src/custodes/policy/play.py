@@ -1,16 +1,19 @@
 """Episodes of several turns: an engine that plays its tasks in environments, for the one optimisation loop.
 
-Turn by turn the policy is asked for the replies of all episodes that are still open, in one batch and in a fixed order,
-and the environments answer in threads. So an episode depends on the seed, the task and its number alone, and a run that
-was interrupted draws the same episodes again. Every token that the policy sampled is an action, in whichever turn; what
-the environments say is not.
+As many episodes as fit a batch are open at once. Each goes on as soon as its environment has answered, and the next
+takes the place of one that ends: nobody waits for the longest. What was said before is not computed again
+(:class:`custodes.lm.stream.Stream`). Environments answer in threads while other replies are drawn, and an answer is taken
+up one pass after its reply ended and not sooner or later: nothing depends on the clock, and a run that was interrupted
+draws the same episodes again. Every token that the policy sampled is an action, in whichever turn; what the environments
+say is not.
 """
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Protocol
 
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel
+from custodes.lm.requests import Request, make_request
 from custodes.policy.turns import answer_ids
 from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task
 
@@ -98,14 +102,13 @@ class EnvironmentEngine:
         if prefixes is not None:
             raise InputError("episodes are played in environments, which say how replies begin; give no prefixes.")
         attempts = [self._start(task, sampling) for task in tasks for _ in range(sampling.n)]
+        policy = self.engine.policy or self.lm.fingerprint()
         try:
-            while live := [a for a in attempts if a.open]:
-                self._turn(live, sampling)
+            self._play(attempts, sampling, policy)
         finally:
             for attempt in attempts:
                 if attempt.environment is not None:
                     attempt.environment.close()
-        policy = self.engine.policy or self.lm.fingerprint()
         episodes = [_episode(attempt, policy) for attempt in attempts]
         self.played = {
             e.id: a.environment for e, a in zip(episodes, attempts, strict=True) if a.environment is not None
@@ -127,21 +130,40 @@ class EnvironmentEngine:
             )
         return _Attempt(task, environment, messages, [prompt], [np.zeros(len(prompt), np.float32)], prefix=prefix)
 
-    def _turn(self, live: Sequence[_Attempt], sampling: Sampling) -> None:
-        """One reply of every open episode, and the answers to them."""
-        prompts = [a.token_ids for a in live]
-        drawn = self.engine.generate([a.task for a in live], replace(sampling, n=1), prompts=prompts)
-        replies = []
-        for attempt, prompt, episode in zip(live, prompts, drawn, strict=True):
-            attempt.ids.append(episode.token_ids[len(prompt) :])
-            attempt.logprobs.append(episode.logprobs[len(prompt) :])
-            attempt.turns.append(episode.id)
-            attempt.outcome = episode.outcome
-            replies.append(attempt.prefix + said(self.lm, episode, len(prompt), sampling))
+    def _play(self, attempts: Sequence[_Attempt], sampling: Sampling, policy: str) -> None:
+        """All episodes to their ends."""
+        replies, passes = self.engine.stream(sampling), 0
+        ready, seen = deque(attempts), Counter[bytes]()
+        drawing: dict[Request, _Attempt] = {}
+        answering: deque[tuple[int, _Attempt, str, Future[tuple[Message, ...] | None]]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
-            answers = list(pool.map(_step, live, replies))
-        for attempt, reply, answer in zip(live, replies, answers, strict=True):
-            self._go_on(attempt, reply, answer, sampling)
+            while ready or drawing or answering:
+                while ready and len(drawing) + len(answering) < self.engine.max_batch:
+                    attempt = ready.popleft()
+                    prompt = attempt.token_ids
+                    request = make_request(prompt, sampling.seed, seen[prompt.tobytes()])
+                    seen[prompt.tobytes()] += 1  # asking again for the same conversation draws anew
+                    replies.ask(request)
+                    drawing[request] = attempt
+                for request in replies.advance():
+                    attempt = drawing.pop(request)
+                    reply = self._take(attempt, request, sampling, policy)
+                    answering.append((passes, attempt, reply, pool.submit(_step, attempt, reply)))
+                while answering and (answering[0][0] < passes or not drawing):
+                    _, attempt, reply, answer = answering.popleft()
+                    self._go_on(attempt, reply, answer.result(), sampling)
+                    if attempt.open:
+                        ready.appendleft(attempt)
+                passes += 1
+
+    def _take(self, attempt: _Attempt, request: Request, sampling: Sampling, policy: str) -> str:
+        """Append a reply to its episode; what the environment hears of it."""
+        start, episode = len(request.prompt), self.engine.episode(attempt.task, request, policy)
+        attempt.ids.append(episode.token_ids[start:])
+        attempt.logprobs.append(episode.logprobs[start:])
+        attempt.turns.append(episode.id)
+        attempt.outcome = episode.outcome
+        return attempt.prefix + said(self.lm, episode, start, sampling)
 
     def _go_on(self, attempt: _Attempt, reply: str, answer: tuple[Message, ...] | None, sampling: Sampling) -> None:
         """Append an answer and the opening of the next reply, or end the episode."""

@@ -129,9 +129,16 @@ def make_packs(episodes: Sequence[Episode], rows: Sequence[int], budget: int, gr
     T = max(len(e.token_ids) for e in episodes)
     of = [groups[i] for i in rows]
     lengths = [len(episodes[i].token_ids) for i in rows]
-    starts = [int(episodes[i].action_mask.argmax()) for i in rows]  # what comes before is shared within a group
-    new = [length if k == 0 or of[k] != of[k - 1] else length - starts[k] for k, length in enumerate(lengths)]
+    new = [length - (_common(episodes[rows[k - 1]], episodes[i]) if k and of[k] == of[k - 1] else 0)
+           for k, (i, length) in enumerate(zip(rows, lengths, strict=True))]  # fmt: skip
     return [_pack(episodes, [rows[k] for k in part], groups, T) for part in split_by_budget(new, budget, of)]
+
+
+def _common(a: Episode, b: Episode) -> int:
+    """Tokens that two episodes begin with alike, at most the second's prompt."""
+    n = min(len(a.token_ids), int(b.action_mask.argmax()))
+    differs = a.token_ids[:n] != b.token_ids[:n]
+    return int(differs.argmax()) if differs.any() else n
 
 
 def _pack(episodes: Sequence[Episode], rows: Sequence[int], groups: Sequence[int], T: int) -> Pack:

@@ -15,7 +15,7 @@ from custodes.policy.learner import Forward, Learner
 from custodes.policy.losses import supervised_loss
 from custodes.policy.rollout import Pack, make_packs
 from custodes.policy.turns import demonstration
-from custodes.types import Message, Task
+from custodes.types import Episode, Message, Task
 
 Metrics = dict[str, float]
 
@@ -67,7 +67,8 @@ def fine_tune(
     batches = shuffled_batches(len(episodes), config.batch, config.epochs, config.seed)
     metrics: list[Metrics] = []
     for i, rows in enumerate(track(batches, "tuning", disable=not progress)):
-        packs = make_packs(episodes, rows, config.micro_tokens, range(len(episodes)))
+        ordered, groups = shared_openings(episodes, rows, config.micro_tokens)
+        packs = make_packs(episodes, ordered, config.micro_tokens, groups)
         count, total = sum(len(p.targets) for p in packs), 0.0
 
         def loss(pack: Pack, seen: Forward, count: int = count) -> Tensor:
@@ -80,6 +81,20 @@ def fine_tune(
         norm = learner.update(packs, loss, 1.0, learning_rate_factor=factor)
         metrics.append({"loss": total, "grad_norm": norm, "tokens": float(count)})
     return metrics
+
+
+def shared_openings(episodes: Sequence[Episode], rows: Sequence[int], budget: int) -> tuple[list[int], list[int]]:
+    """The rows with those of one system message side by side, and the group of every episode: such neighbours, up to
+    ``budget`` tokens together, so that the instructions that they have in common are computed once for all of them."""
+    opening = [e.task.messages[0].content if e.task.messages[0].role == "system" else "" for e in episodes]
+    ordered = sorted(rows, key=lambda i: opening[i])
+    groups, group, used = [len(episodes) + i for i in range(len(episodes))], 0, 0
+    for before, i in zip([None, *ordered], ordered, strict=False):
+        used += len(episodes[i].token_ids)
+        if before is None or not opening[i] or opening[i] != opening[before] or used > budget:
+            group, used = i, len(episodes[i].token_ids)
+        groups[i] = group
+    return ordered, groups
 
 
 def shuffled_batches(count: int, size: int, epochs: int, seed: int) -> list[list[int]]:

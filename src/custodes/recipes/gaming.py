@@ -46,7 +46,7 @@ from custodes.ledger import Evaluation, Ledger, Model
 from custodes.types import InputError, Sampling
 
 RECIPE = "gaming"
-NOT_IDENTITY = ("out", "n", "workers", "batch", "patience")
+NOT_IDENTITY = ("out", "n", "workers", "batch", "cache_gb", "patience")
 """Options that change how a run is done and not what its episodes are."""
 
 
@@ -88,6 +88,8 @@ class GamingRun:
     """Of a model's sampling."""
     batch: int = 64
     """Conversations that a model is asked for at once."""
+    cache_gb: float = 2.0
+    """Memory for keys and values of a model in this process; with less of it more is computed again."""
     workers: int = 0
     """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
     patience: float = 300.0
@@ -104,6 +106,7 @@ def gaming_run(config: GamingRun) -> Path:
         ("n", config.n >= 1, "1 or more"),
         ("workers", config.workers >= 0, "0 or more"),
         ("batch", config.batch >= 1, "1 or more"),
+        ("cache_gb", config.cache_gb > 0, "above 0"),
         ("patience", config.patience > 0, "above 0"),
         ("attempts", config.attempts >= 1, "1 or more"),
     ):
@@ -190,7 +193,7 @@ def _play(
         attempts=config.attempts,
     )
     sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-    policy = open_policy(config.policy, sampling, tools=config.tools, batch=config.batch)
+    policy = open_policy(config.policy, sampling, tools=config.tools, batch=config.batch, cache_gb=config.cache_gb)
     if fingerprint := _fingerprint(policy):
         ledger.write(run, [Model(fingerprint, config.policy, "policy")])
     sizes = [stage.size(config.split) for stage in stages.values()]

@@ -20,7 +20,7 @@ ALGORITHMS = {
 }
 HELD_OUT = "reward-tampering"
 """Measured and never trained on (but in a model organism, which is a positive control)."""
-NOT_IDENTITY = ("out", "evaluate", "evaluate_tampering", "workers", "threads")
+NOT_IDENTITY = ("out", "evaluate", "evaluate_tampering", "cache_gb", "workers", "threads")
 """Options that change how a run is done and not what is trained; more episodes extend every measurement."""
 
 
@@ -111,6 +111,8 @@ class GamingTrain:
     """Held-out episodes of reward-tampering after every round."""
     batch: int = 64
     """Conversations sampled at once."""
+    cache_gb: float = 2.0
+    """Memory for keys and values; with less of it more is computed again."""
     workers: int = 0
     """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
     threads: int = 0
@@ -217,7 +219,7 @@ def _check(config: GamingTrain) -> None:
     for name, least in (
         ("warm_start", 0), ("organism", 0), ("train_away", 0), ("train_away_stages", 1), ("rounds", 1), ("steps", 1), ("prompts", 1),
         ("samples", 1), ("max_tokens", 1), ("evaluate", 2), ("evaluate_tampering", 2), ("batch", 1), ("workers", 0), ("threads", 0),
-        ("tuning_batch", 1), ("tuning_epochs", 1), ("preference_weight", 0),
+        ("tuning_batch", 1), ("tuning_epochs", 1), ("preference_weight", 0), ("cache_gb", 0),
     ):  # fmt: skip
         if getattr(config, name) < least:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must be at least {least}.")

@@ -30,7 +30,7 @@ from custodes.gaming.demonstrations import (
     honest_lessons,
 )
 from custodes.gaming.environment import open_variant
-from custodes.gaming.policies import EnginePolicy
+from custodes.gaming.model import ModelPolicy
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report import write_training_report
 from custodes.gaming.stages import STAGES
@@ -214,7 +214,7 @@ class _Training:
         """The method's round: the one optimisation loop, with episodes played in sandboxes."""
         config = self.config
         play = EnvironmentEngine(
-            TorchEngine(self.lm, max_batch=config.batch),
+            self._engine(),
             self._environment,
             workers=workers_of(config),
             max_episode=min(config.max_episode, self.lm.decoder.spec.context),
@@ -246,6 +246,9 @@ class _Training:
             reference=self._reference(),
             on_step=lambda metrics, episodes, scores: self._record_step(round, metrics, episodes, scores),
         )
+
+    def _engine(self) -> TorchEngine:
+        return TorchEngine(self.lm, max_batch=self.config.batch, cache_gb=self.config.cache_gb)
 
     def _environment(self, task: Task) -> GamingEnvironment | None:
         """Where an episode is played; ordinary prompts are answered once."""
@@ -299,7 +302,7 @@ class _Training:
         config, work = self.config, self.work
         name = str(self.adapter_of(round))
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-        policy = EnginePolicy(TorchEngine(self.lm, max_batch=config.batch), name, sampling, config.batch)
+        policy = ModelPolicy(self._engine(), name, sampling, config.batch)
         rows = measure(self.folder(round) / "measured", policy, self.stages, config, work.run, work.console)
         for i, stage in enumerate(self.stages):
             mine = rows[rows["stage"] == i]

@@ -1,0 +1,59 @@
+"""A model in this process as a policy: every reply comes back as soon as it ends, and nothing is computed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from custodes.gaming.policies import Conversation, Drawn, EnginePolicy
+from custodes.gaming.transcript import close_call
+from custodes.lm.engine import TorchEngine
+from custodes.lm.requests import Request, make_request
+from custodes.types import InputError
+
+
+class ModelPolicy(EnginePolicy):
+    """A model in this process, whose replies come back as they end: see :class:`custodes.lm.stream.Stream`."""
+
+    engine: TorchEngine
+
+    def flow(self) -> ModelFlow:
+        """Replies by the weights as they are now."""
+        return ModelFlow(self)
+
+
+class ModelFlow:
+    """Implements :class:`custodes.gaming.policies.Flow`."""
+
+    def __init__(self, policy: ModelPolicy) -> None:
+        self.policy, self.lm = policy, policy.engine.lm
+        self.replies = policy.engine.stream(policy.sampling)
+        self.asked: dict[Request, Hashable] = {}
+        self.refused: list[tuple[Hashable, InputError]] = []
+
+    def ask(self, key: Hashable, conversation: Conversation) -> None:
+        prompt = self.lm.encode(conversation.messages, conversation.prefix)
+        request = make_request(prompt, conversation.seed, prefix=conversation.prefix)
+        try:
+            self.replies.ask(request)
+            self.asked[request] = key
+        except InputError as error:  # too long for the context: it must not take the others with it
+            self.refused.append((key, error))
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.asked or self.refused)
+
+    def draw(self, idle: bool) -> list[tuple[Any, Drawn]]:
+        """One pass through the model. Raises InputError where the model can answer none of its first conversations."""
+        refused, self.refused = self.refused, []
+        if refused and not self.asked and not self.policy.worked:
+            raise refused[0][1]
+        drawn: list[tuple[Any, Drawn]] = [(key, Drawn("", str(error))) for key, error in refused]
+        for request in self.replies.advance():
+            self.policy.worked = True
+            cost = {"prompt_tokens": float(len(request.prompt)), "completion_tokens": float(len(request.tokens))}
+            text = request.prefix + request.text
+            text = close_call(text) if request.outcome == "stop" else text
+            drawn.append((self.asked.pop(request), Drawn(text, "", cost)))
+        return drawn

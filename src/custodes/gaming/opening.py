@@ -1,0 +1,40 @@
+"""Policies by what a user calls them."""
+
+from __future__ import annotations
+
+from custodes.gaming.environment import Tools
+from custodes.gaming.policies import EnginePolicy, Policy, ScriptedPolicy
+from custodes.types import InputError, Sampling
+
+
+def open_policy(
+    spec: str,
+    sampling: Sampling,
+    *,
+    tools: Tools = "text",
+    batch: int = 64,
+    cache_gb: float = 2.0,
+    api_key: str | None = None,
+) -> Policy:
+    """``scripted:NAME``, ``endpoint:URL#MODEL``, or a model by name or folder, whose keys and values may take
+    ``cache_gb``. Raises InputError for anything else."""
+    kind, _, rest = spec.partition(":")
+    if kind == "scripted":
+        return ScriptedPolicy(rest)
+    if kind == "endpoint":
+        url, _, model = rest.partition("#")
+        if not url or not model:
+            raise InputError(
+                f"policy {spec!r}: write endpoint:URL#MODEL, e.g. endpoint:http://localhost:8000/v1#my-model."
+            )
+        from custodes.gaming.native import ToolEndpoint
+        from custodes.lm.endpoint import EndpointEngine
+
+        made = (ToolEndpoint if tools == "native" else EndpointEngine)(url, model, api_key, concurrency=batch)
+        return EnginePolicy(made, spec, sampling, batch, text=tools == "text")
+    if tools == "native":
+        raise InputError(f"policy {spec!r}: native tool calling is for endpoints; leave --tools at text.")
+    from custodes.gaming.model import ModelPolicy
+    from custodes.lm import TorchEngine, load
+
+    return ModelPolicy(TorchEngine(load(spec), max_batch=batch, cache_gb=cache_gb), spec, sampling, batch)
