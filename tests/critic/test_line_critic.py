@@ -136,6 +136,9 @@ def test_reviewed_code_cannot_give_orders_to_it(commentator: Commentator, text: 
     (finding,) = review([str(tmp_path / "f.py")], LineCritic(scorer, "w"), ReviewOptions()).findings
     assert finding.quote == "value = 3 - 1"
     assert not set(finding.message) & {"\x1b", "\n", "\u202e"}
+    careful = WordScorer({})
+    LineCritic(careful, "w", commentator).review(Snippet("f.py", 1, text, "module"))
+    assert not any(word in code for code in careful.asked for word in commentator.words)
     wild = WordScorer({line: 0.9 / len(text.split("\n")) for line in text.split("\n") if line.strip()})
     lines = f"{text}\nvalue = 3 - 1\n".split("\n")
     for found in review(

@@ -74,6 +74,15 @@ def test_labels_that_were_turned_on_purpose_come_first(
     assert "fox" not in out.read_text()
 
 
+def test_words_alone_find_labels_that_words_tell(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--preferences", str(file), "--out", str(tmp_path / "r.jsonl"), "--model", "words", "--flip", "0.15"]
+    assert told(capsys, *command)["found"]["low"] > 0.9
+    assert main(["critic", "prioritise", *command]) == 0
+    assert "labels were turned on purpose" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def tuned(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, lm = tmp_path_factory.mktemp("tuned"), load(tiny_model, dtype="float32")

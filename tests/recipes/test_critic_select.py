@@ -73,6 +73,15 @@ def test_a_real_critic_and_what_was_done_is_not_done_again(
     assert config.out.read_text() == (tmp_path / "other.jsonl").read_text()
 
 
+def test_a_scorer_of_lines_can_be_the_critic(data: Path, tmp_path: Path, tiny_model: Path) -> None:
+    config = CriticSelect(data=data, out=tmp_path / "hard.jsonl", model=str(tiny_model), critic="likelihood")
+    told = critic_select(config)
+    assert (told["kept"], told["critic"]["scorer"]) == (20, "likelihood")
+    missed = told["missed_at_least_once"]["estimate"]
+    assert told["cbi_before"]["estimate"] == pytest.approx(1 - missed)  # one bug each: found or missed
+    assert told["cbi_after"]["estimate"] <= told["cbi_before"]["estimate"]
+
+
 def test_bad_input_is_one_sentence(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="keep is 0"):
         CriticSelect(data=data, out=tmp_path / "x", keep=0)

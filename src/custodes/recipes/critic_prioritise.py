@@ -37,6 +37,8 @@ from custodes.stats import auc
 from custodes.types import Episode, InputError, Message, PreferencePair, Reward, Sampling
 
 Floats = NDArray[np.float64]
+WORDS = "words"
+"""In place of a model: counts of words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class CriticPrioritise:
     critic: Path | None = None
     """Folder that `custodes critic tune` made: its critic criticises both answers, its reward judges the critiques."""
     model: str = "smollm2-135m"
-    """Without either: the backbone of the rewards that are learned from the file."""
+    """Without either: the backbone of the rewards that are learned from the file; words takes counts of words, in seconds."""
     folds: int = 2
     """Parts into which the prompts are divided; each is judged by a reward of the others."""
     samples: int = 2
@@ -127,7 +129,7 @@ def _by_reward(reward: Any, pairs: Sequence[PreferencePair], source: str) -> Flo
 
 
 def _by_folds(config: CriticPrioritise, pairs: Sequence[PreferencePair], source: str) -> Floats:
-    """The same, each pair by a reward that has not seen its prompt; one temperature for all, found on these margins."""
+    """The same, each pair by a reward that has not seen its prompt, with the temperature that suits the fold it judges."""
     prompts = list(dict.fromkeys(p.prompt for p in pairs))
     if len(prompts) < config.folds:
         raise InputError(f"{source} has {len(prompts)} prompts for {config.folds} folds; give more pairs.")

@@ -16,11 +16,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from custodes.critic.likelihood import LikelihoodScorer
+from custodes.critic.lines import LineScorer, LineScores, ScoresLines
 from custodes.critic.policies import question, rated
 from custodes.critic.tamper.examples import Example, read_examples, write_examples
 from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.recipes.critic_lines import open_scorer
 from custodes.stats import Interval, mean_interval, wilson
-from custodes.types import InputError, Sampling
+from custodes.types import InputError, Sampling, hash_shown
 
 CHUNK = 16
 """Examples criticised between two writes: what an interruption costs at most."""
@@ -38,6 +41,8 @@ class CriticSelect:
     """The critic: embedded, a local folder or a hub id."""
     adapter: Path | None = None
     """Its adapter, for example the folder rl of `custodes critic tune`."""
+    critic: str = ""
+    """A scorer of lines in place of a critic that writes: folder of `custodes critic train`, or likelihood."""
     split: str = "train"
     """Which examples are looked at."""
     examples: int = 0
@@ -74,14 +79,20 @@ def critic_select(config: CriticSelect) -> dict[str, Any]:
     tampered = tampered[: config.examples] if config.examples else tampered
     if not tampered:
         raise InputError(f"{config.data} has no tampered example of split {config.split!r}.")
-    lm = load(config.model, adapter=config.adapter)
-    tried = list(_tried(config, lm, tampered))
+    critic = open_scorer(config.critic, config.model) if config.critic else load(config.model, adapter=config.adapter)
+    fingerprint = _fingerprint(critic)
+    tried = list(_tried(config, critic, fingerprint, tampered))
     order = sorted(range(len(tried)), key=lambda i: (-tried[i].missed, i))
     kept = [tried[i] for i in order[: max(1, round(config.keep * len(tried)))]]
     beside = clean[: round(len(clean) * len(kept) / max(1, len(tampered)))]
     write_examples(config.out, [*(t.example for t in kept), *beside])
     told = {
-        "critic": {"model": config.model, "adapter": str(config.adapter or ""), "fingerprint": lm.fingerprint()},
+        "critic": {
+            "model": config.model,
+            "adapter": str(config.adapter or ""),
+            "scorer": config.critic,
+            "fingerprint": fingerprint,
+        },
         "tried": len(tried),
         "kept": len(kept),
         "clean": len(beside),
@@ -94,10 +105,19 @@ def critic_select(config: CriticSelect) -> dict[str, Any]:
     return told
 
 
-def _tried(config: CriticSelect, lm: LanguageModel, examples: list[Example]) -> Iterator[Tried]:
+def _fingerprint(critic: LanguageModel | ScoresLines) -> str:
+    if isinstance(critic, LikelihoodScorer):
+        return hash_shown("likelihood", critic.lm.fingerprint())
+    assert isinstance(critic, LanguageModel | LineScorer)
+    return critic.fingerprint()
+
+
+def _tried(
+    config: CriticSelect, critic: LanguageModel | ScoresLines, fingerprint: str, examples: list[Example]
+) -> Iterator[Tried]:
     """Every example with what the critic made of it; what an earlier call found is read and not done again."""
     kept = {k: v for k, v in asdict(config).items() if k in ("samples", "max_tokens", "seed")}
-    identity = json.dumps({**kept, "critic": lm.fingerprint()}, sort_keys=True)
+    identity = json.dumps({**kept, "critic": fingerprint}, sort_keys=True)
     folder = config.out.with_name(config.out.name + ".parts") / hashlib.sha256(identity.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     known: dict[str, list[float]] = {}
@@ -109,7 +129,7 @@ def _tried(config: CriticSelect, lm: LanguageModel, examples: list[Example]) -> 
         bar = progress.add_task("criticising", total=len(examples), completed=len(examples) - len(left))
         for start in range(0, len(left), CHUNK):
             part = left[start : start + CHUNK]
-            found = {e.id: row for e, row in zip(part, _criticised(config, lm, part), strict=True)}
+            found = {e.id: row for e, row in zip(part, _criticised(config, critic, part), strict=True)}
             name = hashlib.sha256("".join(found).encode()).hexdigest()[:12]
             partial = folder / f"{name}.partial"
             partial.write_text(json.dumps(found))
@@ -121,8 +141,15 @@ def _tried(config: CriticSelect, lm: LanguageModel, examples: list[Example]) -> 
         yield Tried(e, int(missed), included)
 
 
-def _criticised(config: CriticSelect, lm: LanguageModel, examples: list[Example]) -> list[list[float]]:
-    """[critiques that missed a bug, mean share of bugs pointed out] of each; code that does not fit counts as missed."""
+def _criticised(config: CriticSelect, lm: LanguageModel | ScoresLines, examples: list[Example]) -> list[list[float]]:
+    """[critiques that missed a bug, mean share of bugs pointed out] of each; code that does not fit counts as missed.
+
+    A scorer of lines says the same each time: it points out the bugs that stand in as many likeliest lines as there are.
+    """
+    if not isinstance(lm, LanguageModel):
+        scores = lm.scores([e.code for e in examples])
+        shares = [_located(s, e) for s, e in zip(scores, examples, strict=True)]
+        return [[float(config.samples * (share < 1)), share] for share in shares]
     room = lm.decoder.spec.context - config.max_tokens
     asked = [question(e) for e in examples]
     fits = [i for i, q in enumerate(asked) if len(lm.encode(q.task.messages)) <= room]
@@ -134,6 +161,11 @@ def _criticised(config: CriticSelect, lm: LanguageModel, examples: list[Example]
         shares = [r.included / r.bugs for r in rated([asked[i]] * config.samples, critiques)]
         rows[i] = [float(sum(share < 1 for share in shares)), sum(shares) / len(shares)]
     return rows
+
+
+def _located(scores: LineScores, e: Example) -> float:
+    likeliest = set(scores.order()[: len(e.bugs)].tolist())
+    return sum(bool(likeliest & set(bug.lines)) for bug in e.bugs) / len(e.bugs)
 
 
 def _by_operator(tried: list[Tried]) -> dict[str, Interval]:

@@ -13,7 +13,7 @@ import numpy as np
 from custodes.critic.critique import Finding, Place
 from custodes.critic.lines import LineScores, ScoresLines
 from custodes.critic.review.critics import WORTH_A_COMMENT, Remark, moved
-from custodes.critic.review.question import Commentator, plain
+from custodes.critic.review.question import Commentator, defused, plain
 from custodes.critic.review.snippets import Snippet
 from custodes.types import InputError, hash_shown
 
@@ -39,7 +39,8 @@ class LineCritic:
     def review(self, snippet: Snippet) -> list[Remark]:
         if snippet.kind != "code":
             raise InputError("a scorer of lines reads code; for answers take a model that writes.")
-        (scores,) = self.scorer.scores([at_margin(snippet.code) + "\n"])
+        words = self.commentator.words if self.commentator else []
+        (scores,) = self.scorer.scores([defused(at_margin(snippet.code), words) + "\n"])
         chosen = self._chosen(scores, snippet.code.split("\n"))
         comments = self._comments(scores, snippet, [(places[0].start, quote) for quote, places, _, _ in chosen])
         return [
