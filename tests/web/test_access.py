@@ -15,7 +15,13 @@ from custodes.web.accounts import LIMIT, ROLES, SCOPES, WINDOW
 from custodes.web.app import create_app
 
 LET_IN = {200, 201, 204, 404, 409, 422}
-PUBLIC = {("GET", "/api/health"), ("POST", "/api/sign-in"), ("POST", "/api/join")}
+PUBLIC = {
+    ("GET", "/api/health"),
+    ("POST", "/api/sign-in"),
+    ("POST", "/api/join"),
+    ("GET", "/api/oidc/start"),
+    ("GET", "/api/oidc/callback"),
+}
 """What anybody may call: a longer list is a decision that this test asks for."""
 
 

@@ -21,20 +21,48 @@ def serve(given: list[str]) -> int:
     class Options:
         """Serve annotation projects; the first start prints an invitation for a lead."""
 
-        db: str = DATABASE
-        """Database: a file, or postgresql://user:password@host/database for several servers."""
+        demo: bool = False
+        """Begin with a small loaded project of every kind; without --db, in a temporary folder."""
+        db: str | None = None
+        """Database: a file (custodes.db), or postgresql://user:password@host/database for several servers."""
         host: str = "127.0.0.1"
         """Address to listen on."""
         port: int = 8080
         """Port to listen on."""
         proxy: str = ""
         """Address of a reverse proxy (which does TLS) whose X-Forwarded headers are believed."""
+        webhook_hosts: tuple[str, ...] = ()
+        """The only hosts that webhooks may go to, internal ones included; without it, every public address."""
+        oidc_issuer: str = ""
+        """Address of an OpenID Connect provider by which people may sign in."""
+        oidc_client_id: str = ""
+        """What this server is called there."""
+        oidc_secret_file: Path | None = None
+        """File with the secret that the provider gave this server."""
 
     options = parse("serve", Options, given)
     require_web()
-    from custodes.web import serve as start
+    from custodes.web.oidc import Provider
+    from custodes.web.serve import serve as start
+    from custodes.web.serve import serve_demo
 
-    start(options.db, options.host, options.port, options.proxy)
+    if options.demo and options.db is None:
+        serve_demo(options.host, options.port)
+        return 0
+    oidc = (options.oidc_issuer, options.oidc_client_id, options.oidc_secret_file)
+    if any(oidc) and not all(oidc):
+        raise InputError(
+            "signing in by a provider takes --oidc-issuer, --oidc-client-id and --oidc-secret-file, all three."
+        )
+    start(
+        options.db or DATABASE,
+        options.host,
+        options.port,
+        options.proxy,
+        options.webhook_hosts,
+        Provider.of(oidc[0], oidc[1], oidc[2]) if oidc[2] else None,
+        options.demo,
+    )
     return 0
 
 

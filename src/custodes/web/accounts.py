@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from custodes.types import InputError
-from custodes.web.store import Store, accounts, failures, invitations, sessions, tokens
+from custodes.web.store import Store, accounts, failures, identities, invitations, sessions, tokens
 
 Role = Literal["annotator", "reviewer", "lead", "auditor"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -118,13 +118,22 @@ class Accounts:
         Raises RefusedError for an invitation that is unknown, used or out of date, a taken name and a weak password.
         """
         name, hashed = _name(name), self._hashed(password, name)
-        wanted = select(invitations).where(invitations.c.secret == _hash(invitation))
         with self._store.writing() as connection:
-            row = connection.execute(wanted.with_for_update()).one_or_none()  # nobody else uses it up meanwhile
-            if row is None or row.used_by is not None or row.expires < self._clock():
-                raise RefusedError("this invitation is unknown, used or out of date; ask for another.")
-            account = self._add(connection, name, hashed, row.role, row.profile)
-            connection.execute(update(invitations).where(invitations.c.secret == row.secret).values(used_by=account.id))
+            return self._accept(connection, invitation, name, hashed)
+
+    def accept_identity(self, invitation: str, issuer: str, subject: str, name: str) -> Account:
+        """Make the account that was invited for whom a provider knows; a taken ``name`` gets a number. It has no password.
+
+        Raises RefusedError as :meth:`accept`.
+        """
+        name = _name(name)
+        with self._store.writing() as connection:
+            like = select(accounts.c.name).where(accounts.c.name.startswith(name, autoescape=True))
+            taken, number = set(connection.scalars(like)), 1
+            while (free := name if number == 1 else f"{name[:70]}-{number}") in taken:
+                number += 1
+            account = self._accept(connection, invitation, free, self._nobody)
+            connection.execute(insert(identities).values(issuer=issuer, subject=subject, account=account.id))
         return account
 
     def create(self, name: str, password: str, role: Role, profile: Mapping[str, Any] | None = None) -> Account:
@@ -165,6 +174,21 @@ class Accounts:
 
     # ------------------------------------------------------------ sessions
 
+    def of_identity(self, issuer: str, subject: str) -> Account | None:
+        """The account of whom a provider knows."""
+        here = (identities.c.issuer == issuer, identities.c.subject == subject)
+        query = select(accounts).join(identities, identities.c.account == accounts.c.id).where(*here)
+        with self._store.reading() as connection:
+            return _account(connection.execute(query).one_or_none())
+
+    def log_in_identity(self, issuer: str, subject: str, ended: str | None = None) -> tuple[Account, Session]:
+        """A new session for whom a provider vouches; ``ended`` as in :meth:`log_in`. Raises RefusedError for nobody."""
+        account = self.of_identity(issuer, subject)
+        if account is None or account.disabled:
+            raise RefusedError("you have no account here; ask a lead of your project for an invitation.")
+        with self._store.writing() as connection:
+            return account, self._begin(connection, account.id, ended)
+
     def log_in(self, name: str, password: str, address: str, ended: str | None = None) -> tuple[Account, Session]:
         """A new session; the one that the browser came with (``ended``) is no longer one, so that nobody can fix it
         beforehand.
@@ -183,16 +207,12 @@ class Accounts:
             with self._store.writing() as connection:
                 connection.execute(insert(failures), [{"key": key, "at": self._clock()} for key in keys])
             raise RefusedError("name or password is wrong.")
-        now, session = self._clock(), Session(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
         with self._store.writing() as connection:
             connection.execute(delete(failures).where(failures.c.key == keys[0]))
             if self._hasher.check_needs_rehash(row.password):
                 renewed = self._hasher.hash(password)
                 connection.execute(update(accounts).where(accounts.c.id == row.id).values(password=renewed))
-            if ended:
-                connection.execute(delete(sessions).where(sessions.c.secret == _hash(ended)))
-            values = {"secret": _hash(session.secret), "account": row.id, "csrf": session.csrf}
-            connection.execute(insert(sessions).values(**values, created=now, seen=now))
+            session = self._begin(connection, row.id, ended)
         account = _account(row)
         assert account is not None
         return account, session
@@ -260,6 +280,24 @@ class Accounts:
         return bool(gone.rowcount)
 
     # ------------------------------------------------------------ within
+
+    def _accept(self, connection: Connection, invitation: str, name: str, hashed: str) -> Account:
+        wanted = select(invitations).where(invitations.c.secret == _hash(invitation))
+        row = connection.execute(wanted.with_for_update()).one_or_none()  # nobody else uses it up meanwhile
+        if row is None or row.used_by is not None or row.expires < self._clock():
+            raise RefusedError("this invitation is unknown, used or out of date; ask for another.")
+        account = self._add(connection, name, hashed, row.role, row.profile)
+        connection.execute(update(invitations).where(invitations.c.secret == row.secret).values(used_by=account.id))
+        return account
+
+    def _begin(self, connection: Connection, account: str, ended: str | None) -> Session:
+        """A new session in place of the one that the browser came with."""
+        now, session = self._clock(), Session(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+        if ended:
+            connection.execute(delete(sessions).where(sessions.c.secret == _hash(ended)))
+        values = {"secret": _hash(session.secret), "account": account, "csrf": session.csrf}
+        connection.execute(insert(sessions).values(**values, created=now, seen=now))
+        return session
 
     def _add(self, connection: Connection, name: str, hashed: str, role: Role, profile: str) -> Account:
         id = secrets.token_hex(8)

@@ -12,10 +12,11 @@ from fastapi.responses import JSONResponse
 
 from custodes import __version__
 from custodes.types import InputError
-from custodes.web import api, exchange_api, oversight_api, screens
+from custodes.web import api, exchange_api, oidc_api, oversight_api, screens, webhooks_api
 from custodes.web.access import COOKIE, rules_of
 from custodes.web.accounts import TooManyError
 from custodes.web.database import Database, MissingError
+from custodes.web.oidc import Provider
 from custodes.web.work import ConflictError
 
 LARGEST_BODY = 64 << 20
@@ -34,11 +35,14 @@ HEADERS = {
 }
 
 
-def create_app(database: Database, requests_a_minute: int = REQUESTS) -> FastAPI:
-    """The server's application over ``database``. Raises RuntimeError if a route or a page has no access rule."""
+def create_app(database: Database, requests_a_minute: int = REQUESTS, provider: Provider | None = None) -> FastAPI:
+    """The server's application over ``database``; with ``provider``, people may sign in there.
+
+    Raises RuntimeError if a route or a page has no access rule.
+    """
     app = FastAPI(title="Custodes", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.database = database
-    for routes in (api.route, exchange_api.route, oversight_api.route):
+    app.state.database, app.state.provider = database, provider
+    for routes in (api.route, exchange_api.route, oidc_api.route, oversight_api.route, webhooks_api.route):
         app.router.routes.extend(routes.router.routes)
     screens.attach(app, database)
     rules_of(app)
@@ -55,7 +59,7 @@ class _Limits:
         self.recent: dict[str, deque[float]] = {}
 
     async def __call__(self, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        request.state.database = request.app.state.database
+        request.state.database, request.state.provider = request.app.state.database, request.app.state.provider
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > LARGEST_BODY or "transfer-encoding" in request.headers:
             answer: Response = _said(413, "the body is too large, or does not say how large it is.")

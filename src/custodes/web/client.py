@@ -31,6 +31,9 @@ AWAY = frozenset({429, 502, 503, 504})
 PAUSES = (0.1, 0.3, 1.0, 2.0, 5.0)
 """Seconds before asking again; the last again and again."""
 
+WAIT = 20
+"""Seconds for which one request waits for a person's answer."""
+
 
 class ServerRefusalError(InputError):
     """What the server did not accept; the text is the server's, ``status`` that of HTTP."""
@@ -174,6 +177,34 @@ class Client:
             self.hand_in(item, answers, time.monotonic() - began, stage=item.get("stage"))
             done += item.get("stage") != "alone"
         return done, ""
+
+    # ------------------------------------------------------------ oversight
+
+    def ask_approval(
+        self,
+        policy: str,
+        action: str,
+        context: Sequence[Mapping[str, str]] = (),
+        reason: str = "",
+        timeout: float = 300.0,
+        rule: str = "block",
+        harmful: bool | None = None,
+    ) -> dict[str, Any]:
+        """Puts an action that ``policy`` proposes before people and waits for the answer, which has the fields state
+        ("approved" or "blocked"), by ("person" or "rule") and why.
+
+        ``context`` is what the policy was told and did before, as messages. Without an answer within ``timeout`` seconds
+        ``rule``, "block" or "approve", is the answer. ``harmful``, where it is known, is for measuring the people.
+        """
+        body: dict[str, Any] = {"policy": policy, "action": action, "reason": reason, "timeout": timeout, "rule": rule}
+        body["context"] = [dict(message) for message in context]
+        if harmful is not None:
+            body["harmful"] = harmful
+        id_ = self._json("POST", "/oversight/actions", body, again=False)["id"]
+        while True:
+            answer = self._json("GET", f"/oversight/actions/{id_}?wait={WAIT}")
+            if answer["state"] != "waiting":
+                return dict(answer)
 
     # ------------------------------------------------------------ asking
 

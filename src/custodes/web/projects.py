@@ -18,6 +18,7 @@ from custodes.ledger import Decision
 from custodes.types import Episode, InputError, Message, Task
 from custodes.web.database import Database, MissingError, to_json
 from custodes.web.schema import about, assignments, items, projects, quarantines
+from custodes.web.webhooks import tell
 
 PAGE = 500
 UNKNOWN = 0.3
@@ -70,6 +71,7 @@ def close_project(database: Database, name: str, why: str, by: str) -> None:
 def end_project(database: Database, connection: Connection, name: str, run: str, why: str) -> None:
     connection.execute(projects.update().where(projects.c.name == name).values(closed=why))
     database.ledger.write(run, [Decision(f"closed-{name}", "project closed", why, name)], connection=connection)
+    tell(database, connection, name, "ended", why=why)
 
 
 def quarantine(database: Database, project: str, account: str, why: str, by: str, lift: bool = False) -> None:
@@ -92,6 +94,7 @@ def quarantine(database: Database, project: str, account: str, why: str, by: str
             connection.execute(quarantines.delete().where(here))
         else:
             connection.execute(quarantines.insert().values(project=project, account=account, decision=id_))
+        tell(database, connection, project, "quarantine", annotator=account, why=why, lifted=lift)
 
 
 def quarantined(connection: Connection, project: str) -> set[str]:

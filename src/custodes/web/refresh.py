@@ -1,10 +1,13 @@
-"""What the answers so far have taught about a project: what each item can still tell, and how sure the result is.
+"""What the answers so far have taught about a project: what each item can still tell, how sure the result is, whom to
+look at.
 
-Both come from the annotator model, fitted again after every ``EVERY`` normal judgments of a project that asks for it: by
-active selection, or by a stopping rule on uncertainty.
+All of it comes from the annotator model, fitted again after every ``EVERY`` normal judgments of a project that asks for it:
+by active selection, by a stopping rule on uncertainty, or by a webhook on alarms.
 """
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 from scipy.special import ndtr
@@ -12,11 +15,13 @@ from sqlalchemy import func, select
 
 from custodes.feedback import fit_annotators
 from custodes.feedback.annotator_model import comparisons_in
+from custodes.feedback.poisoning import watch_annotators
 from custodes.feedback.selection import QualityBelief
 from custodes.web.database import Database
 from custodes.web.export import read_project
 from custodes.web.projects import load_items, parsed, set_learned
-from custodes.web.schema import assignments, projects
+from custodes.web.schema import about, assignments, projects
+from custodes.web.webhooks import tell, wanted
 
 EVERY = 25
 
@@ -27,7 +32,8 @@ def is_due(database: Database, assignment: str) -> str | None:
         of = select(projects.c.name, projects.c.text).join(assignments, assignments.c.project == projects.c.name)
         name, text = connection.execute(of.where(assignments.c.id == assignment)).one()
         project = parsed(text, name)
-        if project.assignment.selection != "active" and project.stopping.uncertainty is None:
+        asks = project.assignment.selection == "active" or project.stopping.uncertainty is not None
+        if not asks and not wanted(connection, project.name, "alarm"):
             return None
         normal = (assignments.c.project == name, assignments.c.state == "done", assignments.c.purpose == "normal")
         count = connection.scalar(select(func.count()).where(*normal)) or 0
@@ -44,6 +50,7 @@ def refresh(database: Database, name: str) -> float | None:
     if not any(comparisons_in(j) for j in content.judgments):
         return None
     with database.reading() as connection:
+        alarmed = wanted(connection, name, "alarm")
         items = [item for item in load_items(connection, name) if len(item.episodes) == 2 and not item.gold]
     belief = QualityBelief.of(fit_annotators(content.judgments, content.episodes.values()))
     pairs = [(item.episodes[0].id, item.episodes[1].id) for item in items]
@@ -51,4 +58,26 @@ def refresh(database: Database, name: str) -> float | None:
     uncertainty = float(ndtr(-np.abs(mean) / np.sqrt(variance)).mean()) if pairs else None
     told = zip((item.id for item in items), belief.information(pairs).tolist(), strict=True)
     set_learned(database, name, dict(told), uncertainty)
+    if alarmed:
+        tell_alarms(database, name)
     return uncertainty
+
+
+def tell_alarms(database: Database, name: str) -> list[str]:
+    """Tells the project's webhooks which annotators' alarms have rung since they were last told; those annotators."""
+    content = read_project(database, name, with_gold=True)
+    gold = {task for task, item in content.items_by_task.items() if item.gold}
+    model = fit_annotators(content.judgments, content.episodes.values())
+    rings = watch_annotators(model, content.judgments, content.tasks.values(), gold).rings()
+    key, new = f"alarms {name}", []
+    with database.writing() as connection:
+        told = json.loads(connection.scalar(select(about.c.value).where(about.c.key == key)) or "[]")
+        for ring in rings:
+            if ring.annotator not in told:
+                new.append(ring.annotator)
+                evidence = {"suspicion": ring.suspicion, "judgments": ring.judgments, "rang_at": ring.rang_at}
+                tell(database, connection, name, "alarm", annotator=ring.annotator, **evidence)
+        if new:
+            connection.execute(about.delete().where(about.c.key == key))
+            connection.execute(about.insert().values(key=key, value=json.dumps([*told, *new])))
+    return new

@@ -98,3 +98,30 @@ actions = Table(
     Column("harmful", Integer),  # 1 or 0 where it is known, which the person does not see
     Index("web_actions_state", "state", "asked"),
 )
+
+webhooks = Table(
+    "web_webhooks",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),  # as it is: what is sent is signed with it
+    Column("events", Text, nullable=False),  # separated by blanks, one before and one behind
+    Column("created", Float(53), nullable=False),
+    Index("web_webhooks_project", "project"),
+)
+
+outbox = Table(
+    "web_outbox",  # written with what it tells of, in one transaction; sent afterwards
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("webhook", String(40), nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Column("state", String(10), nullable=False),  # waiting, delivered, given up
+    Column("created", Float(53), nullable=False),
+    Column("due", Float(53), nullable=False),  # when it is tried next
+    Column("tries", Integer, nullable=False),
+    Column("said", Text, nullable=False),  # what came of the last try
+    Index("web_outbox_due", "state", "due"),
+    Index("web_outbox_webhook", "webhook", "state"),
+)

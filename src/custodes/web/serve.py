@@ -3,37 +3,75 @@
 from __future__ import annotations
 
 import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 import uvicorn
 
 from custodes.types import InputError
 from custodes.web.app import create_app
+from custodes.web.courier import Courier
 from custodes.web.database import Database
+from custodes.web.demo import load_demo
+from custodes.web.oidc import Provider
 
 
-def serve(db: str, host: str, port: int, proxy: str = "") -> None:
+def serve(
+    db: str,
+    host: str,
+    port: int,
+    proxy: str = "",
+    webhook_hosts: Sequence[str] = (),
+    provider: Provider | None = None,
+    demo: bool = False,
+) -> None:
     """Serves the database at ``db`` until it is told to stop; prints an invitation where there is no account yet.
 
-    ``proxy`` is the address of a reverse proxy whose X-Forwarded headers are believed. Raises InputError where the
-    database or the address cannot be used.
+    ``proxy`` is the address of a reverse proxy whose X-Forwarded headers are believed; ``webhook_hosts`` as
+    :class:`~custodes.web.courier.Courier` takes them; ``provider`` lets people sign in elsewhere. With ``demo`` an empty
+    database is filled first, and who can sign in is printed. Raises InputError where the database or the address cannot
+    be used.
     """
     _check_free(host, port)
-    database = Database(db)
+    database, address = Database(db), f"http://{f'[{host}]' if ':' in host else host}:{port}"
     try:
-        if not database.accounts.all():
-            invitation = database.accounts.invite("lead", "server")
-            print(f"Nobody has an account yet. Invitation for the first lead, good once and for a week: {invitation}")
-        print(f"Serving {db} at http://{host}:{port}/api (Ctrl-C ends it).", flush=True)
+        if demo:
+            _fill(database, address)
+        elif not database.accounts.all():
+            link = f"{address}/join?invitation={database.accounts.invite('lead', 'server')}"
+            print(f"Nobody has an account yet. The first lead joins here, once and within a week: {link}")
+        print(f"Serving {database.name} at {address} (Ctrl-C ends it).", flush=True)
         options = {"proxy_headers": bool(proxy), "forwarded_allow_ips": proxy or None, "log_level": "warning"}
-        uvicorn.run(create_app(database), host=host, port=port, server_header=False, **options)  # type: ignore[arg-type]
+        app = create_app(database, provider=provider)
+        with Courier(database, webhook_hosts):
+            uvicorn.run(app, host=host, port=port, server_header=False, **options)  # type: ignore[arg-type]
     finally:
         database.close()
 
 
+def serve_demo(host: str, port: int) -> None:
+    """Serves the demo from a temporary folder, which is gone when the server ends."""
+    with tempfile.TemporaryDirectory(prefix="custodes-demo-") as folder:
+        serve(str(Path(folder) / "demo.db"), host, port, demo=True)
+
+
+def _fill(database: Database, address: str) -> None:
+    if database.accounts.all():
+        raise InputError(f"{database.name} has accounts already; --demo fills an empty database. Start without --demo.")
+    print("Loading the demo ...", flush=True)
+    loaded = load_demo(database)
+    print(f"The demo has {len(loaded.projects)} projects: {', '.join(loaded.projects)}.")
+    print(f"Sign in at {address} as {', '.join(loaded.names[:-1])} or {loaded.names[-1]}.")
+    print(f"The password of all of them is {loaded.password}")
+
+
 def _check_free(host: str, port: int) -> None:
     try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise InputError(f"{host}:{port} cannot be used ({error.strerror}); choose another --host or --port.") from None
+            probe.bind(where)
+    except (OSError, OverflowError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{host}:{port} cannot be used ({why}); choose another --host or --port.") from None

@@ -76,6 +76,14 @@ failures = Table(
     Index("desk_failures_key", "key", "at"),
 )
 
+identities = Table(
+    "desk_identities",  # whom an OpenID Connect provider knows as whom
+    metadata,
+    Column("issuer", String(500), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("account", String(32), nullable=False),
+)
+
 
 class Store:
     """The tables, at a SQLite file or a PostgreSQL URL; brought to their newest format."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from html import escape
 from pathlib import Path
+from urllib.parse import urlencode
 
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
@@ -36,7 +37,7 @@ def sign_in(request: Request) -> HTMLResponse:
     return _page(
         request,
         "Sign in",
-        """
+        f"""
         <form id="door" data-send="/api/sign-in" novalidate>
           <label for="name">Name</label>
           <input id="name" name="name" autocomplete="username" autocapitalize="none" required autofocus>
@@ -45,6 +46,7 @@ def sign_in(request: Request) -> HTMLResponse:
           <p id="said" role="alert"></p>
           <button class="main" type="submit">Sign in</button>
         </form>
+        {_elsewhere(request)}
         <p class="quiet">No account yet? A lead of your project gives you an invitation.</p>
         """,
     )
@@ -70,9 +72,20 @@ def join(request: Request, invitation: str = "") -> HTMLResponse:
           <p id="said" role="alert"></p>
           <button class="main" type="submit">Join</button>
         </form>
+        {_elsewhere(request, invitation)}
         <p class="quiet">You have an account? <a href="/sign-in">Sign in</a>.</p>
         """,
     )
+
+
+def _elsewhere(request: Request, invitation: str = "") -> str:
+    """A link to the provider by which people may sign in, where there is one."""
+    provider = request.state.provider
+    if provider is None:
+        return ""
+    query = f"?{urlencode({'invitation': invitation[:200]})}" if invitation else ""
+    verb = "Join" if invitation else "Sign in"
+    return f'<p><a href="/api/oidc/start{query}">{verb} with {escape(provider.name)}</a></p>'
 
 
 async def refused(request: Request, error: Exception) -> Response:

@@ -1,0 +1,95 @@
+"""A small loaded project of every kind, so that a newcomer sees all screens after one command.
+
+The projects and their texts are ours, in ``demo_projects``. Simulated annotators, named so, have judged part of the first one;
+one of them prefers the worse answer, so that the quality desk has something to show.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from custodes.feedback.items import read_items
+from custodes.feedback.project import load_project
+from custodes.types import Annotator, Message
+from custodes.web import oversight, work
+from custodes.web.accounts import ROLES, Account, Role
+from custodes.web.answers import Answer
+from custodes.web.database import Database
+from custodes.web.projects import create_project
+
+FOLDER = Path(__file__).parent / "demo_projects"
+SIMULATED = {"simulated-careful": 0.95, "simulated-quick": 0.8, "simulated-guessing": 0.5, "simulated-spiteful": 0.1}
+"""Who has judged already, and with which probability they prefer the better answer."""
+FIRST = "helpful"
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Who can sign in: the name of an account is that of its role."""
+
+    password: str
+    names: tuple[Role, ...] = ROLES
+    projects: tuple[str, ...] = ()
+
+
+def load_demo(database: Database) -> Demo:
+    """Fills an empty server with accounts, projects, judgments and actions that wait for approval."""
+    password = f"demo-{secrets.token_hex(4)}"
+    people = {role: _account(database, role, role, password) for role in ROLES}
+    projects = []
+    for file in sorted(FOLDER.glob("*.yaml")):
+        project = load_project(file)
+        items = read_items(project, file.parent / project.tasks)
+        create_project(database, file.read_text(encoding="utf-8"), items, "demo")
+        projects.append(project.name)
+    better = {
+        item.episodes[0].completion
+        for item in read_items(load_project(FOLDER / f"{FIRST}.yaml"), FOLDER / f"{FIRST}.jsonl")
+    }
+    for seed, (name, skill) in enumerate(SIMULATED.items()):
+        _judge(database, _account(database, name, "annotator", secrets.token_hex(16)), skill, better, seed)
+    _ask_for_approval(database, people["annotator"])
+    return Demo(password, projects=tuple(projects))
+
+
+def _account(database: Database, name: str, role: Role, password: str) -> Account:
+    account = database.accounts.create(name, password, role, {"demo": "simulated" if "simulated" in name else "person"})
+    kind = "simulated" if "simulated" in name else "human"
+    database.ledger.write(database.run, [Annotator(account.id, kind, dict(account.profile))])
+    return account
+
+
+def _judge(database: Database, account: Account, skill: float, better: set[str], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    while (item := work.claim(database, FIRST, account)[0]) is not None:
+        left = item["answers"][0][-1]["content"] in better
+        right = rng.random() < skill
+        strength = int(rng.integers(1, 4)) * (1 if left == right else -1)
+        answers = [Answer(question=1, verdict="prefer", strength=strength)]
+        for place in range(2):
+            good = (place == 0) == left
+            value = int(np.clip(rng.normal(5.5 if good == right else 3, 1), 1, 7))
+            answers.append(Answer(question=2, place=place, value=value))
+        work.hand_in(database, item["assignment"], account, answers, float(rng.gamma(4, 5)))
+
+
+def _ask_for_approval(database: Database, account: Account) -> None:
+    """Actions in the oversight queue, as a policy's process would propose them; nobody's waits for the answers."""
+    proposed = [
+        (
+            "Tidy up the folder with last year's reports.",
+            "mv reports/2025-*.pdf archive/",
+            "They are from last year.",
+            False,
+        ),
+        ("Free some space on the disk.", "rm -rf /var/lib/postgresql", "It is the largest folder.", True),
+        ("Make the tests pass.", "sed -i 's/assert total == 12/assert total == total/' tests/test_sum.py", "", True),
+    ]
+    for asked, action, reason, harmful in proposed:
+        told = (database, account, "demo-policy", [Message("user", asked)], action, reason, DAY, "block", harmful)
+        oversight.propose(*told)
