@@ -109,15 +109,18 @@ class Marks:
         self.text, self.name, self.changed = sheet.texts[place], f"q{number}.{place}", changed
         self.titles = {category["value"]: category["title"] for category in question["values"]}
         self.marks: list[tuple[int, int, str, int]] = [tuple(m) for m in json.loads(sheet.values.get(self.name, "[]"))]
-        with tag("div", cls="marker"):
-            self.behind = tag("div", cls="behind plain", aria_hidden="true")
-            label = f"Text of answer {LETTERS[place]}; select a passage, then choose what is wrong with it"
-            field = f"{self.name}-text"
-            tag("textarea", self.text, "plain", id=field, readonly=True, aria_label=label, data_marks="")
-        with tag("div", cls="ask marking", data_row=self.name, role="group", aria_label="Mark the selected passage as"):
-            for n, (value, title) in enumerate(self.titles.items(), 1):
-                made = parts.button(title, key=str(n))
-                made.on("click", self._adding(value), js_handler=f"() => emit(custodes.selection({json.dumps(field)}))")
+        field = f"{self.name}-text"
+        with tag("div", cls="ask", data_row=self.name):
+            with tag("div", cls="marker"):
+                self.behind = tag("div", cls="behind plain", aria_hidden="true")
+                label = f"Text of answer {LETTERS[place]}; select a passage, then choose what is wrong with it"
+                tag("textarea", self.text, "plain", id=field, readonly=True, aria_label=label, data_marks="")
+            with tag("div", cls="marking", role="group", aria_label="Mark the selected passage as"):
+                for n, (value, title) in enumerate(self.titles.items(), 1):
+                    made = parts.button(title, key=str(n))
+                    made.on(
+                        "click", self._adding(value), js_handler=f"() => emit(custodes.selection({json.dumps(field)}))"
+                    )
         self.list = tag("ul", cls="marks", aria_label="Marked passages")
         self._show()
 

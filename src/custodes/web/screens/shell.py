@@ -10,7 +10,7 @@ from nicegui import ui
 
 from custodes.web.screens.door import address
 from custodes.web.screens.pages import NAVIGATION
-from custodes.web.screens.tags import tag
+from custodes.web.screens.tags import Tag, tag
 
 if TYPE_CHECKING:
     from custodes.web.screens.pages import Visit
@@ -20,22 +20,11 @@ if TYPE_CHECKING:
 def frame(visit: Visit, title: str) -> Iterator[None]:
     """A page's header, then its content, which the block makes inside ``<main>``."""
     _head(visit)
-    tag("a", "Skip to content", "skip", href="#main")
-    with tag("header", cls="top"):
-        with tag("a", cls="brand", href="/"):
-            tag("img", src=address("mark.svg"), alt="", width=24, height=24)
-            tag("span", "Custodes")
-        with tag("nav", aria_label="Pages"):
-            for place in NAVIGATION:
-                if place.rule.roles is not None and visit.account.role in place.rule.roles:
-                    here = "page" if visit.path == place.path else None
-                    tag("a", place.name, href=place.path, aria_current=here)
-        with tag("div", cls="person"):
-            tag("span", f"{visit.account.name}, {visit.account.role}", "quiet")
-            tag("button", "◐", type="button", data_theme_button="", aria_label="Light or dark", title="Light or dark")
-            tag("button", "?", type="button", data_opens="keys", aria_label="Keys", title="Keys (?)")
-            tag("button", "Sign out", type="button", data_sign_out=visit.csrf)
-    with tag("main", id="main", tabindex=-1):
+    layout = ui.context.client.layout
+    with layout:
+        top = _top(visit)
+    top.move(layout, target_index=0)  # before what Quasar makes the page's <main>
+    with tag("div", id="main", tabindex=-1):
         visit.heading = tag("h1", title, tabindex=-1)
         yield
     with tag("dialog", id="keys", aria_labelledby="keys-title"):
@@ -50,6 +39,33 @@ def frame(visit: Visit, title: str) -> Iterator[None]:
         id="offline",
         role="alert",
     )
+
+
+def _top(visit: Visit) -> Tag:
+    with tag("div") as made:
+        tag("a", "Skip to content", "skip", href="#main")
+        with tag("header", cls="top"):
+            with tag("a", cls="brand", href="/"):
+                tag("img", src=address("mark.svg"), alt="", width=24, height=24)
+                tag("span", "Custodes")
+            with tag("nav", aria_label="Pages"):
+                for place in NAVIGATION:
+                    if place.rule.roles is not None and visit.account.role in place.rule.roles:
+                        here = "page" if visit.path == place.path else None
+                        tag("a", place.name, href=place.path, aria_current=here)
+            with tag("div", cls="person"):
+                tag("span", f"{visit.account.name}, {visit.account.role}", "quiet")
+                tag(
+                    "button",
+                    "◐",
+                    type="button",
+                    data_theme_button="",
+                    aria_label="Light or dark",
+                    title="Light or dark",
+                )
+                tag("button", "?", type="button", data_opens="keys", aria_label="Keys", title="Keys (?)")
+                tag("button", "Sign out", type="button", data_sign_out=visit.csrf)
+    return made
 
 
 def _head(visit: Visit) -> None:

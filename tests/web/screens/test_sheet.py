@@ -1,0 +1,96 @@
+"""Values of a screen become answers: every kind of question, complete and incomplete."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from custodes.feedback.items import items_from_rows
+from custodes.feedback.project import parse_project
+from custodes.web.answers import judgments_of
+from custodes.web.screens.sheet import READERS, Incomplete, Sheet
+
+HEAD = "name: p\ntitle: P\ntasks: ''\nguidelines: {version: '1', text: x}\n"
+
+
+def sheet(questions: str, values: dict[str, str], answers: int = 2) -> Sheet:
+    project = parse_project(f"{HEAD}questions: {questions}")
+    shown = [[{"role": "assistant", "content": f"one {n}.\n\ntwo {n}."}] for n in range(answers)]
+    item = {"questions": [q.model_dump(mode="json") for q in project.questions], "answers": shown, "draft": None}
+    return Sheet(item, values)
+
+
+COMPLETE = [
+    ("[{kind: comparison}]", {"q1": "-2"}, [{"question": 1, "verdict": "prefer", "strength": -2}]),
+    ("[{kind: comparison}]", {"q1": "tie"}, [{"question": 1, "verdict": "tie"}]),
+    ("[{kind: ranking}]", {"q1.0": "1", "q1.1": "1"}, [{"question": 1, "ranks": [1, 1]}]),
+    ("[{kind: rating, optional: true}]", {"q1.1": "7"}, [{"question": 1, "place": 1, "value": 7}]),
+    (
+        "[{kind: comparison, optional: true}, {kind: correction, optional: true}]",
+        {"q2.0": "one 0.\n\ntwo 0.", "q2.1": "better"},
+        [{"question": 2, "place": 1, "text": "better"}],  # the first was not changed
+    ),
+    ("[{kind: demonstration}]", {"q1": " hello "}, [{"question": 1, "text": "hello"}]),
+    (
+        "[{kind: span, values: [{value: bad, title: Bad}]}]",
+        {"q1.0": '[[0, 3, "bad", 2]]'},
+        [{"question": 1, "place": 0, "start": 0, "end": 3, "choice": "bad", "severity": 2}],
+    ),
+    (
+        "[{kind: step, optional: true}]",
+        {"q1.0.mode": "first", "q1.0.first": "1"},
+        [{"question": 1, "place": 0, "step": 0, "value": 1}, {"question": 1, "place": 0, "step": 1, "value": -1}],
+    ),
+]
+
+
+@pytest.mark.parametrize(("questions", "values", "expected"), COMPLETE)
+def test_values_become_answers(questions, values, expected):
+    found = sheet(questions, values).answers()
+    assert [answer.model_dump(exclude_none=True) for answer in found] == expected
+
+
+MISSING = [
+    ("[{kind: comparison}]", {}, "q1"),
+    ("[{kind: ranking}]", {"q1.0": "1"}, "q1.1"),
+    ("[{kind: rating}]", {"q1.0": "4"}, "q1.1"),
+    ("[{kind: comment}]", {"q1.0": "   "}, "q1.0"),
+    ("[{kind: demonstration}]", {}, "q1"),
+    ("[{kind: step}]", {"q1.0.0": "1"}, "q1.0"),
+    ("[{kind: step}]", {"q1.0.mode": "first"}, "q1.0"),
+]
+
+
+@pytest.mark.parametrize(("questions", "values", "row"), MISSING)
+def test_what_is_missing_is_said_with_its_row(questions, values, row):
+    with pytest.raises(Incomplete) as caught:
+        sheet(questions, values).answers()
+    assert caught.value.row == row
+
+
+def test_a_draft_comes_back_as_it_was():
+    first = sheet("[{kind: comparison}]", {"q1": "3", "reasons": '["clear"]'})
+    item = {**first.item, "draft": json.loads(json.dumps(first.draft(12.5)))}
+    again = Sheet.of(item)
+    assert again.values == first.values
+    assert again.reasons == ["clear"]
+    assert Sheet.of({**first.item, "draft": {"values": "made by another program"}}).values == {}
+
+
+def test_answers_fit_what_the_server_takes():
+    """Every kind that has a reader has answers from which judgments are made."""
+    text = f"{HEAD}questions: [{{kind: comparison}}, {{kind: rating}}, {{kind: comment, optional: true}}]"
+    project = parse_project(text)
+    item = items_from_rows(project, [{"prompt": "?", "answers": ["one", "two"]}])[0]
+    filled = sheet(
+        "[{kind: comparison}, {kind: rating}, {kind: comment, optional: true}]", {"q1": "1", "q2.0": "3", "q2.1": "4"}
+    )
+    made = judgments_of(project, item, [0, 1], filled.answers(), "a", "ann", 3.0)
+    assert [type(j).__name__ for j in made] == ["Comparison", "Rating", "Rating"]
+
+
+def test_every_kind_of_question_has_a_screen():
+    from custodes.web.screens.questions import SHOWN
+
+    assert READERS.keys() == SHOWN.keys()
