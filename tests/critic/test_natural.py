@@ -11,7 +11,7 @@ from tiny_package import SOURCE, tiny_package
 from custodes.cli import main
 from custodes.critic import corpus
 from custodes.critic.corpus import Function, extract
-from custodes.critic.natural import changes, proved, repaired
+from custodes.critic.natural import Change, changes, out_of_place, proved, repaired
 from custodes.critic.sources import Package, sources_of
 from custodes.critic.workshop import Workshop
 
@@ -74,6 +74,23 @@ def test_a_bug_is_one_that_a_test_of_the_newer_release_notices(sandboxes: None):
     assert bug.code.split("\n")[bug.bug_lines[0] - 1] == "        result = value"
     assert (clean.qualname, clean.verified, clean.bug_lines) == ("total", "clean", ())
     assert "result += value" in clean.code
+
+
+@pytest.mark.parametrize(
+    ("older", "message", "out"),
+    [
+        ("def up(self, by=1):\n    return _add(self.count, by)", "NameError: name '_add' is not defined", True),
+        ("def up(self, by=1):\n    return self.n", "AttributeError: 'Counter' object has no attribute 'n'", True),
+        ("def up(self, by=1):\n    return by.real()", "AttributeError: 'int' object has no attribute 'x'", False),
+        ("def up(self, by=1):\n    return unicode(by)", "AssertionError", True),
+        ("def up(self, by=1):\n    return by", "UnboundLocalError: cannot access local variable 'n'", False),
+    ],
+)
+def test_what_fails_for_its_surroundings_is_no_bug(older: str, message: str, out: bool):
+    (f,) = [f for f in newer() if f.qualname == "Counter.up"]
+    bug = repaired(older, f.code, "1", 9)
+    assert bug is not None
+    assert out_of_place(Change(f, older, "0.9", bug), message) == out
 
 
 @pytest.mark.parametrize(

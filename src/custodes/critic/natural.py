@@ -3,12 +3,14 @@
 A function that two releases of a package share under one name, and that differ in a line or two, is a repaired bug where
 the newer release's tests pass with the newer function and one fails with the older in its place. That is proof of a
 difference that somebody found worth a test; whether the older behaviour was a mistake or a wish come later, a test
-cannot say.
+cannot say. What fails only because the older code meets a newer world (a helper or an attribute that has another name, a
+word of Python 2) is left out.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,10 @@ from custodes.critic.tamper.bugs import Bug, Tampered, program
 from custodes.critic.tamper.examples import Example, example
 from custodes.critic.tamper.make import KEPT
 from custodes.critic.workshop import Workshop
+
+ATTRIBUTE = re.compile(r"'(\w+)' object has no attribute")
+WORD = re.compile(r"\w+")
+PYTHON_2 = {"unicode", "basestring", "xrange", "unichr", "long", "iteritems", "itervalues", "iterkeys"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ def repaired(older: str, newer: str, version: str, most_lines: int) -> Bug | Non
     lines: set[int] = set()
     for _, a, b, _, _ in hunks:
         lines |= set(range(a + 1, b + 1)) if b > a else {n for n in (a, a + 1) if 1 <= n <= len(old)}
+    lines = {n for n in lines if not old[n - 1].lstrip().startswith("#")} or lines
     return Bug("natural", tuple(sorted(lines)), _said(removed, added, version), "\n".join(added))
 
 
@@ -97,13 +104,25 @@ def proved(workshop: Workshop, found: Sequence[Change]) -> list[Example]:
         noticed = [
             (change, unit, message)
             for change, (outcome, unit, message) in zip(group, answer["results"], strict=False)
-            if outcome in KEPT
+            if outcome in KEPT and not out_of_place(change, message)
         ]
         for change, unit, message in noticed:
             rows.append(example(change.newer, Tampered(change.older, (change.bug,)), "test", "natural", unit, message))
         if noticed:
             rows.append(example(group[0].newer, Tampered(group[0].newer.code, ()), "clean", "natural"))
     return list({row.id: row for row in rows}.values())
+
+
+def out_of_place(change: Change, message: str) -> bool:
+    """Whether the older code fails for its surroundings: a name that is no more, an attribute of its own class that was
+    renamed, or what only Python 2 had."""
+    missing = ATTRIBUTE.search(message)
+    old = set(WORD.findall(change.older)) - set(WORD.findall(change.newer.code))
+    return (
+        message.startswith("NameError")
+        or (missing is not None and missing[1] in change.newer.qualname.split("."))
+        or bool(old & PYTHON_2)
+    )
 
 
 def _said(removed: Sequence[str], added: Sequence[str], version: str) -> str:

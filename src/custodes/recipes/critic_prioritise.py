@@ -25,6 +25,7 @@ from rich.console import Console
 from custodes.critic.review.answers import as_asked
 from custodes.critic.review.question import CLEAN, control_words, task_of
 from custodes.critic.review.snippets import Snippet
+from custodes.critic.second_look import learn_words
 from custodes.feedback import read_preferences
 from custodes.feedback.files import write_rows
 from custodes.lm import LanguageModel, TorchEngine, load
@@ -94,7 +95,10 @@ def critic_prioritise(config: CriticPrioritise) -> dict[str, Any]:
     elif config.critic:
         look, margin = f"critic {config.critic.name}", _by_critic(config, shown)
     else:
-        look, margin = f"rewards of {config.folds} folds", _by_folds(config, shown, source)
+        look, margin = (
+            f"{'words' if config.model == WORDS else 'rewards'} of {config.folds} folds",
+            _by_folds(config, shown, source),
+        )
     probability = 1 / (1 + np.exp(np.clip(-margin, -700, 700)))
     order = np.argsort(-margin, kind="stable")
     ranking = [
@@ -136,21 +140,19 @@ def _by_folds(config: CriticPrioritise, pairs: Sequence[PreferencePair], source:
     place = np.random.default_rng([config.training.seed, 6]).permutation(len(prompts)) % config.folds
     of_prompt = dict(zip(prompts, place.tolist(), strict=True))
     fold = np.array([of_prompt[p.prompt] for p in pairs])
-    lm, difference, temperatures = load(config.model, dtype=config.dtype), np.zeros(len(pairs)), np.ones(len(pairs))
-    console = Console(stderr=True)
+    lm = None if config.model == WORDS else load(config.model, dtype=config.dtype)
+    console, margin = Console(stderr=True), np.zeros(len(pairs))
     for k in range(config.folds):
         console.print(f"Fold {k + 1} of {config.folds}")
+        learn, judge = ([p for p, f in zip(pairs, fold, strict=True) if (f == k) == held] for held in (False, True))
+        if lm is None:
+            margin[fold == k] = -learn_words(learn).margin(judge)
+            continue
         with show_progress() as on_step:
-            learned = train_reward(
-                lm,
-                [p for p, f in zip(pairs, fold, strict=True) if f != k],
-                config.training,
-                source=source,
-                on_step=on_step,
-            )
-        scores = score_pairs(learned, [p for p, f in zip(pairs, fold, strict=True) if f == k], source)
-        difference[fold == k], temperatures[fold == k] = scores.difference, best_temperature(scores)
-    return np.asarray(-difference / temperatures, np.float64)
+            learned = train_reward(lm, learn, config.training, source=source, on_step=on_step)
+        scores = score_pairs(learned, judge, source)
+        margin[fold == k] = -scores.difference / best_temperature(scores)
+    return margin
 
 
 def _by_critic(config: CriticPrioritise, pairs: Sequence[PreferencePair]) -> Floats:

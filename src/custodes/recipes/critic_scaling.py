@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from custodes.critic.critique import Critique, Finding
 from custodes.critic.line_training import LineConfig
@@ -28,6 +29,7 @@ from custodes.recipes.critic_report import Case, read_cases
 from custodes.stats import Interval, wilson
 from custodes.types import InputError
 
+Floats = NDArray[np.float64]
 SIZES = 4
 RESAMPLES = 999
 TITLES = {"localisation": "likeliest line is the bug's", "cbi": "bugs included (CBI)"}
@@ -135,21 +137,19 @@ def fitted(sizes: Sequence[int], hits: Sequence[Sequence[bool]], title: str) -> 
     points = [
         {"examples": n, **wilson(int(row.sum()), len(row)).to_dict()} for n, row in zip(sizes, right, strict=True)
     ]
-    a, b = power_law(sizes, right.mean(1))
-    draw = np.random.default_rng(0)
-    drawn = [
-        power_law(sizes, right[:, draw.integers(0, right.shape[1], right.shape[1])].mean(1))[1]
-        for _ in range(RESAMPLES)
-    ]
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    functions = right.shape[1]
+    drawn = np.random.default_rng(0).multinomial(functions, np.full(functions, 1 / functions), RESAMPLES)
+    (a,), (b,) = power_law(sizes, right.mean(1, keepdims=True))
+    _, exponents = power_law(sizes, right @ drawn.T / functions)
+    low, high = np.quantile(exponents, [0.025, 0.975])
     along = np.geomspace(sizes[0], sizes[-1], 40)
     curve: list[Mapping[str, float]] = [{"examples": float(n), "value": float(1 - a * n**-b)} for n in along]
-    exponent = Interval(b, float(low), float(high), right.shape[1])
-    return {"title": title, "points": points, "curve": curve, "a": a, "exponent": exponent.to_dict()}
+    exponent = Interval(float(b), float(low), float(high), functions)
+    return {"title": title, "points": points, "curve": curve, "a": float(a), "exponent": exponent.to_dict()}
 
 
-def power_law(sizes: Sequence[int], share: np.ndarray) -> tuple[float, float]:
-    """(a, b) of 1 - share = a n^(-b) by least squares in logarithms; a share of 1 is taken for 0.999."""
-    wrong = np.log(np.maximum(1 - share, 1e-3))
-    slope, level = np.polyfit(np.log(sizes), wrong, 1)
-    return float(np.exp(level)), float(-slope)
+def power_law(sizes: Sequence[int], share: Floats) -> tuple[Floats, Floats]:
+    """(R,) a and b of 1 - share = a n^(-b), of (sizes, R) shares, by least squares in logarithms; a share of 1 is taken for
+    0.999."""
+    slope, level = np.polyfit(np.log(sizes), np.log(np.maximum(1 - share, 1e-3)), 1)
+    return np.exp(level), -slope
