@@ -11,7 +11,7 @@ import json
 import time
 from typing import Any
 
-from nicegui import background_tasks
+from nicegui import background_tasks, ui
 
 from custodes.web import work
 from custodes.web.access import WORKERS, Rule
@@ -26,7 +26,9 @@ from custodes.web.screens.tags import Tag, tag
 
 SAVE_AFTER = 0.4
 """Seconds after a change until it is saved, with what was changed meanwhile."""
-SECONDS = "() => emit(custodes.seconds())"
+NOTE_EVERY = 60.0
+"""Seconds of work after which the draft is saved though nothing was changed: the item stays the person's."""
+SECONDS = "() => custodes.settled(() => emit(custodes.seconds()))"
 
 
 @page("/work/{project}", Rule(WORKERS), "Judge")
@@ -46,7 +48,9 @@ class Desk:
         self.seconds = 0.0
         self._version = self._saved = 0
         self._saver: asyncio.Task[None] | None = None
+        self._noted = 0.0
         self.root: Tag = tag("div", cls="work")
+        ui.on("seconds", self._tick)
         self.status: Tag
 
     # ------------------------------------------------------------ what lies before the person
@@ -74,11 +78,13 @@ class Desk:
         self.root.set(data_sheet=item["assignment"] if item else None)
         with self.root:
             if item is None:
+                self.sheet = Sheet({})
                 self._nothing(own, why)
                 return
             self.sheet = Sheet.of(item)
             draft = item["draft"] or {}
             self.seconds = float(draft.get("seconds", 0.0)) if draft.get("stage") == item["stage"] else 0.0
+            self._noted = self.seconds
             self._show(item, own)
         start = json.dumps(0 if revising else self.seconds)
         self.visit.browser(f"custodes.seconds({start}); custodes.putBack(); custodes.begin()")
@@ -140,6 +146,16 @@ class Desk:
         if self.sheet.values.get(name, "") == value:
             return
         self.sheet.values[name] = value
+        self._save_soon()
+
+    def _tick(self, event: Any) -> None:
+        """The browser says how long the person has worked on this, every few seconds while they do."""
+        self.seconds = float(event.args)
+        if self.sheet.item and not 0 <= self.seconds - self._noted < NOTE_EVERY:
+            self._noted = self.seconds
+            self._save_soon()
+
+    def _save_soon(self) -> None:
         self._version += 1
         if self._saver is None or self._saver.done():
             self._saver = background_tasks.create(self._save(), name="draft")

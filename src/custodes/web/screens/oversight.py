@@ -136,9 +136,12 @@ class Queue:
             tag("p", f"Asked {time.strftime('%H:%M:%S', time.localtime(action['asked']))}.", "quiet")
             parts.line("Why? (optional)", "", self._reason, maxlength=500)
         with tag("div", cls="actions", role="group", aria_label="Decision"):
-            for answer, text, key, cls in (("approve", "Approve", "a", ""), ("block", "Block", "b", "danger")):
-                made = parts.button(text, key=key, cls=cls)
-                made.on("click", self._deciding(action["id"], answer), js_handler="() => emit(custodes.seconds())")
+            self._button("approve", "Approve", "a", "", action["id"])
+            self._button("block", "Block", "b", "danger", action["id"])
+
+    def _button(self, answer: oversight.Answer, text: str, key: str, cls: str, id_: str) -> None:
+        made = parts.button(text, key=key, cls=cls)
+        made.on("click", self._deciding(id_, answer), js_handler="() => emit(custodes.seconds())")
 
     def _reason(self, why: str) -> None:
         self.why = why

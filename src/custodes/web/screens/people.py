@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from nicegui import ui
 
@@ -118,8 +117,8 @@ class People:
                     cls = "" if account.disabled else "danger"
                     parts.button(text, self._turning(account), cls=cls, aria_label=f"{text}: {account.name}")
 
-    def _turning(self, account: Account) -> Callable[[Any], Awaitable[None]]:
-        async def turn(_: Any = None) -> None:
+    def _turning(self, account: Account) -> Callable[[], Awaitable[None]]:
+        async def turn() -> None:
             async with self.visit.telling():
                 given = (account.id, self.visit.account.id, not account.disabled)
                 await self.visit.do(disable, self.visit.database, *given)

@@ -19,6 +19,8 @@ from custodes.web.screens.sheet import Sheet, critique_in
 from custodes.web.screens.tags import Tag, tag
 
 Changed = Callable[[str, str], Any]
+SETTLED = "() => custodes.settled(() => emit(%s))"
+"""Rows are made anew only after what was typed into them has arrived."""
 NOTHING_FOUND = "I found nothing that is wrong."
 
 
@@ -88,8 +90,8 @@ class CritiqueEditor:
             tag("textarea", self.code, "mono", id=field, readonly=True, rows=rows, wrap="off")
         with tag("div", cls="actions-row"):
             quote = parts.button("Quote the selection", key="q")
-            quote.on("click", self._quote, js_handler=f"() => emit(custodes.selection('{field}'))")
-            parts.button("I found nothing", self._nothing, "n")
+            quote.on("click", self._quote, js_handler=SETTLED % f"custodes.selection('{field}')")
+            parts.button("I found nothing", key="n").on("click", self._nothing, args=[], js_handler=SETTLED % "")
         self.status = tag("p", "", "quiet", role="status")
         self.root = tag("div", role="group", aria_label="Findings")
         self._show()
@@ -158,7 +160,8 @@ class CritiqueEditor:
                 role="status",
             )
             parts.text(f"Comment {n + 1}", comment, set_comment, f"{self.name}.comment{n}", 2)
-            parts.button("Remove", remove, aria_label=f"Remove finding {n + 1}")
+            made = parts.button("Remove", aria_label=f"Remove finding {n + 1}")
+            made.on("click", remove, args=[], js_handler=SETTLED % "")
 
 
 def _styles() -> None:

@@ -160,7 +160,13 @@ const custodes = (() => {
 
   for (const sign of ["pointermove", "pointerdown", "keydown", "wheel", "touchmove"])
     addEventListener(sign, () => (alive = Date.now()), { passive: true, capture: true });
-  setInterval(count, 1000);
+  let noted = 0;
+  setInterval(() => {
+    count();
+    if (Math.abs(spent - noted) < 5000 || !document.querySelector("[data-sheet]") || !window.did_handshake) return;
+    noted = spent;
+    emitEvent("seconds", seconds());
+  }, 1000);
 
   // ------------------------------------------------------------ what is kept until it is saved
 
@@ -174,6 +180,15 @@ const custodes = (() => {
     const control = event.target;
     if (control.dataset?.keep && control.closest("[data-sheet]")) sessionStorage[place(control)] = valueOf(control);
   }
+
+  let typed = 0; // when the last letter was entered, ms
+
+  /** Does something once the last letter has gone to the server, which happens up to 300 ms after it. */
+  function settled(act) {
+    setTimeout(act, Math.max(0, typed + 350 - Date.now()));
+  }
+
+  addEventListener("input", (event) => typing(event.target) && (typed = Date.now()), true);
 
   /** The server has these values (name -> value) of a sheet. */
   function saved(sheet, values) {
@@ -285,5 +300,5 @@ const custodes = (() => {
   document.addEventListener("scroll", scrolled, true);
   watchConnection();
 
-  return { say, open, close, seconds, saved, forget, putBack, begin, go, selection };
+  return { say, open, close, seconds, settled, saved, forget, putBack, begin, go, selection };
 })();
