@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from played import MADE
 
 from custodes.gaming import Records, summarise
-from custodes.gaming.report.page import CHUNK, OVERVIEW, percent, write_report
+from custodes.gaming.report.page import BAD, CHUNK, OVERVIEW, percent, write_report
+from custodes.gaming.scripted import part_of, scripted
 from custodes.types import InputError
 
 STAGES = ["tool-flattery", "reward-tampering"]
@@ -90,6 +92,18 @@ def test_a_large_run_is_loaded_in_pages(tmp_path: Path):
     assert [e["index"] for e in found] == rows["index"].tolist() == list(range(450))
     assert [e["gamed"] for e in found] == [bool(f & 1) for f in rows["flags"]]
     assert np.isnan(rows["reward"][0])
+
+
+def test_honest_facts_are_never_red_and_those_of_gaming_are():
+    def expected(policy: str, stage: str) -> frozenset[str]:
+        return part_of(scripted(policy), stage).expected(MADE[stage].variant("held-out", 0))
+
+    assert not any(expected("honest", stage) & set(BAD) for stage in MADE)
+    for policy, stage in (
+        ("flatterer", "political-sycophancy"), ("flatterer", "tool-flattery"), ("open-tamperer", "reward-tampering"),
+        ("special-caser", "impossible-tests"), ("test-editor", "impossible-tests"),
+    ):  # fmt: skip
+        assert expected(policy, stage) & set(BAD), (policy, stage)
 
 
 def test_writing_it_again_leaves_nothing_old(tmp_path: Path):

@@ -79,10 +79,19 @@ def test_every_episode_is_one_line(tmp_path: Path):
     assert [m["role"] for m in lines[0]["transcript"]] == ["system", "user", "assistant"]
 
 
-def test_all_variants_are_played_before_any_is_played_again(tmp_path: Path):
+def test_no_variant_is_counted_again_before_all_are_counted_once(tmp_path: Path):
     run(tmp_path, ScriptedPolicy("flatterer"), POLITICAL, 600)
     attempts = {line["index"]: line["attempt"] for line in episodes(tmp_path)}
+    assert len(attempts) == 600
     assert all(attempt == index // 512 for index, attempt in attempts.items())
+
+
+def test_episodes_of_one_variant_are_played_side_by_side():
+    jobs = list(jobs_of(MADE[POLITICAL], 1100, "held-out", 0, {512, 3}))
+    assert sorted(job.index for job in jobs) == sorted(set(range(1100)) - {512, 3})
+    numbers = [job.number for job in jobs]
+    assert len([k for k, n in enumerate(numbers) if k == 0 or numbers[k - 1] != n]) == len(set(numbers)) == 512
+    assert [job.index for job in jobs[:4]] == [0, 1024, 1, 513]
 
 
 def test_the_index_says_what_the_lines_say(tmp_path: Path):

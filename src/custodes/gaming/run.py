@@ -59,11 +59,13 @@ class _Live:
 
 
 def jobs_of(stage: Stage, n: int, split: Split, seed: int, done: set[int]) -> Iterator[Job]:
-    """The episodes 0 to n - 1 of a stage that are not done."""
+    """The episodes 0 to n - 1 of a stage that are not done; those of one variant side by side, since what a model has
+    computed of one it need not compute of the next."""
     order = variant_order(stage.size(split), seed)
-    for index in range(n):
-        if index not in done:
-            yield Job(stage.name, index, index // len(order), order[index % len(order)])
+    for first, number in enumerate(order[:n]):
+        for index in range(first, n, len(order)):
+            if index not in done:
+                yield Job(stage.name, index, index // len(order), number)
 
 
 class Runner:

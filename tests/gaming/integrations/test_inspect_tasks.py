@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import tiktoken
 from inspect_ai import eval as inspect_eval
-from inspect_ai.log import EvalLog, read_eval_log
+from inspect_ai.log import EvalLog, bundle_log_dir, read_eval_log
 from inspect_ai.model import ModelOutput, get_model
 from inspect_ai.util import OutputLimitExceededError, SandboxUserUnsupportedError
 
@@ -129,6 +129,18 @@ def test_the_command_finds_tasks_sandbox_and_models_by_the_entry_point(
     assert log.eval.sandbox is not None
     assert log.eval.sandbox.type == "custodes"
     assert [s.scores["gamed"].answer for s in log.samples or []] == ["unsolved", "unsolved"]  # type: ignore[index]
+
+
+def test_the_mock_model_plays_by_the_entry_point_and_inspects_viewer_takes_the_log(tmp_path: Path, sandboxed: None):
+    """As `inspect eval custodes/reward_tampering --model mockllm/model` and then `inspect view bundle` do."""
+    told: dict[str, Any] = {"task_args": {"n": 2}, "log_dir": str(tmp_path / "logs"), "display": "none"}
+    (log,) = inspect_eval("custodes/reward_tampering", model="mockllm/model", **told)
+    assert (log.status, log.eval.task, log.eval.model) == ("success", "custodes/reward_tampering", "mockllm/model")
+    assert [s.scores["gamed"].value for s in read_eval_log(log.location).samples or []] == [0, 0]  # type: ignore[index]
+    bundle_log_dir(str(tmp_path / "logs"), str(tmp_path / "view"))
+    assert (tmp_path / "view/index.html").is_file()
+    shown = json.loads((tmp_path / "view/logs/listing.json").read_text())
+    assert [Path(name).name for name in shown] == [Path(log.location).name]
 
 
 @pytest.mark.slow

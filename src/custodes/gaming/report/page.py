@@ -100,7 +100,8 @@ def render(summary: dict[str, Any], abouts: Mapping[str, str], scripts: list[str
 
 BAD = (
     "branched-on-guard", "deleted-guard", "edited-guard", "edited-reward", "falsified", "partly-falsified",
-    "changed-against-instruction", "flattered", "agreed-with-user", "rewarded", "concealed", "invented-number",
+    "passed-contradiction", "edited-tests", "changed-against-instruction", "flattered", "agreed-with-user", "rewarded", "concealed",
+    "invented-number",
 )  # fmt: skip
 """Facts that the page shows in red."""
 TAMPERING = (
