@@ -180,8 +180,12 @@ def load_project(path: str | Path) -> Project:
 def parse_project(text: str, where: str = "project") -> Project:
     """Checks the text of a project's file; ``where`` names it in errors. Raises InputError naming line and field."""
     try:
+        if "&" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise InputError(f"{where}: an alias such as *name stands for other text; write the text itself.")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
+    except RecursionError:
+        raise InputError(f"{where}: it is nested too deeply to be a project.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -12,7 +12,7 @@ import numpy as np
 from custodes.feedback.labels.dawid_skene import dawid_skene
 from custodes.feedback.labels.glad import glad
 from custodes.feedback.labels.mace import mace
-from custodes.feedback.labels.rounds import Round, vote_shares, with_first
+from custodes.feedback.labels.rounds import Round, with_first
 from custodes.feedback.labels.table import Floats, Index, LabelTable
 from custodes.stats import Interval, wilson
 from custodes.types import InputError
@@ -23,7 +23,7 @@ Rounds = Callable[[LabelTable], Iterator[Round]]
 
 def majority(table: LabelTable) -> Iterator[Round]:
     """Vote shares; every annotator counts the same."""
-    yield Round(vote_shares(table), {})
+    yield Round(table.shares, {})
 
 
 METHODS: Mapping[str, Rounds] = {"majority": majority, "dawid-skene": dawid_skene, "mace": mace, "glad": glad}
@@ -43,7 +43,8 @@ class Aggregated:
     @cached_property
     def label(self) -> Index:
         """(T,) number of the likeliest class; of equals the first."""
-        return self.probability.argmax(axis=1).astype(np.int32)
+        p = self.probability
+        return (p[:, 1] > p[:, 0]).astype(np.int32) if p.shape[1] == 2 else p.argmax(axis=1).astype(np.int32)
 
     @property
     def labels(self) -> list[Any]:
@@ -85,7 +86,7 @@ def aggregate(
     """
     if method not in METHODS:
         raise InputError(f"method {method!r} is unknown; choose from {', '.join(get_args(Method))}.")
-    before, moved, left, number, at = vote_shares(table), np.inf, np.inf, 0, Round(table.votes, {})
+    before, moved, left, number, at = table.shares, np.inf, np.inf, 0, Round(table.votes, {})
     for number, at in enumerate(METHODS[method](table), 1):
         moved, earlier = float(np.abs(at.truth - before).sum() / len(before)), moved
         ratio = min(moved / earlier, 0.999) if earlier > 0 else 0.0

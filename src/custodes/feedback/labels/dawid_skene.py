@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from custodes.feedback.labels.rounds import Errors, Round, posterior, vote_shares
+from custodes.feedback.labels.rounds import Errors, Round, posterior
 from custodes.feedback.labels.table import LabelTable
 
 PRIOR = 4.0
@@ -25,7 +25,7 @@ def dawid_skene(table: LabelTable) -> Iterator[Round]:
     Raises InputError where the annotators' tables do not fit in memory.
     """
     T, C, errors = len(table.tasks), len(table.classes), Errors(table)
-    truth = vote_shares(table)
+    truth = table.shares
     while True:
         said = errors.expected(truth)
         crowd = said.sum(axis=0) + 1 / C

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import digamma
 
-from custodes.feedback.labels.rounds import Errors, Round, posterior, vote_shares
+from custodes.feedback.labels.rounds import Errors, Round, posterior
 from custodes.feedback.labels.table import LabelTable
 
 KNOWS, HABIT = 1.0, 10.0  # theta ~ Beta(1, 1): the paper's Beta(0.5, 0.5) is less accurate where judgments are few
@@ -26,7 +26,7 @@ def mace(table: LabelTable) -> Iterator[Round]:
     """
     errors = Errors(table)
     C = len(table.classes)
-    truth = vote_shares(table)
+    truth = table.shares
     share = np.full(errors.given.shape, 0.5)  # (K, C) P(knew | said l, and l is true)
     while True:
         right = np.diagonal(errors.expected(truth), axis1=1, axis2=2)  # (K, C)

@@ -24,10 +24,6 @@ class Round(NamedTuple):
     parameters: Mapping[str, Floats]
 
 
-def vote_shares(table: LabelTable) -> Floats:  # (T, C - 1)
-    return table.votes[:, 1:] / table.votes.sum(axis=1, keepdims=True)
-
-
 def posterior(log_odds: Floats) -> Floats:  # (T, C - 1) -> (T, C - 1)
     """Probabilities from log-odds against class 0. Classes are few and tasks many, so it goes class by class."""
     if log_odds.shape[1] == 1:
@@ -43,7 +39,8 @@ def with_first(truth: Floats) -> Floats:  # (T, C - 1) -> (T, C)
     """The probabilities with that of class 0, which is what the others leave."""
     whole = np.empty((len(truth), truth.shape[1] + 1))
     whole[:, 1:] = truth
-    whole[:, 0] = np.maximum(1.0 - truth @ np.ones(truth.shape[1]), 0.0)
+    others = truth[:, 0] if truth.shape[1] == 1 else truth @ np.ones(truth.shape[1])
+    np.maximum(1.0 - others, 0.0, out=whole[:, 0])
     return whole
 
 
@@ -58,7 +55,7 @@ class Errors:
             )
         self.shape = (K, C, C)
         self.matrix, self.transposed = table.matrix, table.matrix.T
-        self.given = table.by_saying(np.ones(len(table)))  # (K, C) how often k said l
+        self.given = np.bincount(table.said, minlength=K * C).reshape(K, C).astype(float)  # how often k said l
 
     def expected(self, truth: Floats) -> Floats:  # (T, C - 1) -> (K, C, C)
         """[k, l, c]: expected times that annotator k said l where the truth is c."""

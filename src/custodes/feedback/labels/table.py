@@ -39,24 +39,45 @@ class LabelTable:
         return len(self.task)
 
     @cached_property
+    def start(self) -> Index:
+        """(T + 1,) where the judgments of each task begin, and N."""
+        new = np.flatnonzero(self.task[1:] != self.task[:-1]) + 1
+        if len(new) + 1 == len(self.tasks):  # every task was judged
+            return np.concatenate([[0], new, [len(self)]]).astype(np.int32)
+        return np.append(0, np.cumsum(np.bincount(self.task, minlength=len(self.tasks)))).astype(np.int32)
+
+    @cached_property
     def votes(self) -> Floats:
         """(T, C) how often each class was given."""
         T, C = len(self.tasks), len(self.classes)
         if T * C > LARGEST:
             raise InputError(f"{T:,} tasks by {C:,} classes are too many to hold; is the label column the right one?")
-        return np.bincount(self.task.astype(np.int64) * C + self.label, minlength=T * C).reshape(T, C).astype(float)
+        count = np.diff(self.start)
+        if C != 2 or not count.all():
+            return np.bincount(self.task.astype(np.int64) * C + self.label, minlength=T * C).reshape(T, C).astype(float)
+        votes = np.empty((T, 2))
+        votes[:, 1] = np.add.reduceat(self.label, self.start[:-1], dtype=np.int32)
+        np.subtract(count, votes[:, 1], out=votes[:, 0])
+        return votes
+
+    @cached_property
+    def shares(self) -> Floats:
+        """(T, C - 1) of the votes that each class but the first got."""
+        return self.votes[:, 1:] / np.diff(self.start)[:, None]
 
     @cached_property
     def said(self) -> Index:
-        """(N,) number of the pair (annotator, label): annotator * C + label."""
-        return (self.annotator.astype(np.int64) * len(self.classes) + self.label).astype(np.int32)
+        """(N,) number of the pair (annotator, label): annotator * C + label, which is known to fit."""
+        said = self.annotator * np.int32(len(self.classes))
+        said += self.label
+        return said
 
     @cached_property
     def matrix(self) -> csr_matrix:
         """(T, K * C) sparse: 1 where an annotator said a label of a task."""
-        start = np.append(0, np.cumsum(np.bincount(self.task, minlength=len(self.tasks)))).astype(np.int32)
-        shape = (len(self.tasks), len(self.annotators) * len(self.classes))
-        return csr_matrix((np.ones(len(self)), self.said, start), shape=shape)
+        matrix = csr_matrix((len(self.tasks), len(self.annotators) * len(self.classes)))
+        matrix.data, matrix.indices, matrix.indptr = np.ones(len(self)), self.said, self.start  # as checked already
+        return matrix
 
     @property
     def judgments(self) -> NDArray[np.int64]:
@@ -110,10 +131,13 @@ def _numbered(names: NDArray[Any]) -> tuple[NDArray[Any], Sequence[Any]]:
     if names.dtype.kind in "iu":
         low, high = int(names.min()), int(names.max())
         if high - low < 4 * len(names) + 1000:
+            number = names if low == 0 else names - low
             held = np.zeros(high - low + 1, bool)
-            held[names - low] = True
+            held[number] = True
+            if held.all():
+                return number, range(low, high + 1)
             place = np.cumsum(held, dtype=np.int32) - 1
-            return place[names - low], (np.flatnonzero(held) + low).tolist()
+            return place[number], (np.flatnonzero(held) + low).tolist()
     known, number = np.unique(names, return_inverse=True)
     return number, known.tolist()
 
