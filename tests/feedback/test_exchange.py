@@ -11,6 +11,7 @@ from custodes.feedback import (
     feedback_from_examples,
     feedback_from_pairs,
     fit_annotators,
+    pairs_from_corrections,
     pairs_from_judgments,
 )
 from custodes.types import Comparison, Correction, Demonstration, InputError, Label, Message
@@ -107,3 +108,17 @@ def test_corrections_are_examples() -> None:
     assert example == Example(task.messages, (Message("assistant", "better"),), annotator="ann")
     with pytest.raises(InputError, match="judgment 1 is on task t"):
         examples_from_judgments(said, [])
+
+
+def test_what_was_edited_is_better_than_chosen_and_rejected() -> None:
+    task = make_task("t", "q")
+    episodes = [make_episode("good", task, "good"), make_episode("bad", task, "bad")]
+    said = [
+        Comparison(id="1", episodes=("bad", "good"), strength=-2, **COMMON),
+        Correction(id="2", episodes=("good",), text="ideal", **COMMON),
+        Correction(id="3", episodes=("bad",), text="bad", **COMMON),  # as it was
+        Correction(id="4", episodes=("bad",), text="less bad", **{**COMMON, "annotator": "bob"}),
+    ]
+    pairs = pairs_from_corrections(said, episodes)
+    told = [(p.chosen[-1].content, p.rejected[-1].content, p.annotator) for p in pairs]
+    assert told == [("ideal", "good", "ann"), ("ideal", "bad", "ann"), ("less bad", "bad", "bob")]

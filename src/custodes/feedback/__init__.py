@@ -15,6 +15,7 @@ from custodes.feedback.exchange import (
     examples_from_judgments,
     feedback_from_examples,
     feedback_from_pairs,
+    pairs_from_corrections,
     pairs_from_judgments,
 )
 from custodes.feedback.formats import (
@@ -49,6 +50,7 @@ __all__ = [
     "feedback_from_examples",
     "feedback_from_pairs",
     "fit_annotators",
+    "pairs_from_corrections",
     "pairs_from_judgments",
     "prompt_words",
     "read_examples",

@@ -58,6 +58,34 @@ def pairs_from_judgments(
     return [pair for pair in pairs.values() if pair.chosen != pair.rejected]
 
 
+def pairs_from_corrections(
+    judgments: Iterable[Judgment], episodes: Iterable[Episode], axis: str = "overall"
+) -> list[PreferencePair]:
+    """What people edited teaches too: edited is better than as it was, and than what its editor found worse than that.
+
+    Edited > chosen > rejected: besides the comparison itself there is a pair for each of the other two. All have label 1
+    and weight 1. Corrections that changed nothing are left out. Raises InputError for an unknown episode.
+    """
+    judgments, known = list(judgments), {episode.id: episode for episode in episodes}
+    worse: dict[tuple[str, str], list[str]] = {}
+    for row in (row for judgment in judgments for row in comparisons_in(judgment, axis)):
+        if row.strength:
+            better, other = (row.first, row.second) if row.strength > 0 else (row.second, row.first)
+            worse.setdefault((row.annotator, better), []).append(other)
+    pairs = []
+    for judgment in judgments:
+        if not isinstance(judgment, Correction):
+            continue
+        original = _find(known, judgment.episodes[0])
+        if judgment.text == original.completion:
+            continue
+        edited = (*_completion(original)[:-1], Message("assistant", judgment.text))
+        below = worse.get((judgment.annotator, original.id), [])
+        for one in (original, *(_find(known, id_) for id_ in below)):
+            pairs.append(PreferencePair(original.task.messages, edited, _completion(one), annotator=judgment.annotator))
+    return pairs
+
+
 def examples_from_judgments(
     judgments: Iterable[Judgment], tasks: Iterable[Task], episodes: Iterable[Episode] = ()
 ) -> list[Example]:

@@ -8,7 +8,13 @@ from typing import Any
 
 from sqlalchemy import select
 
-from custodes.feedback import fit_annotators, pairs_from_judgments, write_judgments, write_preferences
+from custodes.feedback import (
+    fit_annotators,
+    pairs_from_corrections,
+    pairs_from_judgments,
+    write_judgments,
+    write_preferences,
+)
 from custodes.feedback.annotator_model import comparisons_in
 from custodes.feedback.files import write_rows
 from custodes.feedback.items import Item
@@ -77,7 +83,7 @@ def export_project(
     """Writes a project into ``folder``; the files.
 
     "trl": judgments.jsonl (all of them), preferences.jsonl (a row per judgment, with its annotator) and aggregated.jsonl
-    (a row per pair, with a soft label and a weight from the annotator model). "huggingface": the same preferences in
+    (a row per pair, with a soft label and a weight from the annotator model); what people edited is in both. "huggingface": the same preferences in
     parquet, with a card. "argilla" and "label-studio": records with everybody's answers. Annotators in quarantine are
     left out. Raises MissingError for an unknown project, InputError for an unknown form or nothing to export.
     """
@@ -93,12 +99,14 @@ def export_project(
     if form == "label-studio":
         return [write_rows(folder / "tasks.json", to_label_studio(content.judgments, content.episodes))]
     written = [write_judgments(folder / "judgments.jsonl", content.judgments)]
-    if any(comparisons_in(j) for j in content.judgments):
+    episodes = list(content.episodes.values())
+    edited = pairs_from_corrections(content.judgments, episodes)
+    compared = any(comparisons_in(j) for j in content.judgments)
+    if compared or edited:
         kind = "parquet" if form == "huggingface" else "jsonl"
-        episodes = list(content.episodes.values())
-        each = pairs_from_judgments(content.judgments, episodes)
-        model = fit_annotators(content.judgments, episodes)
-        together = pairs_from_judgments(content.judgments, episodes, model)
+        each = pairs_from_judgments(content.judgments, episodes) + edited
+        model = fit_annotators(content.judgments, episodes) if compared else None
+        together = (pairs_from_judgments(content.judgments, episodes, model) if model else []) + edited
         written.append(write_preferences(folder / f"preferences.{kind}", each))
         written.append(write_preferences(folder / f"aggregated.{kind}", together))
         if form == "huggingface":
