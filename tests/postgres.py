@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -13,11 +12,10 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+from debian import Unavailable, install
+
+__all__ = ["Server", "Unavailable", "server"]
 USER = "postgres"  # the server refuses to run as root; Debian's package brings this user
-
-
-class Unavailable(Exception):  # noqa: N818 (a reason to skip, not an error)
-    """Why no server can be started here."""
 
 
 class Server:
@@ -90,16 +88,7 @@ def _binaries() -> Path | None:
 
 
 def _installed() -> Path:
-    """Install Debian's package."""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise Unavailable("PostgreSQL is not installed, and installing it takes root and apt-get")
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with open(Path(tempfile.gettempdir()) / "install_postgresql.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for command in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
-            done = subprocess.run(["apt-get", "-q", *command], env=quiet, capture_output=True, text=True, timeout=600)
-            if done.returncode and command[0] == "install":
-                raise Unavailable(f"PostgreSQL could not be installed: {done.stderr.strip()[-300:]}")
+    install("PostgreSQL", "postgresql")
     binaries = _binaries()
     if not binaries:
         raise Unavailable("Debian's postgresql package left no server in /usr/lib/postgresql")
