@@ -20,6 +20,7 @@ from custodes.stats import CalibrationBin
 INK, GREY, GRID = "#1c1c1c", "#6e6e6e", "#e2e2e2"
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 WIDTH, HEIGHT = 360, 260
+WIDE, HIGH = 620, 360  # of the frontier, whose points are named
 Rows = list[dict[str, Any]]
 
 
@@ -27,9 +28,9 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> str:
     """Bugs included against what is false or petty in a critique; policies that none beats are filled and joined."""
     rows = [dict(p) for p in points if p["cbi"] is not None]
     on = sorted((r for r in rows if r["on_frontier"]), key=lambda r: (r["false_or_petty"], r["cbi"]))
-    x = alt.X(
-        "false_or_petty:Q", title="hallucinations and nitpicks in a critique", scale=alt.Scale(zero=True, padding=12)
-    )
+    far = max([r["false_or_petty"] for r in rows], default=0) or 1.0
+    scale = alt.Scale(domain=[0, 1.08 * far], nice=False)
+    x = alt.X("false_or_petty:Q", title="hallucinations and nitpicks in a critique", scale=scale)
     y = alt.Y("cbi:Q", title="bugs included (CBI)", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
     marks = [
         _data([r for r in rows if r["on_frontier"] == best])
@@ -41,9 +42,8 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> str:
     named = _data(_apart(rows)).mark_text(align="left", dx=9, color=INK).encode(
         x=x, y=alt.Y("at:Q", title="bugs included (CBI)"), text="policy:N"
     )  # fmt: skip
-    return _svg(
-        alt.layer(line, *marks, named), f"Bugs included against false and petty findings of {len(rows)} policies.", 170
-    )
+    about = f"Bugs included against false and petty findings of {len(rows)} policies."
+    return _svg(alt.layer(line, *marks, named).properties(width=WIDE, height=HIGH), about, 210)
 
 
 def splits_chart(splits: Mapping[str, Mapping[str, Any]]) -> str:
@@ -60,7 +60,7 @@ def splits_chart(splits: Mapping[str, Mapping[str, Any]]) -> str:
     layers = [
         base.mark_rule(color=INK).encode(x=alt.X("low:Q", title=title), x2="high:Q"),
         base.mark_point(shape="circle", size=60, filled=True, fill=INK, opacity=1).encode(x=x),
-        base.mark_tick(color=GREY, thickness=2).encode(x=alt.X("chance:Q", title=title)),
+        base.mark_tick(color=GREY, thickness=2, size=12).encode(x=alt.X("chance:Q", title=title)),
     ]
     chart = alt.layer(*layers).properties(height=alt.Step(26))
     return _svg(
@@ -89,8 +89,9 @@ def calibration_chart(bins: Sequence[CalibrationBin]) -> str:
 
 def scaling_chart(points: Sequence[Mapping[str, Any]], fitted: Sequence[Mapping[str, float]], title: str) -> str:
     """A measure against training examples, with the fitted curve. ``points`` have examples, estimate, low and high."""
-    x = alt.X("examples:Q", title="training examples", scale=alt.Scale(type="log", nice=False, padding=14))
     rows = [dict(p) for p in points]
+    axis = alt.Axis(values=[r["examples"] for r in rows], format=",")
+    x = alt.X("examples:Q", title="training examples", scale=alt.Scale(type="log", nice=False, padding=14), axis=axis)
     top = max([r["high"] for r in rows] + [f["value"] for f in fitted])
     scale = alt.Scale(domain=[0, float(min(1.0, np.ceil(top * 10 + 0.5) / 10))])
     y = alt.Y("estimate:Q", title=title, scale=scale, axis=alt.Axis(format=".0%"))
@@ -109,7 +110,7 @@ def _apart(rows: Rows) -> Rows:
     """Where names stand: pushed up where two are close."""
     placed: Rows = []
     for row in sorted(rows, key=lambda r: (r["cbi"], r["false_or_petty"])):
-        floor = placed[-1]["at"] + 15 / HEIGHT if placed else -1.0
+        floor = placed[-1]["at"] + 15 / HIGH if placed else -1.0
         placed.append({**row, "at": max(row["cbi"], floor)})
     over = max((r["at"] for r in placed), default=0) - 1
     return [{**r, "at": r["at"] - over} for r in placed] if over > 0 else placed
@@ -121,7 +122,8 @@ def _data(rows: Rows) -> alt.Chart:
 
 def _svg(chart: Any, title: str, right: int = 26) -> str:
     """The chart as an <svg> element with a title for screen readers; scales with the page."""
-    sized = chart.properties(width=WIDTH) if "height" in chart.to_dict(validate=False) else chart.properties(width=WIDTH, height=HEIGHT)  # fmt: skip
+    given = chart.to_dict(validate=False)
+    sized = chart.properties(**{k: v for k, v in (("width", WIDTH), ("height", HEIGHT)) if k not in given})
     styled = (
         sized.configure(background="transparent", font=FONT, padding={"left": 10, "right": right, "top": 8, "bottom": 4})
         .configure_view(stroke=None)

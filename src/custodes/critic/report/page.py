@@ -86,7 +86,7 @@ def _bins(curve: list[Mapping[str, Any]]) -> list[CalibrationBin]:
 def _number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "no estimate"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}".replace("-", "−")
+    return (f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", "−")
 
 
 def _span(found: Mapping[str, Any]) -> str:
