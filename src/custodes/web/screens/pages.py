@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +14,7 @@ from urllib.parse import quote
 from fastapi import Depends, HTTPException, Request
 from fastapi.routing import APIRoute
 from nicegui import app as host
-from nicegui import run, ui
+from nicegui import ui
 
 from custodes.types import InputError
 from custodes.web.access import COOKIE, Rule, admit, database_of
@@ -73,7 +74,7 @@ class Visit:
                 raise SignedOutError("you are signed out; sign in again.")
             return function(*args, **kwargs)
 
-        return await run.io_bound(call)
+        return await asyncio.to_thread(call)
 
     @asynccontextmanager
     async def telling(self) -> AsyncIterator[None]:

@@ -108,7 +108,9 @@ class Marks:
     def __init__(self, sheet: Sheet, place: int, number: int, question: Mapping[str, Any], changed: Changed) -> None:
         self.text, self.name, self.changed = sheet.texts[place], f"q{number}.{place}", changed
         self.titles = {category["value"]: category["title"] for category in question["values"]}
-        self.marks: list[tuple[int, int, str, int]] = [tuple(m) for m in json.loads(sheet.values.get(self.name, "[]"))]
+        self.marks: list[tuple[int, int, str, int]] = [
+            tuple(m) for m in json.loads(sheet.values.get(self.name) or "[]")
+        ]
         field = f"{self.name}-text"
         with tag("div", cls="ask", data_row=self.name):
             with tag("div", cls="marker"):

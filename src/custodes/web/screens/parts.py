@@ -57,7 +57,7 @@ def button(
     text: str, act: Act | None = None, key: str = "", cls: str = "", **attributes: str | int | bool | None
 ) -> Tag:
     """A button; ``cls`` "main" for what most people want, "danger" for what hurts."""
-    made = tag("button", text, cls, type="button", **_keyed(key), **attributes)
+    made = _answer_to(tag("button", text, cls, type="button", **attributes), key)
     if key:
         with made:
             tag("kbd", key.split()[0], aria_hidden="true")
@@ -84,10 +84,10 @@ def choice(
         with tag("div", cls="points"):
             for point in points:
                 with tag("label", title=point.hint or None):
-                    radio = tag(
-                        "input", type="radio", name=group, value=point.value, data_keep=name, **_keyed(point.key)
-                    )
-                    radio.set(checked=point.value == chosen, aria_label=point.hint or None).on_value(take)
+                    radio = tag("input", type="radio", name=group, value=point.value, data_keep=name)
+                    _answer_to(radio, point.key).set(
+                        checked=point.value == chosen, aria_label=point.hint or None
+                    ).on_value(take)
                     with tag("span"):
                         if point.key:
                             tag("kbd", point.key.split()[0], aria_hidden="true")
@@ -143,7 +143,7 @@ def line(
     id_ = str(attributes.pop("id", "") or f"line-{next(_numbers)}")
     with tag("div", cls="text"):
         tag("label", label, for_=id_)
-        field = tag("input", id=id_, **attributes)
+        field = tag("input", id=id_).set(**attributes)
         field.props["^value"] = value  # the attribute, so that drawing the page again does not undo what was typed
         if hint:
             tag("small", hint, id=f"{id_}-hint")
@@ -188,5 +188,5 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "")
     return made
 
 
-def _keyed(key: str) -> dict[str, str | int | bool | None]:
-    return {"data_key": key, "aria_keyshortcuts": key} if key else {}
+def _answer_to(control: Tag, key: str) -> Tag:
+    return control.set(data_key=key or None, aria_keyshortcuts=key or None)

@@ -32,7 +32,7 @@ def show_questions(sheet: Sheet, changed: Changed) -> None:
     for number, question in enumerate(sheet.item["questions"], 1):
         SHOWN[question["kind"]](sheet, number, question, changed)
     if sheet.item["reasons"]:
-        parts.chips("Why", sheet.item["reasons"], sheet.reasons, lambda value: changed(REASONS, value), REASONS)
+        parts.chips("Why", sheet.item["reasons"], sheet.reasons, _into(changed, REASONS), REASONS)
 
 
 def _comparison(sheet: Sheet, number: int, question: Mapping[str, Any], changed: Changed) -> None:
@@ -40,7 +40,7 @@ def _comparison(sheet: Sheet, number: int, question: Mapping[str, Any], changed:
     about = _axis(sheet, question)
     legend = "Which answer is better?" if question["axis"] == "overall" else f"Which is better: {about['title']}?"
     points = [*STRENGTHS, *NEITHER]
-    made = parts.choice(legend, points, sheet.values.get(name), lambda v: changed(name, v), name, "scale", _ends(about))
+    made = parts.choice(legend, points, sheet.values.get(name), _into(changed, name), name, "scale", _ends(about))
     made.set(data_optional="" if question["optional"] else None)
 
 
@@ -90,22 +90,20 @@ def _correction(sheet: Sheet, number: int, question: Mapping[str, Any], changed:
             rows = min(24, max(6, len(text) // 70 + text.count("\n") + 1))
             with tag("details", cls="ask", data_row=name, open=not question["optional"] or value != text):
                 tag("summary", label + _maybe(question), data_key="eE"[place] if several and place < 2 else "e")
-                parts.text(label, value, lambda v, name=name: changed(name, v), name, rows)
+                parts.text(label, value, _into(changed, name), name, rows)
 
 
 def _comment(sheet: Sheet, number: int, question: Mapping[str, Any], changed: Changed) -> None:
     with _beside(sheet):
         for place, legend in _each(sheet, "Comment"):
             name = f"q{number}.{place}"
-            parts.text(
-                legend + _maybe(question), sheet.values.get(name, ""), lambda v, name=name: changed(name, v), name
-            )
+            parts.text(legend + _maybe(question), sheet.values.get(name, ""), _into(changed, name), name)
 
 
 def _demonstration(sheet: Sheet, number: int, question: Mapping[str, Any], changed: Changed) -> None:
     name = f"q{number}"
     label = "The answer that you would give" + _maybe(question)
-    parts.text(label, sheet.values.get(name, ""), lambda v: changed(name, v), name, 12, "Markdown is fine.")
+    parts.text(label, sheet.values.get(name, ""), _into(changed, name), name, 12, "Markdown is fine.")
 
 
 def _span(sheet: Sheet, number: int, question: Mapping[str, Any], changed: Changed) -> None:
@@ -143,29 +141,36 @@ class Steps:
             for n, step in enumerate(self.steps):
                 with tag("li", cls="step"):
                     parts.markdown(step)
-                    self._first(str(n), "The first error is here") if first else self._mark(n)
+                    self._first(str(n), "The first error is here", str(n + 1)) if first else self._mark(n)
             if first:
                 with tag("li", cls="step"):
                     tag("p", "There is no error in any step.")
-                    self._first("none", "No error")
+                    self._first("none", "No error", "n")
 
     def _mark(self, n: int) -> None:
         name = f"{self.name}.{n}"
         legend = f"Step {n + 1}"
-        parts.choice(legend, self.EACH, self.sheet.values.get(name), lambda v: self.changed(name, v), name, "marks")
+        parts.choice(legend, self.EACH, self.sheet.values.get(name), _into(self.changed, name), name, "marks")
 
-    def _first(self, value: str, label: str) -> None:
+    def _first(self, value: str, label: str, key: str) -> None:
         name = f"{self.name}.first"
         with tag("label", cls="points ask"):
-            radio = tag("input", type="radio", name=name, value=value, data_keep=name, data_key="Enter")
-            radio.set(checked=self.sheet.values.get(name) == value).on_value(lambda v: self.changed(name, v))
+            radio = tag("input", type="radio", name=name, value=value, data_keep=name)
+            radio.set(data_key=key if len(key) == 1 else None, checked=self.sheet.values.get(name) == value).on_value(
+                _into(self.changed, name)
+            )
             tag("span", label)
 
 
 def _choose(
     sheet: Sheet, name: str, legend: str, points: list[Point], changed: Changed, cls: str = "", about: str = ""
 ) -> None:
-    parts.choice(legend, points, sheet.values.get(name), lambda v: changed(name, v), name, cls, about)
+    parts.choice(legend, points, sheet.values.get(name), _into(changed, name), name, cls, about)
+
+
+def _into(changed: Changed, name: str) -> Callable[[str], Any]:
+    """Takes a value and enters it under ``name``."""
+    return lambda value: changed(name, value)
 
 
 def _axis(sheet: Sheet, question: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -52,7 +52,7 @@ class Sheet:
 
     @property
     def reasons(self) -> list[str]:
-        return json.loads(self.values.get(REASONS, "[]"))  # type: ignore[no-any-return]
+        return json.loads(self.values.get(REASONS) or "[]")  # type: ignore[no-any-return]
 
     def answers(self) -> list[Answer]:
         """The answers. Raises Incomplete where a question that is not optional has none."""
@@ -140,7 +140,7 @@ def _span(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer
     found = [
         Answer(question=number, place=place, start=start, end=end, choice=category, severity=severity)
         for place in range(len(sheet.item["answers"]))
-        for start, end, category, severity in json.loads(sheet.values.get(f"q{number}.{place}", "[]"))
+        for start, end, category, severity in json.loads(sheet.values.get(f"q{number}.{place}") or "[]")
     ]
     if not found and not question["optional"]:
         raise Incomplete("mark at least one passage.", f"q{number}.0")
