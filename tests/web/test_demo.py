@@ -61,7 +61,7 @@ def test_what_cannot_be_served_is_one_sentence(tmp_path: Path, capsys: pytest.Ca
         for arguments, said in (
             (["--db", str(tmp_path / "a.db"), "--port", str(held.getsockname()[1])], "cannot be used"),
             (["--db", str(tmp_path / "a.db"), "--host", "256.1.1.1"], "cannot be used"),
-            (["--db", str(tmp_path / "a.db"), "--port", "99999"], "cannot be used"),
+            (["--db", str(tmp_path / "a.db"), "--port", "99999"], "from 1 to 65535"),
             (["--db", "postgresql://nobody@127.0.0.1:1/none", "--port", str(free_port())], "cannot be reached"),
             (["--db", str(tmp_path), "--port", str(free_port())], "is a folder"),
             (["--oidc-issuer", "https://example.org"], "all three"),

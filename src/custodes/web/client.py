@@ -73,6 +73,15 @@ class Client:
         """Whose token this is: account, name, role."""
         return self._json("GET", "/me")
 
+    def wait_until_there(self) -> None:
+        """Returns as soon as the server answers; the token is not looked at."""
+        self._json("GET", "/health")
+
+    def invite(self, role: str = "annotator", profile: Mapping[str, Any] | None = None) -> str:
+        """An invitation for one new account."""
+        body = {"role": role, "profile": dict(profile or {})}
+        return str(self._json("POST", "/invitations", body, again=False)["invitation"])
+
     # ------------------------------------------------------------ projects
 
     def projects(self) -> list[dict[str, Any]]:

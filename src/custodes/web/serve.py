@@ -67,11 +67,13 @@ def _fill(database: Database, address: str) -> None:
 
 
 def _check_free(host: str, port: int) -> None:
+    if not 0 < port < 65_536:
+        raise InputError(f"{host}:{port} cannot be used; --port should be from 1 to 65535.")
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(where)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"{host}:{port} cannot be used ({why}); choose another --host or --port.") from None
