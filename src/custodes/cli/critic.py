@@ -1,7 +1,9 @@
 """Commands of the critics of code."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
@@ -210,9 +212,9 @@ def evaluate(given: list[str]) -> int:
         print_json(told)
         return 0
     for split, of in told["splits"].items():
-        print(f"{split}: likeliest line is the bug's {Interval(**_known(of['lines']['at_1']))}")
+        print(f"{split}: likeliest line is the bug's {_interval(of['lines']['at_1'])}")
         for policy, measured in of["policies"]["policies"].items():
-            shown = (f"{name} {Interval(**_known(measured[name]))}" for name in ("cbi", "hallucinations", "nitpicks"))
+            shown = (f"{name} {_interval(measured[name])}" for name in ("cbi", "hallucinations", "nitpicks"))
             print(f"  {policy:<34}{'   '.join(shown)}")
     print(f"The report is {options.out / 'report.html'}.")
     return 0
@@ -236,13 +238,11 @@ def subtlety(given: list[str]) -> int:
         return 0
     for name in ("all", *told["operators"]):
         one = told["all"] if name == "all" else told["operators"][name]
-        area, hit = Interval(**_known(one["discrimination"])), Interval(**_known(one["at_1"]))
+        area, hit = _interval(one["discrimination"]), _interval(one["at_1"])
         print(f"{name.replace('_', ' '):<30}area under ROC {area}   likeliest line is the bug's {hit}")
     if "against" in told:
         for name, words in (("discrimination", "area under ROC"), ("at_1", "likeliest line is the bug's")):
-            print(
-                f"{options.data.name} minus {told['against']}, {words}: {Interval(**_known(told['difference'][name]))}"
-            )
+            print(f"{options.data.name} minus {told['against']}, {words}: {_interval(told['difference'][name])}")
     return 0
 
 
@@ -265,9 +265,7 @@ def prioritise(given: list[str]) -> int:
     print(f"{told['pairs']:,} pairs ranked by {told['second_look']}: {options.out}")
     print(f"  more likely overturned than not: {told['likely']:,}")
     if "found" in told:
-        print(
-            f"  {told['flipped']:,} labels were turned on purpose: area under ROC {Interval(**_known(told['found']))},"
-        )
+        print(f"  {told['flipped']:,} labels were turned on purpose: area under ROC {_interval(told['found'])},")
         print(f"  and of the first {told['flipped']:,} pairs {told['precision_at_flipped']:.0%} are such")
     return 0
 
@@ -291,14 +289,15 @@ def scaling(given: list[str]) -> int:
     for split, measures in told["splits"].items():
         for name, found in measures.items():
             values = ", ".join(f"{p['examples']:,}: {p['estimate']:.3g}" for p in found["points"])
-            print(f"{split}, {name}: {values}; exponent {Interval(**_known(found['exponent']))}")
+            print(f"{split}, {name}: {values}; exponent {_interval(found['exponent'])}")
     print(f"The report is {options.out / 'report.html'}.")
     return 0
 
 
-def _known(told: dict[str, float | None]) -> dict[str, float]:
-    """An interval's fields, not a number where there is none."""
-    return {name: float("nan") if value is None else value for name, value in told.items()}
+def _interval(told: Mapping[str, Any]) -> Interval:
+    """From JSON; not a number where there is none."""
+    estimate, low, high = (math.nan if told[name] is None else told[name] for name in ("estimate", "low", "high"))
+    return Interval(estimate, low, high, told["n"])
 
 
 def _print_measured(found: "LineEvaluation") -> None:

@@ -44,7 +44,7 @@ def subtlety(
     for name in sorted({name for names in operators for name in names}):
         own = np.array([name in names for names in operators]) & ~clean
         truth = np.concatenate([np.ones(own.sum()), np.zeros(clean.sum())])
-        hits = sum(int(scores[i].order()[0]) in bug_lines[i] for i in np.flatnonzero(own))
+        hits = sum(int(scores[i].order()[0]) in bug_lines[i] for i in np.flatnonzero(own).tolist())
         area = auc(np.concatenate([alarm[own], alarm[clean]]), truth)
         found[name] = Subtlety(
             Interval(area.estimate, area.low, area.high, int(own.sum())), wilson(hits, int(own.sum()))

@@ -120,8 +120,13 @@ def critic_prioritise(config: CriticPrioritise) -> dict[str, Any]:
 
 def turned(pair: PreferencePair) -> PreferencePair:
     """The pair with its label turned round."""
-    scores = {"score_chosen": pair.score_rejected, "score_rejected": pair.score_chosen}
-    return replace(pair, chosen=pair.rejected, rejected=pair.chosen, **scores)
+    return replace(
+        pair,
+        chosen=pair.rejected,
+        rejected=pair.chosen,
+        score_chosen=pair.score_rejected,
+        score_rejected=pair.score_chosen,
+    )
 
 
 # ---------------------------------------------------------------- looking again
