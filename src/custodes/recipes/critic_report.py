@@ -36,7 +36,7 @@ from custodes.lm.loading import ADAPTER_CONFIG, base_of
 from custodes.recipes.critic_choice import REWARD, WRITERS
 from custodes.recipes.critic_lines import TRAIN, CriticEvaluate, Row, open_scorer, read_rows
 from custodes.reward import load_reward
-from custodes.stats import calibration_curve
+from custodes.stats import calibration_curve, calibration_error
 from custodes.types import InputError, Reward, Sampling
 
 NAMES = {"rl": "RL", "warm-start": "warm start"}
@@ -156,9 +156,12 @@ def _of_lines(cases: Sequence[Case], scorer: Remembered) -> dict[str, Any]:
     rows = [c.row.bug for c in cases]
     scores = scorer.scores([r.code for r in rows])
     curve = calibration_curve([1 - s.none for s in scores], [bool(c.lines) for c in cases])
+    hits = [int(s.order()[0]) in c.lines for s, c in zip(scores, cases, strict=True)]
+    confidence = calibration_error([float(s.lines.max()) for s in scores], hits)
     return {
         "lines": evaluate_lines(scorer, rows).to_dict()
-        | {"curve": [{"predicted": b.predicted, "observed": b.observed.to_dict()} for b in curve]},
+        | {"curve": [{"predicted": b.predicted, "observed": b.observed.to_dict()} for b in curve]}
+        | {"confidence_error": confidence.to_dict()},
         "operators": told(subtlety(scores, [c.lines for c in cases], [c.operators for c in cases])),
     }
 

@@ -20,7 +20,8 @@ LINES = (
     ("caught", "tampered functions reported"),
     ("false_alarms", "clean functions reported"),
     ("discrimination", "tampered told from clean (area under ROC)"),
-    ("calibration_error", "calibration error"),
+    ("calibration_error", "calibration error of a bug anywhere"),
+    ("confidence_error", "calibration error of the likeliest line"),
 )
 POLICIES = (
     ("cbi", "bugs included (CBI)"),

@@ -25,8 +25,7 @@ class ReviewOptions:
     """What of the critic's remarks is shown."""
 
     strictness: float = 0.0
-    """How much weaker evidence may be (positive) or must be stronger (negative): findings are shown from score 0 up,
-    and this is added to the score."""
+    """Above 0 shows more, below 0 less: how much weaker evidence may be, and with a search what a further quote is worth."""
     max_findings: int = 0
     """At most so many findings in a file, the most confident; 0 shows all."""
 
