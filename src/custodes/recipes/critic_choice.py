@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from custodes.critic.lines import SETTINGS, LineScorer
 from custodes.critic.review import (
@@ -20,10 +21,11 @@ from custodes.critic.review import (
 )
 from custodes.critic.search import SearchConfig
 from custodes.lm import Adapter, LanguageModel, load
-from custodes.lm.endpoint import EndpointEngine
 from custodes.lm.loading import ADAPTER_CONFIG
-from custodes.reward import load_reward
 from custodes.types import InputError
+
+if TYPE_CHECKING:
+    from custodes.lm.endpoint import EndpointEngine
 
 EMBEDDED = "smollm2-135m"
 ENDPOINT = "endpoint:"
@@ -79,6 +81,8 @@ def shipped_critic() -> Path | None:
 def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> Critic:
     if folder is None or not (folder / REWARD).is_dir():
         raise InputError("--search needs a reward: name a folder that custodes critic tune made, with --critic FOLDER.")
+    from custodes.reward import load_reward  # slow to import, and most reviews do not search
+
     config = SearchConfig(modifier=strictness)
     if not choice.model.startswith(ENDPOINT):
         scorer = _scorer(folder, choice.model)
@@ -98,6 +102,8 @@ def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> 
 
 
 def _endpoint(model: str) -> EndpointEngine:
+    from custodes.lm.endpoint import EndpointEngine
+
     url, mark, name = model.removeprefix(ENDPOINT).partition("#")
     if not mark or not name:
         raise InputError(f"critic {model!r} names no model; write endpoint:URL#MODEL.")

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from custodes.critic.review.snippets import Problem, Snippet
 from custodes.dialogue import write_dialogue
-from custodes.feedback.files import read_rows
-from custodes.feedback.formats import text_or_messages
 from custodes.types import InputError, Message
 
 
@@ -18,6 +16,9 @@ def read_answers(path: Path) -> dict[str, Snippet]:
     A row has ``prompt`` (text or messages, may be missing) and ``answer`` or ``completion`` (text or messages). Raises
     InputError that names the row for one that has no answer.
     """
+    from custodes.feedback.files import read_rows  # slow to import, and a review of code needs nothing of it
+    from custodes.feedback.formats import text_or_messages
+
     found = {}
     for row in read_rows(path):
         given = row.values.get("answer", row.values.get("completion"))
