@@ -13,7 +13,7 @@ import altair as alt
 import vl_convert
 
 INK = "currentColor"
-WIDTH, HEIGHT = 520, 180
+WIDTH, HEIGHT = 340, 160
 
 
 def whisker(interval: Mapping[str, Any] | None, low: float, high: float, at: float | None = None) -> str:

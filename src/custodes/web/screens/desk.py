@@ -54,7 +54,7 @@ class Desk:
         with parts.dialog("quarantine", "Quarantine"):
             self.question = tag("p")
             self.field = parts.line(
-                "Why? It stands in the ledger.", "", self._reason, maxlength=500, id="quarantine-why"
+                "Why? It stands in the ledger.", "", self._reason, maxlength=500, id="quarantine-why", autofocus=""
             )
             parts.button("Decide", self._decide, cls="main")
 

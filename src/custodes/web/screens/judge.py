@@ -18,6 +18,7 @@ from custodes.web.access import WORKERS, Rule
 from custodes.web.refresh import is_due, refresh
 from custodes.web.screens import parts
 from custodes.web.screens.assisted import notes
+from custodes.web.screens.door import address
 from custodes.web.screens.pages import Visit, page
 from custodes.web.screens.panes import Panes, prompt
 from custodes.web.screens.questions import show_questions
@@ -28,11 +29,12 @@ SAVE_AFTER = 0.4
 """Seconds after a change until it is saved, with what was changed meanwhile."""
 NOTE_EVERY = 60.0
 """Seconds of work after which the draft is saved though nothing was changed: the item stays the person's."""
-SECONDS = "() => custodes.settled(() => emit(custodes.seconds()))"
+HAND_IN = "() => custodes.handIn(emit)"
 
 
 @page("/work/{project}", Rule(WORKERS), "Judge")
 async def judge(visit: Visit, project: str) -> None:
+    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
     desk = Desk(visit, project)
     async with visit.telling():
         await desk.next()
@@ -80,6 +82,7 @@ class Desk:
             if item is None:
                 self.sheet = Sheet({})
                 self._nothing(own, why)
+                self.visit.browser("custodes.begin()")
                 return
             self.sheet = Sheet.of(item)
             draft = item["draft"] or {}
@@ -125,7 +128,7 @@ class Desk:
                 parts.opener("Flag", "flagging", "f")
                 parts.opener("Skip", "skipping", "s")
             made = parts.button("Hand in", key="Enter", cls="main", data_hand_in="")
-            made.on("click", lambda e: self.hand_in(float(e.args or 0.0)), js_handler=SECONDS)
+            made.on("click", lambda e: self.hand_in(float(e.args)), js_handler=HAND_IN)
 
     def _leave(self, id_: str, title: str, flag: bool) -> None:
         with parts.dialog(id_, title):
@@ -198,10 +201,10 @@ class Desk:
             given = (answers, seconds, self.sheet.reasons, "", self.revising, self.sheet.item.get("stage"))
             await self.visit.do(work.hand_in, database, id_, self.visit.account, *given)
             self.visit.browser(f"custodes.forget({json.dumps(id_)})")
-            self.visit.say("handed in.")
             if (name := await self.visit.do(is_due, database, id_)) is not None:
                 background_tasks.create(self.visit.do(refresh, database, name), name=f"refresh {name}")
             await self.next()
+            self.visit.say("handed in.")
 
     async def skip(self, dialog: str, why: str, flag: bool) -> None:
         if flag and not why.strip():
@@ -211,8 +214,8 @@ class Desk:
             id_ = self.sheet.item["assignment"]
             await self.visit.do(work.skip, self.visit.database, id_, self.visit.account, why.strip(), flag)
             self.visit.browser(f"custodes.close({json.dumps(dialog)}); custodes.forget({json.dumps(id_)})")
-            self.visit.say("flagged." if flag else "skipped.")
             await self.next()
+            self.visit.say("flagged." if flag else "skipped.")
 
     async def _leave_it(self) -> None:
         async with self.visit.telling():

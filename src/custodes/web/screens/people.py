@@ -65,13 +65,14 @@ class People:
             await self._list()
 
     def _form(self) -> None:
-        points = [parts.Point(role, role.capitalize(), "", MAY[role]) for role in ROLES]
+        points = [parts.Point(role, role.capitalize()) for role in ROLES]
         with tag("div", cls="form"):
             parts.choice("As", points, self.role, self._as, "role", about="; ".join(f"{r}: {MAY[r]}" for r in ROLES))
             hint = 'Optional, one per line: "country: DE" for quotas and agreement by group, "expertise: law, medicine" for tags.'
             parts.text("Profile", "", self._profiled, "profile", 3, hint)
             with tag("div", cls="actions-row"):
-                parts.button("Make an invitation", self._invite, "i", "main")
+                made = parts.button("Make an invitation", key="i", cls="main")
+                made.on("click", self._invite, args=[], js_handler="() => custodes.settled(() => emit())")
         self.made = tag("div", role="status", aria_live="polite")
 
     def _as(self, role: str) -> None:

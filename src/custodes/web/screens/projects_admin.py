@@ -59,7 +59,7 @@ class Manage:
                 self._form()
         with parts.dialog("ending", "End the project"):
             self.question = tag("p")
-            parts.line("Why?", "", self._reason, maxlength=500, id="ending-why")
+            parts.line("Why?", "", self._reason, maxlength=500, id="ending-why", autofocus="")
             parts.button("End it", self._end, cls="danger")
 
     async def begin(self) -> None:
@@ -106,7 +106,7 @@ class Manage:
             ):
                 with tag("div", cls="text"):
                     tag("label", label, for_=id_)
-                    tag("textarea", cls="mono", id=id_, rows=rows, value=value, wrap="off", spellcheck="false")
+                    tag("textarea", value, "mono", id=id_, rows=rows, wrap="off", spellcheck="false")
                     tag("label", f"or from a file ({kinds.replace(',', ' or ')})", "quiet", for_=f"{id_}-file")
                     tag("input", type="file", id=f"{id_}-file", accept=kinds).on("change", js_handler=READ % id_)
             with tag("div", cls="actions-row"):

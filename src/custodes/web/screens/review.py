@@ -14,13 +14,16 @@ from nicegui import ui
 from custodes.critic.critique import Critique, Finding, locate, parse, write
 from custodes.critic.people import changes
 from custodes.web.screens import parts
-from custodes.web.screens.door import address
 from custodes.web.screens.sheet import Sheet, critique_in
 from custodes.web.screens.tags import Tag, tag
 
 Changed = Callable[[str, str], Any]
 SETTLED = "() => custodes.settled(() => emit(%s))"
 """Rows are made anew only after what was typed into them has arrived."""
+IS_DARK = """
+const chosen = document.documentElement.dataset.theme;
+return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+"""
 NOTHING_FOUND = "I found nothing that is wrong."
 
 
@@ -29,14 +32,19 @@ NOTHING_FOUND = "I found nothing that is wrong."
 
 def show_tamper(sheet: Sheet, number: int, question: Mapping[str, Any], changed: Changed) -> None:
     """The code in an editor, what was changed in it, and the description of the bug."""
-    _styles()
     name, original = f"q{number}", sheet.texts[0]
     described = f"{name}.description"
     with tag("div", cls="ask", data_row=name, role="group", aria_label="The code"):
         tag("p", "Put one subtle bug into the code: something that a careful reviewer could miss.")
         tag("p", "Escape, then Tab leaves the editor.", "quiet")
-        editor = ui.codemirror(sheet.values.get(name, original), language="Python", theme="basicLight")
+        editor = ui.codemirror(sheet.values.get(name, original), language="Python", theme="githubLight")
         editor.classes("cm").props('aria-label="Code"')
+
+    async def darken() -> None:
+        if await ui.run_javascript(IS_DARK, timeout=30.0):
+            editor.theme = "githubDark"
+
+    ui.timer(0.0, darken, once=True)
     difference = tag("div", role="status", aria_live="polite")
 
     def edited(value: str) -> None:
@@ -69,7 +77,6 @@ def _differences(root: Tag, before: str, now: str) -> None:
 
 def show_critique(sheet: Sheet, number: int, question: Mapping[str, Any], changed: Changed) -> None:
     """The code to quote from, and the findings: those of the given critique, if there is one, to keep, edit or remove."""
-    _styles()
     CritiqueEditor(sheet, f"q{number}", changed)
 
 
@@ -162,7 +169,3 @@ class CritiqueEditor:
             parts.text(f"Comment {n + 1}", comment, set_comment, f"{self.name}.comment{n}", 2)
             made = parts.button("Remove", aria_label=f"Remove finding {n + 1}")
             made.on("click", remove, args=[], js_handler=SETTLED % "")
-
-
-def _styles() -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
