@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ from tiny_policy import adapted, some_tasks
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load
 from custodes.policy.preferences import Preference, PreferenceConfig, preference_tune
-from custodes.policy.supervised import SupervisedConfig, fine_tune, shuffled_batches
+from custodes.policy.rollout import make_packs
+from custodes.policy.supervised import SupervisedConfig, fine_tune, shared_openings, shuffled_batches
 from custodes.policy.turns import demonstration
-from custodes.types import InputError, Sampling
+from custodes.types import InputError, Message, Sampling
 
 REPLY = "The quick brown fox."
 
@@ -87,3 +89,24 @@ def test_ipo_margin_is_per_token_and_pairs_stay_together(tiny_model: Path) -> No
     for few, many in zip(*outcomes, strict=True):
         assert few == pytest.approx(many, rel=2e-2, abs=1e-3)
     assert torch.isfinite(torch.tensor([m["loss"] for m in outcomes[0]])).all()
+
+
+def test_instructions_that_examples_share_are_computed_once_and_change_no_gradient(tiny_model: Path) -> None:
+    lm = adapted(tiny_model)
+    system = Message("system", "Be brief. " * 12)
+    tasks = [replace(task, messages=(system, *task.messages)) for task in some_tasks(5)] + some_tasks(2)
+    episodes = [demonstration(lm, task, REPLY * (1 + i % 3)) for i, task in enumerate(tasks)]
+    rows, groups = shared_openings(episodes, [6, 3, 0, 5, 1, 4, 2], budget=10_000)
+    assert sorted(rows) == list(range(7))
+    assert len({groups[i] for i in range(5)}) == 1
+    assert len({groups[i] for i in range(7)}) == 3
+    (pack,) = make_packs(episodes, rows, 10_000, groups)
+    shared = len(lm.encode((system,))) - 20
+    assert pack.batch.tokens <= sum(len(e.token_ids) for e in episodes) - 4 * shared
+    cut, cut_groups = shared_openings(episodes, range(7), budget=max(len(e.token_ids) for e in episodes) + 1)
+    assert len({cut_groups[i] for i in cut}) > 3  # no more of them together than a pass can take
+    examples = [(task, REPLY) for task in tasks]
+    together = fine_tune(adapted(tiny_model), examples, SupervisedConfig(batch=7), progress=False)[0]
+    apart = fine_tune(adapted(tiny_model), examples, SupervisedConfig(batch=7, micro_tokens=1), progress=False)[0]
+    assert together["loss"] == pytest.approx(apart["loss"], rel=1e-4)
+    assert together["grad_norm"] == pytest.approx(apart["grad_norm"], rel=1e-3)
