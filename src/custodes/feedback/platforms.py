@@ -2,12 +2,14 @@
 
 Comparisons become Argilla's question "preference" and Label Studio's pairwise control "preference"; ratings and labels
 become questions named after their axis or name. What a form cannot hold (strength, order, time) goes into the
-metadata and comes back from there.
+metadata and comes back from there. Read are also Argilla's rankings of two responses and Label Studio's pairwise controls of
+any name. Argilla knows people by a UUID: ours is made from the annotator's id, which stands in the metadata.
 """
 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,11 +45,17 @@ def to_argilla(judgments: Iterable[Judgment], episodes: Mapping[str, Episode]) -
             },
         )
         said = {"first": "response1", "second": "response2", TIE: TIE}.get(value, value) if len(key) == 2 else value
-        record["responses"].setdefault(question, []).append({"value": said, "user_id": judgment.annotator})
-        told = {"seconds": judgment.seconds, "guideline": judgment.guideline, "shown": judgment.shown}
+        user = str(uuid.uuid5(uuid.NAMESPACE_URL, f"custodes:{judgment.annotator}"))
+        record["responses"].setdefault(question, []).append({"value": said, "user_id": user})
+        told = {
+            "annotator": judgment.annotator,
+            "seconds": judgment.seconds,
+            "guideline": judgment.guideline,
+            "shown": judgment.shown,
+        }
         if isinstance(judgment, Comparison):
             told |= {"strength": judgment.strength, "first": judgment.episodes[0], "verdict": judgment.verdict}
-        record["metadata"][f"{question}/{judgment.annotator}"] = json.dumps(told)
+        record["metadata"][f"{question}/{user}"] = json.dumps(told)
     return list(records.values())
 
 
@@ -89,9 +97,12 @@ def from_argilla(records: Iterable[Mapping[str, Any]]) -> Feedback:
         episodes = _imported(feedback, fields, "response", f"record {n}")
         for question, responses in _part(record, "responses", f"record {n}").items():
             for response in responses:
-                who = feedback._annotator(str(response.get("user_id") or ""))
-                told = json.loads(record.get("metadata", {}).get(f"{question}/{who}", "{}"))
-                value = {"response1": "first", "response2": "second"}.get(response["value"], response["value"])
+                user = str(response.get("user_id") or "")
+                told = json.loads((record.get("metadata") or {}).get(f"{question}/{user}", "{}"))
+                who = feedback._annotator(told.get("annotator") or user)
+                value = _answered(response["value"])
+                if isinstance(response["value"], list) and value is not None:
+                    question = "preference"
                 id_ = f"argilla-{n}-{question}-{who}"
                 feedback.judgments += _judgments(id_, question, value, who, episodes, told.get("strength"), told)
     return feedback
@@ -103,10 +114,14 @@ def from_label_studio(tasks: Iterable[Mapping[str, Any]]) -> Feedback:
     for n, task in enumerate(tasks, 1):
         episodes = _imported(feedback, _part(task, "data", f"task {n}"), "answer", f"task {n}")
         for annotation in task.get("annotations", []):
+            if annotation.get("was_cancelled"):
+                continue
             by = annotation.get("completed_by")
             who = feedback._annotator(str(by.get("email") or by.get("id")) if isinstance(by, dict) else str(by or ""))
             for result in annotation.get("result", []):
                 value, question = result.get("value", {}), str(result.get("from_name", ""))
+                if result.get("type") == "pairwise" and not question.startswith("preference"):
+                    question = "preference"
                 said: Any = {"left": "first", "right": "second"}.get(value.get("selected", ""))
                 said = said or value.get("rating") or (value.get("choices") or [None])[0]
                 strength = (result.get("meta", {}).get("strength") or [None])[0]
@@ -117,6 +132,17 @@ def from_label_studio(tasks: Iterable[Mapping[str, Any]]) -> Feedback:
                 id_ = f"label-studio-{n}-{question}-{who}"
                 feedback.judgments += _judgments(id_, question, said, who, episodes, strength, told)
     return feedback
+
+
+def _answered(value: Any) -> Any:
+    """What an Argilla response says: a ranking of two says which is first; None for one of more."""
+    if isinstance(value, list):
+        ranks = {str(one.get("value")): one.get("rank") for one in value if isinstance(one, dict)}
+        if set(ranks) != {"response1", "response2"}:
+            return None
+        one, other = ranks["response1"], ranks["response2"]
+        return TIE if one == other else "first" if one < other else "second"
+    return {"response1": "first", "response2": "second"}.get(value, value)
 
 
 def read_platform(path: str | Path, form: str) -> Feedback:
