@@ -123,7 +123,7 @@ with tempfile.TemporaryDirectory() as name:
         "--out",
         str(folder / "reward"),
     ]
-    assert main([*train, "--model", chosen.model, "--training.first-layer", "-2"]) == 0
+    assert main([*train, "--model", chosen.model, "--first-layer", "-2"]) == 0
     file = folder / "held_out.jsonl"
     rows = [{"prompt": q, "chosen": good, "rejected": bad} for q, good, bad in held_out]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
-FEWER = {"optimise_a_policy": ["--steps", "2"]}
+FEWER = {"optimise_a_policy": ["--steps", "2"], "people_to_reward": ["--tasks", "20"]}
 
 
 def output_of(example: Path, *arguments: object) -> str:
