@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from nicegui import background_tasks, ui
@@ -128,7 +129,7 @@ class Desk:
                 parts.opener("Flag", "flagging", "f")
                 parts.opener("Skip", "skipping", "s")
             made = parts.button("Hand in", key="Enter", cls="main", data_hand_in="")
-            made.on("click", lambda e: self.hand_in(float(e.args)), js_handler=HAND_IN)
+            made.on("click", lambda e: self.hand_in(e.args["seconds"], e.args["texts"]), js_handler=HAND_IN)
 
     def _leave(self, id_: str, title: str, flag: bool) -> None:
         with parts.dialog(id_, title):
@@ -188,7 +189,9 @@ class Desk:
 
     # ------------------------------------------------------------ done with it
 
-    async def hand_in(self, seconds: float) -> None:
+    async def hand_in(self, seconds: float, texts: Mapping[str, str]) -> None:
+        """``texts`` are the fields as they stand: the last letters may not have come by themselves."""
+        self.sheet.values |= {str(name): str(value) for name, value in texts.items()}
         try:
             answers = self.sheet.answers()
         except Incomplete as missing:

@@ -116,7 +116,10 @@ class Marks:
             with tag("div", cls="marker"):
                 self.behind = tag("div", cls="behind plain", aria_hidden="true")
                 label = f"Text of answer {LETTERS[place]}; select a passage, then choose what is wrong with it"
-                tag("textarea", self.text, "plain", id=field, readonly=True, aria_label=label, data_marks="")
+                area = tag(
+                    "textarea", self.text, "plain", id=field, aria_label=label, aria_readonly="true", data_marks=""
+                )
+                area.set(inputmode="none", spellcheck="false")
             with tag("div", cls="marking", role="group", aria_label="Mark the selected passage as"):
                 for n, (value, title) in enumerate(self.titles.items(), 1):
                     made = parts.button(title, key=str(n))

@@ -4,7 +4,7 @@
 const custodes = (() => {
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const typing = (element) =>
-    !element.readOnly &&
+    !("marks" in element.dataset) &&
     element.matches?.("textarea, select, [contenteditable=true], input:not([type=radio], [type=checkbox])");
   const seen = (element) => element.getClientRects().length > 0 && !element.disabled;
 
@@ -18,6 +18,7 @@ const custodes = (() => {
     if (!said) return;
     said.textContent = sentence ? sentence[0].toUpperCase() + sentence.slice(1) : "";
     said.className = bad ? "bad" : "";
+    if (bad) ready();
     clearTimeout(fading);
     fading = setTimeout(() => (said.textContent = ""), bad ? 12000 : 5000);
   }
@@ -48,6 +49,7 @@ const custodes = (() => {
     if (!window_ || window_.open) return;
     if (id === "keys") mapKeys(window_);
     window_.showModal();
+    window_.querySelector("input, textarea")?.focus();
   }
 
   function close(id) {
@@ -64,7 +66,7 @@ const custodes = (() => {
       const name =
         control.getAttribute("aria-label") ||
         control.closest("label")?.querySelector("span > span:last-child")?.textContent ||
-        control.nextElementSibling?.textContent ||
+        (control.matches("input") && control.nextElementSibling?.textContent) ||
         control.firstChild.textContent;
       const here = control.closest(".ask") && /^[\d+-]$/.test(keys);
       const what = here ? "choose in the row where you are" : name.trim();
@@ -83,6 +85,7 @@ const custodes = (() => {
 
   function onKey(event) {
     const element = event.target;
+    if (busy) return; // keys are for the next item, which is not there yet
     const modal = document.querySelector("dialog[open]");
     if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
       const main = (modal || document).querySelector("[data-hand-in]");
@@ -226,8 +229,27 @@ const custodes = (() => {
 
   // ------------------------------------------------------------ the work screen
 
+  let busy = false; // something is being handed in
+
+  /** Sends the seconds of work and the texts as they are now; until the next item is there, keys do nothing. */
+  function handIn(emit) {
+    if (busy) return;
+    busy = true;
+    setTimeout(ready, 15_000); // whatever happens
+    settled(() => {
+      const fields = all("[data-sheet] [data-keep]").filter(typing);
+      emit({ seconds: seconds(), texts: Object.fromEntries(fields.map((field) => [field.dataset.keep, field.value])) });
+    });
+  }
+
+  /** The sheet can be changed again. */
+  function ready() {
+    busy = false;
+  }
+
   /** What was before the person is another: they are told, and begin at the top. */
   function begin() {
+    ready();
     all("textarea[data-marks]").forEach(grow);
     scrollTo(0, 0);
     document.querySelector("#main > h1")?.focus({ preventScroll: true });
@@ -235,6 +257,7 @@ const custodes = (() => {
 
   /** To the row of this name, where something is missing. */
   function go(name) {
+    ready();
     const row = all("[data-row]").find((r) => r.dataset.row === name || r.dataset.row.startsWith(`${name}.`));
     if (!row) return;
     if (row.tagName === "DETAILS") row.open = true;
@@ -248,6 +271,14 @@ const custodes = (() => {
     const count = (end) => [...field.value.slice(0, end)].length;
     return [count(field.selectionStart), count(field.selectionEnd)];
   }
+
+  // Passages are selected in a field whose text stays as it is. Were it read-only, Chromium would not select by keyboard.
+  document.addEventListener("beforeinput", (event) => {
+    if ("marks" in event.target.dataset) event.preventDefault();
+  });
+  document.addEventListener("input", (event) => {
+    if ("marks" in event.target.dataset) event.target.value = event.target.defaultValue;
+  });
 
   function grow(field) {
     field.style.height = "auto";
@@ -300,5 +331,5 @@ const custodes = (() => {
   document.addEventListener("scroll", scrolled, true);
   watchConnection();
 
-  return { say, open, close, seconds, settled, saved, forget, putBack, begin, go, selection };
+  return { say, open, close, seconds, settled, saved, forget, putBack, begin, go, handIn, ready, selection };
 })();
