@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from custodes.web.work import projects_of
 
 LOOK = 3.0
 """Seconds between looks for something new."""
+REST = 10.0
+"""Seconds at most in which nothing is computed after the last time: as long as that took."""
 NODDING = 0.05
 """Share of answers accepted within half a second from which somebody is shown among what needs a look."""
 
@@ -50,6 +53,7 @@ class Desk:
     def __init__(self, visit: Visit, project: str) -> None:
         self.visit, self.project = visit, project
         self.mark, self.person, self.lifts, self.why = "", "", False, ""
+        self.rests_until = 0.0
         self.root: Tag = tag("div", cls="stack", aria_busy="true")
         with parts.dialog("quarantine", "Quarantine"):
             self.question = tag("p")
@@ -67,11 +71,13 @@ class Desk:
         """Computes and shows everything again if there is something new."""
         async with self.visit.telling():
             mark = await self.visit.do(mark_of, self.visit.database, self.project)
-            if mark == self.mark:
+            began = time.monotonic()
+            if mark == self.mark or began < self.rests_until:
                 return
             found = await self.visit.do(quality_of, self.visit.database, self.project)
             drawn = await self.visit.do(_drawn, found)
-            self.mark = mark
+            self.mark, ended = mark, time.monotonic()
+            self.rests_until = ended + min(REST, ended - began)
             self.visit.heading.set_text(f"Quality: {found['title']}")
             self.root.set(aria_busy=None)
             self.root.clear()
@@ -103,6 +109,7 @@ class Desk:
             self.visit.browser("custodes.close('quarantine'); document.getElementById('quarantine-why').value = ''")
             self.why = ""
             self.visit.say("lifted." if self.lifts else "in quarantine.")
+            self.rests_until = 0.0
             await self.look()
 
 
