@@ -137,7 +137,7 @@ def from_label_studio(tasks: Iterable[Mapping[str, Any]]) -> Feedback:
 def _answered(value: Any) -> Any:
     """What an Argilla response says: a ranking of two says which is first; None for one of more."""
     if isinstance(value, list):
-        ranks = {str(one.get("value")): one.get("rank") for one in value if isinstance(one, dict)}
+        ranks = {str(one.get("value")): int(one.get("rank", 0)) for one in value if isinstance(one, dict)}
         if set(ranks) != {"response1", "response2"}:
             return None
         one, other = ranks["response1"], ranks["response2"]

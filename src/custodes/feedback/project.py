@@ -189,7 +189,9 @@ def parse_project(text: str, where: str = "project") -> Project:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{where}{line}: not YAML ({getattr(error, 'problem', None) or error}).") from None
+        raise InputError(
+            f"{where}{line}: not YAML ({getattr(error, 'problem', None) or _first_line(error)})."
+        ) from None
     if not isinstance(content, dict) or root is None:
         raise InputError(f"{where}: holds {type(content).__name__}; it should hold fields such as name and questions.")
     for number, key in _repeated(root):
@@ -258,6 +260,10 @@ def _line(root: yaml.Node, place: tuple[int | str, ...]) -> int:
             break
         node, line = found
     return int(line) + 1
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0]
 
 
 def _repeated(node: yaml.Node) -> Iterator[tuple[int, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
 
 from custodes import __version__
 from custodes.types import InputError
@@ -101,7 +102,12 @@ def _answer_errors(app: FastAPI) -> None:
         field = ".".join(str(part) for part in place)
         return _said(422, f"{field or 'the body'}: {what.replace('Input should', 'it should')}.")
 
+    async def unstorable(request: Request, error: Exception) -> Response:
+        return _said(422, "a text here cannot be stored: it holds a NUL character or half of one (a lone surrogate).")
+
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(UnicodeEncodeError, unstorable)
+    app.add_exception_handler(DataError, unstorable)
     for kind, status in (
         (InputError, 422),
         (TooManyError, 429),
@@ -112,4 +118,5 @@ def _answer_errors(app: FastAPI) -> None:
 
 
 def _said(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"detail": sentence}, status, headers)
+    told = sentence.encode("utf-8", "replace").decode()  # what was sent may be no text, and is named in the sentence
+    return JSONResponse({"detail": told}, status, headers)

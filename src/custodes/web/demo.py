@@ -14,7 +14,7 @@ import numpy as np
 
 from custodes.feedback.items import read_items
 from custodes.feedback.project import load_project
-from custodes.types import Annotator, Message
+from custodes.types import Annotator, AnnotatorKind, Message
 from custodes.web import oversight, work
 from custodes.web.accounts import ROLES, Account, Role
 from custodes.web.answers import Answer
@@ -58,9 +58,9 @@ def load_demo(database: Database) -> Demo:
 
 
 def _account(database: Database, name: str, role: Role, password: str) -> Account:
-    account = database.accounts.create(name, password, role, {"demo": "simulated" if "simulated" in name else "person"})
-    kind = "simulated" if "simulated" in name else "human"
-    database.ledger.write(database.run, [Annotator(account.id, kind, dict(account.profile))])
+    account = database.accounts.create(name, password, role)
+    kind: AnnotatorKind = "simulated" if name in SIMULATED else "human"
+    database.ledger.write(database.run, [Annotator(account.id, kind)])
     return account
 
 
@@ -91,5 +91,5 @@ def _ask_for_approval(database: Database, account: Account) -> None:
         ("Make the tests pass.", "sed -i 's/assert total == 12/assert total == total/' tests/test_sum.py", "", True),
     ]
     for asked, action, reason, harmful in proposed:
-        told = (database, account, "demo-policy", [Message("user", asked)], action, reason, DAY, "block", harmful)
-        oversight.propose(*told)
+        context = [Message("user", asked)]
+        oversight.propose(database, account, "demo-policy", context, action, reason, DAY, "block", harmful)

@@ -76,7 +76,7 @@ def webhooks_of(database: Database, project: str) -> list[dict[str, Any]]:
         for row in connection.execute(select(webhooks).where(webhooks.c.project == project)).all():
             mine = outbox.c.webhook == row.id
             states = select(outbox.c.state, func.count()).where(mine).group_by(outbox.c.state)
-            counted = Counter(dict(connection.execute(states).tuples().all()))
+            counted: Counter[str] = Counter(dict(connection.execute(states).tuples().all()))
             last = select(outbox.c.said).where(mine, outbox.c.tries > 0).order_by(outbox.c.due.desc()).limit(1)
             found.append(
                 {
