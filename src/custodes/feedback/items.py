@@ -107,11 +107,6 @@ def answers_shown(project: Project) -> int:
     return int(any(q.kind != "demonstration" for q in project.questions))
 
 
-def gold_results(item: Item, judgments: Iterable[Judgment]) -> list[bool]:
-    """Whether each judgment is right of those about which something is known."""
-    return [result for judgment in judgments if (result := gold_result(item, judgment)) is not None]
-
-
 def follows(item: Item, judgment: Judgment) -> bool | None:
     """Whether a judgment is what the item's assistance says; None where it says nothing about this question."""
     says = item.assistance.says if item.assistance else {}
