@@ -153,9 +153,11 @@ def test_the_exponents_interval_is_above_zero_where_more_is_better_and_holds_zer
 
 
 def test_four_sizes_are_trained_measured_fitted_and_not_trained_again(
-    data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fast = [
+    data, out = tmp_path / "rows.jsonl", tmp_path / "s"
+    write_examples(data, [*examples(48, "train", 0), *examples(16, "held-out packages", 1)])
+    small = [
         "--batch",
         "8",
         "--width",
@@ -168,34 +170,27 @@ def test_four_sizes_are_trained_measured_fitted_and_not_trained_again(
         "0.2",
         "--dtype",
         "float32",
+        "--largest",
+        "16",
     ]
-    command = [
-        "critic",
-        "scaling",
-        "--data",
-        str(data),
-        "--out",
-        str(tmp_path / "s"),
-        "--model",
-        str(tiny_model),
-        *fast,
-    ]
-    assert main([*command, "--largest", "32", "--json"]) == 0
+    command = ["critic", "scaling", "--data", str(data), "--out", str(out), "--model", str(tiny_model), *small]
+
+    def trained() -> list[int]:
+        return [(f / "reader.safetensors").stat().st_mtime_ns for f in sorted(out.glob("*-examples"))]
+
+    assert main([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["sizes"] == [4, 8, 16, 32]
+    assert told["sizes"] == [2, 4, 8, 16]
     of = told["splits"]["held-out packages"]
     assert set(of) == {"localisation", "cbi"}
     assert [p["n"] for p in of["localisation"]["points"]] == [12] * 4
-    assert all(
-        c["estimate"] <= p["estimate"] for c, p in zip(of["cbi"]["points"], of["localisation"]["points"], strict=True)
-    )
-    trained = [(f / "reader.safetensors").stat().st_mtime_ns for f in sorted((tmp_path / "s").glob("*-examples"))]
-    assert main([*command, "--largest", "32"]) == 0
-    assert trained == [
-        (f / "reader.safetensors").stat().st_mtime_ns for f in sorted((tmp_path / "s").glob("*-examples"))
-    ]
-    assert (tmp_path / "s" / "report.html").read_text().count("<svg") == 4
-    assert main([*command, "--largest", "32", "--batch", "4"]) == 2
+    for included, located in zip(of["cbi"]["points"], of["localisation"]["points"], strict=True):
+        assert included["estimate"] <= located["estimate"]
+    before = trained()
+    assert main(command) == 0
+    assert trained() == before
+    assert (out / "report.html").read_text().count("<svg") == 2
+    assert main([*command, "--batch", "4"]) == 2
     assert "holds a critic of other options" in capsys.readouterr().err
 
 

@@ -21,7 +21,7 @@ from custodes.recipes.critic_report import Case, Remembered, read_cases
 from custodes.stats import Interval, auc, wilson
 from custodes.types import InputError
 
-RESAMPLES = 999
+RESAMPLES = 499
 
 
 @dataclass(frozen=True, kw_only=True)
