@@ -272,3 +272,20 @@ def test_a_project_ends_when_its_result_is_sure_enough(server: Server, monkeypat
             break
     assert "wrong with probability 0." in found["why"]
     assert len(judgments(server)) < 20
+
+
+def test_what_was_handed_in_last_comes_back_and_what_is_taken_back_is_withdrawn(server: Server):
+    server.project(PROJECT.replace("reasons: [correct", "reasons: [right, correct"))
+    ann = server.person("ann")
+    assert ann.call("GET", "/projects/helpfulness/last").json()["item"] is None
+    item = ann.call("POST", NEXT).json()["item"]
+    ann.call("PUT", f"/assignments/{item['assignment']}/draft", {"draft": {"values": {"q1": "2"}}})
+    assert better_left(ann, item, reasons=["right"]).status_code == 201
+    last = ann.call("GET", "/projects/helpfulness/last").json()["item"]
+    assert (last["assignment"], last["answers"]) == (item["assignment"], item["answers"])
+    assert last["draft"] == {"values": {"q1": "2"}}
+    assert better_left(ann, item, revise=True).status_code == 201  # without the reason
+    assert [j.text for j in judgments(server) if isinstance(j, Comment)] == ["withdrawn"]
+    run = next(run.id for run in server.database.ledger.runs() if run.recipe == "project helpfulness")
+    told = [j.text for j in server.database.ledger.judgments(run, history=True) if isinstance(j, Comment)]
+    assert told == ["reasons: right", "withdrawn"]

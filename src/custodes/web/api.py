@@ -193,6 +193,12 @@ def next_item(name: str, account: AccountOf, database: DatabaseOf) -> dict[str, 
     return {"item": screen, "why": why}
 
 
+@route("GET", "/projects/{name}/last", Rule(WORKERS, "annotate"))
+def last_item(name: str, account: AccountOf, database: DatabaseOf) -> dict[str, Any]:
+    """What the caller handed in last, with what was on its screen: to correct it with ``revise``."""
+    return {"item": work.last(database, name, account)}
+
+
 @route("PUT", "/assignments/{id}/draft", Rule(WORKERS, "annotate"))
 def draft(id: str, body: bodies.Draft, account: AccountOf, database: DatabaseOf) -> dict[str, Any]:
     """Saves what is on the screen, and keeps the item for the caller."""
