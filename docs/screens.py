@@ -26,6 +26,7 @@ from custodes.web.projects import create_project
 
 FOLDER = Path(__file__).parent / "images" / "screens"
 PASSWORD = "a long password"
+ANNOTATORS = ["mara", "noor", "kim", "ada"]
 LOOKS = [("light", 1280), ("dark", 390), ("dark", 1280), ("light", 390)]
 
 GUIDELINES = """\
@@ -56,14 +57,14 @@ questions:
   - {kind: correction, answers: 2, optional: true}
   - {kind: comment, optional: true}
 reasons: [correct, complete, clear, short, polite]
-assignment: {gold_share: 0.0, repeat_share: 0.0}
+assignment: {overlap: 4, gold_share: 0.0, repeat_share: 0.0}
 """
 STEPS = """\
 name: proofs
 title: Is every step right?
 tasks: ""
 questions: [{kind: step}]
-assignment: {gold_share: 0.0, repeat_share: 0.0}
+assignment: {overlap: 4, gold_share: 0.0, repeat_share: 0.0}
 """
 RATE = """\
 name: support
@@ -79,28 +80,28 @@ questions:
     name: sendable
     values: [{value: "yes", title: I would send this}, {value: "no", title: I would not send this}]
   - {kind: comment, optional: true}
-assignment: {gold_share: 0.0, repeat_share: 0.0}
+assignment: {overlap: 4, gold_share: 0.0, repeat_share: 0.0}
 """
 RANK = """\
 name: titles
 title: Rank the titles
 tasks: ""
 questions: [{kind: ranking, answers: 4}]
-assignment: {gold_share: 0.0, repeat_share: 0.0}
+assignment: {overlap: 4, gold_share: 0.0, repeat_share: 0.0}
 """
 CORRECT = """\
 name: edits
 title: Correct the summary
 tasks: ""
 questions: [{kind: correction}]
-assignment: {gold_share: 0.0, repeat_share: 0.0}
+assignment: {overlap: 4, gold_share: 0.0, repeat_share: 0.0}
 """
 DEMONSTRATE = """\
 name: answers
 title: Write a good answer
 tasks: ""
 questions: [{kind: demonstration}]
-assignment: {gold_share: 0.0, repeat_share: 0.0}
+assignment: {overlap: 4, gold_share: 0.0, repeat_share: 0.0}
 """
 SPANS = """\
 name: passages
@@ -109,7 +110,7 @@ tasks: ""
 questions:
   - kind: span
     values: [{value: wrong, title: Wrong}, {value: unsupported, title: Not supported}, {value: style, title: Style}]
-assignment: {gold_share: 0.0, repeat_share: 0.0}
+assignment: {overlap: 4, gold_share: 0.0, repeat_share: 0.0}
 """
 
 GOOD = """\
@@ -219,8 +220,8 @@ def server(database: Database) -> Iterator[str]:
 
 def fill(database: Database) -> None:
     """People and projects."""
-    for name, role in (("lea", "lead"), ("mara", "annotator")):
-        database.accounts.create(name, PASSWORD, role)  # type: ignore[arg-type]
+    for name in ANNOTATORS:
+        database.accounts.create(name, PASSWORD, "annotator")
     for text, rows in PROJECTS:
         text = text.replace("questions:", GUIDELINES + "questions:", 1)
         create_project(database, text, items_from_rows(parse_project(text), rows), "lea")
@@ -286,10 +287,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         database = Database(Path(folder) / "custodes.db")
         fill(database)
-        _, session = database.accounts.log_in("mara", PASSWORD, "here")
         browser: Browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         with server(database) as address:
-            for theme, width in LOOKS if "--all" in sys.argv else LOOKS[:2]:
+            wanted = LOOKS if "--all" in sys.argv else LOOKS[:2]
+            for name, (theme, width) in zip(ANNOTATORS, wanted, strict=False):
+                _, session = database.accounts.log_in(name, PASSWORD, "here")
                 looks = {"viewport": {"width": width, "height": 860}, "color_scheme": theme}
                 context = browser.new_context(**looks)  # type: ignore[arg-type]
                 page = context.new_page()
