@@ -39,7 +39,7 @@ def test_no_request_breaks_the_server(fuzzed):
     def check(case) -> None:
         if next(turn) % 2:  # half of them reach what is there
             case.path_parameters = {name: there.get(name, value) for name, value in case.path_parameters.items()}
-        answer = case.call(headers=headers)
+        answer = case.call(headers=headers, timeout=300)  # a busy machine is no defect
         assert answer.status_code < 500, f"{case.method} {case.path}: {answer.text}"
         if answer.status_code >= 400:
             assert isinstance(answer.json()["detail"], str)
