@@ -40,9 +40,10 @@ class Pages:
     def __init__(self, decoder: Decoder, count: int, tiles: bool) -> None:
         L, G, D = decoder.spec.layers, decoder.spec.kv_heads, decoder.spec.head_dim
         tile = (D, TILE) if tiles else (TILE, D)
-        self.count = count
-        self.keys = torch.zeros((L, count, G, *tile), dtype=decoder.dtype, device=decoder.device)
-        self.values = torch.zeros((L, count, G, TILE, D), dtype=decoder.dtype, device=decoder.device)
+        self.count, self.tiles = count, tiles
+        # not zeros: memory that is never written is never held
+        self.keys = torch.empty((L, count, G, *tile), dtype=decoder.dtype, device=decoder.device)
+        self.values = torch.empty((L, count, G, TILE, D), dtype=decoder.dtype, device=decoder.device)
         self._users = [0] * count
         self._name: list[bytes] = [b""] * count
         self._named: dict[bytes, int] = {}
@@ -74,6 +75,8 @@ class Pages:
         self._named.pop(self._name[page], None)
         self._name[page] = b""
         self.share([page])
+        if not self.tiles:  # torch multiplies what a page does not hold yet by 0, and that must be a number
+            self.keys[:, page], self.values[:, page] = 0, 0
         return page
 
     def name(self, page: int, name: bytes) -> None:

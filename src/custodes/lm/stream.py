@@ -64,6 +64,10 @@ class _Seat:
         return self.total - len(self.pages)
 
 
+_Part = tuple[_Seat, int, list[int]]
+"""What one pass computes of a sequence: its seat, where the tokens begin, the tokens."""
+
+
 class Stream:
     """Draws replies from a language model in this process. Implements :class:`Replies`.
 
@@ -78,7 +82,8 @@ class Stream:
         assert isinstance(lm.decoder, Decoder)
         self.lm, self.sampling, self.max_batch, self.cache_gb = lm, sampling, max_batch, cache_gb
         self.stepper = Stepper(lm.decoder, lm.adapter)
-        count = max(1, int(cache_gb * 2**30 / page_bytes(lm.decoder)))
+        enough = 2 * max_batch * math.ceil(lm.decoder.spec.context / TILE)
+        count = min(enough, int(cache_gb * 2**30 / page_bytes(lm.decoder)))
         self.pages = Pages(lm.decoder, count, tiles=self.stepper.native is not None)
         self.ends = frozenset((*lm.end_ids, *sampling.stop_ids))
         self.computed = 0  # tokens that went through the model
@@ -100,16 +105,17 @@ class Stream:
     @torch.inference_mode()
     def advance(self) -> list[Request]:
         """One pass through the model."""
-        budget, parts = max(PASS_TOKENS, 2 * self.max_batch), []
+        budget = max(PASS_TOKENS, 2 * self.max_batch)
+        parts: list[_Part] = []
         for seat in self._seats:
             budget -= self._schedule(seat, budget, parts)
         while self._waiting and budget > 0 and len(self._seats) < self.max_batch:
-            seat = self._seat(self._waiting[0])
-            if seat is None:
+            seated = self._seat(self._waiting[0])
+            if seated is None:
                 break
             self._waiting.popleft()
-            self._seats.append(seat)
-            budget -= self._schedule(seat, budget, parts)
+            self._seats.append(seated)
+            budget -= self._schedule(seated, budget, parts)
         if not parts:
             return []
         ready = [i for i, (seat, _, _) in enumerate(parts) if not seat.rest]
@@ -139,7 +145,7 @@ class Stream:
         fed = len(found) * TILE
         return _Seat(request, found, names[: len(found)], total, fed, request.prompt[fed:].tolist())
 
-    def _schedule(self, seat: _Seat, budget: int, parts: list[tuple[_Seat, int, list[int]]]) -> int:
+    def _schedule(self, seat: _Seat, budget: int, parts: list[_Part]) -> int:
         """Put what the seat has to compute into the next pass, as much as the budget allows; how much that was."""
         tokens = seat.rest[: max(budget, 0)]
         if not tokens:
@@ -161,7 +167,7 @@ class Stream:
                 seat.names.append(name)
         return len(tokens)
 
-    def _compute(self, parts: list[tuple[_Seat, int, list[int]]], ready: list[int]) -> Tensor:
+    def _compute(self, parts: list[_Part], ready: list[int]) -> Tensor:
         """Logits (ready, V) after the last tokens of the parts that are complete."""
         device = self.lm.decoder.device
         counts = [len(tokens) for _, _, tokens in parts]
@@ -204,6 +210,7 @@ class Turns:
 
     def advance(self) -> list[Request]:
         asked, self._waiting = self._waiting, []
+        assert not isinstance(self.lm.decoder, Decoder)
         if asked:
             self.lm.decoder.generate_requests(self.lm, asked, self.sampling, self.max_batch, None)
         return asked
