@@ -13,7 +13,7 @@ from custodes.web.access import LEADS, Rule
 from custodes.web.desk import mark_of, quality_of
 from custodes.web.projects import quarantine
 from custodes.web.screens import charts, parts
-from custodes.web.screens.door import address
+from custodes.web.screens.files import address
 from custodes.web.screens.pages import Visit, page
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.words import number, share

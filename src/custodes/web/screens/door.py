@@ -5,31 +5,15 @@ Both forms are sent to the same routes that programs use, by ``static/door.js``.
 
 from __future__ import annotations
 
-import hashlib
 from html import escape
-from pathlib import Path
 from urllib.parse import urlencode
 
-from fastapi import HTTPException, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from nicegui import app as host
 
+from custodes.web.screens.files import address, static
 from custodes.web.screens.pages import plain
-
-FOLDER = Path(__file__).parent / "static"
-KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-
-
-def address(name: str) -> str:
-    """Where the browser gets a file of ``static/``; changes with its content, so that it can be kept for ever."""
-    return f"/static/{hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]}/{name}"
-
-
-def static(version: str, name: str) -> Response:
-    if name not in {file.name for file in FOLDER.iterdir()}:
-        raise HTTPException(404)
-    kept = {"Cache-Control": "public, max-age=31536000, immutable"}
-    return Response((FOLDER / name).read_bytes(), media_type=KINDS[Path(name).suffix], headers=kept)
 
 
 def sign_in(request: Request) -> HTMLResponse:

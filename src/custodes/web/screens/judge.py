@@ -19,7 +19,7 @@ from custodes.web.access import WORKERS, Rule
 from custodes.web.refresh import is_due, refresh
 from custodes.web.screens import parts
 from custodes.web.screens.assisted import notes
-from custodes.web.screens.door import address
+from custodes.web.screens.files import address
 from custodes.web.screens.pages import Visit, page
 from custodes.web.screens.panes import Panes, prompt
 from custodes.web.screens.questions import show_questions

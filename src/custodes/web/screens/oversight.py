@@ -12,7 +12,7 @@ from custodes.web import oversight
 from custodes.web.access import READERS, Rule
 from custodes.web.oversight_api import DECIDERS
 from custodes.web.screens import parts
-from custodes.web.screens.door import address
+from custodes.web.screens.files import address
 from custodes.web.screens.pages import Visit, page
 from custodes.web.screens.panes import NAMES
 from custodes.web.screens.tags import Tag, tag

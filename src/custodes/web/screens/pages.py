@@ -7,7 +7,6 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 from urllib.parse import quote
 
@@ -20,6 +19,8 @@ from custodes.types import InputError
 from custodes.web.access import COOKIE, Rule, admit, database_of
 from custodes.web.accounts import Account
 from custodes.web.database import MissingError
+from custodes.web.screens.places import NAVIGATION, Place
+from custodes.web.screens.shell import frame
 from custodes.web.screens.tags import Tag
 from custodes.web.work import ConflictError
 
@@ -29,18 +30,6 @@ SLOWEST = 30.0
 """Seconds that a page may take to be built."""
 OWN = ("/_nicegui/", "/_nicegui_ws", "/favicon.ico")
 """What NiceGUI itself serves: its files, and the socket of pages, which ``host.py`` lets nobody use who is not signed in."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A page in the navigation."""
-
-    path: str
-    name: str
-    rule: Rule
-
-
-NAVIGATION: list[Place] = []
 
 
 class SignedOutError(Exception):
@@ -112,8 +101,6 @@ def page(path: str, rule: Rule, title: str, nav: str | None = None) -> Callable[
         NAVIGATION.sort(key=lambda place: place.path)
 
     def add(build: Builder) -> Builder:
-        from custodes.web.screens.shell import frame
-
         async def built(request: Request, **found: Any) -> None:
             visit = Visit(request, rule)
             with frame(visit, title):

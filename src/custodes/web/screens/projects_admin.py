@@ -14,7 +14,7 @@ from custodes.web.database import Database
 from custodes.web.export import FORMS
 from custodes.web.projects import close_project, open_project, progress_of
 from custodes.web.screens import parts
-from custodes.web.screens.door import address
+from custodes.web.screens.files import address
 from custodes.web.screens.pages import Visit, page
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.work import projects_of

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
-from custodes.web.screens.door import address
-from custodes.web.screens.pages import NAVIGATION
+from custodes.web.screens.files import address
+from custodes.web.screens.places import NAVIGATION
 from custodes.web.screens.tags import Tag, tag
 
 if TYPE_CHECKING:
