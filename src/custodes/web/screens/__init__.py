@@ -19,8 +19,8 @@ variables that know light and dark; what must happen in the browser is in ``stat
 another host.
 """
 
-from custodes.web.screens import desk, home, judge, oversight, people, projects_admin
+from custodes.web.screens import desk, door, home, judge, oversight, people, projects_admin
 from custodes.web.screens.host import attach
 from custodes.web.screens.pages import page_rules
 
-__all__ = ["attach", "desk", "home", "judge", "oversight", "page_rules", "people", "projects_admin"]
+__all__ = ["attach", "desk", "door", "home", "judge", "oversight", "page_rules", "people", "projects_admin"]
