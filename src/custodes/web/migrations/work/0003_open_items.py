@@ -16,5 +16,5 @@ def upgrade() -> None:
         given = {"project": name, "overlap": overlap}
         run(sa.text("UPDATE web_items SET open = 1 WHERE project = :project AND done + leased < :overlap"), given)
     op.drop_index("web_items_open", "web_items")
-    columns = ["project", "open", "gold", "leased", sa.text("done DESC"), "place"]
+    columns: list[str | sa.TextClause] = ["project", "open", "gold", "leased", sa.text("done DESC"), "place"]
     op.create_index("web_items_next", "web_items", columns)
