@@ -56,6 +56,22 @@ def test_without_poisoners_the_alarm_keeps_its_level():
     assert rings / n <= 0.05
 
 
+def test_four_who_agree_do_not_ring_because_a_fifth_turns_every_answer():
+    pairs, people = 20, 5
+    pair, k = np.repeat(np.arange(pairs), people), np.tile(np.arange(people), pairs)
+    turned = (pair + k) % 2 == 1  # which of a pair is shown first
+    strength = np.where(k == people - 1, -2, 2) * np.where(turned, -1, 1)
+    first, second = np.where(turned, 2 * pair + 1, 2 * pair), np.where(turned, 2 * pair, 2 * pair + 1)
+    data = Comparisons(first, second, k, strength, np.zeros(len(k)), items=2 * pairs, annotators=people)
+    names = tuple(f"a{i}" for i in range(people))
+    episodes, judgments = tuple(str(i) for i in range(2 * pairs)), tuple(str(i) for i in range(len(k)))
+    model = fit_comparisons(data, names, episodes, judgments)
+    mean, variance = model.others
+    assert (np.sign(mean) == np.where(turned, -1, 1)).all()  # what the other four say, never overshot
+    assert (variance <= 2 * model.fit.unit**2 + 1e-9).all()  # nobody knows less than the prior
+    assert [a.annotator for a in watch(model) if a.rang_at is not None] == ["a4"]
+
+
 def test_the_word_that_turns_a_poisoner_is_named():
     crowd = simulate_poisoning("trigger", 0.05, 3, annotators=50, each=150)
     alarms = {a.annotator: a for a in watch(crowd.model, crowd.features, crowd.names)}
