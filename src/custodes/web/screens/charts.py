@@ -41,7 +41,7 @@ def rhythm(found: Mapping[str, Any]) -> str:
         for n, c in enumerate(found["counts"])
     ]
     labels = {row["n"]: row["at"] for row in rows}
-    step = max(1, len(rows) // 8)
+    step = -(-len(rows) // 6)  # so that hours do not run into each other
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(color=INK, width={"band": 0.8})
