@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 	$(BIN)/custodes quickstart --out runs/demo
 
 test: lint docs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -121,7 +121,7 @@ def fit(data: Comparisons, rounds: int = 300, tolerance: float = 1e-3) -> Fit:
             theta = (theta + before) / 2
         moved = np.abs(theta - before).max()
     at = answers.evaluate(theta, quality, variance)
-    variance = pairs.variances(at)  # of these very weights: no answer then weighs more than all that is known of its pair
+    variance = pairs.variances(at)  # of these very weights: no answer weighs more than all that is known of its pair
     unit = float(np.sqrt(np.mean(theta[:, A] ** 2))) or 1.0
     units = np.array([1 / unit, 1.0, 1.0, 1.0])
     return Fit(

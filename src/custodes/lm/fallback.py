@@ -220,7 +220,8 @@ def _check(model: Any, folder: Path) -> None:
         raise InputError(f"{kind} caps its logits or adds a bias to them, which is not supported; use another model.")
     ids = torch.arange(8)[None] % config.vocab_size
     whole, part = (model.base_model(ids[:, :n], use_cache=True) for n in (8, 4))
-    if getattr(whole, "past_key_values", None) is None:
+    cache = getattr(whole, "past_key_values", None)  # of recurrent layers it holds a state, which padding would spoil
+    if cache is None or any(getattr(layer, "keys", None) is None for layer in getattr(cache, "layers", ())):
         raise InputError(f"{kind} keeps no cache of keys and values, which sampling needs; use another model.")
     if _differs(whole.last_hidden_state[:, :4], part.last_hidden_state):
         raise InputError(f"{kind} lets tokens see later ones, so it is no language model that can sample.")

@@ -219,7 +219,7 @@ SCRIPTS = {
     "signal": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
     "stdin": "import sys; print(repr(sys.stdin.read()))",
     "atexit": "import atexit; atexit.register(print, 'end'); print('begin')",
-    "thread": "import threading, time\nthreading.Thread(target=lambda: (time.sleep(.05), print('late'))).start()\nprint('soon')",
+    "thread": "import threading, time\nthreading.Thread(target=lambda: (time.sleep(.4), print('late'))).start()\nprint('soon')",
     "environment": "import os; print(sorted((k, v) for k, v in os.environ.items() if k not in ('_', 'SHLVL', 'OLDPWD', 'PWD')))",
     "unicode": "print('é 😀'); import sys; print(sys.stdout.encoding, sys.getfilesystemencoding())",
     "pickle": "import pickle\nclass A: pass\nprint(type(pickle.loads(pickle.dumps(A()))).__module__)",
