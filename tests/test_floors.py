@@ -11,7 +11,7 @@ import custodes
 
 ROOT = Path(custodes.__file__).parent
 FLOORS = [
-    {"types", "stats", "dialogue", "ledger"},
+    {"types", "stats", "dialogue", "pictures", "ledger"},
     {"lm"},
     {"feedback", "reward", "environments"},
     {"policy"},

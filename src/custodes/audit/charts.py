@@ -7,17 +7,14 @@ sheet can restate them for a dark screen.
 
 from __future__ import annotations
 
-import hashlib
-import html
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 import numpy as np
-import vl_convert
 
 from custodes.audit.words import number, plain_name, signed
+from custodes.pictures import to_svg
 from custodes.stats import CalibrationBin, Interval
 
 Section = Mapping[str, Any]
@@ -349,8 +346,4 @@ def _svg(chart: alt.LayerChart | alt.FacetChart, title: str) -> str:
         .configure_legend(labelFontSize=12, labelColor=INK)
         .configure_title(fontSize=12, fontWeight="bold", anchor="start", color=INK, offset=8)
     )  # fmt: skip
-    svg = vl_convert.vegalite_to_svg(styled.to_dict(validate=False))
-    own = hashlib.sha256(svg.encode()).hexdigest()[:8]  # ids must differ between the charts of a page
-    svg = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>c{own}-", svg)
-    label = html.escape(title)
-    return re.sub(r"<svg ([^>]*)>", rf'<svg role="img" aria-label="{label}" \1><title>{label}</title>', svg, count=1)
+    return to_svg(styled, title)

@@ -5,16 +5,13 @@ Every chart can be read in black and white: what matters differs by shape and fi
 
 from __future__ import annotations
 
-import hashlib
-import html
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 import numpy as np
-import vl_convert
 
+from custodes.pictures import to_svg
 from custodes.stats import CalibrationBin
 
 INK, GREY, GRID = "#1c1c1c", "#6e6e6e", "#e2e2e2"
@@ -133,8 +130,4 @@ def _svg(chart: Any, title: str, right: int = 26) -> str:
         )
         .configure_text(fontSize=12)
     )  # fmt: skip
-    svg = vl_convert.vegalite_to_svg(styled.to_dict(validate=False))
-    own = hashlib.sha256(svg.encode()).hexdigest()[:8]  # ids must differ between the charts of a page
-    svg = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>c{own}-", svg)
-    label = html.escape(title)
-    return re.sub(r"<svg ([^>]*)>", rf'<svg role="img" aria-label="{label}" \1><title>{label}</title>', svg, count=1)
+    return to_svg(styled, title)
