@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import random
 import resource
+import signal
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,23 @@ def test_a_checkpoint_comes_back_and_the_last_two_are_kept(tmp_path: Path) -> No
     assert torch.equal(state["x"], STATE["x"])
     assert state["nested"] == STATE["nested"]
     assert load_checkpoint(tmp_path / "nothing") is None
+
+
+class Interrupts:
+    """Somebody presses Ctrl-C while this is being written."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        signal.raise_signal(signal.SIGINT)
+        return OrderedDict, ()
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_is_ctrl_c_and_no_full_disk(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 1, {"step": 1})
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, 2, {"step": 2, "pressed": Interrupts()})
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    save_checkpoint(tmp_path, 2, {"step": 2})
+    assert [p.name for p in checkpoints(tmp_path)] == ["step-000001", "step-000002"]
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove", "checksum"])

@@ -26,11 +26,13 @@ def postgres_server() -> Iterator[postgres.Server]:
         pytest.skip(f"no PostgreSQL here: {reason}")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    if request.param == "sqlite":
-        made = Server(str(tmp_path / "custodes.db"))
-    else:
-        made = Server(request.getfixturevalue("postgres_server").new_database())
+@pytest.fixture
+def postgresql(postgres_server: postgres.Server) -> Iterator[Server]:
+    made = Server(postgres_server.new_database())
     yield made
     made.database.close()
+
+
+@pytest.fixture(params=["server", "postgresql"])
+def anywhere(request: pytest.FixtureRequest) -> Server:
+    return request.getfixturevalue(request.param)

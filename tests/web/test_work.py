@@ -11,7 +11,9 @@ from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
 from custodes.types import Comment, Comparison, Label, Rating, hash_shown
 from custodes.web import refresh
-from custodes.web.projects import create_project
+from custodes.web.giving import give, offer_for, open_items_for
+from custodes.web.projects import create_project, open_project
+from custodes.web.work import claim
 
 NEXT = "/projects/helpfulness/next"
 
@@ -227,6 +229,40 @@ def test_people_at_the_same_time_lose_and_double_nothing(anywhere: Server):
     assert sorted(j.id for j in given) == sorted(done)
     assert len(given) == 16
     assert len({(j.annotator, j.task) for j in given}) == 16
+
+
+def test_an_offer_that_others_were_faster_to_take_is_none(anywhere: Server):
+    anywhere.project(PROJECT.replace("overlap: 2 ", "overlap: 1 "), tasks=1)
+    database = anywhere.database
+    for name in ("ann", "ben"):
+        anywhere.person(name)
+    people = database.accounts.all()
+    offers = []
+    with database.reading() as connection:
+        project, run, _ = open_project(connection, "helpfulness")
+        for person in people:
+            found = open_items_for(connection, project, run, person)
+            offers.append(offer_for(database, connection, project, run, person, found))
+    given = []
+    for person, offer in zip((*people, people[0]), (*offers, offers[0]), strict=True):
+        assert offer is not None
+        with database.writing() as connection:
+            given.append(give(database, connection, project, person, offer))
+    assert given[0] is not None
+    assert given[0].account == people[0].id
+    assert given[1:] == [None, None]  # the place was taken; somebody has one item at a time
+    assert claim(database, "helpfulness", people[0])[0] is not None
+    assert claim(database, "helpfulness", people[1])[0] is None
+
+
+def test_a_draft_waits_for_no_writer_and_writers_for_no_draft(postgresql: Server):
+    postgresql.project()
+    ann = postgresql.person("ann")
+    item = ann.call("POST", NEXT).json()["item"]
+    with postgresql.database.writing():
+        saved = ann.call("PUT", f"/assignments/{item['assignment']}/draft", {"draft": {"text": "kept"}})
+    assert saved.status_code == 200
+    assert ann.call("POST", NEXT).json()["item"]["draft"] == {"text": "kept"}
 
 
 def test_the_desk_knows_gold_reliability_and_agreement(server: Server):

@@ -73,6 +73,16 @@ class Database:
                 )
             yield connection
 
+    @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """A durable transaction that waits for no other: for single statements on rows that are kept beside the log."""
+        if self._path:
+            with self.writing() as connection:  # SQLite has one writer at a time, whatever is written
+                yield connection
+            return
+        with self._explained(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
     def close(self) -> None:
         self._engine.dispose()
 

@@ -105,6 +105,15 @@ class Ledger:
             yield connection
 
     @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """A durable transaction for single statements on tables beside the log; in PostgreSQL it waits for no writer.
+
+        What it read may have changed by the time it writes: say in the statement itself what must still be so.
+        """
+        with self._database.beside() as connection:
+            yield connection
+
+    @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the log, and of tables kept beside it, throughout."""
         with self._database.reading() as connection:

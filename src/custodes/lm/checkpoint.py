@@ -10,6 +10,10 @@ import hashlib
 import os
 import random
 import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -32,7 +36,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        with (partial / STATE).open("wb") as file:
+        with _interrupts_wait(), (partial / STATE).open("wb") as file:
             writer = _Hashing(file)
             torch.save(state, cast(BinaryIO, writer))
             _to_disk(file)
@@ -103,6 +107,22 @@ def restore_random_states(states: dict[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C counts from the end of the block: within ``torch.save`` it would look like a file that cannot be written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[Any] = []
+    before = signal.signal(signal.SIGINT, lambda *given: held.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _problem(path: Path) -> str | None:

@@ -72,14 +72,15 @@ class Courier:
     def deliver(self) -> int:
         """Tries once whatever is due now, at most ``AT_ONCE``; how many."""
         found = self._claim()
+        if not found:
+            return 0
         results = {}
         with httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as http:
             for row in found:
                 results[row.id] = self._send(http, row)
                 if self._over.is_set():
                     break
-        if results:
-            self._tick_off(found, results)
+        self._tick_off(found, results)
         return len(found)
 
     def _claim(self) -> list[Row[Any]]:

@@ -59,6 +59,11 @@ class Database:
             yield connection
 
     @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        with self.ledger.beside() as connection:
+            yield connection
+
+    @contextmanager
     def reading(self) -> Iterator[Connection]:
         with self.ledger.reading() as connection:
             yield connection

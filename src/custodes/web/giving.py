@@ -1,6 +1,7 @@
 """What a person gets next: from the tables to the rule in :mod:`custodes.feedback.assignment`, and back into a lease.
 
-Everybody who asks passes through here one after the other, so it is few statements, each of which an index answers.
+Choosing only reads, and any number of people are chosen for at once; giving is few statements, through which everybody
+passes one after the other, and which look whether the choice still holds. An index answers each.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select, update
 
-from custodes.feedback.assignment import OpenItem, Person, choose, draw, shown_order
+from custodes.feedback.assignment import Choice, OpenItem, Person, choose, draw, shown_order
+from custodes.feedback.items import Item
 from custodes.feedback.project import Project
 from custodes.web.accounts import Account
 from custodes.web.database import Database, to_json
 from custodes.web.projects import load_item
-from custodes.web.schema import assignments, items
+from custodes.web.schema import assignments, items, projects
 
 OFFERED = 64
 """Open items among which the rule chooses."""
@@ -25,10 +27,20 @@ REPEAT_AFTER = 600.0
 """Seconds before an item can be shown to the same person again."""
 
 
-def give(
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the rule has chosen for somebody, before it is given."""
+
+    choice: Choice
+    item: Item
+    turn: int  # how often they have met the item
+    shown: tuple[int, ...]  # order of the answers
+
+
+def offer_for(
     database: Database, connection: Connection, project: Project, run: str, account: Account, open_items: list[OpenItem]
-) -> Row[Any] | None:
-    """A new lease for the person, if the rule finds something."""
+) -> Offer | None:
+    """What the person should get, if the rule finds something. Only reads."""
     gold = _unseen_gold(connection, project, account) if _stock(connection, project, run).gold else []
     person = _person(database, connection, project, account)
     choice = choose(project.assignment, person, open_items, gold, project.seed)
@@ -36,19 +48,29 @@ def give(
         return None
     met = (assignments.c.item == choice.item, assignments.c.account == account.id)
     turn = connection.scalar(select(func.count()).where(assignments.c.project == project.name, *met)) or 0
-    answers = len(load_item(connection, project.name, choice.item).episodes)
-    if _from_nothing(project, account.id, choice.item):
-        answers = 0
-    if choice.purpose == "normal":
-        count(connection, project, choice.item, leased=1)
+    item = load_item(connection, project.name, choice.item)
+    answers = 0 if _from_nothing(project, account.id, item.id) else len(item.episodes)
+    return Offer(choice, item, turn, shown_order(project.seed, account.id, item.id, turn, answers))
+
+
+def give(
+    database: Database, connection: Connection, project: Project, account: Account, offer: Offer
+) -> Row[Any] | None:
+    """A new lease. None where since the offer the last place was taken, the project ended, or the person got another."""
+    holds = select(assignments.c.id).where(_leases(project), assignments.c.account == account.id).exists()
+    still = select(projects.c.name).where(projects.c.name == project.name, projects.c.closed.is_(None), ~holds)
+    if connection.scalar(still) is None:
+        return None
+    if offer.choice.purpose == "normal" and not count(connection, project, offer.item.id, leased=1, open_only=True):
+        return None
     lease = assignments.insert().values(
         id=uuid.uuid4().hex,
         project=project.name,
-        item=choice.item,
+        item=offer.item.id,
         account=account.id,
-        purpose=choice.purpose,
-        turn=turn,
-        shown=to_json(shown_order(project.seed, account.id, choice.item, turn, answers)),
+        purpose=offer.choice.purpose,
+        turn=offer.turn,
+        shown=to_json(offer.shown),
         state="leased",
         given=database.clock(),
         until=database.clock() + 60 * project.assignment.lease_minutes,
@@ -82,30 +104,41 @@ def open_items_for(connection: Connection, project: Project, run: str, account: 
     return [OpenItem(*row) for row in connection.execute(query)]
 
 
-def leased_to(database: Database, connection: Connection, project: Project, account: Account) -> Row[Any] | None:
-    """What lies before the person already. Leases that are over, anybody's, end here."""
+def leases_of(
+    database: Database, connection: Connection, project: Project, account: Account
+) -> tuple[Row[Any] | None, list[Row[Any]]]:
+    """(what lies before the person already, leases that are over, anybody's)."""
     now = database.clock()
     mine_or_late = (assignments.c.account == account.id) | (assignments.c.until < now)
-    here = (assignments.c.project == project.name, assignments.c.state == "leased", mine_or_late)
-    held = None
-    for row in connection.execute(select(assignments).where(*here)).all():
-        if row.until >= now:
-            held = row
-            continue
-        values = {"state": "expired", "ended": now}
+    rows = connection.execute(select(assignments).where(_leases(project), mine_or_late)).all()
+    return next((row for row in rows if row.until >= now), None), [row for row in rows if row.until < now]
+
+
+def end_leases(database: Database, connection: Connection, project: Project, late: list[Row[Any]]) -> None:
+    """Leases that are over make room for others."""
+    values = {"state": "expired", "ended": database.clock()}
+    for row in late:
         connection.execute(update(assignments).where(assignments.c.id == row.id).values(**values))
         if row.purpose == "normal":
             count(connection, project, row.item, leased=-1)
-    return held
 
 
-def count(connection: Connection, project: Project, item: str, done: int = 0, leased: int = 0) -> None:
-    """Adds to an item's normal judgments and to the people who have it before them."""
+def count(
+    connection: Connection, project: Project, item: str, done: int = 0, leased: int = 0, open_only: bool = False
+) -> bool:
+    """Adds to an item's normal judgments and to the people who have it before them; ``open_only``: where it wants more.
+
+    Whether it was done.
+    """
     now_done, now_leased = items.c.done + done, items.c.leased + leased
     values = {"done": now_done, "leased": now_leased}
     wanted = case((now_done + now_leased < project.assignment.overlap, 1), else_=0)
-    here = (items.c.project == project.name) & (items.c.id == item)
-    connection.execute(update(items).where(here).values(**values, open=wanted))
+    here = [items.c.project == project.name, items.c.id == item, *([items.c.open == 1] if open_only else [])]
+    return connection.execute(update(items).where(*here).values(**values, open=wanted)).rowcount > 0
+
+
+def _leases(project: Project) -> ColumnElement[bool]:
+    return (assignments.c.project == project.name) & (assignments.c.state == "leased")
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ assignments = Table(
     Column("alone", Text),  # JSON: what was judged before the help was shown; null for nothing yet
     Index("web_assignments_person", "project", "account", "state"),
     Index("web_assignments_item", "project", "item", "account"),
-    Index("web_assignments_leases", "project", "state", "until"),
+    Index("web_assignments_leases", "state", "until", "project"),
     Index("web_assignments_once", "project", "item", "account", "turn", unique=True),
 )
 

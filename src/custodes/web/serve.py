@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,10 @@ from custodes.web.courier import Courier
 from custodes.web.database import Database
 from custodes.web.demo import load_demo
 from custodes.web.oidc import Provider
+
+SWITCH = 5e-4
+"""Seconds after which a thread lets others go on: whoever holds the turn to write waits for the database many times, and
+should not wait for Python each time."""
 
 
 def serve(
@@ -45,6 +50,7 @@ def serve(
         options = {"proxy_headers": bool(proxy), "forwarded_allow_ips": proxy or None, "log_level": "warning"}
         app = create_app(database, provider=provider)
         with Courier(database, webhook_hosts):
+            sys.setswitchinterval(SWITCH)
             uvicorn.run(app, host=host, port=port, server_header=False, **options)  # type: ignore[arg-type]
     finally:
         database.close()

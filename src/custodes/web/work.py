@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, case, func, select, update
 
 from custodes.feedback.assignment import finished, over_quota
 from custodes.feedback.items import Item, gold_result
@@ -21,7 +21,7 @@ from custodes.types import Comment, InputError, Judged, Judgment
 from custodes.web.accounts import Account
 from custodes.web.answers import Answer, judgments_of, new_episodes
 from custodes.web.database import Database, MissingError, to_json
-from custodes.web.giving import count, give, leased_to, open_items_for
+from custodes.web.giving import count, end_leases, give, leases_of, offer_for, open_items_for
 from custodes.web.projects import end_project, load_item, open_project, parsed, progress_of, quarantined
 from custodes.web.schema import assignments, projects
 from custodes.web.webhooks import tell
@@ -41,25 +41,56 @@ def claim(database: Database, project_name: str, account: Account) -> tuple[dict
 
     Somebody who has an item already gets it again, with its draft: after a reconnect, or on another device.
     """
+    with database.reading() as connection:  # most of it is looking, in which nobody waits for anybody
+        project, run, closed = open_project(connection, project_name)
+        held, late = leases_of(database, connection, project, account)
+        if held is not None:
+            return screen_of(project, held, load_item(connection, project_name, held.item)), ""
+        offer = None
+        if (
+            closed is None
+            and not late
+            and not _counts(project)
+            and account.id not in quarantined(connection, project_name)
+        ):
+            found = open_items_for(connection, project, run, account)
+            offer = offer_for(database, connection, project, run, account, found)
+    if offer is not None:
+        with database.writing() as connection:
+            row = give(database, connection, project, account, offer)
+        if row is not None:
+            return screen_of(project, row, offer.item), ""
+    return _claim_alone(database, project_name, account)
+
+
+def _claim_alone(database: Database, project_name: str, account: Account) -> tuple[dict[str, Any] | None, str]:
+    """:func:`claim` while nobody else claims: where leases end, the project may, or others were faster."""
     with database.writing() as connection:
         project, run, closed = open_project(connection, project_name)
-        held = leased_to(database, connection, project, account)
+        held, late = leases_of(database, connection, project, account)
+        end_leases(database, connection, project, late)
         if held is not None:
-            return screen_of(connection, project, held), ""
+            return screen_of(project, held, load_item(connection, project_name, held.item)), ""
         if closed is not None:
             return None, f"the project has ended: {closed}."
         if account.id in quarantined(connection, project_name):
             return None, NOTHING
         found = open_items_for(connection, project, run, account)
-        if not found or project.quotas or project.stopping != Stopping():  # as long as items are open, it goes on
+        if not found or _counts(project):  # as long as items are open, it goes on
             progress = progress_of(connection, project, _profiles(database, project))
             if why := finished(project, progress):
                 end_project(database, connection, project_name, run, why)
                 return None, f"the project has ended: {why}."
             if over_quota(project.quotas, account.profile, progress):
                 return None, "enough has been heard from people like you; thank you."
-        row = give(database, connection, project, run, account, found)
-        return (None, NOTHING) if row is None else (screen_of(connection, project, row), "")
+        offer = offer_for(database, connection, project, run, account, found)
+        row = give(database, connection, project, account, offer) if offer is not None else None
+        return (None, NOTHING) if offer is None or row is None else (screen_of(project, row, offer.item), "")
+
+
+def _counts(project: Project) -> bool:
+    """Whether all that was handed in decides if there is more for somebody."""
+    return bool(project.quotas) or project.stopping != Stopping()
 
 
 def _profiles(database: Database, project: Project) -> dict[str, Mapping[str, Any]]:
@@ -87,10 +118,12 @@ def hand_in(
     ConflictError where something else was handed in before.
     """
     earlier = _earlier(database, id_, account) if revise else []
-    with database.writing() as connection:
+    with database.reading() as connection:
         row = _own(connection, id_, account)
         project, run, _ = open_project(connection, row.project)
         item = load_item(connection, row.project, row.item)
+    with database.writing() as connection:
+        row = _own(connection, id_, account)
         key, assistance = _staged(project, item, row, stage, assistance)
         order = json.loads(row.shown)
         judgments = judgments_of(project, item, order, answers, key, account.id, seconds, sorted(reasons), assistance)
@@ -194,17 +227,17 @@ def keep_draft(database: Database, id_: str, account: Account, draft: dict[str, 
     text = to_json(draft)
     if len(text) > LONGEST_DRAFT:
         raise InputError(f"the draft has {len(text):,} characters; at most {LONGEST_DRAFT:,} are kept.")
-    with database.writing() as connection:
+    with database.beside() as connection:  # autosaves are many, and nobody has to wait for them
         row = _own(connection, id_, account)
-        if row.state == "done":  # what was handed in is being corrected
-            connection.execute(update(assignments).where(assignments.c.id == id_).values(draft=text))
-            return float(row.until)
-        if row.state != "leased":
-            raise ConflictError("this item is not before you any more.")
         project, _, _ = open_project(connection, row.project)
         until = database.clock() + 60 * project.assignment.lease_minutes
-        connection.execute(update(assignments).where(assignments.c.id == id_).values(draft=text, until=until))
-    return float(until)
+        there = (assignments.c.id == id_, assignments.c.state.in_(("leased", "done")))
+        extended = case((assignments.c.state == "leased", until), else_=assignments.c.until)
+        query = update(assignments).where(*there).values(draft=text, until=extended).returning(assignments.c.until)
+        kept = connection.scalar(query)
+    if kept is None:
+        raise ConflictError("this item is not before you any more.")
+    return float(kept)
 
 
 def skip(database: Database, id_: str, account: Account, why: str, flag: bool = False) -> None:
@@ -252,7 +285,7 @@ def last(database: Database, project_name: str, account: Account) -> dict[str, A
         project, _, _ = open_project(connection, project_name)
         query = select(assignments).where(*mine).order_by(assignments.c.ended.desc()).limit(1)
         row = connection.execute(query).first()
-        return None if row is None else screen_of(connection, project, row)
+        return None if row is None else screen_of(project, row, load_item(connection, project_name, row.item))
 
 
 def own_work(database: Database, project: str, account: str) -> dict[str, float]:
@@ -268,9 +301,8 @@ def own_progress(connection: Connection, project: str, account: str) -> dict[str
     return {"items": count, "seconds": float(seconds or 0.0)}
 
 
-def screen_of(connection: Connection, project: Project, row: Row[Any]) -> dict[str, Any]:
+def screen_of(project: Project, row: Row[Any], item: Item) -> dict[str, Any]:
     """What the person may see: no model names, no ids of answers, no gold, no purpose; help only after judging alone."""
-    item = load_item(connection, project.name, row.item)
     order = json.loads(row.shown)
     alone = json.loads(row.alone) if row.alone else None
     helped = alone is not None and item.assistance is not None
