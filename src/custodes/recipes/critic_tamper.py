@@ -40,7 +40,9 @@ class CriticTamper:
     packages: str = ""
     """Only these packages, with commas between; all where empty."""
     functions: int = 0
-    """Only so many functions with tests, and as many without, drawn by the seed; 0 takes all."""
+    """Only so many functions with tests, drawn by the seed; 0 takes all."""
+    untested_functions: int = 0
+    """Only so many functions without tests, drawn by the seed; 0 takes all."""
     workers: int = 0
     """Sandboxes at once; 0 takes one a core."""
     sandbox: Kind = "auto"
@@ -85,11 +87,10 @@ def _chosen(config: CriticTamper) -> list[Function]:
         raise InputError(
             f"{config.corpus} holds no function{named} with a test; nothing can be proved about tampering."
         )
-    if not config.functions:
-        return found
-    draw = random.Random(config.options.seed)
-    groups = [[f for f in found if bool(f.tests) is tested] for tested in (True, False)]
-    taken = {f.id for group in groups for f in draw.sample(group, min(config.functions, len(group)))}
+    draw, taken = random.Random(config.options.seed), set[str]()
+    for tested, wanted in ((True, config.functions), (False, config.untested_functions)):
+        group = [f.id for f in found if bool(f.tests) is tested]
+        taken.update(draw.sample(group, min(wanted or len(group), len(group))))
     return [f for f in found if f.id in taken]
 
 
