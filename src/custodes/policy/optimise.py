@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from custodes.lm.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
@@ -34,6 +34,7 @@ from custodes.policy.config import OptimiseConfig, learning_rate_factor, with_se
 from custodes.policy.learner import Diverged, Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
 from custodes.policy.rollout import Pack, Rollout, make_minibatches, make_rollout
+from custodes.progress import Progress
 from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
 
 Metrics = dict[str, float]

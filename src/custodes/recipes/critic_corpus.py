@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.critic.corpus import CoverageLimits, Function, cover, extract, parts_of, write_corpus
 from custodes.critic.sources import PACKAGES, Package
 from custodes.critic.workshop import package_named
 from custodes.environments.sandbox import Kind
+from custodes.progress import Progress
 from custodes.types import InputError
 
 

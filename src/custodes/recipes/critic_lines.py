@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.critic.families import KnownBug, families_of
 from custodes.critic.likelihood import LikelihoodScorer
@@ -31,6 +31,7 @@ from custodes.critic.lines import SETTINGS, LineScorer, ScoresLines
 from custodes.ledger import Evaluation, Ledger, Model
 from custodes.lm import load
 from custodes.lm.loading import DtypeName
+from custodes.progress import Progress
 from custodes.types import InputError
 
 TRAIN = "train"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.critic.corpus import Function, read_corpus
 from custodes.critic.natural import Change, changes, proved
@@ -16,6 +16,7 @@ from custodes.critic.sources import SOURCES, open_package
 from custodes.critic.tamper.examples import Example, write_examples
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import Kind, SandboxFailure
+from custodes.progress import Progress
 from custodes.types import InputError
 
 OLDER = {

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.critic.likelihood import LikelihoodScorer
 from custodes.critic.lines import LineScorer, LineScores, ScoresLines
 from custodes.critic.policies import question, rated
 from custodes.critic.tamper.examples import Example, read_examples, write_examples
 from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.progress import Progress
 from custodes.recipes.critic_lines import open_scorer
 from custodes.stats import Interval, mean_interval, wilson
 from custodes.types import InputError, Sampling, hash_shown

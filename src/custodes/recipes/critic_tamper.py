@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.critic.corpus import Function, read_corpus, save
 from custodes.critic.tamper.catalogue import OPERATORS
 from custodes.critic.tamper.examples import Example, write_examples
 from custodes.critic.tamper.make import Made, TamperOptions, chunks_of, clean, trusted, try_all, untested
 from custodes.environments.sandbox import Kind
+from custodes.progress import Progress
 from custodes.stats import wilson
 from custodes.types import InputError
 

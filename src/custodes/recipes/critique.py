@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.critic.review import (
     FORMATS,
@@ -26,6 +26,7 @@ from custodes.critic.review.diffs import changed_lines
 from custodes.critic.review.screen import show, summary
 from custodes.critic.review.snippets import snippets_of
 from custodes.lm.embedded import cache_folder
+from custodes.progress import Progress
 from custodes.recipes.critic_choice import CriticChoice, open_critic
 from custodes.types import InputError
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from custodes.gaming import (
@@ -43,6 +43,7 @@ from custodes.gaming.stages import about_stage
 from custodes.gaming.summary import has, summarise_attempts
 from custodes.gaming.variants import Split, Stage
 from custodes.ledger import Evaluation, Ledger, Model
+from custodes.progress import Progress
 from custodes.types import InputError, Sampling
 
 RECIPE = "gaming"

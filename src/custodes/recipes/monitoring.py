@@ -15,13 +15,14 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.gaming.alarms import Alarms, Key, Watch, contrast, measure, mistakes, read_alarms
 from custodes.gaming.monitors import Monitor, Sees, make_view, open_monitor
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report.monitoring import write_monitors_page
 from custodes.ledger import Evaluation, Ledger
+from custodes.progress import Progress
 from custodes.recipes.gaming import read_summary
 from custodes.types import InputError
 

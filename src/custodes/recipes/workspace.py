@@ -18,11 +18,12 @@ from typing import Any, Self
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.audit.schema import Resources, Row
 from custodes.ledger import Evaluation, Ledger, Status
 from custodes.lm import TorchEngine
+from custodes.progress import Progress
 from custodes.types import Episode, InputError, Sampling, Task
 
 CHUNK_TASKS = 64

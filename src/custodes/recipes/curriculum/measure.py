@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.gaming import STAGES, Loop, Policy, Records, Runner, jobs_of, summarise
 from custodes.gaming.comparison import difference, pair_up
@@ -20,6 +20,7 @@ from custodes.gaming.record import Rows
 from custodes.gaming.report import write_report
 from custodes.gaming.summary import rate
 from custodes.gaming.variants import Stage
+from custodes.progress import Progress
 from custodes.recipes.curriculum.config import HELD_OUT, GamingTrain
 from custodes.recipes.gaming import GamingRun, write_summary
 

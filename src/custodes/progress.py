@@ -1,0 +1,42 @@
+"""A progress bar that also tells a log file how far it is.
+
+On a terminal this is rich's own. Where standard error goes to a file or a pipe, rich would say nothing before the end; here
+a plain line says it every half a minute.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.progress import BarColumn, SpinnerColumn, TaskID
+from rich.progress import Progress as Bars
+
+EVERY = 30.0
+"""Seconds between two lines."""
+
+
+class Progress(Bars):
+    """rich's ``Progress``, which is drawn on a terminal and written line by line elsewhere."""
+
+    def __init__(self, *columns: Any, **options: Any) -> None:
+        super().__init__(*columns, **options)
+        self._told = time.monotonic()
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        super().update(task_id, **changes)
+        self._tell(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
+        now = time.monotonic()
+        if self.console.is_terminal or self.disable or now - self._told < EVERY:
+            return
+        self._told = now
+        task = next(task for task in self.tasks if task.id == task_id)
+        columns = (c for c in self.columns if not isinstance(c, (BarColumn, SpinnerColumn)))
+        parts = (c.format(task=task) if isinstance(c, str) else str(c(task)) for c in columns)
+        self.console.print(" ".join(part for part in parts if part), markup=False, highlight=False, soft_wrap=True)
