@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from server_process import ServerProcess, tokens
 from web_server import PROJECT
@@ -14,6 +16,7 @@ from web_server import PROJECT
 from custodes.feedback import read_preferences
 from custodes.types import InputError
 from custodes.web import Client
+from custodes.web.access import CSRF
 from custodes.web.client import ServerRefusalError
 
 TASKS = [{"prompt": f"Question {n}?", "answers": [f"good {n}", f"evil {n}"]} for n in range(3)]
@@ -67,6 +70,34 @@ def test_a_project_from_its_yaml_to_training_data(running, tmp_path: Path):
         (tmp_path / "more.jsonl").write_text(json.dumps({"prompt": "Q?", "chosen": "a", "rejected": "b"}))
         assert lead.import_file("helpfulness", tmp_path / "more.jsonl") == 1
         assert len(lead.judgments("helpfulness")) == 7
+
+
+def test_a_process_waits_until_somebody_answers_or_the_rule_does(running):
+    server, held = running
+    asked = {"context": [{"role": "user", "content": "Free some space."}], "timeout": 120.0, "harmful": True}
+    with (
+        Client(server.address, held["ann"]) as agent,
+        ThreadPoolExecutor(1) as pool,
+        httpx.Client(base_url=f"{server.address}/api", timeout=60) as person,
+    ):
+        signed = person.post("/sign-in", json={"name": "lead", "password": "a long password"}).raise_for_status()
+        waiting = pool.submit(agent.ask_approval, "agent-7", "rm -rf /", **asked)
+        deadline = time.monotonic() + 60
+        while not (found := person.get("/oversight/waiting").raise_for_status().json()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (action,) = found
+        assert (action["action"], action["context"][0]["content"]) == ("rm -rf /", "Free some space.")
+        assert "harmful" not in action
+        assert not waiting.done()
+        said = {"answer": "block", "seconds": 3.0, "why": "not mine"}
+        headers = {CSRF: signed.json()["csrf"]}
+        person.post(f"/oversight/actions/{action['id']}/answer", json=said, headers=headers).raise_for_status()
+        answer = waiting.result(60)
+        assert (answer["state"], answer["by"], answer["why"]) == ("blocked", "person", "not mine")
+        for rule, state in (("block", "blocked"), ("approve", "approved")):
+            nobody = agent.ask_approval("agent-7", "ls", timeout=1.0, rule=rule)
+            assert (nobody["state"], nobody["by"]) == (state, "rule")
 
 
 def test_what_is_refused_is_said_in_the_servers_words(running):
