@@ -44,7 +44,8 @@ def summary(review: Review) -> str:
     parts.append(f"{review.snippets} pieces, {review.cached} from the cache")
     if review.hidden:
         parts.append(f"{review.hidden} hidden")
-    return "; ".join(parts) + "."
+    more = "" if review.findings or not review.snippets else " A higher --strictness shows what is less likely."
+    return "; ".join(parts) + "." + more
 
 
 def _lines(finding: Reviewed, text: str) -> Syntax:
