@@ -61,26 +61,27 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that no other writer can come between; durable when the block has ended."""
-        if self.read_only:
-            raise InputError(f"{self.name} was opened for reading only; open it for writing to add to it.")
-        with self._turn, self._explained(), self._engine.connect() as connection, connection.begin():
-            if self._path:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                connection.exec_driver_sql(
-                    f"SELECT pg_advisory_xact_lock({LOCK}), CASE current_setting('synchronous_commit')"
-                    " WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"
-                )
+        with self._turn, self._changing(f"pg_advisory_xact_lock({LOCK}), ") as connection:
             yield connection
 
     @contextmanager
     def beside(self) -> Iterator[Connection]:
         """A durable transaction that waits for no other: for single statements on rows that are kept beside the log."""
-        if self._path:
-            with self.writing() as connection:  # SQLite has one writer at a time, whatever is written
-                yield connection
-            return
+        with self.writing() if self._path else self._changing() as connection:  # SQLite has one writer at a time
+            yield connection
+
+    @contextmanager
+    def _changing(self, lock: str = "") -> Iterator[Connection]:
+        if self.read_only:
+            raise InputError(f"{self.name} was opened for reading only; open it for writing to add to it.")
         with self._explained(), self._engine.connect() as connection, connection.begin():
+            if self._path:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.exec_driver_sql(
+                    f"SELECT {lock}CASE current_setting('synchronous_commit')"
+                    " WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"
+                )
             yield connection
 
     def close(self) -> None:
