@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from custodes.lm.loading import LanguageModel
@@ -14,8 +14,8 @@ from custodes.policy.config import Decay, learning_rate_factor
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.losses import PreferenceLoss, preference_loss
 from custodes.policy.rollout import Pack, make_packs
-from custodes.policy.supervised import Metrics, shuffled_batches
 from custodes.policy.turns import demonstration
+from custodes.policy.updates import Metrics, identity_of, make_updates, shuffled_batches
 from custodes.types import Task
 
 
@@ -56,44 +56,50 @@ class PreferenceConfig:
 
 
 def preference_tune(
-    lm: LanguageModel, pairs: Sequence[Preference], config: PreferenceConfig, *, progress: bool = True
+    lm: LanguageModel,
+    pairs: Sequence[Preference],
+    config: PreferenceConfig,
+    *,
+    checkpoints: Path | None = None,
+    progress: bool = True,
 ) -> list[Metrics]:
     """Tune ``lm`` in place; the reference is ``lm`` as it comes.
 
-    Returns per update: loss, accuracy (how often the chosen reply gained more) and margin (nats).
-    Raises InputError for a reply that is empty or does not fit the context.
+    Called again with the same arguments, and ``lm`` as it came, it goes on after the last of ``checkpoints`` and ends where
+    an uninterrupted run would. Returns per update: loss, accuracy (how often the chosen reply gained more) and margin
+    (nats). Raises InputError for a reply that is empty or does not fit the context, and for checkpoints of another run.
     """
     episodes = [demonstration(lm, p.task, text) for p in pairs for text in (p.chosen, p.rejected)]
     groups = [i // 2 for i in range(len(episodes))]
     confidence = torch.tensor([p.confidence for p in pairs])
+    identity = {**identity_of(lm, episodes, config), "confidences": str(hash(tuple(p.confidence for p in pairs)))}
     reference = Reference.of(lm)
     learner = Learner(lm, learning_rate=config.learning_rate, max_grad_norm=config.max_grad_norm)
     T = max(len(e.token_ids) for e in episodes)
     batches = shuffled_batches(len(pairs), config.batch, config.epochs, config.seed)
-    metrics: list[Metrics] = []
-    for i, chosen in enumerate(track(batches, "tuning", disable=not progress)):
+
+    def update(i: int, chosen: list[int]) -> Metrics:
         rows = [row for pair in chosen for row in (2 * pair, 2 * pair + 1)]
         packs = make_packs(episodes, rows, config.micro_tokens, groups)
         before = torch.zeros(len(episodes), T)
         learner.measure_reference(packs, 1.0, reference, before)
         sums = {"loss": 0.0, "accuracy": 0.0, "margin": 0.0}
 
-        def loss(
-            pack: Pack, seen: Forward, before: Tensor = before, sums: Metrics = sums, size: int = len(chosen)
-        ) -> Tensor:
+        def loss(pack: Pack, seen: Forward) -> Tensor:
             gain = seen.logprobs - before.view(-1)[pack.place].to(seen.logprobs.device)
             first, second, pair = _by_pair(gain, pack.episode.to(gain.device), mean=config.loss == "ipo")
             each = preference_loss(first, second, config.beta, config.loss, 1 - confidence[pair.cpu()].to(gain.device))
             margin = (first - second).detach()
-            sums["loss"] += float(each.detach().sum()) / size
-            sums["accuracy"] += float((margin > 0).sum()) / size
-            sums["margin"] += float(margin.sum()) / size
-            return each.sum() / size
+            sums["loss"] += float(each.detach().sum()) / len(chosen)
+            sums["accuracy"] += float((margin > 0).sum()) / len(chosen)
+            sums["margin"] += float(margin.sum()) / len(chosen)
+            return each.sum() / len(chosen)
 
         factor = learning_rate_factor(i, len(batches), config.warmup_steps, config.decay)
         norm = learner.update(packs, loss, 1.0, learning_rate_factor=factor)
-        metrics.append({**sums, "grad_norm": norm})
-    return metrics
+        return {**sums, "grad_norm": norm}
+
+    return make_updates(learner, batches, update, identity=identity, checkpoints=checkpoints, progress=progress)
 
 
 def _by_pair(gain: Tensor, episode: Tensor, mean: bool) -> tuple[Tensor, Tensor, Tensor]:

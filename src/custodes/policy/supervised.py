@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-from rich.progress import track
 from torch import Tensor
 
 from custodes.lm.loading import LanguageModel
@@ -15,9 +14,8 @@ from custodes.policy.learner import Forward, Learner
 from custodes.policy.losses import supervised_loss
 from custodes.policy.rollout import Pack, make_packs
 from custodes.policy.turns import demonstration
+from custodes.policy.updates import Metrics, identity_of, make_updates, shuffled_batches
 from custodes.types import Episode, Message, Task
-
-Metrics = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +47,18 @@ def fine_tune(
     examples: Sequence[tuple[Task, str | Sequence[Message]]],
     config: SupervisedConfig,
     *,
+    checkpoints: Path | None = None,
     progress: bool = True,
 ) -> list[Metrics]:
     """Tune ``lm`` in place on tasks and what should be said to them: a reply, or a conversation of several turns (the
     messages after the task's own), of which the assistant's replies alone are learned.
 
-    Returns loss (nats per token) and gradient norm of each update. Raises InputError for a reply that is empty or does
-    not fit the context.
+    Called again with the same arguments, and ``lm`` as it came, it goes on after the last of ``checkpoints`` and ends where
+    an uninterrupted run would. Returns loss (nats per token) and gradient norm of each update. Raises InputError for a reply
+    that is empty or does not fit the context, and for checkpoints of another run.
     """
     episodes = [demonstration(lm, task, text) for task, text in examples]
+    identity = identity_of(lm, episodes, config)
     learner = Learner(
         lm,
         learning_rate=config.learning_rate,
@@ -65,13 +66,13 @@ def fine_tune(
         max_grad_norm=config.max_grad_norm,
     )
     batches = shuffled_batches(len(episodes), config.batch, config.epochs, config.seed)
-    metrics: list[Metrics] = []
-    for i, rows in enumerate(track(batches, "tuning", disable=not progress)):
+
+    def update(i: int, rows: list[int]) -> Metrics:
         ordered, groups = shared_openings(episodes, rows, config.micro_tokens)
         packs = make_packs(episodes, ordered, config.micro_tokens, groups)
         count, total = sum(len(p.targets) for p in packs), 0.0
 
-        def loss(pack: Pack, seen: Forward, count: int = count) -> Tensor:
+        def loss(pack: Pack, seen: Forward) -> Tensor:
             nonlocal total
             value = supervised_loss(seen.logprobs).sum() / count
             total += float(value.detach())
@@ -79,8 +80,9 @@ def fine_tune(
 
         factor = learning_rate_factor(i, len(batches), config.warmup_steps, config.decay)
         norm = learner.update(packs, loss, 1.0, learning_rate_factor=factor)
-        metrics.append({"loss": total, "grad_norm": norm, "tokens": float(count)})
-    return metrics
+        return {"loss": total, "grad_norm": norm, "tokens": float(count)}
+
+    return make_updates(learner, batches, update, identity=identity, checkpoints=checkpoints, progress=progress)
 
 
 def shared_openings(episodes: Sequence[Episode], rows: Sequence[int], budget: int) -> tuple[list[int], list[int]]:
@@ -95,12 +97,3 @@ def shared_openings(episodes: Sequence[Episode], rows: Sequence[int], budget: in
             group, used = i, len(episodes[i].token_ids)
         groups[i] = group
     return ordered, groups
-
-
-def shuffled_batches(count: int, size: int, epochs: int, seed: int) -> list[list[int]]:
-    """Index lists of every update: each epoch covers everything once in an order of its own."""
-    batches: list[list[int]] = []
-    for epoch in range(epochs):
-        order = np.random.default_rng([seed, epoch]).permutation(count).tolist()
-        batches += [order[i : i + size] for i in range(0, count, size)]
-    return batches

@@ -35,6 +35,8 @@ from custodes.reward.progress import show_progress
 from custodes.types import Episode, InputError, Message, PreferencePair, Sampling
 
 TRAIN = "train"
+WARM_BATCH = 8
+"""Examples per update of the warm start: an adapter learns the form from many small updates sooner than from few large ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +172,10 @@ class _Tuning:
                 for text in [demonstration(example)]
                 if len(self.lm.encode_reply(text)) <= config.max_tokens
             ]
-            options = SupervisedConfig(learning_rate=config.learning_rate, warmup_steps=5, seed=config.seed)
-            metrics = fine_tune(tuned, shown, options)
+            options = SupervisedConfig(
+                batch=WARM_BATCH, learning_rate=config.learning_rate, warmup_steps=5, seed=config.seed
+            )
+            metrics = fine_tune(tuned, shown, options, checkpoints=folder / "checkpoints")
             assert tuned.adapter is not None
             tuned.adapter.save(folder, self.lm.name)
             self._model(tuned, "warm start")

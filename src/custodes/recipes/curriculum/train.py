@@ -170,6 +170,7 @@ class _Training:
         shutil.rmtree(partial, ignore_errors=True)
         self.lm.save(partial)
         partial.rename(self.adapter_of(round))
+        shutil.rmtree(self.folder(round) / "tuning", ignore_errors=True)
         if self.lm.fingerprint() != parent:  # a round without a success teaches nothing
             model = Model(self.lm.fingerprint(), str(self.adapter_of(round)), "policy", parent, {"round": round.title})
             self.work.ledger.write(self.work.run, [model])
@@ -202,7 +203,8 @@ class _Training:
             warmup_steps=4,
             seed=config.seed,
         )
-        metrics = fine_tune(self.lm, [(d.task, d.said) for d in shown], options)
+        kept = self.folder(round) / "tuning"
+        metrics = fine_tune(self.lm, [(d.task, d.said) for d in shown], options, checkpoints=kept)
         self.work.tokens_trained += int(sum(m["tokens"] for m in metrics))
         first, last = (sum(m["loss"] for m in part) / len(part) for part in (metrics[:4], metrics[-4:]))
         told = {"demonstrations": len(shown), "updates": len(metrics), "loss_first": first, "loss_last": last}
