@@ -33,6 +33,8 @@ from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
 from custodes.stats import Interval, auc, calibration_error, mean_interval, wilson
 from custodes.types import InputError
 
+ROUNDING = 1e-9
+"""More than what computing a probability in another order changes."""
 KIND_WEIGHT = 0.3
 """Weight of telling kinds of bugs apart, beside finding them."""
 
@@ -155,31 +157,48 @@ def _as_saved(scorer: LineScorer) -> LineScorer:
     return scorer
 
 
-def calibrate_lines(scorer: ScoresLines, examples: Sequence[KnownBug], false_alarms: float = 0.1) -> None:
+def calibrate_lines(
+    scorer: ScoresLines,
+    examples: Sequence[KnownBug],
+    false_alarms: float = 0.1,
+    scores: Sequence[LineScores] | None = None,
+) -> None:
     """Find the temperature and the level that make ``examples``, which training did not see, most likely, and the threshold
-    from which at most the share ``false_alarms`` of the clean ones is reported. Raises InputError without clean examples."""
-    clean = [e for e in examples if not e.lines]
-    if not clean or len(clean) == len(examples):
+    from which at most the share ``false_alarms`` of the clean ones is reported.
+
+    ``scores`` are what the scorer says of them as it is, where that is known. Raises InputError without clean examples.
+    """
+    clean = np.array([not e.lines for e in examples])
+    if not clean.any() or clean.all():
         raise InputError("to calibrate, both clean functions and functions with known bugs are needed.")
-    scorer.temperature = 1.0
-    plain = scorer.scores([e.code for e in examples])
-    logs = [np.log(np.maximum(s.lines, 1e-30)) - math.log(max(s.none, 1e-30)) + scorer.level for s in plain]
+    plain = scorer.scores([e.code for e in examples]) if scores is None else scores
+    logs = [
+        scorer.temperature * (np.log(np.maximum(s.lines, 1e-30)) - math.log(max(s.none, 1e-30))) + scorer.level
+        for s in plain
+    ]
+
+    def rows(temperature: float, level: float) -> list[NDArray[np.float64]]:
+        return [np.append(row, level) / temperature for row in logs]
 
     def loss(values: NDArray[np.float64]) -> float:
-        temperature, level = math.exp(values[0]), values[1]
-        rows = (np.append(row, level) / temperature for row in logs)
-        return float(np.mean([_nats(row, e) for row, e in zip(rows, examples, strict=True)]))
+        each = rows(math.exp(values[0]), values[1])
+        return float(np.mean([_nats(row, e) for row, e in zip(each, examples, strict=True)]))
 
     best = minimize(loss, (0.0, scorer.level), method="Nelder-Mead", bounds=((-3, 3), (-30, 30))).x
     scorer.temperature, scorer.level = math.exp(best[0]), float(best[1])
-    alarms = sorted(1 - s.none for s in scorer.scores([e.code for e in clean]))
+    each = rows(scorer.temperature, scorer.level)
+    alarms = sorted(1 - math.exp(row[-1] - np.logaddexp.reduce(row)) for row, c in zip(each, clean, strict=True) if c)
     allowed = int(false_alarms * len(alarms))
-    scorer.threshold = float(np.nextafter(alarms[len(alarms) - 1 - allowed], 2)) if allowed < len(alarms) else 0.0
+    last = len(alarms) - 1 - allowed
+    scorer.threshold = alarms[last] + ROUNDING if last >= 0 else 0.0
 
 
-def evaluate_lines(scorer: ScoresLines, examples: Sequence[KnownBug]) -> LineEvaluation:
-    """Localisation, alarms and calibration with 95 % intervals (Wilson)."""
-    scores = scorer.scores([e.code for e in examples])
+def evaluate_lines(
+    scorer: ScoresLines, examples: Sequence[KnownBug], scores: Sequence[LineScores] | None = None
+) -> LineEvaluation:
+    """Localisation, alarms and calibration with 95 % intervals (Wilson). ``scores`` are what the scorer says of them, where
+    that is known."""
+    scores = scorer.scores([e.code for e in examples]) if scores is None else scores
     with_bug = [(e, s) for e, s in zip(examples, scores, strict=True) if e.lines]
     alarm = np.array([1 - s.none for s in scores])
     truth = np.array([bool(e.lines) for e in examples])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from custodes.critic.line_training import (
     evaluate_lines,
     train_lines,
 )
-from custodes.critic.lines import SETTINGS, LineScorer, ScoresLines
+from custodes.critic.lines import SETTINGS, LineScorer, LineScores, ScoresLines
 from custodes.ledger import Evaluation, Ledger, Model
 from custodes.lm import load
 from custodes.lm.loading import DtypeName
@@ -35,6 +35,8 @@ from custodes.progress import Progress
 from custodes.types import InputError
 
 TRAIN = "train"
+SCORED_AT_ONCE = 64
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ class CriticTrain:
     """Share of the functions of training, whole functions, kept to calibrate confidence and threshold on."""
     false_alarms: float = 0.1
     """Share of those clean functions that may be reported."""
+    measure_on: int = 500
+    """Rows of each held-out split on which the result is measured, the first of the file; 0 takes all."""
     dtype: DtypeName = "auto"
     """Precision of computation; what learns is kept in float32."""
     training: LineConfig = field(default_factory=LineConfig)
@@ -112,9 +116,10 @@ def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
                     checkpoints=config.out / "checkpoints",
                     on_step=on_step,
                 )
-            calibrate_lines(scorer, [r.bug for r in spare], config.false_alarms)
+            examples = [r.bug for r in spare]
+            calibrate_lines(scorer, examples, config.false_alarms, _scored(scorer, examples, "calibrating"))
             scorer.save(config.out)
-            found = _measured(scorer, rows)
+            found = _measured(scorer, rows, config.measure_on)
             name = scorer.fingerprint()
             ledger.write(run, [Model(name, str(config.out), "critic", lm.fingerprint(), {"examples": len(training)})])
             ledger.write(
@@ -133,7 +138,8 @@ def critic_evaluate(config: CriticEvaluate) -> LineEvaluation:
     rows = rows[: config.rows] if config.rows else rows
     if not rows:
         raise InputError(f"{config.data} has no row of split {config.split!r}.")
-    return evaluate_lines(open_scorer(config.critic, config.model, config.dtype), [r.bug for r in rows])
+    scorer, examples = open_scorer(config.critic, config.model, config.dtype), [r.bug for r in rows]
+    return evaluate_lines(scorer, examples, _scored(scorer, examples, "measuring"))
 
 
 def open_scorer(critic: str, model: str, dtype: DtypeName = "auto") -> ScoresLines:
@@ -202,16 +208,31 @@ def _divided(rows: list[Row], config: CriticTrain) -> tuple[list[Row], list[Row]
     return training, [r for r in usable if r.function in spare][:2000]
 
 
-def _measured(scorer: ScoresLines, rows: list[Row]) -> dict[str, LineEvaluation]:
-    splits = sorted({r.split for r in rows} - {TRAIN})
-    return {split: evaluate_lines(scorer, [r.bug for r in rows if r.split == split][:2000]) for split in splits}
+def _measured(scorer: ScoresLines, rows: list[Row], most: int) -> dict[str, LineEvaluation]:
+    """On every split that training did not see, the first ``most`` rows of each (0: all)."""
+    found = {}
+    for split in sorted({r.split for r in rows} - {TRAIN}):
+        examples = [r.bug for r in rows if r.split == split][: most or None]
+        found[split] = evaluate_lines(scorer, examples, _scored(scorer, examples, f"measuring, {split}"))
+    return found
+
+
+def _scored(scorer: ScoresLines, examples: Sequence[KnownBug], title: str) -> list[LineScores]:
+    """What the scorer says of all of them, with a bar and the time left."""
+    found: list[LineScores] = []
+    with Progress(*COLUMNS, console=Console(stderr=True)) as shown:
+        bar = shown.add_task(title, total=len(examples))
+        for start in range(0, len(examples), SCORED_AT_ONCE):
+            some = examples[start : start + SCORED_AT_ONCE]
+            found += scorer.scores([e.code for e in some])
+            shown.advance(bar, len(some))
+    return found
 
 
 @contextmanager
 def _progress() -> Iterator[OnStep]:
     """A bar on stderr: loss, share of right answers (running means) and time left."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as shown:
+    with Progress(*COLUMNS, console=Console(stderr=True)) as shown:
         bar, mean = shown.add_task("training", total=None), [0.0, 0.0]
 
         def on_step(done: LineStep) -> None:
