@@ -112,3 +112,16 @@ def test_a_score_that_is_not_finite_names_its_episode(episodes: list[Episode]) -
     values[2] = np.nan
     with pytest.raises(InputError, match=episodes[2].id):
         rollout_of(episodes, value=values)
+
+
+def test_what_is_kept_of_a_rollout_is_where_its_packs_look(episodes: list[Episode]) -> None:
+    """Without the longest episode the tables are narrower: places in them must be counted in the new width."""
+    rollout = make_rollout(episodes, list(range(len(episodes))), Scores(np.zeros(len(episodes))), torch.float32)
+    lengths = torch.tensor([len(e.token_ids) for e in rollout.episodes])
+    kept = rollout.subset(lengths < lengths.max())
+    assert 0 < len(kept.episodes) < len(rollout.episodes)
+    (packs,) = make_minibatches(kept, 1, 4096, np.random.default_rng(0))
+    for pack in packs:
+        assert kept.mask.view(-1)[pack.place].all()
+        ids = torch.cat([torch.from_numpy(e.token_ids[e.action_mask].astype(np.int64)) for e in kept.episodes])
+        assert sorted(pack.targets.tolist()) == sorted(ids.tolist())

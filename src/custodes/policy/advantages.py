@@ -100,8 +100,12 @@ def rloo(totals: Tensor, groups: Tensor) -> Tensor:
 
 
 def best_of_group(totals: Tensor, groups: Tensor) -> Tensor:
-    """(B,) bool: the best episode of each group, the first among equals (best-of-n, expert iteration)."""
-    best = _per_group(totals, groups, "amax")[groups] == totals
+    """(B,) bool: the best episode of each group, the first among equals (best-of-n, expert iteration).
+
+    A group whose episodes are all worth the same shows nothing that is better than the rest: none of it is kept.
+    """
+    most, least = (_per_group(totals, groups, extreme)[groups] for extreme in ("amax", "amin"))
+    best = (totals == most) & (most > least)
     order = torch.arange(len(totals), device=totals.device)
     first = _per_group(torch.where(best, order, len(totals)), groups, "amin")
     return order == first[groups]

@@ -33,7 +33,7 @@ from custodes.policy.algorithms import Actions, algorithm_named
 from custodes.policy.config import OptimiseConfig, learning_rate_factor, with_seed
 from custodes.policy.learner import Diverged, Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
-from custodes.policy.rollout import Pack, Rollout, make_minibatches, make_rollout
+from custodes.policy.rollout import Pack, Rollout, first_of_groups, make_minibatches, make_rollout
 from custodes.progress import Progress
 from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
 
@@ -195,30 +195,34 @@ class _Loop:
         """Measure the policy and the reference, and update; or, beyond the KL budget, only stop."""
         config, learner, temperature = self.config, self.learner, self.config.sampling.temperature
         rng = np.random.default_rng([config.seed, self.step])
-        minibatches = make_minibatches(rollout, config.minibatches, config.micro_tokens, rng)
+        told = self._kl_is_only_told()
+        seen = rollout.subset(first_of_groups(rollout.groups)) if told else rollout
+        minibatches = make_minibatches(seen, config.minibatches, config.micro_tokens, rng)
         packs = [pack for minibatch in minibatches for pack in minibatch]
         measured = self._must_measure(len(minibatches))
         if measured:
-            learner.measure(packs, temperature, rollout.logprobs, rollout.values)
-        learner.measure_reference(packs, temperature, self.reference, rollout.reference)
-        if config.kl_budget is not None and kl_metrics(rollout)["kl"] >= config.kl_budget:
+            learner.measure(packs, temperature, seen.logprobs, seen.values)
+        learner.measure_reference(packs, temperature, self.reference, seen.reference)
+        if config.kl_budget is not None and kl_metrics(seen)["kl"] >= config.kl_budget:
             self.stopped = "kl_budget"
-            return {**kl_metrics(rollout), **sampler_metrics(rollout), "kl_coefficient": self.kl_coefficient}
+            return {**kl_metrics(seen), **sampler_metrics(seen), "kl_coefficient": self.kl_coefficient}
 
         in_reward = self.kl_coefficient if config.kl_in == "reward" else 0.0
         rewards = rollout.rewards(in_reward)
-        whole = rollout
+        drawn = len(rollout.episodes)
         if self.algorithm.select is not None:
             keep = self.algorithm.select(torch.where(rollout.mask, rewards, 0).sum(-1), rollout.groups)
             if not keep.any():  # nothing to learn from: the policy stays as it is
                 return {
-                    **kl_metrics(whole),
-                    **sampler_metrics(whole),
+                    **kl_metrics(seen),
+                    **sampler_metrics(seen),
                     "kept": 0.0,
                     "kl_coefficient": self.kl_coefficient,
                 }
-            rollout, rewards = rollout.subset(keep), rewards[keep]
+            rollout = rollout.subset(keep)
+            rewards = rollout.rewards(in_reward)
             minibatches = make_minibatches(rollout, config.minibatches, config.micro_tokens, rng)
+            measured = measured and not told
         advantages, returns = self.algorithm.advantages(
             Outcomes(
                 rewards, rollout.mask, rollout.groups, None if rollout.values is None else rollout.values.double()
@@ -228,14 +232,19 @@ class _Loop:
         if config.advantage_clip is not None:
             advantages = advantages.clamp(-config.advantage_clip, config.advantage_clip)
         updates = self._update(rollout, minibatches, advantages, returns, measured)
-        seen = whole if measured else rollout
         metrics = {**kl_metrics(seen), **sampler_metrics(seen), **updates, "kl_coefficient": self.kl_coefficient}
         if self.algorithm.select is not None:
-            metrics["kept"] = len(rollout.episodes) / len(whole.episodes)
+            metrics["kept"] = len(rollout.episodes) / drawn
         if returns is not None:
             metrics |= value_metrics(rollout, returns)
-        self._adapt_kl(metrics["kl"], len(whole.episodes))
+        self._adapt_kl(metrics["kl"], drawn)
         return metrics
+
+    def _kl_is_only_told(self) -> bool:
+        """Whether the KL decides nothing and the loss is a plain likelihood: one episode of each task then tells it."""
+        config = self.config
+        decides = self.kl_coefficient > 0 or config.kl_target is not None or config.kl_budget is not None
+        return self.algorithm.select is not None and not decides
 
     def _must_measure(self, minibatches: int) -> bool:
         """Whether log-probabilities and values before the update are needed before its own forward pass."""

@@ -48,12 +48,15 @@ class Rollout:
         return on_last_action(self.scores, self.mask) + self.token_scores - kl_coefficient * self.kl().double()
 
     def subset(self, keep: Tensor) -> Rollout:
-        """The episodes where ``keep`` (B,) bool is true."""
-        names = ("groups", "scores", "token_scores", "mask", "sampled", "logprobs", "reference")
-        chosen = {name: getattr(self, name)[keep] for name in names}
-        values = None if self.values is None else self.values[keep]
+        """The episodes where ``keep`` (B,) bool is true; tables are as wide as the longest of these."""
         episodes = [e for e, kept in zip(self.episodes, keep.tolist(), strict=True) if kept]
-        return replace(self, episodes=episodes, values=values, **chosen)
+        T = max(len(e.token_ids) for e in episodes)
+        names = ("token_scores", "mask", "sampled", "logprobs", "reference")
+        tables = {name: getattr(self, name)[keep, :T].contiguous() for name in names}
+        values = None if self.values is None else self.values[keep, :T].contiguous()
+        return replace(
+            self, episodes=episodes, groups=self.groups[keep], scores=self.scores[keep], values=values, **tables
+        )
 
 
 def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Scores, dtype: torch.dtype) -> Rollout:
@@ -87,6 +90,11 @@ def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Sco
         logprobs=torch.zeros(mask.shape, dtype=dtype),
         reference=torch.zeros(mask.shape, dtype=dtype),
     )
+
+
+def first_of_groups(groups: Tensor) -> Tensor:
+    """(B,) bool: the first episode of each group; those of one are neighbours."""
+    return torch.cat([torch.ones_like(groups[:1], dtype=torch.bool), groups[1:] != groups[:-1]])
 
 
 def table(rows: Sequence[NDArray]) -> NDArray:
