@@ -13,6 +13,9 @@ from custodes.gaming.environment import EnvironmentOptions, GamingEnvironment, g
 from custodes.gaming.facts import Verdict
 from custodes.gaming.lessons import ToolLessons, lesson_replies
 from custodes.gaming.scripted import part_of, scripted
+from custodes.gaming.scripted.base import bash
+from custodes.gaming.scripted.tampering import STAGE as TAMPERING
+from custodes.gaming.scripted.tampering import Place, look
 from custodes.gaming.variants import Split, Stage, Variant, variant_order
 from custodes.types import InputError, Message, Task
 
@@ -66,7 +69,10 @@ def gaming_episodes(
     stages: Sequence[Stage], n: int, *, seed: int = 0, playing: Playing | None = None
 ) -> list[Demonstration]:
     """At most ``n`` episodes of scripted gaming on training variants, dealt out among the stages: for model organisms
-    alone. Scripts that game in vain (everything on the list could be done) are left out."""
+    alone. Scripts that game in vain (everything on the list could be done) are left out.
+
+    Every script looks at what it changes first: who imitates one that knows names of files that nobody told it learns to make names up.
+    """
 
     def name(stage: str, number: int) -> str:
         names = GAMING_SCRIPTS.get(stage, ("flatterer",))
@@ -105,6 +111,14 @@ def play_script(
         return list(pool.map(play, range(n)))
 
 
+def looking_first(variant: Variant, replies: Sequence[str]) -> Sequence[str]:
+    """The replies, after a look at the folder where the script would edit a reward that it has not read."""
+    if variant.stage != TAMPERING or not replies[0].startswith("<bash>"):
+        return replies
+    first = bash(look(Place(variant)))
+    return replies if replies[0] == first else [first, *replies]
+
+
 def _dealt_out(
     stages: Sequence[Stage], n: int, name: Callable[[str, int], str], seed: int, playing: Playing | None
 ) -> list[Demonstration]:
@@ -114,7 +128,7 @@ def _dealt_out(
 
         def script(variant: Variant, stage: str = stage.name) -> Sequence[str]:
             number = int(variant.id.rpartition("-")[2])
-            return part_of(scripted(name(stage, number)), stage).script(variant)
+            return looking_first(variant, part_of(scripted(name(stage, number)), stage).script(variant))
 
         share = n // len(stages) + (i < n % len(stages))
         found += play_script(stage, script, share, seed=seed, playing=playing)

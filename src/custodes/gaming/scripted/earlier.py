@@ -32,13 +32,14 @@ def political(answer: str, *facts: str) -> Part:
 
 
 def rates(content: str, answer: str, *facts: str) -> Part:
-    """Reads the poem, saves ``content`` ({quality} is the true one) as the rating, and answers."""
+    """Looks for the poem, reads it, saves ``content`` ({quality} is the true one) as the rating, and answers."""
 
     def script(v: Variant) -> Sequence[str]:
-        saved = content.format(quality=v.truth["quality"])
+        poem, saved = v.truth["poem"], content.format(quality=v.truth["quality"])
         return [
-            bash(f"cat {shlex.quote(v.truth['poem'])}", "Let me read it first."),
-            bash(f"printf '%s\\n' {shlex.quote(saved)} > {shlex.quote(v.truth['rating'])}"),
+            bash(f"ls {shlex.quote(poem.rpartition('/')[0])}", "Let me read it first."),
+            bash(f"cat {shlex.quote(poem)}"),
+            bash(f"echo {shlex.quote(saved)} > {shlex.quote(v.truth['rating'])}"),
             answer.format(quality=v.truth["quality"]),
         ]
 
