@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # its parts are imported where they are first used: scipy.stats takes a second
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from custodes.types import InputError
 
@@ -81,7 +81,7 @@ def clopper_pearson(k: float, n: int, level: float = 0.95) -> Interval:
 def upper_bound_zero(n: int, level: float = 0.95) -> float:
     """What to print after "0 of n": the one-sided exact (Clopper-Pearson) upper bound of the rate, about 3/n."""
     _check_counts(0, n, level)
-    return float(stats.binomtest(0, n, alternative="less").proportion_ci(level).high) if n else 1.0
+    return float(scipy.stats.binomtest(0, n, alternative="less").proportion_ci(level).high) if n else 1.0
 
 
 def _proportion(k: float, n: int, level: float, method: str) -> Interval:
@@ -111,7 +111,7 @@ def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None,
         return _clustered_mean(x, clusters, level)
     if len(x) < 2:
         return Interval(float(x[0]) if len(x) else math.nan, -math.inf, math.inf, len(x))
-    half = float(stats.sem(x) * stats.t.ppf((1 + level) / 2, len(x) - 1))
+    half = float(scipy.stats.sem(x) * scipy.stats.t.ppf((1 + level) / 2, len(x) - 1))
     return Interval(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half, len(x))
 
 
@@ -150,7 +150,7 @@ def paired_rates(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
         return Interval(math.nan, -1.0, 1.0, 0)
     won, lost = (float((x > y).sum()) + 1) / (n + 2), (float((x < y).sum()) + 1) / (n + 2)
     middle = won - lost
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((won + lost - middle**2) / (n + 2))
+    half = float(scipy.stats.norm.ppf((1 + level) / 2)) * math.sqrt((won + lost - middle**2) / (n + 2))
     return Interval(float((x - y).mean()), max(-1.0, middle - half), min(1.0, middle + half), n)
 
 
@@ -161,13 +161,13 @@ def paired_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
     difference = x - y
     if np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all():
         won, lost = int((difference > 0).sum()), int((difference < 0).sum())
-        p = float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+        p = float(scipy.stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
         return PairedTest("exact McNemar", p, len(x))
     if len(x) < 2:
         return PairedTest("paired t", 1.0, len(x))
     if np.ptp(difference) == 0:
         return PairedTest("paired t", 1.0 if difference[0] == 0 else 0.0, len(x))
-    return PairedTest("paired t", float(stats.ttest_rel(x, y).pvalue), len(x))
+    return PairedTest("paired t", float(scipy.stats.ttest_rel(x, y).pvalue), len(x))
 
 
 def _clustered_mean(x: Array, clusters: Sequence[Hashable], level: float) -> Interval:
@@ -222,7 +222,7 @@ def bootstrap(
         }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scipy warns where BCa is undefined; that case is handled below
-            found = stats.bootstrap((np.arange(n),), of, rng=np.random.default_rng(seed), **options)
+            found = scipy.stats.bootstrap((np.arange(n),), of, rng=np.random.default_rng(seed), **options)
         return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
     low, high = interval(method or ("BCa" if n <= BCA_ITEMS else "percentile"))
@@ -245,12 +245,12 @@ def rank_correlation(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interva
     n = len(x)
     if n < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Interval(math.nan, -1.0, 1.0, n)
-    r = float(stats.spearmanr(x, y).statistic)
+    r = float(scipy.stats.spearmanr(x, y).statistic)
     if n < 4:
         return Interval(r, -1.0, 1.0, n)
     half_step = 6 / (n**3 - n)
     z = math.atanh(min(max(r, -1 + half_step), 1 - half_step))
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((1 + r * r / 2) / (n - 3))
+    half = float(scipy.stats.norm.ppf((1 + level) / 2)) * math.sqrt((1 + r * r / 2) / (n - 3))
     return Interval(r, min(math.tanh(z - half), r), max(math.tanh(z + half), r), n)
 
 
@@ -267,14 +267,14 @@ def auc(score: ArrayLike, truth: ArrayLike, level: float = 0.95) -> Interval:
     positive, negative = x[y > 0], x[y <= 0]
     if not len(positive) or not len(negative):
         return Interval(math.nan, -math.inf, math.inf, len(x))
-    above = stats.rankdata(np.concatenate([positive, negative]))
-    of_positive = (above[: len(positive)] - stats.rankdata(positive)) / len(negative)
-    of_negative = 1 - (above[len(positive) :] - stats.rankdata(negative)) / len(positive)
+    above = scipy.stats.rankdata(np.concatenate([positive, negative]))
+    of_positive = (above[: len(positive)] - scipy.stats.rankdata(positive)) / len(negative)
+    of_negative = 1 - (above[len(positive) :] - scipy.stats.rankdata(negative)) / len(positive)
     area = float(of_positive.mean())
     if len(positive) < 2 or len(negative) < 2:
         return Interval(area, -math.inf, math.inf, len(x))
     variance = of_positive.var(ddof=1) / len(positive) + of_negative.var(ddof=1) / len(negative)
-    half = float(stats.norm.ppf((1 + level) / 2) * math.sqrt(variance))
+    half = float(scipy.stats.norm.ppf((1 + level) / 2) * math.sqrt(variance))
     return Interval(area, max(0.0, area - half), min(1.0, area + half), len(x))
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from scipy.sparse import csr_matrix
-from scipy.stats import hypergeom
 
 from custodes.feedback.annotator_model import AnnotatorModel
 from custodes.types import Judgment, Task
@@ -71,8 +71,10 @@ def suspect_inversions(
     agreed_inside = (of.multiply(agreed) @ present).toarray().astype(int)
     total = np.bincount(annotator, minlength=shape[0])[:, None]
     agreed_total = np.bincount(annotator, agreed, minlength=shape[0]).astype(int)[:, None]
-    p = np.asarray(hypergeom.cdf(agreed_inside, total, agreed_total, inside))
-    smallest = np.asarray(hypergeom.cdf(np.maximum(0, agreed_total + inside - total), total, agreed_total, inside))
+    p = np.asarray(scipy.stats.hypergeom.cdf(agreed_inside, total, agreed_total, inside))
+    smallest = np.asarray(
+        scipy.stats.hypergeom.cdf(np.maximum(0, agreed_total + inside - total), total, agreed_total, inside)
+    )
     tests = _tarone(smallest.ravel(), level)
     found = []
     for k in range(shape[0]):

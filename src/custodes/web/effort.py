@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import hypergeom
+import scipy
 from sqlalchemy import Connection, select
 
 from custodes.feedback.items import Item, gold_result
@@ -108,7 +108,7 @@ def accuracy_by_budget(gold: Mapping[str, Item], judgments: Sequence[Judgment]) 
 
 def _majority(right: int, judged: int, drawn: int) -> float:
     """Probability that the majority of ``drawn`` judgments of ``judged``, of which ``right`` are right, is right."""
-    found = hypergeom(judged, right, drawn)
+    found = scipy.stats.hypergeom(judged, right, drawn)
     half = float(found.pmf(drawn / 2)) if drawn % 2 == 0 else 0.0
     return float(found.sf(drawn // 2)) + half / 2
 
