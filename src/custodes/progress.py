@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rich.progress import BarColumn, SpinnerColumn, TaskID
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 EVERY = 30.0
@@ -17,10 +18,14 @@ EVERY = 30.0
 
 
 class Progress(Bars):
-    """rich's ``Progress``, which is drawn on a terminal and written line by line elsewhere."""
+    """rich's ``Progress`` on standard error, which is drawn on a terminal and written line by line elsewhere.
 
-    def __init__(self, *columns: Any, **options: Any) -> None:
-        super().__init__(*columns, **options)
+    Without ``columns`` it shows what is done, a bar, how many of how many, and the time left.
+    """
+
+    def __init__(self, *columns: Any, console: Console | None = None, **options: Any) -> None:
+        shown = columns or (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        super().__init__(*shown, console=console or Console(stderr=True), **options)
         self._told = time.monotonic()
 
     def update(self, task_id: TaskID, **changes: Any) -> None:

@@ -29,7 +29,7 @@ from custodes.critic.families import Family, KnownBug
 from custodes.critic.lines import LineScorer, LineScores, LineShape, ScoresLines, new_line_scorer
 from custodes.critic.suspicions import SUSPICIONS
 from custodes.lm import LanguageModel, pack, split_by_budget
-from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
+from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
 from custodes.stats import Interval, auc, calibration_error, mean_interval, wilson
 from custodes.types import InputError
 
@@ -358,17 +358,9 @@ class _Trainer:
 
     @torch.no_grad()
     def resume(self, folder: Path) -> None:
-        found = load_checkpoint(folder)
-        if found is None:
+        state = load_own_checkpoint(folder, self.identity)
+        if state is None:
             return
-        state, path, passed = found
-        for sentence in passed:
-            warnings.warn(sentence, stacklevel=3)
-        if state["identity"] != self.identity:
-            differs = [k for k in self.identity if state["identity"].get(k) != self.identity[k]]
-            raise InputError(
-                f"checkpoint {path} belongs to another run ({', '.join(differs)} differ); use another folder."
-            )
         for mine, stored in zip(self.parameters, state["parameters"], strict=True):
             mine.copy_(stored)
         self.optimiser.load_state_dict(state["optimiser"])

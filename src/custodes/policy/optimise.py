@@ -22,7 +22,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from custodes.lm.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
@@ -457,8 +456,7 @@ def tasks_of_step(tasks: Sequence[Task], count: int, step: int, seed: int) -> li
 
 @contextmanager
 def _bar(console: Console, steps: int, done: int, visible: bool) -> Iterator[Callable[[Metrics, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not visible) as bar:
+    with Progress(console=console, disable=not visible) as bar:
         line = bar.add_task("optimising", total=steps, completed=done)
 
         def show(metrics: Metrics, step: int) -> None:

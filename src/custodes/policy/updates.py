@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
+from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
 from custodes.lm.loading import LanguageModel
 from custodes.policy.learner import Learner
 from custodes.progress import Progress
-from custodes.types import Episode, InputError
+from custodes.types import Episode
 
 Metrics = dict[str, float]
 EVERY = 10
@@ -64,8 +61,7 @@ def make_updates(
     Raises InputError where ``checkpoints`` holds some of another run, or cannot be written.
     """
     metrics = _resume(learner, checkpoints, identity) if checkpoints is not None else []
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
+    with Progress(disable=not progress) as bar:
         task = bar.add_task("tuning", total=len(batches), completed=len(metrics))
         for i in range(len(metrics), len(batches)):
             metrics.append(update(i, batches[i]))
@@ -78,16 +74,8 @@ def make_updates(
 
 def _resume(learner: Learner, folder: Path, identity: dict[str, str]) -> list[Metrics]:
     """Return to the last whole checkpoint; the metrics of the updates before it."""
-    found = load_checkpoint(folder)
-    if found is None:
+    state = load_own_checkpoint(folder, identity)
+    if state is None:
         return []
-    state, path, passed = found
-    for sentence in passed:
-        warnings.warn(sentence, stacklevel=4)
-    if differs := [name for name, value in identity.items() if state["identity"].get(name) != value]:
-        raise InputError(
-            f"checkpoint {path} belongs to another run ({', '.join(differs)} differ); "
-            "use the same options and data, or another output folder."
-        )
     learner.load_state_dict(state["learner"])
     return list(state["metrics"])

@@ -13,9 +13,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
 from custodes.critic.corpus import CoverageLimits, Function, cover, extract, parts_of, write_corpus
 from custodes.critic.sources import PACKAGES, Package
 from custodes.critic.workshop import package_named
@@ -52,8 +49,7 @@ def critic_corpus(config: CriticCorpus) -> dict[str, Any]:
         raise InputError(f"no package was named; there are {', '.join(PACKAGES)}.")
     config.out.parent.mkdir(parents=True, exist_ok=True)
     functions: list[Function] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress() as progress:
         packages = progress.add_task("Packages", total=len(names))
         for name in names:
             functions += _of_package(name, config, progress)

@@ -13,9 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
 from custodes.critic.families import KnownBug, families_of
 from custodes.critic.likelihood import LikelihoodScorer
 from custodes.critic.line_training import (
@@ -36,7 +33,6 @@ from custodes.types import InputError
 
 TRAIN = "train"
 SCORED_AT_ONCE = 64
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +216,7 @@ def _measured(scorer: ScoresLines, rows: list[Row], most: int) -> dict[str, Line
 def _scored(scorer: ScoresLines, examples: Sequence[KnownBug], title: str) -> list[LineScores]:
     """What the scorer says of all of them, with a bar and the time left."""
     found: list[LineScores] = []
-    with Progress(*COLUMNS, console=Console(stderr=True)) as shown:
+    with Progress() as shown:
         bar = shown.add_task(title, total=len(examples))
         for start in range(0, len(examples), SCORED_AT_ONCE):
             some = examples[start : start + SCORED_AT_ONCE]
@@ -232,7 +228,7 @@ def _scored(scorer: ScoresLines, examples: Sequence[KnownBug], title: str) -> li
 @contextmanager
 def _progress() -> Iterator[OnStep]:
     """A bar on stderr: loss, share of right answers (running means) and time left."""
-    with Progress(*COLUMNS, console=Console(stderr=True)) as shown:
+    with Progress() as shown:
         bar, mean = shown.add_task("training", total=None), [0.0, 0.0]
 
         def on_step(done: LineStep) -> None:

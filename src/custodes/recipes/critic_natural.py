@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
 from custodes.critic.corpus import Function, read_corpus
 from custodes.critic.natural import Change, changes, proved
 from custodes.critic.sources import SOURCES, open_package
@@ -55,10 +52,9 @@ def critic_natural(config: CriticNatural) -> dict[str, Any]:
             newer[f.package].append(f)
     if missing := [name for name, functions in newer.items() if not functions]:
         raise InputError(f"{config.corpus} holds no function of {missing[0]} with a test; make it with that package.")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     found: dict[str, list[Change]] = {name: [] for name in wanted}
     rows: list[Example] = []
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress() as progress:
         bar = progress.add_task("Comparing releases", total=sum(map(len, wanted.values())))
         for name, versions in wanted.items():
             for version in versions:

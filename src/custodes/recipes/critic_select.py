@@ -13,9 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
 from custodes.critic.likelihood import LikelihoodScorer
 from custodes.critic.lines import LineScorer, LineScores, ScoresLines
 from custodes.critic.policies import question, rated
@@ -125,8 +122,7 @@ def _tried(
     for file in sorted(folder.glob("*.json")):
         known |= json.loads(file.read_text())
     left = [e for e in examples if e.id not in known]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress() as progress:
         bar = progress.add_task("criticising", total=len(examples), completed=len(examples) - len(left))
         for start in range(0, len(left), CHUNK):
             part = left[start : start + CHUNK]

@@ -16,9 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
 from custodes.critic.corpus import Function, read_corpus, save
 from custodes.critic.tamper.catalogue import OPERATORS
 from custodes.critic.tamper.examples import Example, write_examples
@@ -55,8 +52,7 @@ def critic_tamper(config: CriticTamper) -> dict[str, Any]:
     functions = _chosen(config)
     folder = config.out.with_name(config.out.name + ".parts") / _identity(config, functions)
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress() as progress:
         bar = progress.add_task("Trying changes", total=len(chunks_of(functions)))
         kept = 0
 

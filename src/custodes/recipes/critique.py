@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.critic.review import (
     FORMATS,
@@ -73,8 +72,7 @@ def critique(config: Critique) -> int:
     if "-" in files and sys.stdin.isatty():
         raise InputError("- is standard input, and nothing is piped into it.")
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("Reviewing", total=None)
         critic = open_critic(config.choice, config.options.strictness, bool(answers))
         result = review(

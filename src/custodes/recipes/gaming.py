@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from custodes.gaming import (
@@ -206,8 +205,7 @@ def _play(
         jobs_of(stage, config.n, config.split, config.seed, records.done[name]) for name, stage in stages.items()
     )
     done = sum(i < config.n for indices in records.done.values() for i in indices)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as bar:
+    with Progress(console=console) as bar:
         task = bar.add_task("episodes", total=config.n * len(stages), completed=done)
         counts = {"gamed": 0, "failed": 0}
 

@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.gaming.alarms import Alarms, Key, Watch, contrast, measure, mistakes, read_alarms
 from custodes.gaming.monitors import Monitor, Sees, make_view, open_monitor
@@ -88,9 +87,8 @@ def write_monitors(folder: Path, rows: Rows, stages: list[str]) -> Path:
 
 
 def _judge(lines: Path, rows: Rows, monitor: Monitor, alarms: Alarms, console: Console) -> None:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     raised = 0
-    with Progress(*columns, console=console) as bar:
+    with Progress(console=console) as bar:
         task = bar.add_task("episodes", total=len(rows), completed=len(alarms.said))
         for batch in _batches(_unjudged(lines, rows, alarms), monitor.batch):
             views = [make_view(record, alarms.watch.sees) for _, record in batch]

@@ -18,7 +18,6 @@ from typing import Any, Self
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.audit.schema import Resources, Row
 from custodes.ledger import Evaluation, Ledger, Status
@@ -115,8 +114,7 @@ class Workspace:
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         """A bar with the time left; call what it yields with the number of steps made."""
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=self.console) as bar:
+        with Progress(console=self.console) as bar:
             task = bar.add_task(title, total=total)
             yield lambda n: bar.advance(task, n)
 

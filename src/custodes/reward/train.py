@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from custodes.lm.adapter import Adapter, AdapterConfig
 from custodes.lm.checkpoint import checkpoints as list_checkpoints
-from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
+from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
 from custodes.lm.decoder import Decoder, Weight
 from custodes.lm.loading import LanguageModel
 from custodes.lm.packing import pack
@@ -153,18 +153,9 @@ class _Trainer:
         }
 
     def resume(self, folder: Path) -> None:
-        found = load_checkpoint(folder)
-        if found is None:
+        state = load_own_checkpoint(folder, self.identity)
+        if state is None:
             return
-        state, path, passed = found
-        for sentence in passed:
-            warnings.warn(sentence, stacklevel=3)
-        if state["identity"] != self.identity:
-            differs = [k for k in self.identity if state["identity"].get(k) != self.identity[k]]
-            raise InputError(
-                f"checkpoint {path} belongs to another run ({', '.join(differs)} differ); "
-                "use the same options and data, or another output folder."
-            )
         with torch.no_grad():
             for mine, stored in zip(
                 [self.model.heads, *self.backbone], [state["heads"], *state["backbone"]], strict=True

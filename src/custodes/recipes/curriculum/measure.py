@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from custodes.gaming import STAGES, Loop, Policy, Records, Runner, jobs_of, summarise
 from custodes.gaming.comparison import difference, pair_up
@@ -46,8 +45,7 @@ def measure(
         loop = Loop(workers=workers_of(config))
         runner = Runner(policy, stages, split="held-out", seed=config.seed, loop=loop)
         done = sum(len(found) for found in records.done.values())
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=console) as bar:
+        with Progress(console=console) as bar:
             task = bar.add_task("measuring", total=sum(wanted.values()), completed=done)
 
             def on_record(record: dict[str, Any]) -> None:
