@@ -11,9 +11,10 @@ import pytest
 from tiny_models import write_model
 
 from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.lm.decode import TILE
 from custodes.lm.pages import Pages, page_names
 from custodes.lm.requests import Request, make_request
-from custodes.lm.stream import Stream
+from custodes.lm.stream import Room, Stream
 from custodes.types import InputError, Message, Sampling, Task
 
 OPENING = "Instructions that every task of this environment shares, word for word. " * 3
@@ -160,3 +161,22 @@ def test_pages_are_found_by_all_that_came_before(lm: LanguageModel) -> None:
     taken = [pages.take() for _ in range(2)]  # the page that never held anything, then the last of the sequence
     assert pages.find(names) == held[:2]
     pages.release(taken)
+
+
+def test_the_longest_under_way_go_on_and_the_youngest_wait() -> None:
+    room = Room(10)
+    assert [room.admits(name, 4 * TILE) for name in "abc"] == [True, True, False]
+    assert room.admits("a", 6 * TILE)  # 6 and 4: full
+    assert room.admits("a", 7 * TILE)  # it began first: it goes on, beyond what there is
+    assert not room.admits("b", 4 * TILE)  # the youngest has to wait
+    assert not room.admits("c", 4 * TILE)
+    room.leave("a")
+    assert room.admits("b", 4 * TILE)
+    assert room.admits("c", 6 * TILE)
+
+
+def test_one_conversation_is_always_admitted() -> None:
+    room = Room(10)
+    assert room.admits("a", 99 * TILE)
+    assert room.admits("a", 100 * TILE)
+    assert not room.admits("b", 1)

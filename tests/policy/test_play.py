@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from tiny_policy import EvenTokens, adapted, some_tasks
 
+from custodes.lm.decode import TILE
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import load
+from custodes.lm.pages import page_bytes
 from custodes.policy import OptimiseConfig, optimise
 from custodes.policy.learner import Reference
 from custodes.policy.play import EnvironmentEngine
@@ -102,6 +104,36 @@ def test_small_batches_play_the_same_episodes(played, tiny_model: Path) -> None:
     narrow = EnvironmentEngine(TorchEngine(load(tiny_model, dtype="float32"), max_batch=2), Turns)
     again = narrow.generate(some_tasks(4), SAMPLING)
     assert [e.token_ids.tolist() for e in again] == [e.token_ids.tolist() for e in episodes]
+
+
+class Talks(Turns):
+    """Answers seven times, at length."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.left = 7
+
+    def step(self, reply: str) -> tuple[Message, ...] | None:
+        answer = super().step(reply)
+        return answer and (Message("user", " ".join(f"word {k}" for k in range(12))),)
+
+
+def test_conversations_that_outgrow_the_memory_are_not_computed_again_at_every_turn(tiny_model: Path) -> None:
+    """Twelve conversations, of which less than half fit at their full length."""
+    lm = load(tiny_model, dtype="float32")
+
+    def play(pages: int) -> tuple[list[list[int]], int]:
+        """Tokens of the episodes, and how many went through the model."""
+        sampler = TorchEngine(lm, max_batch=12, cache_gb=pages * page_bytes(lm.decoder) / 2**30)
+        stream = sampler.stream(SAMPLING)
+        sampler.stream = lambda sampling: stream
+        episodes = EnvironmentEngine(sampler, Talks).generate(some_tasks(4), SAMPLING)
+        return [e.token_ids.tolist() for e in episodes], stream.computed
+
+    (roomy, once), (tight, computed) = play(2000), play(100)
+    assert 12 * max(len(ids) for ids in roomy) > 100 * TILE
+    assert tight == roomy
+    assert computed < 1.3 * once
 
 
 def test_the_same_seed_plays_the_same_episodes(played, tiny_model: Path) -> None:

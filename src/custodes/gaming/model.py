@@ -28,17 +28,31 @@ class ModelFlow:
     def __init__(self, policy: ModelPolicy) -> None:
         self.policy, self.lm = policy, policy.engine.lm
         self.replies = policy.engine.stream(policy.sampling)
+        self.room = self.replies.room()
+        self.held: dict[Hashable, Request] = {}  # until there is room, in the order in which they came
         self.asked: dict[Request, Hashable] = {}
         self.refused: list[tuple[Hashable, InputError]] = []
 
     def ask(self, key: Hashable, conversation: Conversation) -> None:
         prompt = self.lm.encode(conversation.messages, conversation.prefix)
-        request = make_request(prompt, conversation.seed, prefix=conversation.prefix)
-        try:
-            self.replies.ask(request)
-            self.asked[request] = key
-        except InputError as error:  # too long for the context: it must not take the others with it
-            self.refused.append((key, error))
+        self.held[key] = make_request(prompt, conversation.seed, prefix=conversation.prefix)
+        self._admit()
+
+    def leave(self, key: Hashable) -> None:
+        self.held.pop(key, None)
+        self.room.leave(key)
+        self._admit()
+
+    def _admit(self) -> None:
+        for key, request in list(self.held.items()):
+            if not self.room.admits(key, len(request.prompt) + self.policy.sampling.max_tokens):
+                continue
+            del self.held[key]
+            try:
+                self.replies.ask(request)
+                self.asked[request] = key
+            except InputError as error:  # too long for the context: it must not take the others with it
+                self.refused.append((key, error))
 
     @property
     def busy(self) -> bool:

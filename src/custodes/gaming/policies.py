@@ -56,6 +56,10 @@ class Flow(Protocol):
 
     def ask(self, key: Hashable, conversation: Conversation) -> None: ...
 
+    def leave(self, key: Hashable) -> None:
+        """The conversation is over."""
+        ...
+
     def draw(self, idle: bool) -> list[tuple[Any, Drawn]]:
         """Replies that have ended since; ``idle`` says that nothing else is under way, so that waiting for more
         conversations is in vain."""
@@ -76,6 +80,9 @@ class BatchFlow:
 
     def ask(self, key: Hashable, conversation: Conversation) -> None:
         self.waiting[key] = conversation
+
+    def leave(self, key: Hashable) -> None:
+        self.waiting.pop(key, None)
 
     @property
     def busy(self) -> bool:

@@ -117,6 +117,7 @@ class Runner:
                         _fail(episode, failure)
                     if answer is None or failure:
                         live.discard(episode)
+                        flow.leave(episode)
                         on_record(self._record(episode))
                     else:
                         episode.messages += [episode.environment.transcript.messages[-len(answer) - 1], *answer]
@@ -124,6 +125,7 @@ class Runner:
                 for episode in self._overdue(stepping):
                     stepping.discard(episode)
                     live.discard(episode)
+                    flow.leave(episode)
                     threads.append(_worker(work, stepped, self.loop.patience))  # the stuck one may never come back
                     on_record(self._record(episode))
         finally:

@@ -9,7 +9,9 @@ many turns costs its new words. Weights must not change while a stream is used.
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,6 +47,10 @@ class Replies(Protocol):
 
     def advance(self) -> list[Request]:
         """Compute for a while; the requests whose replies have ended, in a fixed order."""
+        ...
+
+    def room(self) -> Room:
+        """Who decides which conversations go on at once."""
         ...
 
 
@@ -101,6 +107,9 @@ class Stream:
                 f"keys and values of {length} tokens do not fit {self.cache_gb:g} GB; allow more, or shorter replies."
             )
         self._waiting.append(request)
+
+    def room(self) -> Room:
+        return Room(self.pages.count)
 
     @torch.inference_mode()
     def advance(self) -> list[Request]:
@@ -193,6 +202,36 @@ class Stream:
         return self.stepper.logits(hidden[torch.from_numpy(ends[ready] - 1).to(device)])
 
 
+class Room:
+    """Which conversations may go on at once, so that what has been computed of them is not pushed out between two turns.
+
+    Conversations that grow all at once, each a little at every turn, can come to need more pages than there are. Taken in
+    turns, each would push out the one that comes next, and everything would be computed again at every turn. So those that
+    began first go on, and the youngest wait: what is pushed out of them is computed again once.
+
+    ``pages`` is how many there are; a conversation is any hashable key.
+    """
+
+    def __init__(self, pages: int) -> None:
+        self.pages = pages
+        self._taken: dict[Hashable, int] = {}  # the longest under way first
+
+    def admits(self, conversation: Hashable, tokens: int) -> bool:
+        """Whether a conversation may go on to so many tokens, its next reply included. One is always admitted."""
+        need = math.ceil(tokens / TILE)
+        others = sum(self._taken.values()) - self._taken.get(conversation, 0)
+        youngest = next(reversed(self._taken), None)
+        if others and others + need > self.pages and (conversation not in self._taken or conversation == youngest):
+            self._taken.pop(conversation, None)
+            return False
+        self._taken[conversation] = need
+        return True
+
+    def leave(self, conversation: Hashable) -> None:
+        """The conversation is over."""
+        self._taken.pop(conversation, None)
+
+
 class Turns:
     """The same for an architecture that transformers runs: all replies that were asked for, in one batch, each time."""
 
@@ -207,6 +246,9 @@ class Turns:
     def ask(self, request: Request) -> None:
         _check_context(self.lm, request, self.sampling)
         self._waiting.append(request)
+
+    def room(self) -> Room:
+        return Room(sys.maxsize)  # nothing is kept between turns
 
     def advance(self) -> list[Request]:
         asked, self._waiting = self._waiting, []

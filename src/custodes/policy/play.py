@@ -133,18 +133,26 @@ class EnvironmentEngine:
     def _play(self, attempts: Sequence[_Attempt], sampling: Sampling, policy: str) -> None:
         """All episodes to their ends."""
         replies, passes = self.engine.stream(sampling), 0
-        ready, seen = deque(attempts), Counter[bytes]()
+        room, ready, seen = replies.room(), list(attempts), Counter[bytes]()
         drawing: dict[Request, _Attempt] = {}
         answering: deque[tuple[int, _Attempt, str, Future[tuple[Message, ...] | None]]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
             while ready or drawing or answering:
-                while ready and len(drawing) + len(answering) < self.engine.max_batch:
-                    attempt = ready.popleft()
+                places, waiting = self.engine.max_batch - len(drawing) - len(answering), []
+                for i, attempt in enumerate(ready):
+                    if not places:
+                        waiting += ready[i:]
+                        break
                     prompt = attempt.token_ids
+                    if not room.admits(attempt, len(prompt) + sampling.max_tokens):
+                        waiting.append(attempt)
+                        continue
                     request = make_request(prompt, sampling.seed, seen[prompt.tobytes()])
                     seen[prompt.tobytes()] += 1  # asking again for the same conversation draws anew
                     replies.ask(request)
                     drawing[request] = attempt
+                    places -= 1
+                ready = waiting
                 for request in replies.advance():
                     attempt = drawing.pop(request)
                     reply = self._take(attempt, request, sampling, policy)
@@ -153,7 +161,9 @@ class EnvironmentEngine:
                     _, attempt, reply, answer = answering.popleft()
                     self._go_on(attempt, reply, answer.result(), sampling)
                     if attempt.open:
-                        ready.appendleft(attempt)
+                        ready.insert(0, attempt)
+                    else:
+                        room.leave(attempt)
                 passes += 1
 
     def _take(self, attempt: _Attempt, request: Request, sampling: Sampling, policy: str) -> str:
