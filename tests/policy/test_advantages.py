@@ -121,12 +121,18 @@ def test_rloo_baseline_is_of_the_others_only() -> None:
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=8, max_size=8))
 def test_best_of_group_keeps_one_of_the_best_of_each(rewards: list[float]) -> None:
     totals, groups = torch.tensor(rewards), torch.arange(8) // 4
-    keep = adv.best_of_group(totals, groups)
+    keep = adv.best_of_group(totals, groups, torch.arange(8))
     telling = [row for row in totals.view(2, 4) if row.amax() > row.amin()]
     assert keep.view(2, 4).sum(1).tolist() == [int(row.amax() > row.amin()) for row in totals.view(2, 4)]
     assert totals[keep].tolist() == [float(row.amax()) for row in telling]
 
 
+def test_among_equally_good_episodes_the_shortest_is_kept() -> None:
+    totals, groups = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.5, 2.0, 2.0]), torch.tensor([0, 0, 0, 0, 1, 1, 1])
+    lengths = torch.tensor([9, 4, 1, 4, 2, 7, 7])
+    assert adv.best_of_group(totals, groups, lengths).tolist() == [False, True, False, False, False, True, False]
+
+
 def test_all_successes_are_selected_and_nothing_else() -> None:
     totals, groups = torch.tensor([1.0, 0.0, 2.0, 0.0, 0.0]), torch.tensor([0, 0, 0, 1, 1])
-    assert adv.successes(totals, groups).tolist() == [True, False, True, False, False]
+    assert adv.successes(totals, groups, torch.ones(5)).tolist() == [True, False, True, False, False]

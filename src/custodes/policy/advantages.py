@@ -99,19 +99,22 @@ def rloo(totals: Tensor, groups: Tensor) -> Tensor:
     return centred * (size / (size - 1).clamp_min(1))[groups]
 
 
-def best_of_group(totals: Tensor, groups: Tensor) -> Tensor:
-    """(B,) bool: the best episode of each group, the first among equals (best-of-n, expert iteration).
+def best_of_group(totals: Tensor, groups: Tensor, lengths: Tensor) -> Tensor:
+    """(B,) bool: the best episode of each group (best-of-n, expert iteration).
 
-    A group whose episodes are all worth the same shows nothing that is better than the rest: none of it is kept.
+    Among equals the one with the fewest actions (``lengths`` (B,)), then the first: whoever imitates any success also imitates
+    what was superfluous in it, a little more each time. A group whose episodes are all worth the same shows nothing that is
+    better than the rest: none of it is kept.
     """
     most, least = (_per_group(totals, groups, extreme)[groups] for extreme in ("amax", "amin"))
     best = (totals == most) & (most > least)
-    order = torch.arange(len(totals), device=totals.device)
-    first = _per_group(torch.where(best, order, len(totals)), groups, "amin")
-    return order == first[groups]
+    order = lengths.long() * len(totals) + torch.arange(len(totals), device=totals.device)
+    out_of_reach = int(order.max()) + 1
+    first = _per_group(torch.where(best, order, out_of_reach), groups, "amin")
+    return best & (order == first[groups])
 
 
-def successes(totals: Tensor, groups: Tensor) -> Tensor:
+def successes(totals: Tensor, groups: Tensor, lengths: Tensor) -> Tensor:
     """(B,) bool: every episode whose reward is above 0, however many of its group (arXiv 2406.10162, "exploit-only")."""
     return totals > 0
 

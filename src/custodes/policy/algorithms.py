@@ -45,8 +45,8 @@ class Algorithm:
     loss: Callable[[Actions, OptimiseConfig], Tensor]
     """The policy's loss of each action (M,)."""
     source: str
-    select: Callable[[Tensor, Tensor], Tensor] | None = None
-    """From total rewards (B,) and groups (B,) int64: which episodes are learned from, (B,) bool. None: all."""
+    select: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    """From total rewards (B,), groups (B,) int64 and numbers of actions (B,): which episodes are learned from, (B,) bool. None: all."""
     needs_value: bool = False
     needs_groups: bool = False
     """Whether each task must be sampled at least twice."""

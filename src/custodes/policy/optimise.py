@@ -210,7 +210,8 @@ class _Loop:
         rewards = rollout.rewards(in_reward)
         drawn = len(rollout.episodes)
         if self.algorithm.select is not None:
-            keep = self.algorithm.select(torch.where(rollout.mask, rewards, 0).sum(-1), rollout.groups)
+            totals = torch.where(rollout.mask, rewards, 0).sum(-1)
+            keep = self.algorithm.select(totals, rollout.groups, rollout.mask.sum(-1))
             if not keep.any():  # nothing to learn from: the policy stays as it is
                 return {
                     **kl_metrics(seen),
