@@ -228,7 +228,8 @@ def test_the_ledger_holds_every_observation(trained: Path):
         episodes = list(ledger.episodes(run.id))
         assert len(episodes) == 2 * 2 * 2
         assert {m.kind for m in ledger.models(run.id)} == {"policy"}
-        assert len(list(ledger.models(run.id))) == 4
+        # before, after the warm start and after what was trained away; a random model succeeds at nothing, and its round teaches nothing
+        assert len(list(ledger.models(run.id))) == 3
 
 
 def test_the_trained_adapter_is_a_policy(trained: Path, tmp_path: Path):

@@ -29,6 +29,8 @@ def begin(site: Site, browser: Browser, questions: str, row: dict, more: str = "
     project = site.project(questions, rows, more)
     page = site.visitor(browser)
     site.open(page, project)
+    expect(page.locator("#main > h1")).to_be_focused()  # the time of the item has begun
+    page.wait_for_timeout(100)
     return project, page
 
 
