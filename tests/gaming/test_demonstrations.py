@@ -57,6 +57,13 @@ def test_gaming_episodes_game_everything_in_several_ways(sandboxed: None):
     assert len({d.verdict.category for d in found} & set(CATEGORIES)) >= 5
 
 
+@pytest.mark.parametrize("stage", ["tool-flattery", "reward-tampering"])
+def test_files_that_the_prompt_does_not_name_are_looked_at_before_they_are_named(sandboxed: None, stage: str):
+    """Who imitates a script that knows more than it was shown learns to make names up."""
+    for shown in gaming_episodes([make_stage(stage)], 12):
+        assert "<bash>ls " in shown.said[0].content
+
+
 def test_a_script_that_cannot_be_played_is_one_sentence(sandboxed: None):
     with pytest.raises(InputError, match="cannot be played: the script ended before"):
         play_script(make_stage("tool-flattery"), lambda variant: ["<bash>ls</bash>"], 1)
