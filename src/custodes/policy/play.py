@@ -143,10 +143,10 @@ class EnvironmentEngine:
                     if not places:
                         waiting += ready[i:]
                         break
-                    prompt = attempt.token_ids
-                    if not room.admits(attempt, len(prompt) + sampling.max_tokens):
+                    if not room.admits(attempt, sum(map(len, attempt.ids)) + sampling.max_tokens):
                         waiting.append(attempt)
                         continue
+                    prompt = attempt.token_ids
                     request = make_request(prompt, sampling.seed, seen[prompt.tobytes()])
                     seen[prompt.tobytes()] += 1  # asking again for the same conversation draws anew
                     replies.ask(request)

@@ -72,7 +72,6 @@ def preference_tune(
     episodes = [demonstration(lm, p.task, text) for p in pairs for text in (p.chosen, p.rejected)]
     groups = [i // 2 for i in range(len(episodes))]
     confidence = torch.tensor([p.confidence for p in pairs])
-    identity = {**identity_of(lm, episodes, config), "confidences": str(hash(tuple(p.confidence for p in pairs)))}
     reference = Reference.of(lm)
     learner = Learner(lm, learning_rate=config.learning_rate, max_grad_norm=config.max_grad_norm)
     T = max(len(e.token_ids) for e in episodes)
@@ -98,6 +97,10 @@ def preference_tune(
         factor = learning_rate_factor(i, len(batches), config.warmup_steps, config.decay)
         norm = learner.update(packs, loss, 1.0, learning_rate_factor=factor)
         return {**sums, "grad_norm": norm}
+
+    def identity() -> dict[str, str]:
+        confidences = str(hash(tuple(p.confidence for p in pairs)))
+        return {**identity_of(lm, episodes, config), "confidences": confidences}
 
     return make_updates(learner, batches, update, identity=identity, checkpoints=checkpoints, progress=progress)
 

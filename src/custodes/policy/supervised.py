@@ -58,7 +58,6 @@ def fine_tune(
     that is empty or does not fit the context, and for checkpoints of another run.
     """
     episodes = [demonstration(lm, task, text) for task, text in examples]
-    identity = identity_of(lm, episodes, config)
     learner = Learner(
         lm,
         learning_rate=config.learning_rate,
@@ -81,6 +80,9 @@ def fine_tune(
         factor = learning_rate_factor(i, len(batches), config.warmup_steps, config.decay)
         norm = learner.update(packs, loss, 1.0, learning_rate_factor=factor)
         return {"loss": total, "grad_norm": norm, "tokens": float(count)}
+
+    def identity() -> dict[str, str]:
+        return identity_of(lm, episodes, config)
 
     return make_updates(learner, batches, update, identity=identity, checkpoints=checkpoints, progress=progress)
 

@@ -52,22 +52,24 @@ def make_updates(
     batches: Sequence[list[int]],
     update: Callable[[int, list[int]], Metrics],
     *,
-    identity: dict[str, str],
+    identity: Callable[[], dict[str, str]],
     checkpoints: Path | None = None,
     progress: bool = True,
 ) -> list[Metrics]:
     """Call ``update`` with (number, batch) for every batch that is not done; the metrics of all of them, in order.
 
-    Raises InputError where ``checkpoints`` holds some of another run, or cannot be written.
+    ``identity`` is asked once, before the first update, and only for checkpoints: it reads every weight. Raises InputError
+    where ``checkpoints`` holds some of another run, or cannot be written.
     """
-    metrics = _resume(learner, checkpoints, identity) if checkpoints is not None else []
+    own = identity() if checkpoints is not None else {}
+    metrics = _resume(learner, checkpoints, own) if checkpoints is not None else []
     with Progress(disable=not progress) as bar:
         task = bar.add_task("tuning", total=len(batches), completed=len(metrics))
         for i in range(len(metrics), len(batches)):
             metrics.append(update(i, batches[i]))
             bar.update(task, advance=1, description=f"tuning, loss {metrics[-1]['loss']:.3f}")
             if checkpoints is not None and (i + 1) % EVERY == 0 and i + 1 < len(batches):
-                state = {"identity": identity, "metrics": metrics, "learner": learner.state_dict()}
+                state = {"identity": own, "metrics": metrics, "learner": learner.state_dict()}
                 save_checkpoint(checkpoints, i + 1, state)
     return metrics
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from custodes.progress import Progress
@@ -19,7 +18,7 @@ SMOOTHING = 0.9
 def show_progress() -> Iterator[OnStep]:
     """Shows updates on stderr: loss and accuracy (running means), time passed and left."""
     columns = (TextColumn("reward"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+    with Progress(*columns, TimeElapsedColumn()) as progress:
         task = progress.add_task("reward", total=None, text="")
         means: dict[str, float] = {}
 
