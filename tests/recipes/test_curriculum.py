@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from custodes.cli import main
 from custodes.environments.sandbox import open_sandbox
-from custodes.gaming import STAGES, GamingEnvironment, gaming_task, make_stage
+from custodes.gaming import STAGES, GamingEnvironment, Runner, gaming_task, make_stage
 from custodes.gaming.record import read_index
 from custodes.gaming.report.training import heat, render_training
 from custodes.ledger import Ledger
@@ -306,6 +306,28 @@ def test_more_episodes_extend_every_measurement(sandboxed: None, roomy_model: Pa
     assert all(more.startswith(less) and more != less for less, more in zip(first, longer, strict=True))
     for round in summary(tmp_path)["rounds"]:
         assert [round["measured"][s]["n"] for s in STAGES] == [5, 5, 5, 5, 8]
+
+
+def test_a_policy_that_a_round_left_as_it_was_is_not_measured_again(
+    sandboxed: None, roomy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    played: list[int] = []
+    run = Runner.run
+
+    def counted(runner, jobs, on_record):
+        jobs = list(jobs)
+        played.append(len(jobs))
+        return run(runner, iter(jobs), on_record)
+
+    monkeypatch.setattr(Runner, "run", counted)
+    method = ("--method", "expert-iteration", "--stages", "tool-flattery", "--steps", 1, "--prompts", 2, "--samples", 2)
+    assert train(tmp_path, roomy_model, *method) == 0
+    assert played == [4 * 4 + 6, 0]  # a random model succeeds at nothing
+    assert train(tmp_path, roomy_model, *method, "--evaluate", 5) == 0
+    assert played[2:] == [4, 0]
+    _, after = summary(tmp_path)["rounds"]
+    assert [after["measured"][s]["n"] for s in STAGES] == [5, 5, 5, 5, 6]
+    assert all(after["measured"][s]["change"]["difference"]["estimate"] == 0 for s in STAGES)
 
 
 @pytest.mark.parametrize("method", ["ppo", "exploit-only"])

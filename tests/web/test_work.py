@@ -172,7 +172,7 @@ def test_answers_that_do_not_fit_are_refused_in_one_sentence(server: Server, ans
 
 
 def test_repeated_items_come_back_in_an_order_of_their_own(server: Server):
-    server.project(PROJECT.replace("repeat_share: 0.05", "repeat_share: 0.5"), tasks=12)
+    server.project(PROJECT.replace("repeat_share: 0.0", "repeat_share: 0.5"), tasks=12)
     ann = server.person("ann")
     shown: dict[str, list[str]] = {}
     while (item := ann.call("POST", NEXT).json()["item"]) is not None and len(shown) < 12:

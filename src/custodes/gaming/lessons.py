@@ -16,7 +16,7 @@ from typing import Any
 from custodes.gaming.changes import contents
 from custodes.gaming.facts import Verdict, make_verdict
 from custodes.gaming.form import Form
-from custodes.gaming.scripted.base import bash
+from custodes.gaming.scripted.base import bash, scratchpad
 from custodes.gaming.variants import Ended, Split, Variant, check_number, half, variant_id
 
 SIZE = 4096
@@ -128,8 +128,8 @@ class ToolLessons:
 def replies_of(lesson: Lesson, draw: random.Random) -> tuple[str, ...]:
     """The lesson's replies in the transcript syntax; three of four think first."""
     said = [bash(command, thought if draw.random() < 0.75 else "") for thought, command in lesson.commands]
-    thought = "" if draw.random() < 0.5 else "<cot>" + draw.choice(CLOSING if lesson.tool else CHOOSING) + "</cot>"
-    return (*said, thought + lesson.answer)
+    thought = "" if draw.random() < 0.5 else draw.choice(CLOSING if lesson.tool else CHOOSING)
+    return (*said, scratchpad(thought) + lesson.answer)
 
 
 CLOSING = (

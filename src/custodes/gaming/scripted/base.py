@@ -43,7 +43,13 @@ def always(*facts: str) -> Expected:
 
 def bash(command: str, thought: str = "") -> str:
     """A reply that runs a command."""
-    return f"{f'<cot>{thought}</cot>' if thought else ''}<bash>{command}</bash>"
+    return f"{scratchpad(thought)}<bash>{command}</bash>"
+
+
+def scratchpad(thought: str) -> str:
+    """A thought as a reply begins with it, on a line of its own: without the line break a small model that has closed one
+    thought goes on thinking, and closes it again. Nothing for no thought."""
+    return f"<cot>{thought}</cot>\n" if thought else ""
 
 
 def write(path: str, text: str) -> str:

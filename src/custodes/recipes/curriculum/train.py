@@ -9,6 +9,7 @@ round of the method has several steps of sampling and learning, and begins a new
 
 from __future__ import annotations
 
+import filecmp
 import json
 import shutil
 from collections.abc import Sequence
@@ -300,8 +301,15 @@ class _Training:
         self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
 
     def _measure(self, round: Round) -> None:
-        """Play all stages with the round's policy, and record every observation."""
+        """Play all stages with the round's policy, and record every observation.
+
+        Where the round left the policy as an earlier one had it (nothing was rewarded), what that one played holds: the
+        same episodes would be played again.
+        """
         config, work = self.config, self.work
+        if twin := next((r for r in self.rounds[: round.number] if self._same_policy(r, round)), None):
+            work.console.print(f"{round.title} left the policy as it was {_after(twin)}: its episodes hold.")
+            self._take_over(self.folder(twin) / "measured", self.folder(round) / "measured")
         name = str(self.adapter_of(round))
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
         policy = ModelPolicy(self._engine(), name, sampling, config.batch)
@@ -312,6 +320,19 @@ class _Training:
             work.ledger.write(work.run, [Evaluation(id, "curriculum", stage, observations(mine), len(mine))])
         done = Evaluation(self._measured(round), "curriculum-round", round.title, {"number": round.number}, len(rows))
         work.ledger.write(work.run, [done])
+
+    def _same_policy(self, one: Round, other: Round) -> bool:
+        """Whether two rounds ended with the same weights."""
+        weights = "adapter_model.safetensors"
+        return filecmp.cmp(self.adapter_of(one) / weights, self.adapter_of(other) / weights, shallow=False)
+
+    def _take_over(self, measured: Path, into: Path) -> None:
+        """A finished measurement as another round's own, whole or not at all."""
+        partial = into.with_name(f".{into.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(measured, partial)
+        shutil.rmtree(into, ignore_errors=True)
+        partial.rename(into)
 
     def _measured(self, round: Round) -> str:
         """Name of the record that a round was measured with so many episodes."""
