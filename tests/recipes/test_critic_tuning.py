@@ -121,6 +121,24 @@ def test_other_options_want_another_folder(config: CriticTune) -> None:
         critic_tune(replace(config, steps=3))
 
 
+def test_another_ppo_begins_with_what_was_learned(config: CriticTune, tmp_path: Path) -> None:
+    before = critic_tune(config)
+    after = critic_tune(replace(config, out=tmp_path / "run", begin=config.out, steps=1, searched=0))
+    for part, name in (("warm-start", "adapter_model.safetensors"), ("reward", "model.safetensors")):
+        assert (tmp_path / "run" / part / name).read_bytes() == (config.out / part / name).read_bytes()
+    (was,), (now,) = before["splits"].values(), after["splits"].values()
+    assert now["policies"]["warm start"] == was["policies"]["warm start"]
+    weights = "rl/adapter_model.safetensors"
+    assert (tmp_path / "run" / weights).read_bytes() != (config.out / weights).read_bytes()
+    with Ledger.open(tmp_path / "run/ledger.db", read_only=True) as ledger:
+        assert {m.name for m in ledger.models(ledger.runs()[-1].id)} == {"warm start", "RL"}
+
+
+def test_a_folder_to_begin_with_that_is_none_is_one_sentence(config: CriticTune, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished warm-start"):
+        critic_tune(replace(config, out=tmp_path / "run", begin=tmp_path))
+
+
 def test_modifiers_reach_the_highlights_that_were_asked_for() -> None:
     def candidate(score: float, highlights: int) -> Candidate:
         return Candidate(None, parse(""), highlights, score, 1)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -67,9 +68,14 @@ class CriticTune:
     """Of those, how many are also searched (28 critiques each)."""
     max_tokens: int = 120
     """Longest critique."""
+    begin: Path | None = None
+    """Folder of an earlier run whose warm start and reward are taken over, to try another PPO or another search."""
     learning_rate: float = 2e-4
-    """Of the adapter, in the warm start and in PPO."""
-    kl_coefficient: float = 0.05
+    """Of the adapter in the warm start."""
+    rl_learning_rate: float | None = None
+    """Of the adapter in PPO; by default a quarter of the warm start's: at the whole of it a small critic soon
+    finds what a reward of few ratings overrates."""
+    kl_coefficient: float = 0.1
     """Weight of the KL divergence from the warm start."""
     rank: int = 8
     """Rank of the adapter."""
@@ -162,6 +168,10 @@ class _Tuning:
         with self.work.phase("warm start", f"Warm start on {len(self.warm):,} examples"):
             if (folder / "done").is_file():
                 return
+            if config.begin is not None:
+                self._take_over("warm-start")
+                self._model(self._policy("warm-start"), "warm start")
+                return
             tuned = replace(
                 self.lm,
                 adapter=Adapter(self.lm.decoder, AdapterConfig(rank=config.rank, alpha=2 * config.rank), config.seed),
@@ -188,6 +198,8 @@ class _Tuning:
         """The reward model on rankings within a question; its raters know the bug, it does not."""
         config, folder = self.config, self.config.out / "reward"
         with self.work.phase("reward", f"Reward from rated critiques of {config.rated} examples"):
+            if not (folder / "done").is_file() and config.begin is not None:
+                self._take_over("reward")
             if not (folder / "done").is_file():
                 chosen = self._fitting(self.rest, config.rated)
                 sampling = Sampling(n=config.samples, max_tokens=config.max_tokens, seed=config.seed + 1)
@@ -239,7 +251,7 @@ class _Tuning:
                 steps=config.steps,
                 tasks_per_step=min(config.questions, len(tasks)),
                 sampling=Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed),
-                learning_rate=config.learning_rate,
+                learning_rate=config.rl_learning_rate or config.learning_rate / 4,
                 warmup_steps=min(4, config.steps - 1),
                 minibatches=2,
                 lam=1.0,
@@ -252,6 +264,17 @@ class _Tuning:
             lm.adapter.save(folder, self.lm.name)
             self._model(lm, "RL")
             (folder / "done").touch()
+
+    def _take_over(self, part: str) -> None:
+        """A finished part of an earlier run as this one's own, whole or not at all."""
+        assert self.config.begin is not None
+        source, folder = self.config.begin / part, self.config.out / part
+        if not (source / "done").is_file():
+            raise InputError(f"{self.config.begin} has no finished {part}; name a folder of `custodes critic tune`.")
+        partial = folder.with_name(f".{part}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("checkpoints"))
+        partial.rename(folder)
 
     def _model(self, lm: LanguageModel, name: str) -> None:
         self.work.ledger.write(self.work.run, [Model(lm.fingerprint(), name, "critic")])
