@@ -87,6 +87,26 @@ def test_layers_run_in_pieces_are_the_whole(pair):
         assert torch.equal(lm.decoder.final(x), lm.decoder.hidden(batch))
 
 
+def test_wanted_tokens_alone_are_those_of_the_whole_with_their_gradients(pair):
+    _, lm = pair
+    batch, wanted = pack(sequences(12, 7), [0, 0]), torch.tensor([3, 11, 3, 17])
+    weights = lm.decoder.train_all()
+    found = []
+    for hidden in (lambda: lm.decoder.hidden(batch)[wanted], lambda: lm.decoder.hidden(batch, wanted=wanted)):
+        out = hidden()
+        grads = torch.autograd.grad(out.square().sum(), weights, allow_unused=True)
+        found.append((out.detach(), grads))
+    (whole, all_grads), (alone, own_grads) = found
+    assert alone.shape == (4, lm.decoder.spec.hidden)
+    torch.testing.assert_close(alone, whole, rtol=1e-5, atol=1e-6)
+    for a, b in zip(all_grads, own_grads, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-5)
+    x = lm.decoder.embed(batch)
+    assert torch.equal(lm.decoder.run(x, batch, 1, 1, wanted=wanted), x[wanted])
+
+
 def test_forward_with_and_without_gradient_is_the_same_bit_for_bit(tiny_model: Path):
     """The learner's ratio on its own first minibatch is exactly 1 (correctness 1)."""
     for dtype in ("float32", "bfloat16"):

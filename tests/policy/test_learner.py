@@ -112,7 +112,7 @@ def test_the_trunk_is_computed_once_and_changes_nothing(tiny_model: Path) -> Non
     learner, (pack, *_) = Learner(lm, learning_rate=1e-2), packs_of(episodes)
     learner.update([pack], likelihood, 1.0)
     assert pack.trunk is not None
-    plain = lm.decoder.hidden(pack.batch, lm.adapter)
+    plain = lm.decoder.hidden(pack.batch, lm.adapter, wanted=pack.predict)
     assert torch.equal(learner._hidden(pack, lm.decoder, lm.adapter), plain)
 
 

@@ -11,6 +11,8 @@ from test_critic_tuning import examples
 
 from custodes.cli import main
 from custodes.critic.tamper.examples import write_examples
+from custodes.ledger import Ledger
+from custodes.lm import TorchEngine
 from custodes.recipes.critic_scaling import fitted, power_law
 
 
@@ -42,26 +44,17 @@ def tuned(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_everybody_is_measured_on_the_same_functions(
-    data: Path, tuned: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path,
+    tuned: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned)]
-    assert (
-        main(
-            [
-                *command,
-                "--out",
-                str(tmp_path),
-                "--questions",
-                "4",
-                "--max-tokens",
-                "16",
-                "--json",
-                "--split",
-                "held-out packages",
-            ]
-        )
-        == 0
-    )
+    shorter = ["--questions", "4", "--max-tokens", "16", "--split", "held-out packages"]
+    options = [*command, "--out", str(tmp_path), *shorter, "--json"]
+    assert main(options) == 0
     told = json.loads(capsys.readouterr().out)
     found = told["splits"]["held-out packages"]["policies"]
     assert found["n"] == 4
@@ -69,9 +62,10 @@ def test_everybody_is_measured_on_the_same_functions(
         "base",
         "warm start",
         "RL",
-        *(f"RL + search, modifier {p}" for p in (10, 25, 50, 75)),
         "RL + search",
+        *(f"RL + search, modifier {p}" for p in (10, 25, 50, 75)),
         "RL + search, quotes proposed",
+        *(f"RL + search, quotes proposed, modifier {p}" for p in (10, 25, 50, 75)),
         "scorer of lines, strictness -1",
         "scorer of lines",
         "scorer of lines, strictness +1",
@@ -84,6 +78,18 @@ def test_everybody_is_measured_on_the_same_functions(
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == 1 + 2
     assert "http" not in page.replace("http://www.w3.org", "")
+    assert json.loads((tmp_path / "report.json").read_text()) == told
+
+    with Ledger.open(tmp_path / "ledger.db", read_only=True) as ledger:
+        (run,) = ledger.runs()
+        searches = list(ledger.evaluations(run.id, "searched"))
+        assert len(searches) == 4 + 4
+        assert all(len(s.metrics["score"]) == 28 for s in searches)  # another modifier needs no new search
+    # again, as after an interruption: nothing is drawn or searched a second time, and the report is the same
+    monkeypatch.setattr("custodes.recipes.critic_report.force_sampling_beam_search", None)
+    monkeypatch.setattr(TorchEngine, "generate", None)
+    (tmp_path / "report.json").unlink()
+    assert main(options) == 0
     assert json.loads((tmp_path / "report.json").read_text()) == told
 
 

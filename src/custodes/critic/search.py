@@ -209,12 +209,14 @@ def _search(tree: Tree[B], source: str, reward: Reward, config: SearchConfig, op
 
 def _candidates(episodes: Sequence[Episode], source: str, reward: Reward, number: int) -> list[Candidate]:
     scores = reward.score(episodes).value
-    found = []
-    for episode, score in zip(episodes, scores, strict=True):
-        critique = parse(episode.completion)
-        highlights = sum(not hallucinated(finding, source) for finding in critique.findings)
-        found.append(Candidate(episode, critique, highlights, float(score), number))
-    return found
+    return [candidate(e, source, float(score), number) for e, score in zip(episodes, scores, strict=True)]
+
+
+def candidate(episode: Episode, source: str, score: float, round: int) -> Candidate:
+    """A critique of ``source`` as a search sees it."""
+    critique = parse(episode.completion)
+    highlights = sum(not hallucinated(finding, source) for finding in critique.findings)
+    return Candidate(episode, critique, highlights, score, round)
 
 
 def _forced(episode: Episode, opening: str) -> str:

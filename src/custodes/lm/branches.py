@@ -189,8 +189,7 @@ class Branches:
             values.append(v)
 
         batch = pack([self.prompt]).to(decoder.device)
-        hidden = decoder.hidden(batch, self.lm.adapter, sink)
-        self.logits = self.stepper.logits(hidden[batch.last])
+        self.logits = self.stepper.logits(decoder.hidden(batch, self.lm.adapter, sink, batch.last))
         prompt = Prompt(torch.stack(keys), torch.stack(values), self.logits[0])
         for slot in range(self.width):
             self.cache.admit(slot, prompt)

@@ -152,7 +152,14 @@ class Layer(nn.Module):
         self.weights = nn.ModuleDict({name: Weight(value) for name, value in tensors.items()})
 
     def forward(
-        self, x: Tensor, batch: PackedBatch, rotary: Rotary, index: int, adapter: Adapter | None, sink: KvSink | None
+        self,
+        x: Tensor,
+        batch: PackedBatch,
+        rotary: Rotary,
+        index: int,
+        adapter: Adapter | None,
+        sink: KvSink | None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
         spec, N = self.spec, len(x)
 
@@ -173,7 +180,10 @@ class Layer(nn.Module):
         q, k = rotate(q, rotary), rotate(k, rotary)
         if sink is not None:
             sink(index, k, v)
-        x = x + project("out", attend(q, k, v, batch).flatten(1))
+        attended = attend(q, k, v, batch).flatten(1)
+        if wanted is not None:  # every token is attended to, and only these go on
+            x, attended = x.index_select(0, wanted), attended.index_select(0, wanted)
+        x = x + project("out", attended)
         gate_up = project("gate_up", norm("norm2", x))
         return x + project("down", swiglu(gate_up))
 
@@ -205,9 +215,15 @@ class Decoder(nn.Module):
     def device(self) -> torch.device:
         return self.embedding.value.device
 
-    def hidden(self, batch: PackedBatch, adapter: Adapter | None = None, sink: KvSink | None = None) -> Tensor:
-        """(N, d) after the final norm: what the head, a value head or a reward head reads."""
-        x = self.run(self.embed(batch), batch, 0, self.spec.layers, adapter, sink)
+    def hidden(
+        self,
+        batch: PackedBatch,
+        adapter: Adapter | None = None,
+        sink: KvSink | None = None,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
+        """(N, d) after the final norm: what the head, a value head or a reward head reads; (M, d) of the M ``wanted``."""
+        x = self.run(self.embed(batch), batch, 0, self.spec.layers, adapter, sink, wanted)
         return self.final(x)
 
     def embed(self, batch: PackedBatch) -> Tensor:
@@ -222,11 +238,17 @@ class Decoder(nn.Module):
         end: int,
         adapter: Adapter | None = None,
         sink: KvSink | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
-        """Layers ``first`` to ``end`` (exclusive): (N, d) -> (N, d). A shared trunk is run once this way."""
+        """Layers ``first`` to ``end`` (exclusive): (N, d) -> (N, d). A shared trunk is run once this way.
+
+        With ``wanted``, (M,) places among the N tokens: (M, d), for which the last layer does most of its work on these alone.
+        """
+        if first == end:
+            return x if wanted is None else x.index_select(0, wanted)
         rotary = self.rotary(batch.positions)
         for index in range(first, end):
-            x = self.layers[index](x, batch, rotary, index, adapter, sink)
+            x = self.layers[index](x, batch, rotary, index, adapter, sink, wanted if index == end - 1 else None)
         return x
 
     def final(self, x: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class TorchEngine:
                 np.concatenate([episodes[i].token_ids[p] for i, p in zip(chosen, places, strict=True)]).astype(np.int64)
             )
             with torch.no_grad():
-                hidden = self.lm.decoder.hidden(batch, self.lm.adapter)[before]
+                hidden = self.lm.decoder.hidden(batch, self.lm.adapter, wanted=before)
                 values, _ = token_logprobs(
                     hidden, self.lm.decoder.head_weight(), targets.to(hidden.device), temperature
                 )
@@ -231,8 +231,7 @@ class _Batch:
             keys.append(k)
             values.append(v)
 
-        hidden = self.lm.decoder.hidden(batch, self.lm.adapter, sink)
-        logits = self.stepper.logits(hidden[batch.last])
+        logits = self.stepper.logits(self.lm.decoder.hidden(batch, self.lm.adapter, sink, batch.last))
         sizes = [len(p) for p in prompts]
         pieces = zip(torch.stack(keys).split(sizes, 1), torch.stack(values).split(sizes, 1), logits, strict=True)
         results = [Prompt(k, v, row) for k, v, row in pieces]

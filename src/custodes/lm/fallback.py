@@ -100,23 +100,35 @@ class TransformersDecoder(nn.Module):
     def device(self) -> torch.device:
         return self.weights[self._head].value.device  # type: ignore[return-value]
 
-    def hidden(self, batch: PackedBatch, adapter: None = None) -> Tensor:
-        """(N, d) after the final norm, scaled so that the head's product with it gives the logits."""
-        return self.final(self.run(self.embed(batch), batch, 0, self.spec.layers, adapter))
+    def hidden(
+        self, batch: PackedBatch, adapter: None = None, sink: None = None, wanted: Tensor | None = None
+    ) -> Tensor:
+        """(N, d) after the final norm, scaled so that the head's product with it gives the logits; (M, d) of the M ``wanted``."""
+        return self.final(self.run(self.embed(batch), batch, 0, self.spec.layers, adapter, sink, wanted))
 
     def embed(self, batch: PackedBatch) -> Tensor:
         """(N, d) token embeddings, before the first layer."""
         return self._call(self.shell.get_input_embeddings(), batch.ids)
 
-    def run(self, x: Tensor, batch: PackedBatch, first: int, end: int, adapter: None = None) -> Tensor:
-        """All layers, or none: (N, d) -> (N, d). ``transformers`` has no way to run some."""
+    def run(
+        self,
+        x: Tensor,
+        batch: PackedBatch,
+        first: int,
+        end: int,
+        adapter: None = None,
+        sink: None = None,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
+        """All layers, or none: (N, d) -> (N, d), or (M, d) of the M ``wanted``. ``transformers`` has no way to run some."""
         if first == end:
-            return x
+            return x if wanted is None else x.index_select(0, wanted)
         if (first, end) != (0, self.spec.layers) or adapter is not None:
             raise InputError(f"architecture {self.shell.config.model_type!r} cannot run with adapters; {WHOLE}")
         rows = ToRows.apply(x, batch)  # right padding is hidden by causality
         out = self._call(self.shell.base_model, inputs_embeds=rows, use_cache=False).last_hidden_state
-        return FromRows.apply(out, batch)
+        out = FromRows.apply(out, batch)
+        return out if wanted is None else out.index_select(0, wanted)
 
     def final(self, x: Tensor) -> Tensor:
         """The logits' scale; the final norm is part of :meth:`run`."""

@@ -111,7 +111,7 @@ class Learner:
 
     def forward(self, pack: Pack, temperature: float, entropy: bool = False) -> Forward:
         """The present policy on a pack; gradients flow unless they are switched off."""
-        at = self._hidden(pack, self.lm.decoder, self.lm.adapter).index_select(0, pack.predict)
+        at = self._hidden(pack, self.lm.decoder, self.lm.adapter)
         head = self.lm.decoder.head_weight()
         logprobs, entropies = token_logprobs(at, head, pack.targets, temperature, entropy)
         values = None if self.value_head is None else self.value_head(at.float()).squeeze(-1)
@@ -132,7 +132,7 @@ class Learner:
     def measure_reference(self, packs: Sequence[Pack], temperature: float, reference: Reference, out: Tensor) -> None:
         """Fill a (B, T) table with the reference's log-probabilities at the packs' actions."""
         for pack in packs:
-            hidden = self._hidden(pack, reference.decoder, reference.adapter).index_select(0, pack.predict)
+            hidden = self._hidden(pack, reference.decoder, reference.adapter)
             head = reference.decoder.head_weight()
             out.view(-1)[pack.place] = token_logprobs(hidden, head, pack.targets, temperature)[0].to(out)
 
@@ -186,14 +186,17 @@ class Learner:
         self.lm.refresh()
 
     def _hidden(self, pack: Pack, decoder: Decoder, adapter: Adapter | None) -> Tensor:
-        """(N, d) after the final norm; what lies below the first layer that learns is computed once per pack."""
+        """(M, d) after the final norm at the token before each action; what lies below the first layer that learns is
+        computed once per pack."""
         pack.move(decoder.device)
         if self.lm.adapter is None or not (first := self.lm.adapter.config.first_layer):
-            return decoder.hidden(pack.batch, adapter)
+            return decoder.hidden(pack.batch, adapter, wanted=pack.predict)
         if pack.trunk is None:
             with torch.no_grad():
                 pack.trunk = decoder.run(decoder.embed(pack.batch), pack.batch, 0, first)
-        return decoder.final(decoder.run(pack.trunk, pack.batch, first, decoder.spec.layers, adapter))
+        return decoder.final(
+            decoder.run(pack.trunk, pack.batch, first, decoder.spec.layers, adapter, wanted=pack.predict)
+        )
 
     def _clip(self) -> float:
         """Scale gradients down to the greatest norm, the value head's on its own; the norm of the policy's before."""

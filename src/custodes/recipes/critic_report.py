@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -31,10 +31,13 @@ from custodes.critic.simulated_reviews import alone, team
 from custodes.critic.subtlety import subtlety, told
 from custodes.critic.tamper.bugs import Bug
 from custodes.critic.teams import Person
+from custodes.ledger import Evaluation
 from custodes.lm import Adapter, LanguageModel, TorchEngine, load
 from custodes.lm.loading import ADAPTER_CONFIG, base_of
 from custodes.recipes.critic_choice import REWARD, WRITERS
 from custodes.recipes.critic_lines import TRAIN, CriticEvaluate, Row, open_scorer, read_rows
+from custodes.recipes.searching import search_each
+from custodes.recipes.workspace import Workspace
 from custodes.reward import load_reward
 from custodes.stats import calibration_curve, calibration_error
 from custodes.types import InputError, Reward, Sampling
@@ -86,7 +89,11 @@ class Case:
 
 
 def critic_report(config: CriticReport) -> dict[str, Any]:
-    """Measure, write the report into ``out``, and return it. Raises InputError for rows or folders that cannot be read."""
+    """Measure, write the report into ``out``, and return it; called again, it goes on where it was interrupted.
+
+    What is written and every search is in ``out``'s ledger. Raises InputError for rows or folders that cannot be read,
+    and for a folder that holds a report with other options.
+    """
     assert config.out is not None
     cases = read_cases(config.data)
     splits = dict.fromkeys(c.row.split for c in cases)
@@ -95,6 +102,30 @@ def critic_report(config: CriticReport) -> dict[str, Any]:
         raise InputError(f"{config.data} has no row of split {config.split!r}.")
     scorer = Remembered(open_scorer(config.critic, config.model, config.dtype))
     writers = _Writers.open(config) if config.tuned else None
+    identity = {k: v for k, v in asdict(config).items() if k != "out"}
+    work = Workspace.open(config.out, "critic evaluate", identity, config.seed, Console(stderr=True))
+    with work.ledger:
+        try:
+            result = _measure(
+                config, {s: [c for c in cases if c.row.split == s] for s in chosen}, scorer, writers, work
+            )
+        except BaseException as error:
+            work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        work.close("completed")
+    style = (files("custodes.audit") / "templates" / "report.css").read_text(encoding="utf-8")
+    write_critics_page(result, config.out, style)
+    return result
+
+
+def _measure(
+    config: CriticReport,
+    cases: Mapping[str, Sequence[Case]],
+    scorer: Remembered,
+    writers: _Writers | None,
+    work: Workspace,
+) -> dict[str, Any]:
+    """The report, split by split; each goes into the ledger when it is done."""
     result: dict[str, Any] = {
         "data": config.data.name,
         "critic": Path(config.critic).name,
@@ -104,13 +135,15 @@ def critic_report(config: CriticReport) -> dict[str, Any]:
         "simulated_person": {name: getattr(config.person, name) for name in Person.__dataclass_fields__},
         "splits": {},
     }
-    console = Console(stderr=True)
-    for split in chosen:
-        own = [c for c in cases if c.row.split == split][: config.rows or None]
-        console.print(f"{split}: {len(own):,} rows")
-        result["splits"][split] = {**_of_lines(own, scorer), "policies": _policies(own, scorer, writers, config)}
-    style = (files("custodes.audit") / "templates" / "report.css").read_text(encoding="utf-8")
-    write_critics_page(result, config.out, style)
+    for split, all_of_it in cases.items():
+        own = all_of_it[: config.rows or None]
+        with work.phase("lines", f"{split}: {len(own):,} rows"):
+            read = _read(own, scorer, work)
+        policies = _policies(split, own, scorer, writers, config, work)
+        result["splits"][split] = {**_of_lines(own, read, scorer), "policies": policies}
+        told = Evaluation(f"critics-{split}", "critics", split, result["splits"][split], len(own))
+        if not work.has(told.id):
+            work.ledger.write(work.run, [told])
     return result
 
 
@@ -151,10 +184,23 @@ class Remembered:
         return [self.known[code] for code in codes]
 
 
-def _of_lines(cases: Sequence[Case], scorer: Remembered) -> dict[str, Any]:
+READ = 32
+"""Functions that a scorer reads between two looks at the time left."""
+
+
+def _read(cases: Sequence[Case], scorer: Remembered, work: Workspace) -> list[LineScores]:
+    """What the scorer of lines says of every row."""
+    codes, scores = [c.row.bug.code for c in cases], []
+    with work.progress("reading", len(codes)) as advance:
+        for start in range(0, len(codes), READ):
+            scores += scorer.scores(codes[start : start + READ])
+            advance(len(codes[start : start + READ]))
+    return scores
+
+
+def _of_lines(cases: Sequence[Case], scores: Sequence[LineScores], scorer: Remembered) -> dict[str, Any]:
     """The scorer on one split: localisation, alarms, the reliability diagram, and how subtle each operator's bugs are."""
     rows = [c.row.bug for c in cases]
-    scores = scorer.scores([r.code for r in rows])
     curve = calibration_curve([1 - s.none for s in scores], [bool(c.lines) for c in cases])
     hits = [int(s.order()[0]) in c.lines for s, c in zip(scores, cases, strict=True)]
     confidence = calibration_error([float(s.lines.max()) for s in scores], hits)
@@ -167,14 +213,19 @@ def _of_lines(cases: Sequence[Case], scorer: Remembered) -> dict[str, Any]:
 
 
 def _policies(
-    cases: Sequence[Case], scorer: Remembered, writers: _Writers | None, config: CriticReport
+    split: str,
+    cases: Sequence[Case],
+    scorer: Remembered,
+    writers: _Writers | None,
+    config: CriticReport,
+    work: Workspace,
 ) -> dict[str, Any]:
     """Everybody's critiques of the first questions, rated and compared."""
     fitting = [c.asked for c in cases if writers is None or writers.fits(c.asked)]
     asked = fitting[: config.questions]
     if not asked:
         raise InputError(f"no function of {config.data} is short enough for the critics of {config.tuned}.")
-    policies: dict[str, list[Rated]] = writers.write(asked, scorer) if writers else {}
+    policies: dict[str, list[Rated]] = writers.write(split, asked, scorer, work) if writers else {}
     for strictness in STRICTNESS:
         name = "scorer of lines" + (f", strictness {strictness:+g}" if strictness else "")
         policies[name] = [_of_scorer(q, scorer, strictness) for q in asked]
@@ -218,29 +269,44 @@ class _Writers:
         longest = max(self.config.max_tokens, 4 * (self.config.max_tokens // 2 + 16))
         return len(base.encode(q.task.messages)) + longest <= base.decoder.spec.context
 
-    def write(self, asked: Sequence[Question], scorer: Remembered) -> dict[str, list[Rated]]:
-        """One critique of every question by every policy."""
+    def write(
+        self, split: str, asked: Sequence[Question], scorer: Remembered, work: Workspace
+    ) -> dict[str, list[Rated]]:
+        """One critique of every question by every policy; searched ones without a modifier and at four of them."""
         sampling = Sampling(max_tokens=self.config.max_tokens, seed=self.config.seed)
-        found = {
-            name: rated(asked, TorchEngine(lm).generate([q.task for q in asked], sampling))
-            for name, lm in self.policies.items()
-        }
+        found: dict[str, list[Rated]] = {}
+        for name, lm in self.policies.items():
+            with work.phase("writing", f"{split}: {name}"):
+                drawn = work.sample(f"{split}, {name}", TorchEngine(lm), [q.task for q in asked], sampling)
+                found[name] = rated(asked, drawn)
         last = list(self.policies)[-1]
         if self.reward is not None:
             highlights = [sum(f.kind != "misquote" for f in r.findings) for r in found[last]]
-            searches = [self._search(last, q, []) for q in asked]
-            for percentile, modifier in modifiers(searches, highlights).items():
-                found[f"{last} + search, modifier {percentile}"] = _chosen(searches, asked, modifier)
             proposed = [proposed_quotes(q.code, scorer.scores([f"{q.code}\n"])[0].lines[:-1], 4) for q in asked]
-            guided = [self._search(last, q, quotes) for q, quotes in zip(asked, proposed, strict=True)]
-            found[f"{last} + search"] = _chosen(searches, asked, 0.0)
-            found[f"{last} + search, quotes proposed"] = _chosen(guided, asked, 0.0)
+            for name, quotes in (
+                (f"{last} + search", [[]] * len(asked)),
+                (f"{last} + search, quotes proposed", proposed),
+            ):
+                searches = self._searches(f"{split}, {name}", last, asked, quotes, work)
+                found[name] = _chosen(searches, asked, 0.0)
+                for percentile, modifier in modifiers(searches, highlights).items():
+                    found[f"{name}, modifier {percentile}"] = _chosen(searches, asked, modifier)
         return found
 
-    def _search(self, policy: str, q: Question, proposed: list[str]) -> Search:
-        assert self.reward is not None
-        options = SearchConfig(max_tokens=self.config.max_tokens // 2, opening=q.opening, seed=self.config.seed)
-        return force_sampling_beam_search(self.policies[policy], q.task, q.code, self.reward, options, proposed)
+    def _searches(
+        self, purpose: str, policy: str, asked: Sequence[Question], proposed: Sequence[list[str]], work: Workspace
+    ) -> list[Search]:
+        """A policy's search for a critique of every question, with the quotes that are proposed for it."""
+        lm, reward = self.policies[policy], self.reward
+        assert reward is not None
+        config = SearchConfig(max_tokens=self.config.max_tokens // 2, seed=self.config.seed)
+
+        def search(i: int) -> Search:
+            q, options = asked[i], replace(config, opening=asked[i].opening)
+            return force_sampling_beam_search(lm, q.task, q.code, reward, options, proposed[i])
+
+        with work.phase("search", f"{purpose}: force sampling beam search"):
+            return search_each(work, purpose, asked, config, search)
 
 
 def _chosen(searches: Sequence[Search], asked: Sequence[Question], modifier: float) -> list[Rated]:

@@ -30,6 +30,7 @@ from custodes.ledger import Evaluation, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.policy import OptimiseConfig, optimise
 from custodes.policy.supervised import SupervisedConfig, fine_tune
+from custodes.recipes.searching import search_each
 from custodes.recipes.workspace import Workspace
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.progress import show_progress
@@ -308,14 +309,12 @@ class _Tuning:
         """The last policy by FSBS, at four modifiers, on the first questions of a split."""
         some = asked[: self.config.searched]
         options = SearchConfig(max_tokens=self.config.max_tokens // 2, seed=self.config.seed)
-        searches: list[Search] = []
-        with (
-            self.work.phase("search", f"{split}: force sampling beam search"),
-            self.work.progress("searching", len(some)) as advance,
-        ):
-            for q in some:
-                searches.append(force_sampling_beam_search(lm, q.task, q.code, reward, options))
-                advance(1)
+
+        def search(i: int) -> Search:
+            return force_sampling_beam_search(lm, some[i].task, some[i].code, reward, options)
+
+        with self.work.phase("search", f"{split}: force sampling beam search"):
+            searches = search_each(self.work, split, some, options, search)
         found = {}
         for percentile, modifier in modifiers(searches, highlights).items():
             critiques = [

@@ -114,8 +114,8 @@ class RewardModel(RewardBase):
         read: list[Tensor] = []
         branches: Sequence[Adapter | None] = self.adapters or [None]
         for adapter in branches:
-            x = decoder.run(trunk, batch, first, decoder.spec.layers, adapter)
-            read.append(decoder.final(x.index_select(0, batch.last)).to(self.heads.dtype))
+            x = decoder.run(trunk, batch, first, decoder.spec.layers, adapter, wanted=batch.last)
+            read.append(decoder.final(x).to(self.heads.dtype))
         if len(read) == 1:
             return read[0] @ self.heads.T
         return torch.stack([(x * head).sum(-1) for x, head in zip(read, self.heads, strict=True)], -1)
