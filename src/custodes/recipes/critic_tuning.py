@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -31,7 +30,7 @@ from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.policy import OptimiseConfig, optimise
 from custodes.policy.supervised import SupervisedConfig, fine_tune
 from custodes.recipes.searching import search_each
-from custodes.recipes.workspace import Workspace
+from custodes.recipes.workspace import Workspace, take_over
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.progress import show_progress
 from custodes.types import Episode, InputError, Message, PreferencePair, Sampling
@@ -267,15 +266,12 @@ class _Tuning:
             (folder / "done").touch()
 
     def _take_over(self, part: str) -> None:
-        """A finished part of an earlier run as this one's own, whole or not at all."""
+        """A finished part of an earlier run as this one's own."""
         assert self.config.begin is not None
         source, folder = self.config.begin / part, self.config.out / part
         if not (source / "done").is_file():
             raise InputError(f"{self.config.begin} has no finished {part}; name a folder of `custodes critic tune`.")
-        partial = folder.with_name(f".{part}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("checkpoints"))
-        partial.rename(folder)
+        take_over(source, folder, ignore=["checkpoints"])
 
     def _model(self, lm: LanguageModel, name: str) -> None:
         self.work.ledger.write(self.work.run, [Model(lm.fingerprint(), name, "critic")])

@@ -8,6 +8,7 @@ import platform
 import resource
 import secrets
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,6 +132,15 @@ class Workspace:
         )
         self.record(f"resources-{secrets.token_hex(6)}", row, "run")
         self.ledger.end_run(self.run, status)
+
+
+def take_over(source: Path, into: Path, ignore: Sequence[str] = ()) -> None:
+    """A finished folder as another's own, whole or not at all, in place of what was there; ``ignore`` are patterns of names."""
+    partial = into.with_name(f".{into.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, ignore=shutil.ignore_patterns(*ignore))
+    shutil.rmtree(into, ignore_errors=True)
+    partial.rename(into)
 
 
 def _processor() -> str:

@@ -47,7 +47,7 @@ from custodes.recipes.curriculum.config import ALGORITHMS, GamingTrain, Round, p
 from custodes.recipes.curriculum.measure import matrix, measure, workers_of
 from custodes.recipes.curriculum.rewards import CurriculumReward
 from custodes.recipes.gaming import observations
-from custodes.recipes.workspace import Workspace
+from custodes.recipes.workspace import Workspace, take_over
 from custodes.reward import RewardModel, load_reward
 from custodes.types import Episode, InputError, Sampling, Scores, Task
 
@@ -309,7 +309,7 @@ class _Training:
         config, work = self.config, self.work
         if twin := next((r for r in self.rounds[: round.number] if self._same_policy(r, round)), None):
             work.console.print(f"{round.title} left the policy as it was {_after(twin)}: its episodes hold.")
-            self._take_over(self.folder(twin) / "measured", self.folder(round) / "measured")
+            take_over(self.folder(twin) / "measured", self.folder(round) / "measured")
         name = str(self.adapter_of(round))
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
         policy = ModelPolicy(self._engine(), name, sampling, config.batch)
@@ -325,14 +325,6 @@ class _Training:
         """Whether two rounds ended with the same weights."""
         weights = "adapter_model.safetensors"
         return filecmp.cmp(self.adapter_of(one) / weights, self.adapter_of(other) / weights, shallow=False)
-
-    def _take_over(self, measured: Path, into: Path) -> None:
-        """A finished measurement as another round's own, whole or not at all."""
-        partial = into.with_name(f".{into.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(measured, partial)
-        shutil.rmtree(into, ignore_errors=True)
-        partial.rename(into)
 
     def _measured(self, round: Round) -> str:
         """Name of the record that a round was measured with so many episodes."""
