@@ -92,11 +92,13 @@ OTHER = {
     "seed": 1,
 }
 WITHOUT_EFFECT_ON_THE_RESULT = {"micro_tokens", "checkpoint_every"}
+ONLY_IN_ITS_OWN_TEST = {"skip_equal_scores"}
 ONLY_TOGETHER = {"kl_horizon": {"kl_target": 0.01, "kl_horizon": 5}}
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in OptimiseConfig.__dataclass_fields__ if n not in WITHOUT_EFFECT_ON_THE_RESULT]
+    "name",
+    [n for n in OptimiseConfig.__dataclass_fields__ if n not in WITHOUT_EFFECT_ON_THE_RESULT | ONLY_IN_ITS_OWN_TEST],
 )
 def test_every_option_acts(tiny_model: Path, name: str) -> None:
     base = replace(BASE, kl_target=0.01) if name in ONLY_TOGETHER else BASE
@@ -206,13 +208,25 @@ def test_kl_is_measured_from_where_the_run_began_and_never_clamped(tiny_model: P
     assert min(m["kl"] for m in again) < 0  # k1 on few samples is often negative near 0
 
 
+class Nothing:
+    def score(self, episodes: Sequence[Episode]) -> Scores:
+        return Scores(np.zeros(len(episodes)))
+
+
+def test_a_step_in_which_all_scored_the_same_can_be_left_out(tiny_model: Path) -> None:
+    begun, moved, kept = adapted(tiny_model), adapted(tiny_model), adapted(tiny_model)
+    run(moved, BASE, reward=Nothing())  # the value head's errors and the KL, scaled up to unit variance
+    metrics = run(kept, replace(BASE, skip_equal_scores=True), reward=Nothing()).metrics
+    assert not same(begun, moved)
+    assert same(begun, kept)
+    assert [m["kept"] for m in metrics] == [0.0] * BASE.steps
+    run(kept, replace(BASE, skip_equal_scores=True))
+    run(begun, BASE)
+    assert same(begun, kept)  # where scores differ nothing is different
+
+
 def test_truncation_penalty_teaches_to_end(tiny_model: Path) -> None:
     lm = adapted(tiny_model)
-
-    class Nothing:
-        def score(self, episodes: Sequence[Episode]) -> Scores:
-            return Scores(np.zeros(len(episodes)))
-
     sampling = Sampling(n=8, max_tokens=8, stop_ids=tuple(range(0, 300, 24)))
     config = replace(BASE, algorithm="rloo", steps=12, truncation_penalty=1.0, sampling=sampling, kl_coefficient=0.0)
     metrics = run(lm, config, reward=Nothing()).metrics

@@ -77,6 +77,9 @@ class OptimiseConfig:
     """Taken from the score of a reply that was cut at ``sampling.max_tokens``, in units of the reward."""
     normalise_scores: bool = False
     """Divide scores by their running standard deviation; their mean is kept."""
+    skip_equal_scores: bool = False
+    """Leave the policy as it is in a step whose episodes all scored the same: what is left of the advantage (the value
+    head's errors, the KL) would be scaled up to unit variance and learned from."""
     sampler_correction: float | None = None
     """Largest importance weight learner/sampler on an action, for a sampler in another precision or engine."""
     checkpoint_every: int = 10

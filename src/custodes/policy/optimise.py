@@ -206,6 +206,9 @@ class _Loop:
             self.stopped = "kl_budget"
             return {**kl_metrics(seen), **sampler_metrics(seen), "kl_coefficient": self.kl_coefficient}
 
+        unchanged = {**kl_metrics(seen), **sampler_metrics(seen), "kept": 0.0, "kl_coefficient": self.kl_coefficient}
+        if config.skip_equal_scores and rollout.totals().unique().numel() == 1:
+            return unchanged
         in_reward = self.kl_coefficient if config.kl_in == "reward" else 0.0
         rewards = rollout.rewards(in_reward)
         drawn = len(rollout.episodes)
@@ -213,12 +216,7 @@ class _Loop:
             totals = torch.where(rollout.mask, rewards, 0).sum(-1)
             keep = self.algorithm.select(totals, rollout.groups, rollout.mask.sum(-1))
             if not keep.any():  # nothing to learn from: the policy stays as it is
-                return {
-                    **kl_metrics(seen),
-                    **sampler_metrics(seen),
-                    "kept": 0.0,
-                    "kl_coefficient": self.kl_coefficient,
-                }
+                return unchanged
             rollout = rollout.subset(keep)
             rewards = rollout.rewards(in_reward)
             minibatches = make_minibatches(rollout, config.minibatches, config.micro_tokens, rng)

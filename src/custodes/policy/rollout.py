@@ -43,6 +43,10 @@ class Rollout:
         """(B, T) k1 of each action: policy before the update to reference."""
         return torch.where(self.mask, self.logprobs - self.reference, 0)
 
+    def totals(self) -> Tensor:
+        """(B,) float64: what each episode scored, with the scores of its tokens."""
+        return self.scores.double() + self.token_scores.double().sum(-1)
+
     def rewards(self, kl_coefficient: float) -> Tensor:
         """(B, T) float64: score on the last action, token scores, minus ``kl_coefficient`` times k1."""
         return on_last_action(self.scores, self.mask) + self.token_scores - kl_coefficient * self.kl().double()

@@ -92,6 +92,9 @@ class GamingTrain:
     """Updates per pass over the episodes of a step."""
     epochs: int = 1
     """Passes over the episodes of a step."""
+    lam: float = 1.0
+    """Lambda of generalised advantage estimation (ppo). The reward comes at the end of an episode and a new value head
+    knows nothing yet: below 1, what was done well before the last reply would hardly hear of it."""
     kl_coefficient: float | None = None
     """Weight of the KL divergence from the policy before the first round: by default 0.02 for ppo and grpo, else 0."""
     tuning_rate: float = 1e-3
@@ -225,6 +228,8 @@ def _check(config: GamingTrain) -> None:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must be at least {least}.")
     if config.max_episode <= config.max_tokens:
         raise InputError(f"--max-episode is {config.max_episode}; it must be above --max-tokens, {config.max_tokens}.")
+    if not 0 <= config.lam <= 1:
+        raise InputError(f"--lam is {config.lam}; it must be from 0 to 1.")
     if not 0 <= config.hhh_share < 1:
         raise InputError(f"--hhh-share is {config.hhh_share}; it must be 0 or more and below 1.")
     if config.method == "exploit-only" and (config.reward_model is not None or config.hhh_share):

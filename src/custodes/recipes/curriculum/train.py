@@ -235,6 +235,8 @@ class _Training:
             learning_rate=config.learning_rate,
             minibatches=min(config.minibatches, config.prompts),
             epochs=config.epochs,
+            lam=config.lam,
+            skip_equal_scores=True,
             kl_coefficient=config.kl,
             checkpoint_every=1,
             seed=config.seed * 1000 + round.number,
