@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custodes.critic.critique import parse
+from custodes.critic.critique import Finding, parse
 from custodes.critic.search import EngineTree, SearchConfig, best_of, force_sampling_beam_search, tidy
 from custodes.lm import Branches, LanguageModel, TorchEngine, load
 from custodes.types import Episode, InputError, Message, Sampling, Scores, Task
@@ -101,6 +101,41 @@ def test_a_quote_that_does_not_occur_is_no_highlight() -> None:
     assert [c.highlights for c in found.candidates if c.round == 2] == [2] * 8
     assert [len(c.critique.findings) for c in found.candidates if c.round == 2] == [4] * 8
     assert found.tokens == 12 * 20
+
+
+LINES = ["    return items[len(items)]", "def last(items):"]
+
+
+def test_without_quotes_of_its_own_round_k_has_the_first_k_quotes_that_were_proposed(lm: LanguageModel) -> None:
+    reward = VowelsLiked()
+    found = force_sampling_beam_search(lm, TASK, SOURCE, reward, replace(CONFIG, own_quotes=False), LINES)
+    assert reward.asked == [4, 8]  # as many rounds as quotes
+    for candidate in found.candidates:
+        assert [f.quote for f in candidate.critique.findings] == LINES[: candidate.round]
+        assert candidate.highlights == candidate.round
+    assert found.chosen(-100.0).highlights == 1
+    assert found.chosen(100.0).highlights == 2
+
+
+def test_without_quotes_of_its_own_a_continuation_ends_where_it_would_open_another() -> None:
+    class Says:
+        def generate(self, tasks, sampling, prefixes=None):  # type: ignore[no-untyped-def]
+            said = "One too far.\n\n```python\ndef last(items):\n```\nNot there."
+            said = said[: min((at for stop in sampling.stop if (at := said.find(stop)) >= 0), default=None)]
+            blank, none = np.zeros(0, np.int32), np.zeros(0, np.bool_)
+            return [
+                Episode(f"e{i}{k}", t, (*t.messages, Message("assistant", p + said)), blank, none, np.zeros(0, np.float32),
+                        outcome="stop", policy="says", cost={"completion_tokens": 20})
+                for i, (t, p) in enumerate(zip(tasks, prefixes, strict=True)) for k in range(sampling.n)
+            ]  # fmt: skip
+
+        def logprobs(self, episodes, temperature=1.0):  # type: ignore[no-untyped-def]
+            raise NotImplementedError
+
+    free = force_sampling_beam_search(Says(), TASK, SOURCE, VowelsLiked(), CONFIG, LINES[:1])
+    only = force_sampling_beam_search(Says(), TASK, SOURCE, VowelsLiked(), replace(CONFIG, own_quotes=False), LINES[:1])
+    assert {len(c.critique.findings) for c in free.candidates if c.round == 1} == {2}
+    assert [c.critique.findings for c in only.candidates] == [(Finding(LINES[0], "One too far."),)] * 4
 
 
 def test_best_of_n_is_chosen_by_the_same_rule(lm: LanguageModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -52,20 +53,25 @@ def test_everybody_is_measured_on_the_same_functions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned)]
-    shorter = ["--questions", "4", "--max-tokens", "16", "--split", "held-out packages"]
+    shorter = ["--questions", "4", "--max-tokens", "16", "--split", "held-out packages", "--modifiers", "-2,0.5"]
     options = [*command, "--out", str(tmp_path), *shorter, "--json"]
     assert main(options) == 0
     told = json.loads(capsys.readouterr().out)
     found = told["splits"]["held-out packages"]["policies"]
     assert found["n"] == 4
+
+    def of_search(name: str) -> list[str]:
+        percentiles = [p for p in found["policies"] if re.fullmatch(rf"{re.escape(name)}, \d+th percentile \(.*\)", p)]
+        assert [p.split(", ")[-1].split("th")[0] for p in percentiles] == ["10", "25", "50", "75"]
+        return [name, *percentiles, f"{name}, modifier -2", f"{name}, modifier +0.5"]
+
     assert list(found["policies"]) == [
         "base",
         "warm start",
         "RL",
-        "RL + search",
-        *(f"RL + search, modifier {p}" for p in (10, 25, 50, 75)),
-        "RL + search, quotes proposed",
-        *(f"RL + search, quotes proposed, modifier {p}" for p in (10, 25, 50, 75)),
+        *of_search("RL + search"),
+        *of_search("RL + search, quotes proposed"),
+        *of_search("RL + search, only quotes proposed"),
         "scorer of lines, strictness -1",
         "scorer of lines",
         "scorer of lines, strictness +1",
@@ -83,8 +89,10 @@ def test_everybody_is_measured_on_the_same_functions(
     with Ledger.open(tmp_path / "ledger.db", read_only=True) as ledger:
         (run,) = ledger.runs()
         searches = list(ledger.evaluations(run.id, "searched"))
-        assert len(searches) == 4 + 4
-        assert all(len(s.metrics["score"]) == 28 for s in searches)  # another modifier needs no new search
+        assert len(searches) == 3 * 4
+        tried = [len(s.metrics["score"]) for s in searches]  # another modifier needs no new search
+        assert tried[:8] == [28] * 8
+        assert all(n in (4, 12, 20, 28) for n in tried[8:])  # as many rounds as quotes are proposed
     # again, as after an interruption: nothing is drawn or searched a second time, and the report is the same
     monkeypatch.setattr("custodes.recipes.critic_report.force_sampling_beam_search", None)
     monkeypatch.setattr(TorchEngine, "generate", None)
@@ -115,6 +123,10 @@ def test_what_cannot_be_reported_is_one_sentence(
     assert "name its folder with --out" in capsys.readouterr().err
     assert main([*command, "--tuned", str(tmp_path), "--out", str(tmp_path / "r")]) == 2
     assert "holds no critic that writes" in capsys.readouterr().err
+    assert main([*command, "--searches", "free,deep"]) == 2
+    assert "no search 'deep'; write free, proposed, only-proposed" in " ".join(capsys.readouterr().err.split())
+    assert main([*command, "--modifiers", "-1,much"]) == 2
+    assert "write numbers with commas between" in " ".join(capsys.readouterr().err.split())
     assert main([*command, "--split", "none", "--out", str(tmp_path / "r")]) == 2
     assert "no row of split 'none'" in capsys.readouterr().err
 

@@ -8,7 +8,9 @@ defaults that is 4 + 3 x 2 x 4 = 28 candidates. The chosen one maximises
 
 where a highlight is a quote that occurs in what is reviewed: a quote that does not is no evidence of having looked. All
 scores are kept, so that another modifier needs no new search. Whole quotes may be forced in place of their openings, as a
-scorer of lines proposes them: the critic then writes what it has to say of each.
+scorer of lines proposes them: the critic then writes what it has to say of each. It goes on to quotes of its own where it
+may (``own_quotes``); where it may not, round k gives critiques of exactly k findings, and the modifier reaches from one
+finding on.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from custodes.lm import Branches, LanguageModel
 from custodes.types import Engine, Episode, InputError, Reward, Sampling, Task
 
 B = TypeVar("B")
+NEXT_QUOTE = ("\n\n```",)
+"""How a critique goes on to another quote, as :func:`~custodes.critic.critique.write` writes it."""
 SENTENCE = re.compile(r"[.!?](?=\s|$)")
 
 
@@ -44,6 +48,9 @@ class SearchConfig:
     """Of the continuations."""
     opening: str = "```python\n"
     """The words that force a quote."""
+    own_quotes: bool = True
+    """Whether a continuation may go on to quotes that were not forced. Without them it ends where it would open one, and
+    where quotes are proposed there are no more rounds than those."""
     modifier: float = 0.0
     """What a highlight is worth, in units of the reward."""
     seed: int = 0
@@ -63,7 +70,7 @@ class SearchConfig:
 
     @property
     def candidates(self) -> int:
-        """Critiques scored in all."""
+        """Critiques scored in all; fewer where fewer quotes are proposed and there are no others."""
         return self.samples + (self.rounds - 1) * self.width
 
 
@@ -136,13 +143,14 @@ def force_sampling_beam_search(
     """Search for a critique of ``source``, which ``task`` asks for, that ``reward`` likes and that quotes.
 
     A model is searched with its prompt computed once and beams as branches of it; an engine by its prefixes. Round k
-    forces the k-th quote of ``proposed``, and when there is none left the opening of one that the critic writes itself.
+    forces the k-th quote of ``proposed``, and when there is none left the opening of one that the critic writes itself
+    (without ``own_quotes`` only where none is proposed at all).
     Raises InputError where the prompt and the longest critique do not fit the model's context.
     """
     config = config or SearchConfig()
-    if not isinstance(critic, LanguageModel):
-        return _search(EngineTree(critic, task), source, reward, config, _openings(config, proposed))
     openings = _openings(config, proposed)
+    if not isinstance(critic, LanguageModel):
+        return _search(EngineTree(critic, task), source, reward, config, openings)
     longest = sum(config.max_tokens + len(critic.encode_reply(f"\n\n{opening}")) for opening in openings)
     return _search(Branches(critic, task, width=config.width, max_tokens=longest), source, reward, config, openings)
 
@@ -188,21 +196,27 @@ def tidy(text: str, ended: bool = True) -> str:
 def _openings(config: SearchConfig, proposed: Sequence[str]) -> list[str]:
     """The words that each round forces."""
     quotes = [f"{config.opening}{quote}\n```\n" for quote in proposed[: config.rounds]]
+    if quotes and not config.own_quotes:
+        return quotes
     return quotes + [config.opening] * (config.rounds - len(quotes))
 
 
 def _search(tree: Tree[B], source: str, reward: Reward, config: SearchConfig, openings: Sequence[str]) -> Search:
     starts: list[tuple[B, str]] = [(tree.root, openings[0])]
     found: list[Candidate] = []
-    for number in range(1, config.rounds + 1):
+    for number in range(1, len(openings) + 1):
         sampling = Sampling(
-            n=config.samples, max_tokens=config.max_tokens, temperature=config.temperature, seed=config.seed + number
+            n=config.samples,
+            max_tokens=config.max_tokens,
+            temperature=config.temperature,
+            stop=() if config.own_quotes else NEXT_QUOTE,
+            seed=config.seed + number,
         )
         grown = tree.grow(starts, sampling)
         drawn = _candidates([tree.episode(branch) for branch in grown], source, reward, number)
         found += drawn
         best = sorted(range(len(drawn)), key=lambda i: -drawn[i].score)[: config.beams]
-        if number < config.rounds:
+        if number < len(openings):
             starts = [(grown[i], _forced(drawn[i].episode, openings[number])) for i in best]
     return Search(tuple(found), sum(_drawn(c.episode) for c in found), config)
 

@@ -1,7 +1,7 @@
 """Critics measured side by side on anybody's rows: what ``custodes critic evaluate --out`` does.
 
 A scorer of lines is measured on every split, and what it would write is a policy beside those of ``custodes critic tune``
-(base, warm start, RL, RL searched at four modifiers, and with the quotes that the scorer proposes) and beside simulated
+(base, warm start, RL, and RL searched in three ways at several modifiers) and beside simulated
 people alone and with the best of them. All write about the same functions; the rules rate them.
 """
 
@@ -42,6 +42,12 @@ from custodes.reward import load_reward
 from custodes.stats import calibration_curve, calibration_error
 from custodes.types import InputError, Reward, Sampling
 
+SEARCHES = {
+    "free": "search",
+    "proposed": "search, quotes proposed",
+    "only-proposed": "search, only quotes proposed",
+}
+"""The ways of searching and how the report calls them."""
 NAMES = {"rl": "RL", "warm-start": "warm start"}
 STRICTNESS = (-1.0, 0.0, 1.0)
 """At which a scorer of lines is measured as a critic."""
@@ -59,8 +65,12 @@ class CriticReport(CriticEvaluate):
     """Folder that `custodes critic tune` made, whose policies write critiques too."""
     questions: int = 40
     """Functions of each split about which critiques are written."""
-    searched: bool = True
-    """Search with the reward of the folder, too: 28 critiques of each function, twice where the scorer proposes quotes."""
+    searches: str = ",".join(SEARCHES)
+    """Search with the reward of the folder, too, in these ways: free (the critic writes its quotes), proposed (quotes
+    that the scorer of lines proposes are forced first), only-proposed (and the critic adds none). Empty for none."""
+    modifiers: str = ""
+    """What a highlight is worth in further rows of every search, with commas between, beside the four whose critiques have
+    as many highlights as the 10th to 75th percentile of sampled ones."""
     max_tokens: int = 120
     """Longest critique."""
     seed: int = 0
@@ -73,6 +83,25 @@ class CriticReport(CriticEvaluate):
                 raise InputError(f"option {name} is {getattr(self, name)}; it must be 2 or more.")
         if self.tuned is not None and self.out is None:
             raise InputError("--tuned writes a report: name its folder with --out.")
+        for way in self.ways:
+            if way not in SEARCHES:
+                raise InputError(f"--searches: there is no search {way!r}; write {', '.join(SEARCHES)} or nothing.")
+        _ = self.worths
+
+    @property
+    def ways(self) -> list[str]:
+        """The ways of searching."""
+        return [way.strip() for way in self.searches.split(",") if way.strip()]
+
+    @property
+    def worths(self) -> list[float]:
+        """The modifiers that are named. Raises InputError for what is no number."""
+        try:
+            return [float(word) for word in self.modifiers.split(",") if word.strip()]
+        except ValueError:
+            raise InputError(
+                f"--modifiers is {self.modifiers!r}; write numbers with commas between, as in -1,0.5."
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +290,7 @@ class _Writers:
         for name in trained:
             adapter = Adapter.load(folder / name, base.decoder)
             policies[NAMES[name]] = replace(base, adapter=adapter, _fingerprint="")
-        has_reward = config.searched and (folder / REWARD).is_dir()
+        has_reward = bool(config.ways) and (folder / REWARD).is_dir()
         return cls(policies, load_reward(folder / REWARD, config.dtype) if has_reward else None, config)
 
     def fits(self, q: Question) -> bool:
@@ -272,7 +301,7 @@ class _Writers:
     def write(
         self, split: str, asked: Sequence[Question], scorer: Remembered, work: Workspace
     ) -> dict[str, list[Rated]]:
-        """One critique of every question by every policy; searched ones without a modifier and at four of them."""
+        """One critique of every question by every policy; of each search those that every modifier chooses."""
         sampling = Sampling(max_tokens=self.config.max_tokens, seed=self.config.seed)
         found: dict[str, list[Rated]] = {}
         for name, lm in self.policies.items():
@@ -283,27 +312,35 @@ class _Writers:
         if self.reward is not None:
             highlights = [sum(f.kind != "misquote" for f in r.findings) for r in found[last]]
             proposed = [proposed_quotes(q.code, scorer.scores([f"{q.code}\n"])[0].lines[:-1], 4) for q in asked]
-            for name, quotes in (
-                (f"{last} + search", [[]] * len(asked)),
-                (f"{last} + search, quotes proposed", proposed),
-            ):
-                searches = self._searches(f"{split}, {name}", last, asked, quotes, work)
+            for way in self.config.ways:
+                name = f"{last} + {SEARCHES[way]}"
+                searches = self._searches(f"{split}, {name}", last, asked, proposed, way, work)
                 found[name] = _chosen(searches, asked, 0.0)
                 for percentile, modifier in modifiers(searches, highlights).items():
-                    found[f"{name}, modifier {percentile}"] = _chosen(searches, asked, modifier)
+                    found[f"{name}, {percentile}th percentile ({modifier:+.2g})"] = _chosen(searches, asked, modifier)
+                for modifier in self.config.worths:
+                    found[f"{name}, modifier {modifier:+g}"] = _chosen(searches, asked, modifier)
         return found
 
     def _searches(
-        self, purpose: str, policy: str, asked: Sequence[Question], proposed: Sequence[list[str]], work: Workspace
+        self,
+        purpose: str,
+        policy: str,
+        asked: Sequence[Question],
+        proposed: Sequence[list[str]],
+        way: str,
+        work: Workspace,
     ) -> list[Search]:
-        """A policy's search for a critique of every question, with the quotes that are proposed for it."""
+        """A policy's search, in one of the ways, for a critique of every question."""
         lm, reward = self.policies[policy], self.reward
         assert reward is not None
-        config = SearchConfig(max_tokens=self.config.max_tokens // 2, seed=self.config.seed)
+        config = SearchConfig(
+            max_tokens=self.config.max_tokens // 2, own_quotes=way != "only-proposed", seed=self.config.seed
+        )
 
         def search(i: int) -> Search:
             q, options = asked[i], replace(config, opening=asked[i].opening)
-            return force_sampling_beam_search(lm, q.task, q.code, reward, options, proposed[i])
+            return force_sampling_beam_search(lm, q.task, q.code, reward, options, [] if way == "free" else proposed[i])
 
         with work.phase("search", f"{purpose}: force sampling beam search"):
             return search_each(work, purpose, asked, config, search)
