@@ -6,46 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from panel_world import ASKED, noisy, questions, right, silent
 
-from custodes.critic.critique import Critique, Finding, parse
 from custodes.critic.lines import LineScores
 from custodes.critic.panel import compare
-from custodes.critic.policies import Question
-from custodes.critic.rating import Rated, SimulatedRater, critique_of, rate
-from custodes.critic.review.question import task_of
-from custodes.critic.review.snippets import Snippet
+from custodes.critic.rating import Rated, SimulatedRater
 from custodes.critic.simulated_reviews import alone, team
 from custodes.critic.subtlety import subtlety
-from custodes.critic.tamper.bugs import Bug
 from custodes.critic.teams import Person
 from custodes.types import InputError
-
-
-def questions(count: int) -> list[Question]:
-    """Every fourth is clean."""
-    made = []
-    for i in range(count):
-        code = f"def f(x):\n    a = x - {i}\n    b = a + 1\n    return b"
-        bug = Bug("sign", (2,), "The sign is wrong: `-` instead of `+`.", f"    a = x + {i}")
-        made.append(Question(task_of(Snippet("", 1, code, "f")), code, () if i % 4 == 0 else (bug,)))
-    return made
-
-
-ASKED = questions(40)
-
-
-def right(q: Question) -> Rated:
-    findings = tuple(Finding(q.code.split("\n")[1], b.description) for b in q.bugs)
-    return rate(Critique(findings), q.code, q.bugs)
-
-
-def noisy(q: Question) -> Rated:
-    """The bug, and something made up."""
-    return rate(Critique((*critique_of(right(q)).findings, Finding("    return b", "Crashes."))), q.code, q.bugs)
-
-
-def silent(q: Question) -> Rated:
-    return rate(parse("No problems found."), q.code, q.bugs)
 
 
 def panel(**more: object) -> dict:

@@ -216,6 +216,8 @@ def evaluate(given: list[str]) -> int:
         for policy, measured in of["policies"]["policies"].items():
             shown = (f"{name} {_interval(measured[name])}" for name in ("cbi", "hallucinations", "nitpicks"))
             print(f"  {policy:<34}{'   '.join(shown)}")
+        for found in of["policies"]["paper"]:
+            print(f"  {found['verdict']}: {found['finding']} ({found['measured']})")
     print(f"The report is {options.out / 'report.html'}.")
     return 0
 

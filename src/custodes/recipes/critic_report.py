@@ -20,6 +20,7 @@ from custodes.critic.critique import Critique
 from custodes.critic.line_training import evaluate_lines
 from custodes.critic.lines import LineScores, ScoresLines
 from custodes.critic.panel import compare
+from custodes.critic.paper import Found, paper_findings
 from custodes.critic.policies import Question, modifiers, rated
 from custodes.critic.rating import Rated, SimulatedRater, rate
 from custodes.critic.report import write_critics_page
@@ -49,6 +50,7 @@ SEARCHES = {
 }
 """The ways of searching and how the report calls them."""
 NAMES = {"rl": "RL", "warm-start": "warm start"}
+ALONE = "person (simulated)"
 STRICTNESS = (-1.0, 0.0, 1.0)
 """At which a scorer of lines is measured as a critic."""
 RATERS = 3
@@ -259,10 +261,29 @@ def _policies(
         name = "scorer of lines" + (f", strictness {strictness:+g}" if strictness else "")
         policies[name] = [_of_scorer(q, scorer, strictness) for q in asked]
     best = "RL" if "RL" in policies else "warm start" if "warm start" in policies else "scorer of lines"
-    policies["person (simulated)"] = alone(config.person, asked, config.seed)
-    policies[f"person (simulated) with {best}"] = team(config.person, asked, policies[best], config.seed)
+    policies[ALONE] = alone(config.person, asked, config.seed)
+    policies[_team_with(best)] = team(config.person, asked, policies[best], config.seed)
     raters = [SimulatedRater(id=f"simulated-rater-{k}", seed=config.seed + k) for k in range(RATERS)]
-    return compare(asked, policies, raters)
+    compared = compare(asked, policies, raters)
+    return {**compared, "paper": [found.to_dict() for found in _paper(compared, best)]}
+
+
+def _paper(compared: Mapping[str, Any], best: str) -> list[Found]:
+    people = [ALONE, _team_with(best)]
+    models = [name for name in compared["policies"] if name not in people]
+    return paper_findings(
+        compared,
+        warm_start=NAMES["warm-start"],
+        rl=NAMES["rl"],
+        sampled=["base", *NAMES.values()],
+        searched=[f"{name} + {way}" for name in NAMES.values() for way in SEARCHES.values()],
+        models=models,
+        teams=people[1:],
+    )
+
+
+def _team_with(policy: str) -> str:
+    return f"{ALONE} with {policy}"
 
 
 def _of_scorer(q: Question, scorer: Remembered, strictness: float) -> Rated:

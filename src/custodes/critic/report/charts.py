@@ -5,6 +5,7 @@ Every chart can be read in black and white: what matters differs by shape and fi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,10 @@ Rows = list[dict[str, Any]]
 
 
 def frontier_chart(points: Sequence[Mapping[str, Any]]) -> str:
-    """Bugs included against what is false or petty in a critique; policies that none beats are filled and joined."""
+    """Bugs included against what is false or petty in a critique; policies that none beats are filled and joined.
+
+    Of a search's many modifiers (names with a comma and a number) only those that none beats are named.
+    """
     rows = [dict(p) for p in points if p["cbi"] is not None]
     on = sorted((r for r in rows if r["on_frontier"]), key=lambda r: (r["false_or_petty"], r["cbi"]))
     far = max([r["false_or_petty"] for r in rows], default=0) or 1.0
@@ -36,7 +40,8 @@ def frontier_chart(points: Sequence[Mapping[str, Any]]) -> str:
         for best, shape, fill in ((True, "circle", INK), (False, "square", "#ffffff"))
     ]
     line = _data(on).mark_line(color=GREY, interpolate="step-after", strokeDash=[4, 3]).encode(x=x, y=y)
-    named = _data(_apart(rows)).mark_text(align="left", dx=9, color=INK).encode(
+    plain = [r for r in rows if r["on_frontier"] or not re.search(r", .*\d", r["policy"])]
+    named = _data(_apart(plain)).mark_text(align="left", dx=9, color=INK).encode(
         x=x, y=alt.Y("at:Q", title="bugs included (CBI)"), text="policy:N"
     )  # fmt: skip
     about = f"Bugs included against false and petty findings of {len(rows)} policies."

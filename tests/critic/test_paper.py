@@ -1,0 +1,56 @@
+"""The paper's findings, looked for in comparisons whose answer is known."""
+
+from __future__ import annotations
+
+from panel_world import ASKED, noisy, right, silent
+
+from custodes.critic.panel import compare
+from custodes.critic.paper import paper_findings
+
+CRITICS = {"silent": silent, "noisy": noisy, "right": right}
+
+
+def verdicts(**critics: str) -> dict[str, str]:
+    """Verdict by finding, where each policy is one of the critics."""
+    names = {name.replace("_", " "): critic for name, critic in critics.items()}
+    compared = compare(ASKED, {n: [CRITICS[critic](q) for q in ASKED] for n, critic in names.items()}, resamples=10)
+    found = paper_findings(
+        compared,
+        warm_start="warm start",
+        rl="rl",
+        sampled=["warm start", "rl"],
+        searched=["search", "other search"],
+        models=["warm start", "rl", "search", "other search"],
+        teams=["team"],
+    )
+    return {f.finding.split()[0] + " " + f.finding.split()[-1]: f.verdict for f in found}
+
+
+CUTS, NITPICKS, SEARCH, TEAM = "RL hallucinations", "RL nitpicks", "FSBS not", "a alone"
+
+
+def test_every_finding_holds_where_it_does_and_not_where_it_does_not() -> None:
+    good = verdicts(warm_start="noisy", rl="silent", search="right", team="right")
+    assert good[CUTS] == "holds"
+    assert good[NITPICKS] == "does not hold"  # nobody nitpicks, before or after
+    assert good[SEARCH] == "holds"
+    assert good[TEAM] == "does not hold"  # the search is as good alone
+    bad = verdicts(warm_start="silent", rl="noisy", search="silent", team="silent")
+    assert bad[CUTS] == "does not hold"
+    assert bad[SEARCH] == "does not hold"
+    assert verdicts(warm_start="silent", rl="silent", search="silent", team="right")[TEAM] == "holds"
+
+
+def test_the_best_of_several_searches_decides_and_its_order_among_the_policies_does_not() -> None:
+    assert verdicts(other_search="right", search="silent", warm_start="silent", rl="silent")[SEARCH] == "holds"
+
+
+def test_a_rival_that_says_more_that_is_false_is_no_rival() -> None:
+    assert verdicts(warm_start="noisy", rl="silent", search="right")[SEARCH] == "holds"
+    # as many bugs as the noisy one, with less noise: only the silent one says as little
+    assert verdicts(warm_start="noisy", search="right")[SEARCH] == "does not hold"  # no more bugs than the only rival
+
+
+def test_findings_without_policies_are_left_out() -> None:
+    assert verdicts(warm_start="noisy") == {}
+    assert set(verdicts(warm_start="noisy", rl="right")) == {CUTS, NITPICKS}
