@@ -29,6 +29,28 @@ class VowelsLiked:
         return Scores(np.array([sum(e.completion.count(v) for v in "aeiou") / 10 for e in episodes]))
 
 
+class Says:
+    """An engine that goes on in the same words whatever was before."""
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+
+    def generate(
+        self, tasks: Sequence[Task], sampling: Sampling, prefixes: Sequence[str] | None = None
+    ) -> list[Episode]:
+        assert prefixes is not None
+        said = self.said[: min((at for stop in sampling.stop if (at := self.said.find(stop)) >= 0), default=None)]
+        blank, none = np.zeros(0, np.int32), np.zeros(0, np.bool_)
+        return [
+            Episode(f"e{i}{k}", t, (*t.messages, Message("assistant", p + said)), blank, none, np.zeros(0, np.float32),
+                    outcome="stop", policy="says", cost={"completion_tokens": 20})
+            for i, (t, p) in enumerate(zip(tasks, prefixes, strict=True)) for k in range(sampling.n)
+        ]  # fmt: skip
+
+    def logprobs(self, episodes: Sequence[Episode], temperature: float = 1.0) -> list[np.ndarray]:
+        raise NotImplementedError
+
+
 @pytest.fixture(scope="module")
 def lm(tiny_model: Path) -> LanguageModel:
     return load(tiny_model, dtype="float32")
@@ -83,20 +105,8 @@ def test_a_larger_modifier_never_chooses_fewer_highlights_and_needs_no_new_searc
 
 
 def test_a_quote_that_does_not_occur_is_no_highlight() -> None:
-    class Says:
-        def generate(self, tasks, sampling, prefixes=None):  # type: ignore[no-untyped-def]
-            said = "    return items[len(items)]\n```\nOne too far.\n\n```python\nreturn nothing\n```\nNot there."
-            blank, none = np.zeros(0, np.int32), np.zeros(0, np.bool_)
-            return [
-                Episode(f"e{i}{k}", t, (*t.messages, Message("assistant", p + said)), blank, none, np.zeros(0, np.float32),
-                        outcome="stop", policy="says", cost={"completion_tokens": 20})
-                for i, (t, p) in enumerate(zip(tasks, prefixes, strict=True)) for k in range(sampling.n)
-            ]  # fmt: skip
-
-        def logprobs(self, episodes, temperature=1.0):  # type: ignore[no-untyped-def]
-            raise NotImplementedError
-
-    found = force_sampling_beam_search(Says(), TASK, SOURCE, VowelsLiked(), replace(CONFIG, rounds=2))
+    said = "    return items[len(items)]\n```\nOne too far.\n\n```python\nreturn nothing\n```\nNot there."
+    found = force_sampling_beam_search(Says(said), TASK, SOURCE, VowelsLiked(), replace(CONFIG, rounds=2))
     assert [c.highlights for c in found.candidates if c.round == 1] == [1] * 4
     assert [c.highlights for c in found.candidates if c.round == 2] == [2] * 8
     assert [len(c.critique.findings) for c in found.candidates if c.round == 2] == [4] * 8
@@ -118,22 +128,9 @@ def test_without_quotes_of_its_own_round_k_has_the_first_k_quotes_that_were_prop
 
 
 def test_without_quotes_of_its_own_a_continuation_ends_where_it_would_open_another() -> None:
-    class Says:
-        def generate(self, tasks, sampling, prefixes=None):  # type: ignore[no-untyped-def]
-            said = "One too far.\n\n```python\ndef last(items):\n```\nNot there."
-            said = said[: min((at for stop in sampling.stop if (at := said.find(stop)) >= 0), default=None)]
-            blank, none = np.zeros(0, np.int32), np.zeros(0, np.bool_)
-            return [
-                Episode(f"e{i}{k}", t, (*t.messages, Message("assistant", p + said)), blank, none, np.zeros(0, np.float32),
-                        outcome="stop", policy="says", cost={"completion_tokens": 20})
-                for i, (t, p) in enumerate(zip(tasks, prefixes, strict=True)) for k in range(sampling.n)
-            ]  # fmt: skip
-
-        def logprobs(self, episodes, temperature=1.0):  # type: ignore[no-untyped-def]
-            raise NotImplementedError
-
-    free = force_sampling_beam_search(Says(), TASK, SOURCE, VowelsLiked(), CONFIG, LINES[:1])
-    only = force_sampling_beam_search(Says(), TASK, SOURCE, VowelsLiked(), replace(CONFIG, own_quotes=False), LINES[:1])
+    says = Says("One too far.\n\n```python\ndef last(items):\n```\nNot there.")
+    free = force_sampling_beam_search(says, TASK, SOURCE, VowelsLiked(), CONFIG, LINES[:1])
+    only = force_sampling_beam_search(says, TASK, SOURCE, VowelsLiked(), replace(CONFIG, own_quotes=False), LINES[:1])
     assert {len(c.critique.findings) for c in free.candidates if c.round == 1} == {2}
     assert [c.critique.findings for c in only.candidates] == [(Finding(LINES[0], "One too far."),)] * 4
 

@@ -59,7 +59,7 @@ RATERS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class CriticReport(CriticEvaluate):
-    """Measure a critic on rows with known bugs."""
+    """Measure a critic on rows with known bugs; with --out, side by side with what others write, as a report."""
 
     out: Path | None = None
     """Write report.html and report.json here: splits side by side, what critics write, Elo, the frontier, subtlety."""
