@@ -16,14 +16,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
-from custodes.environments.sandbox.base import HOME, CommandResult, FileState, Limits, SandboxFailure
-from custodes.environments.sandbox.inputs import checked_command, checked_files, checked_seconds
+from custodes.environments.sandbox.base import HOME, Limits, SandboxFailure
 from custodes.environments.sandbox.inside.wire import Channel
 from custodes.environments.sandbox.warden import BOOTSTRAP, Warden, sources
 from custodes.types import InputError
@@ -42,55 +40,9 @@ WARDEN = "/warden"  # the program of the first process, by a name that says so i
 FIRST_USER = 64000  # root's sandboxes run as a user that owns nothing; one per process, so that limits are its own
 
 
-class BubblewrapSandbox:
-    """A room in the nursery of this process. Made by :func:`custodes.environments.sandbox.open_sandbox`."""
-
-    def __init__(
-        self, files: Mapping[str, bytes], dirs: Sequence[str], read_only: Sequence[str], limits: Limits
-    ) -> None:
-        self.limits = limits
-        self._closed = False
-        self._room = Warden(nursery().room(), limits)
-        try:
-            self._room.open(files, dirs, read_only)
-        except BaseException:
-            self.close()
-            raise
-
-    def run(self, command: str, seconds: float | None = None) -> CommandResult:
-        self._must_be_open()
-        return self._room.run(checked_command(command), checked_seconds(seconds, self.limits))
-
-    def snapshot(self) -> dict[str, FileState]:
-        self._must_be_open()
-        return self._room.snapshot()
-
-    def clean_room(self, files: Mapping[str, bytes], command: str, seconds: float | None = None) -> CommandResult:
-        self._must_be_open()
-        contents, most = checked_files(files, (), self.limits), checked_seconds(seconds, self.limits)
-        room = Warden(nursery().room(), self.limits)
-        try:
-            room.open(contents)
-            return room.once(checked_command(command), most)
-        finally:
-            room.close()
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._room.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _must_be_open(self) -> None:
-        if self._closed:
-            raise SandboxFailure("the sandbox is closed")
+def open_room(limits: Limits) -> Warden:
+    """A room in the nursery of this process."""
+    return Warden(nursery().room(), limits)
 
 
 # ---------------------------------------------------------------- the nursery

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import get_args
 
 from custodes.environments.sandbox.base import Kind, Limits, Sandbox
-from custodes.environments.sandbox.bubblewrap import BubblewrapSandbox
-from custodes.environments.sandbox.docker import DockerSandbox
+from custodes.environments.sandbox.bubblewrap import open_room
+from custodes.environments.sandbox.docker import Container
 from custodes.environments.sandbox.inputs import checked_files, checked_read_only
+from custodes.environments.sandbox.rooms import RoomSandbox
 from custodes.types import InputError
 
 
@@ -31,13 +32,13 @@ def open_sandbox(
     contents = checked_files(files, dirs, limits)
     fixed = checked_read_only(read_only, contents, dirs)
     if kind == "docker":
-        return DockerSandbox(contents, dirs, fixed, limits)
+        return RoomSandbox(Container, contents, dirs, fixed, limits)
     try:
-        return BubblewrapSandbox(contents, dirs, fixed, limits)
+        return RoomSandbox(open_room, contents, dirs, fixed, limits)
     except InputError as first:
         if kind == "bubblewrap":
             raise
         try:
-            return DockerSandbox(contents, dirs, fixed, limits)
+            return RoomSandbox(Container, contents, dirs, fixed, limits)
         except InputError as second:
             raise InputError(f"no sandbox works here: {first}; {second}") from None

@@ -9,12 +9,8 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
-from custodes.environments.sandbox.base import HOME, CommandResult, FileState, Limits, SandboxFailure
-from custodes.environments.sandbox.inputs import checked_command, checked_files, checked_seconds
+from custodes.environments.sandbox.base import HOME, Limits, SandboxFailure
 from custodes.environments.sandbox.warden import BOOTSTRAP, Warden, sources
 from custodes.types import InputError
 
@@ -23,58 +19,7 @@ INSTALL = "sudo apt-get install docker.io"
 RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
 
 
-class DockerSandbox:
-    """A container of this sandbox's own. Made by :func:`custodes.environments.sandbox.open_sandbox`."""
-
-    def __init__(
-        self, files: Mapping[str, bytes], dirs: Sequence[str], read_only: Sequence[str], limits: Limits
-    ) -> None:
-        self.limits = limits
-        self._closed = False
-        self._container = Container(limits)
-        try:
-            self._container.room.open(files, dirs, read_only)
-        except BaseException:
-            self.close()
-            raise
-
-    def run(self, command: str, seconds: float | None = None) -> CommandResult:
-        self._must_be_open()
-        return self._container.room.run(checked_command(command), checked_seconds(seconds, self.limits))
-
-    def snapshot(self) -> dict[str, FileState]:
-        self._must_be_open()
-        return self._container.room.snapshot()
-
-    def clean_room(self, files: Mapping[str, bytes], command: str, seconds: float | None = None) -> CommandResult:
-        self._must_be_open()
-        contents, most = checked_files(files, (), self.limits), checked_seconds(seconds, self.limits)
-        container = Container(self.limits)
-        try:
-            container.room.open(contents)
-            return container.room.once(checked_command(command), most)
-        finally:
-            container.close()
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._container.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _must_be_open(self) -> None:
-        if self._closed:
-            raise SandboxFailure("the sandbox is closed")
-
-
-class Container:
+class Container(Warden):
     """A running container whose first process is a warden. Raises InputError where Docker does not work."""
 
     def __init__(self, limits: Limits) -> None:
@@ -84,7 +29,7 @@ class Container:
             self.process = subprocess.Popen(
                 ["docker", *arguments(limits)], stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL
             )
-        self.room = Warden(ours, limits)
+        super().__init__(ours, limits)
         try:
             ours.sendall(sources("container"))
         except OSError as error:
@@ -92,7 +37,7 @@ class Container:
             raise SandboxFailure(f"the container did not start: {error}") from error
 
     def close(self) -> None:
-        self.room.close()
+        super().close()
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
