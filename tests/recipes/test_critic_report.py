@@ -101,6 +101,18 @@ def test_everybody_is_measured_on_the_same_functions(
     assert json.loads((tmp_path / "report.json").read_text()) == told
 
 
+def test_one_round_with_proposed_quotes_alone_gives_single_findings(
+    data: Path, tuned: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned), "--json"]
+    shorter = ["--questions", "3", "--max-tokens", "16", "--split", "held-out packages", "--out", str(tmp_path)]
+    assert main([*command, *shorter, "--searches", "only-proposed", "--rounds", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)["splits"]["held-out packages"]["policies"]
+    searched = {name: of["findings"] for name, of in found["policies"].items() if "search" in name}
+    assert len(searched) == 5
+    assert {(one["estimate"], one["low"]) for one in searched.values()} == {(1.0, 1.0)}
+
+
 def test_a_report_of_a_scorer_alone_has_every_split_beside_the_others_but_training(
     data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,6 +70,8 @@ class CriticReport(CriticEvaluate):
     searches: str = ",".join(SEARCHES)
     """Search with the reward of the folder, too, in these ways: free (the critic writes its quotes), proposed (quotes
     that the scorer of lines proposes are forced first), only-proposed (and the critic adds none). Empty for none."""
+    rounds: int = 4
+    """Quotes that a search forces, one after another; 1 with only-proposed gives critiques of a single finding."""
     modifiers: str = ""
     """What a highlight is worth in further rows of every search, with commas between, beside the four whose critiques have
     as many highlights as the 10th to 75th percentile of sampled ones."""
@@ -80,9 +82,9 @@ class CriticReport(CriticEvaluate):
     person: Person = field(default_factory=Person)
 
     def __post_init__(self) -> None:
-        for name in ("questions", "max_tokens"):
-            if getattr(self, name) < 2:
-                raise InputError(f"option {name} is {getattr(self, name)}; it must be 2 or more.")
+        for name, least in (("questions", 2), ("max_tokens", 2), ("rounds", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"option {name} is {getattr(self, name)}; it must be {least} or more.")
         if self.tuned is not None and self.out is None:
             raise InputError("--tuned writes a report: name its folder with --out.")
         for way in self.ways:
@@ -316,7 +318,7 @@ class _Writers:
 
     def fits(self, q: Question) -> bool:
         base = self.policies["base"]
-        longest = max(self.config.max_tokens, 4 * (self.config.max_tokens // 2 + 16))
+        longest = max(self.config.max_tokens, self.config.rounds * (self.config.max_tokens // 2 + 16))
         return len(base.encode(q.task.messages)) + longest <= base.decoder.spec.context
 
     def write(
@@ -332,7 +334,9 @@ class _Writers:
         last = list(self.policies)[-1]
         if self.reward is not None:
             highlights = [sum(f.kind != "misquote" for f in r.findings) for r in found[last]]
-            proposed = [proposed_quotes(q.code, scorer.scores([f"{q.code}\n"])[0].lines[:-1], 4) for q in asked]
+            proposed = [
+                proposed_quotes(q.code, scorer.scores([f"{q.code}\n"])[0].lines[:-1], self.config.rounds) for q in asked
+            ]
             for way in self.config.ways:
                 name = f"{last} + {SEARCHES[way]}"
                 searches = self._searches(f"{split}, {name}", last, asked, proposed, way, work)
@@ -356,7 +360,10 @@ class _Writers:
         lm, reward = self.policies[policy], self.reward
         assert reward is not None
         config = SearchConfig(
-            max_tokens=self.config.max_tokens // 2, own_quotes=way != "only-proposed", seed=self.config.seed
+            rounds=self.config.rounds,
+            max_tokens=self.config.max_tokens // 2,
+            own_quotes=way != "only-proposed",
+            seed=self.config.seed,
         )
 
         def search(i: int) -> Search:
