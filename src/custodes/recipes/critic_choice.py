@@ -83,13 +83,12 @@ def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> 
         raise InputError("--search needs a reward: name a folder that custodes critic tune made, with --critic FOLDER.")
     from custodes.reward import load_reward  # slow to import, and most reviews do not search
 
-    config = SearchConfig(modifier=strictness)
     if not choice.model.startswith(ENDPOINT):
         scorer = _scorer(folder, choice.model)
         writer = find_writer(folder, choice.model, scorer)
         if writer is None:
             raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
-        return SearchCritic(writer, load_reward(folder / REWARD), _digest(folder), config, scorer)
+        return SearchCritic(writer, load_reward(folder / REWARD), _digest(folder), _search(strictness, scorer), scorer)
     engine = _endpoint(choice.model)
     name = f"{engine.base_url}#{engine.model}"
     if not engine.continues():
@@ -98,7 +97,13 @@ def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> 
             stacklevel=2,
         )
         return SampledCritic(engine, name, samples=choice.samples)
-    return SearchCritic(engine, load_reward(folder / REWARD), f"{name} {_digest(folder)}", config, _scorer(folder, ""))
+    scorer, reward = _scorer(folder, ""), load_reward(folder / REWARD)
+    return SearchCritic(engine, reward, f"{name} {_digest(folder)}", _search(strictness, scorer), scorer)
+
+
+def _search(strictness: float, scorer: LineScorer | None) -> SearchConfig:
+    """With a scorer that proposes quotes there are no others: so the strictness reaches from one finding on."""
+    return SearchConfig(modifier=strictness, own_quotes=scorer is None)
 
 
 def _endpoint(model: str) -> EndpointEngine:
