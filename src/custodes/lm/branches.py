@@ -109,7 +109,9 @@ class Branches:
         if isinstance(self.lm.decoder, Decoder):
             self._run(growing, sampling)
         else:  # an architecture that transformers runs
-            self.lm.decoder.generate_requests(self.lm, [g.request for g in growing], sampling, self.width, None)
+            self.lm.decoder.generate_requests(
+                self.lm.tokenizer, self.lm.end_ids, [g.request for g in growing], sampling, self.width, None
+            )
         return [self._branch(row, g) for row, g in enumerate(growing)]
 
     def episode(self, branch: Branch) -> Episode:
@@ -219,4 +221,4 @@ class Branches:
     def _draw(self, logits: Tensor, growing: list[_Growing], sampling: Sampling, ends: frozenset[int]) -> None:
         take(logits, [g.request for g in growing], sampling, ends, self.stepper.native)
         for g in growing:
-            g.done = finish(g.request, self.lm, sampling, ends)
+            g.done = finish(g.request, self.lm.tokenizer, sampling, ends)

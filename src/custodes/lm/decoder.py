@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,11 +24,16 @@ from custodes.lm.attention import attend
 from custodes.lm.packing import PackedBatch
 from custodes.lm.steps import Rotary, rms_norm, rotate, swiglu
 
-if TYPE_CHECKING:
-    from custodes.lm.adapter import Adapter
-
 KvSink = Callable[[int, Tensor, Tensor], None]
 """Called with (layer, keys (N, G, D), values (N, G, D)) during a forward pass: fills a sampler's cache."""
+
+
+class Adaptation(Protocol):
+    """What is laid over some projections of a decoder; :class:`~custodes.lm.adapter.Adapter` is one."""
+
+    def get(self, layer: int, projection: str) -> Callable[[Tensor, Tensor | None], Tensor] | None:
+        """From inputs (N, in) and a bias to (N, out) in place of the projection; None where that stays as it is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,7 @@ class Layer(nn.Module):
         batch: PackedBatch,
         rotary: Rotary,
         index: int,
-        adapter: Adapter | None,
+        adapter: Adaptation | None,
         sink: KvSink | None,
         wanted: Tensor | None = None,
     ) -> Tensor:
@@ -218,7 +223,7 @@ class Decoder(nn.Module):
     def hidden(
         self,
         batch: PackedBatch,
-        adapter: Adapter | None = None,
+        adapter: Adaptation | None = None,
         sink: KvSink | None = None,
         wanted: Tensor | None = None,
     ) -> Tensor:
@@ -236,7 +241,7 @@ class Decoder(nn.Module):
         batch: PackedBatch,
         first: int,
         end: int,
-        adapter: Adapter | None = None,
+        adapter: Adaptation | None = None,
         sink: KvSink | None = None,
         wanted: Tensor | None = None,
     ) -> Tensor:

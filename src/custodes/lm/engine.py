@@ -62,7 +62,9 @@ class TorchEngine:
         requests = self._requests(tasks, sampling, prefixes, prompts)
         if requests:
             if not isinstance(self.lm.decoder, Decoder):  # an architecture that transformers runs
-                self.lm.decoder.generate_requests(self.lm, requests, sampling, self.max_batch, on_progress)
+                self.lm.decoder.generate_requests(
+                    self.lm.tokenizer, self.lm.end_ids, requests, sampling, self.max_batch, on_progress
+                )
             else:
                 _Batch(self, requests, sampling, on_progress).run()
         policy = self.policy or self.lm.fingerprint()
@@ -246,7 +248,7 @@ class _Batch:
         """Let finished requests go; the last one alive moves into a freed slot."""
         slot = 0
         while slot < len(self.alive):
-            if not finish(self.alive[slot], self.lm, self.sampling, self.ends):
+            if not finish(self.alive[slot], self.lm.tokenizer, self.sampling, self.ends):
                 slot += 1
                 continue
             self.finished += 1

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +25,6 @@ from custodes.lm.decoder import Weight
 from custodes.lm.packing import FromRows, PackedBatch, ToRows
 from custodes.lm.requests import OnProgress, Request, finish, take
 from custodes.types import InputError, Sampling
-
-if TYPE_CHECKING:
-    from custodes.lm.loading import LanguageModel
 
 UNLIMITED = 2**20  # tokens; for architectures whose positions have no limit
 
@@ -160,14 +158,15 @@ class TransformersDecoder(nn.Module):
     @torch.inference_mode()
     def generate_requests(
         self,
-        lm: LanguageModel,
+        tokenizer: Any,
+        end_ids: Sequence[int],
         requests: list[Request],
         sampling: Sampling,
         max_batch: int,
         on_progress: OnProgress | None = None,
     ) -> None:
         """Draw every request's reply, ``max_batch`` at a time, prompts padded on the left."""
-        ends = frozenset((*lm.end_ids, *sampling.stop_ids))
+        ends = frozenset((*end_ids, *sampling.stop_ids))
         waiting, finished = sorted(requests, key=lambda r: len(r.prompt)), 0
         for start in range(0, len(waiting), max_batch):
             alive = waiting[start : start + max_batch]
@@ -178,7 +177,7 @@ class TransformersDecoder(nn.Module):
             while alive:
                 logits, cache = self._step(ids, seen, cache)
                 take(logits, alive, sampling, ends)
-                keep = [i for i, r in enumerate(alive) if not finish(r, lm, sampling, ends)]
+                keep = [i for i, r in enumerate(alive) if not finish(r, tokenizer, sampling, ends)]
                 if len(keep) < len(alive):
                     finished += len(alive) - len(keep)
                     alive, kept = [alive[i] for i in keep], torch.tensor(keep, device=self.device, dtype=torch.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +15,6 @@ from torch import Tensor
 from custodes.lm.kernels import Native
 from custodes.lm.sampler import draw, stream, uniforms
 from custodes.types import Outcome, Sampling
-
-if TYPE_CHECKING:
-    from custodes.lm.loading import LanguageModel
 
 OnProgress = Callable[[int, int], None]
 """Called with (replies finished, replies asked for)."""
@@ -59,14 +56,14 @@ def take(
         request.logprobs.append(logprob)
 
 
-def finish(request: Request, lm: LanguageModel, sampling: Sampling, ends: frozenset[int]) -> bool:
+def finish(request: Request, tokenizer: Any, sampling: Sampling, ends: frozenset[int]) -> bool:
     """Whether the request's reply is over; sets its text and outcome when it is."""
     ended = request.tokens[-1] in ends
     if not ended and not sampling.stop and len(request.tokens) < sampling.max_tokens:
         return False
     body = request.tokens[:-1] if ended else request.tokens
-    text = lm.tokenizer.decode(body, skip_special_tokens=True)
-    early = len(lm.tokenizer.decode(body[: sampling.min_tokens], skip_special_tokens=True))
+    text = tokenizer.decode(body, skip_special_tokens=True)
+    early = len(tokenizer.decode(body[: sampling.min_tokens], skip_special_tokens=True))
     found = [at for stop in sampling.stop if (at := text.find(stop, early)) >= 0]
     if ended or found:
         request.outcome = "stop"

@@ -134,7 +134,7 @@ class Stream:
             take(logits, [s.request for s in drawing], self.sampling, self.ends, self.stepper.native)
         for seat in drawing:
             seat.rest = seat.request.tokens[-1:]
-        over = {id(s): s for s in drawing if finish(s.request, self.lm, self.sampling, self.ends)}
+        over = {id(s): s for s in drawing if finish(s.request, self.lm.tokenizer, self.sampling, self.ends)}
         self._seats = [s for s in self._seats if id(s) not in over]
         for seat in over.values():
             self.pages.release(seat.pages)
@@ -254,7 +254,9 @@ class Turns:
         asked, self._waiting = self._waiting, []
         assert not isinstance(self.lm.decoder, Decoder)
         if asked:
-            self.lm.decoder.generate_requests(self.lm, asked, self.sampling, self.max_batch, None)
+            self.lm.decoder.generate_requests(
+                self.lm.tokenizer, self.lm.end_ids, asked, self.sampling, self.max_batch, None
+            )
         return asked
 
 

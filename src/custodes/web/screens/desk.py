@@ -14,8 +14,9 @@ from custodes.web.desk import mark_of, quality_of
 from custodes.web.projects import quarantine
 from custodes.web.screens import charts, parts
 from custodes.web.screens.files import address
-from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.pages import page
 from custodes.web.screens.tags import Tag, tag
+from custodes.web.screens.visits import Visit
 from custodes.web.screens.words import number, share
 from custodes.web.work import projects_of
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from custodes.web.access import EVERYBODY, WORKERS, Rule
-from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.pages import page
 from custodes.web.screens.tags import tag
+from custodes.web.screens.visits import Visit
 from custodes.web.work import projects_of
 
 

@@ -20,11 +20,12 @@ from custodes.web.refresh import is_due, refresh
 from custodes.web.screens import parts
 from custodes.web.screens.assisted import notes
 from custodes.web.screens.files import address
-from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.pages import page
 from custodes.web.screens.panes import Panes, prompt
 from custodes.web.screens.questions import show_questions
 from custodes.web.screens.sheet import Incomplete, Sheet
 from custodes.web.screens.tags import Tag, tag
+from custodes.web.screens.visits import Visit
 
 SAVE_AFTER = 0.4
 """Seconds after a change until it is saved, with what was changed meanwhile."""

@@ -13,9 +13,10 @@ from custodes.web.access import READERS, Rule
 from custodes.web.oversight_api import DECIDERS
 from custodes.web.screens import parts
 from custodes.web.screens.files import address
-from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.pages import page
 from custodes.web.screens.panes import NAMES
 from custodes.web.screens.tags import Tag, tag
+from custodes.web.screens.visits import Visit
 from custodes.web.screens.words import number, share
 
 LOOK = 2.0

@@ -1,28 +1,20 @@
-"""Pages with a rule: who may see which, and who is looking at it."""
+"""Pages with a rule: who may see which."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, get_type_hints
-from urllib.parse import quote
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.routing import APIRoute
 from nicegui import app as host
 from nicegui import ui
 
-from custodes.types import InputError
-from custodes.web.access import COOKIE, Rule, admit, database_of
-from custodes.web.accounts import Account
-from custodes.web.database import MissingError
+from custodes.web.access import Rule, admit
 from custodes.web.screens.places import NAVIGATION, Place
 from custodes.web.screens.shell import frame
-from custodes.web.screens.tags import Tag
-from custodes.web.work import ConflictError
+from custodes.web.screens.visits import Visit, door
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,62 +22,6 @@ SLOWEST = 30.0
 """Seconds that a page may take to be built."""
 OWN = ("/_nicegui/", "/_nicegui_ws", "/favicon.ico")
 """What NiceGUI itself serves: its files, and the socket of pages, which ``host.py`` lets nobody use who is not signed in."""
-
-
-class SignedOutError(Exception):
-    """The session has ended meanwhile."""
-
-
-class Visit:
-    """Somebody looking at a page. ``account`` is who they were when it was built."""
-
-    def __init__(self, request: Request, rule: Rule) -> None:
-        caller = request.state.caller
-        self.database = database_of(request)
-        self.account: Account = caller.account
-        self.csrf: str = caller.csrf
-        self.path = request.url.path
-        self.theme = request.cookies.get("custodes_theme", "")
-        self.heading: Tag
-        """The page's first heading."""
-        self._secret, self._rule = request.cookies[COOKIE], rule
-        self._client = ui.context.client
-
-    async def do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """``function`` of these arguments, called in a thread if the person is still let in.
-
-        Raises SignedOutError, and whatever the function raises.
-        """
-
-        def call() -> T:
-            caller = self.database.accounts.by_session(self._secret)
-            if caller is None or self._rule.roles is None or caller.account.role not in self._rule.roles:
-                raise SignedOutError("you are signed out; sign in again.")
-            return function(*args, **kwargs)
-
-        return await asyncio.to_thread(call)
-
-    @asynccontextmanager
-    async def telling(self) -> AsyncIterator[None]:
-        """What goes wrong in the block for a reason that the person can understand is told to them, and ends it."""
-        try:
-            yield
-        except SignedOutError:
-            self.go(door(self.path))
-        except (InputError, ConflictError, MissingError) as error:
-            self.say(str(error), bad=True)
-
-    def say(self, sentence: str, bad: bool = False) -> None:
-        """A sentence that is seen for a while, and read out."""
-        self.browser(f"custodes.say({_js(sentence)}, {_js(bad)})")
-
-    def go(self, path: str) -> None:
-        """To another page."""
-        self.browser(f"location.href = {_js(path)}")
-
-    def browser(self, code: str) -> None:
-        """Runs JavaScript in the page."""
-        self._client.run_javascript(code)
 
 
 Builder = Callable[..., Awaitable[None]]
@@ -146,11 +82,6 @@ def page_rules() -> dict[str, Rule]:
     return found
 
 
-def door(wanted: str) -> str:
-    """Address of the door for somebody who wants to go to ``wanted``."""
-    return f"/sign-in?next={quote(wanted)}"
-
-
 def _guard(rule: Rule) -> Callable[[Request], None]:
     def guard(request: Request) -> None:
         try:
@@ -162,7 +93,3 @@ def _guard(rule: Rule) -> Callable[[Request], None]:
 
     guard.rule = rule  # type: ignore[attr-defined]
     return guard
-
-
-def _js(value: object) -> str:
-    return json.dumps(value)

@@ -12,8 +12,9 @@ from custodes.web.api import OVERSEERS
 from custodes.web.people import access_log, disable, invite, parse_profile
 from custodes.web.screens import parts
 from custodes.web.screens.files import address
-from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.pages import page
 from custodes.web.screens.tags import Tag, tag
+from custodes.web.screens.visits import Visit
 
 MAY = {
     "annotator": "judges",

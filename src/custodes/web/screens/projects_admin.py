@@ -15,8 +15,9 @@ from custodes.web.export import FORMS
 from custodes.web.projects import close_project, open_project, progress_of
 from custodes.web.screens import parts
 from custodes.web.screens.files import address
-from custodes.web.screens.pages import Visit, page
+from custodes.web.screens.pages import page
 from custodes.web.screens.tags import Tag, tag
+from custodes.web.screens.visits import Visit
 from custodes.web.work import projects_of
 
 LOOK = 5.0

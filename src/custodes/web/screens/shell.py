@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from nicegui import ui
 
 from custodes.web.screens.files import address
 from custodes.web.screens.places import NAVIGATION
 from custodes.web.screens.tags import Tag, tag
-
-if TYPE_CHECKING:
-    from custodes.web.screens.pages import Visit
+from custodes.web.screens.visits import Visit
 
 
 @contextmanager
