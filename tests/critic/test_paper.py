@@ -20,13 +20,14 @@ def verdicts(**critics: str) -> dict[str, str]:
         rl="rl",
         sampled=["warm start", "rl"],
         searched=["search", "other search"],
+        matched=["search"],
         models=["warm start", "rl", "search", "other search"],
         teams=["team"],
     )
     return {f.finding.split()[0] + " " + f.finding.split()[-1]: f.verdict for f in found}
 
 
-CUTS, NITPICKS, SEARCH, TEAM = "RL hallucinations", "RL nitpicks", "FSBS not", "a alone"
+CUTS, NITPICKS, SEARCH, MATCHED, TEAM = "RL hallucinations", "RL nitpicks", "FSBS not", "FSBS more", "a alone"
 
 
 def test_every_finding_holds_where_it_does_and_not_where_it_does_not() -> None:
@@ -49,6 +50,12 @@ def test_a_rival_that_says_more_that_is_false_is_no_rival() -> None:
     assert verdicts(warm_start="noisy", rl="silent", search="right")[SEARCH] == "holds"
     # as many bugs as the noisy one, with less noise: only the silent one says as little
     assert verdicts(warm_start="noisy", search="right")[SEARCH] == "does not hold"  # no more bugs than the only rival
+
+
+def test_more_bugs_at_the_price_of_more_hallucinations_are_told_apart() -> None:
+    assert verdicts(warm_start="silent", search="right")[MATCHED] == "holds"
+    assert verdicts(warm_start="silent", search="noisy")[MATCHED] == "does not hold"  # it hallucinates
+    assert verdicts(warm_start="right", search="right")[MATCHED] == "does not hold"  # no more bugs
 
 
 def test_findings_without_policies_are_left_out() -> None:

@@ -36,13 +36,15 @@ def paper_findings(
     rl: str,
     sampled: Sequence[str],
     searched: Sequence[str],
+    matched: Sequence[str],
     models: Sequence[str],
     teams: Sequence[str],
 ) -> list[Found]:
     """Those of the paper's findings that a comparison (:func:`custodes.critic.panel.compare`) can decide.
 
-    ``sampled`` are the policies that write without a search, ``searched`` those of a search without a modifier, ``models``
-    all that are no people and no teams. Names that the comparison lacks are left out, and so is a finding without any.
+    ``sampled`` are the policies that write without a search, ``searched`` those of a search without a modifier, ``matched``
+    those of a search whose modifier was fitted to as many highlights as a sampled critique has, ``models`` all that are no
+    people and no teams. Names that the comparison lacks are left out, and so is a finding without any.
     """
     have = compared["policies"]
     found = []
@@ -56,6 +58,8 @@ def paper_findings(
                     f"{rl} - {warm_start}: {_told(change)} {measure} a critique",
                 )
             )
+    alike = [_matched(compared, one, warm_start) for one in matched if one in have and warm_start in have]
+    found += sorted(alike, key=lambda f: ORDER.index(f.verdict))[-1:]
     for title, ones, rivals in (
         ("FSBS reaches what plain sampling does not", searched, sampled),
         ("a person with a critic is beyond every critic alone", teams, models),
@@ -65,6 +69,18 @@ def paper_findings(
         if best is not None:
             found.append(Found(title, best.verdict, best.measured))
     return found
+
+
+def _matched(compared: Mapping[str, Any], one: str, other: str) -> Found:
+    """Whether a policy includes more bugs than another and hallucinates no more often."""
+    bugs, false = (_minus(compared, one, other, measure) for measure in ("cbi", "hallucinations"))
+    verdict = _verdict(bugs, 1)
+    if verdict == "holds" and false[0] > 0:
+        verdict = "does not hold" if false[1] > 0 else "not decided"
+    told = f"{one} - {other}: {_told(bugs)} bugs included, {_told(false)} hallucinations a critique"
+    return Found(
+        "FSBS with as many findings includes more bugs than the warm start and hallucinates no more", verdict, told
+    )
 
 
 def _beyond(compared: Mapping[str, Any], one: str, rivals: Sequence[str]) -> Found | None:

@@ -279,6 +279,7 @@ def _paper(compared: Mapping[str, Any], best: str) -> list[Found]:
         rl=NAMES["rl"],
         sampled=["base", *NAMES.values()],
         searched=[f"{name} + {way}" for name in NAMES.values() for way in SEARCHES.values()],
+        matched=[name for name in models if "50th" in name],
         models=models,
         teams=people[1:],
     )
@@ -341,8 +342,12 @@ class _Writers:
                 name = f"{last} + {SEARCHES[way]}"
                 searches = self._searches(f"{split}, {name}", last, asked, proposed, way, work)
                 found[name] = _chosen(searches, asked, 0.0)
+                aims: dict[float, list[str]] = {}
                 for percentile, modifier in modifiers(searches, highlights).items():
-                    found[f"{name}, {percentile}th percentile ({modifier:+.2g})"] = _chosen(searches, asked, modifier)
+                    aims.setdefault(modifier, []).append(f"{percentile}th")
+                for modifier, percentiles in aims.items():  # several may aim at the same number of highlights
+                    known_as = f"{name}, {', '.join(percentiles)} percentile ({modifier:+.2g})"
+                    found[known_as] = _chosen(searches, asked, modifier)
                 for modifier in self.config.worths:
                     found[f"{name}, modifier {modifier:+g}"] = _chosen(searches, asked, modifier)
         return found
