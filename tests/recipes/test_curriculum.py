@@ -101,6 +101,7 @@ def test_rounds_come_in_the_order_of_the_curriculum():
         ({"method": "ppo", "hhh_share": 1.5}, "below 1"),
         ({"method": "exploit-only", "hhh_share": 0.5, "reward_model": Path("r")}, "no preference model"),
         ({"warm_start": 4, "max_episode": 100}, "above --max-tokens"),
+        ({"method": "ppo", "lam": 1.5}, "--lam is 1.5"),
         ({"warm_start": -1}, "--warm-start is -1"),
     ],
 )
