@@ -1,6 +1,9 @@
 """Which test exercises which function is found by running them; the result is the same after an interruption."""
 
+import importlib
 import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from tiny_package import SOURCE, tiny_package
 from custodes.critic import corpus
 from custodes.critic.corpus import CoverageLimits, Function, Part, cover, extract, parts_of, read_corpus, write_corpus
 from custodes.critic.inside.choose import choose
+from custodes.critic.inside.units import TooSlow, limit
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import SandboxFailure
 from custodes.types import InputError
@@ -123,3 +127,35 @@ def test_after_a_failure_the_next_job_gets_a_new_sandbox(sandboxes: None):
         with pytest.raises(SandboxFailure, match="running tests of tiny failed"):
             workshop.do("fails", {})
         assert workshop.do("works", {}) == 7
+
+
+def test_a_slow_test_is_not_stopped_where_it_holds_a_lock_of_coverage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "watcher.py").write_text(
+        "import threading, time\nlock = threading.Lock()\n"
+        "def watch(work):\n    with_lock = lock.acquire()\n    work()\n    lock.release()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    watcher = importlib.import_module("watcher")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGPROF, signal.SIGALRM)}
+
+    def busy(seconds: float) -> None:
+        ends = time.process_time() + seconds
+        while time.process_time() < ends:
+            pass
+
+    def watched() -> None:
+        watcher.watch(lambda: busy(0.3))  # far beyond its time, in what the spared code calls
+        released.append(not watcher.lock.locked())
+        busy(30)
+
+    released: list[bool] = []
+    try:
+        with pytest.raises(TooSlow), limit(0.05, spared=str(tmp_path)):
+            watched()
+        assert released == [True]
+        with pytest.raises(TooSlow), limit(0.05):
+            watcher.watch(lambda: busy(30))
+        assert watcher.lock.locked()  # what happens to a lock otherwise
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
