@@ -225,6 +225,18 @@ def test_a_step_in_which_all_scored_the_same_can_be_left_out(tiny_model: Path) -
     assert same(begun, kept)  # where scores differ nothing is different
 
 
+def test_a_step_that_is_left_out_tells_the_kl_and_selected_successes_are_learned_from(tiny_model: Path) -> None:
+    class Success:
+        def score(self, episodes: Sequence[Episode]) -> Scores:
+            return Scores(np.ones(len(episodes)))
+
+    lm, other = adapted(tiny_model), adapted(tiny_model)
+    once = replace(BASE, algorithm="grpo", epochs=1, kl_in="k3", skip_equal_scores=True)  # nothing is measured ahead
+    assert abs(run(lm, once, reward=Success()).metrics[0]["kl"]) < 1e-4  # the policy is its own reference
+    run(other, replace(BASE, algorithm="all_successes", skip_equal_scores=True), reward=Success())
+    assert not same(lm, other)
+
+
 def test_truncation_penalty_teaches_to_end(tiny_model: Path) -> None:
     lm = adapted(tiny_model)
     sampling = Sampling(n=8, max_tokens=8, stop_ids=tuple(range(0, 300, 24)))

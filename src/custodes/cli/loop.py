@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from custodes.cli.answer import answer
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
 from custodes.types import InputError, Message, Sampling, Task
+
+if TYPE_CHECKING:
+    from custodes.reward import RewardEvaluation
 
 Ledger = Annotated[str, tyro.conf.arg(metavar="LEDGER")]
 
@@ -38,22 +42,11 @@ def reward_evaluate(given: list[str]) -> int:
     """Evaluate a reward model on a file of preferences."""
     from custodes.recipes.reward_from_file import EvaluateFromFile, evaluate_from_file
 
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
-        """Evaluate a reward model on a file of preferences."""
-
-        evaluation: EvaluateFromFile
-        json: bool = False
-        """Print one JSON object."""
-
-    options = parse("reward evaluate", Options, given)
-    found = evaluate_from_file(options.evaluation)
-    if options.json:
-        print_json(found.to_dict())
-    else:
+    def show(_: EvaluateFromFile, found: "RewardEvaluation") -> None:
         for name in (f.name for f in fields(found)):
             print(f"{name.replace('_', ' ').capitalize():<20} {getattr(found, name)}")
-    return 0
+
+    return answer("reward evaluate", EvaluateFromFile, given, evaluate_from_file, show, lambda found: found.to_dict())
 
 
 def verify(given: list[str]) -> int:

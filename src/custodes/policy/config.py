@@ -79,7 +79,8 @@ class OptimiseConfig:
     """Divide scores by their running standard deviation; their mean is kept."""
     skip_equal_scores: bool = False
     """Leave the policy as it is in a step whose episodes all scored the same: what is left of the advantage (the value
-    head's errors, the KL) would be scaled up to unit variance and learned from."""
+    head's errors, the KL) would be scaled up to unit variance and learned from. Algorithms that select their episodes
+    (expert iteration, all successes) decide by themselves."""
     sampler_correction: float | None = None
     """Largest importance weight learner/sampler on an action, for a sampler in another precision or engine."""
     checkpoint_every: int = 10

@@ -194,21 +194,22 @@ class _Loop:
         """Measure the policy and the reference, and update; or, beyond the KL budget, only stop."""
         config, learner, temperature = self.config, self.learner, self.config.sampling.temperature
         rng = np.random.default_rng([config.seed, self.step])
-        told = self._kl_is_only_told()
-        seen = rollout.subset(first_of_groups(rollout.groups)) if told else rollout
+        one_each = self._kl_is_only_told()
+        seen = rollout.subset(first_of_groups(rollout.groups)) if one_each else rollout
         minibatches = make_minibatches(seen, config.minibatches, config.micro_tokens, rng)
         packs = [pack for minibatch in minibatches for pack in minibatch]
         measured = self._must_measure(len(minibatches))
         if measured:
             learner.measure(packs, temperature, seen.logprobs, seen.values)
         learner.measure_reference(packs, temperature, self.reference, seen.reference)
-        if config.kl_budget is not None and kl_metrics(seen)["kl"] >= config.kl_budget:
-            self.stopped = "kl_budget"
+
+        def told() -> Metrics:
             return {**kl_metrics(seen), **sampler_metrics(seen), "kl_coefficient": self.kl_coefficient}
 
-        unchanged = {**kl_metrics(seen), **sampler_metrics(seen), "kept": 0.0, "kl_coefficient": self.kl_coefficient}
-        if config.skip_equal_scores and rollout.totals().unique().numel() == 1:
-            return unchanged
+        if config.kl_budget is not None and kl_metrics(seen)["kl"] >= config.kl_budget:
+            self.stopped = "kl_budget"
+            return told()
+
         in_reward = self.kl_coefficient if config.kl_in == "reward" else 0.0
         rewards = rollout.rewards(in_reward)
         drawn = len(rollout.episodes)
@@ -216,11 +217,15 @@ class _Loop:
             totals = torch.where(rollout.mask, rewards, 0).sum(-1)
             keep = self.algorithm.select(totals, rollout.groups, rollout.mask.sum(-1))
             if not keep.any():  # nothing to learn from: the policy stays as it is
-                return unchanged
+                return {**told(), "kept": 0.0}
             rollout = rollout.subset(keep)
             rewards = rollout.rewards(in_reward)
             minibatches = make_minibatches(rollout, config.minibatches, config.micro_tokens, rng)
-            measured = measured and not told
+            measured = measured and not one_each
+        elif config.skip_equal_scores and rollout.totals().unique().numel() == 1:
+            if not measured:
+                learner.measure(packs, temperature, seen.logprobs)
+            return {**told(), "kept": 0.0}
         advantages, returns = self.algorithm.advantages(
             Outcomes(
                 rewards, rollout.mask, rollout.groups, None if rollout.values is None else rollout.values.double()
@@ -230,7 +235,7 @@ class _Loop:
         if config.advantage_clip is not None:
             advantages = advantages.clamp(-config.advantage_clip, config.advantage_clip)
         updates = self._update(rollout, minibatches, advantages, returns, measured)
-        metrics = {**kl_metrics(seen), **sampler_metrics(seen), **updates, "kl_coefficient": self.kl_coefficient}
+        metrics = told() | updates
         if self.algorithm.select is not None:
             metrics["kept"] = len(rollout.episodes) / drawn
         if returns is not None:
