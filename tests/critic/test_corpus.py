@@ -1,5 +1,6 @@
 """Which test exercises which function is found by running them; the result is the same after an interruption."""
 
+import contextlib
 import importlib
 import json
 import signal
@@ -12,7 +13,7 @@ from tiny_package import SOURCE, tiny_package
 from custodes.critic import corpus
 from custodes.critic.corpus import CoverageLimits, Function, Part, cover, extract, parts_of, read_corpus, write_corpus
 from custodes.critic.inside.choose import choose
-from custodes.critic.inside.units import TooSlow, limit
+from custodes.critic.inside.units import TooSlow, forked, limit
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import SandboxFailure
 from custodes.types import InputError
@@ -159,3 +160,29 @@ def test_a_slow_test_is_not_stopped_where_it_holds_a_lock_of_coverage(tmp_path: 
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def test_what_catches_everything_and_only_waits_is_ended_with_its_process():
+    """Uses no processor and swallows TooSlow, as an event loop does: only the end of the process is left."""
+
+    def stubborn() -> str:
+        with limit(30, clock=0.2, again=0.1):
+            while True:
+                with contextlib.suppress(BaseException):
+                    time.sleep(30)
+
+    began = time.monotonic()
+    assert forked(stubborn, 60) is None
+    assert time.monotonic() - began < 30
+
+
+def test_what_only_waits_is_stopped_by_the_clock():
+    def waits() -> str:
+        try:
+            with limit(30, clock=0.2, again=0.1):
+                time.sleep(30)
+        except TooSlow:
+            return "stopped"
+        return "slept"
+
+    assert forked(waits, 60) == "stopped"

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from custodes.cli import main
-from custodes.critic.lines import LineScorer
-from custodes.recipes.critic_choice import shipped_critic
+from custodes.critic.lines import LineScorer, shipped_critic
 
 BUGS = {  # code, and the line that is wrong
     'def mean(values):\n    """Return the arithmetic mean."""\n    total = 0\n    for value in values:\n        total -= value\n    return total / len(values)\n': 5,
@@ -54,3 +53,16 @@ def test_it_reviews_where_no_critic_is_named(tmp_path: Path, capsys: pytest.Capt
     likeliest = json.loads(capsys.readouterr().out)[0]
     assert (likeliest["line"], likeliest["quote"]) == (line, "        if item != wanted:")
     assert "opposite" in likeliest["message"]
+
+
+@pytest.mark.slow
+def test_it_is_measured_where_no_critic_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "rows.jsonl"
+    rows = [{"id": str(i), "code": code, "bug_lines": [line]} for i, (code, line) in enumerate(BUGS.items())]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["critic", "evaluate", "--data", str(file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["at_1"]["n"] == 8
+    assert found["at_1"]["estimate"] >= 0.6
+    assert main(["critic", "evaluate", "--data", str(file), "--critic", "shipped", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == found

@@ -132,3 +132,15 @@ def test_what_is_no_critic_and_no_split_is_one_sentence(
     assert "no row of split 'mine'" in capsys.readouterr().err
     assert main(["critic", "evaluate", "--data", str(tmp_path / "none.jsonl")]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_what_is_not_a_number_is_null_in_json(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "clean.jsonl"
+    file.write_text('{"id": "1", "code": "x = 1", "bug_lines": []}\n')
+    assert main(["critic", "evaluate", "--data", str(file), "--model", str(tiny_model), "--json"]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads(printed, parse_constant=pytest.fail)
+    assert found["chance"] is None
+    assert found["false_alarms"]["n"] == 1

@@ -173,3 +173,26 @@ def test_bad_input_is_one_sentence(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert "slip is 0.7" in capsys.readouterr().err
     assert main(["critic", "tune", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "c")]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_rows_of_ones_own_and_a_reward_of_other_raters(config: CriticTune, tmp_path: Path) -> None:
+    critic_tune(config)
+    rows = [json.loads(line) for line in config.data.read_text().splitlines()]
+    own = [{k: r[k] for k in ("id", "code", "bug_lines", "description", "split")} for r in rows]
+    data = tmp_path / "own.jsonl"
+    data.write_text("".join(json.dumps(r) + "\n" for r in own))
+    summary = critic_tune(
+        replace(config, data=data, out=tmp_path / "run", reward=config.out / "reward", steps=1, searched=0)
+    )
+    (split,) = summary["splits"].values()
+    assert split["n"] == 6
+    assert str(config.out / "reward") in summary["raters"]
+    with Ledger.open(tmp_path / "run/ledger.db", read_only=True) as ledger:
+        assert not list(ledger.annotators(ledger.runs()[-1].id))  # nobody was simulated
+    own[3].pop("description")
+    own[3]["bug_lines"] = [2]
+    data.write_text("".join(json.dumps(r) + "\n" for r in own))
+    with pytest.raises(InputError, match=r"line 4: no example.*description"):
+        critic_tune(replace(config, data=data, out=tmp_path / "other"))
+    with pytest.raises(InputError, match="no folder"):
+        replace(config, reward=tmp_path / "nowhere")

@@ -3,13 +3,23 @@
 import difflib
 import errno
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable
 
 
 def print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False))
+    """One line of JSON; what is not a number is null, since JSON has no NaN."""
+    print(json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False))
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_nan(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(held) for held in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def complain(sentence: str, code: int) -> int:

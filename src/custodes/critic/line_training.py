@@ -116,7 +116,8 @@ class LineEvaluation:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         intervals = ("at_1", "at_3", "false_alarms", "caught", "calibration_error", "findings", "discrimination")
-        return {name: getattr(self, name).to_dict() for name in intervals} | {"chance": self.chance}
+        chance = None if math.isnan(self.chance) else self.chance
+        return {name: getattr(self, name).to_dict() for name in intervals} | {"chance": chance}
 
 
 OnStep = Callable[[LineStep], None]

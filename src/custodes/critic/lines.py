@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +37,12 @@ PASS_TOKENS = 4096
 """Tokens of one forward pass when scoring."""
 SAID = 5
 """Of so many likely lines it is said what may be wrong."""
+
+
+def shipped_critic() -> Path | None:
+    """The folder of the critic that comes with Custodes; None where there is none."""
+    folder = Path(str(resources.files("custodes.critic"))) / "shipped"
+    return folder if (folder / SETTINGS).is_file() else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,11 +6,10 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from custodes.critic.lines import SETTINGS, LineScorer
+from custodes.critic.lines import SETTINGS, LineScorer, shipped_critic
 from custodes.critic.review import (
     Commentator,
     Critic,
@@ -70,12 +69,6 @@ def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = F
         return LikelihoodCritic(writer)
     writer = writer or replace(scorer.lm, adapter=None, _fingerprint="")
     return LineCritic(scorer, _digest(folder), Commentator(writer), strictness)
-
-
-def shipped_critic() -> Path | None:
-    """The folder of the critic that comes with Custodes; None where there is none."""
-    folder = Path(str(resources.files("custodes.critic"))) / "shipped"
-    return folder if (folder / SETTINGS).is_file() else None
 
 
 def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> Critic:

@@ -24,7 +24,7 @@ from custodes.critic.line_training import (
     evaluate_lines,
     train_lines,
 )
-from custodes.critic.lines import SETTINGS, LineScorer, LineScores, ScoresLines
+from custodes.critic.lines import SETTINGS, LineScorer, LineScores, ScoresLines, shipped_critic
 from custodes.ledger import Evaluation, Ledger, Model
 from custodes.lm import load
 from custodes.lm.loading import DtypeName
@@ -33,6 +33,7 @@ from custodes.types import InputError
 
 TRAIN = "train"
 SCORED_AT_ONCE = 64
+SHIPPED, LIKELIHOOD = "shipped", "likelihood"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,9 @@ class CriticEvaluate:
 
     data: Path
     """Rows with id, code and bug_lines, JSON Lines; an empty bug_lines is a clean function."""
-    critic: str = "likelihood"
-    """Folder of a trained critic, or likelihood: what the untrained model finds surprising."""
+    critic: str = ""
+    """Folder of a trained critic; shipped: the one that comes with Custodes; or likelihood: what the untrained model finds
+    surprising. Where it is not named: shipped, or with another model its likelihood."""
     model: str = "smollm2-135m"
     """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
     split: str = ""
@@ -139,11 +141,17 @@ def critic_evaluate(config: CriticEvaluate) -> LineEvaluation:
 
 
 def open_scorer(critic: str, model: str, dtype: DtypeName = "auto") -> ScoresLines:
-    """``likelihood``, or the critic in a folder. Raises InputError for anything else."""
-    if critic == "likelihood":
+    """The critic that comes with Custodes, a model's likelihood, or the critic in a folder. Raises InputError for anything else."""
+    shipped = shipped_critic()
+    critic = critic or (SHIPPED if shipped and model == CriticEvaluate.model else LIKELIHOOD)
+    if critic == LIKELIHOOD:
         return LikelihoodScorer(load(model, dtype=dtype))
+    if critic == SHIPPED and shipped:
+        critic = str(shipped)
     if not (Path(critic) / SETTINGS).is_file():
-        raise InputError(f"{critic} is no critic: give likelihood, or a folder that custodes critic train made.")
+        raise InputError(
+            f"{critic} is no critic: give shipped, likelihood, or a folder that custodes critic train made."
+        )
     named = json.loads((Path(critic) / SETTINGS).read_text()).get("base")
     return LineScorer.load(critic, dtype, base="" if model == CriticEvaluate.model else model if named != model else "")
 

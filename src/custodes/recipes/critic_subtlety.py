@@ -31,7 +31,7 @@ class CriticSubtlety:
     data: Path
     """Rows that `custodes critic tamper` or `select` made, JSON Lines."""
     critic: str = "likelihood"
-    """The discriminator: folder of a trained scorer of lines, or likelihood."""
+    """The discriminator: folder of a trained scorer of lines, shipped (the one that comes with Custodes), or likelihood."""
     model: str = "smollm2-135m"
     """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
     split: str = ""

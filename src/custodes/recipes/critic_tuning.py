@@ -45,7 +45,8 @@ class CriticTune:
     """Teach a model to write critiques. The same command again goes on where it was interrupted."""
 
     data: Path
-    """Examples that `custodes critic tamper` made."""
+    """Examples that `custodes critic tamper` made, or rows of your own: id, code, bug_lines, description, and a split,
+    which is train or the name of a held-out one."""
     out: Path
     """Folder of the adapters, the reward, the ledger and summary.json."""
     model: str = "smollm2-135m"
@@ -70,6 +71,9 @@ class CriticTune:
     """Longest critique."""
     begin: Path | None = None
     """Folder of an earlier run whose warm start and reward are taken over, to try another PPO or another search."""
+    reward: Path | None = None
+    """Folder of a reward that `custodes reward train` learned from people's comparisons of critiques, in place of one
+    learned here from simulated raters."""
     learning_rate: float = 2e-4
     """Of the adapter in the warm start."""
     rl_learning_rate: float | None = None
@@ -89,6 +93,8 @@ class CriticTune:
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise InputError(f"option {name} is {getattr(self, name)}; it must be at least {value}.")
+        if self.reward is not None and not self.reward.is_dir():
+            raise InputError(f"{self.reward} is no folder; give one that `custodes reward train` made.")
         if not 0 <= self.slip <= 0.5:
             raise InputError(f"option slip is {self.slip}; it must be between 0 and 0.5.")
 
@@ -127,7 +133,9 @@ class _Tuning:
         splits = sorted({e.split for e in examples} - {TRAIN})
         self.held_out = {s: [e for e in examples if e.split == s][: config.heldout] for s in splits}
         if not splits:
-            raise InputError(f"{config.data} has no held-out example; make it with custodes critic tamper.")
+            raise InputError(
+                f"{config.data} has no held-out example, one whose split is not train; nothing can be measured."
+            )
 
     def run(self) -> dict[str, Any]:
         config, work = self.config, self.work
@@ -197,7 +205,12 @@ class _Tuning:
     def _reward(self) -> RewardModel:
         """The reward model on rankings within a question; its raters know the bug, it does not."""
         config, folder = self.config, self.config.out / "reward"
-        with self.work.phase("reward", f"Reward from rated critiques of {config.rated} examples"):
+        source = str(config.reward or config.begin or f"rated critiques of {config.rated} examples")
+        with self.work.phase("reward", f"Reward from {source}"):
+            if not (folder / "done").is_file() and config.reward is not None:
+                load_reward(config.reward)  # what is no reward is said before it is copied
+                take_over(config.reward, folder, ignore=["checkpoints", "ledger.db*"])
+                (folder / "done").touch()
             if not (folder / "done").is_file() and config.begin is not None:
                 self._take_over("reward")
             if not (folder / "done").is_file():
@@ -279,7 +292,8 @@ class _Tuning:
     # ------------------------------------------------------------ measuring
 
     def _measure(self, policies: dict[str, LanguageModel], reward: RewardModel) -> dict[str, Any]:
-        summary: dict[str, Any] = {"raters": "simulated; measured by rules that know the bugs", "splits": {}}
+        raters = "simulated" if self.config.reward is None else f"those of {self.config.reward}"
+        summary: dict[str, Any] = {"raters": f"{raters}; measured by rules that know the bugs", "splits": {}}
         for split, examples in self.held_out.items():
             asked = [q for _, q in self._fitting(examples, len(examples))]
             measured, highlights = {}, []

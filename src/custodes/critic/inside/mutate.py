@@ -29,8 +29,12 @@ LEAST, TIMES = (
     0.3,
     8,
 )  # seconds of processor time for a test that took less, and how much longer than before it may take
+WAIT = 5.0  # the least seconds on the clock: a test that waits for what never comes uses no processor
+AGAIN = 1.0  # seconds after which it is stopped once more
 
 Living = dict[tuple[str, int, str], list[types.FunctionType]]
+Limits = dict[str, tuple[float, float]]
+"""Of a test: seconds of processor time, and on the clock."""
 
 
 class Unpatchable(Exception):  # noqa: N818 (nothing is wrong with it)
@@ -80,12 +84,12 @@ def try_all(function: Any, job: Any, tests: dict[str, units.Unit], alive: Living
     chosen = [tests[unit] for unit in function["units"] if unit in tests]
     if not bodies or not chosen:
         return {"problem": "the function is not there" if not bodies else "its tests are not there", "results": []}
-    known = dict.fromkeys((test.id for test in chosen), 4.0)
+    known = dict.fromkeys((test.id for test in chosen), (4.0, units.patience(4.0)))
     times = units.forked(lambda: unharmed(function, bodies, chosen, known), clock(known))
     if not times or isinstance(times, str):
         return {"problem": times or "its tests do not pass here", "results": []}
     chosen = sorted((t for t in chosen if t.id in times), key=lambda t: times[t.id])
-    most = {unit: max(LEAST, TIMES * seconds) for unit, seconds in times.items()}
+    most = {unit: (max(LEAST, TIMES * used), WAIT + 2 * TIMES * took) for unit, (used, took) in times.items()}
     results = []
     for code in function["codes"]:
         outcome = units.forked(lambda code=code: tried(code, function, bodies, chosen, most), clock(most))  # type: ignore[misc]
@@ -93,12 +97,12 @@ def try_all(function: Any, job: Any, tests: dict[str, units.Unit], alive: Living
     return {"problem": "", "results": results}
 
 
-def clock(most: dict[str, float]) -> float:
+def clock(most: Limits) -> float:
     """Seconds on the clock for all tests together."""
-    return 10 + units.patience(sum(most.values()))
+    return 10 + units.patience(sum(used for used, _ in most.values()))
 
 
-def unharmed(function: Any, bodies: list[types.FunctionType], tests: list[Any], most: dict[str, float]) -> Any:
+def unharmed(function: Any, bodies: list[types.FunctionType], tests: list[Any], most: Limits) -> Any:
     """Seconds of each test that passes with the function's own code put in; or why it cannot be."""
     try:
         swap = exchange(function["original"], function, bodies)
@@ -106,13 +110,13 @@ def unharmed(function: Any, bodies: list[types.FunctionType], tests: list[Any], 
         return str(reason)
     times = {}
     for test in tests:
-        began = time.process_time()
+        began = time.process_time(), time.monotonic()
         if not attempt(test, swap, most[test.id])[1]:
-            times[test.id] = time.process_time() - began
+            times[test.id] = (time.process_time() - began[0], time.monotonic() - began[1])
     return times
 
 
-def tried(code: str, function: Any, bodies: list[types.FunctionType], tests: list[Any], most: dict[str, float]) -> Any:
+def tried(code: str, function: Any, bodies: list[types.FunctionType], tests: list[Any], most: Limits) -> Any:
     try:
         swap = exchange(code, function, bodies)
     except Unpatchable as reason:
@@ -124,12 +128,12 @@ def tried(code: str, function: Any, bodies: list[types.FunctionType], tests: lis
     return ["survived", "", ""]
 
 
-def attempt(test: Any, swap: Any, seconds: float) -> tuple[str, str]:
+def attempt(test: Any, swap: Any, most: tuple[float, float]) -> tuple[str, str]:
     """Outcome and message of one test while the exchange holds; the message is "" when it passes."""
     units.Collected.around = staticmethod(swap)
     held = swap() if isinstance(test, units.Documented) else contextlib.nullcontext()
     try:
-        with units.limit(seconds), held:
+        with units.limit(most[0], clock=most[1], again=AGAIN), held:
             return "killed", test.run()
     except units.TooSlow:
         return "timeout", "it does not end in time"

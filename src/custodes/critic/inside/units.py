@@ -32,13 +32,19 @@ class TooSlow(BaseException):
 
 
 @contextlib.contextmanager
-def limit(seconds: float, spared: str = "") -> Iterator[None]:
-    """Raise TooSlow in the block after ``seconds`` of processor time, or :func:`patience` on the clock.
+def limit(seconds: float, spared: str = "", clock: float = 0.0, again: float = 0.0) -> Iterator[None]:
+    """Raise TooSlow in the block after ``seconds`` of processor time, or ``clock`` (:func:`patience`) on the clock.
 
     Never in the code of the folder ``spared``, nor in what that calls: it may hold a lock, which nobody would open again.
+    ``again``: after so many seconds once more, since what runs may catch everything and go on; then the process ends.
     """
+    raised = 0
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal raised
+        raised += 1
+        if raised > 2 and again:
+            os._exit(1)
         if spared and any(at.f_code.co_filename.startswith(spared) for at in _stack(frame)):
             signal.setitimer(signal.ITIMER_REAL, SOON)
         else:
@@ -46,8 +52,8 @@ def limit(seconds: float, spared: str = "") -> Iterator[None]:
 
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    signal.setitimer(signal.ITIMER_REAL, patience(seconds))
+    signal.setitimer(signal.ITIMER_PROF, seconds, again)
+    signal.setitimer(signal.ITIMER_REAL, clock or patience(seconds), again)
     try:
         yield
     finally:

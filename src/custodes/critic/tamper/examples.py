@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from custodes.critic.corpus import Function
 from custodes.critic.tamper.bugs import Bug, Tampered
@@ -18,13 +18,14 @@ HELD_OUT_PACKAGES = frozenset({"boltons", "more-itertools"})
 HELD_OUT_SHARE = 0.1  # of the functions of the other packages
 
 Split = Literal["train", "held-out functions", "held-out operators", "held-out packages", "natural"]
-Verified = Literal["test", "operator", "clean"]
+Verified = Literal["test", "operator", "clean", "given"]
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """``verified``: "test" where a covering test that passed fails with the bugs (``unit``, and what it said); "operator"
-    where the function has no test and the operator changes behaviour nearly always; "clean" without a bug."""
+    where the function has no test and the operator changes behaviour nearly always; "clean" without a bug; "given" where
+    the row is somebody's own and says no more."""
 
     id: str
     code: str
@@ -94,9 +95,31 @@ def read_examples(path: Path) -> Iterator[Example]:
             try:
                 yield from_row(json.loads(line))
             except (ValueError, TypeError, KeyError, AttributeError):
-                raise InputError(f"{path}, line {number}: no example of custodes critic tamper.") from None
+                raise InputError(
+                    f"{path}, line {number}: no example; it needs id, code, bug_lines (numbers from 1 to its last line) and, "
+                    "where there is a bug, its description."
+                ) from None
 
 
 def from_row(row: dict[str, object]) -> Example:
+    if "bugs" not in row:
+        return _given(row)
     bugs = tuple(Bug(b["operator"], tuple(b["lines"]), b["description"], b["original"]) for b in row["bugs"])  # type: ignore[attr-defined]
     return Example(**{**row, "bugs": bugs, "bug_lines": tuple(row["bug_lines"])})  # type: ignore[arg-type]
+
+
+def _given(row: dict[str, Any]) -> Example:
+    """Somebody's own row: ``id``, ``code``, ``bug_lines``, ``description``; ``split`` and ``function`` where it has them."""
+    id, code, lines, said = (
+        str(row["id"]),
+        row["code"],
+        tuple(row["bug_lines"]),
+        row["description"] if row["bug_lines"] else "",
+    )
+    if not (isinstance(said, str) and all(isinstance(n, int) and 1 <= n <= code.count("\n") + 1 for n in lines)):
+        raise ValueError
+    bugs = (Bug("", lines, said, ""),) if lines else ()
+    about = (str(row.get(name, "")) for name in ("package", "path", "qualname", "licence"))
+    return Example(
+        id, code, lines, said, bugs, "given", row.get("split", "train"), str(row.get("function", id)), *about
+    )
