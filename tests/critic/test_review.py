@@ -1,5 +1,6 @@
 """Files become findings, whatever the files are like; what is known, ignored, unchanged or impossible is told apart."""
 
+import codecs
 import json
 import os
 import shutil
@@ -16,7 +17,9 @@ from custodes.cli import main
 from custodes.critic.critique import Place
 from custodes.critic.review import (
     FORMATS,
+    Baseline,
     LikelihoodCritic,
+    Remark,
     Review,
     ReviewOptions,
     SampledCritic,
@@ -26,10 +29,10 @@ from custodes.critic.review import (
     review,
     write_baseline,
 )
-from custodes.critic.review.critics import EngineDied
+from custodes.critic.review.critics import EngineDied, _docstring_lines
 from custodes.critic.review.diffs import changed_lines
 from custodes.critic.review.question import OPENING, plain, task_of
-from custodes.critic.review.screen import show
+from custodes.critic.review.screen import show, summary
 from custodes.critic.review.snippets import ignored_lines, read_text, snippets_of
 from custodes.lm import load
 from custodes.recipes import critique as recipe
@@ -70,7 +73,65 @@ def test_what_does_not_parse_is_named_and_the_rest_is_reviewed():
     assert {s.name for s in snippets} >= {"last", "module"}
     (problem,) = problems
     assert problem.line == 12
-    assert "lines 12 to 17 do not parse" in problem.message
+    assert "line 12 does not parse" in problem.message
+    assert "Box.grow" in {s.name for s in snippets}
+
+
+def test_a_broken_method_costs_no_other():
+    broken = CODE.replace("    def grow", "    def half(self:\n        pass\n\n    @property\n    def grow")
+    snippets, (problem,) = snippets_of("f.py", broken)
+    assert [(s.name, s.first, s.last) for s in snippets if s.first > 9] == [
+        ("module", 13, 13),
+        ("Box.grow", 18, 21),
+        ("module", 24, 24),
+    ]
+    assert str(problem).startswith("f.py:15: lines 15 to 16 do not parse ('(' was never closed)")
+
+
+def test_a_string_that_looks_like_code_is_no_border():
+    told = '"""Doc.\n\nfor x in y: z\n"""\n\n\ndef f(:\n    pass\n'
+    snippets, (problem,) = snippets_of("f.py", told)
+    assert [(s.first, s.last) for s in snippets] == [(1, 4)]
+    assert "lines 7 to 8" in problem.message
+
+
+@pytest.mark.parametrize("margin", ["    ", "\t"])
+def test_an_indented_excerpt_is_reviewed_where_it_stands(margin: str):
+    method = "\n".join(margin + line for line in ("def f(x):", f'{margin}"""Doc."""', f"{margin}return x"))
+    snippets, problems = snippets_of("-", f"{method}\n\n# a comment\n{method}")
+    assert [(s.name, s.first, s.last) for s in snippets] == [("f", 1, 3), ("f", 6, 8)]
+    assert snippets[0].code == method
+    assert problems == []
+    snippets, problems = snippets_of("-", method.replace("Doc.", "Doc\nfrom the margin."))
+    assert ([s.name for s in snippets], problems) == (["f"], [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["x = " + "-" * 100_000 + "1", "x = " + "(" * 500 + ")" * 500, "x = " + "1+" * 5_000 + "1", "x = '\ud800'"],
+)
+def test_code_that_python_cannot_read_costs_its_lines_alone(line: str):
+    text = f"def f(x):\n    return x - 1  # custodes: ignore\n\n{line}\n\ndef g(x):\n    return x - 1\n"
+    snippets, problems = snippets_of("f.py", text)
+    assert {"f", "g"} <= {s.name for s in snippets}
+    assert all("line 4 does not parse" in str(p) for p in problems)
+    assert ignored_lines(text) == {2}
+    assert [f.line for f in review(["f.py"], LineCritic(), DEFAULT, texts={"f.py": text}).findings] == [7]
+    assert _docstring_lines(line) == set()
+
+
+def test_nested_and_slanting_nonsense_ends_soon():
+    nested = "".join(" " * n + f"class A{n}:\n" for n in range(400))
+    slanting = "".join(" " * (400 - n) + "x = (\n" for n in range(400))
+    for text in (
+        nested,
+        slanting,
+        "class A:\n",
+        "class A:\n    # nothing\n",
+        "\u2028\nx = (\n",
+        "int f(x) {\n  return 0;\n}\n" * 400,
+    ):
+        assert snippets_of("f.py", text)[1]
 
 
 def test_a_file_of_nonsense_is_one_problem_or_more_and_no_crash():
@@ -100,6 +161,10 @@ def test_declared_encodings_are_read_and_others_are_said_to_be_unreadable(tmp_pa
     assert review([str(marked)], LineCritic(), DEFAULT).findings[0].quote == "x = 2 - 1"
     (tmp_path / "utf16.py").write_bytes("y = 2 - 1\n".encode("utf-16"))
     assert review([str(tmp_path / "utf16.py")], LineCritic(), DEFAULT).findings[0].line == 1
+    for order in ("le", "be"):
+        mark = codecs.BOM_UTF32_LE if order == "le" else codecs.BOM_UTF32_BE
+        (tmp_path / "utf32.py").write_bytes(mark + "y = 2 - 1\n".encode(f"utf-32-{order}"))
+        assert read_text(str(tmp_path / "utf32.py")) == ("y = 2 - 1\n", None)
     bad = tmp_path / "bad.py"
     bad.write_bytes(b"x = '\xe9'\n")
     (problem,) = review([str(bad)], LineCritic(), DEFAULT).problems
@@ -166,6 +231,9 @@ def test_findings_are_ordered_capped_and_strictness_decides_which(file: str):
     assert len(review([file], critic, ReviewOptions(strictness=1.0, max_findings=1)).findings) == 1
     with pytest.raises(InputError, match="max_findings"):
         ReviewOptions(max_findings=-1)
+    for value in (float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(InputError, match="strictness"):
+            ReviewOptions(strictness=value)
 
 
 def test_a_critique_that_quotes_nothing_gives_no_finding(file: str):
@@ -182,15 +250,121 @@ def test_a_comment_silences_its_line_or_its_function(tmp_path: Path, place: str)
     assert ignored_lines(CODE) == set()
 
 
+@pytest.mark.parametrize(
+    ("code", "silent"),
+    [
+        ('z = "# custodes: ignore - 1"\n', set()),
+        ('"""\n# custodes: ignore\n"""\nx = 1  # Custodes: Ignore\n', {4}),
+        ("@a  # custodes: ignore\n@b\ndef f(x):\n    y\n    return 1\nz = 1\n", {1, 2, 3, 4, 5}),
+        ("@a\nasync def f(\n    x,  # custodes: ignore\n):\n    return 1\nz = 1\n", {1, 2, 3, 4, 5}),
+        ("class A:\n    @a  # custodes: ignore\n    def f(x):\n        y\n    def g(x):\n        y\n", {2, 3, 4}),
+        ("def f(x): return (x  # custodes: ignore\n  - 1)\nz = 1\n", {1, 2}),
+        ("    def f(x):  # custodes: ignore\n        y\n    def g(x):\n        s = '# custodes: ignore'\n", {1, 2}),
+        ("def f(x):  # custodes: ignore\n    y\nz = (1\ns = '# custodes: ignore'\n", {1, 2}),
+        ('x = 1 $ 2  # custodes: ignore\n"""\n# custodes: ignore\n', {1, 3}),
+        ("def f(x):\n\f    y  # custodes: ignore\n    z = '\u2028'  # custodes: ignore\n", {2, 3}),
+    ],
+)
+def test_comments_silence_and_strings_do_not(code: str, silent: set[int]):
+    assert ignored_lines(code) == silent
+
+
 def test_a_baseline_hides_what_is_known_wherever_it_moves(file: str, tmp_path: Path):
-    found = review([file], LineCritic(), DEFAULT).findings
-    write_baseline(tmp_path / "known.json", found)
+    write_baseline(tmp_path / "known.json", review([file], LineCritic(), DEFAULT))
     Path(file).write_text("# a new line\n" + CODE + "y = 3 - 1\n")
     result = review([file], LineCritic(), DEFAULT, known=read_baseline(tmp_path / "known.json"))
     assert [f.quote for f in result.findings] == ["y = 3 - 1"]
     assert result.hidden == 1
     with pytest.raises(InputError, match="--write-baseline"):
         read_baseline(tmp_path / "none.json")
+    (tmp_path / "old.json").write_text('[{"fingerprint": "0a", "file": "code.py", "quote": "x = 1"}]')
+    with pytest.raises(InputError, match="older version"):
+        read_baseline(tmp_path / "old.json")
+
+
+def known_in(tmp_path: Path, text: str) -> Baseline:
+    """The baseline of a file with this text."""
+    (tmp_path / "f.py").write_text(text)
+    write_baseline(tmp_path / "known.json", review([str(tmp_path / "f.py")], LineCritic(), DEFAULT))
+    return read_baseline(tmp_path / "known.json")
+
+
+F = "def f(x):\n    return x - 1\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("# moved\n\n" + F, []),
+        (F + F.replace("f(x)", "g(x)"), [6]),
+        (F + "class A:\n    def f(self, x):\n    " + F.split("\n")[1] + "\n", [7]),
+        (F + F, [6]),
+        ("def f(x):\n    if x:\n        return 0\n    return x - 1\n    return x - 1\n", [4]),
+    ],
+)
+def test_what_a_baseline_knows_is_known_in_its_function_and_so_often(tmp_path: Path, text: str, lines: list[int]):
+    known = known_in(tmp_path, F)
+    (tmp_path / "f.py").write_text(text)
+    for _ in range(2):  # a review uses nothing up
+        result = review([str(tmp_path / "f.py")], LineCritic(), DEFAULT, known=known)
+        assert [f.line for f in result.findings] == lines
+
+
+def test_a_known_line_that_is_written_again_in_a_diff_is_new(tmp_path: Path):
+    known = known_in(tmp_path, F)
+    file = str(tmp_path / "f.py")
+    Path(file).write_text(F.rstrip() + "\n    return x - 1\n")
+    result = review([file], LineCritic(), DEFAULT, changed={file: {3}}, known=known)
+    assert [f.line for f in result.findings] == [3]
+    write_baseline(tmp_path / "known.json", result, known)
+    assert review([file], LineCritic(), DEFAULT, known=read_baseline(tmp_path / "known.json")).findings == []
+
+
+def test_a_baseline_is_renewed_without_losing_what_is_still_known(tmp_path: Path):
+    known = known_in(tmp_path, F + "y = 2 - 1\n")
+    other = tmp_path / "g.py"
+    other.write_text("z = 3 - 1\n")
+    result = review([str(other)], LineCritic(), DEFAULT, known=known)
+    (tmp_path / "below").mkdir()
+    write_baseline(tmp_path / "below" / "new.json", result, known)
+    known = read_baseline(tmp_path / "below" / "new.json")
+    assert {(file, quote) for file, _, quote in known.counts} == {
+        ("../f.py", "return x - 1"),
+        ("../f.py", "y = 2 - 1"),
+        ("../g.py", "z = 3 - 1"),
+    }
+    (tmp_path / "f.py").write_text(F + "new = 5 - 1\n")
+    dead = review([str(other), str(tmp_path / "f.py")], LineCritic(lives=0), DEFAULT, known=known)
+    write_baseline(known.path, dead, known)
+    assert read_baseline(known.path).counts == known.counts
+    write_baseline(known.path, review([str(tmp_path / "f.py")], LineCritic(), DEFAULT, known=known), known)
+    assert {quote for file, _, quote in read_baseline(known.path).counts} == {
+        "return x - 1",
+        "new = 5 - 1",
+        "z = 3 - 1",
+    }
+
+
+def test_a_baseline_names_files_from_its_folder_however_they_are_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "sub").mkdir()
+    known_in(tmp_path, F)
+    for folder, name, kept in (
+        (tmp_path, "f.py", "known.json"),
+        (tmp_path / "sub", "../f.py", "../known.json"),
+        (tmp_path / "sub", str(tmp_path / "f.py"), str(tmp_path / "known.json")),
+    ):
+        monkeypatch.chdir(folder)
+        assert review([name], LineCritic(), DEFAULT, known=read_baseline(Path(kept))).hidden == 1
+    assert json.loads((tmp_path / "known.json").read_text()) == [
+        {"file": "f.py", "name": "f", "quote": "    return x - 1", "count": 1}
+    ]
+
+
+def test_a_summary_asks_for_strictness_where_nothing_is_hidden():
+    assert summary(Review(files=1, snippets=1)).startswith("0 findings in 1 file; 1 piece, 0 from the cache. A higher")
+    assert (
+        summary(Review(files=2, snippets=2, hidden=1)) == "0 findings in 2 files; 2 pieces, 0 from the cache; 1 hidden."
+    )
 
 
 def test_unchanged_pieces_cost_nothing_and_move_with_their_lines(file: str, tmp_path: Path):
@@ -219,6 +393,29 @@ def test_an_engine_that_dies_in_the_middle_of_a_folder_leaves_what_was_done(tmp_
     assert len(critic.asked) == 2
 
 
+@pytest.mark.parametrize("broken", ["folder", "writing", "reading"])
+def test_a_cache_that_cannot_be_used_is_said_once_and_stops_nothing(file: str, tmp_path: Path, broken: str):
+    cache, folder = tmp_path / "cache", tmp_path / "cache" / LineCritic().fingerprint[:16]
+    if broken == "folder":
+        cache.write_text("a file where a folder should be")
+    else:
+        for snippet in snippets_of(file, CODE)[0]:
+            (folder / f"{snippet.key}.{'partial' if broken == 'writing' else 'json'}").mkdir(parents=True)
+    with pytest.warns(UserWarning, match=r"CUSTODES_CACHE.*--no-cache") as notes:
+        result = review([file], LineCritic(), DEFAULT, cache)
+    assert len(notes) == 1
+    assert [f.line for f in result.findings] == [7]
+
+
+def test_what_died_is_one_sentence():
+    class Dead(LineCritic):
+        def review(self, snippet: Snippet) -> list[Remark]:
+            raise EngineDied("check the address.")
+
+    died = review(["f.py"], Dead(), DEFAULT, texts={"f.py": "x = 1\n"}).died
+    assert died == "1 of 1 piece was not reviewed: check the address"
+
+
 def test_an_endpoint_without_answers_is_dead():
     with pytest.raises(EngineDied):
         SampledCritic(SayingEngine("", fails=True), "x").review(Snippet("f.py", 1, "x = 1", "module"))
@@ -227,15 +424,13 @@ def test_an_endpoint_without_answers_is_dead():
 # ---------------------------------------------------------------- changed lines
 
 
+def git(*words: str) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    subprocess.run(["git", *who, *words], check=True, capture_output=True, env={**os.environ, "GIT_CONFIG_GLOBAL": ""})
+
+
 def test_a_diff_restricts_findings_to_changed_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-
-    def git(*words: str) -> None:
-        who = ("-c", "user.name=a", "-c", "user.email=a@b")
-        subprocess.run(
-            ["git", *who, *words], check=True, capture_output=True, env={**os.environ, "GIT_CONFIG_GLOBAL": ""}
-        )
-
     git("init", "-q")
     Path("f.py").write_text(CODE)
     Path("same.py").write_text(CODE)
@@ -251,6 +446,49 @@ def test_a_diff_restricts_findings_to_changed_lines(tmp_path: Path, monkeypatch:
         changed_lines("nonsense", [])
     with pytest.raises(InputError, match="no revision"):
         changed_lines("--output=x", [])
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One commit, in which every file changes afterwards; we are in a folder below."""
+    top = tmp_path / "repository"
+    for name in ("top.py", "sub/[a]*.py", "sub/script", ".gitignore"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text("x = 1\n")
+    monkeypatch.chdir(top)
+    git("init", "-q")
+    git("config", "diff.relative", "true")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    for name in ("top.py", "sub/[a]*.py", "sub/script"):
+        (top / name).write_text("x = 1\ny = 2 - 1\n")
+    (top / ".gitignore").write_text("ignored.py\n")
+    for name in ("ignored.py", "venv/lib.py", "sub/new.py", "other.txt"):
+        (top / name).parent.mkdir(exist_ok=True)
+        (top / name).write_text("a = 1\nb = 2")
+    monkeypatch.chdir(top / "sub")
+    return top
+
+
+def test_a_diff_is_of_the_whole_repository_and_names_files_from_here(repository: Path):
+    assert changed_lines("HEAD", []) == {"../top.py": {2}, "[a]*.py": {2}, "new.py": {1, 2}}
+    assert changed_lines("HEAD", ["../top.py"]) == {"../top.py": {2}}
+    assert changed_lines("HEAD", [str(repository / "top.py")]) == {"../top.py": {2}}
+    assert changed_lines("HEAD", ["."]) == {"[a]*.py": {2}, "new.py": {1, 2}}
+    assert changed_lines("HEAD", ["script", "../other.txt"]) == {"script": {2}, "../other.txt": {1, 2}}
+    assert changed_lines("HEAD", ["../venv"]) == {"../venv/lib.py": {1, 2}}
+    git("add", "-A", "..")
+    git("rm", "-qf", "../top.py")
+    git("commit", "-qm", "second")
+    assert changed_lines("HEAD", []) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("missing.py", "no file or folder 'missing.py'"), ("-", "standard input"), ("/etc", "outside")]
+)
+def test_a_diff_of_what_git_cannot_compare_is_refused(command, repository: Path, path: str, said: str, capsys):
+    assert command(path, "--diff", "HEAD") == 2
+    assert said in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- formats
@@ -398,7 +636,7 @@ def test_exit_codes_are_those_of_a_check(command, file: str, tmp_path: Path, cap
     assert command(file, "--fail-on", "0.95") == 0
     (tmp_path / "broken.py").write_text("def f(:\n")
     assert command(str(tmp_path / "broken.py"), file) == 2
-    assert "do not parse" in capsys.readouterr().err
+    assert "does not parse" in capsys.readouterr().err
 
 
 def test_json_on_the_command_line_is_json_alone(command, file: str, capsys: pytest.CaptureFixture[str]):
@@ -410,7 +648,20 @@ def test_json_on_the_command_line_is_json_alone(command, file: str, capsys: pyte
 def test_a_baseline_is_written_and_used(command, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     known = str(tmp_path / "known.json")
     assert command(file, "--write-baseline", known) == 0
+    assert command(file, "--baseline", known, "--write-baseline", known, "--fail-on", "0") == 0
+    assert "strictness" not in capsys.readouterr().err
     assert command(file, "--baseline", known, "--fail-on", "0") == 0
+    assert len(json.loads(Path(known).read_text())) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_a_note(
+    command, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "none").write_text("")
+    monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path / "none"))
+    with pytest.warns(UserWarning, match="CUSTODES_CACHE"):
+        assert command(file, "--format", "json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
 
 
 def test_standard_input_is_reviewed(command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -427,6 +678,8 @@ def test_standard_input_is_reviewed(command, monkeypatch: pytest.MonkeyPatch, ca
         ((), "nothing to review"),
         (("nowhere.py",), "no file or folder"),
         ((".", "--fail-on", "3"), "between 0 and 1"),
+        ((".", "--strictness", "nan"), "strictness is nan"),
+        ((".", "--strictness=-inf"), "strictness is -inf"),
     ],
 )
 def test_bad_input_is_one_sentence(command, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]):

@@ -44,16 +44,16 @@ class Critique:
     answers: Path | None = None
     """Review an assistant's answers in place of code: rows with prompt and answer (JSONL, JSON or parquet)."""
     diff: str = ""
-    """Only lines that changed since this revision of git; without paths, in the whole repository."""
+    """Only lines that changed since this revision of git, and files that git does not track yet; without paths, in the whole repository."""
     format: Format = "text"
     """For people (a view in a terminal, plain lines in a pipe) or programs."""
     options: ReviewOptions = field(default_factory=ReviewOptions)
     fail_on: float | None = None
     """Exit with 1 when there is a finding of at least this confidence, 0 to 1."""
     baseline: Path | None = None
-    """Known findings, which are not shown."""
+    """Known findings, which are not shown; one that occurs more often than that is."""
     write_baseline: Path | None = None
-    """Write what is found to this file, as what is known."""
+    """Write what is found to this file, as what is known; with --baseline, also what it knows that still occurs."""
     choice: CriticChoice = field(default_factory=CriticChoice)
     cache: bool = True
     """Keep answers, so that what did not change is not asked again."""
@@ -67,7 +67,7 @@ def critique(config: Critique) -> int:
         raise InputError(f"--fail-on is {config.fail_on}; a confidence is between 0 and 1.")
     answers = read_answers(config.answers) if config.answers else {}
     files, changed = (list(answers), None) if answers else _files(config)
-    known = read_baseline(config.baseline) if config.baseline else set()
+    known = read_baseline(config.baseline) if config.baseline else None
     cache = cache_folder() / "critiques" if config.cache else None
     if "-" in files and sys.stdin.isatty():
         raise InputError("- is standard input, and nothing is piped into it.")
@@ -87,7 +87,7 @@ def critique(config: Critique) -> int:
             cutter(answers) if answers else snippets_of,
         )
     if config.write_baseline:
-        write_baseline(config.write_baseline, result.findings)
+        write_baseline(config.write_baseline, result, known)
     if config.format == "text" and sys.stdout.isatty():
         show(result, Console())
     else:

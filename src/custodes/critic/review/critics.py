@@ -23,7 +23,7 @@ from custodes.critic.review.question import (
     plain,
     task_of,
 )
-from custodes.critic.review.snippets import Snippet
+from custodes.critic.review.snippets import Snippet, parsed
 from custodes.lm import LanguageModel
 from custodes.types import Engine, Episode, InputError, Sampling, Task, hash_shown
 
@@ -195,8 +195,8 @@ def _sentences(text: str) -> list[tuple[int, str]]:
 
 def _docstring_lines(code: str) -> set[int]:
     try:
-        tree = ast.parse(textwrap.dedent(code))
-    except (SyntaxError, ValueError, RecursionError):
+        tree = parsed(textwrap.dedent(code))
+    except SyntaxError:
         return set()
     alone = (n for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
     return {line for n in alone for line in range(n.lineno, (n.end_lineno or n.lineno) + 1)}

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from custodes.critic.review.snippets import is_ours, lines_of, read_text
 from custodes.types import InputError
 
 HUNK = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
+DIFF = ("-c", "diff.relative=false", "--literal-pathspecs", "diff")
 
 
 def changed_lines(revision: str, paths: Sequence[str]) -> dict[str, set[int]]:
-    """Python files that differ from ``revision`` -> their new lines; files that git does not track are left out.
+    """Files that differ from ``revision`` -> their new lines; all lines of those that git does not track yet.
 
-    Paths come back as they can be opened from the current folder. Raises InputError where git knows no such revision.
+    Python files in the whole repository, or below ``paths``; files that ``paths`` names, whatever they are. What git
+    ignores is left out, and untracked files in folders that are hidden or made by others. Names are as they can be opened
+    from the current folder. Raises InputError for a path that is not there, and where git knows no such revision.
     """
     if revision.startswith("-"):
         raise InputError(f"--diff {revision!r} is no revision.")
-    names = _git("diff", "--name-only", "--diff-filter=d", "-z", "--relative", revision, "--", *paths)
+    for path in paths:
+        if path == "-":
+            raise InputError("- is standard input, which git does not know; with --diff name files or folders.")
+        if not os.path.lexists(path):
+            raise InputError(f"there is no file or folder {path!r} to review.")
+    top = _git("rev-parse", "--show-toplevel").removesuffix("\n")
+    roots = [Path(os.path.realpath(path)) for path in paths] or [Path(top)]
+    below = list(paths) or [top]
     found = {}
-    for name in names.split("\0"):
-        if name.endswith(".py") and Path(name).is_file():
-            lines: set[int] = set()
-            for start, count in HUNK.findall(
-                _git("diff", "-U0", "--no-color", "--no-ext-diff", "--relative", revision, "--", name)
-            ):
-                lines |= set(range(int(start), int(start) + int(count or 1)))
-            found[name] = lines
+    for name in _names(*DIFF, "--name-only", "--diff-filter=d", "-z", revision, "--", *below):
+        file = Path(top, name)
+        if file.is_file() and (file.suffix == ".py" or file in roots):
+            hunks = _git(*DIFF, "-U0", "--no-color", "--no-ext-diff", "--no-textconv", revision, "--", str(file))
+            found[os.path.relpath(file)] = {
+                line for start, count in HUNK.findall(hunks) for line in range(int(start), int(start) + int(count or 1))
+            }
+    others = ("--literal-pathspecs", "ls-files", "--others", "--exclude-standard", "--full-name", "-z", "--", *below)
+    for name in _names(*others):
+        file = Path(top, name)
+        if file.is_file() and (file in roots or (file.suffix == ".py" and _is_ours(file, roots))):
+            shown = os.path.relpath(file)
+            found[shown] = set(range(1, len(lines_of(read_text(shown)[0])) + 1))
     return found
+
+
+def _is_ours(file: Path, roots: Sequence[Path]) -> bool:
+    return any(root in file.parents and is_ours(file.relative_to(root)) for root in roots)
+
+
+def _names(*arguments: str) -> list[str]:
+    return [name for name in _git(*arguments).split("\0") if name]
 
 
 def _git(*arguments: str) -> str:

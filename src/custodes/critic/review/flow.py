@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from custodes.critic.critique import Finding, Place
+from custodes.critic.review.baseline import Baseline
 from custodes.critic.review.critics import Critic, EngineDied, Remark
 from custodes.critic.review.snippets import Problem, Snippet, ignored_lines, read_text, snippets_of
 from custodes.types import InputError
@@ -30,13 +33,18 @@ class ReviewOptions:
     """At most so many findings in a file, the most confident; 0 shows all."""
 
     def __post_init__(self) -> None:
+        if not math.isfinite(self.strictness):
+            raise InputError(f"review option strictness is {self.strictness}; give a number, as 0.5 or -1.")
         if self.max_findings < 0:
             raise InputError(f"review option max_findings is {self.max_findings}; it must be 0 (all) or more.")
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """One finding in a file; ``places`` lists every line range that the quote may mean, the first is ``line``."""
+    """One finding in a file; ``places`` lists every line range that the quote may mean, the first is ``line``.
+
+    ``name`` is the function or method that it is in, "module" for code outside.
+    """
 
     file: str
     line: int
@@ -45,11 +53,13 @@ class Reviewed:
     message: str
     confidence: float
     places: tuple[tuple[int, int], ...]
+    name: str = "module"
 
     @property
     def fingerprint(self) -> str:
-        """The same after lines above have moved: of the file, the quote and nothing else."""
-        return hashlib.sha256(f"{self.file}\0{' '.join(self.quote.split())}".encode()).hexdigest()[:20]
+        """The same after lines have moved: of the file, the function, the quote and nothing else."""
+        shown = f"{self.file}\0{self.name}\0{' '.join(self.quote.split())}"
+        return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 @dataclass(slots=True)
@@ -64,6 +74,8 @@ class Review:
     hidden: int = 0  # by a comment, the baseline, or the lines of a diff
     died: str = ""
     texts: dict[str, str] = field(default_factory=dict, repr=False)  # of every file, as it was read
+    occurring: list[tuple[Reviewed, int]] = field(default_factory=list, repr=False)  # shown or known, and how often
+    whole: list[str] = field(default_factory=list, repr=False)  # files of which every line was reviewed
 
 
 def review(
@@ -72,7 +84,7 @@ def review(
     options: ReviewOptions,
     cache: Path | None = None,
     changed: Mapping[str, set[int]] | None = None,
-    known: Iterable[str] = (),
+    known: Baseline | None = None,
     on_progress: OnProgress | None = None,
     texts: Mapping[str, str] | None = None,
     cut: Cut = snippets_of,
@@ -80,19 +92,20 @@ def review(
     """Review files ("-" is standard input).
 
     ``cache`` is a folder in which answers of this critic stay; ``changed`` restricts findings to lines of the new
-    files; findings whose fingerprint is ``known`` are left out; ``texts`` are contents that an editor holds, in place of
-    those on disk; ``cut`` makes pieces of a file's text.
+    files; findings that are ``known`` as often as they occur are left out; ``texts`` are contents that an editor holds,
+    in place of those on disk; ``cut`` makes pieces of a file's text.
     """
-    result, known = Review(files=len(files)), set(known)
+    result, known = Review(files=len(files)), known.copy() if known else None
     work: list[Snippet] = []
     for file in files:
         text, problem = (texts[file], None) if texts is not None and file in texts else read_text(file)
         snippets, broken = cut(file, text) if problem is None else ([], [problem])
         result.problems += broken
         result.texts[file] = text
+        result.whole += [file] if changed is None and not broken else []
         work += [s for s in snippets if changed is None or _touched(s, changed.get(file, set()))]
     result.snippets = len(work)
-    remarks: dict[str, list[Remark]] = {file: [] for file in files}
+    remarks: dict[str, list[tuple[str, Remark]]] = {file: [] for file in files}
     store = _Store(cache, critic)
     for done, snippet in enumerate(work):
         if on_progress is not None:
@@ -100,10 +113,11 @@ def review(
         try:
             found, cached = store.ask(snippet)
         except EngineDied as death:
-            result.died = f"{len(work) - done} of {len(work)} pieces were not reviewed: {death}"
+            result.died = f"{_left(len(work) - done, len(work))} not reviewed: {str(death).rstrip('.')}"
+            result.whole = [file for file in result.whole if all(s.file != file for s in work[done:])]
             break
         result.cached += cached
-        remarks[snippet.file] += found
+        remarks[snippet.file] += [(snippet.name, remark) for remark in found]
     for file in files:
         result.findings += _shown(file, result.texts[file], remarks[file], options, changed, known, result)
     return result
@@ -112,29 +126,36 @@ def review(
 def _shown(
     file: str,
     text: str,
-    remarks: list[Remark],
+    remarks: list[tuple[str, Remark]],
     options: ReviewOptions,
     changed: Mapping[str, set[int]] | None,
-    known: set[str],
+    known: Baseline | None,
     result: Review,
 ) -> list[Reviewed]:
-    ignored, found = ignored_lines(text), []
-    for remark in sorted(remarks, key=lambda r: (-r.confidence, r.places[0].start)):
+    ignored, found = ignored_lines(text), list[tuple[Reviewed, int]]()
+    for name, remark in sorted(remarks, key=lambda r: (-r[1].confidence, r[1].places[0].start)):
         if remark.score + options.strictness < 0:
             continue
-        places = [(p.start, p.end) for p in remark.places if not ignored & set(range(p.start, p.end + 1))]
-        if changed is not None:
-            touched = changed.get(file, set())
-            places = [(start, end) for start, end in places if touched & set(range(start, end + 1))]
-        finding = remark.finding
-        one = Reviewed(
-            file, *(places or [(0, 0)])[0], finding.quote, finding.comment, round(remark.confidence, 4), tuple(places)
-        )
-        if not places or one.fingerprint in known:
+        there = [(p.start, p.end) for p in remark.places if not ignored & set(range(p.start, p.end + 1))]
+        touched = None if changed is None else changed.get(file, set())
+        places = [(start, end) for start, end in there if touched is None or touched & set(range(start, end + 1))]
+        if not places:
             result.hidden += 1
+            continue
+        said, confidence = remark.finding, round(remark.confidence, 4)
+        one = Reviewed(file, *places[0], said.quote, said.comment, confidence, tuple(places), name)
+        if known is not None and known.take(one, len(there)):
+            result.hidden += 1
+            result.occurring.append((one, len(there)))
         else:
-            found.append(one)
-    return found[: options.max_findings or None]
+            found.append((one, len(there)))
+    shown = found[: options.max_findings or None]
+    result.occurring += shown
+    return [one for one, _ in shown]
+
+
+def _left(count: int, of: int) -> str:
+    return f"{count} of {of} {'piece' if of == 1 else 'pieces'} {'was' if count == 1 else 'were'}"
 
 
 def _touched(snippet: Snippet, lines: set[int]) -> bool:
@@ -145,27 +166,59 @@ def _touched(snippet: Snippet, lines: set[int]) -> bool:
 
 
 class _Store:
-    """Answers by critic and content: a piece that did not change costs nothing, wherever it stands now."""
+    """Answers by critic and content: a piece that did not change costs nothing, wherever it stands now.
+
+    A folder that cannot be used is said once, and nothing is kept.
+    """
 
     def __init__(self, folder: Path | None, critic: Critic) -> None:
         self.critic = critic
         self.folder = None if folder is None else folder / critic.fingerprint[:16]
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                self._give_up(error)
 
     def ask(self, snippet: Snippet) -> tuple[list[Remark], bool]:
-        path = None if self.folder is None else self.folder / f"{snippet.key}.json"
-        if path is not None and path.exists():
-            try:
-                return [_remark(row, snippet.first - 1) for row in json.loads(path.read_text())], True
-            except (ValueError, KeyError, TypeError):  # cut off by a full disk
-                pass
+        if (known := self._read(snippet)) is not None:
+            return known, True
         found = self.critic.review(snippet)
-        if path is not None:
-            partial = path.with_suffix(".partial")
+        self._write(snippet, found)
+        return found, False
+
+    def _read(self, snippet: Snippet) -> list[Remark] | None:
+        if self.folder is None:
+            return None
+        try:
+            text = (self.folder / f"{snippet.key}.json").read_text()
+            return [_remark(row, snippet.first - 1) for row in json.loads(text)]
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._give_up(error)
+        except (ValueError, KeyError, TypeError):  # cut off by a full disk
+            pass
+        return None
+
+    def _write(self, snippet: Snippet, found: list[Remark]) -> None:
+        if self.folder is None:
+            return
+        path = self.folder / f"{snippet.key}.json"
+        partial = path.with_suffix(".partial")
+        try:
             partial.write_text(json.dumps([_row(remark, 1 - snippet.first) for remark in found]))
             partial.replace(path)
-        return found, False
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        warnings.warn(
+            f"the cache {self.folder} cannot be used ({error.strerror}), so nothing is kept: set CUSTODES_CACHE to a "
+            "folder that can be written, or give --no-cache.",
+            stacklevel=2,
+        )
+        self.folder = None
 
 
 def _row(remark: Remark, shift: int) -> dict[str, Any]:
@@ -176,18 +229,3 @@ def _row(remark: Remark, shift: int) -> dict[str, Any]:
 def _remark(row: dict[str, Any], shift: int) -> Remark:
     places = tuple(Place(start + shift, end + shift) for start, end in row["places"])
     return Remark(Finding(**row["finding"]), places, row["confidence"], row["score"])
-
-
-def read_baseline(path: Path) -> set[str]:
-    """Fingerprints of findings that are known. Raises InputError."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return {str(row["fingerprint"]) for row in rows}
-    except (OSError, ValueError, TypeError, KeyError):
-        raise InputError(f"baseline {path} cannot be read; --write-baseline {path} makes one.") from None
-
-
-def write_baseline(path: Path, findings: Sequence[Reviewed]) -> None:
-    """What is found now becomes what is known."""
-    rows = [{"fingerprint": f.fingerprint, "file": f.file, "quote": f.quote} for f in findings]
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -47,7 +47,7 @@ def _result(f: Reviewed) -> dict[str, Any]:
         "message": {"text": f.message},
         "locations": [_location(f, *place) for place in f.places[:1]],
         "relatedLocations": [{"id": i, **_location(f, *place)} for i, place in enumerate(f.places[1:], 1)],
-        "partialFingerprints": {"custodes/v1": f.fingerprint},
+        "partialFingerprints": {"custodes/v2": f.fingerprint},
     }
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from custodes.critic.review.flow import Review, Reviewed
+from custodes.critic.review.snippets import lines_of
 
 ANSWER = re.compile(r"#\d+$")  # a row of a file of answers
 AROUND = 1  # lines shown before and after a quote
@@ -41,15 +42,16 @@ def summary(review: Review) -> str:
     parts = [
         f"{count} {'finding' if count == 1 else 'findings'} in {review.files} {'file' if review.files == 1 else 'files'}"
     ]
-    parts.append(f"{review.snippets} pieces, {review.cached} from the cache")
+    pieces = "piece" if review.snippets == 1 else "pieces"
+    parts.append(f"{review.snippets} {pieces}, {review.cached} from the cache")
     if review.hidden:
         parts.append(f"{review.hidden} hidden")
-    more = "" if review.findings or not review.snippets else " A higher --strictness shows what is less likely."
-    return "; ".join(parts) + "." + more
+    nothing = review.snippets and not review.findings and not review.hidden
+    return "; ".join(parts) + "." + (" A higher --strictness shows what is less likely." if nothing else "")
 
 
 def _lines(finding: Reviewed, text: str) -> Syntax:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = lines_of(text)
     shown = (max(1, finding.line - AROUND), min(len(lines), finding.end_line + AROUND))
     syntax = Syntax(
         "\n".join(lines),

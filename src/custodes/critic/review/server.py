@@ -6,17 +6,19 @@ Not while it is typed into: a critic takes seconds. What did not change comes fr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from custodes import __version__
 from custodes.critic.review.critics import Critic
-from custodes.critic.review.flow import Reviewed, ReviewOptions, review
+from custodes.critic.review.flow import Review, ReviewOptions, review
+from custodes.critic.review.snippets import lines_of
 from custodes.types import InputError
 
 if TYPE_CHECKING:
+    from lsprotocol.types import Diagnostic, Range
     from pygls.lsp.server import LanguageServer
 
 
@@ -27,32 +29,24 @@ def make_server(open_critic: Callable[[], Critic], options: ReviewOptions, cache
         from pygls.lsp.server import LanguageServer
     except ImportError:
         raise InputError("the language server needs pygls: pip install 'custodes[lsp]'.") from None
-    server, busy, critics = LanguageServer("custodes", __version__), asyncio.Lock(), list[Critic]()
+    whole = types.TextDocumentSyncKind.Full  # pygls applies single edits by lines that are not the protocol's
+    server, busy, critics = LanguageServer("custodes", __version__, whole), asyncio.Lock(), list[Critic]()
 
-    def reviewed(file: str, text: str) -> list[Reviewed]:
+    def reviewed(file: str, text: str) -> Review:
         critics.extend([] if critics else [open_critic()])
-        return review([file], critics[0], options, cache, texts={file: text}).findings
+        return review([file], critics[0], options, cache, texts={file: text})
 
     async def publish(uri: str) -> None:
         document = server.workspace.get_text_document(uri)
         text = document.source
         async with busy:
             try:
-                findings = await asyncio.to_thread(reviewed, unquote(urlparse(uri).path), text)
+                result = await asyncio.to_thread(reviewed, unquote(urlparse(uri).path), text)
             except InputError as error:
                 server.window_show_message(types.ShowMessageParams(types.MessageType.Error, str(error)))
                 return
-        lines = text.splitlines()
-        diagnostics = [
-            types.Diagnostic(
-                range=_range(types, lines, *place),
-                message=f"{finding.message} (confidence {finding.confidence:.0%})",
-                severity=types.DiagnosticSeverity.Warning,
-                source="custodes",
-            )
-            for finding in findings
-            for place in finding.places
-        ]
+        units = server.workspace.position_codec.client_num_units
+        diagnostics = list(_diagnostics(result, lines_of(text), units))
         server.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, diagnostics, document.version))
 
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
@@ -66,8 +60,26 @@ def make_server(open_critic: Callable[[], Critic], options: ReviewOptions, cache
     return server
 
 
-def _range(types, lines: list[str], start: int, end: int):  # type: ignore[no-untyped-def]
+def _diagnostics(result: Review, lines: list[str], units: Callable[[str], int]) -> Iterator[Diagnostic]:
+    """Findings, and what was not reviewed, so that a file without any is one that was; ``units`` counts a text's length
+    as the editor does."""
+    from lsprotocol.types import Diagnostic, DiagnosticSeverity
+
+    for finding in result.findings:
+        for start, end in finding.places:
+            message = f"{finding.message} (confidence {finding.confidence:.0%})"
+            shown = _range(lines, start, end, units)
+            yield Diagnostic(shown, message, severity=DiagnosticSeverity.Warning, source="custodes")
+    problems = [(max(p.line, 1), f"not reviewed: {p.message}") for p in result.problems]
+    for line, message in problems + ([(1, f"stopped: {result.died}")] if result.died else []):
+        shown = _range(lines, line, line, units)
+        yield Diagnostic(shown, message, severity=DiagnosticSeverity.Information, source="custodes")
+
+
+def _range(lines: list[str], start: int, end: int, units: Callable[[str], int]) -> Range:
     """Whole lines without their indentation; the protocol counts from 0."""
+    from lsprotocol.types import Position, Range
+
     first, last = lines[start - 1], lines[end - 1]
-    begin = types.Position(start - 1, len(first) - len(first.lstrip()))
-    return types.Range(begin, types.Position(end - 1, len(last.encode("utf-16-le")) // 2))
+    begin = Position(start - 1, units(first[: len(first) - len(first.lstrip())]))
+    return Range(begin, Position(end - 1, units(last)))

@@ -12,6 +12,7 @@ import tokenize
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,16 @@ from custodes.types import InputError
 LONGEST = 60  # lines of one snippet
 SKIPPED = {"__pycache__", "node_modules", "venv", "site-packages", "build", "dist"}
 IGNORE = re.compile(r"#\s*custodes:\s*ignore\b", re.IGNORECASE)
+CLASS = re.compile(r"class\s+(\w+)")
+COLON = re.compile(r":\s*(?:#.*)?$")
+DEEPEST = 50  # classes in each other
+JOINED = 6  # neighbouring blocks that are read as one, as where a string holds a line that looks like code
+MARKS = (  # those of UTF-32 first: one of them begins with one of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 BEGINS = re.compile(r"(?:async\s+def|def|class|@|if|for|while|with|try|import|from|[A-Za-z_]\w*\s*[=(\[.:])")
 
 
@@ -69,13 +80,22 @@ def find_files(paths: Sequence[str]) -> Iterator[Path]:
         path = Path(name)
         if path.is_dir():
             for found in sorted(path.rglob("*.py")):
-                inside = found.relative_to(path).parts
-                if not any(part in SKIPPED or part.startswith(".") for part in inside[:-1]):
+                if is_ours(found.relative_to(path)):
                     yield found
         elif path.exists():
             yield path
         else:
             raise InputError(f"there is no file or folder {name!r} to review.")
+
+
+def is_ours(path: Path) -> bool:
+    """Whether no folder in a relative path is hidden or made by others."""
+    return not any(part in SKIPPED or part.startswith(".") for part in path.parts[:-1])
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines as Python counts them: a form feed, or what Unicode calls a separator, ends none."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def read_text(path: str) -> tuple[str, Problem | None]:
@@ -85,7 +105,7 @@ def read_text(path: str) -> tuple[str, Problem | None]:
     except OSError as error:
         return "", Problem(path, 0, f"cannot be read ({error.strerror})")
     try:
-        for mark, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        for mark, name in MARKS:
             if data.startswith(mark):
                 return data.decode(name), None
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
@@ -99,55 +119,150 @@ def read_text(path: str) -> tuple[str, Problem | None]:
 
 
 def snippets_of(file: str, text: str) -> tuple[list[Snippet], list[Problem]]:
-    """The file in pieces. What does not parse is named, and the rest is reviewed."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+    """The file in pieces. What does not parse is named, and the rest is reviewed; an indented excerpt is code too."""
     if not text.strip():
         return [], []
-    try:
-        return list(_pieces(file, lines, 0, _parsed("\n".join(lines)))), []
-    except (SyntaxError, ValueError, RecursionError):
-        return _of_broken(file, lines)
+    lines = lines_of(text.rstrip())
+    snippets: list[Snippet] = []
+    problems: list[Problem] = []
+    whole = False
+    for part in _parts(lines):
+        whole = part.lines is lines
+        if isinstance(part.tree, ast.Module):
+            snippets += _pieces(file, part, part.tree)
+        else:
+            problems.append(_problem(file, part, part.tree))
+    if not whole and not problems:
+        problems = [Problem(file, 0, "does not parse as a whole; its parts were reviewed")]
+    return snippets, problems
 
 
 def ignored_lines(text: str) -> set[int]:
-    """Lines with a comment ``# custodes: ignore``; one on a ``def`` stands for the whole function."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    marked = {number for number, line in enumerate(lines, 1) if IGNORE.search(line)}
-    found = set(marked)
-    if marked:
-        try:
-            tree = _parsed("\n".join(lines))
-        except (SyntaxError, ValueError, RecursionError):
-            return found
-        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        for node in (n for n in ast.walk(tree) if isinstance(n, kinds)):
-            if marked & set(range(node.lineno, node.body[0].lineno)):
-                found |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    """Lines with a comment ``# custodes: ignore``; one on a ``def``, a ``class`` or their decorators stands for the
+    whole of it."""
+    found = set[int]()
+    for part in _parts(lines_of(text)) if IGNORE.search(text) else ():
+        marked = _marked(_at_margin(part.lines))
+        silent = set(marked)
+        for node in ast.walk(part.tree) if isinstance(part.tree, ast.Module) and marked else ():
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                start, body = _start(node), max(_start(node.body[0]), node.lineno + 1)
+                if marked & set(range(start, body)):
+                    silent |= set(range(start, (node.end_lineno or node.lineno) + 1))
+        found |= {number + part.shift for number in silent}
     return found
 
 
-def _parsed(text: str) -> ast.Module:
+def parsed(text: str) -> ast.Module:
+    """Raises SyntaxError, and nothing else, where the text is no Python."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # of the reviewed code, not ours
-        return ast.parse(text)
+        try:
+            return ast.parse(text)
+        except (RecursionError, MemoryError):
+            raise SyntaxError("it nests too deeply") from None
+        except ValueError as error:
+            raise SyntaxError(str(error)) from None
 
 
-def _pieces(file: str, lines: list[str], shift: int, tree: ast.Module) -> Iterator[Snippet]:
+def _marked(lines: list[str]) -> set[int]:
+    """Lines with the comment; from where Python cannot read the text on, lines that look like it."""
+    found, at = set[int](), 0
+    try:
+        for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
+            at = token.end[0]
+            if token.type == tokenize.COMMENT and IGNORE.search(token.string):
+                found.add(token.start[0])
+    except (SyntaxError, tokenize.TokenError):
+        found |= {number for number, line in enumerate(lines, 1) if number > at and IGNORE.search(line)}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Neighbouring lines that are read as one; ``tree``, or the error in its place, counts from the first of them."""
+
+    lines: list[str]
+    shift: int  # lines of the file before it
+    within: str  # "Box." in the body of a class
+    tree: ast.Module | SyntaxError
+
+
+def _parts(lines: list[str], shift: int = 0, within: str = "", depth: int = 0) -> Iterator[_Part]:
+    """The whole where it parses; else blocks that begin at the left margin, each by itself, and so inside classes."""
+    bare = _at_margin(lines)
+    tree, starts = _tree(bare), _starts(bare)
+    named = next(((n, m[1]) for n, line in enumerate(bare) if (m := CLASS.match(line))), None)
+    if isinstance(tree, ast.Module) or depth == DEEPEST or (len(starts) == 1 and named is None):
+        yield _Part(lines, shift, within, tree)
+    elif len(starts) > 1:
+        blocks = list(zip([s - 1 for s in starts], [*(s - 1 for s in starts[1:]), len(lines)], strict=True))
+        while blocks:
+            start = blocks[0][0]
+            trees = ((count, _tree(bare[start:end])) for count, (_, end) in enumerate(blocks[:JOINED], 1))
+            count = next((count for count, found in trees if isinstance(found, ast.Module)), 1)
+            yield from _parts(lines[start : blocks[count - 1][1]], start + shift, within, depth + 1)
+            del blocks[:count]
+    elif named is not None:
+        head = next((n for n, line in enumerate(bare, 1) if n > named[0] and COLON.search(line)), named[0] + 1)
+        header = _tree([*bare[:head], " pass"])
+        if isinstance(header, SyntaxError):
+            yield _Part(lines[:head], shift, within, header)
+        if any(line.strip() for line in lines[head:]):
+            yield from _parts(lines[head:], shift + head, f"{within}{named[1]}.", depth + 1)
+
+
+def _tree(lines: list[str]) -> ast.Module | SyntaxError:
+    try:
+        return parsed("\n".join(lines))
+    except SyntaxError as error:
+        return error
+
+
+def _at_margin(lines: list[str]) -> list[str]:
+    """Without the indentation that all lines of code share, or the first has where a string goes back to the margin."""
+    code = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    indents = [line[: _depth(line)] for line in code]
+    margin = min(indents, key=len, default="") or next(iter(indents), "")
+    return [line.removeprefix(margin) for line in lines] if margin else lines
+
+
+def _starts(bare: list[str]) -> list[int]:
+    """Numbers of the lines that begin a block; a decorator and what follows it are one."""
+    begin = [n for n, line in enumerate(bare, 1) if BEGINS.match(line)]
+    later = [n for before, n in pairwise(begin) if not bare[before - 1].startswith("@")]
+    return [1, *(n for n in [*begin[:1], *later] if n > 1)]
+
+
+def _problem(file: str, part: _Part, error: SyntaxError) -> Problem:
+    filled = [n + part.shift for n, line in enumerate(part.lines, 1) if line.strip()] or [part.shift + 1]
+    first, last = filled[0], filled[-1]
+    line = min(part.shift + error.lineno, last) if error.lineno else first
+    if first == last:
+        return Problem(file, line, f"line {first} does not parse ({error.msg}) and was not reviewed")
+    return Problem(file, line, f"lines {first} to {last} do not parse ({error.msg}) and were not reviewed")
+
+
+def _pieces(file: str, part: _Part, tree: ast.Module) -> Iterator[Snippet]:
     """Functions and methods one by one, and what lies between them."""
-    at = 1
-    for name, start, end in [*_functions(tree, ""), ("", len(lines) + 1, len(lines))]:
-        yield from _cut(file, lines, at, start - 1, "module", shift)
-        yield from _cut(file, lines, start, end, name, shift)
+    at, last = 1, len(part.lines)
+    for name, start, end in [*_functions(tree, part.within), ("", last + 1, last)]:
+        yield from _cut(file, part.lines, at, start - 1, "module", part.shift)
+        yield from _cut(file, part.lines, start, end, name, part.shift)
         at = max(at, end + 1)
 
 
 def _functions(tree: ast.AST, above: str) -> Iterator[tuple[str, int, int]]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            start = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-            yield f"{above}{node.name}", start, node.end_lineno or node.lineno
+            yield f"{above}{node.name}", _start(node), node.end_lineno or node.lineno
         elif isinstance(node, ast.ClassDef):
             yield from _functions(node, f"{above}{node.name}.")
+
+
+def _start(node: ast.stmt) -> int:
+    """The line of the first decorator, else its own."""
+    return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
 
 
 def _cut(file: str, lines: list[str], start: int, end: int, name: str, shift: int) -> Iterator[Snippet]:
@@ -169,25 +284,3 @@ def _cut(file: str, lines: list[str], start: int, end: int, name: str, shift: in
 
 def _depth(line: str) -> int:
     return len(line) - len(line.lstrip()) if line.strip() else 0
-
-
-def _of_broken(file: str, lines: list[str]) -> tuple[list[Snippet], list[Problem]]:
-    """Blocks that begin at the left margin, each by itself; neighbours that do not parse are one problem."""
-    starts = [1] + [n for n, line in enumerate(lines, 1) if n > 1 and BEGINS.match(line)]
-    snippets: list[Snippet] = []
-    problems: list[Problem] = []
-    for start, end in zip(starts, [*(s - 1 for s in starts[1:]), len(lines)], strict=True):
-        while end > start and not lines[end - 1].strip():
-            end -= 1
-        block = lines[start - 1 : end]
-        decorated = block[0].startswith("@") and end < len(lines)
-        try:
-            snippets += _pieces(file, block, start - 1, _parsed("\n".join(block)))
-        except (SyntaxError, ValueError, RecursionError) as error:
-            if not decorated:
-                line = start - 1 + (getattr(error, "lineno", None) or 1)
-                said = getattr(error, "msg", None) or str(error)
-                problems.append(
-                    Problem(file, line, f"lines {start} to {end} do not parse ({said}) and were not reviewed")
-                )
-    return snippets, problems or [Problem(file, 0, "does not parse as a whole; its parts were reviewed")]
