@@ -143,6 +143,22 @@ def test_best_of_n_is_chosen_by_the_same_rule(lm: LanguageModel) -> None:
     assert best_of(EngineTree(TorchEngine(lm), TASK), SOURCE, VowelsLiked(), 3, sampling).tokens > 0
 
 
+def test_best_of_n_takes_no_more_tokens_than_it_may(lm: LanguageModel) -> None:
+    def drawn(tokens: int | None) -> list[str]:
+        reward = VowelsLiked()
+        tree = EngineTree(TorchEngine(lm), TASK)
+        found = best_of(tree, SOURCE, reward, 8, Sampling(max_tokens=12), tokens=tokens)
+        assert tokens is None or found.tokens <= max(tokens, 12)
+        assert reward.asked == [len(found.candidates)]
+        return [c.episode.completion for c in found.candidates]
+
+    everything = drawn(None)
+    assert drawn(8 * 12) == everything
+    assert drawn(4 * 12) == everything[: len(drawn(4 * 12))]
+    assert 4 <= len(drawn(4 * 12)) < 8
+    assert drawn(1) == everything[:1]  # there is always one to choose
+
+
 QUOTE = "```python\n    return items[len(items)]\n```\n"
 
 

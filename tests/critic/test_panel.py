@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from panel_world import ASKED, noisy, questions, right, silent
 
+from custodes.critic.critique import Critique, Finding
 from custodes.critic.lines import LineScores
-from custodes.critic.panel import compare
-from custodes.critic.rating import Rated, SimulatedRater
+from custodes.critic.panel import claims, compare, judged
+from custodes.critic.rating import NITPICKS, Rated, SimulatedRater, rate
+from custodes.critic.report import write_critics_page
+from custodes.critic.report.page import LINES
 from custodes.critic.simulated_reviews import alone, team
 from custodes.critic.subtlety import subtlety
 from custodes.critic.teams import Person
@@ -60,6 +65,54 @@ def test_raters_who_err_more_agree_less():
     assert sure["estimate"] > 0.95
     assert unsure["estimate"] < 0.6
     assert sure["n"] == 120  # critiques
+
+
+def test_nitpicks_are_counted_by_category(tmp_path: Path):
+    petty = ("Rename this.", "The name could be clearer.", "Add type hints.", "Wrong.")
+    critique = Critique(tuple(Finding("    return b", said) for said in petty))
+    half = [rate(critique, q.code, q.bugs) if i % 2 else silent(q) for i, q in enumerate(ASKED)]
+    compared = compare(ASKED, {"half": half}, resamples=10)
+    told = compared["policies"]["half"]
+    found = {name: of["estimate"] for name, of in told["nitpick_categories"].items()}
+    assert found == {**dict.fromkeys(NITPICKS, 0), "naming": 1.0, "typing": 0.5}  # in a critique, on average
+    assert sum(found.values()) == told["nitpicks"]["estimate"]
+    assert told["nitpick_categories"]["naming"]["n"] == 40
+    lines = {"curve": [], "chance": 0.2} | {key: told["nitpicks"] for key, _ in LINES}
+    report = {"data": "", "critic": "", "tuned": "", "raters": "rules", "simulated_raters": 0}
+    split = {"lines": lines, "operators": {}, "policies": {**compared, "paper": []}}
+    page = write_critics_page({**report, "splits": {"s": split}}, tmp_path, "").read_text()
+    heads = page[page.index("Nitpicks by category") :].split("</thead>")[0]
+    assert re.findall("<th>([a-z]+)</th>", heads) == ["naming", "typing"]  # of the others nobody has one
+
+
+def test_what_was_drawn_is_told_of_those_of_whom_it_is_known():
+    both = {"drew": [silent(q) for q in ASKED], "did not": [silent(q) for q in ASKED]}
+    told = compare(ASKED, both, resamples=10, tokens={"drew": [10, 20] * 20})["policies"]
+    assert told["drew"]["tokens"]["estimate"] == 15
+    assert "tokens" not in told["did not"]
+
+
+# ---------------------------------------------------------------- a model as judge
+
+
+def test_a_judge_is_asked_once_of_each_comment_on_the_lines_of_a_bug():
+    policies = {"right": [right(q) for q in ASKED], "noisy": [noisy(q) for q in ASKED]}
+    found = claims(ASKED, policies)
+    assert len(found) == 30  # noisy says the same of the bugs, and the rest stands elsewhere
+    assert {c.pair(ASKED)[1] for c in found} == {b for q in ASKED for b in q.bugs}
+    unsaid = [replace(q, bugs=tuple(replace(b, description="") for b in q.bugs)) for q in ASKED]
+    nearby = [rate(Critique((Finding(q.code.split("\n")[1], "Hm."),)), q.code, q.bugs) for q in unsaid]
+    assert claims(unsaid, {"nearby": nearby}) == []  # nobody can say whether what is not told is described
+
+
+def test_bugs_that_the_judge_finds_described_are_counted_beside_the_rules():
+    policies = {"right": [right(q) for q in ASKED], "silent": [silent(q) for q in ASKED]}
+    said = {c: (True, False, None)[i % 3] for i, c in enumerate(claims(ASKED, policies))}
+    told = judged(ASKED, policies, said)
+    assert (told["comments"], told["unread"]) == (20, 10)
+    assert told["share"]["estimate"] == 0.5  # the rules find all of them described
+    assert told["cbi"]["right"]["estimate"] == pytest.approx(1 / 3)
+    assert (told["cbi"]["right"]["n"], told["cbi"]["silent"]["estimate"]) == (30, 0)
 
 
 def test_every_policy_must_have_criticised_every_question():

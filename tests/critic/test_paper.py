@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from panel_world import ASKED, noisy, right, silent
 
 from custodes.critic.panel import compare
-from custodes.critic.paper import paper_findings
+from custodes.critic.paper import Found, paper_findings
 
 CRITICS = {"silent": silent, "noisy": noisy, "right": right}
 
 
 def verdicts(**critics: str) -> dict[str, str]:
     """Verdict by finding, where each policy is one of the critics."""
+    return {f.finding.split()[0] + " " + f.finding.split()[-1]: f.verdict for f in findings(**critics)}
+
+
+def findings(tokens: Mapping[str, int] = {}, **critics: str) -> list[Found]:
     names = {name.replace("_", " "): critic for name, critic in critics.items()}
-    compared = compare(ASKED, {n: [CRITICS[critic](q) for q in ASKED] for n, critic in names.items()}, resamples=10)
-    found = paper_findings(
+    compared = compare(ASKED, {n: [CRITICS[critic](q) for q in ASKED] for n, critic in names.items()}, resamples=10,
+                       tokens={name: [n] * len(ASKED) for name, n in tokens.items()})  # fmt: skip
+    return paper_findings(
         compared,
         warm_start="warm start",
         rl="rl",
@@ -23,8 +30,8 @@ def verdicts(**critics: str) -> dict[str, str]:
         matched=["search"],
         models=["warm start", "rl", "search", "other search"],
         teams=["team"],
+        best_of=["best of", "best of more"],
     )
-    return {f.finding.split()[0] + " " + f.finding.split()[-1]: f.verdict for f in found}
 
 
 CUTS, NITPICKS, SEARCH, MATCHED, TEAM = "RL hallucinations", "RL nitpicks", "FSBS not", "FSBS more", "a alone"
@@ -50,6 +57,26 @@ def test_a_rival_that_says_more_that_is_false_is_no_rival() -> None:
     assert verdicts(warm_start="noisy", rl="silent", search="right")[SEARCH] == "holds"
     # as many bugs as the noisy one, with less noise: only the silent one says as little
     assert verdicts(warm_start="noisy", search="right")[SEARCH] == "does not hold"  # no more bugs than the only rival
+
+
+def test_where_as_many_samples_were_drawn_a_search_must_beat_the_best_of_them() -> None:
+    alone = {"rl": "silent", "search": "right"}
+    assert verdicts(**alone)[SEARCH] == "holds"
+    assert verdicts(**alone, best_of="right")[SEARCH] == "does not hold"  # that is no search
+    assert verdicts(**alone, best_of="silent", best_of_more="right")[SEARCH] == "does not hold"  # at another modifier
+    assert verdicts(rl="right", search="right", best_of="silent")[SEARCH] == "holds"  # one sample is not as many
+
+
+def test_whom_a_search_was_compared_with_is_said_and_at_how_many_tokens() -> None:
+    (found,) = findings({"search": 1200, "best of": 1300}, search="right", best_of="silent")
+    assert found.finding == "FSBS reaches what the best of as many plain samples does not"
+    assert found.measured.startswith("search - best of: +1.00")
+    assert found.measured.endswith("1,200 against 1,300 tokens drawn")
+    (found,) = findings(search="right", best_of="right")
+    assert found.measured.startswith("search - best of: +0.00 [0.00, 0.00]")
+    (found,) = findings(search="right", rl="silent")
+    assert found.finding == "FSBS reaches what one plain sample does not"
+    assert "tokens" not in found.measured
 
 
 def test_more_bugs_at_the_price_of_more_hallucinations_are_told_apart() -> None:

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from custodes.critic.critique import Critique, Finding
-from custodes.critic.rating import AXES, SimulatedRater, agreement, concepts, describes, judge, nitpick, rate
+from custodes.critic.rating import (
+    AXES,
+    SimulatedRater,
+    agreement,
+    concepts,
+    describes,
+    description_task,
+    judge,
+    nitpick,
+    rate,
+    verdict,
+)
 from custodes.critic.tamper import candidates, tamper
 from custodes.types import Episode, InputError
 
@@ -105,9 +116,47 @@ def test_a_models_judgment_is_set_beside_the_rules():
         ("Nice weather.", BUG),
         ("The last item of `range` is missing.", BUG),
     ]
-    said = judge(Says(), pairs)
+    said = [verdict(answer) for answer in judge(Says(), pairs)]
     assert said == [True, None, False, False]
-    assert agreement(said, pairs).n == 3
-    assert agreement(said, pairs).estimate == pytest.approx(2 / 3)
+    found = agreement(said, pairs, "abcd")
+    assert (found.comments, found.unread, found.share.n) == (3, 1, 3)
+    assert found.share.estimate == pytest.approx(2 / 3)  # the rules find the last one described
     with pytest.raises(InputError, match="one for each"):
-        agreement(said[:2], pairs)
+        agreement(said[:2], pairs, "ab")
+
+
+GOOD, BAD = ("The range ends one element early.", BUG), ("Nice weather.", BUG)
+
+
+def test_kappa_is_what_is_agreed_beyond_chance():
+    pairs = [GOOD] * 25 + [BAD] * 25  # the example of Cohen's kappa everywhere: 20, 5, 10, 15
+    said = [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15
+    found = agreement(said, pairs, range(50))
+    assert found.share.estimate == pytest.approx(0.7)
+    assert found.kappa.estimate == pytest.approx(0.4)
+    assert found.kappa.low < 0.4 < found.kappa.high
+    blind = agreement([True] * 50, pairs, range(50))
+    assert (blind.share.estimate, blind.kappa.estimate) == (0.5, 0)
+
+
+def test_comments_on_one_function_are_no_more_evidence_than_functions():
+    pairs, said = [GOOD, BAD] * 20, [True, True] * 10 + [True, False] * 10
+    alone = agreement(said, pairs, range(40))
+    together = agreement(said, pairs, [i // 4 for i in range(40)])
+    assert alone.share.estimate == together.share.estimate
+    assert (alone.share.n, together.share.n) == (40, 10)
+    assert together.share.high - together.share.low > alone.share.high - alone.share.low
+
+
+def test_agreement_in_everything_leaves_a_doubt_and_where_nothing_differs_there_is_no_kappa():
+    found = agreement([True, False], [GOOD, BAD], "ab")
+    assert found.share.low < found.share.estimate == found.kappa.estimate == 1
+    assert np.isnan(agreement([False, False], [BAD, BAD], "ab").kappa.estimate)
+    nothing = agreement([None], [GOOD], "a")
+    assert (nothing.comments, nothing.unread, nothing.to_dict()["share"]["estimate"]) == (0, 1, None)
+
+
+def test_a_judge_is_asked_the_same_question_about_the_same_words():
+    assert description_task(*GOOD).id == description_task(*GOOD).id != description_task(*BAD).id
+    assert GOOD[0] in description_task(*GOOD).messages[0].content
+    assert BUG.description in description_task(*GOOD).messages[0].content

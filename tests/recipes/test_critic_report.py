@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from test_critic_tuning import examples
 
 from custodes.cli import main
+from custodes.critic.rating import NITPICKS
 from custodes.critic.tamper.examples import write_examples
 from custodes.ledger import Ledger
 from custodes.lm import TorchEngine
@@ -74,29 +78,44 @@ def test_everybody_is_measured_on_the_same_functions(
         *of_search("RL + search"),
         *of_search("RL + search, quotes proposed"),
         *of_search("RL + search, only quotes proposed"),
+        *of_search("RL + best of 28"),
         "scorer of lines, strictness -1",
         "scorer of lines",
         "scorer of lines, strictness +1",
         "person (simulated)",
         "person (simulated) with RL",
     ]
+    assert {point["policy"] for point in found["frontier"]} == set(found["policies"])
+    assert "RL + best of 28 - RL + search" in found["paired"]
+    assert any("best of as many plain samples" in one["finding"] for one in found["paper"])
+    drawn = {name: of["tokens"]["estimate"] for name, of in found["policies"].items() if "tokens" in of}
+    assert set(drawn) == {name for name in found["policies"] if "scorer" not in name and "person" not in name}
+    assert drawn["RL"] <= 16
+    assert 28 * 8 - 16 <= drawn["RL + best of 28"] <= 28 * 8  # as many as a search may draw
+    assert drawn["RL + best of 28"] == pytest.approx(drawn["RL + search"], rel=0.1)
+    assert drawn["RL + best of 28, modifier -2"] == drawn["RL + best of 28"]
     proposed = found["policies"]["RL + search, quotes proposed"]
     assert proposed["findings"]["estimate"] >= 1  # what is proposed stands in the code
     assert set(told["splits"]["held-out packages"]["operators"]) == {"sign"}
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == 1 + 2
+    assert "Nitpicks by category" in page
+    assert "A model as judge" not in page
+    assert all(set(of["nitpick_categories"]) == set(NITPICKS) for of in found["policies"].values())
     assert "http" not in page.replace("http://www.w3.org", "")
     assert json.loads((tmp_path / "report.json").read_text()) == told
 
     with Ledger.open(tmp_path / "ledger.db", read_only=True) as ledger:
         (run,) = ledger.runs()
         searches = list(ledger.evaluations(run.id, "searched"))
-        assert len(searches) == 3 * 4
+        assert len(searches) == 4 * 4
         tried = [len(s.metrics["score"]) for s in searches]  # another modifier needs no new search
         assert tried[:8] == [28] * 8
-        assert all(n in (4, 12, 20, 28) for n in tried[8:])  # as many rounds as quotes are proposed
+        assert all(n in (4, 12, 20, 28) for n in tried[8:12])  # as many rounds as quotes are proposed
+        assert all(14 <= n <= 28 for n in tried[12:])  # whole critiques may be twice as long as a continuation
     # again, as after an interruption: nothing is drawn or searched a second time, and the report is the same
     monkeypatch.setattr("custodes.recipes.critic_report.force_sampling_beam_search", None)
+    monkeypatch.setattr("custodes.recipes.critic_report.best_of", None)
     monkeypatch.setattr(TorchEngine, "generate", None)
     (tmp_path / "report.json").unlink()
     assert main(options[:-1]) == 0  # however it is printed
@@ -138,11 +157,149 @@ def test_what_cannot_be_reported_is_one_sentence(
     assert main([*command, "--tuned", str(tmp_path), "--out", str(tmp_path / "r")]) == 2
     assert "holds no critic that writes" in capsys.readouterr().err
     assert main([*command, "--searches", "free,deep"]) == 2
-    assert "no search 'deep'; write free, proposed, only-proposed" in " ".join(capsys.readouterr().err.split())
+    assert "no search 'deep'; write free, proposed, only-proposed, best-of" in " ".join(capsys.readouterr().err.split())
+    assert main([*command, "--out", str(tmp_path / "r"), "--judge", "smollm2-135m"]) == 2
+    assert "name their folder with --tuned" in " ".join(capsys.readouterr().err.split())
     assert main([*command, "--modifiers", "-1,much"]) == 2
     assert "write numbers with commas between" in " ".join(capsys.readouterr().err.split())
     assert main([*command, "--split", "none", "--out", str(tmp_path / "r")]) == 2
     assert "no row of split 'none'" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- a model as judge
+
+
+class Judge(BaseHTTPRequestHandler):
+    """Answers yes, no and neither in turn, until it has answered ``most`` questions."""
+
+    answered: list[str] = []  # noqa: RUF012
+    most = 1000
+
+    def do_GET(self) -> None:
+        self._send(200, {"data": [{"id": "m", "owned_by": "somebody"}]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if len(self.answered) >= self.most:
+            self._send(400, {"error": "no more"})
+            return
+        self.answered.append(body["messages"][0]["content"])
+        said = ("Yes.", "no", "Well, it depends.")[len(self.answered) % 3]
+        choice = {"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        self._send(200, {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+
+    def _send(self, status: int, answer: object) -> None:
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def judge() -> Iterator[tuple[str, type[Judge]]]:
+    kind = type("Own", (Judge,), {"answered": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"endpoint:http://127.0.0.1:{serving.server_address[1]}/v1#m", kind
+        serving.shutdown()
+
+
+def test_a_judge_is_set_beside_the_rules_and_what_it_said_is_not_asked_again(
+    data: Path,
+    tuned: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    judge: tuple[str, type[Judge]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("custodes.recipes.critic_report.CHUNK_TASKS", 3)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    spec, server = judge
+    options = ["--questions", "12", "--max-tokens", "16", "--split", "held-out packages", "--searches", "only-proposed"]
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned)]
+    command = [*command, *options, "--modifiers", "-30,30", "--out", str(tmp_path)]
+    assert main(command) == 0
+    assert "judge " not in capsys.readouterr().out
+    without = json.loads((tmp_path / "report.json").read_text())
+    monkeypatch.setattr("custodes.recipes.critic_report.force_sampling_beam_search", None)
+    monkeypatch.setattr(TorchEngine, "generate", None)
+
+    # a judge that dies on the way: what it said stays
+    server.most = 5
+    assert main([*command, "--judge", spec]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the judge does not answer: every request to http://127.0.0.1" in said
+    assert f"What is done stays in {tmp_path}" in said
+    assert json.loads((tmp_path / "report.json").read_text()) == without
+
+    server.most = 1000
+    assert main([*command, "--judge", spec]) == 0
+    assert len(server.answered) == len(set(server.answered))  # nothing twice
+    said = capsys.readouterr().out
+    assert f"judge {spec} agrees with the rules" in said
+    assert "Cohen's kappa" in said
+    told = json.loads((tmp_path / "report.json").read_text())
+    found = told["splits"]["held-out packages"]["policies"].pop("judge")
+    assert told == without  # the rules count as before
+    assert found["comments"] + found["unread"] >= len(server.answered) > 5
+    assert 0 < found["unread"] <= 1 + found["comments"] / 2
+    assert 0 < found["share"]["estimate"] < 1  # of comments of which the rules find none a description
+    everybody = told["splits"]["held-out packages"]["policies"]["policies"]
+    assert list(found["cbi"]) == [name for name in everybody if "scorer" not in name and "person" not in name]
+    assert max(by["estimate"] for by in found["cbi"].values()) > 0
+    page = (tmp_path / "report.html").read_text()
+    assert "A model as judge of descriptions" in page
+    assert "could not be read" in page
+    with Ledger.open(tmp_path / "ledger.db", read_only=True) as ledger:
+        (run,) = ledger.runs()
+        (row,) = ledger.evaluations(run.id, "judge")
+        assert row.metrics["unread"] == found["unread"]
+        answers = [e for e in ledger.episodes(run.id) if e.task.environment == "critic-judge"]
+        assert len(answers) == len(server.answered)
+
+    server.most = 0  # dead, and not needed: it has said everything
+    assert main([*command, "--judge", spec]) == 0
+    again = json.loads((tmp_path / "report.json").read_text())
+    assert again["splits"]["held-out packages"]["policies"]["judge"] == found
+
+
+def test_a_judge_that_is_nowhere_is_said_before_anything_is_written(
+    data: Path,
+    tuned: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def at_once(seconds: float) -> None:
+        pass
+
+    monkeypatch.setattr("custodes.lm.endpoint.asyncio.sleep", at_once)
+    monkeypatch.setattr(TorchEngine, "generate", None)
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned)]
+    command = [*command, "--split", "held-out packages", "--out", str(tmp_path / "r"), "--judge"]
+    assert main([*command, "endpoint:http://127.0.0.1:9/v1#m"]) == 2
+    assert "the judge does not answer: nothing answers at http://127.0.0.1:9/v1" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert main([*command, "endpoint:http://127.0.0.1:9/v1"]) == 2
+    assert "write endpoint:URL#MODEL" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_local_model_is_a_judge_too(
+    data: Path, tuned: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--questions", "3", "--max-tokens", "8", "--split", "held-out packages", "--searches", "only-proposed"]
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned), *options]
+    assert main([*command, "--out", str(tmp_path), "--judge", str(tiny_model), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["splits"]["held-out packages"]["policies"]["judge"]
+    assert found["judge"] == str(tiny_model)
+    assert found["comments"] + found["unread"] > 0
 
 
 def test_subtlety_by_operator_and_against_another_file(

@@ -205,9 +205,19 @@ def _show_evaluation(options: "CriticReport", told: "Told | LineEvaluation") -> 
         for policy, measured in of["policies"]["policies"].items():
             shown = (f"{name} {_interval(measured[name])}" for name in ("cbi", "hallucinations", "nitpicks"))
             print(f"  {policy:<34}{'   '.join(shown)}")
+        if "judge" in of["policies"]:
+            _show_judge(of["policies"]["judge"])
         for found in of["policies"]["paper"]:
             print(f"  {found['verdict']}: {found['finding']} ({found['measured']})")
     print(f"The report is {options.out}/report.html.")
+
+
+def _show_judge(told: Told) -> None:
+    share, kappa = _interval(told["share"]), _interval(told["kappa"])
+    print(f"  judge {told['judge']} agrees with the rules on comments on bugs' lines: {share}; Cohen's kappa {kappa};")
+    print(
+        f"    verdicts read: {told['comments']:,}, not read: {told['unread']:,}. Bugs included are counted by the rules."
+    )
 
 
 def _show_subtlety(options: "CriticSubtlety", told: Told) -> None:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from custodes.critic.critique import write
 from custodes.critic.elo import elo, frontier
 from custodes.critic.policies import Measured, Question, measure
-from custodes.critic.rating import AXES, Rated, SimulatedRater, critique_of
+from custodes.critic.rating import AXES, Rated, RatedFinding, SimulatedRater, agreement, critique_of
+from custodes.critic.tamper.bugs import Bug
 from custodes.feedback import agreement_on_ratings
-from custodes.stats import paired_test
+from custodes.stats import mean_interval, paired_test
 from custodes.types import InputError, Rating
 
 HIGHER_IS_BETTER = {axis: axis not in ("nitpick", "hallucination") for axis in AXES}
@@ -30,20 +31,23 @@ def compare(
     policies: Mapping[str, Sequence[Rated]],
     raters: Sequence[SimulatedRater] = (),
     resamples: int = 1000,
+    tokens: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Any]:
     """Everything that a table and a chart of policies need, as plain JSON.
 
     ``policies`` maps a name to one rated critique of every question, in order; later ones are compared with earlier ones.
+    ``tokens`` says of those that draw how many they drew for each, where that is known.
     Raises InputError where a policy has not criticised every question.
     """
     for name, rows in policies.items():
         if len(rows) != len(asked):
             raise InputError(f"policy {name!r} has {len(rows)} critiques of {len(asked)} questions; give one of each.")
     measured = {name: measure(asked, [[r] for r in rows]) for name, rows in policies.items()}
+    drawn = {name: {"tokens": mean_interval(counts).to_dict()} for name, counts in (tokens or {}).items()}
     return {
         "n": len(asked),
         "clean": sum(not q.bugs for q in asked),
-        "policies": {name: m.to_dict() for name, m in measured.items()},
+        "policies": {name: m.to_dict() | drawn.get(name, {}) for name, m in measured.items()},
         "paired": paired(measured),
         "elo": ratings(asked, policies, resamples),
         "frontier": pareto(measured),
@@ -98,6 +102,51 @@ def pareto(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
         }
         for name, x, y, best in zip(measured, cost, gain, on, strict=True)
     ]
+
+
+class Claim(NamedTuple):
+    """A comment on the lines of a bug; whoever wrote it, it is judged once."""
+
+    question: int
+    bug: int
+    comment: str
+
+    def pair(self, asked: Sequence[Question]) -> tuple[str, Bug]:
+        """The comment, and the bug that it may describe."""
+        return self.comment, asked[self.question].bugs[self.bug]
+
+
+def claims(asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> list[Claim]:
+    """Every comment that stands on the lines of a bug with a description: what a judge is asked about."""
+    found = [
+        claim
+        for rows in policies.values()
+        for i, r in enumerate(rows)
+        for f in r.findings
+        if (claim := _claim(i, f)) and claim.pair(asked)[1].description
+    ]
+    return list(dict.fromkeys(found))
+
+
+def judged(
+    asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]], said: Mapping[Claim, bool | None]
+) -> dict[str, Any]:
+    """A judge's verdicts on :func:`claims` as plain JSON: how far the rules agree with them, and what share of the bugs each
+    policy includes by them. A verdict that could not be read includes nothing."""
+    agreed = agreement(list(said.values()), [c.pair(asked) for c in said], [c.question for c in said])
+    by_judge = {
+        name: [
+            len({f.bug for f in r.findings if (claim := _claim(i, f)) and said.get(claim)}) / r.bugs
+            for i, r in enumerate(rows)
+            if r.bugs
+        ]
+        for name, rows in policies.items()
+    }
+    return agreed.to_dict() | {"cbi": {name: mean_interval(shares).to_dict() for name, shares in by_judge.items()}}
+
+
+def _claim(question: int, f: RatedFinding) -> Claim | None:
+    return None if f.bug is None else Claim(question, f.bug, f.finding.comment)
 
 
 def _agreement(

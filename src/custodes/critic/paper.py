@@ -39,12 +39,15 @@ def paper_findings(
     matched: Sequence[str],
     models: Sequence[str],
     teams: Sequence[str],
+    best_of: Sequence[str] = (),
 ) -> list[Found]:
     """Those of the paper's findings that a comparison (:func:`custodes.critic.panel.compare`) can decide.
 
     ``sampled`` are the policies that write without a search, ``searched`` those of a search without a modifier, ``matched``
     those of a search whose modifier was fitted to as many highlights as a sampled critique has, ``models`` all that are no
-    people and no teams. Names that the comparison lacks are left out, and so is a finding without any.
+    people and no teams, ``best_of`` those that choose the best of as many plain samples as a search has candidates, at any
+    modifier: where they were run, a search is compared with them and not with ``sampled``, which draw a single one. Names
+    that the comparison lacks are left out, and so is a finding without any.
     """
     have = compared["policies"]
     found = []
@@ -60,8 +63,14 @@ def paper_findings(
             )
     alike = [_matched(compared, one, warm_start) for one in matched if one in have and warm_start in have]
     found += sorted(alike, key=lambda f: ORDER.index(f.verdict))[-1:]
+    plain = [name for name in best_of if name in have]
+    reaches = (
+        "FSBS reaches what the best of as many plain samples does not"
+        if plain
+        else "FSBS reaches what one plain sample does not"
+    )
     for title, ones, rivals in (
-        ("FSBS reaches what plain sampling does not", searched, sampled),
+        (reaches, searched, plain or sampled),
         ("a person with a critic is beyond every critic alone", teams, models),
     ):
         tried = [_beyond(compared, one, [r for r in rivals if r in have]) for one in ones if one in have]
@@ -94,6 +103,9 @@ def _beyond(compared: Mapping[str, Any], one: str, rivals: Sequence[str]) -> Fou
     rival = max([r for r in known if points[r]["false_or_petty"] <= cost] or known, key=lambda r: points[r]["cbi"])
     change = _minus(compared, one, rival, "cbi")
     beside = f"at {cost:.2f} against {points[rival]['false_or_petty']:.2f} false or petty findings a critique"
+    drawn = [compared["policies"][name].get("tokens") for name in (one, rival)]
+    if all(drawn):
+        beside += ", {:,.0f} against {:,.0f} tokens drawn".format(*(d["estimate"] for d in drawn))
     return Found("", _verdict(change, 1), f"{one} - {rival}: {_told(change)} bugs included, {beside}")
 
 
@@ -117,4 +129,4 @@ def _verdict(change: Change, sign: int) -> Verdict:
 
 
 def _told(change: Change) -> str:
-    return "{:+.2f} [{:.2f}, {:.2f}]".format(*change).replace("-", "−")
+    return "{:+.2f} [{:.2f}, {:.2f}]".format(*(x + 0.0 for x in change)).replace("-", "−")  # -0.0 is 0

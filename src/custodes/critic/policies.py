@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.critic.critique import Critique, Finding, parse, write
-from custodes.critic.rating import Rated, rate
+from custodes.critic.rating import NITPICKS, Rated, rate
 from custodes.critic.review.question import CLEAN, OPENING, task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import Search
@@ -71,6 +71,8 @@ class Measured:
 
     values: Mapping[str, NDArray[np.float64]]
     clean: NDArray[np.bool_]  # (N,)
+    nitpicks: Mapping[str, NDArray[np.float64]]
+    """Category -> how many of it a critique holds, (N,)."""
 
     def of(self, measure: str) -> Interval:
         """Mean with Student's t interval over questions."""
@@ -91,12 +93,14 @@ class Measured:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         told = {measure: self.of(measure).to_dict() for measure in MEASURES}
-        return told | {"false_alarms": self.false_alarms.to_dict()}
+        categories = {category: mean_interval(counts).to_dict() for category, counts in self.nitpicks.items()}
+        return told | {"false_alarms": self.false_alarms.to_dict(), "nitpick_categories": categories}
 
 
 def measure(asked: Sequence[Question], critiques: Sequence[Sequence[Rated]]) -> Measured:
     """Of each question the mean over its critiques (one, or several samples)."""
     rows: dict[str, list[float]] = {name: [] for name in MEASURES}
+    petty: dict[str, list[float]] = {category: [] for category in NITPICKS}
     for q, several in zip(asked, critiques, strict=True):
         n = len(q.bugs)
         found = {
@@ -109,8 +113,14 @@ def measure(asked: Sequence[Question], critiques: Sequence[Sequence[Rated]]) -> 
         } | {name: [r.scales()[name] for r in several] for name in ("comprehensiveness", "conciseness", "overall")}
         for name, values in found.items():
             rows[name].append(float(np.mean(values)))
+        for category, counts in petty.items():
+            counts.append(float(np.mean([sum(f.category == category for f in r.findings) for r in several])))
     clean = np.array([not q.bugs for q in asked])
-    return Measured({name: np.array(values) for name, values in rows.items()}, clean)
+    return Measured(
+        {name: np.array(values) for name, values in rows.items()},
+        clean,
+        {category: np.array(counts) for category, counts in petty.items()},
+    )
 
 
 def modifiers(searches: Sequence[Search], sampled_highlights: Sequence[int]) -> dict[int, float]:

@@ -7,17 +7,20 @@ that the rest of the function passes its tests: a finding elsewhere that claims 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from custodes.critic.critique import Critique, Finding, locate
 from custodes.critic.tamper.bugs import Bug
-from custodes.stats import Interval, wilson
-from custodes.types import Annotator, Engine, InputError, Message, Rating, Sampling, Task, hash_shown
+from custodes.stats import Interval, bootstrap, wilson
+from custodes.types import Annotator, Engine, Episode, InputError, Message, Rating, Sampling, Task, hash_shown
 
 AXES = ("cbi", "comprehensiveness", "nitpick", "hallucination", "conciseness", "overall")
 Kind = Literal["bug", "nearby", "nitpick", "hallucination", "misquote"]
@@ -163,27 +166,84 @@ QUESTION = (
 )
 
 
-def judge(engine: Engine, pairs: Sequence[tuple[str, Bug]], seed: int = 0) -> list[bool | None]:
-    """Whether each comment describes its bug, as a model says; None where its answer is neither yes nor no."""
-    tasks = [
-        Task(f"describes-{i}", (Message("user", QUESTION.format(bug=bug.description, comment=comment)),))
-        for i, (comment, bug) in enumerate(pairs)
-    ]
-    replies = engine.generate(tasks, Sampling(temperature=0, max_tokens=8, seed=seed))
-    words = [re.findall(r"[a-z]+", reply.completion.lower()) for reply in replies]
-    return [{"yes": True, "no": False}.get(w[0]) if w else None for w in words]
+MAX_SHOWN = 2_000
+"""Characters of a description or a comment that a judge is shown."""
 
 
-def agreement(said: Sequence[bool | None], pairs: Sequence[tuple[str, Bug]]) -> Interval:
-    """Share of the pairs on which a judge and the rules say the same; answers that are none are left out."""
-    if len(said) != len(pairs):
-        raise InputError(f"{len(said)} answers for {len(pairs)} comments; give one for each.")
-    known = [
-        (answer, describes(comment, bug))
-        for answer, (comment, bug) in zip(said, pairs, strict=True)
-        if answer is not None
-    ]
-    return wilson(sum(a == b for a, b in known), len(known))
+def description_task(comment: str, bug: Bug) -> Task:
+    """What a judge is asked: whether the comment describes the bug. Its id is of these two texts."""
+    shown = QUESTION.format(bug=bug.description[:MAX_SHOWN], comment=comment[:MAX_SHOWN])
+    return Task(f"describes-{hash_shown(bug.description, comment)[:16]}", (Message("user", shown),), "critic-judge")
+
+
+def judge(engine: Engine, pairs: Sequence[tuple[str, Bug]], seed: int = 0) -> list[Episode]:
+    """A model's answers to whether each comment describes its bug; :func:`verdict` reads them."""
+    tasks = [description_task(comment, bug) for comment, bug in pairs]
+    return engine.generate(tasks, Sampling(temperature=0, max_tokens=8, seed=seed))
+
+
+def verdict(answer: Episode) -> bool | None:
+    """What a judge answered; None where its first word is neither yes nor no."""
+    words = re.findall(r"[a-z]+", answer.completion.lower()) if answer.outcome != "error" else []
+    return {"yes": True, "no": False}.get(words[0]) if words else None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far a judge and the rules say the same of the same comments; intervals are over functions."""
+
+    share: Interval
+    kappa: Interval
+    """Cohen's: 0 is what chance would agree, 1 all; no estimate where both say one and the same of every comment."""
+    comments: int
+    """With a verdict."""
+    unread: int
+    """Whose verdict is neither yes nor no."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "share": self.share.to_dict(),
+            "kappa": self.kappa.to_dict(),
+            "comments": self.comments,
+            "unread": self.unread,
+        }
+
+
+def agreement(
+    said: Sequence[bool | None], pairs: Sequence[tuple[str, Bug]], functions: Sequence[Hashable]
+) -> Agreement:
+    """A judge's verdicts against the rules'; ``functions[i]`` is whose bug comment i is about: those of one function
+    depend on each other, so that functions are resampled. Verdicts that could not be read are left out and counted."""
+    if not len(said) == len(pairs) == len(functions):
+        raise InputError(f"{len(said)} verdicts for {len(pairs)} comments on {len(functions)} bugs; give one for each.")
+    counts: dict[Hashable, Counter[tuple[bool, bool]]] = {}
+    for answer, (comment, bug), function in zip(said, pairs, functions, strict=True):
+        if answer is not None:
+            counts.setdefault(function, Counter())[answer, describes(comment, bug)] += 1
+    table = np.array([[c[True, True], c[True, False], c[False, True], c[False, False]] for c in counts.values()])
+    table = table.reshape(-1, 4)
+    n = int(table.sum())
+    share = bootstrap(_share, table)
+    if n and share.estimate == 1:  # resampling what never differs would leave no doubt
+        share = wilson(len(table), len(table))
+    differ = n and _chance(table) < 1
+    kappa = bootstrap(_kappa, table) if differ else Interval(math.nan, -math.inf, math.inf, len(table))
+    return Agreement(share, kappa, n, len(said) - n)
+
+
+def _share(table: NDArray[np.int_]) -> float:  # (functions, 4): yes-yes, yes-no, no-yes, no-no
+    return float((table[:, 0] + table[:, 3]).sum() / table.sum())
+
+
+def _kappa(table: NDArray[np.int_]) -> float:  # (functions, 4), Cohen 1960; no better than chance where that is all
+    chance = _chance(table)
+    return (_share(table) - chance) / (1 - chance) if chance < 1 else 0.0
+
+
+def _chance(table: NDArray[np.int_]) -> float:
+    both, judged, ruled, neither = table.sum(0) / table.sum()
+    return float((both + judged) * (both + ruled) + (ruled + neither) * (judged + neither))
 
 
 # ---------------------------------------------------------------- simulated raters

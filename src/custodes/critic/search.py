@@ -155,10 +155,25 @@ def force_sampling_beam_search(
     return _search(Branches(critic, task, width=config.width, max_tokens=longest), source, reward, config, openings)
 
 
-def best_of(tree: Tree[B], source: str, reward: Reward, n: int, sampling: Sampling, opening: str = "") -> Search:
-    """Plain sampling to compare with: ``n`` whole critiques, the best of which is chosen by the same rule."""
+def best_of(
+    tree: Tree[B],
+    source: str,
+    reward: Reward,
+    n: int,
+    sampling: Sampling,
+    opening: str = "",
+    tokens: int | None = None,
+) -> Search:
+    """Plain sampling to compare with: ``n`` whole critiques, the best of which is chosen by the same rule.
+
+    With ``tokens`` those count that were drawn first and that so many tokens pay for, so that plain sampling takes no more
+    than a search may: all of them where they are as long, on average, as the search's continuations may be.
+    """
     grown = tree.grow([(tree.root, opening)], replace(sampling, n=n))
     episodes = [tree.episode(branch) for branch in grown]
+    if tokens is not None:
+        spent = np.cumsum([_drawn(e) for e in episodes])
+        episodes = episodes[: max(1, int((spent <= tokens).sum()))]
     config = SearchConfig(rounds=1, samples=n, beams=1, max_tokens=sampling.max_tokens, opening=opening or "```\n")
     return Search(tuple(_candidates(episodes, source, reward, 1)), sum(_drawn(e) for e in episodes), config)
 

@@ -1,54 +1,69 @@
 """Critics measured side by side on anybody's rows: what ``custodes critic evaluate --out`` does.
 
 A scorer of lines is measured on every split, and what it would write is a policy beside those of ``custodes critic tune``
-(base, warm start, RL, and RL searched in three ways at several modifiers) and beside simulated
-people alone and with the best of them. All write about the same functions; the rules rate them.
+(base, warm start, RL, and RL searched in three ways and sampled as often without a search, at several modifiers) and beside
+simulated people alone and with the best of them. All write about the same functions; the rules rate them, and a model that
+is named as judge is set beside the rules.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from custodes.critic.critique import Critique
 from custodes.critic.line_training import evaluate_lines
-from custodes.critic.lines import LineScores, ScoresLines
-from custodes.critic.panel import compare
+from custodes.critic.lines import LineScorer, LineScores, ScoresLines
+from custodes.critic.panel import claims, compare, judged
 from custodes.critic.paper import Found, paper_findings
 from custodes.critic.policies import Question, modifiers, rated
-from custodes.critic.rating import Rated, SimulatedRater, rate
+from custodes.critic.rating import Rated, SimulatedRater, description_task, judge, rate, verdict
 from custodes.critic.report import write_critics_page
 from custodes.critic.review import LineCritic, Snippet
 from custodes.critic.review.question import opening_of, task_of
 from custodes.critic.review.search_critic import proposed_quotes
-from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
+from custodes.critic.search import Search, SearchConfig, best_of, force_sampling_beam_search
 from custodes.critic.simulated_reviews import alone, team
 from custodes.critic.subtlety import subtlety, told
 from custodes.critic.tamper.bugs import Bug
 from custodes.critic.teams import Person
 from custodes.ledger import Evaluation
-from custodes.lm import Adapter, LanguageModel, TorchEngine, load
+from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
 from custodes.lm.loading import ADAPTER_CONFIG, base_of
-from custodes.recipes.critic_choice import REWARD, WRITERS
-from custodes.recipes.critic_lines import TRAIN, CriticEvaluate, Row, open_scorer, read_rows
+from custodes.recipes.critic_choice import ENDPOINT, REWARD, WRITERS
+from custodes.recipes.critic_lines import (
+    LIKELIHOOD,
+    SHIPPED,
+    TRAIN,
+    CriticEvaluate,
+    Row,
+    open_scorer,
+    read_rows,
+)
 from custodes.recipes.searching import search_each
-from custodes.recipes.workspace import Workspace
+from custodes.recipes.workspace import CHUNK_TASKS, Workspace
 from custodes.reward import load_reward
 from custodes.stats import calibration_curve, calibration_error
-from custodes.types import InputError, Reward, Sampling
+from custodes.types import Episode, InputError, Reward, Sampling
+
+if TYPE_CHECKING:
+    from custodes.lm.endpoint import EndpointEngine
 
 SEARCHES = {
     "free": "search",
     "proposed": "search, quotes proposed",
     "only-proposed": "search, only quotes proposed",
+    "best-of": "best of {candidates}",
 }
-"""The ways of searching and how the report calls them."""
+"""The ways of searching and how the report calls them; the last is what they are compared with: sampling as often."""
+PLAIN = "best-of"
 NAMES = {"rl": "RL", "warm-start": "warm start"}
 ALONE = "person (simulated)"
 STRICTNESS = (-1.0, 0.0, 1.0)
@@ -69,7 +84,8 @@ class CriticReport(CriticEvaluate):
     """Functions of each split about which critiques are written."""
     searches: str = ",".join(SEARCHES)
     """Search with the reward of the folder, too, in these ways: free (the critic writes its quotes), proposed (quotes
-    that the scorer of lines proposes are forced first), only-proposed (and the critic adds none). Empty for none."""
+    that the scorer of lines proposes are forced first), only-proposed (and the critic adds none); and best-of, to compare
+    with: no search, but as many whole critiques as it has candidates, within its tokens. Empty for none."""
     rounds: int = 4
     """Quotes that a search forces, one after another; 1 with only-proposed gives critiques of a single finding."""
     modifiers: str = ""
@@ -77,6 +93,9 @@ class CriticReport(CriticEvaluate):
     as many highlights as the 10th to 75th percentile of sampled ones."""
     max_tokens: int = 120
     """Longest critique."""
+    judge: str = ""
+    """Let a model say, too, whether comments on a bug's lines describe the bug: a name, a folder, or endpoint:URL#MODEL. Its
+    agreement with the rules is told; the rules go on counting. Empty for none."""
     seed: int = 0
     """Decides what is drawn."""
     person: Person = field(default_factory=Person)
@@ -87,6 +106,8 @@ class CriticReport(CriticEvaluate):
                 raise InputError(f"option {name} is {getattr(self, name)}; it must be {least} or more.")
         if self.tuned is not None and self.out is None:
             raise InputError("--tuned writes a report: name its folder with --out.")
+        if self.judge and self.tuned is None:
+            raise InputError("--judge reads what critics write: name their folder with --tuned.")
         for way in self.ways:
             if way not in SEARCHES:
                 raise InputError(f"--searches: there is no search {way!r}; write {', '.join(SEARCHES)} or nothing.")
@@ -135,13 +156,17 @@ def critic_report(config: CriticReport) -> dict[str, Any]:
         raise InputError(f"{config.data} has no row of split {config.split!r}.")
     scorer = Remembered(open_scorer(config.critic, config.model, config.dtype))
     writers = _Writers.open(config) if config.tuned else None
-    identity = {k: v for k, v in asdict(config).items() if k != "out"}
+    engine = _open_judge(config) if config.judge else None
+    # a judge changes nothing of what is written: another may read the same
+    identity = {k: v for k, v in asdict(config).items() if k not in ("out", "judge")}
     work = Workspace.open(config.out, "critic evaluate", identity, config.seed, Console(stderr=True))
     with work.ledger:
         try:
-            result = _measure(
-                config, {s: [c for c in cases if c.row.split == s] for s in chosen}, scorer, writers, work
-            )
+            named = _Judge(config.judge, engine, work) if engine else None
+            if named and not named.recorded:
+                named.reach()  # before hours are spent on what it would read
+            of_split = {s: [c for c in cases if c.row.split == s] for s in chosen}
+            result = _measure(config, of_split, scorer, writers, named, work)
         except BaseException as error:
             work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
@@ -156,12 +181,13 @@ def _measure(
     cases: Mapping[str, Sequence[Case]],
     scorer: Remembered,
     writers: _Writers | None,
+    judge: _Judge | None,
     work: Workspace,
 ) -> dict[str, Any]:
     """The report, split by split; each goes into the ledger when it is done."""
     result: dict[str, Any] = {
         "data": config.data.name,
-        "critic": Path(config.critic).name,
+        "critic": Path(config.critic).name or (SHIPPED if isinstance(scorer.scorer, LineScorer) else LIKELIHOOD),
         "tuned": config.tuned.name if config.tuned else "",
         "raters": "rules that know the bugs",
         "simulated_raters": RATERS,
@@ -172,11 +198,14 @@ def _measure(
         own = all_of_it[: config.rows or None]
         with work.phase("lines", f"{split}: {len(own):,} rows"):
             read = _read(own, scorer, work)
-        policies = _policies(split, own, scorer, writers, config, work)
-        result["splits"][split] = {**_of_lines(own, read, scorer), "policies": policies}
-        told = Evaluation(f"critics-{split}", "critics", split, result["splits"][split], len(own))
+        asked, written, policies = _policies(split, own, scorer, writers, config, work)
+        found = {**_of_lines(own, read, scorer), "policies": policies}
+        told = Evaluation(f"critics-{split}", "critics", split, found, len(own))
         if not work.has(told.id):
             work.ledger.write(work.run, [told])
+        if judge:
+            policies = policies | {"judge": judge.read(split, asked, written)}
+        result["splits"][split] = found | {"policies": policies}
     return result
 
 
@@ -252,13 +281,14 @@ def _policies(
     writers: _Writers | None,
     config: CriticReport,
     work: Workspace,
-) -> dict[str, Any]:
-    """Everybody's critiques of the first questions, rated and compared."""
+) -> tuple[list[Question], dict[str, list[Rated]], dict[str, Any]]:
+    """The first questions, what the writers say of them, and everybody's critiques of them rated and compared."""
     fitting = [c.asked for c in cases if writers is None or writers.fits(c.asked)]
     asked = fitting[: config.questions]
     if not asked:
         raise InputError(f"no function of {config.data} is short enough for the critics of {config.tuned}.")
-    policies: dict[str, list[Rated]] = writers.write(split, asked, scorer, work) if writers else {}
+    written = writers.write(split, asked, scorer, work) if writers else {}
+    policies = dict(written)
     for strictness in STRICTNESS:
         name = "scorer of lines" + (f", strictness {strictness:+g}" if strictness else "")
         policies[name] = [_of_scorer(q, scorer, strictness) for q in asked]
@@ -266,27 +296,38 @@ def _policies(
     policies[ALONE] = alone(config.person, asked, config.seed)
     policies[_team_with(best)] = team(config.person, asked, policies[best], config.seed)
     raters = [SimulatedRater(id=f"simulated-rater-{k}", seed=config.seed + k) for k in range(RATERS)]
-    compared = compare(asked, policies, raters)
-    return {**compared, "paper": [found.to_dict() for found in _paper(compared, best)]}
+    compared = compare(asked, policies, raters, tokens=writers.tokens if writers else None)
+    return asked, written, {**compared, "paper": [found.to_dict() for found in _paper(compared, best, config)]}
 
 
-def _paper(compared: Mapping[str, Any], best: str) -> list[Found]:
+def _paper(compared: Mapping[str, Any], best: str, config: CriticReport) -> list[Found]:
     people = [ALONE, _team_with(best)]
     models = [name for name in compared["policies"] if name not in people]
+    plain = [name for name in models if name.startswith(tuple(_named(of, PLAIN, config) for of in NAMES.values()))]
     return paper_findings(
         compared,
         warm_start=NAMES["warm-start"],
         rl=NAMES["rl"],
         sampled=["base", *NAMES.values()],
-        searched=[f"{name} + {way}" for name in NAMES.values() for way in SEARCHES.values()],
-        matched=[name for name in models if "50th" in name],
+        searched=[_named(name, way, config) for name in NAMES.values() for way in SEARCHES if way != PLAIN],
+        matched=[name for name in models if "50th" in name and name not in plain],
         models=models,
         teams=people[1:],
+        best_of=plain,
     )
 
 
 def _team_with(policy: str) -> str:
     return f"{ALONE} with {policy}"
+
+
+def _named(policy: str, way: str, config: CriticReport) -> str:
+    return f"{policy} + {SEARCHES[way].format(candidates=_search_config(config, way).candidates)}"
+
+
+def _search_config(config: CriticReport, way: str) -> SearchConfig:
+    own = way != "only-proposed"
+    return SearchConfig(rounds=config.rounds, max_tokens=config.max_tokens // 2, own_quotes=own, seed=config.seed)
 
 
 def _of_scorer(q: Question, scorer: Remembered, strictness: float) -> Rated:
@@ -301,6 +342,8 @@ class _Writers:
     policies: dict[str, LanguageModel]
     reward: Reward | None
     config: CriticReport
+    tokens: dict[str, list[int]] = field(default_factory=dict)
+    """Policy -> tokens drawn for each critique of the questions written about last."""
 
     @classmethod
     def open(cls, config: CriticReport) -> _Writers:
@@ -328,10 +371,11 @@ class _Writers:
         """One critique of every question by every policy; of each search those that every modifier chooses."""
         sampling = Sampling(max_tokens=self.config.max_tokens, seed=self.config.seed)
         found: dict[str, list[Rated]] = {}
+        self.tokens = {}
         for name, lm in self.policies.items():
             with work.phase("writing", f"{split}: {name}"):
                 drawn = work.sample(f"{split}, {name}", TorchEngine(lm), [q.task for q in asked], sampling)
-                found[name] = rated(asked, drawn)
+                found[name], self.tokens[name] = rated(asked, drawn), [e.actions for e in drawn]
         last = list(self.policies)[-1]
         if self.reward is not None:
             highlights = [sum(f.kind != "misquote" for f in r.findings) for r in found[last]]
@@ -339,17 +383,19 @@ class _Writers:
                 proposed_quotes(q.code, scorer.scores([f"{q.code}\n"])[0].lines[:-1], self.config.rounds) for q in asked
             ]
             for way in self.config.ways:
-                name = f"{last} + {SEARCHES[way]}"
+                name = _named(last, way, self.config)
                 searches = self._searches(f"{split}, {name}", last, asked, proposed, way, work)
-                found[name] = _chosen(searches, asked, 0.0)
+                of_way = {name: _chosen(searches, asked, 0.0)}
                 aims: dict[float, list[str]] = {}
                 for percentile, modifier in modifiers(searches, highlights).items():
                     aims.setdefault(modifier, []).append(f"{percentile}th")
                 for modifier, percentiles in aims.items():  # several may aim at the same number of highlights
                     known_as = f"{name}, {', '.join(percentiles)} percentile ({modifier:+.2g})"
-                    found[known_as] = _chosen(searches, asked, modifier)
+                    of_way[known_as] = _chosen(searches, asked, modifier)
                 for modifier in self.config.worths:
-                    found[f"{name}, modifier {modifier:+g}"] = _chosen(searches, asked, modifier)
+                    of_way[f"{name}, modifier {modifier:+g}"] = _chosen(searches, asked, modifier)
+                found |= of_way
+                self.tokens |= {known_as: [s.tokens for s in searches] for known_as in of_way}
         return found
 
     def _searches(
@@ -362,22 +408,105 @@ class _Writers:
         work: Workspace,
     ) -> list[Search]:
         """A policy's search, in one of the ways, for a critique of every question."""
-        lm, reward = self.policies[policy], self.reward
+        lm, reward, config = self.policies[policy], self.reward, _search_config(self.config, way)
         assert reward is not None
-        config = SearchConfig(
-            rounds=self.config.rounds,
-            max_tokens=self.config.max_tokens // 2,
-            own_quotes=way != "only-proposed",
-            seed=self.config.seed,
-        )
 
         def search(i: int) -> Search:
             q, options = asked[i], replace(config, opening=asked[i].opening)
             return force_sampling_beam_search(lm, q.task, q.code, reward, options, [] if way == "free" else proposed[i])
 
-        with work.phase("search", f"{purpose}: force sampling beam search"):
-            return search_each(work, purpose, asked, config, search)
+        def sample(i: int) -> Search:
+            q, n, longest = asked[i], config.candidates, self.config.max_tokens
+            tree = Branches(lm, q.task, width=n, max_tokens=longest)
+            sampling = Sampling(max_tokens=longest, seed=self.config.seed)
+            return best_of(tree, q.code, reward, n, sampling, tokens=n * config.max_tokens)
+
+        title = "plain samples" if way == PLAIN else "force sampling beam search"
+        with work.phase("search", f"{purpose}: {title}"):
+            return search_each(work, purpose, asked, config, sample if way == PLAIN else search)
 
 
 def _chosen(searches: Sequence[Search], asked: Sequence[Question], modifier: float) -> list[Rated]:
     return [rate(s.chosen(modifier).critique, q.code, q.bugs) for s, q in zip(searches, asked, strict=True)]
+
+
+# ---------------------------------------------------------------- a model as judge
+
+JUDGED = "judged"
+"""Name of the evaluation rows that say which episodes are a judge's answers."""
+
+
+def _open_judge(config: CriticReport) -> TorchEngine | EndpointEngine:
+    """The engine that ``judge`` names. Raises InputError where there is none."""
+    if not config.judge.startswith(ENDPOINT):
+        return TorchEngine(load(config.judge, dtype=config.dtype))
+    from custodes.lm.endpoint import EndpointEngine
+
+    url, _, model = config.judge.removeprefix(ENDPOINT).partition("#")
+    if not url or not model:
+        raise InputError(f"--judge is {config.judge!r}; write endpoint:URL#MODEL, or a model's name or folder.")
+    return EndpointEngine(url, model)
+
+
+@dataclass(eq=False)
+class _Judge:
+    """A model that says whether comments describe bugs; what it has answered is in the ledger and not asked again."""
+
+    name: str
+    engine: TorchEngine | EndpointEngine
+    work: Workspace
+
+    @property
+    def recorded(self) -> list[Evaluation]:
+        """Which episodes are its answers."""
+        return [e for e in self.work.ledger.evaluations(self.work.run, JUDGED) if e.subject == self.name]
+
+    def reach(self) -> None:
+        """Raises InputError for an endpoint that nobody is at, or that does not have the model."""
+        if not isinstance(self.engine, TorchEngine):
+            with self._alive():
+                self.engine.continues()
+
+    def read(self, split: str, asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> dict[str, Any]:
+        """Its verdicts on what the policies say on the lines of bugs, beside the rules'."""
+        pairs = {claim: claim.pair(asked) for claim in claims(asked, policies)}
+        tasks = {claim: description_task(*pair).id for claim, pair in pairs.items()}
+        with self.work.phase("judge", f"{split}: comments judged by {self.name}: {len(pairs):,}"):
+            answers = self._answers({tasks[claim]: pair for claim, pair in pairs.items()})
+        said = {claim: verdict(answers[task]) for claim, task in tasks.items()}
+        found = {"judge": self.name, **judged(asked, policies, said)}
+        row = Evaluation(f"judge-{split}-{self.name}-{found['comments']}", "judge", split, found, found["comments"])
+        if not self.work.has(row.id):
+            self.work.ledger.write(self.work.run, [row])
+        return found
+
+    def _answers(self, pairs: Mapping[str, tuple[str, Bug]]) -> dict[str, Episode]:
+        """By task; those that failed are told and not recorded, so that the same command asks again."""
+        work = self.work
+        mine = {id for e in self.recorded for id in e.metrics["episode"]}
+        known = {e.task.id: e for e in work.ledger.episodes(work.run) if e.id in mine} if mine else {}
+        new = [task for task in pairs if task not in known]
+        with work.progress("judging", len(new)) as advance:
+            for start in range(0, len(new), CHUNK_TASKS):
+                some = new[start : start + CHUNK_TASKS]
+                with self._alive():
+                    answers = judge(self.engine, [pairs[task] for task in some])
+                heard = [e for e in answers if e.outcome != "error"]
+                if heard:
+                    ids = [e.id for e in heard]
+                    done = Evaluation(f"{JUDGED}-{self.name}-{ids[0]}", JUDGED, self.name, {"episode": ids}, len(ids))
+                    work.ledger.write(work.run, [*heard, done])
+                work.tokens_sampled += sum(e.actions for e in heard)
+                known |= {e.task.id: e for e in answers}
+                advance(len(some))
+        return known
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            raise InputError(
+                f"the judge does not answer: {error} What is done stays in {self.work.folder}; the same command, also "
+                "with another judge or none, goes on there."
+            ) from None

@@ -31,7 +31,10 @@ POLICIES = (
     ("nitpicks", "nitpicks"),
     ("conciseness", "conciseness, 1 to 7"),
     ("false_alarms", "clean functions with a finding"),
+    ("tokens", "tokens drawn"),
 )
+UNPAIRED = ("false_alarms", "tokens")
+"""Of these no differences are told."""
 
 
 def write_critics_page(told: Mapping[str, Any], folder: Path, style: str) -> Path:
@@ -42,12 +45,16 @@ def write_critics_page(told: Mapping[str, Any], folder: Path, style: str) -> Pat
             "calibration": charts.calibration_chart(_bins(found["lines"]["curve"]))
             if found["lines"]["curve"]
             else None,
+            "petty": _petty(found["policies"]["policies"]) if "policies" in found else [],
         }
         for name, found in told["splits"].items()
     }
     of_lines = {name: found["lines"] for name, found in told["splits"].items()}
     drawn = {"splits": splits, "side by side": charts.splits_chart(of_lines)}
-    return _write(folder, told, "critics.html.j2", charts=drawn, style=style, lines=LINES, measures=POLICIES)
+    paired = [(key, title) for key, title in POLICIES if key not in UNPAIRED]
+    return _write(
+        folder, told, "critics.html.j2", charts=drawn, style=style, lines=LINES, measures=POLICIES, paired=paired
+    )
 
 
 def write_scaling_page(told: Mapping[str, Any], folder: Path, style: str) -> Path:
@@ -78,6 +85,12 @@ def _write(folder: Path, told: Mapping[str, Any], template: str, **given: Any) -
     except OSError as error:
         raise InputError(f"cannot write the report to {folder}: {error.strerror}.") from None
     return page
+
+
+def _petty(policies: Mapping[str, Any]) -> list[str]:
+    """Categories of which anybody's critiques hold a nitpick."""
+    first = next(iter(policies.values()))["nitpick_categories"]
+    return [name for name in first if any(m["nitpick_categories"][name]["estimate"] for m in policies.values())]
 
 
 def _bins(curve: list[Mapping[str, Any]]) -> list[CalibrationBin]:
