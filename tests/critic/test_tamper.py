@@ -2,6 +2,7 @@
 
 import ast
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,9 @@ def test_clean_examples_have_no_bug_and_files_are_read_back(
     assert [e.bug_lines for e in rows[-3:]] == [(), (), ()]
     write_examples(tmp_path / "examples.jsonl", rows)
     assert list(read_examples(tmp_path / "examples.jsonl")) == rows
+    odd = [replace(rows[0], message="UnicodeEncodeError: 'é\udc80'")]
+    write_examples(tmp_path / "odd.jsonl", odd)
+    assert list(read_examples(tmp_path / "odd.jsonl")) == odd
     assert all(isinstance(ast.parse(e.code).body[0], ast.FunctionDef) for e in rows)
 
 

@@ -75,9 +75,12 @@ def allowed(f: Function, operators: Iterable[str], held_out_operators: frozenset
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> None:
-    """One example a line. The file appears when it is whole."""
+    """One example a line. The file appears when it is whole.
+
+    What a test said may hold half of a surrogate pair, which UTF-8 has no bytes for; escaped, it is JSON.
+    """
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples)
     partial.replace(path)
 
