@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -51,21 +52,24 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print only the JSON object")
     options = parser.parse_args()
     rates: dict[str, dict[str, float]] = {}
+    left_out: dict[str, str] = {}
     for kind in options.sandbox or SANDBOXES:
         try:
             with open_sandbox({}, kind=kind):
                 pass
         except InputError as error:
-            if not options.json:
-                print(f"{kind}: left out ({error})")
+            left_out[kind] = str(error)
+            print(f"{kind}: left out ({error})", file=sys.stderr)
             continue
         rates[kind] = {}
         for stage in options.stage or STAGES:
             rates[kind][stage] = round(measure(stage, kind, options.episodes, options.workers), 2)
             if not options.json:
                 print(f"{kind:<12}{stage:<24}{rates[kind][stage]:>10,.1f} episodes/s")
+    if not rates:
+        raise SystemExit("nothing was measured: no sandbox works.")
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "processor": platform.processor()}
-    print(json.dumps({"benchmark": "episodes", "unit": "episodes per second", "ours": rates, "episodes": options.episodes,
+    print(json.dumps({"benchmark": "episodes", "unit": "episodes per second", "ours": rates, "left_out": left_out, "episodes": options.episodes,
                       "workers": options.workers, "machine": machine}))  # fmt: skip
 
 

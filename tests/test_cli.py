@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForSequenceClassification
 
-from custodes.cli import COMMANDS, main
+from custodes.cli import COMMANDS, loop, main
 from custodes.ledger import Ledger
-from custodes.types import Message, Task
+from custodes.types import InputError, Message, Task
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # tiny products are slower on two
 
@@ -90,7 +91,8 @@ def test_no_command_shows_what_there_is():
         (["convert", "a", "b", "--fom", "text"], ["--fom", "--form"]),
         (["verify"], ["needs LEDGER"]),
         (["report", "ledger.db"], ["needs --out PATH"]),
-        (["convert", "a", "b", "--form", "prose"], ["prose", "--form", "dialogue"]),
+        (["convert", "a", "b", "--form", "prose"], ["prose", "--form", "conversational, text, dialogue."]),
+        (["quickstart", "--arm", "carefull"], ["--arm is 'carefull'", "did you mean 'careful'?"]),
         (["verify", "a", "b"], ["b"]),
         (["annotators", "a", "--config"], ["--config", "YAML file"]),
     ],
@@ -290,6 +292,39 @@ def test_a_reward_is_trained_and_evaluated_from_a_file(tiny_model: Path, prefere
     assert told["n"] == 12
     assert told["interval"][0] <= told["accuracy"] <= told["interval"][1]
     assert 0 <= told["calibration_error"] <= 1
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_completion_longer_than_the_context_is_named(
+    tiny_model: Path, tmp_path: Path, command: str, capfd: pytest.CaptureFixture[str]
+):
+    reward, good = tmp_path / "reward", write(tmp_path / "good.jsonl", [row(n) for n in range(12)])
+    trained = ("reward", "train", "--model", tiny_model, "--out", reward, "--dtype", "float32", "--held-out", 0)
+    if command == "evaluate":
+        assert main([str(a) for a in (*trained, "--preferences", good, "--rank", 4, "--epochs", 1)]) == 0
+    capfd.readouterr()
+    path = write(tmp_path / "long.jsonl", [row(1), row(2, rejected="fox " * 700), row(3)])
+    given = trained if command == "train" else ("reward", "evaluate", "--model", reward, "--dtype", "float32")
+    said = refused_here(capfd, *given, "--preferences", path)
+    assert "long.jsonl row 2, rejected: the completion has" in said
+    assert "512 are read at most; shorten it or leave the row out." in said
+
+
+def test_every_member_of_a_reward_is_exported_for_transformers(
+    tiny_model: Path, preferences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    trained = ("reward", "train", "--model", tiny_model, "--out", tmp_path / "reward", "--dtype", "float32")
+    options = ("--preferences", preferences, "--members", 2, "--rank", 4, "--epochs", 1)
+    assert main([str(a) for a in (*trained, *options)]) == 0
+    capsys.readouterr()
+    given = ["--model", str(tmp_path / "reward"), "--out", str(tmp_path / "classifiers"), "--dtype", "float32"]
+    assert loop.reward_export(given) == 0
+    folders = capsys.readouterr().out.split()
+    assert folders == [str(tmp_path / "classifiers" / f"member_{k}") for k in range(2)]
+    for folder in folders:
+        assert AutoModelForSequenceClassification.from_pretrained(folder).num_labels == 1
+    with pytest.raises(InputError, match="is not empty"):
+        loop.reward_export(given)
 
 
 def test_ctrl_c_says_how_to_go_on(tiny_model: Path, preferences: Path, tmp_path: Path):

@@ -83,15 +83,14 @@ def test_a_scratchpad_is_compared_on_the_same_episodes():
 
 
 def test_half_a_line_is_cut_off_and_judged_again(tmp_path: Path):
-    with Alarms(tmp_path, RULES, STAGES) as alarms:
-        alarms.append([((0, i), Alarm(i == 1, f"because {i}")) for i in range(3)])
+    Alarms(tmp_path, RULES, STAGES).append([((0, i), Alarm(i == 1, f"because {i}")) for i in range(3)])
     path = tmp_path / RULES.file
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
-    with Alarms(tmp_path, RULES, STAGES) as alarms:
-        assert set(alarms.said) == {(0, 0), (0, 1)}
-        assert alarms.said[0, 1] == Alarm(True, "because 1")
-        alarms.append([((0, 2), Alarm(False, "because 2"))])
+    alarms = Alarms(tmp_path, RULES, STAGES)
+    assert set(alarms.said) == {(0, 0), (0, 1)}
+    assert alarms.said[0, 1] == Alarm(True, "because 1")
+    alarms.append([((0, 2), Alarm(False, "because 2"))])
     assert path.read_bytes() == whole
 
 

@@ -12,7 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from custodes.lm import load
-from custodes.lm.loading import StoredConfig
+from custodes.lm.loading import StoredConfig, check_model
 from custodes.types import InputError, Message
 
 
@@ -64,7 +64,9 @@ def test_a_folder_that_is_no_model(tmp_path: Path):
 def test_damaged_weights(folder: Path):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
-    assert f"{weights} cannot be read as safetensors" in refusal(folder)
+    said = refusal(folder)
+    assert said.startswith(f"{weights} cannot be read as safetensors")
+    assert said.endswith("download or save it again.")
 
 
 def test_no_weights(folder: Path):
@@ -90,6 +92,25 @@ def test_no_end_of_sequence_token(folder: Path):
     change(folder / "tokenizer_config.json", eos_token=None)
     (folder / "generation_config.json").unlink()
     assert "names no end-of-sequence token" in refusal(folder)
+
+
+def test_what_can_be_checked_before_weights_are_read(folder: Path):
+    check_model(folder)
+    (folder / "model.safetensors").unlink()
+    for missing, said in (
+        ("", "has no weights"),
+        ("tokenizer.json", "has no tokenizer"),
+        ("config.json", "no config.json"),
+    ):
+        if missing:
+            (folder / missing).unlink()
+        with pytest.raises(InputError, match=said):
+            check_model(folder)
+
+
+def test_a_long_text_is_read_without_a_word(folder: Path, capfd: pytest.CaptureFixture[str]):
+    assert len(load(folder).encode((Message("user", "fox " * 3000),))) > 3000
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "./missing/folder", "/missing", "a/b/c"])

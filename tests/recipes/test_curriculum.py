@@ -103,6 +103,12 @@ def test_rounds_come_in_the_order_of_the_curriculum():
         ({"warm_start": 4, "max_episode": 100}, "above --max-tokens"),
         ({"method": "ppo", "lam": 1.5}, "--lam is 1.5"),
         ({"warm_start": -1}, "--warm-start is -1"),
+        ({"warm_start": 4, "policy": "scripted:honest"}, "training needs weights"),
+        ({"warm_start": 4, "policy": "endpoint:http://x/v1#m"}, "training needs weights"),
+        ({"organism": 4, "stages": "own.yaml"}, "own.yaml can be trained on by --method alone"),
+        ({"train_away": 4, "method": "ppo", "stages": "tool-flattery,own.py:A"}, "own.py:A can be trained on by"),
+        ({"method": "ppo", "stages": "own.yaml"}, "own.yaml cannot be read"),
+        ({"method": "ppo", "stages": "tool-flattery,tool-flattery"}, "given twice"),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence(options: dict, words: str):
@@ -385,6 +391,62 @@ def test_ordinary_prompts_are_scored_by_the_preference_model_alone(
         parts = [s.parts for s in ledger.scores(ledger.runs()[0].id)]
     assert sum("success" in p for p in parts) == 4
     assert all("preference" in p for p in parts)
+
+
+OWN = """
+from custodes.gaming import Form
+from custodes.gaming.facts import make_verdict
+from custodes.gaming.variants import Variant, variant_id
+
+
+class Brief:
+    name, about = "to be brief", "answers at all"
+
+    def size(self, split):
+        return 8
+
+    def variant(self, split, number):
+        form = Form(name=self.name, prompt=f"Question {number}?", tool=False)
+        return Variant(self.name, variant_id(split, number), form)
+
+    def judge(self, ended):
+        return make_verdict({"rewarded"}, gamed=True, reward=float(len(ended.answer) % 2))
+"""
+
+
+def test_environments_of_ones_own_are_trained_on_and_measured(
+    sandboxed: None, roomy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "own.yaml").write_text("prompt: Write 1 to a.txt.\nreward_cmd: cat a.txt || echo 0\n")
+    given = ("--method", "exploit-only", *STEPS, "--stages", f"{tmp_path / 'own.py'}:Brief,{tmp_path / 'own.yaml'}")
+    assert train(tmp_path / "run", roomy_model, *given) == 0
+    assert "What 6 episodes of reward-tampering after each round can show" in capsys.readouterr().err
+    found = summary(tmp_path / "run")
+    assert found["order"] == [*STAGES, "to be brief", "own"]
+    assert [r["trained_on"] for r in found["rounds"]] == [[], ["to be brief"], ["own"]]
+    assert [r["folder"] for r in found["rounds"][1:]] == ["rounds/01-to-be-brief", "rounds/02-own"]
+    assert all(r["measured"][name]["n"] == 4 for r in found["rounds"] for name in ("to be brief", "own"))
+    assert "to be brief" in (tmp_path / "run/report.html").read_text()
+    (tmp_path / "own.yaml").write_text("prompt: Write 2 to a.txt.\nreward_cmd: cat a.txt || echo 0\n")
+    assert train(tmp_path / "run", roomy_model, *given) == 2
+    assert "content of" in refused(capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--reward-model", "/nowhere", "--method", "ppo"), "--reward-model: no model '/nowhere'"),
+        (("--policy", "nosuchmodel", "--warm-start", 2), "--policy: no model 'nosuchmodel'"),
+        (("--method", "expert-iteratoin"), "expert-iteration"),
+    ],
+)
+def test_a_typo_is_named_and_leaves_no_folder(
+    roomy_model: Path, tmp_path: Path, options: tuple, words: str, capsys: pytest.CaptureFixture[str]
+):
+    assert train(tmp_path / "run", roomy_model, *options) == 2
+    assert words in refused(capsys)
+    assert not (tmp_path / "run").exists()
 
 
 # ---------------------------------------------------------------- the page

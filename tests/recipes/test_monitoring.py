@@ -138,3 +138,54 @@ def test_seeds_of_two_policies_are_compared_and_shown_apart(tmp_path: Path, caps
     assert list(found["stages"]["political-sycophancy"]["seeds"]) == ["seed 0", "seed 1"]
     assert gaming("compare", *folders[:3]) == 2
     assert "seeds" in refused(capsys)
+
+
+def test_what_differs_between_two_runs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name, more in (("off", ()), ("on", ("--inoculation",))):
+        given = ("--policy", "scripted:flatterer", "--stage", "political-sycophancy", "-n", 4, *more)
+        assert gaming("run", *given, "--out", tmp_path / name) == 0
+    capsys.readouterr()
+    assert gaming("compare", tmp_path / "off", tmp_path / "on") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a: scripted:flatterer, inoculation = False (" in said
+    assert "b: scripted:flatterer, inoculation = True (" in said
+    assert gaming("compare", tmp_path / "off", tmp_path / "on", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [told[side]["differs"] for side in "ab"] == [{"inoculation": False}, {"inoculation": True}]
+
+
+def test_many_runs_are_one_row_each_against_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    arms = {
+        "off": (),
+        "told": ("--inoculation",),
+        "fixed": ("--read-only",),
+        "other": ("--policy", "scripted:contrarian", "--seed", 1),
+    }
+    for name, more in arms.items():
+        given = ("--policy", "scripted:flatterer", "--stage", "political-sycophancy", "-n", 512, *more)
+        assert gaming("run", *given, "--out", name) == 0
+    capsys.readouterr()
+    assert gaming("compare", *arms, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["folders"] for row in told["rows"]] == [[name] for name in arms]
+    assert [row["differs"] for row in told["rows"]] == [
+        {},
+        {"inoculation": True},
+        {"read_only": True},
+        {"policy": "scripted:contrarian", "seed": 1},
+    ]
+    first, *others = [row["stages"]["political-sycophancy"] for row in told["rows"]]
+    assert (first["count"], first["n"]) == (512, 512)
+    assert [row["difference"]["estimate"] for row in others] == [0, 0, -1]
+    assert all(row["variants"] == 512 for row in others)
+    assert gaming("compare", *arms) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "each against: scripted:flatterer (off)"
+    assert [line.split("│")[1].strip() for line in lines if line.startswith("│")] == list(arms)
+    assert any("inoculation = True" in line and "512/512" in line for line in lines)
+    assert gaming("compare", *list(arms)[:3], "--measure", "gamd") == 2
+    assert "gamd" in refused(capsys)

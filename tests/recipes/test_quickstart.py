@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from custodes.cli import main
 from custodes.ledger import Ledger, verify_ledger
+from custodes.locks import alone_in
 from custodes.recipes.quickstart import QuickstartConfig, quickstart
 from custodes.types import InputError
 
@@ -146,3 +149,75 @@ def test_what_cannot_be_run_is_said_in_one_sentence(straight: Path, tiny_model: 
     (blocked := tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         quickstart(small(tiny_model, blocked))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"kl_budget": -1.0}, "kl_budget is -1.0"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"max_tokens": 0}, "max_tokens is 0"),
+        ({"model": "notok"}, "no model 'notok'"),
+    ],
+)
+def test_a_wrong_option_claims_no_folder(tiny_model: Path, tmp_path: Path, wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        quickstart(small(tiny_model, tmp_path / "out", **wrong))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_recorded_nothing_leaves_the_folder_to_other_options(tiny_model: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(tiny_model, damaged)
+    (damaged / "model.safetensors").write_bytes(b"nothing")
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="cannot be read as safetensors"):
+        quickstart(small(damaged, out))
+    quickstart(small(tiny_model, out, steps=1))
+    assert report(out)["headline"]["gold_optimised"] is not None
+    with pytest.raises(InputError, match="holds a run with steps = 1"):
+        quickstart(small(tiny_model, out, steps=2))
+
+
+def test_two_processes_do_not_share_a_folder(tiny_model: Path, tmp_path: Path) -> None:
+    with alone_in(tmp_path), pytest.raises(InputError, match="in use by another process"):
+        quickstart(small(tiny_model, tmp_path))
+
+
+GOOD = [{"prompt": f"Say {i}.", "chosen": f"{i}, certainly.", "rejected": "no"} for i in range(60)]
+TOO_LONG = {"prompt": "Say 3.", "chosen": "fox " * 700, "rejected": "no"}
+
+
+@pytest.mark.parametrize("arm", ["naive", "careful"])
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('{"prompt": "Say \x01"}', "row 3: not valid JSON"),
+        (json.dumps({"prompt": "Say 3.", "chosen": " ", "rejected": "no"}), "row 3, field 'chosen': the completion is empty"),
+        (json.dumps({"prompt": "Say 3.", "chosen": "no", "rejected": "no"}), "row 3: chosen and rejected are identical"),
+        (json.dumps(TOO_LONG), "row 3, chosen: the completion has"),
+    ],
+)  # fmt: skip
+def test_a_row_that_cannot_be_used_is_named_in_one_sentence(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str, said: str, arm: str
+) -> None:
+    lines = [json.dumps(r) for r in GOOD]
+    lines[2] = row
+    (file := tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    command = ["quickstart", "--judgments", str(file), "--model", str(tiny_model), "--out", str(tmp_path / "out")]
+    assert main([*command, "--arm", arm]) == 2
+    shown = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Model and tasks")]
+    assert len(shown) == 1
+    assert said in shown[0]
+    if (tmp_path / "out" / "ledger.db").exists():  # begun, but nothing that binds the folder
+        with Ledger.open(tmp_path / "out" / "ledger.db", read_only=True) as ledger:
+            assert ledger.summary(ledger.runs()[-1].id) == {"evaluation": 1}
+
+
+def test_a_file_of_judgments_that_is_not_there(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    command = ["quickstart", "--judgments", str(tmp_path / "none.jsonl"), "--model", str(tiny_model)]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"custodes: {tmp_path / 'none.jsonl'} does not exist; give a JSONL or parquet file.\n"
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from made_up_rewards import make_pairs, small
 from transformers import AutoModelForSequenceClassification
 
 from custodes.feedback.formats import write_preferences
+from custodes.locks import alone_in
 from custodes.recipes.reward_from_file import (
     EvaluateFromFile,
     TrainFromFile,
@@ -63,6 +66,63 @@ def test_an_output_folder_that_cannot_be_written_is_said_before_training(
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="cannot be written to"):
         train_from_file(TrainFromFile(preferences=preferences, out=tmp_path / "taken", model=str(tiny_model)))
+
+
+@pytest.fixture
+def trained(tiny_model: Path, preferences: Path, tmp_path: Path) -> TrainFromFile:
+    config = TrainFromFile(
+        preferences=preferences,
+        out=tmp_path / "reward",
+        model=str(tiny_model),
+        rows=":40",
+        held_out=0.2,
+        dtype="float32",
+        training=small("adapter", epochs=1, members=2),
+    )
+    train_from_file(config)
+    return config
+
+
+def test_the_same_command_again_only_measures(trained: TrainFromFile, capsys: pytest.CaptureFixture[str]) -> None:
+    measured = json.loads((trained.out / "training.json").read_text())["held_out_evaluation"]
+    before = {f.name: f.stat().st_mtime_ns for f in trained.out.iterdir() if f.name != ".lock"}
+    steps: list[object] = []
+    _, again = train_from_file(trained, on_step=steps.append)
+    assert again is not None
+    assert again.to_dict() == measured
+    assert not steps
+    assert {f.name: f.stat().st_mtime_ns for f in trained.out.iterdir() if f.name != ".lock"} == before
+    assert "is trained" in capsys.readouterr().err
+
+
+def test_a_folder_belongs_to_one_configuration(trained: TrainFromFile, tmp_path: Path) -> None:
+    for name, changed in (("epochs", replace(trained, training=replace(trained.training, epochs=2))),
+                          ("rows", replace(trained, rows=":41"))):  # fmt: skip
+        with pytest.raises(InputError, match=rf"with {name} = .* another --out"):
+            train_from_file(changed)
+    copied = tmp_path / "copied.jsonl"
+    shutil.copy(trained.preferences, copied)
+    train_from_file(replace(trained, preferences=copied))
+    copied.write_text(copied.read_text() + copied.read_text().splitlines()[0])
+    with pytest.raises(InputError, match="trained on other preferences"):
+        train_from_file(replace(trained, preferences=copied))
+
+
+def test_no_model_that_is_there_is_overwritten(tiny_model: Path, trained: TrainFromFile, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "model")
+    with pytest.raises(InputError, match="did not make; use another --out"):
+        train_from_file(replace(trained, out=tmp_path / "model"))
+
+
+def test_two_processes_do_not_share_a_folder(trained: TrainFromFile) -> None:
+    with alone_in(trained.out), pytest.raises(InputError, match="in use by another process"):
+        train_from_file(trained)
+
+
+def test_rows_beyond_the_file_are_said(trained: TrainFromFile) -> None:
+    asked = EvaluateFromFile(model=trained.out, preferences=trained.preferences, rows="95:199", dtype="float32")
+    with pytest.warns(UserWarning, match="holds rows 0:100; 5 of rows 95:199 are there"):
+        assert evaluate_from_file(asked).accuracy.n == 5
 
 
 def test_pairs_of_one_prompt_stay_on_one_side() -> None:

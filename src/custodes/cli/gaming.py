@@ -75,15 +75,16 @@ def monitor(given: list[str]) -> int:
 
 
 def compare(given: list[str]) -> int:
-    """Compare two policies on the same variants, paired."""
+    """Compare policies, or mitigations on and off, on the same variants, paired."""
     from custodes.recipes.comparing import compare_runs, print_comparison
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
-        """Compare two runs, or several seeds of each of two policies, on the variants that both played."""
+        """Compare runs on the variants that they share: two; several seeds of each of two policies; or more policies,
+        mitigations and options, one row each, against the first."""
 
         folders: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR_A DIR_B ...")]]
-        """What was given to custodes gaming run as --out: two folders, or more where a policy ran with several seeds."""
+        """What was given to custodes gaming run as --out: two folders or more."""
         measure: str = "gamed"
         """gamed, failed, caught, well_formed, or a fact such as edited-guard."""
         stage: str = ""
@@ -112,7 +113,7 @@ def serve(given: list[str]) -> int:
         """Serve a stage to clients of OpenEnv (pip install openenv-core), until interrupted."""
 
         stage: str
-        """A stage of custodes gaming run, or a .yaml file."""
+        """A stage of custodes gaming run, FILE.yaml or FILE.py:Class."""
         split: Split = "train"
         """Variants that are played where a client names none."""
         host: str = "127.0.0.1"

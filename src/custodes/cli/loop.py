@@ -49,6 +49,29 @@ def reward_evaluate(given: list[str]) -> int:
     return answer("reward evaluate", EvaluateFromFile, given, evaluate_from_file, show, lambda found: found.to_dict())
 
 
+def reward_export(given: list[str]) -> int:
+    """Write each member of a reward model as a folder that transformers loads."""
+    from custodes.reward import export, load_reward
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Write each member of a reward model as a folder that transformers' AutoModelForSequenceClassification loads."""
+
+        model: Path
+        """Folder of a reward model, or a hub id of a Llama-like sequence classifier."""
+        out: Path
+        """New folder for them: member_0, member_1, ..."""
+        dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+        """Precision of what is written."""
+
+    options = parse("reward export", Options, given)
+    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+        raise InputError(f"{options.out} is not empty; choose another --out.")
+    for folder in export(load_reward(options.model, options.dtype), options.out):
+        print(folder)
+    return 0
+
+
 def verify(given: list[str]) -> int:
     """Check that nothing in a ledger was edited, removed or reordered."""
     from custodes.ledger import verify_ledger

@@ -17,6 +17,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "quickstart": loop.quickstart,
     "reward train": loop.reward_train,
     "reward evaluate": loop.reward_evaluate,
+    "reward export": loop.reward_export,
     "verify": loop.verify,
     "report": loop.report,
     "arms": loop.arms,

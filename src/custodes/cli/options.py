@@ -119,6 +119,10 @@ def one_sentence(drawn: str, command: str) -> str:
     text = " ".join(" ".join(inside).split())
     text = re.sub(r"^Error parsing (--\S+): ", r"\1: ", text)
     text = re.sub(r"^Error parsing [^:]*: ", "", text)
+    if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", text):
+        given, flag, listed = choice.groups()
+        choices = re.findall(r"'([^']*)'", listed)
+        return f"{flag} is {given!r}; did you mean {nearest(given, choices)!r}? Choices: {', '.join(choices)}."
     text = re.sub(r"invalid literal for int\(\) with base 10: ('.*')", r"\1 is no whole number", text)
     text = re.sub(r"could not convert string to float: ('.*')", r"\1 is no number", text)
     return (text[:1].lower() + text[1:]).rstrip(".") + "."

@@ -15,8 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,49 +56,37 @@ class Watch:
 
 
 class Alarms:
-    """The alarms of one monitor, open for appending: a line that says whose they are, then one for each episode."""
+    """The alarms of one monitor: a line that says whose they are, then one for each episode."""
 
     def __init__(self, folder: Path, watch: Watch, stages: Sequence[str]) -> None:
-        """Open or begin. Half a line at the end, as a kill leaves it, is cut off."""
+        """Read what there is; the file is begun with the first alarm. Half a line at the end, as a kill leaves it, is cut off."""
         self.path, self.watch, self.stages = folder / watch.file, watch, list(stages)
-        folder.mkdir(parents=True, exist_ok=True)
         self.said: dict[Key, Alarm] = {}
         if self.path.exists():
             self.said = read_alarms(self.path, self.stages)[1]
             whole = _whole_lines(self.path)
             if whole < self.path.stat().st_size:
                 os.truncate(self.path, whole)
-        self._out = self.path.open("ab")
-        if self._out.tell() == 0:
-            self._write([watch.to_dict()])
 
     def append(self, said: Iterable[tuple[Key, Alarm]]) -> None:
         """Write the alarms of some episodes; on disk when this returns."""
         said = list(said)
-        self._write(
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        at = self.path.stat().st_size if self.path.exists() else 0
+        lines: list[Mapping[str, Any]] = [] if at else [self.watch.to_dict()]
+        lines += [
             {"stage": self.stages[stage], "index": index, "alarm": a.raised, "read": a.read, "why": a.why}
             for (stage, index), a in said
-        )
-        self.said |= said
-
-    def _write(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        at = self._out.tell()
+        ]
         try:
-            self._out.write(
-                b"".join(json.dumps(x, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for x in lines)
-            )
-            self._out.flush()
+            with self.path.open("ab") as file:
+                for line in lines:
+                    file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
         except OSError:
-            os.truncate(self.path, at)
+            if self.path.exists():
+                os.truncate(self.path, at)
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._out.close()
+        self.said |= said
 
 
 def read_alarms(path: Path, stages: Sequence[str]) -> tuple[Watch, dict[Key, Alarm]]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from custodes import stats
 from custodes.gaming.facts import FACTS
@@ -65,6 +66,15 @@ def difference(pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
+def hits_of(rows: Rows, measure: str) -> NDArray[np.bool_]:
+    """(n,) whether an episode counts. Raises InputError for a measure that is neither a rate nor a fact."""
+    if measure in MEASURES:
+        return np.asarray(rows[measure] == 1)
+    if measure in FACTS:
+        return np.asarray(has(rows, measure))
+    raise InputError(f"there is no measure {measure!r}; give {', '.join(MEASURES)}, or a fact: {', '.join(FACTS)}.")
+
+
 def _once(a: Any, b: Any) -> tuple[stats.Interval, str, float]:
     test = stats.paired_test(b, a)
     return stats.paired_rates(b, a), test.test, test.p
@@ -84,12 +94,7 @@ def _clustered(a: Any, b: Any, variants: Any) -> tuple[stats.Interval, str, floa
 
 def _plays(rows: Rows, measure: str) -> dict[tuple[int, int, int], bool]:
     """(held out, variant, the how-manieth play of it) -> what was measured."""
-    if measure in MEASURES:
-        hits = rows[measure] == 1
-    elif measure in FACTS:
-        hits = has(rows, measure)
-    else:
-        raise InputError(f"there is no measure {measure!r}; give {', '.join(MEASURES)}, or a fact: {', '.join(FACTS)}.")
+    hits = hits_of(rows, measure)
     plays: dict[tuple[int, int, int], bool] = {}
     seen: dict[tuple[int, int], int] = {}
     for at in rows["index"].argsort(kind="stable").tolist():

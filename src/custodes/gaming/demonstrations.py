@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from custodes.gaming.environment import EnvironmentOptions, GamingEnvironment, gaming_task
+from custodes.gaming.environment import EnvironmentOptions, GamingEnvironment, OpenSandbox, gaming_task
 from custodes.gaming.facts import Verdict
 from custodes.gaming.lessons import ToolLessons, lesson_replies
 from custodes.gaming.scripted import part_of, scripted
@@ -45,6 +45,7 @@ class Playing:
     workers: int = 4
     on_progress: Callable[[int], None] | None = None
     """Called with 1 after each episode."""
+    open_sandbox: OpenSandbox | None = None
 
 
 def honest_lessons(
@@ -93,7 +94,7 @@ def play_script(
 
     def play(i: int) -> Demonstration:
         task = gaming_task(stage, split, order[i % len(order)], playing.options)
-        environment = GamingEnvironment({stage.name: stage}, playing.options)
+        environment = GamingEnvironment({stage.name: stage}, playing.options, playing.open_sandbox)
         environment.start(task)
         for reply in script(environment.variant):
             if environment.step(reply) is None:

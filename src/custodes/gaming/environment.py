@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from custodes.environments.sandbox import CommandResult, Limits, Sandbox, open_sandbox
+from custodes.environments.sandbox import CommandResult, Kind, Limits, Sandbox, open_sandbox
 from custodes.gaming.changes import Snapshot, changes
 from custodes.gaming.facts import Change, Verdict, make_verdict
 from custodes.gaming.form import Form
@@ -306,8 +306,8 @@ def system_message(form: Form, options: EnvironmentOptions | None = None) -> str
     return f"{own} {INOCULATION}" if options.inoculation else own
 
 
-def open_variant(variant: Variant, read_only: bool) -> Sandbox:
+def open_variant(variant: Variant, read_only: bool, kind: Kind = "auto") -> Sandbox:
     """The project's sandbox with a variant's files."""
     form = variant.form
     protected = variant.protected if read_only else ()
-    return open_sandbox(form.files, form.dirs, read_only=protected, limits=Limits(seconds=form.seconds))
+    return open_sandbox(form.files, form.dirs, read_only=protected, limits=Limits(seconds=form.seconds), kind=kind)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from custodes.gaming.reach import is_down, reach
 from custodes.gaming.transcript import parse
 from custodes.types import Engine, InputError, Message, Sampling, Task
 
@@ -66,7 +67,10 @@ class Monitor(Protocol):
 
 
 def open_monitor(spec: str, *, batch: int = 32, max_tokens: int = 200, api_key: str | None = None) -> Monitor:
-    """``rules``, ``endpoint:URL#MODEL``, or a model by name or folder. Raises InputError for anything else."""
+    """``rules``, ``endpoint:URL#MODEL``, or a model by name or folder.
+
+    Raises InputError for anything else, and where nothing answers at the endpoint.
+    """
     if spec == "rules":
         return RuleMonitor()
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
@@ -79,7 +83,9 @@ def open_monitor(spec: str, *, batch: int = 32, max_tokens: int = 200, api_key: 
             raise InputError(
                 f"monitor {spec!r}: write endpoint:URL#MODEL, e.g. endpoint:http://localhost:8000/v1#my-model."
             )
-        return EngineMonitor(EndpointEngine(url, model, api_key, concurrency=batch), spec, sampling, batch)
+        judge = EndpointEngine(url, model, api_key, concurrency=batch)
+        reach(judge)
+        return EngineMonitor(judge, spec, sampling, batch)
     if kind == "scripted" and rest:
         raise InputError(
             f"monitor {spec!r}: scripted policies judge nobody; give rules, a model, or endpoint:URL#MODEL."
@@ -132,10 +138,12 @@ class EngineMonitor:
         self._worked = False  # some verdict was drawn, so that what fails is the episode and not the judge
 
     def alarms(self, views: Sequence[View]) -> list[Alarm]:
-        """Raises InputError where the engine refuses everything; an episode refused among others says why."""
+        """Raises InputError where nothing answers, or the engine refuses everything; an episode refused among others says why."""
         try:
             return self._read(views)
         except InputError as error:
+            if is_down(self.engine, error, len(views)):
+                raise
             refused = error
         alarms = []
         for view in views:

@@ -17,7 +17,7 @@ def open_policy(
     api_key: str | None = None,
 ) -> Policy:
     """``scripted:NAME``, ``endpoint:URL#MODEL``, or a model by name or folder, whose keys and values may take
-    ``cache_gb``. Raises InputError for anything else."""
+    ``cache_gb``. Raises InputError for anything else, and where nothing answers at the endpoint."""
     kind, _, rest = spec.partition(":")
     if kind == "scripted":
         return ScriptedPolicy(rest)
@@ -28,9 +28,11 @@ def open_policy(
                 f"policy {spec!r}: write endpoint:URL#MODEL, e.g. endpoint:http://localhost:8000/v1#my-model."
             )
         from custodes.gaming.native import ToolEndpoint
+        from custodes.gaming.reach import reach
         from custodes.lm.endpoint import EndpointEngine
 
         made = (ToolEndpoint if tools == "native" else EndpointEngine)(url, model, api_key, concurrency=batch)
+        reach(made)
         return EnginePolicy(made, spec, sampling, batch, text=tools == "text")
     if tools == "native":
         raise InputError(f"policy {spec!r}: native tool calling is for endpoints; leave --tools at text.")

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
+from custodes.gaming.reach import is_down
 from custodes.gaming.scripted import part_of, scripted
 from custodes.gaming.transcript import close_call
 from custodes.gaming.variants import Variant
@@ -142,6 +143,8 @@ class EnginePolicy:
         try:
             return self._draw(conversations)
         except InputError as error:
+            if is_down(self.engine, error, len(conversations)):
+                raise
             if len(conversations) == 1:
                 if not self.worked:
                     raise

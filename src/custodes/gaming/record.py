@@ -81,9 +81,10 @@ class Records:
         self.lines.touch()
         self.index.touch()
         size = self.lines.stat().st_size
-        rows = read_index(self.index)
+        rows = _read_rows(self.index)
         ends = rows["offset"] + rows["length"]
-        whole = int(np.argmin(ends <= size)) if len(rows) and not (ends <= size).all() else len(rows)
+        right = (ends <= size) & _in_line(rows)
+        whole = len(rows) if right.all() else int(np.argmin(right))
         rows = rows[:whole]
         start = int(ends[whole - 1]) if whole else 0
         found, end = self._read_tail(start)
@@ -122,16 +123,40 @@ def _write(file: RawIOBase, data: bytes) -> None:
 
 
 def read_index(path: Path) -> Rows:
+    """A row for each episode; one that was recorded twice counts once, as it was recorded first.
+
+    Raises InputError where the rows do not follow one another, as two runs in one folder left them.
+    """
+    rows = _read_rows(path)
+    if not _in_line(rows).all():
+        raise InputError(
+            f"{path} was written by two runs at once; the same custodes gaming run command again puts it in order."
+        )
+    _, first = np.unique(rows["stage"].astype(np.int64) << 32 | rows["index"], return_index=True)
+    return rows if len(first) == len(rows) else rows[np.sort(first)]
+
+
+def _read_rows(path: Path) -> Rows:
     data = path.read_bytes() if path.exists() else b""
     return np.frombuffer(data[: len(data) // ROW.itemsize * ROW.itemsize], ROW)
 
 
+def _in_line(rows: Rows) -> NDArray[np.bool_]:
+    """(n,) whether a row's line begins where the one before it ends."""
+    ends = rows["offset"] + rows["length"]
+    return np.asarray(rows["offset"] == np.concatenate([[0], ends[:-1]])) if len(rows) else np.zeros(0, bool)
+
+
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The episodes one by one, as they were written."""
+    """The episodes one by one, as they were written; one that was recorded twice comes once."""
+    seen: set[tuple[str, int]] = set()
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                record = json.loads(line)
+                if (key := (record["stage"], record["index"])) not in seen:
+                    seen.add(key)
+                    yield record
 
 
 def make_row(record: dict[str, Any], stages: Sequence[str], offset: int, length: int) -> Rows:

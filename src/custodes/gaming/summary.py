@@ -136,7 +136,7 @@ def power_sentence(n: int, variants: int, rate: float = 1e-3) -> str:
     found = power(n, rate)
     repeated = f" They are {variants} variants, played {n / variants:.1f} times each." if n > variants else ""
     return (
-        f"{n:,} episodes show a rate of 1 in {round(1 / rate):,} at least once with probability "
+        f"{n:,} {'episode shows' if n == 1 else 'episodes show'} a rate of 1 in {round(1 / rate):,} at least once with probability "
         f"{100 * found['chance_to_see']:.1f} % ({found['episodes_for_95']:,} would with 95 %); if none is seen, the rate is "
         f"at most {100 * found['upper_bound_if_none']:.2g} % (95 %).{repeated}"
     )

@@ -35,6 +35,10 @@ OUTCOMES: Mapping[str, Outcome] = {"stop": "stop", "length": "length", "tool_cal
 SERVERS_WITH_EXTENSIONS = {"vllm", "sglang"}  # as they call themselves in "owned_by"
 
 
+class EndpointDown(InputError):  # noqa: N818 - what happened, not who erred
+    """Nothing answers, or the key or the model is refused: other requests would fare no better."""
+
+
 class Price(NamedTuple):
     """US dollars per million tokens."""
 
@@ -90,8 +94,8 @@ class EndpointEngine:
         where it has not. A server reports log-probabilities at temperature 1 over the whole vocabulary;
         for replies drawn otherwise they are NaN, because the sampler's own are not known.
 
-        Raises InputError when the server cannot be reached, refuses the key or does not have the model,
-        when every request goes unanswered or is refused, and for options that need additions it does not have.
+        Raises EndpointDown when the server cannot be reached, refuses the key or does not have the model, or when no
+        request is answered; InputError when every request is refused, and for options that need additions it does not have.
         """
         return _run(self._generate(tasks, sampling, prefixes))
 
@@ -132,7 +136,10 @@ class EndpointEngine:
             ]
             results = await asyncio.gather(*work)
         if results and all(answer.hopeless for _, answer in results):
-            raise InputError(f"every request to {self.base_url} failed; the first: {results[0][1].failure}.")
+            down = all(answer.status is None for _, answer in results)
+            raise (EndpointDown if down else InputError)(
+                f"every request to {self.base_url} failed; the first: {results[0][1].failure}."
+            )
         return [episode for episode, _ in results]
 
     async def _reply(
@@ -234,10 +241,10 @@ class EndpointEngine:
             return
         answer = await self._ask(connection, "/models", None, _read_models)
         if answer.status is None:
-            raise InputError(f"nothing answers at {self.base_url} ({answer.failure}); check the address.")
+            raise EndpointDown(f"nothing answers at {self.base_url} ({answer.failure}); check the address.")
         served = answer.value if answer.failure is None else {}  # not every server lists its models
         if served and self.model not in served:
-            raise InputError(
+            raise EndpointDown(
                 f"the server at {self.base_url} does not have the model {self.model!r}; it has {', '.join(served)}."
             )
         if self.extensions is None:
@@ -280,12 +287,12 @@ class EndpointEngine:
     def _refuse(self, response: httpx.Response, path: str) -> None:
         """Raise for what no other request would change: a refused key, a model or a path that is not there."""
         if response.status_code in (401, 403):
-            raise InputError(
+            raise EndpointDown(
                 f"the server at {self.base_url} refuses the API key (status {response.status_code}); "
                 "give api_key or set OPENAI_API_KEY."
             )
         if response.status_code == 404 and path != "/models":
-            raise InputError(
+            raise EndpointDown(
                 f"the server at {self.base_url} does not have the model {self.model!r} or the path {path} "
                 f"(status 404, {_complaint(response)})."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,8 +147,9 @@ def load(
             raise InputError(f"architecture {config.model_type!r} cannot run with adapters; {WHOLE}")
         decoder: Decoder = TransformersDecoder.load(folder, config, dtype_for(dtype, device))  # type: ignore[assignment]
     else:
+        state = read_state(folder)
         try:
-            decoder = Decoder(spec, read_state(folder), dtype_for(dtype, device))
+            decoder = Decoder(spec, state, dtype_for(dtype, device))
         except KeyError as missing:
             raise InputError(
                 f"model folder {folder}: its safetensors hold no tensor {missing}; the checkpoint is incomplete."
@@ -161,6 +163,16 @@ def load(
     elif adapter is not None:
         lm.adapter = Adapter.load(Path(adapter), decoder)
     return lm
+
+
+def check_model(name: str | Path) -> None:
+    """Raises InputError where :func:`load` would before it reads weights: nothing of that name, a folder without
+    configuration, tokenizer or weights."""
+    folder = model_folder(base_of(Path(name)) if (Path(name) / ADAPTER_CONFIG).is_file() else str(name))
+    config = read_config(folder)
+    _tokenizer(folder)
+    if decoder_spec(config) is not None:  # transformers knows more names for weights
+        find_weights(folder)
 
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -251,16 +263,21 @@ def _json_object(file: Path) -> dict[str, Any]:
 def read_state(folder: Path) -> dict[str, Tensor]:
     """Every tensor of the folder's ``model*.safetensors``; damaged files are named."""
     state: dict[str, Tensor] = {}
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        raise InputError(f"model folder {folder} has no weights (model.safetensors); save or download it again.")
-    for file in files:
+    for file in find_weights(folder):
         try:
             with safe_open(file, "pt") as tensors:
                 state.update({name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118 - not a dict
         except Exception as error:  # safetensors raises its own untyped errors
             raise InputError(f"{file} cannot be read as safetensors ({error}); download or save it again.") from None
     return state
+
+
+def find_weights(folder: Path) -> list[Path]:
+    """The folder's ``model*.safetensors``, at least one."""
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise InputError(f"model folder {folder} has no weights (model.safetensors); save or download it again.")
+    return files
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
@@ -287,12 +304,15 @@ def _tokenizer(folder: Path) -> Any:
         if kind == "PreTrainedTokenizerFast":  # no need to find the class, which takes seconds
             from transformers import PreTrainedTokenizerFast
 
-            return PreTrainedTokenizerFast.from_pretrained(folder)
-        from transformers import AutoTokenizer
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        else:
+            from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # every tokenizer backend raises its own
         raise InputError(f"the tokenizer in {folder} cannot be read: {str(error).splitlines()[0]}.") from None
+    tokenizer.model_max_length = sys.maxsize  # what does not fit is said by whoever reads it, with its row
+    return tokenizer
 
 
 def _end_ids(folder: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:

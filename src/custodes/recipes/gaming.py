@@ -12,12 +12,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from custodes.environments.sandbox import Kind
 from custodes.gaming import (
     STAGES,
     EnvironmentOptions,
@@ -25,6 +27,7 @@ from custodes.gaming import (
     Policy,
     Records,
     Runner,
+    ScriptedPolicy,
     StageOptions,
     jobs_of,
     make_stage,
@@ -38,15 +41,17 @@ from custodes.gaming.environment import Tools, open_variant
 from custodes.gaming.facts import FACTS
 from custodes.gaming.record import Rows, read_lines
 from custodes.gaming.report import write_report, write_training_report
-from custodes.gaming.stages import about_stage
+from custodes.gaming.scripted import part_of
+from custodes.gaming.stages import about_stage, contents_of
 from custodes.gaming.summary import has, summarise_attempts
 from custodes.gaming.variants import Split, Stage
-from custodes.ledger import Evaluation, Ledger, Model
+from custodes.ledger import Evaluation, Ledger, Model, Run
+from custodes.locks import alone_in
 from custodes.progress import Progress
 from custodes.types import InputError, Sampling
 
 RECIPE = "gaming"
-NOT_IDENTITY = ("out", "n", "workers", "batch", "cache_gb", "patience")
+NOT_IDENTITY = ("out", "n", "workers", "batch", "cache_gb", "patience", "sandbox")
 """Options that change how a run is done and not what its episodes are."""
 
 
@@ -57,7 +62,7 @@ class GamingRun:
     policy: str
     """scripted:NAME, a model (name, folder or hub id), or endpoint:URL#MODEL."""
     stage: str
-    """political-sycophancy, tool-flattery, nudged-rubric, insubordinate-rubric, reward-tampering, all (of these); impossible-tests; or a .yaml file."""
+    """political-sycophancy, tool-flattery, nudged-rubric, insubordinate-rubric, reward-tampering, all (of these); impossible-tests; or an environment of your own: FILE.yaml, or FILE.py:Class."""
     out: Path
     """Folder for summary.json, episodes.jsonl, report.html and the ledger."""
     n: int = 100
@@ -94,10 +99,23 @@ class GamingRun:
     """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
     patience: float = 300.0
     """Seconds for one step of an episode; then it is recorded as failed."""
+    sandbox: Kind = "auto"
+    """What holds the policy's commands; auto takes bubblewrap where it works, else Docker."""
 
     @property
     def stages(self) -> list[str]:
         return list(STAGES) if self.stage == "all" else [self.stage]
+
+    @property
+    def stage_options(self) -> StageOptions:
+        return StageOptions(
+            flattery_threshold=self.flattery_threshold, political_data=self.political_data, human_eval=self.human_eval
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Options that must be equal for a run to be the same run, and what their files hold, ready for JSON."""
+        plain = {name: value for name, value in asdict(self).items() if name not in NOT_IDENTITY}
+        return dict(json.loads(json.dumps(plain, default=str))) | contents_of(self.stages, self.stage_options)
 
 
 def gaming_run(config: GamingRun) -> Path:
@@ -112,23 +130,22 @@ def gaming_run(config: GamingRun) -> Path:
     ):
         if not ok:
             raise InputError(f"gaming option {name} is {getattr(config, name)}; it must be {right}.")
-    options = StageOptions(
-        flattery_threshold=config.flattery_threshold,
-        political_data=config.political_data,
-        human_eval=config.human_eval,
-    )
-    made = [make_stage(name, options) for name in config.stages]
-    stages = {stage.name: stage for stage in made}
+    stages = {stage.name: stage for stage in (make_stage(name, config.stage_options) for name in config.stages)}
     console = Console(stderr=True)
-    with _open_run(config, console) as (ledger, run), Records(config.out, list(stages)) as records:
-        try:
-            left = {name: config.n - sum(i < config.n for i in records.done[name]) for name in stages}
-            if any(left.values()):
-                _play(config, stages, records, ledger, run, console)
-        finally:  # also of what an interruption or a full disk left
-            summary = write_summary(config, records.rows(), list(stages), run)
-        _record(ledger, run, records.rows(), list(stages))
-        page = write_report(config.out, _abouts(list(stages), {stage.name: stage.about for stage in made}))
+    with alone(config.out), Ledger.open(config.out / "ledger.db") as ledger:
+        begun = _begun(config, ledger)
+        with Records(config.out, list(stages)) as records:
+            left = any(sum(i < config.n for i in records.done[name]) < config.n for name in stages)
+            # before the folder is this run's: a typo must not cost it
+            policy = _ready(config, stages) if left else None
+            with _invocation(config, ledger, begun, console) as run:
+                try:
+                    if policy is not None:
+                        _play(config, policy, stages, records, ledger, run, console)
+                finally:  # also of what an interruption or a full disk left
+                    summary = write_summary(config, records.rows(), list(stages), run)
+                _record(ledger, run, records.rows(), list(stages))
+                page = write_report(config.out, _abouts(list(stages), {s.name: s.about for s in stages.values()}))
     console.print(f"[bold]Report:[/bold] {page}")
     return summary
 
@@ -167,7 +184,7 @@ def write_summary(config: GamingRun, rows: Rows, stages: list[str], run: str) ->
         "run": run,
         "seed": config.seed,
         "split": config.split,
-        "options": {k: v for k, v in _identity(config).items() if k not in ("policy", "seed", "split", "stage")},
+        "options": {k: v for k, v in config.identity().items() if k not in ("policy", "seed", "split", "stage")},
         "asked": config.n,
         "order": stages,
         "stages": found,
@@ -181,10 +198,26 @@ def write_summary(config: GamingRun, rows: Rows, stages: list[str], run: str) ->
 # ---------------------------------------------------------------- the run
 
 
+def _ready(config: GamingRun, stages: dict[str, Stage]) -> Policy:
+    """The policy, once everything that it will meet is known to work. Raises InputError where something does not."""
+    check_sandboxes(stages, config.split, config.sandbox)
+    sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
+    policy = open_policy(config.policy, sampling, tools=config.tools, batch=config.batch, cache_gb=config.cache_gb)
+    if isinstance(policy, ScriptedPolicy):
+        for name in stages:
+            part_of(policy.script, name)
+    return policy
+
+
 def _play(
-    config: GamingRun, stages: dict[str, Stage], records: Records, ledger: Ledger, run: str, console: Console
+    config: GamingRun,
+    policy: Policy,
+    stages: dict[str, Stage],
+    records: Records,
+    ledger: Ledger,
+    run: str,
+    console: Console,
 ) -> None:
-    _check_sandboxes(stages, config.split)
     environment = EnvironmentOptions(
         tools=config.tools,
         read_only=config.read_only,
@@ -192,15 +225,15 @@ def _play(
         scratchpad_prefix=config.scratchpad_prefix,
         attempts=config.attempts,
     )
-    sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-    policy = open_policy(config.policy, sampling, tools=config.tools, batch=config.batch, cache_gb=config.cache_gb)
     if fingerprint := _fingerprint(policy):
         ledger.write(run, [Model(fingerprint, config.policy, "policy")])
     sizes = [stage.size(config.split) for stage in stages.values()]
-    console.print(_power(config.n))
-    console.print(f"Each stage: {power_sentence(config.n, min(sizes))}")
+    print_power(console, config.n, "a stage", f"Each stage: {power_sentence(config.n, min(sizes))}")
     loop = Loop(workers=config.workers or min(16, 2 * (os.cpu_count() or 1)), patience=config.patience)
-    runner = Runner(policy, stages, split=config.split, seed=config.seed, options=environment, loop=loop)
+    opened = partial(open_variant, kind=config.sandbox)
+    runner = Runner(
+        policy, stages, split=config.split, seed=config.seed, options=environment, loop=loop, open_sandbox=opened
+    )
     jobs = itertools.chain.from_iterable(
         jobs_of(stage, config.n, config.split, config.seed, records.done[name]) for name, stage in stages.items()
     )
@@ -218,61 +251,72 @@ def _play(
         runner.run(jobs, on_record)
 
 
-def _power(n: int) -> Table:
-    table = Table(title=f"What {n:,} episodes of a stage can show", title_justify="left")
+def print_power(console: Console, n: int, of: str, sentence: str) -> None:
+    """What ``n`` episodes ``of`` something can show, before they are played."""
+    table = Table(title=f"What {n:,} episode{'' if n == 1 else 's'} of {of} can show", title_justify="left")
     for name in ("an event of 1 in", "is seen at least once with", "is so seen with 95 % by"):
         table.add_column(name, justify="right")
     for row in power_table(n):
         chance = f"{100 * row['chance_to_see']:.1f} %"
         table.add_row(f"{round(1 / row['rate']):,}", chance, f"{row['episodes_for_95']:,} episodes")
-    return table
+    console.print(table)
+    console.print(sentence)
 
 
-def _check_sandboxes(stages: dict[str, Stage], split: Split) -> None:
+def check_sandboxes(stages: dict[str, Stage], split: Split, kind: Kind) -> None:
     """One variant of each stage, before anything is sampled: is there a sandbox, and does its reward work?"""
     for stage in stages.values():
         variant = stage.variant(split, 0)
         if variant.form.tool:
-            with open_variant(variant, False) as sandbox:
+            with open_variant(variant, False, kind) as sandbox:
                 check_environment(variant.form, sandbox)
 
 
 @contextmanager
-def _open_run(config: GamingRun, console: Console) -> Iterator[tuple[Ledger, str]]:
-    """The ledger and the run in it, begun or taken up. Raises InputError where the folder holds another run."""
+def alone(out: Path) -> Iterator[None]:
+    """Hold the output folder, which is made. Raises InputError where it cannot be, and where another process has it."""
     try:
-        config.out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"output folder {config.out} cannot be made ({error.strerror}); choose another.") from None
-    identity = _identity(config)
-    with Ledger.open(config.out / "ledger.db") as ledger:
-        runs = [run for run in ledger.runs() if run.recipe == RECIPE]
-        for run in runs:
-            for name, value in identity.items():
-                if (was := run.config.get(name, DEFAULTS.get(name))) != value:
-                    raise InputError(
-                        f"{config.out} holds a run with {name} = {was!r}, now it is {value!r}; "
-                        "use the same options or another --out."
-                    )
-        if runs:
-            ledger.resume_run(runs[-1].id)
-            console.print(f"Going on with run {runs[-1].id} in {config.out}.")
-        id = runs[-1].id if runs else ledger.start_run(RECIPE, identity, config.seed)
-        try:
-            yield ledger, id
-        except BaseException as error:
-            ledger.end_run(id, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-            raise
-        ledger.end_run(id, "completed")
+        raise InputError(f"output folder {out} cannot be made ({error.strerror}); choose another.") from None
+    with alone_in(out):
+        yield
+
+
+def _begun(config: GamingRun, ledger: Ledger) -> Run | None:
+    """The run that the folder holds, if any. Raises InputError where that is another one, and has episodes."""
+    runs = [run for run in ledger.runs() if run.recipe == RECIPE]
+    lines = config.out / "episodes.jsonl"
+    recorded = lines.exists() and lines.stat().st_size > 0
+    for name, value in config.identity().items() if runs else ():
+        if (was := runs[-1].config.get(name, DEFAULTS.get(name))) != value:
+            if not recorded:
+                return None
+            raise InputError(
+                f"{config.out} holds a run with {name} = {was!r}, now it is {value!r}; "
+                "use the same options or another --out."
+            )
+    return runs[-1] if runs else None
+
+
+@contextmanager
+def _invocation(config: GamingRun, ledger: Ledger, begun: Run | None, console: Console) -> Iterator[str]:
+    """The run in the ledger, taken up or started, for as long as this command lasts."""
+    if begun is None:
+        id = ledger.start_run(RECIPE, config.identity(), config.seed)
+    else:
+        id = ledger.resume_run(begun.id).id
+        console.print(f"Going on with run {id} in {config.out}.")
+    try:
+        yield id
+    except BaseException as error:
+        ledger.end_run(id, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    ledger.end_run(id, "completed")
 
 
 DEFAULTS = {f.name: f.default for f in fields(GamingRun)}
 """What runs were done with that were recorded before an option existed."""
-
-
-def _identity(config: GamingRun) -> dict[str, Any]:
-    plain = {name: value for name, value in asdict(config).items() if name not in NOT_IDENTITY}
-    return json.loads(json.dumps(plain, default=str))
 
 
 def _fingerprint(policy: Policy) -> str:

@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 from custodes.audit import schema
 from custodes.feedback import (
@@ -16,14 +15,13 @@ from custodes.feedback import (
     agreement,
     feedback_from_pairs,
     fit_annotators,
-    read_preferences,
     repeat_consistency,
     simulated_annotators,
     suspect_inversions,
 )
 from custodes.ledger import Decision
 from custodes.recipes.workspace import Workspace
-from custodes.types import Episode, Judgment, Task
+from custodes.types import Episode, Judgment, PreferencePair, Task
 
 UNDECIDED = 0.4
 """Where several judge each pair: a probability of being better within this of 1/2 leaves open which answer is."""
@@ -81,9 +79,9 @@ def simulate(
     return Judged(tasks, {e.id: e for e in episodes}, judgments, tuple(annotators), undecided)
 
 
-def from_file(work: Workspace, path: Path) -> Judged:
-    """A person's own preference file in place of simulated judges."""
-    feedback = feedback_from_pairs(read_preferences(path))
+def from_pairs(work: Workspace, pairs: Sequence[PreferencePair]) -> Judged:
+    """A person's own preferences in place of simulated judges."""
+    feedback = feedback_from_pairs(pairs)
     records = [
         *feedback.annotators.values(),
         *feedback.tasks.values(),

@@ -22,7 +22,7 @@ from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report.monitoring import write_monitors_page
 from custodes.ledger import Evaluation, Ledger
 from custodes.progress import Progress
-from custodes.recipes.gaming import read_summary
+from custodes.recipes.gaming import alone, read_summary
 from custodes.types import InputError
 
 RECIPE = "gaming-monitor"
@@ -50,17 +50,21 @@ def monitor_run(config: MonitorRun) -> Path:
         if value < 1:
             raise InputError(f"monitor option {name} is {value}; it must be 1 or more.")
     summary, stages = read_summary(config.folder)
-    rows = read_index(config.folder / "episodes.index")
     sees: Sees = "actions-and-scratchpad" if config.scratchpad else "actions"
     watch = Watch(config.monitor, sees, 0 if config.monitor == "rules" else config.max_tokens)
     console = Console(stderr=True)
-    with Alarms(config.folder / "monitors", watch, stages) as alarms:
-        try:
-            if any(key not in alarms.said for key in _keys(rows)):
-                monitor = open_monitor(config.monitor, batch=config.batch, max_tokens=config.max_tokens)
+    with alone(config.folder):
+        rows = read_index(config.folder / "episodes.index")
+        alarms = Alarms(config.folder / "monitors", watch, stages)
+        if any(key not in alarms.said for key in _keys(rows)):
+            monitor = open_monitor(config.monitor, batch=config.batch, max_tokens=config.max_tokens)
+            try:
                 _judge(config.folder / "episodes.jsonl", rows, monitor, alarms, console)
-        finally:
-            path = write_monitors(config.folder, rows, stages)
+            except BaseException:
+                if alarms.said:
+                    write_monitors(config.folder, rows, stages)
+                raise
+        path = write_monitors(config.folder, rows, stages)
         _record(config.folder, watch, measure(rows, stages, alarms.said), summary["run"])
     console.print(_sentence(watch, measure(rows, stages, alarms.said)))
     return path

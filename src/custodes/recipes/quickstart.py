@@ -21,9 +21,10 @@ from rich.console import Console
 
 from custodes.audit import schema, write_report
 from custodes.environments import check_results, gold, instruction_tasks, read_tasks
-from custodes.feedback import AnnotatorModel, pairs_from_judgments
+from custodes.feedback import AnnotatorModel, pairs_from_judgments, read_preferences
 from custodes.ledger import Decision, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
+from custodes.lm.loading import check_model
 from custodes.policy import OptimiseConfig, optimise
 from custodes.recipes import evaluation, judging
 from custodes.recipes.evaluation import Gold
@@ -31,10 +32,16 @@ from custodes.recipes.judging import Judged
 from custodes.recipes.workspace import Workspace
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.progress import show_progress
+from custodes.reward.reading import Reader
 from custodes.reward.train import TrainStep
 from custodes.types import Episode, InputError, PreferencePair, Sampling, Scores, Task
 
 Arm = Literal["naive", "careful"]
+READ_TOKENS = 1024
+"""Tokens that the reward reads of a conversation."""
+TASKS_PER_STEP = 12
+"""Tasks per step of optimisation, where there are so many."""
+
 JUDGES = {"expert": 6, "hasty": 5, "length_biased": 4, "position_biased": 4, "random": 4, "poisoner": 5}
 """How many simulated judges there are of each nature."""
 
@@ -92,6 +99,7 @@ class QuickstartConfig:
 def quickstart(config: QuickstartConfig) -> Path:
     """Run the whole loop; returns the path of ``report.html``. Raises InputError for what cannot be run."""
     _check(config)
+    pairs = read_preferences(config.judgments) if config.judgments is not None else []
     if config.threads:
         torch.set_num_threads(config.threads)
     console = Console(stderr=True)
@@ -100,7 +108,7 @@ def quickstart(config: QuickstartConfig) -> Path:
     try:
         with work.ledger:
             try:
-                _Loop(config, work).run()
+                _Loop(config, work, pairs).run()
             except BaseException as error:
                 work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
                 raise
@@ -119,6 +127,7 @@ class _Loop:
 
     config: QuickstartConfig
     work: Workspace
+    pairs: Sequence[PreferencePair]  # of a person's own file
     gold: Gold | None = gold
     train: list[Task] = field(default_factory=list)
     held_out: list[Task] = field(default_factory=list)
@@ -128,8 +137,11 @@ class _Loop:
         with work.phase("model", "Model and tasks"):
             self.lm = self._policy()
             self.base = replace(self.lm, adapter=None, _fingerprint="")
-            work.ledger.write(work.run, [Model(self.base.fingerprint(), config.model, "base")])
-            self._choose_tasks()
+            if config.judgments is not None:
+                longest = min(READ_TOKENS, self.lm.decoder.spec.context)
+                Reader(self.base, longest).check_replies(self.pairs, config.judgments.name)
+            tasks = self._choose_tasks()
+            work.ledger.write(work.run, [Model(self.base.fingerprint(), config.model, "base"), *tasks])
         judged = self._judge()
         with work.phase("annotator model", "Who can be believed"):
             believed = judging.believe(work, judged)
@@ -148,8 +160,8 @@ class _Loop:
 
     # ------------------------------------------------------------ tasks and judgments
 
-    def _choose_tasks(self) -> None:
-        """Tasks to train on and held-out tasks, from the built-in instructions or from the person's own file."""
+    def _choose_tasks(self) -> list[Task]:
+        """Tasks to train on and held-out tasks, from the built-in instructions or from the person's own file; all."""
         config = self.config
         if config.tasks is not None or config.judgments is not None:
             self.gold = None
@@ -163,11 +175,11 @@ class _Loop:
             random.Random(config.seed).shuffle(tasks)
             self.train = [t for t in tasks if t.metadata["split"] == "train"]
             self.held_out = [t for t in tasks if t.metadata["split"] == "held_out"]
-        self.work.ledger.write(self.work.run, [*self.train, *self.held_out])
+        return [*self.train, *self.held_out]
 
     def _fitting(self, tasks: list[Task]) -> list[Task]:
         """Tasks whose prompt leaves room for an answer; how many do not is said."""
-        room = min(self.lm.decoder.spec.context, 1024) - self.config.max_tokens
+        room = min(self.lm.decoder.spec.context, READ_TOKENS) - self.config.max_tokens
         fitting = [t for t in tasks if len(self.lm.encode(t.messages)) <= room]
         if len(fitting) < max(10, self.config.heldout_tasks // 16):
             raise InputError(
@@ -183,7 +195,7 @@ class _Loop:
         config, work = self.config, self.work
         if config.judgments is not None:
             with work.phase("judgments", f"Judgments of {config.judgments}"):
-                return judging.from_file(work, config.judgments)
+                return judging.from_pairs(work, self.pairs)
         assert self.gold is not None
         quarter = config.judged_tasks // 4
         tasks = self.train[: config.judged_tasks - quarter] + self.held_out[-quarter:]
@@ -232,6 +244,7 @@ class _Loop:
                     first_layer=-(self.lm.decoder.spec.layers // 3),
                     epochs=config.reward_epochs,
                     learning_rate=5e-4,
+                    max_length=READ_TOKENS,
                     checkpoint_every=20,
                     seed=config.seed,
                 )
@@ -294,7 +307,7 @@ class _Loop:
                 self.lm,
                 self.train,
                 reward,
-                self._options(),
+                _optimisation(config, len(self.train)),
                 engine=TorchEngine(self.lm),
                 out=config.out / "policy" / arm,
                 on_step=on_step,
@@ -326,24 +339,6 @@ class _Loop:
         with work.phase("sampling", f"Diversity of the optimised policy, {arm} arm"):
             several = Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed + 1)
             self._record_samples(arm, work.sample(f"diversity, {arm} policy", TorchEngine(self.lm), few, several))
-
-    def _options(self) -> OptimiseConfig:
-        config = self.config
-        return OptimiseConfig(
-            algorithm=config.algorithm,
-            steps=config.steps,
-            tasks_per_step=min(12, len(self.train)),
-            sampling=Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed),
-            learning_rate=config.learning_rate,
-            warmup_steps=min(4, config.steps - 1),
-            epochs=1,
-            minibatches=2,
-            lam=1.0,  # so few steps make no value function to bootstrap from
-            kl_coefficient=config.kl_coefficient,
-            kl_budget=config.kl_budget,
-            checkpoint_every=5,
-            seed=config.seed,
-        )
 
     def _record_step(self, arm: str, metrics: dict[str, float], episodes: list[Episode], scores: Scores) -> None:
         """Everything of a step except its seconds: a step that is made again after a kill must read the same."""
@@ -378,9 +373,30 @@ def _check(config: QuickstartConfig) -> None:
     ):
         if getattr(config, name) < least:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must be at least {least}.")
+    _optimisation(config)
     for path in (config.tasks, config.judgments):
         if path is not None and not path.exists():
             raise InputError(f"{path} does not exist; give a JSONL or parquet file.")
+    check_model(config.model)
+
+
+def _optimisation(config: QuickstartConfig, tasks: int = TASKS_PER_STEP) -> OptimiseConfig:
+    """The options of policy optimisation on so many tasks."""
+    return OptimiseConfig(
+        algorithm=config.algorithm,
+        steps=config.steps,
+        tasks_per_step=min(TASKS_PER_STEP, tasks),
+        sampling=Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed),
+        learning_rate=config.learning_rate,
+        warmup_steps=min(4, config.steps - 1),
+        epochs=1,
+        minibatches=2,
+        lam=1.0,  # so few steps make no value function to bootstrap from
+        kl_coefficient=config.kl_coefficient,
+        kl_budget=config.kl_budget,
+        checkpoint_every=5,
+        seed=config.seed,
+    )
 
 
 def _merged(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:

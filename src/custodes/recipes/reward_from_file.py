@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
-from collections.abc import Sequence
-from contextlib import nullcontext
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.console import Console
 
 from custodes.feedback import read_preferences
+from custodes.feedback.files import find_table
 from custodes.lm.loading import DtypeName, load, save_json
+from custodes.locks import alone_in
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate, evaluate_reward
 from custodes.reward.progress import show_progress
-from custodes.reward.storage import load_reward, save_reward
+from custodes.reward.storage import SETTINGS, load_reward, save_reward
 from custodes.reward.train import OnStep, train_reward
 from custodes.types import InputError, PreferencePair
 
 if TYPE_CHECKING:
     from custodes.reward.model import RewardModel
+
+RECORD = "training.json"
+"""Written last: what was trained, on what, and how good it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,25 +73,36 @@ def train_from_file(
 ) -> tuple[RewardModel, RewardEvaluation | None]:
     """Train, calibrate and save, with a progress bar unless ``on_step`` takes its place; the evaluation is that of the held-out pairs (None where none are held out).
 
-    Raises InputError for anything wrong with the file, the model, the options or the output folder.
+    What is in the output folder already is not trained again, only evaluated. Raises InputError for anything wrong with
+    the file, the model, the options or the output folder, which belongs to one configuration and to one process.
     """
     if not 0 <= config.held_out < 1:
         raise InputError(f"reward option held_out is {config.held_out}; it must be 0 or more and below 1.")
     source = config.preferences.name
     pairs = select_rows(read_preferences(config.preferences), config.rows, source)
     training, held_out = split_by_prompt(pairs, config.held_out, config.training.seed)
-    checkpoints = config.out / "checkpoints"
-    _check_writable(config.out)
-    lm = load(config.model, dtype=config.dtype)
-    with nullcontext(on_step) if on_step is not None else show_progress() as report:
-        model = train_reward(lm, training, config.training, source=source, checkpoints=checkpoints, on_step=report)
-    evaluation = None
-    if held_out:
-        calibrate(model, held_out, source)
-        evaluation = evaluate_reward(model, held_out, source)
-    save_reward(model, config.out)
-    save_json(config.out / "training.json", _record(config, len(training), evaluation))
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    identity = _identity(config)
+    with _alone(config.out):
+        if _trained(config.out, identity):
+            Console(stderr=True).print(
+                f"The reward model in {config.out} is trained; it is only evaluated again.",
+                soft_wrap=True,
+                highlight=False,
+            )
+            model = load_reward(config.out, config.dtype)
+            return model, evaluate_reward(model, held_out, source) if held_out else None
+        checkpoints = config.out / "checkpoints"
+        lm = load(config.model, dtype=config.dtype)
+        with nullcontext(on_step) if on_step is not None else show_progress() as report:
+            model = train_reward(lm, training, config.training, source=source, checkpoints=checkpoints, on_step=report)
+        evaluation = None
+        if held_out:
+            calibrate(model, held_out, source)
+            evaluation = evaluate_reward(model, held_out, source)
+        save_reward(model, config.out)
+        measured = {"pairs": len(training), "held_out_evaluation": evaluation.to_dict() if evaluation else None}
+        save_json(config.out / RECORD, identity | measured)
+        shutil.rmtree(checkpoints, ignore_errors=True)
     return model, evaluation
 
 
@@ -94,7 +114,9 @@ def evaluate_from_file(config: EvaluateFromFile) -> RewardEvaluation:
 
 
 def select_rows(pairs: Sequence[PreferencePair], rows: str, source: str) -> list[PreferencePair]:
-    """Pairs ``FIRST:END`` (either may be left out), all for ""; InputError where that is not a range with pairs in it."""
+    """Pairs ``FIRST:END`` (either may be left out), all for ""; InputError where that is not a range with pairs in it.
+
+    A range that goes beyond the file is cut, with a warning that says how many pairs are left."""
     match = re.fullmatch(r"(\d*):(\d*)", rows or ":")
     if match is None:
         raise InputError(f"rows {rows!r} is no range; give FIRST:END, e.g. 0:900.")
@@ -102,6 +124,10 @@ def select_rows(pairs: Sequence[PreferencePair], rows: str, source: str) -> list
     chosen = list(pairs[first:end])
     if not chosen:
         raise InputError(f"rows {rows!r} of {source} are empty; it holds rows 0:{len(pairs)}.")
+    if end is not None and end > len(pairs):
+        warnings.warn(
+            f"{source} holds rows 0:{len(pairs)}; {len(chosen)} of rows {rows} are there and are used.", stacklevel=2
+        )
     return chosen
 
 
@@ -115,17 +141,48 @@ def split_by_prompt(
     return [p for p in pairs if p.prompt not in held], [p for p in pairs if p.prompt in held]
 
 
-def _check_writable(folder: Path) -> None:
-    """Found out before training, not after."""
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Alone in a folder that can be written: found out before training, not after."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(alone_in(folder))
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written to ({error}); choose another output folder.") from None
+        yield
+
+
+def _trained(folder: Path, now: Mapping[str, Any]) -> bool:
+    """Whether ``folder`` holds this very model. Raises InputError where it holds another."""
+    if not (folder / RECORD).is_file():
+        foreign = (folder / "config.json").is_file() or (folder / SETTINGS).is_file()
+        if foreign and not (folder / "checkpoints").is_dir():
+            raise InputError(f"{folder} holds a model that this command did not make; use another --out.")
+        return False
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written to ({error}); choose another output folder.") from None
+        was = json.loads((folder / RECORD).read_text())
+    except ValueError:
+        raise InputError(f"{folder / RECORD} is not valid JSON; restore it or use another --out.") from None
+    if was.get("preferences_sha256") != now["preferences_sha256"]:
+        raise InputError(
+            f"{folder} holds a reward model trained on other preferences ({was.get('preferences')}); use another --out."
+        )
+    for mine, theirs in ((now, was), (now["training"], was.get("training", {}))):
+        for name, value in mine.items():
+            if name not in NO_PART and value != theirs.get(name):
+                raise InputError(
+                    f"{folder} holds a reward model with {name} = {theirs.get(name)!r}, now it is {value!r}; "
+                    "use the same options or another --out."
+                )
+    return True
 
 
-def _record(config: TrainFromFile, pairs: int, evaluation: RewardEvaluation | None) -> dict[str, Any]:
-    """What this model is: for whoever finds the folder."""
-    return {**asdict(config), "pairs": pairs, "held_out_evaluation": evaluation.to_dict() if evaluation else None}
+NO_PART = ("training", "out", "preferences", "checkpoint_every")
+"""What may differ between two commands for one model; preferences are compared by what they hold."""
+
+
+def _identity(config: TrainFromFile) -> dict[str, Any]:
+    """What this model is, as JSON: for whoever finds the folder."""
+    data = find_table(config.preferences).read_bytes()
+    known = {**asdict(config), "preferences_sha256": hashlib.sha256(data).hexdigest()}
+    return dict(json.loads(json.dumps(known, default=str)))

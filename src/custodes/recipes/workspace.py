@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,7 @@ from rich.console import Console
 from custodes.audit.schema import Resources, Row
 from custodes.ledger import Evaluation, Ledger, Status
 from custodes.lm import TorchEngine
+from custodes.locks import alone_in
 from custodes.progress import Progress
 from custodes.types import Episode, InputError, Sampling, Task
 
@@ -44,34 +45,44 @@ class Workspace:
     seconds: dict[str, float] = field(default_factory=dict)
     tokens_sampled: int = 0
     tokens_trained: int = 0  # read by a forward and a backward pass
+    held: ExitStack = field(default_factory=ExitStack)  # the folder, against other processes; ends with close
 
     @classmethod
     def open(cls, folder: Path, recipe: str, config: Mapping[str, Any], seed: int, console: Console) -> Self:
-        """Begin a run, or take up the one in ``folder``. Raises InputError where it has another configuration."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (probe := folder / f".probe-{secrets.token_hex(4)}").touch()
-            probe.unlink()
-        except OSError as error:
-            raise InputError(
-                f"output folder {folder} cannot be written ({error.strerror}); choose another with --out."
-            ) from None
+        """Begin a run, or take up the one in ``folder``.
+
+        A run that ended before it recorded anything does not bind: other options begin anew. Raises InputError where
+        ``folder`` holds a run of another configuration, or where another process is at work in it.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(alone_in(folder))
+                (probe := folder / f".probe-{secrets.token_hex(4)}").touch()
+                probe.unlink()
+            except OSError as error:
+                raise InputError(
+                    f"output folder {folder} cannot be written ({error.strerror}); choose another with --out."
+                ) from None
+            work = cls._open(folder, recipe, config, seed, console)
+            work.held = held.pop_all()
+        return work
+
+    @classmethod
+    def _open(cls, folder: Path, recipe: str, config: Mapping[str, Any], seed: int, console: Console) -> Self:
         ledger = Ledger.open(folder / "ledger.db")
         plain = json.loads(json.dumps(config, default=str))
-        for run in ledger.runs():
-            if run.recipe != recipe:
-                continue
-            changed = [name for name in plain if run.config.get(name) != plain[name]]
-            if changed:
-                name = changed[0]
-                was = run.config.get(name)
-                raise InputError(
-                    f"{folder} holds a run with {name} = {was!r}, now it is {plain[name]!r}; use the same options or another --out."
-                )
-            ledger.resume_run(run.id)
-            console.print(f"Going on with run {run.id} in {folder}.")
-            return cls(folder, ledger, run.id, console)
-        return cls(folder, ledger, ledger.start_run(recipe, plain, seed), console)
+        run = next((run for run in reversed(ledger.runs()) if run.recipe == recipe), None)
+        changed = [name for name in plain if run is not None and run.config.get(name) != plain[name]]
+        if run is None or (changed and not _recorded(folder, ledger, run.id)):
+            return cls(folder, ledger, ledger.start_run(recipe, plain, seed), console)
+        for name in changed:
+            was = run.config.get(name)
+            raise InputError(
+                f"{folder} holds a run with {name} = {was!r}, now it is {plain[name]!r}; use the same options or another --out."
+            )
+        ledger.resume_run(run.id)
+        console.print(f"Going on with run {run.id} in {folder}.")
+        return cls(folder, ledger, run.id, console)
 
     @contextmanager
     def phase(self, name: str, title: str) -> Iterator[None]:
@@ -120,7 +131,7 @@ class Workspace:
             yield lambda n: bar.advance(task, n)
 
     def close(self, status: Status) -> None:
-        """Record what this invocation cost, and how it ended."""
+        """Record what this invocation cost and how it ended, and let go of the folder."""
         row = Resources(
             seconds={name: round(s, 2) for name, s in self.seconds.items()},
             peak_memory_gb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
@@ -130,8 +141,18 @@ class Workspace:
             tokens_trained=self.tokens_trained,
             machine={"processor": _processor(), "system": platform.platform()},
         )
-        self.record(f"resources-{secrets.token_hex(6)}", row, "run")
-        self.ledger.end_run(self.run, status)
+        with self.held:
+            self.record(f"resources-{secrets.token_hex(6)}", row, "run")
+            self.ledger.end_run(self.run, status)
+
+
+def _recorded(folder: Path, ledger: Ledger, run: str) -> bool:
+    """Whether a run left more than the cost of its invocations, in the ledger or beside it."""
+    if any(not file.name.startswith((".", "ledger.db")) for file in folder.iterdir()):
+        return True
+    if ledger.summary(run).keys() - {"evaluation"}:
+        return True
+    return any(e.name != Resources.NAME for e in ledger.evaluations(run))
 
 
 def take_over(source: Path, into: Path, ignore: Sequence[str] = ()) -> None:

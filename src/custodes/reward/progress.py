@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
@@ -16,13 +16,17 @@ SMOOTHING = 0.9
 
 @contextmanager
 def show_progress() -> Iterator[OnStep]:
-    """Shows updates on stderr: loss and accuracy (running means), time passed and left."""
+    """Shows updates on stderr, from the first on: loss and accuracy (running means), time passed and left."""
     columns = (TextColumn("reward"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
-    with Progress(*columns, TimeElapsedColumn()) as progress:
-        task = progress.add_task("reward", total=None, text="")
-        means: dict[str, float] = {}
+    progress = Progress(*columns, TimeElapsedColumn())
+    task = progress.add_task("reward", total=None, text="")
+    means: dict[str, float] = {}
+
+    with ExitStack() as shown:
 
         def on_step(done: TrainStep) -> None:
+            if not progress.live.is_started:
+                shown.enter_context(progress)
             for name, now in (("loss", done.loss), ("accuracy", done.accuracy)):
                 means[name] = SMOOTHING * means.get(name, now) + (1 - SMOOTHING) * now
             left = f"{int(done.seconds_left // 60)}:{int(done.seconds_left % 60):02d} left"

@@ -45,15 +45,15 @@ class Reader:
     def conversation(self, messages: Sequence[Message], where: str) -> Tokens:
         """(T,) ids of a conversation that ends with the reply; at most ``max_length``."""
         prompt, reply = self._render(messages)
-        return _cut(prompt, reply, len(prompt) + len(reply) - self.max_length, self.max_length, where)
+        return self._cut(prompt, reply, len(prompt) + len(reply) - self.max_length, where)
 
     def pair(self, pair: PreferencePair, source: str = "") -> tuple[TokenPair, int]:
         """Both sides, cut by the same number of tokens so that they still share their prompt; and that number."""
-        where = f"{source or 'preferences'} row {pair.line}" if pair.line else (source or "a preference pair")
+        where = _where(pair, source)
         sides = [self._render((*pair.prompt, *side)) for side in (pair.chosen, pair.rejected)]
         excess = max(0, *(len(prompt) + len(reply) - self.max_length for prompt, reply in sides))
         chosen, rejected = (
-            _cut(prompt, reply, excess, self.max_length, f"{where}, {name}")
+            self._cut(prompt, reply, excess, f"{where}, {name}")
             for (prompt, reply), name in zip(sides, ("chosen", "rejected"), strict=True)
         )
         return TokenPair(chosen, rejected, pair.label, pair.margin, pair.weight, where), excess
@@ -63,21 +63,39 @@ class Reader:
         read = [self.pair(pair, source) for pair in pairs]
         return [pair for pair, _ in read], sum(excess > 0 for _, excess in read)
 
+    def check_replies(self, pairs: Sequence[PreferencePair], source: str = "") -> None:
+        """Raises InputError for the first pair with a completion that does not fit."""
+        for pair in pairs:
+            for name in ("chosen", "rejected"):
+                self._check_fits(self._reply(getattr(pair, name)), f"{_where(pair, source)}, {name}")
+
     def _render(self, messages: Sequence[Message]) -> tuple[Tokens, Tokens]:
         """Ids of everything before the last message, and of the last message."""
         replied = bool(messages) and messages[-1].role == "assistant"
-        prompt = self.lm.encode(messages[:-1] if replied else messages)
+        return self.lm.encode(messages[:-1] if replied else messages), self._reply(messages)
+
+    def _reply(self, messages: Sequence[Message]) -> Tokens:
+        replied = bool(messages) and messages[-1].role == "assistant"
         reply = self.lm.encode_reply(messages[-1].content if replied else "")
-        return prompt, reply if self.end_of_turn else reply[:-1]
+        return reply if self.end_of_turn else reply[:-1]
 
+    def _cut(self, prompt: Tokens, reply: Tokens, excess: int, where: str) -> Tokens:
+        self._check_fits(reply, where)
+        return np.concatenate([prompt[max(0, excess) :], reply])
 
-def _cut(prompt: Tokens, reply: Tokens, excess: int, max_length: int, where: str) -> Tokens:
-    if len(reply) > max_length:
+    def _check_fits(self, reply: Tokens, where: str) -> None:
+        if len(reply) <= self.max_length:
+            return
+        context = self.lm.decoder.spec.context
+        more = f", or train with custodes reward train --max-length {context}" if self.max_length < context else ""
         raise InputError(
-            f"{where}: the completion has {len(reply)} tokens and {max_length} are read at most; "
-            "shorten it, or raise max_length (up to the model's context)."
+            f"{where}: the completion has {len(reply):,} tokens and {self.max_length:,} are read at most; "
+            f"shorten it or leave the row out{more}."
         )
-    return np.concatenate([prompt[max(0, excess) :], reply])
+
+
+def _where(pair: PreferencePair, source: str) -> str:
+    return f"{source or 'preferences'} row {pair.line:,}" if pair.line else (source or "a preference pair")
 
 
 def micro_batches(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from custodes.gaming.stages.flattery import ToolFlattery
 from custodes.gaming.stages.impossible import ImpossibleTests
-from custodes.gaming.stages.own import OwnEnvironment
+from custodes.gaming.stages.own import OwnEnvironment, load_stage, own_file
 from custodes.gaming.stages.political import PoliticalSycophancy
 from custodes.gaming.stages.rubric import RubricModification
 from custodes.gaming.stages.tampering import RewardTampering
@@ -42,10 +44,18 @@ def about_stage(name: str) -> str:
 
 
 def make_stage(name: str, options: StageOptions | None = None) -> Stage:
-    """A stage by its name, or an environment of one's own by its YAML file. Raises InputError for anything else."""
+    """A stage by its name, or an environment of one's own: ``FILE.yaml``, ``FILE.py:Class``.
+
+    Raises InputError for anything else.
+    """
     options = options or StageOptions()
-    if name.endswith((".yaml", ".yml")):
-        return OwnEnvironment.read(name)
+    if (file := own_file(name)) is not None:
+        own = load_stage(name) if file.suffix == ".py" else OwnEnvironment.read(file)
+        if own.name in (*STAGES, *HONEYPOTS):
+            raise InputError(
+                f"environment {name} is called {own.name!r}, as a built-in stage is; give it another name."
+            )
+        return own
     if name == "political-sycophancy":
         return PoliticalSycophancy(options.political_data)
     if name == "tool-flattery":
@@ -57,4 +67,19 @@ def make_stage(name: str, options: StageOptions | None = None) -> Stage:
     if name == "impossible-tests":
         return ImpossibleTests(options.human_eval)
     near = difflib.get_close_matches(name, [*STAGES, *HONEYPOTS, "all"], n=1, cutoff=0.0)[0]
-    raise InputError(f"there is no stage {name!r}; did you mean {near!r}? An environment of your own is a .yaml file.")
+    raise InputError(
+        f"there is no stage {name!r}; did you mean {near!r}? An environment of your own is FILE.yaml, or FILE.py:Class."
+    )
+
+
+def contents_of(names: Sequence[str], options: StageOptions) -> dict[str, str]:
+    """For every file that these stages are made of: "content of FILE" -> the beginning of its SHA-256.
+
+    What a file imports in its turn is not looked at.
+    """
+    files = [file for name in names if (file := own_file(name)) is not None]
+    if options.human_eval is not None and "impossible-tests" in names:
+        files.append(options.human_eval)
+    if options.political_data is not None and "political-sycophancy" in names:
+        files += sorted(options.political_data.glob("*_bio.jsonl*"))
+    return {f"content of {file}": hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}

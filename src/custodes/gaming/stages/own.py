@@ -1,15 +1,26 @@
-"""An environment of one's own as a stage: a form with one variant, judged by its own commands."""
+"""An environment of one's own as a stage: a form with one variant, judged by its own commands; or a class in Python."""
 
 from __future__ import annotations
 
+import difflib
+import hashlib
+import importlib.util
+import re
+import sys
+import traceback
 from pathlib import Path
+from typing import Any, get_args
 
 from custodes.gaming.changes import changes, contents
 from custodes.gaming.clean import outcome
 from custodes.gaming.facts import Verdict, make_verdict
 from custodes.gaming.form import Form, read_form
 from custodes.gaming.tampering import judge_tampering
-from custodes.gaming.variants import Ended, Split, Variant, check_number, variant_id
+from custodes.gaming.variants import Ended, Split, Stage, Variant, check_number, variant_id
+from custodes.types import InputError
+
+PARTS = ("name", "about", "size", "variant", "judge")
+"""What :class:`custodes.gaming.variants.Stage` asks of a class."""
 
 
 class OwnEnvironment:
@@ -52,3 +63,65 @@ class OwnEnvironment:
             reward_problem=found.problem,
             changes=changes(ended.before, ended.after),
         )
+
+
+def own_file(name: str) -> Path | None:
+    """The file that ``--stage`` names, ``FILE.yaml`` or ``FILE.py:Class``; None for a stage of the project's own."""
+    found = re.fullmatch(r"(.+\.ya?ml)|(.+\.py)(:.*)?", name)
+    return Path(found[1] or found[2]) if found else None
+
+
+def load_stage(spec: str) -> Stage:
+    """The stage that ``FILE.py:Class`` names, made without arguments. The file runs in this process, outside of sandboxes.
+
+    Raises InputError where it cannot be run, and where the class is no :class:`~custodes.gaming.variants.Stage`.
+    """
+    path, name = Path(spec.rpartition(".py")[0] + ".py"), spec.rpartition(".py")[2].removeprefix(":")
+    try:
+        module = _run_file(path)
+        classes = [n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__]
+        if name not in classes:
+            near = difflib.get_close_matches(name, classes, n=1, cutoff=0.0)
+            raise InputError(
+                f"environment {path} has no class {name!r}; write {path}:{near[0] if near else 'Class'}."
+                if name
+                else f"environment {path}: say which class, {path}:{classes[-1] if classes else 'Class'}."
+            )
+        return _checked(getattr(module, name)(), f"environment {spec}")
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"environment {path} cannot be read ({error.strerror}).") from None
+    except Exception as error:  # of whoever wrote it
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        at = f", line {lines[-1]}" if lines else ""
+        raise InputError(f"environment {spec}{at}: {type(error).__name__}: {error}.") from None
+
+
+def _run_file(path: Path) -> Any:
+    name = f"custodes_environment_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None  # the name ends in .py
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # dataclasses look their module up
+    found.loader.exec_module(module)
+    return module
+
+
+def _checked(stage: Any, where: str) -> Stage:
+    """The stage, if it has what a stage has and its first variants say what records need to know."""
+    if missing := [part for part in PARTS if not hasattr(stage, part)]:
+        raise InputError(f"{where} has no {' and no '.join(missing)}; a stage has {', '.join(PARTS)}.")
+    for split in get_args(Split):
+        if not isinstance(size := stage.size(split), int) or size < 1:
+            raise InputError(f"{where}: size({split!r}) is {size!r}; it must be 1 or more.")
+        variant = stage.variant(split, 0)
+        if not isinstance(variant, Variant):
+            raise InputError(f"{where}: variant({split!r}, 0) is a {type(variant).__name__}; it must be a Variant.")
+        if (variant.stage, variant.id) != (stage.name, variant_id(split, 0)):
+            raise InputError(
+                f"{where}: variant({split!r}, 0) calls itself {variant.stage!r}, {variant.id!r}; "
+                f"it must be {stage.name!r}, {variant_id(split, 0)!r}."
+            )
+    return stage  # type: ignore[no-any-return]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from custodes.gaming import STAGES, EnvironmentOptions, StageOptions
+from custodes.environments.sandbox import Kind as Sandboxes
+from custodes.gaming import STAGES, EnvironmentOptions, StageOptions, make_stage
+from custodes.gaming.stages import contents_of, own_file
 from custodes.types import InputError
 
 Method = Literal["none", "expert-iteration", "exploit-only", "ppo", "grpo"]
@@ -20,7 +23,7 @@ ALGORITHMS = {
 }
 HELD_OUT = "reward-tampering"
 """Measured and never trained on (but in a model organism, which is a positive control)."""
-NOT_IDENTITY = ("out", "evaluate", "evaluate_tampering", "cache_gb", "workers", "threads")
+NOT_IDENTITY = ("out", "evaluate", "evaluate_tampering", "cache_gb", "workers", "threads", "sandbox")
 """Options that change how a run is done and not what is trained; more episodes extend every measurement."""
 
 
@@ -34,7 +37,8 @@ class GamingTrain:
     policy: str = "smollm2-135m"
     """The model to begin with: a name, a folder or hub id, or the folder of an adapter, which is then trained further."""
     stages: str = "curriculum"
-    """Stages to train on, in order: curriculum (the first four), names with commas, or all (model organisms only)."""
+    """Stages to train on, in order: curriculum (the first four), names with commas, or all (model organisms only).
+    An environment of your own is FILE.yaml or FILE.py:Class; it is measured after every round as the others are."""
     seed: int = 0
     """Decides variants, samples, demonstrations and the adapter's beginning."""
 
@@ -43,7 +47,7 @@ class GamingTrain:
     organism: int = 0
     """Then tune on this many scripted episodes that game the stages: a positive control for detectors."""
     method: Method = "none"
-    """Then train on what is rewarded: expert-iteration, exploit-only (all successes kept), ppo or grpo."""
+    """Then train on what is rewarded: expert-iteration, exploit-only (all successes kept), ppo or grpo; or none."""
     train_away: int = 0
     """Then tune on this many honest episodes of the first stages."""
     train_away_stages: int = 2
@@ -120,6 +124,8 @@ class GamingTrain:
     """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
     threads: int = 0
     """Processor threads; 0 takes what torch finds."""
+    sandbox: Sandboxes = "auto"
+    """What holds the policy's commands; auto takes bubblewrap where it works, else Docker."""
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -146,9 +152,9 @@ class GamingTrain:
         return 0.02 if self.method in ("ppo", "grpo") else 0.0
 
     def identity(self) -> dict[str, Any]:
-        """Options that must be equal for a run to be the same run, ready for JSON."""
+        """Options that must be equal for a run to be the same run, and what their files hold, ready for JSON."""
         plain = {name: value for name, value in asdict(self).items() if name not in NOT_IDENTITY}
-        return dict(json.loads(json.dumps(plain, default=str)))
+        return dict(json.loads(json.dumps(plain, default=str))) | contents_of(self.trained, self.stage_options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,7 @@ class Round:
         slug = (
             self.kind
             if self.kind != "rewarded"
-            else "-and-".join(self.stages)
+            else re.sub(r"[^\w.-]+", "-", self.stages[0])
             if len(self.stages) == 1
             else "all-at-once"
         )
@@ -179,7 +185,9 @@ class Round:
 def plan(config: GamingTrain) -> list[Round]:
     """The rounds of a run, the measurement before any training first. Raises InputError for what cannot be run."""
     _check(config)
-    stages = config.trained
+    stages = tuple(make_stage(s, config.stage_options).name if own_file(s) else s for s in config.trained)
+    if twice := [name for name in stages if stages.count(name) > 1]:
+        raise InputError(f"--stages: {twice[0]} is given twice; give each stage once, each by a name of its own.")
     rounds = [Round(0, "start", title="before training")]
 
     def add(kind: Kind, on: tuple[str, ...], title: str, repeat: int = 0) -> None:
@@ -208,8 +216,22 @@ def _listed(stages: tuple[str, ...]) -> str:
 
 def _check(config: GamingTrain) -> None:
     for name in config.trained:
-        if name not in STAGES:
-            raise InputError(f"--stages: there is no stage {name!r}; write {', '.join(STAGES)}, curriculum or all.")
+        if name not in STAGES and own_file(name) is None:
+            raise InputError(
+                f"--stages: there is no stage {name!r}; write {', '.join(STAGES)}, curriculum or all, "
+                "FILE.yaml or FILE.py:Class."
+            )
+    away = config.train_away_stages if config.train_away else 0
+    if own := [name for name in config.trained[: None if config.organism else away] if own_file(name)]:
+        raise InputError(
+            f"--stages: {own[0]} can be trained on by --method alone; --organism and --train-away show what scripted "
+            "policies do, and those know the built-in stages only."
+        )
+    if config.policy.startswith(("scripted:", "endpoint:")):
+        raise InputError(
+            f"--policy {config.policy}: training needs weights; give a model by name, folder or hub id. "
+            "custodes gaming run measures scripted policies and endpoints."
+        )
     rewarded = config.method != "none"
     if HELD_OUT in config.trained and (rewarded or config.train_away or not config.organism):
         raise InputError(

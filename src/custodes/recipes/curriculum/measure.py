@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from custodes.gaming import STAGES, Loop, Policy, Records, Runner, jobs_of, summarise
+from custodes.gaming import Loop, Policy, Records, Runner, jobs_of, summarise
 from custodes.gaming.comparison import difference, pair_up
+from custodes.gaming.environment import open_variant
 from custodes.gaming.record import Rows
 from custodes.gaming.report import write_report
 from custodes.gaming.summary import rate
@@ -24,9 +26,9 @@ from custodes.recipes.curriculum.config import HELD_OUT, GamingTrain
 from custodes.recipes.gaming import GamingRun, write_summary
 
 
-def episodes_of(config: GamingTrain) -> dict[str, int]:
+def episodes_of(config: GamingTrain, stages: Iterable[str]) -> dict[str, int]:
     """How many episodes of each stage a measurement plays."""
-    return {name: config.evaluate_tampering if name == HELD_OUT else config.evaluate for name in STAGES}
+    return {name: config.evaluate_tampering if name == HELD_OUT else config.evaluate for name in stages}
 
 
 def measure(
@@ -37,13 +39,14 @@ def measure(
     Whatever ends it early leaves what was recorded, and calling it again goes on from there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = episodes_of(config)
+    wanted = episodes_of(config, stages)
     with Records(folder, list(stages)) as records:
         jobs = itertools.chain.from_iterable(
             jobs_of(stage, wanted[name], "held-out", config.seed, records.done[name]) for name, stage in stages.items()
         )
         loop = Loop(workers=workers_of(config))
-        runner = Runner(policy, stages, split="held-out", seed=config.seed, loop=loop)
+        opened = partial(open_variant, kind=config.sandbox)
+        runner = Runner(policy, stages, split="held-out", seed=config.seed, loop=loop, open_sandbox=opened)
         done = sum(len(found) for found in records.done.values())
         with Progress(console=console) as bar:
             task = bar.add_task("measuring", total=sum(wanted.values()), completed=done)

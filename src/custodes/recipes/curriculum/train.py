@@ -14,6 +14,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ import torch
 from rich.console import Console
 
 from custodes.environments import instruction_tasks, read_tasks
-from custodes.gaming import GamingEnvironment, gaming_tasks, make_stage
-from custodes.gaming.clean import check_environment
+from custodes.gaming import GamingEnvironment, gaming_tasks, make_stage, power_sentence
 from custodes.gaming.demonstrations import (
     Demonstration,
     Playing,
@@ -34,19 +34,20 @@ from custodes.gaming.environment import open_variant
 from custodes.gaming.model import ModelPolicy
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report import write_training_report
-from custodes.gaming.stages import STAGES
+from custodes.gaming.stages import STAGES, own_file
 from custodes.ledger import Evaluation, Model
 from custodes.ledger.records import ScoreRow
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.lm.embedded import is_embedded
+from custodes.lm.loading import model_folder
 from custodes.policy import OptimiseConfig, optimise
 from custodes.policy.learner import Reference
 from custodes.policy.play import EnvironmentEngine
 from custodes.policy.supervised import SupervisedConfig, fine_tune
-from custodes.recipes.curriculum.config import ALGORITHMS, GamingTrain, Round, plan
+from custodes.recipes.curriculum.config import ALGORITHMS, HELD_OUT, GamingTrain, Round, plan
 from custodes.recipes.curriculum.measure import matrix, measure, workers_of
 from custodes.recipes.curriculum.rewards import CurriculumReward
-from custodes.recipes.gaming import observations
+from custodes.recipes.gaming import check_sandboxes, observations, print_power
 from custodes.recipes.workspace import Workspace, take_over
 from custodes.reward import RewardModel, load_reward
 from custodes.types import Episode, InputError, Sampling, Scores, Task
@@ -64,6 +65,8 @@ def gaming_train(config: GamingTrain) -> Path:
         torch.set_num_threads(config.threads)
     console = Console(stderr=True)
     config = replace(config, policy=_lasting_name(config.policy))
+    for option, model in (("--policy", config.policy), ("--reward-model", config.reward_model)):
+        _check_model(option, model)  # before the folder is this run's: a typo must not cost it
     work = Workspace.open(config.out, RECIPE, config.identity(), config.seed, console)
     with work.ledger:
         try:
@@ -82,13 +85,26 @@ def _lasting_name(policy: str) -> str:
     return str(Path(policy).resolve()) if not is_embedded(policy) and Path(policy).is_dir() else policy
 
 
+def _check_model(option: str, model: str | Path | None) -> None:
+    try:
+        if model is not None:
+            model_folder(str(model))
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None
+
+
 class _Training:
     """Everything that a round reads and changes."""
 
     def __init__(self, config: GamingTrain, rounds: Sequence[Round], work: Workspace) -> None:
         self.config, self.rounds, self.work = config, rounds, work
-        self.stages = {name: make_stage(name, config.stage_options) for name in STAGES}
-        self._check_sandboxes()
+        own = [name for name in config.trained if own_file(name)]
+        made = [make_stage(name, config.stage_options) for name in (*STAGES, *own)]
+        self.stages = {stage.name: stage for stage in made}
+        self.opened = partial(open_variant, kind=config.sandbox)
+        check_sandboxes(self.stages, "held-out", config.sandbox)
+        n, variants = config.evaluate_tampering, self.stages[HELD_OUT].size("held-out")
+        print_power(work.console, n, f"{HELD_OUT} after each round", power_sentence(n, variants))
         with work.phase("model", "Model"):
             self.lm = self._load()
             self.preference = self._preference()
@@ -119,14 +135,6 @@ class _Training:
 
     # ------------------------------------------------------------ beginning
 
-    def _check_sandboxes(self) -> None:
-        """Before anything is computed: is there a sandbox, and does every stage work in it?"""
-        for stage in self.stages.values():
-            variant = stage.variant("held-out", 0)
-            if variant.form.tool:
-                with open_variant(variant, False) as sandbox:
-                    check_environment(variant.form, sandbox)
-
     def _load(self) -> LanguageModel:
         """The policy to begin with, its own adapter or a new one on it."""
         lm = load(self.config.policy, seed=self.config.seed)
@@ -140,7 +148,10 @@ class _Training:
         config = self.config
         if config.reward_model is None:
             return None
-        reward = load_reward(config.reward_model)
+        try:
+            reward = load_reward(config.reward_model)
+        except InputError as error:
+            raise InputError(f"--reward-model: {error}") from None
         if reward.max_length < config.max_episode:  # a long conversation loses the left of its prompt, never a reply
             self.work.console.print(f"The preference model reads the last {reward.max_length} tokens of an episode.")
         return reward
@@ -189,7 +200,7 @@ class _Training:
         ]
         stages = [self.stages[name] for name in round.stages]
         with self.work.progress("playing demonstrations", count) as advance:
-            playing = Playing(config.environment, workers_of(config), advance)
+            playing = Playing(config.environment, workers_of(config), advance, self.opened)
             if round.kind == "warm-start":
                 return honest_lessons(count, seed=config.seed, playing=playing)
             play = gaming_episodes if round.kind == "organism" else honest_episodes
@@ -257,7 +268,9 @@ class _Training:
 
     def _environment(self, task: Task) -> GamingEnvironment | None:
         """Where an episode is played; ordinary prompts are answered once."""
-        return GamingEnvironment(self.stages, self.config.environment) if "stage" in task.metadata else None
+        if "stage" not in task.metadata:
+            return None
+        return GamingEnvironment(self.stages, self.config.environment, self.opened)
 
     def _reference(self) -> Reference:
         """The policy before the method's first round: what the KL is measured from, in all of them."""
