@@ -128,9 +128,6 @@ def test_a_server_that_fails_now_and_then_costs_an_episode_and_not_the_run(
     assert all("no answer" in line["failure"] for line in failed)
 
 
-def test_nobody_there_is_one_sentence(tmp_path: Path):
-    policy = open_policy("endpoint:http://127.0.0.1:9/v1#m", Sampling(), batch=4)
-    policy.engine.max_retries = 0  # type: ignore[attr-defined]
-    with Records(tmp_path, [STAGE]) as records, pytest.raises(InputError, match=r"127\.0\.0\.1:9"):
-        Runner(policy, MADE).run(jobs_of(MADE[STAGE], 3, "held-out", 0, set()), records.append)
-    assert not (tmp_path / "episodes.jsonl").read_bytes()
+def test_nobody_there_is_one_sentence_before_anything_is_played():
+    with pytest.raises(InputError, match=r"nothing answers at http://127\.0\.0\.1:9"):
+        open_policy("endpoint:http://127.0.0.1:9/v1#m", Sampling(), batch=4)

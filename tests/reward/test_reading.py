@@ -45,7 +45,7 @@ def test_a_completion_longer_than_the_context_names_file_and_row(
 ) -> None:
     long = replace(pairs[3], rejected=(Message("assistant", "watch the watchers " * 300),))
     with pytest.raises(
-        InputError, match=r"pairs.jsonl row 4, rejected: the completion has \d+ tokens and 512 are read"
+        InputError, match=r"pairs.jsonl row 4, rejected: the completion has [\d,]+ tokens and 512 are read"
     ):
         Reader(lm, 512).pairs([*pairs[:3], long], "pairs.jsonl")
 
