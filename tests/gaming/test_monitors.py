@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -168,14 +166,6 @@ def test_long_transcripts_keep_beginning_and_end():
     assert "BEGIN" in text
     assert text.endswith("END")
     assert "characters left out" in text
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        yield made
-        made.shutdown()
 
 
 def test_an_endpoint_is_a_judge(server: Server):

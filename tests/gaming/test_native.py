@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,6 @@ from custodes.gaming.record import read_lines
 from custodes.types import InputError, Message, Sampling
 
 STAGE = "tool-flattery"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        yield made
-        made.shutdown()
 
 
 def call(command: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = F
     if choice.search:
         return _searching(choice, folder, strictness)
     if choice.model.startswith(ENDPOINT):
-        engine = _endpoint(choice.model)
+        engine = open_endpoint(choice.model)
         return SampledCritic(engine, f"{engine.base_url}#{engine.model}", samples=choice.samples)
     if folder is None:
         return LikelihoodCritic(load(choice.model or EMBEDDED, adapter=choice.adapter))
@@ -82,7 +82,7 @@ def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> 
         if writer is None:
             raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
         return SearchCritic(writer, load_reward(folder / REWARD), _digest(folder), _search(strictness, scorer), scorer)
-    engine = _endpoint(choice.model)
+    engine = open_endpoint(choice.model)
     name = f"{engine.base_url}#{engine.model}"
     if not engine.continues():
         warnings.warn(
@@ -99,12 +99,13 @@ def _search(strictness: float, scorer: LineScorer | None) -> SearchConfig:
     return SearchConfig(modifier=strictness, own_quotes=scorer is None)
 
 
-def _endpoint(model: str) -> EndpointEngine:
+def open_endpoint(model: str, whose: str = "critic") -> EndpointEngine:
+    """The engine that ``endpoint:URL#MODEL`` names. Raises InputError where either is missing."""
     from custodes.lm.endpoint import EndpointEngine
 
-    url, mark, name = model.removeprefix(ENDPOINT).partition("#")
-    if not mark or not name:
-        raise InputError(f"critic {model!r} names no model; write endpoint:URL#MODEL.")
+    url, _, name = model.removeprefix(ENDPOINT).partition("#")
+    if not url or not name:
+        raise InputError(f"{whose} {model!r} names no {'model' if url else 'address'}; write endpoint:URL#MODEL.")
     return EndpointEngine(url, name)
 
 

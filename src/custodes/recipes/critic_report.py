@@ -37,7 +37,7 @@ from custodes.critic.teams import Person
 from custodes.ledger import Evaluation
 from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
 from custodes.lm.loading import ADAPTER_CONFIG, base_of
-from custodes.recipes.critic_choice import ENDPOINT, REWARD, WRITERS
+from custodes.recipes.critic_choice import ENDPOINT, REWARD, WRITERS, open_endpoint
 from custodes.recipes.critic_lines import (
     LIKELIHOOD,
     SHIPPED,
@@ -440,12 +440,7 @@ def _open_judge(config: CriticReport) -> TorchEngine | EndpointEngine:
     """The engine that ``judge`` names. Raises InputError where there is none."""
     if not config.judge.startswith(ENDPOINT):
         return TorchEngine(load(config.judge, dtype=config.dtype))
-    from custodes.lm.endpoint import EndpointEngine
-
-    url, _, model = config.judge.removeprefix(ENDPOINT).partition("#")
-    if not url or not model:
-        raise InputError(f"--judge is {config.judge!r}; write endpoint:URL#MODEL, or a model's name or folder.")
-    return EndpointEngine(url, model)
+    return open_endpoint(config.judge, "judge")
 
 
 @dataclass(eq=False)

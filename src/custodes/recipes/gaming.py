@@ -132,7 +132,7 @@ def gaming_run(config: GamingRun) -> Path:
             raise InputError(f"gaming option {name} is {getattr(config, name)}; it must be {right}.")
     stages = {stage.name: stage for stage in (make_stage(name, config.stage_options) for name in config.stages)}
     console = Console(stderr=True)
-    with alone(config.out), Ledger.open(config.out / "ledger.db") as ledger:
+    with alone_in(config.out), Ledger.open(config.out / "ledger.db") as ledger:
         begun = _begun(config, ledger)
         with Records(config.out, list(stages)) as records:
             left = any(sum(i < config.n for i in records.done[name]) < config.n for name in stages)
@@ -270,17 +270,6 @@ def check_sandboxes(stages: dict[str, Stage], split: Split, kind: Kind) -> None:
         if variant.form.tool:
             with open_variant(variant, False, kind) as sandbox:
                 check_environment(variant.form, sandbox)
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Hold the output folder, which is made. Raises InputError where it cannot be, and where another process has it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output folder {out} cannot be made ({error.strerror}); choose another.") from None
-    with alone_in(out):
-        yield
 
 
 def _begun(config: GamingRun, ledger: Ledger) -> Run | None:

@@ -21,8 +21,9 @@ from custodes.gaming.monitors import Monitor, Sees, make_view, open_monitor
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report.monitoring import write_monitors_page
 from custodes.ledger import Evaluation, Ledger
+from custodes.locks import alone_in
 from custodes.progress import Progress
-from custodes.recipes.gaming import alone, read_summary
+from custodes.recipes.gaming import read_summary
 from custodes.types import InputError
 
 RECIPE = "gaming-monitor"
@@ -53,7 +54,7 @@ def monitor_run(config: MonitorRun) -> Path:
     sees: Sees = "actions-and-scratchpad" if config.scratchpad else "actions"
     watch = Watch(config.monitor, sees, 0 if config.monitor == "rules" else config.max_tokens)
     console = Console(stderr=True)
-    with alone(config.folder):
+    with alone_in(config.folder):
         rows = read_index(config.folder / "episodes.index")
         alarms = Alarms(config.folder / "monitors", watch, stages)
         if any(key not in alarms.said for key in _keys(rows)):

@@ -7,8 +7,8 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +82,7 @@ def train_from_file(
     pairs = select_rows(read_preferences(config.preferences), config.rows, source)
     training, held_out = split_by_prompt(pairs, config.held_out, config.training.seed)
     identity = _identity(config)
-    with _alone(config.out):
+    with alone_in(config.out):
         if _trained(config.out, identity):
             Console(stderr=True).print(
                 f"The reward model in {config.out} is trained; it is only evaluated again.",
@@ -139,17 +139,6 @@ def split_by_prompt(
     order = np.random.default_rng([seed, 4]).permutation(len(prompts))
     held = {prompts[i] for i in order[: int(share * len(prompts))]}
     return [p for p in pairs if p.prompt not in held], [p for p in pairs if p.prompt in held]
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Alone in a folder that can be written: found out before training, not after."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(alone_in(folder))
-        except OSError as error:
-            raise InputError(f"{folder} cannot be written to ({error}); choose another output folder.") from None
-        yield
 
 
 def _trained(folder: Path, now: Mapping[str, Any]) -> bool:

@@ -55,14 +55,7 @@ class Workspace:
         ``folder`` holds a run of another configuration, or where another process is at work in it.
         """
         with ExitStack() as held:
-            try:
-                held.enter_context(alone_in(folder))
-                (probe := folder / f".probe-{secrets.token_hex(4)}").touch()
-                probe.unlink()
-            except OSError as error:
-                raise InputError(
-                    f"output folder {folder} cannot be written ({error.strerror}); choose another with --out."
-                ) from None
+            held.enter_context(alone_in(folder))
             work = cls._open(folder, recipe, config, seed, console)
             work.held = held.pop_all()
         return work
