@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from harness import run
 
 import custodes.lm.engine
 import custodes.lm.stream
@@ -125,4 +126,4 @@ class _Script:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

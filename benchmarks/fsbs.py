@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from harness import compare, dtype_name, open_peer, options, report
+from harness import compare, dtype_name, open_peer, options, report, run
 from workloads import (
     ANSWER,
     FSBS_BEAMS,
@@ -82,4 +82,4 @@ def full_length() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

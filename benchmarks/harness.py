@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from custodes.lm.loading import LanguageModel
+from custodes.types import InputError
 
 HERE = Path(__file__).parent
 SETUP = "benchmarks/peers/setup.sh says how the peers and their interpreters are installed."
@@ -35,6 +36,14 @@ def refuse(sentence: str) -> NoReturn:
     """Ends the benchmark with one sentence and exit code 2."""
     print(sentence, file=sys.stderr)
     raise SystemExit(2)
+
+
+def run(main: Callable[[], None]) -> None:
+    """A benchmark from its command line: what is wrong with its input is one sentence here too."""
+    try:
+        main()
+    except InputError as error:
+        refuse(f"{error}")
 
 
 def options(description: str | None, peers: dict[str, list[str]]) -> argparse.ArgumentParser:

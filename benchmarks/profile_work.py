@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from harness import run
 from reward_training import short_pairs
 from rich.console import Console
 from rich.table import Table
@@ -187,4 +188,4 @@ def elapsed(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,7 +15,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from harness import Turns, dtype_name, open_peer, options, refuse, report, summary
+from harness import Turns, dtype_name, open_peer, options, refuse, report, run, summary
 from workloads import PAIRS_FILE, REWARD_LEARNING_RATE, REWARD_MAX_TOKENS, REWARD_PAIRS, read_pairs
 
 from custodes.feedback.formats import read_preferences
@@ -79,4 +79,4 @@ def short_pairs(lm: LanguageModel, file: Path, count: int) -> list[dict[str, str
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from harness import Turns, dtype_name, open_peer, options, report, summary
+from harness import Turns, dtype_name, open_peer, options, report, run, summary
 from workloads import (
     GRPO_COMPLETIONS,
     GRPO_KL,
@@ -68,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

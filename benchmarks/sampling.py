@@ -11,7 +11,7 @@ the order of request; vLLM: all at once).
 
 from __future__ import annotations
 
-from harness import compare, dtype_name, open_peer, options, report
+from harness import compare, dtype_name, open_peer, options, report, run
 from workloads import NEW_TOKENS, PROMPT, mixed_lengths
 
 import custodes.lm.engine as engine_file
@@ -69,4 +69,4 @@ def with_lengths(lengths: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

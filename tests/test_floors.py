@@ -11,7 +11,7 @@ import custodes
 
 ROOT = Path(custodes.__file__).parent
 FLOORS = [
-    {"types", "stats", "dialogue", "pictures", "progress", "locks", "ledger"},
+    {"types", "stats", "dialogue", "pictures", "progress", "locks", "tables", "ledger"},
     {"lm"},
     {"feedback", "reward", "environments"},
     {"policy"},

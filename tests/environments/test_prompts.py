@@ -51,6 +51,7 @@ def test_every_form_gives_the_same_task(tmp_path, row):
 def test_every_format_gives_the_same_tasks(tmp_path):
     rows = [{"prompt": "Why?", "answer": "Because"}, {"prompt": 'How, "ever"?\nNow.', "answer": "So"}]
     write_jsonl(tmp_path / "p.jsonl", rows)
+    (tmp_path / "p.json").write_text(json.dumps(rows))
     with gzip.open(tmp_path / "p.jsonl.gz", "wt") as file:
         file.write((tmp_path / "p.jsonl").read_text())
     with (tmp_path / "p.csv").open("w", newline="") as file:
@@ -58,8 +59,8 @@ def test_every_format_gives_the_same_tasks(tmp_path):
         writer.writeheader()
         writer.writerows(rows)
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
-    read = [read_tasks(tmp_path / f"p.{kind}") for kind in ("jsonl", "jsonl.gz", "csv", "parquet")]
-    assert read[0] == read[1] == read[2] == read[3]
+    read = [read_tasks(tmp_path / f"p.{kind}") for kind in ("jsonl", "jsonl.gz", "json", "csv", "parquet")]
+    assert all(tasks == read[0] for tasks in read)
     assert [t.metadata for t in read[0]] == [{"answer": "Because"}, {"answer": "So"}]
 
 
@@ -103,23 +104,23 @@ def test_metadata_is_plain_json(tmp_path):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ('{"prompt": "ok"', "line 3 is not JSON"),
-        ('["prompt"]', "line 3 is a JSON list"),
-        ('{"question": "a"}', "line 3 has no prompt.*question"),
-        ('{"prompt": "  "}', "line 3: column 'prompt' is empty"),
-        ('{"prompt": 7}', "line 3, column 'prompt' is int"),
-        ('{"prompt": [{"role": "person", "content": "a"}]}', "line 3, column 'prompt', message 1"),
-        ('{"prompt": [{"role": "user", "content": ""}]}', "line 3, column 'prompt', message 1"),
-        ('{"prompt": ["Hi"]}', "line 3, column 'prompt', message 1"),
-        ('{"prompt": [{"role": "assistant", "content": "a"}]}', "line 3: column 'prompt' has no user message"),
-        ('{"messages": []}', "line 3: column 'messages' has no user message"),
-        ('{"chosen": "just an answer", "rejected": "another"}', "line 3: column 'chosen' is text without a prompt"),
+        ('{"prompt": "ok"', "row 3: not valid JSON"),
+        ('["prompt"]', "row 3: found list"),
+        ('{"question": "a"}', "row 3 has no prompt.*question"),
+        ('{"prompt": "  "}', "row 3: column 'prompt' is empty"),
+        ('{"prompt": 7}', "row 3, column 'prompt' is int"),
+        ('{"prompt": [{"role": "person", "content": "a"}]}', "row 3, column 'prompt', message 1"),
+        ('{"prompt": [{"role": "user", "content": ""}]}', "row 3, column 'prompt', message 1"),
+        ('{"prompt": ["Hi"]}', "row 3, column 'prompt', message 1"),
+        ('{"prompt": [{"role": "assistant", "content": "a"}]}', "row 3: column 'prompt' has no user message"),
+        ('{"messages": []}', "row 3: column 'messages' has no user message"),
+        ('{"chosen": "just an answer", "rejected": "another"}', "row 3: column 'chosen' is text without a prompt"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line(tmp_path, line, says):
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "fine"}\n\n' + line + "\n")
-    with pytest.raises(InputError, match="p.jsonl " + says) as error:
+    with pytest.raises(InputError, match="p.jsonl, " + says) as error:
         read_tasks(path)
     assert "\n" not in str(error.value)
 
@@ -134,12 +135,12 @@ def test_bad_files_are_named(tmp_path):
     pq.write_table(pa.Table.from_pylist([{"prompt": "Why?"}, {"prompt": ""}]), tmp_path / "row.parquet")
     for name, says in {
         "absent.jsonl": "does not exist",
-        "empty.jsonl": "holds no row",
-        "binary.jsonl": "cannot be read",
-        "plain.jsonl.gz": "cannot be read",
-        "text.parquet": "cannot be read",
-        "wide.csv": "line 2 has more fields",
-        "p.docx": "is of no known kind",
+        "empty.jsonl": "is empty",
+        "binary.jsonl": "is not UTF-8",
+        "plain.jsonl.gz": "is damaged",
+        "text.parquet": "is damaged",
+        "wide.csv": "row 2: more fields",
+        "p.docx": "unknown extension",
         "row.parquet": "row 2: column 'prompt' is empty",
     }.items():
         with pytest.raises(InputError, match=f"{name}.*{says}"):

@@ -15,7 +15,7 @@ from custodes.feedback import (
     write_examples,
     write_preferences,
 )
-from custodes.feedback.files import EXTENSIONS, write_rows
+from custodes.tables import EXTENSIONS, write_rows
 from custodes.types import InputError, Message
 
 HH = Path(__file__).parents[3] / "shared/data/hh_rlhf/harmless_base_dev.jsonl.gz"

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from custodes.feedback import read_judgments, write_judgments
-from custodes.feedback.files import EXTENSIONS
 from custodes.feedback.records import KINDS
+from custodes.tables import EXTENSIONS
 from custodes.types import (
     Comment,
     Comparison,

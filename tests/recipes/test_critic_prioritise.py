@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from custodes.cli import main
 from custodes.critic.review.answers import as_asked
 from custodes.feedback import write_preferences
 from custodes.lm import Adapter, AdapterConfig, load
+from custodes.recipes import critic_prioritise
 from custodes.recipes.critic_prioritise import faults, turned
 from custodes.reward import RewardModel, save_reward
 from custodes.reward.model import new_heads
@@ -100,6 +102,25 @@ def test_a_reward_or_a_critic_with_its_reward_looks_again(
     assert "flipped" not in json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])
     by_critic = told(capsys, *command, "--critic", str(tuned), "--max-tokens", "8")
     assert by_critic["second_look"].startswith("critic ")
+
+
+def test_answers_that_were_criticised_are_not_criticised_again(
+    file: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, asked, really = tmp_path / "r.jsonl", list[int](), critic_prioritise.faults
+
+    def counted(writer: Any, reward: Any, answers: Sequence[Any], *how: Any) -> Any:
+        asked.append(len(answers))
+        return really(writer, reward, answers, *how)
+
+    monkeypatch.setattr(critic_prioritise, "faults", counted)
+    command = ["--preferences", str(file), "--out", str(out), "--critic", str(tuned), "--max-tokens", "8"]
+    told(capsys, *command, "--rows", "0:4")
+    few = {row["line"]: row["margin"] for row in map(json.loads, out.read_text().splitlines())}
+    told(capsys, *command, "--rows", "0:6")
+    assert asked == [8, 4]
+    many = {row["line"]: row["margin"] for row in map(json.loads, out.read_text().splitlines())}
+    assert few.items() <= many.items()
 
 
 def test_an_answer_is_at_fault_as_far_as_the_reward_likes_a_critique_better_than_none(tiny_model: Path) -> None:

@@ -54,7 +54,7 @@ def annotators(given: list[str]) -> int:
 def read_judged(path: Path) -> tuple[Sequence[Judgment], list[Episode] | None]:
     """The judgments of a file, with their episodes where it holds them: a judgments file has only their ids."""
     from custodes.feedback import feedback_from_pairs, read_judgments, read_preferences
-    from custodes.feedback.files import read_rows
+    from custodes.tables import read_rows
 
     if "kind" in read_rows(path)[0].values:
         return read_judgments(path), None

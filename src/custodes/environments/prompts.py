@@ -1,26 +1,21 @@
 """Prompt sets: the trivial environment, and a user's own prompts read from a file.
 
-A file is JSONL, CSV or parquet (JSONL and CSV also gzipped). Each row gives its prompt by the first of
+A file is JSONL, JSON, CSV or parquet (JSONL and CSV also gzipped). Each row gives its prompt by the first of
 these columns that it has: ``prompt`` (text, or a list of messages), ``messages`` (the reply at the end
 is left out), ``chosen`` (a preference file: the same, from messages or from hh-rlhf's raw dialogue).
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO, get_args
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any, get_args
 
 from custodes.dialogue import read_dialogue
+from custodes.tables import WITH_CSV, read_rows
 from custodes.types import InputError, Message, Role, Task, hash_shown
 
-FORMATS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 PROMPT_COLUMNS = ("prompt", "messages", "chosen")
 ANSWER_COLUMNS = ("rejected", "completion")  # replies: part of a preference file, no business of a task
 
@@ -39,26 +34,20 @@ def read_tasks(path: str | Path) -> list[Task]:
     """One task for each distinct prompt of a file, in the file's order; further columns become metadata.
 
     A prompt's id is a hash of its messages (:func:`task_id`), the same in every file and run. Raises
-    :class:`~custodes.types.InputError` naming file and line (row, for parquet) of what is wrong.
+    :class:`~custodes.types.InputError` naming file and row of what is wrong.
     """
-    path = Path(path)
     tasks: dict[str, Task] = {}
-    for where, row in _rows(path):
-        messages = _prompt(row, where)
-        rest = {k: _plain(v) for k, v in row.items() if k not in PROMPT_COLUMNS + ANSWER_COLUMNS and v is not None}
+    for row in read_rows(path, WITH_CSV):
+        messages = _prompt(row.values, row.place)
+        rest = {k: _plain(v) for k, v in row.values.items() if k not in PROMPT_COLUMNS + ANSWER_COLUMNS}
         task = Task(id=task_id(messages), messages=messages, metadata=rest)
         tasks.setdefault(task.id, task)
-    if not tasks:
-        raise InputError(f"{path} holds no row; give a file with one prompt on each.")
     return list(tasks.values())
 
 
 def task_id(messages: tuple[Message, ...]) -> str:
     """Stable id of a prompt: the first 16 hex digits of the SHA-256 over its roles and contents."""
     return hash_shown(*(part for m in messages for part in (m.role, m.content)))[:16]
-
-
-# ---------------------------------------------------------------- a row's prompt
 
 
 def _prompt(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
@@ -103,55 +92,3 @@ def _messages(value: object, where: str) -> tuple[Message, ...]:
 def _plain(value: object) -> Any:
     """As JSON has it: metadata is stored in the ledger, and parquet knows dates and decimals."""
     return json.loads(json.dumps(value, default=str))
-
-
-# ---------------------------------------------------------------- a file's rows
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows with where they stand, e.g. ``prompts.jsonl line 12``."""
-    name = path.name.lower()
-    if not name.endswith(FORMATS):
-        raise InputError(f"{path} is of no known kind; give one of {', '.join(FORMATS)}.")
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is no file.")
-    try:
-        if name.endswith(".parquet"):
-            yield from _parquet(path)
-            return
-        with gzip.open(path, "rt", encoding="utf-8") if name.endswith(".gz") else path.open(encoding="utf-8") as file:
-            yield from (_csv if ".csv" in path.suffixes else _jsonl)(file, path)
-    except (UnicodeDecodeError, EOFError, OSError, csv.Error, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}.") from error
-
-
-def _jsonl(file: TextIO, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(file, 1):
-        where = f"{path} line {number}"
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where} is not JSON: {error.msg} at character {error.pos + 1}.") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{where} is a JSON {type(row).__name__}; give an object with a column 'prompt'.")
-        yield where, row
-
-
-def _csv(file: TextIO, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    reader = csv.DictReader(file)
-    for row in reader:
-        where = f"{path} line {reader.line_num}"
-        if None in row:
-            raise InputError(f"{where} has more fields than the header; quote fields that hold commas.")
-        yield where, row
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    number = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches():
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path} row {number}", row

@@ -23,8 +23,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from custodes.dialogue import TURN, read_dialogue, write_dialogue
-from custodes.feedback.files import Row, read_rows, write_rows
 from custodes.feedback.records import describe
+from custodes.tables import Row, read_rows, write_rows
 from custodes.types import InputError, Message, PreferencePair, Role
 
 Form = Literal["conversational", "text", "dialogue"]

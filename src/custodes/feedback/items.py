@@ -16,10 +16,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from custodes.feedback.files import Row, read_rows
 from custodes.feedback.formats import as_completion, as_prompt, text_or_messages
 from custodes.feedback.project import Project
 from custodes.feedback.records import describe
+from custodes.tables import Row, read_rows
 from custodes.types import Comparison, Episode, InputError, Judgment, Label, Message, Ranking, Rating, Task
 
 Messages = tuple[Message, ...]

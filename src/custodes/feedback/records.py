@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from custodes.feedback.files import Row, read_rows, write_rows
+from custodes.tables import Row, read_rows, write_rows
 from custodes.types import InputError, Judgment
 
 KINDS: dict[str, type] = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", t.__name__).lower(): t for t in get_args(Judgment)}
@@ -35,7 +35,7 @@ _KIND_OF = {type_: kind for kind, type_ in KINDS.items()}
 def write_judgments(path: str | Path, judgments: Iterable[Judgment]) -> Path:
     """Writes judgments to .jsonl, .jsonl.gz, .json or .parquet, columns named like the fields of the types.
 
-    A label's value is in the column ``label``. Raises InputError as :func:`~custodes.feedback.files.write_rows` does.
+    A label's value is in the column ``label``. Raises InputError as :func:`~custodes.tables.write_rows` does.
     """
     return write_rows(path, (judgment_row(judgment) for judgment in judgments))
 

@@ -68,7 +68,7 @@ def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = F
             raise InputError(f"{folder} is no critic: give a folder that custodes critic train or tune made.")
         return LikelihoodCritic(writer)
     writer = writer or replace(scorer.lm, adapter=None, _fingerprint="")
-    return LineCritic(scorer, _digest(folder), Commentator(writer), strictness)
+    return LineCritic(scorer, digest(folder), Commentator(writer), strictness)
 
 
 def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> Critic:
@@ -81,7 +81,7 @@ def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> 
         writer = find_writer(folder, choice.model, scorer)
         if writer is None:
             raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
-        return SearchCritic(writer, load_reward(folder / REWARD), _digest(folder), _search(strictness, scorer), scorer)
+        return SearchCritic(writer, load_reward(folder / REWARD), digest(folder), _search(strictness, scorer), scorer)
     engine = open_endpoint(choice.model)
     name = f"{engine.base_url}#{engine.model}"
     if not engine.continues():
@@ -91,7 +91,7 @@ def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> 
         )
         return SampledCritic(engine, name, samples=choice.samples)
     scorer, reward = _scorer(folder, ""), load_reward(folder / REWARD)
-    return SearchCritic(engine, reward, f"{name} {_digest(folder)}", _search(strictness, scorer), scorer)
+    return SearchCritic(engine, reward, f"{name} {digest(folder)}", _search(strictness, scorer), scorer)
 
 
 def _search(strictness: float, scorer: LineScorer | None) -> SearchConfig:
@@ -123,7 +123,7 @@ def find_writer(folder: Path, base: str = "", scorer: LineScorer | None = None) 
     return replace(scorer.lm, adapter=Adapter.load(found, scorer.lm.decoder), _fingerprint="")
 
 
-def _digest(folder: Path) -> str:
+def digest(folder: Path) -> str:
     """Of everything in the folder that decides what the critic answers."""
     digest = hashlib.sha256()
     for file in _weights(folder):

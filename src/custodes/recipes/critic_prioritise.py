@@ -9,12 +9,15 @@ Pairs are ranked by how likely a second look overturns their label. Three ways t
 
 With ``--flip`` a share of the labels is turned round on purpose first, and the ranking is measured: the chance that a
 turned pair stands above one that was left (the area under the ROC curve). What was wrong before counts as left.
+
+What is known stands in ``OUT.parts`` (margins and faults, no texts): the same command again goes on where it was interrupted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +30,16 @@ from custodes.critic.review.question import CLEAN, control_words, task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.second_look import learn_words
 from custodes.feedback import read_preferences
-from custodes.feedback.files import write_rows
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.loading import DtypeName
-from custodes.recipes.critic_choice import REWARD, find_writer
+from custodes.recipes.critic_choice import REWARD, digest, find_writer
+from custodes.recipes.parts import Parts
 from custodes.recipes.reward_from_file import select_rows
 from custodes.reward import RewardConfig, best_temperature, load_reward, score_pairs, train_reward
 from custodes.reward.progress import show_progress
 from custodes.stats import auc
-from custodes.types import Episode, InputError, Message, PreferencePair, Reward, Sampling
+from custodes.tables import write_rows
+from custodes.types import Episode, InputError, Message, PreferencePair, Reward, Sampling, hash_shown
 
 Floats = NDArray[np.float64]
 WORDS = "words"
@@ -146,17 +150,22 @@ def _by_folds(config: CriticPrioritise, pairs: Sequence[PreferencePair], source:
     of_prompt = dict(zip(prompts, place.tolist(), strict=True))
     fold = np.array([of_prompt[p.prompt] for p in pairs])
     lm = None if config.model == WORDS else load(config.model, dtype=config.dtype)
-    console, margin = Console(stderr=True), np.zeros(len(pairs))
-    for k in range(config.folds):
-        console.print(f"Fold {k + 1} of {config.folds}")
+
+    def look(k: int) -> list[float]:
         learn, judge = ([p for p, f in zip(pairs, fold, strict=True) if (f == k) == held] for held in (False, True))
         if lm is None:
-            margin[fold == k] = -learn_words(learn).margin(judge)
-            continue
+            return (-learn_words(learn).margin(judge)).tolist()
         with show_progress() as on_step:
             learned = train_reward(lm, learn, config.training, source=source, on_step=on_step)
         scores = score_pairs(learned, judge, source)
-        margin[fold == k] = -scores.difference / best_temperature(scores)
+        return (-scores.difference / best_temperature(scores)).tolist()
+
+    kept = {"pairs": hash_shown(*map(repr, pairs)), "training": repr(config.training), "dtype": config.dtype}
+    parts = Parts(config.out, {**kept, "model": lm.fingerprint() if lm else WORDS, "folds": config.folds})
+    console, margin = Console(stderr=True), np.zeros(len(pairs))
+    for k in range(config.folds):
+        console.print(f"Fold {k + 1} of {config.folds}")
+        margin[fold == k] = parts.answer(f"fold {k}", partial(look, k))
     return margin
 
 
@@ -169,7 +178,11 @@ def _by_critic(config: CriticPrioritise, pairs: Sequence[PreferencePair]) -> Flo
         raise InputError(f"{folder} holds no critic with a reward; custodes critic tune makes one.")
     reward = load_reward(folder / REWARD, config.dtype)
     sides = [as_asked(p.prompt, side) for p in pairs for side in (p.chosen, p.rejected)]
-    wrong = faults(writer, reward, sides, config.samples, config.max_tokens, config.training.seed)
+    how = (config.samples, config.max_tokens, config.training.seed)
+    parts = Parts(config.out, {"critic": digest(folder), "how": how, "dtype": config.dtype})
+    asked = {answer.key: answer for answer in sides}
+    parts.answers(asked, lambda some: faults(writer, reward, some, *how).tolist(), "criticising answers")
+    wrong = np.array([parts.known[answer.key] for answer in sides])
     return wrong[0::2] - wrong[1::2]
 
 

@@ -6,9 +6,8 @@ at least 1 of 3). Hard ones come first, and clean functions stay in their share.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from custodes.critic.lines import LineScorer, LineScores, ScoresLines
 from custodes.critic.policies import question, rated
 from custodes.critic.tamper.examples import Example, read_examples, write_examples
 from custodes.lm import LanguageModel, TorchEngine, load
-from custodes.progress import Progress
 from custodes.recipes.critic_lines import open_scorer
+from custodes.recipes.parts import Parts
 from custodes.stats import Interval, mean_interval, wilson
 from custodes.types import InputError, Sampling, hash_shown
 
@@ -115,30 +114,16 @@ def _tried(
 ) -> Iterator[Tried]:
     """Every example with what the critic made of it; what an earlier call found is read and not done again."""
     kept = {k: v for k, v in asdict(config).items() if k in ("samples", "max_tokens", "seed")}
-    identity = json.dumps({**kept, "critic": fingerprint}, sort_keys=True)
-    folder = config.out.with_name(config.out.name + ".parts") / hashlib.sha256(identity.encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    known: dict[str, list[float]] = {}
-    for file in sorted(folder.glob("*.json")):
-        known |= json.loads(file.read_text())
-    left = [e for e in examples if e.id not in known]
-    with Progress() as progress:
-        bar = progress.add_task("criticising", total=len(examples), completed=len(examples) - len(left))
-        for start in range(0, len(left), CHUNK):
-            part = left[start : start + CHUNK]
-            found = {e.id: row for e, row in zip(part, _criticised(config, critic, part), strict=True)}
-            name = hashlib.sha256("".join(found).encode()).hexdigest()[:12]
-            partial = folder / f"{name}.partial"
-            partial.write_text(json.dumps(found))
-            partial.replace(folder / f"{name}.json")
-            known |= found
-            progress.advance(bar, len(part))
-    for e in examples:
-        missed, included = known[e.id]
+    parts = Parts(config.out, {**kept, "critic": fingerprint})
+    asked = {e.id: e for e in examples}
+    found = parts.answers(asked, lambda some: _criticised(config, critic, some), "criticising", CHUNK)
+    for e, (missed, included) in zip(asked.values(), found, strict=True):
         yield Tried(e, int(missed), included)
 
 
-def _criticised(config: CriticSelect, lm: LanguageModel | ScoresLines, examples: list[Example]) -> list[list[float]]:
+def _criticised(
+    config: CriticSelect, lm: LanguageModel | ScoresLines, examples: Sequence[Example]
+) -> list[list[float]]:
     """[critiques that missed a bug, mean share of bugs pointed out] of each; code that does not fit counts as missed.
 
     A scorer of lines says the same each time: it points out the bugs that stand in as many likeliest lines as there are.

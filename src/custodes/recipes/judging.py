@@ -93,7 +93,7 @@ def from_pairs(work: Workspace, pairs: Sequence[PreferencePair]) -> Judged:
 
 
 def believe(work: Workspace, judged: Judged) -> AnnotatorModel:
-    """Fit the annotator model, record what it says of everybody, and quarantine whoever it finds not to be trusted."""
+    """Fit the annotator model, record what it says of everybody, and mark for a second look whoever seems to turn answers round."""
     model = fit_annotators(judged.judgments, judged.episodes.values())
     suspicions = suspect_inversions(model, judged.judgments, judged.tasks.values())
     _record_estimates(work, judged, model, {s.annotator: s for s in suspicions})

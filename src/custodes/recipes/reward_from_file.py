@@ -17,7 +17,6 @@ import numpy as np
 from rich.console import Console
 
 from custodes.feedback import read_preferences
-from custodes.feedback.files import find_table
 from custodes.lm.loading import DtypeName, load, save_json
 from custodes.locks import alone_in
 from custodes.reward.config import RewardConfig
@@ -25,6 +24,7 @@ from custodes.reward.evaluate import RewardEvaluation, calibrate, evaluate_rewar
 from custodes.reward.progress import show_progress
 from custodes.reward.storage import SETTINGS, load_reward, save_reward
 from custodes.reward.train import OnStep, train_reward
+from custodes.tables import find_table
 from custodes.types import InputError, PreferencePair
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from custodes.feedback import (
     write_preferences,
 )
 from custodes.feedback.annotator_model import comparisons_in
-from custodes.feedback.files import write_rows
 from custodes.feedback.items import Item
 from custodes.feedback.platforms import to_argilla, to_label_studio
 from custodes.feedback.records import judgment_row
+from custodes.tables import write_rows
 from custodes.types import Annotator, Episode, InputError, Judgment, Task
 from custodes.web.database import Database
 from custodes.web.projects import load_items, open_project, quarantined

@@ -91,9 +91,10 @@ class Site:
         return name
 
     def open(self, page: Page, project: str) -> None:
-        """Goes to work."""
+        """Goes to work; the page has its focus, which it gives itself as the last thing."""
         page.goto(f"{self.address}/work/{project}")
         expect(page.locator("[data-hand-in]")).to_be_visible()
+        expect(page.locator("#main > h1")).to_be_focused()
 
     def judgments(self, project: str, at_least: int = 1) -> list[Judgment]:
         """What is in the ledger, as soon as there are so many."""

@@ -16,8 +16,8 @@ def read_answers(path: Path) -> dict[str, Snippet]:
     A row has ``prompt`` (text or messages, may be missing) and ``answer`` or ``completion`` (text or messages). Raises
     InputError that names the row for one that has no answer.
     """
-    from custodes.feedback.files import read_rows  # slow to import, and a review of code needs nothing of it
     from custodes.feedback.formats import text_or_messages
+    from custodes.tables import read_rows  # slow to import, and a review of code needs nothing of it
 
     found = {}
     for row in read_rows(path):

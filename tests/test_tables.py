@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from custodes.feedback.files import EXTENSIONS, read_rows, write_rows
+from custodes.tables import EXTENSIONS, read_rows, write_rows
 from custodes.types import InputError
 
 GOOD = {"prompt": "q", "chosen": "a", "rejected": "b"}

@@ -1,10 +1,13 @@
-"""Tables in files: rows of .jsonl, .jsonl.gz, .json and .parquet, each with the place it came from."""
+"""Tables in files: rows of .jsonl, .jsonl.gz, .json and .parquet, and .csv where it is asked for, each with the place it came from."""
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +17,12 @@ import pyarrow.parquet as pq
 from custodes.types import InputError
 
 EXTENSIONS = (".jsonl", ".jsonl.gz", ".json", ".parquet")
+WITH_CSV = (*EXTENSIONS, ".csv", ".csv.gz")
+"""A CSV's values are all text: for tables that need nothing else."""
 
 
 class Row(NamedTuple):
-    """One row: ``number`` is the line of a JSONL file, else the place in the list or table, from 1."""
+    """One row: ``number`` is the line of a JSONL file or the last line of a CSV's row, else the place in the list or table, from 1."""
 
     path: Path
     number: int
@@ -28,15 +33,17 @@ class Row(NamedTuple):
         return f"{self.path}, row {self.number:,}"
 
 
-def read_rows(path: str | Path) -> list[Row]:
-    """All rows of a file, or of the one such file in a folder.
+def read_rows(path: str | Path, extensions: Sequence[str] = EXTENSIONS) -> list[Row]:
+    """All rows of a file, or of the one such file in a folder; ``extensions`` are those that it may have.
 
     Raises InputError naming file and row when the file is missing, empty, of another kind, or a row is not JSON.
     """
-    path = find_table(path)
+    path = find_table(path, extensions)
+    name = path.name.lower()
+    read = _parquet if name.endswith(".parquet") else _csv if name.endswith((".csv", ".csv.gz")) else _json
     try:
-        numbered = _parquet(path) if path.name.endswith(".parquet") else _json(path)
-    except (pa.ArrowException, gzip.BadGzipFile, EOFError) as error:
+        numbered = read(path)
+    except (pa.ArrowException, gzip.BadGzipFile, zlib.error, EOFError, csv.Error) as error:
         raise InputError(f"{path} is damaged or not what its name says: {_first_line(error)}.") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start:,}); save it as UTF-8.") from None
@@ -83,19 +90,19 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     return path
 
 
-def find_table(path: str | Path) -> Path:
+def find_table(path: str | Path, extensions: Sequence[str] = EXTENSIONS) -> Path:
     """``path`` itself, or the one table in the folder ``path``. Raises InputError when there is not exactly one."""
-    path = Path(path)
+    path, endings = Path(path), tuple(extensions)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.name.endswith(EXTENSIONS) and p.is_file())
+        found = sorted(p for p in path.iterdir() if p.name.lower().endswith(endings) and p.is_file())
         if len(found) != 1:
             names = ", ".join(p.name for p in found[:5]) or "none"
             raise InputError(f"{path} is a folder with {len(found)} tables ({names}); name one file.")
         return found[0]
     if not path.exists():
-        raise InputError(f"{path} does not exist; give a {', '.join(EXTENSIONS)} file.")
-    if not path.name.endswith(EXTENSIONS):
-        raise InputError(f"{path}: unknown extension; give a {', '.join(EXTENSIONS)} file.")
+        raise InputError(f"{path} does not exist; give a {', '.join(endings)} file.")
+    if not path.name.lower().endswith(endings):
+        raise InputError(f"{path}: unknown extension; give a {', '.join(endings)} file.")
     return path
 
 
@@ -103,11 +110,27 @@ def _parquet(path: Path) -> list[tuple[int, Any]]:
     return list(enumerate(pq.read_table(path).to_pylist(), 1))
 
 
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix.lower() == ".gz" else data).decode("utf-8-sig")
+
+
+def _csv(path: Path) -> list[tuple[int, Any]]:
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    rows = []
+    for values in reader:
+        if None in values:
+            raise InputError(
+                f"{path}, row {reader.line_num:,}: more fields than the header; quote fields that hold commas."
+            )
+        rows.append((reader.line_num, values))
+    return rows
+
+
 def _json(path: Path) -> list[tuple[int, Any]]:
     """JSON lines; or one JSON list, where a .json file starts with "["."""
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    text = data.decode("utf-8-sig")
-    if path.suffix == ".json" and text.lstrip().startswith("["):
+    text = _text(path)
+    if path.suffix.lower() == ".json" and text.lstrip().startswith("["):
         try:
             return list(enumerate(json.loads(text), 1))
         except json.JSONDecodeError as error:
