@@ -11,12 +11,14 @@ the order of request; vLLM: all at once).
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness import compare, dtype_name, open_peer, options, report, run
 from workloads import NEW_TOKENS, PROMPT, mixed_lengths
 
 import custodes.lm.engine as engine_file
 from custodes.lm.engine import TorchEngine
-from custodes.lm.loading import LanguageModel, load, model_folder
+from custodes.lm.loading import load, model_folder
 from custodes.lm.requests import Request
 from custodes.types import Message, Sampling, Task
 
@@ -59,10 +61,10 @@ def with_lengths(lengths: list[int]) -> None:
     Sampling has one limit for all requests, and a real model's own ends differ from engine to engine.
     """
 
-    def finish(request: Request, lm: LanguageModel, sampling: Sampling, ends: frozenset[int]) -> bool:
+    def finish(request: Request, tokenizer: Any, sampling: Sampling, ends: frozenset[int]) -> bool:
         if len(request.tokens) < lengths[request.task]:
             return False
-        request.text = lm.tokenizer.decode(request.tokens, skip_special_tokens=True)
+        request.text = tokenizer.decode(request.tokens, skip_special_tokens=True)
         return True
 
     engine_file.finish = finish

@@ -41,7 +41,7 @@ class TorchEngine:
         policy: version name written into episodes; by default the fingerprint of the weights.
     """
 
-    def __init__(self, lm: LanguageModel, *, max_batch: int = 128, cache_gb: float = 1.0, policy: str = "") -> None:
+    def __init__(self, lm: LanguageModel, *, max_batch: int = 256, cache_gb: float = 2.0, policy: str = "") -> None:
         self.lm, self.max_batch, self.cache_gb, self.policy = lm, max_batch, cache_gb, policy
 
     def generate(

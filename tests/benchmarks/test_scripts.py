@@ -1,0 +1,44 @@
+"""The benchmarks run, on a model so small that the numbers mean nothing: what they measure may be renamed under them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, FOLDER / script, *options], capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("sampling.py", ["--workloads", "8", "mixed", "--rounds", "1"]),
+        ("rl_step.py", ["--rounds", "1"]),
+        ("reward_training.py", ["--rounds", "1", "--data", "PAIRS"]),
+        ("fsbs.py", ["--rounds", "1"]),
+    ],
+)
+def test_a_benchmark_of_ours_alone_ends_in_one_json_object(
+    script: str, options: list[str], tiny_model: Path, tmp_path: Path
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    row = {"chosen": "\n\nHuman: Why?\n\nAssistant: So.", "rejected": "\n\nHuman: Why?\n\nAssistant: No."}
+    pairs.write_text("".join(json.dumps(row) + "\n" for _ in range(48)))
+    options = [str(pairs) if option == "PAIRS" else option for option in options]
+    done = run(script, "--model", str(tiny_model), *options, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["ours"]
+
+
+@pytest.mark.parametrize("script", ["sampling.py", "rl_step.py", "reward_training.py", "fsbs.py"])
+def test_a_model_that_is_none_is_one_sentence(script: str) -> None:
+    done = run(script, "--model", "notok")
+    assert done.returncode == 2
+    assert done.stderr.strip().startswith("no model 'notok'")
+    assert done.stderr.count("\n") == 1
