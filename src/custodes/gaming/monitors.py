@@ -76,14 +76,9 @@ def open_monitor(spec: str, *, batch: int = 32, max_tokens: int = 200, api_key: 
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
     kind, _, rest = spec.partition(":")
     if kind == "endpoint":
-        from custodes.lm.endpoint import EndpointEngine
+        from custodes.lm.endpoint import EndpointEngine, address
 
-        url, _, model = rest.partition("#")
-        if not url or not model:
-            raise InputError(
-                f"monitor {spec!r}: write endpoint:URL#MODEL, e.g. endpoint:http://localhost:8000/v1#my-model."
-            )
-        judge = EndpointEngine(url, model, api_key, concurrency=batch)
+        judge = EndpointEngine(*address(spec, "monitor"), api_key, concurrency=batch)
         reach(judge)
         return EngineMonitor(judge, spec, sampling, batch)
     if kind == "scripted" and rest:

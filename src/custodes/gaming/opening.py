@@ -22,16 +22,12 @@ def open_policy(
     if kind == "scripted":
         return ScriptedPolicy(rest)
     if kind == "endpoint":
-        url, _, model = rest.partition("#")
-        if not url or not model:
-            raise InputError(
-                f"policy {spec!r}: write endpoint:URL#MODEL, e.g. endpoint:http://localhost:8000/v1#my-model."
-            )
         from custodes.gaming.native import ToolEndpoint
         from custodes.gaming.reach import reach
-        from custodes.lm.endpoint import EndpointEngine
+        from custodes.lm.endpoint import EndpointEngine, address
 
-        made = (ToolEndpoint if tools == "native" else EndpointEngine)(url, model, api_key, concurrency=batch)
+        engine = ToolEndpoint if tools == "native" else EndpointEngine
+        made = engine(*address(spec, "policy"), api_key, concurrency=batch)
         reach(made)
         return EnginePolicy(made, spec, sampling, batch, text=tools == "text")
     if tools == "native":

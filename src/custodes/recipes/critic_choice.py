@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from custodes.critic.lines import SETTINGS, LineScorer, shipped_critic
 from custodes.critic.review import (
@@ -20,14 +19,11 @@ from custodes.critic.review import (
 )
 from custodes.critic.search import SearchConfig
 from custodes.lm import Adapter, LanguageModel, load
+from custodes.lm.endpoint import ENDPOINT, EndpointEngine, address
 from custodes.lm.loading import ADAPTER_CONFIG
 from custodes.types import InputError
 
-if TYPE_CHECKING:
-    from custodes.lm.endpoint import EndpointEngine
-
 EMBEDDED = "smollm2-135m"
-ENDPOINT = "endpoint:"
 WRITERS = ("rl", "warm-start")
 """Folders in which `custodes critic tune` leaves adapters, the best first."""
 REWARD = "reward"
@@ -55,7 +51,7 @@ def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = F
     if choice.search:
         return _searching(choice, folder, strictness)
     if choice.model.startswith(ENDPOINT):
-        engine = open_endpoint(choice.model)
+        engine = EndpointEngine(*address(choice.model, "critic"))
         return SampledCritic(engine, f"{engine.base_url}#{engine.model}", samples=choice.samples)
     if folder is None:
         return LikelihoodCritic(load(choice.model or EMBEDDED, adapter=choice.adapter))
@@ -82,7 +78,7 @@ def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> 
         if writer is None:
             raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
         return SearchCritic(writer, load_reward(folder / REWARD), digest(folder), _search(strictness, scorer), scorer)
-    engine = open_endpoint(choice.model)
+    engine = EndpointEngine(*address(choice.model, "critic"))
     name = f"{engine.base_url}#{engine.model}"
     if not engine.continues():
         warnings.warn(
@@ -97,16 +93,6 @@ def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> 
 def _search(strictness: float, scorer: LineScorer | None) -> SearchConfig:
     """With a scorer that proposes quotes there are no others: so the strictness reaches from one finding on."""
     return SearchConfig(modifier=strictness, own_quotes=scorer is None)
-
-
-def open_endpoint(model: str, whose: str = "critic") -> EndpointEngine:
-    """The engine that ``endpoint:URL#MODEL`` names. Raises InputError where either is missing."""
-    from custodes.lm.endpoint import EndpointEngine
-
-    url, _, name = model.removeprefix(ENDPOINT).partition("#")
-    if not url or not name:
-        raise InputError(f"{whose} {model!r} names no {'model' if url else 'address'}; write endpoint:URL#MODEL.")
-    return EndpointEngine(url, name)
 
 
 def _scorer(folder: Path, base: str) -> LineScorer | None:

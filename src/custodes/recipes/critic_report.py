@@ -9,22 +9,21 @@ is named as judge is set beside the rules.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
 from custodes.critic.critique import Critique
 from custodes.critic.line_training import evaluate_lines
 from custodes.critic.lines import LineScorer, LineScores, ScoresLines
-from custodes.critic.panel import claims, compare, judged
+from custodes.critic.panel import compare
 from custodes.critic.paper import Found, paper_findings
 from custodes.critic.policies import Question, modifiers, rated
-from custodes.critic.rating import Rated, SimulatedRater, description_task, judge, rate, verdict
+from custodes.critic.rating import Rated, SimulatedRater, rate
 from custodes.critic.report import write_critics_page
 from custodes.critic.review import LineCritic, Snippet
 from custodes.critic.review.question import opening_of, task_of
@@ -37,7 +36,8 @@ from custodes.critic.teams import Person
 from custodes.ledger import Evaluation
 from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
 from custodes.lm.loading import ADAPTER_CONFIG, base_of
-from custodes.recipes.critic_choice import ENDPOINT, REWARD, WRITERS, open_endpoint
+from custodes.recipes.critic_choice import REWARD, WRITERS
+from custodes.recipes.critic_judge import Judge, open_judge
 from custodes.recipes.critic_lines import (
     LIKELIHOOD,
     SHIPPED,
@@ -48,13 +48,10 @@ from custodes.recipes.critic_lines import (
     read_rows,
 )
 from custodes.recipes.searching import search_each
-from custodes.recipes.workspace import CHUNK_TASKS, Workspace
+from custodes.recipes.workspace import Workspace
 from custodes.reward import load_reward
 from custodes.stats import calibration_curve, calibration_error
-from custodes.types import Episode, InputError, Reward, Sampling
-
-if TYPE_CHECKING:
-    from custodes.lm.endpoint import EndpointEngine
+from custodes.types import InputError, Reward, Sampling
 
 SEARCHES = {
     "free": "search",
@@ -156,13 +153,13 @@ def critic_report(config: CriticReport) -> dict[str, Any]:
         raise InputError(f"{config.data} has no row of split {config.split!r}.")
     scorer = Remembered(open_scorer(config.critic, config.model, config.dtype))
     writers = _Writers.open(config) if config.tuned else None
-    engine = _open_judge(config) if config.judge else None
+    engine = open_judge(config.judge, config.dtype) if config.judge else None
     # a judge changes nothing of what is written: another may read the same
     identity = {k: v for k, v in asdict(config).items() if k not in ("out", "judge")}
     work = Workspace.open(config.out, "critic evaluate", identity, config.seed, Console(stderr=True))
     with work.ledger:
         try:
-            named = _Judge(config.judge, engine, work) if engine else None
+            named = Judge(config.judge, engine, work) if engine else None
             if named and not named.recorded:
                 named.reach()  # before hours are spent on what it would read
             of_split = {s: [c for c in cases if c.row.split == s] for s in chosen}
@@ -181,7 +178,7 @@ def _measure(
     cases: Mapping[str, Sequence[Case]],
     scorer: Remembered,
     writers: _Writers | None,
-    judge: _Judge | None,
+    judge: Judge | None,
     work: Workspace,
 ) -> dict[str, Any]:
     """The report, split by split; each goes into the ledger when it is done."""
@@ -428,80 +425,3 @@ class _Writers:
 
 def _chosen(searches: Sequence[Search], asked: Sequence[Question], modifier: float) -> list[Rated]:
     return [rate(s.chosen(modifier).critique, q.code, q.bugs) for s, q in zip(searches, asked, strict=True)]
-
-
-# ---------------------------------------------------------------- a model as judge
-
-JUDGED = "judged"
-"""Name of the evaluation rows that say which episodes are a judge's answers."""
-
-
-def _open_judge(config: CriticReport) -> TorchEngine | EndpointEngine:
-    """The engine that ``judge`` names. Raises InputError where there is none."""
-    if not config.judge.startswith(ENDPOINT):
-        return TorchEngine(load(config.judge, dtype=config.dtype))
-    return open_endpoint(config.judge, "judge")
-
-
-@dataclass(eq=False)
-class _Judge:
-    """A model that says whether comments describe bugs; what it has answered is in the ledger and not asked again."""
-
-    name: str
-    engine: TorchEngine | EndpointEngine
-    work: Workspace
-
-    @property
-    def recorded(self) -> list[Evaluation]:
-        """Which episodes are its answers."""
-        return [e for e in self.work.ledger.evaluations(self.work.run, JUDGED) if e.subject == self.name]
-
-    def reach(self) -> None:
-        """Raises InputError for an endpoint that nobody is at, or that does not have the model."""
-        if not isinstance(self.engine, TorchEngine):
-            with self._alive():
-                self.engine.continues()
-
-    def read(self, split: str, asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> dict[str, Any]:
-        """Its verdicts on what the policies say on the lines of bugs, beside the rules'."""
-        pairs = {claim: claim.pair(asked) for claim in claims(asked, policies)}
-        tasks = {claim: description_task(*pair).id for claim, pair in pairs.items()}
-        with self.work.phase("judge", f"{split}: comments judged by {self.name}: {len(pairs):,}"):
-            answers = self._answers({tasks[claim]: pair for claim, pair in pairs.items()})
-        said = {claim: verdict(answers[task]) for claim, task in tasks.items()}
-        found = {"judge": self.name, **judged(asked, policies, said)}
-        row = Evaluation(f"judge-{split}-{self.name}-{found['comments']}", "judge", split, found, found["comments"])
-        if not self.work.has(row.id):
-            self.work.ledger.write(self.work.run, [row])
-        return found
-
-    def _answers(self, pairs: Mapping[str, tuple[str, Bug]]) -> dict[str, Episode]:
-        """By task; those that failed are told and not recorded, so that the same command asks again."""
-        work = self.work
-        mine = {id for e in self.recorded for id in e.metrics["episode"]}
-        known = {e.task.id: e for e in work.ledger.episodes(work.run) if e.id in mine} if mine else {}
-        new = [task for task in pairs if task not in known]
-        with work.progress("judging", len(new)) as advance:
-            for start in range(0, len(new), CHUNK_TASKS):
-                some = new[start : start + CHUNK_TASKS]
-                with self._alive():
-                    answers = judge(self.engine, [pairs[task] for task in some])
-                heard = [e for e in answers if e.outcome != "error"]
-                if heard:
-                    ids = [e.id for e in heard]
-                    done = Evaluation(f"{JUDGED}-{self.name}-{ids[0]}", JUDGED, self.name, {"episode": ids}, len(ids))
-                    work.ledger.write(work.run, [*heard, done])
-                work.tokens_sampled += sum(e.actions for e in heard)
-                known |= {e.task.id: e for e in answers}
-                advance(len(some))
-        return known
-
-    @contextmanager
-    def _alive(self) -> Iterator[None]:
-        try:
-            yield
-        except InputError as error:
-            raise InputError(
-                f"the judge does not answer: {error} What is done stays in {self.work.folder}; the same command, also "
-                "with another judge or none, goes on there."
-            ) from None
