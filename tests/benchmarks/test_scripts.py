@@ -1,6 +1,7 @@
 """The benchmarks run, on a model so small that the numbers mean nothing: what they measure may be renamed under them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,11 +27,15 @@ def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
 def test_a_benchmark_of_ours_alone_ends_in_one_json_object(
     script: str, options: list[str], tiny_model: Path, tmp_path: Path
 ) -> None:
-    pairs = tmp_path / "pairs.jsonl"
-    row = {"chosen": "\n\nHuman: Why?\n\nAssistant: So.", "rejected": "\n\nHuman: Why?\n\nAssistant: No."}
-    pairs.write_text("".join(json.dumps(row) + "\n" for _ in range(48)))
+    pairs, model = tmp_path / "pairs.jsonl", tmp_path / "model"
+    asked = [f"\n\nHuman: Why {n}?\n\nAssistant:" for n in range(48)]
+    rows = [{"chosen": f"{prompt} So.", "rejected": f"{prompt} No."} for prompt in asked]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = [str(pairs) if option == "PAIRS" else option for option in options]
-    done = run(script, "--model", str(tiny_model), *options, "--json")
+    shutil.copytree(tiny_model, model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+    done = run(script, "--model", str(model), *options, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["ours"]
