@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ class Row(NamedTuple):
         return f"{self.path}, row {self.number:,}"
 
 
-def read_rows(path: str | Path, extensions: Sequence[str] = EXTENSIONS) -> list[Row]:
+def read_rows(path: str | Path, extensions: tuple[str, ...] = EXTENSIONS) -> list[Row]:
     """All rows of a file, or of the one such file in a folder; ``extensions`` are those that it may have.
 
     Raises InputError naming file and row when the file is missing, empty, of another kind, or a row is not JSON.
@@ -90,19 +90,19 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     return path
 
 
-def find_table(path: str | Path, extensions: Sequence[str] = EXTENSIONS) -> Path:
+def find_table(path: str | Path, extensions: tuple[str, ...] = EXTENSIONS) -> Path:
     """``path`` itself, or the one table in the folder ``path``. Raises InputError when there is not exactly one."""
-    path, endings = Path(path), tuple(extensions)
+    path = Path(path)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.name.lower().endswith(endings) and p.is_file())
+        found = sorted(p for p in path.iterdir() if p.name.lower().endswith(extensions) and p.is_file())
         if len(found) != 1:
             names = ", ".join(p.name for p in found[:5]) or "none"
             raise InputError(f"{path} is a folder with {len(found)} tables ({names}); name one file.")
         return found[0]
     if not path.exists():
-        raise InputError(f"{path} does not exist; give a {', '.join(endings)} file.")
-    if not path.name.lower().endswith(endings):
-        raise InputError(f"{path}: unknown extension; give a {', '.join(endings)} file.")
+        raise InputError(f"{path} does not exist; give a {', '.join(extensions)} file.")
+    if not path.name.lower().endswith(extensions):
+        raise InputError(f"{path}: unknown extension; give a {', '.join(extensions)} file.")
     return path
 
 

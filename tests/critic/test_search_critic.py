@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scored_lines import WordScorer
+from serving import serving
 
 from custodes.critic.critique import parse
 from custodes.critic.review import EngineDied, SampledCritic, SearchCritic, Snippet
@@ -114,10 +114,8 @@ class Chat(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[tuple[str, type[Chat]]]:
     kind = type("Own", (Chat,), {"bodies": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{serving.server_address[1]}/v1", kind
-        serving.shutdown()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), kind)) as made:
+        yield f"http://127.0.0.1:{made.server_address[1]}/v1", kind
 
 
 def test_a_model_behind_an_endpoint_is_searched_through_its_partial_answers(server: tuple[str, type[Chat]]):

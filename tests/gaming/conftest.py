@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 from chat_server import Server
+from serving import serving
 
 from custodes.environments.sandbox import open_sandbox
 from custodes.types import InputError
@@ -24,7 +24,5 @@ def sandboxed() -> None:
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A chat server at work, whose answers the test decides."""
-    with Server() as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
+    with serving(Server()) as made:
         yield made
-        made.shutdown()

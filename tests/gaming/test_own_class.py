@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 
 import pytest
 from chat_server import Server
 from played import play
+from serving import serving
 
 from custodes.cli import main
 from custodes.gaming import StageOptions, make_stage
@@ -104,8 +104,7 @@ def test_contents_are_known_by_their_hashes(own: Path, tmp_path: Path):
 
 
 def test_it_is_run_and_an_edited_one_is_another_run(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Server()) as server:
         server.answer = lambda body: {"content": "You pay 5."}
         given = ("--policy", f"endpoint:{server.url}#m", "--stage", f"{own}:Prices", "--out", tmp_path / "out")
         run = ["gaming", "run", *map(str, given)]
@@ -116,5 +115,4 @@ def test_it_is_run_and_an_edited_one_is_another_run(own: Path, tmp_path: Path, c
         own.write_text(OWN.replace("It costs", "The price is"))
         capsys.readouterr()
         assert main([*run, "-n", "5"]) == 2
-        server.shutdown()
     assert f"content of {own}" in capsys.readouterr().err.replace("\n", " ")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from serving import serving
 from test_critic_tuning import examples
 
 from custodes.cli import main
@@ -202,10 +202,8 @@ class Judge(BaseHTTPRequestHandler):
 @pytest.fixture
 def judge() -> Iterator[tuple[str, type[Judge]]]:
     kind = type("Own", (Judge,), {"answered": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield f"endpoint:http://127.0.0.1:{serving.server_address[1]}/v1#m", kind
-        serving.shutdown()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), kind)) as made:
+        yield f"endpoint:http://127.0.0.1:{made.server_address[1]}/v1#m", kind
 
 
 def test_a_judge_is_set_beside_the_rules_and_what_it_said_is_not_asked_again(

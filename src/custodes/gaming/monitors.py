@@ -76,9 +76,9 @@ def open_monitor(spec: str, *, batch: int = 32, max_tokens: int = 200, api_key: 
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
     kind, _, rest = spec.partition(":")
     if kind == "endpoint":
-        from custodes.lm.endpoint import EndpointEngine, address
+        from custodes.lm.address import open_endpoint
 
-        judge = EndpointEngine(*address(spec, "monitor"), api_key, concurrency=batch)
+        judge = open_endpoint(spec, "monitor", api_key=api_key, concurrency=batch)
         reach(judge)
         return EngineMonitor(judge, spec, sampling, batch)
     if kind == "scripted" and rest:

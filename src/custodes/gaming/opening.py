@@ -24,7 +24,8 @@ def open_policy(
     if kind == "endpoint":
         from custodes.gaming.native import ToolEndpoint
         from custodes.gaming.reach import reach
-        from custodes.lm.endpoint import EndpointEngine, address
+        from custodes.lm.address import address
+        from custodes.lm.endpoint import EndpointEngine
 
         engine = ToolEndpoint if tools == "native" else EndpointEngine
         made = engine(*address(spec, "policy"), api_key, concurrency=batch)

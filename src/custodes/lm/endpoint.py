@@ -35,21 +35,6 @@ OUTCOMES: Mapping[str, Outcome] = {"stop": "stop", "length": "length", "tool_cal
 SERVERS_WITH_EXTENSIONS = {"vllm", "sglang"}  # as they call themselves in "owned_by"
 
 
-ENDPOINT = "endpoint:"
-"""How the name of a model behind a server begins."""
-
-
-def address(name: str, whose: str) -> tuple[str, str]:
-    """``endpoint:URL#MODEL`` -> (base URL, model). Raises InputError where either is missing; ``whose`` says which option it was."""
-    url, _, model = name.removeprefix(ENDPOINT).partition("#")
-    if not url or not model:
-        missing = "address" if not url else "model"
-        raise InputError(
-            f"{whose} {name!r} names no {missing}; write endpoint:URL#MODEL, e.g. endpoint:http://localhost:8000/v1#my-model."
-        )
-    return url, model
-
-
 class EndpointDown(InputError):  # noqa: N818 - what happened, not who erred
     """Nothing answers, or the key or the model is refused: other requests would fare no better."""
 

@@ -19,7 +19,7 @@ from custodes.critic.review import (
 )
 from custodes.critic.search import SearchConfig
 from custodes.lm import Adapter, LanguageModel, load
-from custodes.lm.endpoint import ENDPOINT, EndpointEngine, address
+from custodes.lm.address import ENDPOINT, open_endpoint
 from custodes.lm.loading import ADAPTER_CONFIG
 from custodes.types import InputError
 
@@ -51,7 +51,7 @@ def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = F
     if choice.search:
         return _searching(choice, folder, strictness)
     if choice.model.startswith(ENDPOINT):
-        engine = EndpointEngine(*address(choice.model, "critic"))
+        engine = open_endpoint(choice.model, "critic")
         return SampledCritic(engine, f"{engine.base_url}#{engine.model}", samples=choice.samples)
     if folder is None:
         return LikelihoodCritic(load(choice.model or EMBEDDED, adapter=choice.adapter))
@@ -78,7 +78,7 @@ def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> 
         if writer is None:
             raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
         return SearchCritic(writer, load_reward(folder / REWARD), digest(folder), _search(strictness, scorer), scorer)
-    engine = EndpointEngine(*address(choice.model, "critic"))
+    engine = open_endpoint(choice.model, "critic")
     name = f"{engine.base_url}#{engine.model}"
     if not engine.continues():
         warnings.warn(

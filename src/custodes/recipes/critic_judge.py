@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from custodes.critic.panel import claims, judged
 from custodes.critic.policies import Question
@@ -13,10 +13,13 @@ from custodes.critic.rating import Rated, description_task, judge, verdict
 from custodes.critic.tamper.bugs import Bug
 from custodes.ledger import Evaluation
 from custodes.lm import TorchEngine, load
-from custodes.lm.endpoint import ENDPOINT, EndpointEngine, address
+from custodes.lm.address import ENDPOINT, open_endpoint
 from custodes.lm.loading import DtypeName
 from custodes.recipes.workspace import CHUNK_TASKS, Workspace
 from custodes.types import Episode, InputError
+
+if TYPE_CHECKING:
+    from custodes.lm.endpoint import EndpointEngine
 
 JUDGED = "judged"
 """Name of the evaluation rows that say which episodes are a judge's answers."""
@@ -25,7 +28,7 @@ JUDGED = "judged"
 def open_judge(name: str, dtype: DtypeName) -> TorchEngine | EndpointEngine:
     """The engine of a model's name or folder or of ``endpoint:URL#MODEL``. Raises InputError where there is none."""
     if name.startswith(ENDPOINT):
-        return EndpointEngine(*address(name, "judge"))
+        return open_endpoint(name, "judge")
     return TorchEngine(load(name, dtype=dtype))
 
 

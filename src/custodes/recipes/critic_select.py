@@ -7,7 +7,7 @@ at least 1 of 3). Hard ones come first, and clean functions stay in their share.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def critic_select(config: CriticSelect) -> dict[str, Any]:
         raise InputError(f"{config.data} has no tampered example of split {config.split!r}.")
     critic = open_scorer(config.critic, config.model) if config.critic else load(config.model, adapter=config.adapter)
     fingerprint = _fingerprint(critic)
-    tried = list(_tried(config, critic, fingerprint, tampered))
+    tried = _tried(config, critic, fingerprint, tampered)
     order = sorted(range(len(tried)), key=lambda i: (-tried[i].missed, i))
     kept = [tried[i] for i in order[: max(1, round(config.keep * len(tried)))]]
     beside = clean[: round(len(clean) * len(kept) / max(1, len(tampered)))]
@@ -111,14 +111,13 @@ def _fingerprint(critic: LanguageModel | ScoresLines) -> str:
 
 def _tried(
     config: CriticSelect, critic: LanguageModel | ScoresLines, fingerprint: str, examples: list[Example]
-) -> Iterator[Tried]:
+) -> list[Tried]:
     """Every example with what the critic made of it; what an earlier call found is read and not done again."""
     kept = {k: v for k, v in asdict(config).items() if k in ("samples", "max_tokens", "seed")}
     parts = Parts(config.out, {**kept, "critic": fingerprint})
     asked = {e.id: e for e in examples}
     found = parts.answers(asked, lambda some: _criticised(config, critic, some), "criticising", CHUNK)
-    for e, (missed, included) in zip(asked.values(), found, strict=True):
-        yield Tried(e, int(missed), included)
+    return [Tried(e, int(missed), included) for e, (missed, included) in zip(asked.values(), found, strict=True)]
 
 
 def _criticised(
