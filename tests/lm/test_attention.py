@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import platform
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 import torch
 
-from custodes.lm import packing
-from custodes.lm.attention import attend
+from custodes.lm import attention, kernels, packing
+from custodes.lm.attention import attend, compiled
+from custodes.lm.kernels import DEFINES, Native, native
 from custodes.lm.packing import PackedBatch, pack
 
 H, G, D = 4, 2, 8
+LENGTHS = [[1], [5, 3], [3, 4, 90, 1, 70, 130], [200, 1, 1, 1]]
 
 
 def batch_of(
@@ -27,15 +34,16 @@ def batch_of(
     return pack(sequences, groups), sequences
 
 
-def tensors(n: int, dtype: torch.dtype) -> list[torch.Tensor]:
+def tensors(n: int, dtype: torch.dtype, heads: tuple[int, int, int] = (H, G, D)) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
+    H, G, D = heads
     sizes = ((n, H, D), (n, G, D), (n, G, D), (n, H, D))
     return [torch.randn(size, generator=generator, dtype=torch.float64).to(dtype).requires_grad_() for size in sizes]
 
 
 def one_by_one(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch) -> torch.Tensor:
     """Each sequence on its own, by the definition; tokens that sequences share are written by each of them."""
-    out = torch.zeros_like(q)
+    out, (_, H, D) = torch.zeros_like(q), q.shape
     for row, last in zip(batch.rows, batch.last, strict=True):
         index = row[: int(batch.positions[last]) + 1]
         heads = [x[index].transpose(0, 1).repeat_interleave(H // x.shape[1], 0) for x in (q, k, v)]
@@ -45,7 +53,7 @@ def one_by_one(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedB
     return out
 
 
-@pytest.mark.parametrize("lengths", [[1], [5, 3], [3, 4, 90, 1, 70, 130], [200, 1, 1, 1]])
+@pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("shared", [0, 7, 80])
 def test_packed_attention_and_its_gradient_are_those_of_each_sequence(
     lengths: list[int], shared: int, monkeypatch: pytest.MonkeyPatch
@@ -59,6 +67,68 @@ def test_packed_attention_and_its_gradient_are_those_of_each_sequence(
     grads = [torch.autograd.grad((x * weight).sum(), inputs) for x in (ours, plain)]
     for mine, theirs in zip(*grads, strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+EXTENSIONS = ("as it is", "without bfloat16 products", "AVX2", "no extension")
+
+
+@pytest.fixture(scope="module", params=EXTENSIONS)
+def on_processor(request: pytest.FixtureRequest) -> Iterator[Callable[[torch.dtype], Native]]:
+    """The compiled steps as a processor with fewer extensions would have them."""
+    if native(torch.float32) is None:
+        pytest.skip("no C compiler here")
+    if platform.machine() != "x86_64" and request.param != "as it is":
+        pytest.skip("extensions of x86-64")
+    tuning = {
+        "as it is": kernels.TUNING,
+        "without bfloat16 products": (*kernels.TUNING, "-mno-avx512bf16"),
+        "AVX2": ("-march=x86-64-v3",),
+        "no extension": ("-march=x86-64",),
+    }
+    if request.param == "AVX2" and "avx2" not in kernels._processor():
+        pytest.skip("this processor has no AVX2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "TUNING", tuning[request.param])
+        yield functools.cache(native.__wrapped__)
+
+
+HEADS = [(4, 2, 32), (9, 3, 64), (5, 1, 64), (3, 3, 96), (2, 1, 128)]
+BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 0.01}  # of the norm
+
+
+@pytest.mark.parametrize("dtype", DEFINES)
+@pytest.mark.parametrize("heads", HEADS)
+def test_compiled_attention_and_its_gradient_are_those_of_each_sequence(
+    on_processor: Callable[[torch.dtype], Native],
+    heads: tuple[int, int, int],
+    dtype: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernels = on_processor(dtype)
+    monkeypatch.setattr(attention, "native", lambda dtype: kernels)
+    for lengths, shared in itertools.product(LENGTHS[1:], (0, 7, 80)):
+        batch, _ = batch_of(lengths, shared, per_group=3)
+        given = tensors(batch.tokens, dtype, heads)
+        assert compiled(given[0]) is kernels
+        exact = [t.detach().double().requires_grad_() for t in given]
+        ours, truth = attend(*given[:3], batch), one_by_one(*exact[:3], batch)
+        grads = torch.autograd.grad((ours * given[3]).sum(), given[:3])
+        true_grads = torch.autograd.grad((truth * exact[3]).sum(), exact[:3])
+        for got, true in zip((ours, *grads), (truth, *true_grads), strict=True):
+            assert (got.double() - true).norm() <= BOUNDS[dtype] * true.norm()
+
+
+def test_compiled_attention_reads_tokens_that_lie_apart_and_scores_far_from_zero() -> None:
+    """q, k and v are parts of one product's rows, and a score of 400 must not overflow."""
+    if native(torch.float32) is None:
+        pytest.skip("no C compiler here")
+    batch, _ = batch_of([40, 30], 20)
+    rows = torch.randn(batch.tokens, 8, 32, generator=torch.Generator().manual_seed(0))
+    q, k, v = rows.split([4, 2, 2], dim=1)
+    assert not v.is_contiguous()
+    q, k = 20 * q, 20 * k
+    exact = [t.double() for t in (q, k, v)]
+    torch.testing.assert_close(attend(q, k, v, batch).double(), one_by_one(*exact, batch), atol=1e-3, rtol=1e-3)
 
 
 def test_bfloat16_gradients_are_as_near_to_the_truth_as_bfloat16_allows() -> None:

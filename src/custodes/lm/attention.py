@@ -1,6 +1,8 @@
-"""Causal attention over packed batches, with a backward pass made of matrix products.
+"""Causal attention over packed batches, forward and backward.
 
-On CPU the backward pass of torch's fused kernel costs ten times its arithmetic. Here it is five batched
+On CPU it is compiled (``packed_attention.c``) and sees the unique tokens as they lie. Where there is no compiler, or the
+head dimension is not a multiple of 32, or the type is float64, it sees padded rows. The backward pass of torch's fused kernel
+costs ten times its arithmetic on CPU, so that there it is five batched
 products per block of queries, with what stands between them in as few passes as possible: the normaliser
 of the softmax and the row sums that its gradient subtracts ride along in the products as two extra columns
 each (a high and a low part, so that bfloat16 carries them well enough). The first product then *is* log P,
@@ -15,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from custodes.lm.kernels import Native, native
 from custodes.lm.packing import FromRows, PackedBatch, ToRows
 
 QUERIES = 64
@@ -23,6 +26,9 @@ QUERIES = 64
 
 def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch) -> Tensor:
     """softmax(q k^T / sqrt(D)) v over earlier tokens of each row; q (N, H, D), k and v (N, G, D) -> (N, H, D)."""
+    kernels = compiled(q)
+    if kernels is not None:
+        return _AttendPacked.apply(q, k, v, batch, kernels)
     mixed = []
     for block in batch.blocks:
         tokens = slice(block.start, block.end)
@@ -34,6 +40,34 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch) -> Tensor:
             out = F.scaled_dot_product_attention(rows_q, rows_k, rows_v, is_causal=True, enable_gqa=grouped)
         mixed.append(FromRows.apply(out.transpose(1, 2), block))
     return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
+
+
+def compiled(q: Tensor) -> Native | None:
+    """The compiled steps where they can attend from q (N, H, D)."""
+    return native(q.dtype) if q.device.type == "cpu" and q.shape[2] % 32 == 0 else None
+
+
+class _AttendPacked(torch.autograd.Function):
+    """q (N, H, D), k and v (N, G, D) -> (N, H, D)."""
+
+    @staticmethod
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, kernels: Native) -> Tensor:
+        q, k, v = (_dense_rows(x) for x in (q, k, v))
+        out, normaliser = kernels.packed_attend(q, k, v, batch.starts, batch.groups)
+        ctx.save_for_backward(q, k, v, out, normaliser)
+        ctx.batch, ctx.kernels = batch, kernels
+        return out
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        kept, batch = ctx.saved_tensors, ctx.batch
+        found = ctx.kernels.packed_attend_backward(grads[0].contiguous(), *kept, batch.starts, batch.groups)
+        return *found, None, None
+
+
+def _dense_rows(x: Tensor) -> Tensor:
+    """x (N, heads, D), of which a token's part lies without gaps."""
+    return x if x.stride()[1:] == (x.shape[2], 1) else x.contiguous()
 
 
 class _Attend(torch.autograd.Function):

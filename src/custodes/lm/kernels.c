@@ -1,50 +1,12 @@
 /* The steps between matrix products, each a single pass over memory.
  *
  * Compiled once per machine by kernels.py with whatever C compiler is there; without one the same
- * steps run through torch (decoder.py, decode.py), only slower. bfloat16 in, float32 inside, bfloat16 out; with
- * ELEMENT_FLOAT32 float32 throughout, for processors that multiply no bfloat16.
+ * steps run through torch (decoder.py, decode.py), only slower. bfloat16 in, float32 inside, bfloat16 out, or
+ * float32 throughout (elements.h).
  * Letters: B sequences, H heads, G key-value heads, D head dimension, T cache capacity in tokens,
  * d hidden size, I intermediate size, V vocabulary.
  */
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#ifdef ELEMENT_FLOAT32
-typedef float element;
-static inline float wide(element x) { return x; }
-static inline element narrow(float x) { return x; }
-#else
-typedef uint16_t element;
-
-static inline float wide(element x) {
-    union { uint32_t i; float f; } u = {.i = (uint32_t)x << 16};
-    return u.f;
-}
-
-static inline element narrow(float x) { /* round to nearest, ties to even */
-    union { float f; uint32_t i; } u = {.f = x};
-    return (element)((u.i + 0x7fffu + ((u.i >> 16) & 1u)) >> 16);
-}
-#endif
-
-/* exp by 2^n (1 + polynomial): relative error below 2e-7, 0 below -87. Vectorises. */
-static inline float fast_exp(float x) {
-    float low = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
-    float t = low * 1.44269504f;
-    float n = nearbyintf(t);
-    float r = (low - n * 0.693359375f) + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    union { int32_t i; float f; } u = {.i = ((int32_t)n + 127) << 23};
-    return x < -87.0f ? 0.0f : p * u.f;
-}
+#include "elements.h"
 
 /* x (B, d) += delta (B, d) where given; out = x / rms(x) * weight. */
 void add_norm(element *x, const element *delta, const element *weight, element *out, int64_t B, int64_t d, float eps, int threads) {
@@ -95,6 +57,7 @@ void rotate(const element *x, const element *cos, const element *sin, element *o
         for (int64_t h = 0; h < heads; h++) {
             const element *in = x + n * stride + h * D;
             element *to = out + (n * heads + h) * D;
+#pragma GCC ivdep
             for (int64_t i = 0; i < half; i++) {
                 float a = wide(in[i]), b = wide(in[i + half]);
                 to[i] = narrow(a * wide(c[i]) - sign * b * wide(s[i]));
@@ -147,33 +110,7 @@ static inline void turn(const element *x, const element *cos, const element *sin
     }
 }
 
-/* One register's lanes at a time: wider vectors than the machine has would live in memory. */
-#ifdef __AVX512F__
-#define LANES 16
-#else
-#define LANES 8
-#endif
-#define TILE 32
-typedef float lanes __attribute__((vector_size(LANES * 4)));
-#ifdef ELEMENT_FLOAT32
-static inline __attribute__((always_inline)) lanes load(const element *x) {
-    lanes f;
-    memcpy(&f, x, sizeof f);
-    return f;
-}
-#else
-typedef uint32_t words __attribute__((vector_size(LANES * 4)));
-typedef uint16_t halves __attribute__((vector_size(LANES * 2)));
-
-static inline __attribute__((always_inline)) lanes load(const element *x) {
-    halves h;
-    memcpy(&h, x, sizeof h);
-    words w = __builtin_convertvector(h, words) << 16;
-    lanes f;
-    memcpy(&f, &w, sizeof f);
-    return f;
-}
-#endif
+#define TILE 32 /* tokens whose keys lie side by side */
 
 /* dot (Q, n) = q (Q, D) . keys (n tokens in tiles of (D, 32)). Fills whole tiles: weights has room for them. */
 static inline __attribute__((always_inline)) void score(const int Q, const float *q, const element *keys, float *weights,

@@ -1,4 +1,4 @@
-"""Builds and binds ``kernels.c``: the single-pass steps between matrix products.
+"""Builds and binds the compiled steps: single passes between matrix products, and attention.
 
 The library is compiled once per machine and source version with the C compiler that is there, and
 kept in the cache folder. Where there is none, or it fails, :func:`native` returns None and torch
@@ -17,18 +17,21 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from custodes.lm.embedded import cache_folder
 
-SOURCE = Path(__file__).with_name("kernels.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "packed_attention.c"))
+HEADER = Path(__file__).with_name("elements.h")
 # No -ffast-math: linking with it would make the whole process flush subnormal numbers to zero.
 FLAGS = (
     "-O3",
     "-shared",
     "-fPIC",
+    "-funroll-loops",
     "-fno-math-errno",
     "-fassociative-math",
     "-fno-signed-zeros",
@@ -36,13 +39,14 @@ FLAGS = (
     "-freciprocal-math",
 )
 
+TUNING = ("-march=native",) if platform.machine() == "x86_64" else ()
 
 DEFINES: dict[torch.dtype, tuple[str, ...]] = {torch.bfloat16: (), torch.float32: ("-DELEMENT_FLOAT32",)}
-"""Types of tensors that there are compiled steps for, and how ``kernels.c`` is told."""
+"""Types of tensors that there are compiled steps for, and how ``elements.h`` is told."""
 
 
 class Native:
-    """The compiled steps on CPU tensors of one type; see ``kernels.c`` for what each does."""
+    """The compiled steps on CPU tensors of one type; see the C sources for what each does."""
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         self._library, self.dtype = library, dtype
@@ -95,6 +99,33 @@ class Native:
         sizes = [_i(n) for n in (N, heads, G, D, M)]
         self._library.paged_attend(*inputs, _f(eps), *outputs, *sizes, _f(D**-0.5), torch.get_num_threads())
 
+    def packed_attend(self, q: Tensor, k: Tensor, v: Tensor, starts: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixed values (N, H, D) and the normaliser (N, H) float32 that the backward pass takes. Raises ``MemoryError``."""
+        out, normaliser = q.new_empty(q.shape), torch.empty(q.shape[:2])
+        pointers = [_p(t) for t in (q, k, v, out, normaliser, starts, groups)]
+        self._whole(self._library.packed_attend(*pointers, *self._packed_sizes(q, k, v, groups)))
+        return out, normaliser
+
+    def packed_attend_backward(
+        self, d_out: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, normaliser: Tensor, starts: Tensor, groups: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """Gradients of q, k and v, all contiguous. Raises ``MemoryError``."""
+        grads = q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+        pointers = [_p(t) for t in (d_out, q, k, v, out, normaliser, *grads, starts, groups)]
+        self._whole(self._library.packed_attend_backward(*pointers, *self._packed_sizes(q, k, v, groups)))
+        return grads
+
+    @staticmethod
+    def _packed_sizes(q: Tensor, k: Tensor, v: Tensor, groups: Tensor) -> tuple[Any, ...]:
+        (_, H, D), G = q.shape, k.shape[1]
+        sizes = (len(groups) - 1, q.stride(0), k.stride(0), v.stride(0), H, G, D)
+        return *map(_i, sizes), _f(D**-0.5), torch.get_num_threads()
+
+    @staticmethod
+    def _whole(failed: int) -> None:
+        if failed:
+            raise MemoryError("attention over packed rows found no memory to work in.")
+
     def draw(self, logits: Tensor, uniform: Tensor, temperature: float, tokens: Tensor, logprobs: Tensor) -> None:
         B, V = logits.shape
         pointers = (_p(tokens), _p(logprobs))
@@ -114,8 +145,7 @@ def native(dtype: torch.dtype) -> Native | None:
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
     if os.environ.get("CUSTODES_NATIVE") == "0" or compiler is None or sys.platform == "win32" or dtype not in DEFINES:
         return None
-    tuning = ("-march=native",) if platform.machine() == "x86_64" else ()
-    common = (*FLAGS, *DEFINES[dtype], *tuning)
+    common = (*FLAGS, *DEFINES[dtype], *TUNING)
     for flags in ((*common, "-fopenmp"), common):  # Apple's clang has no OpenMP
         try:
             return Native(ctypes.CDLL(str(_build(compiler, flags))), dtype)
@@ -126,13 +156,14 @@ def native(dtype: torch.dtype) -> Native | None:
 
 def _build(compiler: str, flags: tuple[str, ...]) -> Path:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=20).stdout
-    key = hashlib.sha256(SOURCE.read_bytes() + version + repr((flags, _processor())).encode()).hexdigest()[:16]
+    text = b"".join(path.read_bytes() for path in (HEADER, *SOURCES))
+    key = hashlib.sha256(text + version + repr((flags, _processor())).encode()).hexdigest()[:16]
     target = cache_folder() / "kernels" / f"steps-{key}.so"
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             built = Path(folder) / "steps.so"
-            command = [compiler, *flags, str(SOURCE), "-o", str(built), "-lm"]
+            command = [compiler, *flags, *map(str, SOURCES), "-o", str(built), "-lm"]
             subprocess.run(command, capture_output=True, check=True, timeout=120)
             built.replace(target)  # whole or not at all: another process may be building too
     return target

@@ -2,8 +2,8 @@
 
 A batch is N *unique* tokens in one row. A group of sequences with a common beginning (samples of one
 prompt, the two sides of a comparison) keeps that beginning once. Everything that works token by
-token (projections, norms, feed-forward: over 90 % of the arithmetic) sees the N tokens; attention
-alone sees padded rows, gathered from them by index.
+token (projections, norms, feed-forward: over 90 % of the arithmetic) sees the N tokens, and so does compiled
+attention; other attention sees padded rows, gathered from them by index.
 
 Letters: N unique tokens, R sequences, T tokens of the longest, M predicted tokens.
 """
@@ -43,10 +43,15 @@ class PackedBatch:
     back: Tensor  # (N,) int64 into R*T: the first row that holds each token
     shared: tuple[tuple[int, int, int, int], ...]  # (start, length, first row, end row) of each shared prefix
     last: Tensor  # (R,) int64 into N: the last token of each sequence
+    starts: Tensor  # (S + 1,) int64 into N: first token of each segment, which is a group's prefix or what is one sequence's own
+    groups: (
+        Tensor  # (K + 1,) int64 into S: first segment of each group, its prefix (of no token where nothing is shared)
+    )
     blocks: tuple[Block, ...]  # the same rows, cut where attention would pad or compute too much at once
 
     def to(self, device: torch.device | str) -> PackedBatch:
-        moved = {name: getattr(self, name).to(device) for name in ("ids", "positions", "rows", "back", "last")}
+        names = ("ids", "positions", "rows", "back", "last", "starts", "groups")
+        moved = {name: getattr(self, name).to(device) for name in names}
         blocks = tuple(replace(b, rows=b.rows.to(device), back=b.back.to(device)) for b in self.blocks)
         return replace(self, **moved, blocks=blocks)
 
@@ -68,11 +73,14 @@ def pack(sequences: Sequence[NDArray[np.integer]], groups: Sequence[object] | No
     positions: list[NDArray[np.int64]] = []
     back: list[NDArray[np.int64]] = []
     shared: list[tuple[int, int, int, int]] = []
-    starts: list[tuple[int, int]] = []  # (first token, first row) of each group
+    begins: list[tuple[int, int]] = []  # (first token, first row) of each group
+    starts: list[int] = []
+    groups_at: list[int] = []
     n = 0
 
     def add(tokens: NDArray[np.integer], start: int, row: int) -> NDArray[np.int64]:
         nonlocal n
+        starts.append(n)
         place = np.arange(start, start + len(tokens))
         ids.append(tokens)
         positions.append(place)
@@ -82,7 +90,8 @@ def pack(sequences: Sequence[NDArray[np.integer]], groups: Sequence[object] | No
 
     for first, end in _runs(groups, R):
         common = _common_prefix(sequences[first:end]) if end - first > 1 else 0
-        starts.append((n, first))
+        begins.append((n, first))
+        groups_at.append(len(starts))
         prefix = add(sequences[first][:common], 0, first)
         if common:
             shared.append((int(prefix[0]), common, first, end))
@@ -98,23 +107,25 @@ def pack(sequences: Sequence[NDArray[np.integer]], groups: Sequence[object] | No
         back=torch.from_numpy(np.concatenate(back)),
         shared=tuple(shared),
         last=torch.from_numpy(last),
-        blocks=tuple(_blocks([*starts, (n, R)], lengths, rows, np.concatenate(back), shared)),
+        starts=torch.tensor([*starts, n]),
+        groups=torch.tensor([*groups_at, len(starts)]),
+        blocks=tuple(_blocks([*begins, (n, R)], lengths, rows, np.concatenate(back), shared)),
     )
 
 
 def _blocks(
-    starts: Sequence[tuple[int, int]],
+    begins: Sequence[tuple[int, int]],
     lengths: NDArray[np.int64],
     rows: NDArray[np.int64],
     back: NDArray[np.int64],
     shared: Sequence[tuple[int, int, int, int]],
 ) -> Iterator[Block]:
-    """Whole groups, until the padded rows hold ``BLOCK_TOKENS``; ``starts`` ends with (N, R)."""
+    """Whole groups, until the padded rows hold ``BLOCK_TOKENS``; ``begins`` ends with (N, R)."""
     T = rows.shape[1]
-    begin, first = starts[0]
-    for end, row in starts[1:]:
+    begin, first = begins[0]
+    for end, row in begins[1:]:
         longest = int(lengths[first:row].max())
-        if (row - first) * longest < BLOCK_TOKENS and end < starts[-1][0]:
+        if (row - first) * longest < BLOCK_TOKENS and end < begins[-1][0]:
             continue
         place = back[begin:end]
         yield Block(

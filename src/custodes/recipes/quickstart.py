@@ -25,6 +25,7 @@ from custodes.feedback import AnnotatorModel, pairs_from_judgments, read_prefere
 from custodes.ledger import Decision, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.lm.loading import check_model
+from custodes.lm.precision import multiplies_bfloat16
 from custodes.policy import OptimiseConfig, optimise
 from custodes.recipes import evaluation, judging
 from custodes.recipes.evaluation import Gold
@@ -44,6 +45,11 @@ TASKS_PER_STEP = 12
 
 JUDGES = {"expert": 6, "hasty": 5, "length_biased": 4, "position_biased": 4, "random": 4, "poisoner": 5}
 """How many simulated judges there are of each nature."""
+
+
+def twice_where_fast(number: int) -> int:
+    """Double on processors with bfloat16 products: several times faster, they judge and learn more in less time."""
+    return 2 * number if multiplies_bfloat16() else number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +72,9 @@ class QuickstartConfig:
     """Your own preference file in place of simulated judges; its prompts are the tasks unless tasks are given."""
     algorithm: Literal["ppo", "grpo", "dr_grpo", "rloo", "reinforce_pp", "expert_iteration"] = "ppo"
     """How the policy is optimised."""
-    judged_tasks: int = 200
-    """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward."""
+    judged_tasks: int = field(default_factory=lambda: twice_where_fast(200))
+    """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward. 400 where the processor
+    multiplies bfloat16, 200 elsewhere."""
     overlap: int = 4
     """Simulated judges per comparison."""
     ensemble: int = 4
@@ -76,8 +83,8 @@ class QuickstartConfig:
     """Standard deviations of the ensemble that the careful arm's reward subtracts."""
     reward_epochs: int = 3
     """Passes over the judged pairs."""
-    steps: int = 16
-    """Steps of policy optimisation."""
+    steps: int = field(default_factory=lambda: twice_where_fast(16))
+    """Steps of policy optimisation. 32 where the processor multiplies bfloat16, 16 elsewhere."""
     evaluate_every: int = 8
     """Steps between evaluations on held-out tasks."""
     kl_budget: float | None = None
