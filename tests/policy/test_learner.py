@@ -103,7 +103,7 @@ def test_micro_batches_give_the_gradient_of_one_batch(policy: LanguageModel, bud
     (one, whole), (several, parts) = gradients(10_000), gradients(budget)
     assert one == 1 < several
     for a, b in zip(whole, parts, strict=True):
-        assert torch.allclose(a, b, atol=1e-6, rtol=1e-4)
+        assert torch.allclose(a, b, atol=1e-5, rtol=1e-4)
 
 
 def test_the_trunk_is_computed_once_and_changes_nothing(tiny_model: Path) -> None:

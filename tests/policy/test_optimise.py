@@ -45,8 +45,9 @@ def without_clock(metrics: Sequence[dict[str, float]]) -> list[dict[str, float]]
 @pytest.mark.parametrize("name", ["ppo", "grpo", "dr_grpo", "rloo", "reinforce_pp", "expert_iteration"])
 def test_every_algorithm_raises_the_reward(tiny_model: Path, name: str) -> None:
     lm = adapted(tiny_model)
+    rate = 1e-2 if name == "expert_iteration" else 3e-2  # what imitates its best needs smaller steps to keep its variety
     config = replace(
-        BASE, algorithm=name, steps=24, sampling=Sampling(n=8, max_tokens=8), kl_coefficient=0.001, learning_rate=3e-2
+        BASE, algorithm=name, steps=24, sampling=Sampling(n=8, max_tokens=8), kl_coefficient=0.001, learning_rate=rate
     )
     scores = [m["proxy"] for m in run(lm, config).metrics]
     assert np.mean(scores[-3:]) > np.mean(scores[:3]) + 0.05
@@ -267,8 +268,8 @@ def test_sampler_correction_truncates(tiny_model: Path) -> None:
     assert (
         metrics[None]["sampler_gap_max"] >= metrics[None]["sampler_gap_p99"] >= metrics[None]["sampler_gap_mean"] - 1e-9
     )
-    assert metrics[1.0]["policy_loss"] == pytest.approx(plain)
-    assert metrics[2.0]["policy_loss"] == pytest.approx(2 * plain)
+    assert metrics[1.0]["policy_loss"] == pytest.approx(plain, rel=1e-4)
+    assert metrics[2.0]["policy_loss"] == pytest.approx(2 * plain, rel=1e-4)
     assert metrics[100.0]["policy_loss"] == pytest.approx(np.e * plain, rel=1e-3)
 
 

@@ -115,7 +115,7 @@ def test_keeping_the_trunk_between_epochs_changes_nothing(tiny_model: Path, kind
 def test_members_learn_apart(tiny_model: Path, pairs: list[PreferencePair]) -> None:
     """A member is what it would be in a smaller ensemble: clipping, weights and seeds are its own."""
     two, three = (
-        train_reward(load(tiny_model, dtype="float32"), pairs, small("adapters", members=k, max_grad_norm=0.1))
+        train_reward(load(tiny_model, dtype="float64"), pairs, small("adapters", members=k, max_grad_norm=0.1))
         for k in (2, 3)
     )
     for k in range(2):

@@ -74,9 +74,11 @@ def test_what_was_handed_in_last_can_be_corrected(site: Site, browser: Browser):
     mark(page, 0, 0, 2)
     expect(page.locator(".marks li")).to_have_count(1)
     press(page, "t", "Enter")
-    site.judgments(project, 2)
+    expect(page.locator("#said")).to_have_text("Handed in.")  # until then keys are for nothing
+    assert len(site.judgments(project, 2)) == 2
     expect(page.locator("[data-progress]")).to_contain_text("1 handed in")
     press(page, "z")
+    expect(page.locator("#said")).to_contain_text("what you handed in last")
     expect(page.locator("[data-progress]")).to_contain_text("Correcting")
     expect(page.get_by_label("Equal")).to_be_checked()
     press(page, "m")
@@ -196,6 +198,7 @@ def test_screens_that_are_typed_into(site: Site, browser: Browser, name: str):
     page.keyboard.type(text)
     expect(page.locator(".status")).to_contain_text("Saved")
     press(page, "Control+Enter")
+    expect(page.locator("#said")).to_have_text("Handed in.")  # until then nothing can be handed in
     assert _values(site.judgments(project)) == [text]
     expect(page.locator("[data-progress]")).to_contain_text("1 handed in")
     page.locator(".questions textarea").fill(f"{text} Twice.")
