@@ -2,7 +2,7 @@
 
     python benchmarks/profile_work.py --json
 
-Torch's own operations are read from its profiler; the compiled steps (``lm/kernels.c``) are timed call by call; what is
+Torch's own operations are read from its profiler; the compiled steps (``lm/kernels.py``) are timed call by call; what is
 left is Python and waiting. The products' share comes with the rate they reach, beside the rate of one large product on
 the same machine: where the two are close, only a lower precision or less work could be faster.
 """
@@ -157,11 +157,12 @@ def steps_timed(spent: Spent) -> Iterator[None]:
     """Every compiled step adds its seconds to ``spent``."""
     plain = {name: f for name, f in vars(Native).items() if callable(f) and not name.startswith("_")}
 
-    def timed(name: str, step: Callable[..., None]) -> Callable[..., None]:
-        def call(*given: object) -> None:
+    def timed(name: str, step: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object) -> object:
             began = time.perf_counter()
-            step(*given)
+            result = step(*given)
             spent.steps[name] += time.perf_counter() - began
+            return result
 
         return call
 

@@ -55,13 +55,13 @@ INLINE words load_words(const word *x) {
     return w;
 }
 
-/* R rows of c (., n) = or += a (R, K) b (K, n), in words; a's entries lie ``row`` and ``step`` apart, c's rows D or KEYS = n. */
-INLINE void strip(const int R, float *c, const word *a, int64_t row, int64_t step, const word *b, int64_t K, int64_t n, int add) {
+/* R rows of the product below. Called with constant R, so that sums stay in registers. */
+INLINE void strip(const int R, float *c, int64_t gap, const word *a, int64_t row, int64_t step, const word *b, int64_t K, int64_t n, int add) {
     for (int64_t at = 0; at < n; at += 2 * LANES) {
         lanes sum[2 * STRIP];
 #pragma GCC unroll 12
         for (int r = 0; r < R; r++) {
-            if (add) memcpy(sum + 2 * r, c + r * n + at, 2 * sizeof(lanes));
+            if (add) memcpy(sum + 2 * r, c + r * gap + at, 2 * sizeof(lanes));
             else sum[2 * r] = sum[2 * r + 1] = (lanes){0};
         }
         for (int64_t i = 0; i < K; i++) {
@@ -73,16 +73,17 @@ INLINE void strip(const int R, float *c, const word *a, int64_t row, int64_t ste
             }
         }
 #pragma GCC unroll 12
-        for (int r = 0; r < R; r++) memcpy(c + r * n + at, sum + 2 * r, 2 * sizeof(lanes));
+        for (int r = 0; r < R; r++) memcpy(c + r * gap + at, sum + 2 * r, 2 * sizeof(lanes));
     }
 }
 
-/* c (M, n) = or += a (M, K) b (K, n): b in words, rows without gaps; n a multiple of 2 LANES. */
-static void product(float *c, const word *a, int64_t row, int64_t step, const word *b, int64_t M, int64_t K, int64_t n, int add) {
+/* c (M, n) = or += a (M, K) b (K, n), K counted in words: c's rows lie ``gap`` floats apart, a's entries ``row`` and ``step``
+ * words, b's rows without gaps; n is a multiple of 2 LANES. */
+static void product(float *c, int64_t gap, const word *a, int64_t row, int64_t step, const word *b, int64_t M, int64_t K, int64_t n, int add) {
     int64_t m = 0;
-    for (; m + STRIP <= M; m += STRIP) strip(STRIP, c + m * n, a + m * row, row, step, b, K, n, add);
-    for (; m + 3 <= M; m += 3) strip(3, c + m * n, a + m * row, row, step, b, K, n, add);
-    for (; m < M; m++) strip(1, c + m * n, a + m * row, row, step, b, K, n, add);
+    for (; m + STRIP <= M; m += STRIP) strip(STRIP, c + m * gap, gap, a + m * row, row, step, b, K, n, add);
+    for (; m + 3 <= M; m += 3) strip(3, c + m * gap, gap, a + m * row, row, step, b, K, n, add);
+    for (; m < M; m++) strip(1, c + m * gap, gap, a + m * row, row, step, b, K, n, add);
 }
 
 /* x, ``rows`` rows of D elements ``stride`` apart -> tiles (W, KEYS) of words: for contraction along D. */
@@ -154,10 +155,9 @@ static void *room(int64_t count, size_t size) { /* zeros: what stands between se
     return memory;
 }
 
-/* Rows of a block, (tokens Q, D) without gaps, from x (N, H, D); an odd last row gets a neighbour of zeros. */
-static int64_t take_rows(const element *x, int64_t stride, int64_t token, int64_t tokens, int64_t width, element *out) {
+/* What ``tokens`` tokens from ``token`` on have in x, ``width`` elements each, side by side: the rows of a block. */
+static void take_rows(const element *x, int64_t stride, int64_t token, int64_t tokens, int64_t width, element *out) {
     for (int64_t t = 0; t < tokens; t++) memcpy(out + t * width, x + (token + t) * stride, width * sizeof(element));
-    return tokens;
 }
 
 /* Softmax without the division, in place, over columns [0, shared) and [from, end) of x; zeros elsewhere. Its sum and maximum. */
@@ -188,10 +188,10 @@ int packed_attend(const element *q, const element *k, const element *v, element 
         segment *segments = room(most.segments, sizeof(segment));
         word *keys = room(most.keys * W, sizeof(word)), *values = room(most.keys / PAIR * D, sizeof(word));
         element *queries = room(rows * D, sizeof(element));
-        float *tile = room(rows * KEYS, sizeof(float)), *scores = room(rows * most.columns, sizeof(float));
+        float *scores = room(rows * most.columns, sizeof(float));
         word *chances = room(rows * most.columns / PAIR, sizeof(word));
         float *mixed = room(rows * D, sizeof(float)), *sums = room(rows, sizeof(float));
-        int ready = segments && keys && values && queries && tile && scores && chances && mixed && sums;
+        int ready = segments && keys && values && queries && scores && chances && mixed && sums;
         if (!ready) {
 #pragma omp atomic write
             failed = 1;
@@ -215,8 +215,7 @@ int packed_attend(const element *q, const element *k, const element *v, element 
                         take_rows(q + g * Q * D, q_stride, token, end - first, Q * D, queries);
                         for (int64_t t = 0; t < columns; t += KEYS) {
                             int64_t key = t < from ? t : own + t - from;
-                            product(tile, (const word *)queries, W, 1, keys + key * W, M, W, KEYS, 0);
-                            for (int64_t m = 0; m < M; m++) memcpy(scores + m * columns + t, tile + m * KEYS, KEYS * sizeof(float));
+                            product(scores + t, columns, (const word *)queries, W, 1, keys + key * W, M, W, KEYS, 0);
                         }
                         for (int64_t m = 0; m < M; m++) {
                             float *row = scores + m * columns, top;
@@ -226,8 +225,8 @@ int packed_attend(const element *q, const element *k, const element *v, element 
                             for (int64_t t = 0; t < columns / PAIR; t++) to[t] = pair(row[t * PAIR], row[t * PAIR + PAIR - 1]);
                         }
                         int64_t row = columns / PAIR;
-                        product(mixed, chances, row, 1, values, M, from / PAIR, D, 0);
-                        product(mixed, chances + from / PAIR, row, 1, values + own / PAIR * D, M, (columns - from) / PAIR, D, 1);
+                        product(mixed, D, chances, row, 1, values, M, from / PAIR, D, 0);
+                        product(mixed, D, chances + from / PAIR, row, 1, values + own / PAIR * D, M, (columns - from) / PAIR, D, 1);
                         for (int64_t m = 0; m < M; m++) {
                             element *to = out + ((token + m / Q) * H + g * Q + m % Q) * D;
                             float share = 1.0f / sums[m];
@@ -236,7 +235,7 @@ int packed_attend(const element *q, const element *k, const element *v, element 
                     }
                 }
             }
-        free(segments), free(keys), free(values), free(queries), free(tile), free(scores), free(chances), free(mixed), free(sums);
+        free(segments), free(keys), free(values), free(queries), free(scores), free(chances), free(mixed), free(sums);
     }
     return failed;
 }
@@ -326,8 +325,8 @@ int packed_attend_backward(const element *d_out, const element *q, const element
                         }
                         for (int64_t t = 0; t < columns; t += KEYS) {
                             int64_t key = t < from ? t : own + t - from, last = t < from ? shared - t : -1;
-                            product(p, (const word *)queries, W, 1, keys + key * W, M, W, KEYS, 0);
-                            product(d_p, (const word *)grads, W, 1, values + key * W, M, W, KEYS, 0);
+                            product(p, KEYS, (const word *)queries, W, 1, keys + key * W, M, W, KEYS, 0);
+                            product(d_p, KEYS, (const word *)grads, W, 1, values + key * W, M, W, KEYS, 0);
                             chances_of(p, level, M, Q, first, t - from, last, scale);
                             for (int64_t m = 0; m < M; m++)
                                 for (int64_t i = 0; i < KEYS; i++) d_p[m * KEYS + i] = p[m * KEYS + i] * (d_p[m * KEYS + i] - inner[m]);
@@ -336,9 +335,9 @@ int packed_attend_backward(const element *d_out, const element *q, const element
                             words_along_rows(p, even, p_words);
                             words_along_rows(d_p, even, d_rows);
                             words_along_keys(d_p, M, d_words);
-                            product(grad_values + key * D, p_words, 1, KEYS, grads_along, KEYS, even / PAIR, D, 1);
-                            product(grad_keys + key * D, d_rows, 1, KEYS, queries_along, KEYS, even / PAIR, D, 1);
-                            product(grad_queries, d_words, KEYS / PAIR, 1, keys_along + key / PAIR * D, M, KEYS / PAIR, D, t > 0);
+                            product(grad_values + key * D, D, p_words, 1, KEYS, grads_along, KEYS, even / PAIR, D, 1);
+                            product(grad_keys + key * D, D, d_rows, 1, KEYS, queries_along, KEYS, even / PAIR, D, 1);
+                            product(grad_queries, D, d_words, KEYS / PAIR, 1, keys_along + key / PAIR * D, M, KEYS / PAIR, D, t > 0);
                         }
                         for (int64_t m = 0; m < M; m++) {
                             element *to = d_q + place + m / Q * H * D + m % Q * D;
