@@ -45,7 +45,9 @@ def without_clock(metrics: Sequence[dict[str, float]]) -> list[dict[str, float]]
 @pytest.mark.parametrize("name", ["ppo", "grpo", "dr_grpo", "rloo", "reinforce_pp", "expert_iteration"])
 def test_every_algorithm_raises_the_reward(tiny_model: Path, name: str) -> None:
     lm = adapted(tiny_model)
-    rate = 1e-2 if name == "expert_iteration" else 3e-2  # what imitates its best needs smaller steps to keep its variety
+    rate = (
+        1e-2 if name == "expert_iteration" else 3e-2
+    )  # what imitates its best needs smaller steps to keep its variety
     config = replace(
         BASE, algorithm=name, steps=24, sampling=Sampling(n=8, max_tokens=8), kl_coefficient=0.001, learning_rate=rate
     )

@@ -24,8 +24,8 @@ def test_scores_do_not_depend_on_what_else_is_in_the_batch(lm: LanguageModel, ki
     model, some = ensemble(lm, kind), episodes(7)
     together = model.score(some)
     alone = [model.score([e]) for e in some]
-    np.testing.assert_allclose(together.value, [s.value[0] for s in alone], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(together.std, [s.std[0] for s in alone], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(together.value, [s.value[0] for s in alone], rtol=1e-4, atol=2e-4)
+    np.testing.assert_allclose(together.std, [s.std[0] for s in alone], rtol=1e-4, atol=2e-4)
     assert isinstance(model, Reward)
 
 
@@ -40,7 +40,7 @@ def test_sharing_the_trunk_gives_what_each_member_gives_alone(lm: LanguageModel)
             model.center[k : k + 1],
             model.scale[k : k + 1],
         )
-        np.testing.assert_allclose(scores.parts[f"member_{k}"], alone.score(some).value, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(scores.parts[f"member_{k}"], alone.score(some).value, rtol=1e-4, atol=2e-4)
         assert alone.score(some).std is None
 
 
@@ -52,7 +52,7 @@ def test_the_score_is_read_at_the_last_token(lm: LanguageModel) -> None:
     assert lm.tokenizer.pad_token_id == sequence[-1]
     with torch.no_grad():
         expected = lm.decoder.hidden(pack([twice]))[-1] @ model.heads[0]
-    np.testing.assert_allclose(model.raw_scores([sequence, twice])[1, 0], expected, atol=1e-5)
+    np.testing.assert_allclose(model.raw_scores([sequence, twice])[1, 0], expected, atol=1e-4)
 
 
 def test_a_model_whose_adapters_do_not_fit_its_heads_is_refused(lm: LanguageModel) -> None:

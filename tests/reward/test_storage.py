@@ -41,14 +41,16 @@ def test_transformers_gives_the_same_scores(lm: LanguageModel, tmp_path: Path, k
     model = ensemble(lm, kind)
     save_reward(model, tmp_path)
     ours = np.stack(list(model.score(episodes(5)).parts.values()), 1)
-    np.testing.assert_allclose(hf_logits(tmp_path, model, one_by_one=True), ours, rtol=1e-5, atol=2e-5)
+    np.testing.assert_allclose(hf_logits(tmp_path, model, one_by_one=True), ours, rtol=1e-4, atol=2e-4)
 
 
 def test_every_exported_member_gives_its_scores_in_transformers(lm: LanguageModel, tmp_path: Path) -> None:
     model = ensemble(lm, "adapters")
     parts = model.score(episodes(5)).parts
     for k, folder in enumerate(export(model, tmp_path)):
-        np.testing.assert_allclose(hf_logits(folder, model, one_by_one=True)[:, 0], parts[f"member_{k}"], rtol=1e-5, atol=2e-5)
+        np.testing.assert_allclose(
+            hf_logits(folder, model, one_by_one=True)[:, 0], parts[f"member_{k}"], rtol=1e-4, atol=2e-4
+        )
 
 
 def test_padded_batches_in_transformers_read_the_end_of_turn(lm: LanguageModel, tmp_path: Path) -> None:
@@ -69,7 +71,9 @@ def test_padded_batches_in_transformers_read_the_end_of_turn(lm: LanguageModel, 
         padded[i, : len(row)] = row
     with torch.no_grad():
         logits = classifier(input_ids=torch.tensor(padded)).logits.numpy()[:, 0]
-    np.testing.assert_allclose(logits - config["reward_center"][0], model.score(episodes(5)).value, rtol=1e-5, atol=2e-5)
+    np.testing.assert_allclose(
+        logits - config["reward_center"][0], model.score(episodes(5)).value, rtol=1e-4, atol=2e-4
+    )
 
 
 @pytest.mark.parametrize("kind", ["full", "heads", "adapters"])
@@ -79,8 +83,8 @@ def test_what_is_saved_is_what_is_loaded(lm: LanguageModel, tmp_path: Path, kind
     save_reward(model, tmp_path)
     again = load_reward(tmp_path, "float32")
     ours, theirs = model.score(episodes(5)), again.score(episodes(5))
-    np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(ours.std, theirs.std, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-4, atol=2e-4)
+    np.testing.assert_allclose(ours.std, theirs.std, rtol=1e-4, atol=2e-4)
     assert (again.temperature, again.max_length, again.caution) == (1.7, 300, 0.5)
     assert len(again.adapters) == len(model.adapters) * (kind == "adapters")
 
@@ -100,7 +104,7 @@ def test_any_sequence_classifier_of_that_family_is_a_reward(tiny_model: Path, tm
         talk = tokenizer.apply_chat_template([m.to_dict() for m in e.messages], tokenize=False).rstrip("\n")
         with torch.no_grad():
             logits = classifier(**tokenizer(talk, return_tensors="pt", add_special_tokens=False)).logits
-        np.testing.assert_allclose(logits[0, 0], score, rtol=1e-5, atol=2e-5)
+        np.testing.assert_allclose(logits[0, 0], score, rtol=1e-4, atol=2e-4)
 
 
 def test_a_changed_base_model_is_noticed(lm: LanguageModel, tiny_model: Path, tmp_path: Path) -> None:
@@ -150,6 +154,6 @@ def test_architectures_that_transformers_runs_are_backbones_too(tiny_model: Path
     assert evaluate_reward(model, make_pairs(40, seed=1)).accuracy.low > 0.8
     save_reward(model, tmp_path / "reward")
     ours = np.stack(list(model.score(episodes(5)).parts.values()), 1)
-    np.testing.assert_allclose(hf_logits(tmp_path / "reward", model, one_by_one=True), ours, atol=1e-4)
+    np.testing.assert_allclose(hf_logits(tmp_path / "reward", model, one_by_one=True), ours, rtol=1e-4, atol=2e-4)
     again = load_reward(tmp_path / "reward", "float32").score(episodes(5)).value
-    np.testing.assert_allclose(again, model.score(episodes(5)).value, atol=1e-4)
+    np.testing.assert_allclose(again, model.score(episodes(5)).value, rtol=1e-4, atol=2e-4)
