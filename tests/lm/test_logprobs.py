@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from custodes.lm import logprobs, token_logprobs
+from custodes.lm.kernels import native
 
 M, D, V = 10, 6, 17  # M is no multiple of the chunks and blocks below
 
@@ -13,6 +14,7 @@ M, D, V = 10, 6, 17  # M is no multiple of the chunks and blocks below
 def _small_chunks(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(logprobs, "CHUNK", 4)
     monkeypatch.setattr(logprobs, "BLOCK", 8)
+    monkeypatch.setattr(logprobs, "COMPILED_CHUNK", 4)
 
 
 def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -80,8 +82,50 @@ def test_bfloat16_input_gives_float32_logprobs_that_sum_to_one():
     torch.testing.assert_close(logp.exp().sum(0), torch.ones(M))
 
 
-def test_no_positions_is_no_error():
-    hidden, head, targets = inputs()
+@pytest.mark.skipif(native(torch.float32) is None, reason="no C compiler here")
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+@pytest.mark.parametrize("entropy", [False, True])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("kept", [0, 2**20])
+@pytest.mark.parametrize("wanted", ["hidden", "head", "both"])
+def test_compiled_steps_give_the_full_table_and_its_gradient(
+    dtype: torch.dtype, bound: float, entropy: bool, temperature: float, kept: int, wanted: str, monkeypatch
+):
+    monkeypatch.setattr(logprobs, "KEPT_BYTES", kept)
+    hidden, head, targets = inputs(dtype)
+    exact = [t.double().requires_grad_() for t in (hidden, head)]
+    for name, t in (("hidden", hidden), ("head", head)):
+        t.requires_grad_(wanted in (name, "both"))
+    # as exact as logits that were rounded once: those that a bfloat16 product gives
+    logits = exact[0] @ exact[1].T
+    rounded = logits + ((hidden @ head.T).double() - logits).detach()
+    table = torch.distributions.Categorical(logits=rounded / temperature)
+    truth, ours = (
+        (table.log_prob(targets), table.entropy()),
+        token_logprobs(hidden, head, targets, temperature, entropy),
+    )
+    weights = torch.randn(2, M, generator=torch.Generator().manual_seed(1))
+
+    def summed(found: tuple[Tensor, ...]) -> Tensor:
+        return (found[0] * weights[0]).sum() + ((found[1] * weights[1]).sum() if entropy else 0.0)
+
+    torch.testing.assert_close(ours[0].double(), truth[0], atol=1e-5, rtol=1e-5)
+    if entropy:
+        torch.testing.assert_close(ours[1].double(), truth[1], atol=1e-5, rtol=1e-5)
+    else:
+        assert not ours[1].any()
+    true = torch.autograd.grad(summed(truth), exact)
+    for _ in range(2):  # the second time the table has been used up
+        hidden.grad = head.grad = None
+        summed(ours).backward(retain_graph=True)
+        for got, want in zip((hidden.grad, head.grad), true, strict=True):
+            assert got is None or (got.double() - want).norm() <= bound * want.norm()
+    assert (hidden.grad is None, head.grad is None) == (wanted == "head", wanted == "hidden")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_positions_is_no_error(dtype: torch.dtype):
+    hidden, head, targets = inputs(dtype)
     hidden.requires_grad_()
     logp, _ = token_logprobs(hidden[:0], head, targets[:0])
     logp.sum().backward()

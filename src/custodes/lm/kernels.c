@@ -316,3 +316,52 @@ void draw(const element *logits, const double *uniform, float temperature, int64
         logprobs[b] = (wide(row[token]) - top) * inverse - (float)log(total);
     }
 }
+
+/* Of each row of logits (M, V) under softmax(logits / temperature): the logarithm of its sum of exponentials, the target's
+ * log-probability, and the entropy where ``entropies`` is not null. */
+void logprobs(const element *logits, const int64_t *targets, float temperature, float *normalisers, float *logprobs, float *entropies,
+              int64_t M, int64_t V, int threads) {
+    float inverse = 1.0f / temperature;
+#pragma omp parallel for num_threads(threads)
+    for (int64_t m = 0; m < M; m++) {
+        const element *row = logits + m * V;
+        float top = wide(row[0]), sum = 0, weighted = 0;
+        for (int64_t i = 0; i < V; i++) {
+            float x = wide(row[i]);
+            top = x > top ? x : top;
+        }
+        if (entropies)
+            for (int64_t i = 0; i < V; i++) {
+                float x = (wide(row[i]) - top) * inverse, p = fast_exp(x);
+                sum += p, weighted += p * x;
+            }
+        else
+            for (int64_t i = 0; i < V; i++) sum += fast_exp((wide(row[i]) - top) * inverse);
+        float level = logf(sum);
+        normalisers[m] = top * inverse + level;
+        logprobs[m] = (wide(row[targets[m]]) - top) * inverse - level;
+        if (entropies) entropies[m] = level - weighted / sum;
+    }
+}
+
+/* The gradient of what ``logprobs`` gives, in the place of logits (M, V): ((i == target) - p[i]) d_logprob
+ * - p[i] (log p[i] + entropy) d_entropy, over the temperature. d_entropies and entropies may be null. */
+void logprobs_backward(element *logits, const int64_t *targets, float temperature, const float *normalisers, const float *entropies,
+                       const float *d_logprobs, const float *d_entropies, int64_t M, int64_t V, int threads) {
+    float inverse = 1.0f / temperature;
+#pragma omp parallel for num_threads(threads)
+    for (int64_t m = 0; m < M; m++) {
+        element *row = logits + m * V;
+        float chosen = d_logprobs[m] * inverse, level = normalisers[m], target = wide(row[targets[m]]) * inverse - level;
+        float spread = d_entropies ? d_entropies[m] * inverse : 0.0f, entropy = d_entropies ? entropies[m] : 0.0f;
+        if (d_entropies)
+            for (int64_t i = 0; i < V; i++) {
+                float x = wide(row[i]) * inverse - level;
+                row[i] = narrow(-fast_exp(x) * (chosen + spread * (x + entropy)));
+            }
+        else
+            for (int64_t i = 0; i < V; i++) row[i] = narrow(-fast_exp(wide(row[i]) * inverse - level) * chosen);
+        float p = fast_exp(target);
+        row[targets[m]] = narrow(chosen - p * (chosen + spread * (target + entropy)));
+    }
+}

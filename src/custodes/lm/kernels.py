@@ -131,6 +131,25 @@ class Native:
         pointers = (_p(tokens), _p(logprobs))
         self._library.draw(_p(logits), _p(uniform), _f(temperature), *pointers, _i(B), _i(V), torch.get_num_threads())
 
+    def logprobs(
+        self, logits: Tensor, targets: Tensor, temperature: float, normaliser: Tensor, logprobs: Tensor,
+        entropies: Tensor | None,
+    ) -> None:  # fmt: skip
+        M, V = logits.shape
+        outputs = [_p(t) for t in (normaliser, logprobs, entropies)]
+        self._library.logprobs(
+            _p(logits), _p(targets), _f(temperature), *outputs, _i(M), _i(V), torch.get_num_threads()
+        )
+
+    def logprobs_backward(
+        self, logits: Tensor, targets: Tensor, temperature: float, normaliser: Tensor, entropies: Tensor | None,
+        d_logprobs: Tensor, d_entropies: Tensor | None,
+    ) -> None:  # fmt: skip
+        M, V = logits.shape
+        given = [_p(t) for t in (normaliser, entropies, d_logprobs, d_entropies)]
+        sizes = (_i(M), _i(V), torch.get_num_threads())
+        self._library.logprobs_backward(_p(logits), _p(targets), _f(temperature), *given, *sizes)
+
 
 _i, _f = ctypes.c_int64, ctypes.c_float
 
