@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,14 @@ def test_gradients_of_a_shared_beginning_equal_those_of_copies(
     assert pack(batch_sequences, together).tokens < pack(batch_sequences).tokens
     for shared, copied in zip(*grads, strict=True):
         torch.testing.assert_close(shared, copied, atol=1e-4, rtol=1e-3)
+
+
+def test_segments_are_what_sequences_share_and_what_is_their_own():
+    a, b, c = np.array([1, 2, 3, 4]), np.array([1, 2, 5]), np.array([1, 2])
+    batch = pack([a, b, c, a], ["x", "x", "y", "y"])
+    segments = [batch.ids[i:j].tolist() for i, j in itertools.pairwise(batch.starts.tolist())]
+    groups = [segments[i:j] for i, j in itertools.pairwise(batch.groups.tolist())]
+    assert groups == [[[1, 2], [3, 4], [5]], [[1, 2], [], [3, 4]]]
+    alone = pack([a, b])  # nothing is shared: the first segment of each is empty
+    assert alone.starts.tolist() == [0, 0, 4, 4, 7]
+    assert alone.groups.tolist() == [0, 2, 4]
