@@ -108,13 +108,12 @@ static void lay_along(const element *x, int64_t stride, int64_t rows, int64_t D,
 typedef struct { int64_t token, tokens, key; } segment; /* first token, how many, and the place of its first key */
 
 typedef struct {
-    int64_t H, G, Q, D, W, block; /* block: tokens of a block */
-    float scale;
+    int64_t Q, W, tokens; /* tokens of a block */
 } shape;
 
-static shape shape_of(int64_t H, int64_t G, int64_t D, float scale) {
+static shape shape_of(int64_t H, int64_t G, int64_t D) {
     int64_t Q = H / G;
-    return (shape){H, G, Q, D, D / PAIR, Q < ROWS ? ROWS / Q : 1, scale};
+    return (shape){Q, D / PAIR, Q < ROWS ? ROWS / Q : 1};
 }
 
 static int64_t whole_tiles(int64_t n) { return (n + KEYS - 1) / KEYS * KEYS; }
@@ -148,6 +147,17 @@ static extent extent_of(const int64_t *starts, const int64_t *groups, int64_t co
     return most;
 }
 
+/* Some neighbouring tokens of a segment, whose M rows are computed at once. Their columns are keys: those of the shared segment,
+ * then from ``from`` on those of their own, which lie from key ``own`` on. */
+typedef struct { int64_t first, end, token, M, shared, from, own, columns; } block;
+
+static block block_of(const segment *segments, int64_t s, int64_t first, const shape *z) {
+    const segment *its = segments + s;
+    int64_t shared = s ? segments[0].tokens : 0, from = whole_tiles(shared);
+    int64_t end = first + z->tokens < its->tokens ? first + z->tokens : its->tokens;
+    return (block){first, end, its->token + first, (end - first) * z->Q, shared, from, its->key, from + whole_tiles(end)};
+}
+
 static void *room(int64_t count, size_t size) { /* zeros: what stands between segments must be finite */
     size_t bytes = ((size_t)count * size + 63) / 64 * 64 + 64;
     void *memory = aligned_alloc(64, bytes);
@@ -179,9 +189,9 @@ INLINE float soften(float *x, int64_t shared, int64_t from, int64_t end, int64_t
 int packed_attend(const element *q, const element *k, const element *v, element *out, float *normaliser, const int64_t *starts,
                   const int64_t *groups, int64_t count, int64_t q_stride, int64_t k_stride, int64_t v_stride, int64_t H, int64_t G,
                   int64_t D, float scale, int threads) {
-    const shape z = shape_of(H, G, D, scale);
+    const shape z = shape_of(H, G, D);
     const extent most = extent_of(starts, groups, count);
-    const int64_t Q = z.Q, W = z.W, rows = z.block * Q;
+    const int64_t Q = z.Q, W = z.W, rows = z.tokens * Q;
     int failed = 0;
 #pragma omp parallel num_threads(threads)
     {
@@ -207,33 +217,30 @@ int packed_attend(const element *q, const element *k, const element *v, element 
                     lay_across(k + segments[s].token * k_stride + g * D, k_stride, segments[s].tokens, D, keys + segments[s].key * W);
                     lay_along(v + segments[s].token * v_stride + g * D, v_stride, segments[s].tokens, D, values + segments[s].key / PAIR * D);
                 }
-                for (int64_t s = 0; s < n; s++) {
-                    int64_t shared = s ? segments[0].tokens : 0, from = whole_tiles(shared), own = segments[s].key;
-                    for (int64_t first = 0; first < segments[s].tokens; first += z.block) {
-                        int64_t end = first + z.block < segments[s].tokens ? first + z.block : segments[s].tokens;
-                        int64_t M = (end - first) * Q, columns = from + whole_tiles(end), token = segments[s].token + first;
-                        take_rows(q + g * Q * D, q_stride, token, end - first, Q * D, queries);
-                        for (int64_t t = 0; t < columns; t += KEYS) {
-                            int64_t key = t < from ? t : own + t - from;
-                            product(scores + t, columns, (const word *)queries, W, 1, keys + key * W, M, W, KEYS, 0);
+                for (int64_t s = 0; s < n; s++)
+                    for (int64_t first = 0; first < segments[s].tokens; first += z.tokens) {
+                        const block b = block_of(segments, s, first, &z);
+                        const int64_t across = b.columns / PAIR, shared = b.from / PAIR;
+                        take_rows(q + g * Q * D, q_stride, b.token, b.end - first, Q * D, queries);
+                        for (int64_t t = 0; t < b.columns; t += KEYS) {
+                            int64_t key = t < b.from ? t : b.own + t - b.from;
+                            product(scores + t, b.columns, (const word *)queries, W, 1, keys + key * W, b.M, W, KEYS, 0);
                         }
-                        for (int64_t m = 0; m < M; m++) {
-                            float *row = scores + m * columns, top;
-                            sums[m] = soften(row, shared, from, from + first + m / Q + 1, columns, scale, &top);
-                            normaliser[(token + m / Q) * H + g * Q + m % Q] = top + logf(sums[m]);
-                            word *to = chances + m * columns / PAIR;
-                            for (int64_t t = 0; t < columns / PAIR; t++) to[t] = pair(row[t * PAIR], row[t * PAIR + PAIR - 1]);
+                        for (int64_t m = 0; m < b.M; m++) {
+                            float *row = scores + m * b.columns, top;
+                            sums[m] = soften(row, b.shared, b.from, b.from + first + m / Q + 1, b.columns, scale, &top);
+                            normaliser[(b.token + m / Q) * H + g * Q + m % Q] = top + logf(sums[m]);
+                            word *to = chances + m * across;
+                            for (int64_t t = 0; t < across; t++) to[t] = pair(row[t * PAIR], row[t * PAIR + PAIR - 1]);
                         }
-                        int64_t row = columns / PAIR;
-                        product(mixed, D, chances, row, 1, values, M, from / PAIR, D, 0);
-                        product(mixed, D, chances + from / PAIR, row, 1, values + own / PAIR * D, M, (columns - from) / PAIR, D, 1);
-                        for (int64_t m = 0; m < M; m++) {
-                            element *to = out + ((token + m / Q) * H + g * Q + m % Q) * D;
+                        product(mixed, D, chances, across, 1, values, b.M, shared, D, 0);
+                        product(mixed, D, chances + shared, across, 1, values + b.own / PAIR * D, b.M, across - shared, D, 1);
+                        for (int64_t m = 0; m < b.M; m++) {
+                            element *to = out + ((b.token + m / Q) * H + g * Q + m % Q) * D;
                             float share = 1.0f / sums[m];
                             for (int64_t i = 0; i < D; i++) to[i] = narrow(mixed[m * D + i] * share);
                         }
                     }
-                }
             }
         free(segments), free(keys), free(values), free(queries), free(scores), free(chances), free(mixed), free(sums);
     }
@@ -267,9 +274,9 @@ int packed_attend_backward(const element *d_out, const element *q, const element
                            const float *normaliser, element *d_q, element *d_k, element *d_v, const int64_t *starts, const int64_t *groups,
                            int64_t count, int64_t q_stride, int64_t k_stride, int64_t v_stride, int64_t H, int64_t G, int64_t D,
                            float scale, int threads) {
-    const shape z = shape_of(H, G, D, scale);
+    const shape z = shape_of(H, G, D);
     const extent most = extent_of(starts, groups, count);
-    const int64_t Q = z.Q, W = z.W, rows = (z.block * Q + 1) / 2 * 2;
+    const int64_t Q = z.Q, W = z.W, rows = (z.tokens * Q + 1) / 2 * 2;
     int failed = 0;
 #pragma omp parallel num_threads(threads)
     {
@@ -304,16 +311,14 @@ int packed_attend_backward(const element *d_out, const element *q, const element
                     lay_across(its_v, v_stride, segments[s].tokens, D, values + segments[s].key * W);
                     lay_along(its_k, k_stride, segments[s].tokens, D, keys_along + segments[s].key / PAIR * D);
                 }
-                for (int64_t s = 0; s < n; s++) {
-                    int64_t shared = s ? segments[0].tokens : 0, from = whole_tiles(shared), own = segments[s].key;
-                    for (int64_t first = 0; first < segments[s].tokens; first += z.block) {
-                        int64_t end = first + z.block < segments[s].tokens ? first + z.block : segments[s].tokens;
-                        int64_t M = (end - first) * Q, even = (M + PAIR - 1) / PAIR * PAIR, columns = from + whole_tiles(end);
-                        int64_t token = segments[s].token + first, place = token * H * D + g * Q * D;
+                for (int64_t s = 0; s < n; s++)
+                    for (int64_t first = 0; first < segments[s].tokens; first += z.tokens) {
+                        const block b = block_of(segments, s, first, &z);
+                        const int64_t M = b.M, even = (M + PAIR - 1) / PAIR * PAIR, place = b.token * H * D + g * Q * D;
                         memset(queries + M * D, 0, (even - M) * D * sizeof(element));
                         memset(grads + M * D, 0, (even - M) * D * sizeof(element));
-                        take_rows(q + g * Q * D, q_stride, token, end - first, Q * D, queries);
-                        take_rows(d_out + g * Q * D, H * D, token, end - first, Q * D, grads);
+                        take_rows(q + g * Q * D, q_stride, b.token, b.end - first, Q * D, queries);
+                        take_rows(d_out + g * Q * D, H * D, b.token, b.end - first, Q * D, grads);
                         lay_along(queries, D, even, D, queries_along);
                         lay_along(grads, D, even, D, grads_along);
                         for (int64_t m = 0; m < M; m++) {
@@ -321,13 +326,13 @@ int packed_attend_backward(const element *d_out, const element *q, const element
                             float sum = 0;
                             for (int64_t i = 0; i < D; i++) sum += wide(o[i]) * wide(grad[i]);
                             inner[m] = sum;
-                            level[m] = normaliser[(token + m / Q) * H + g * Q + m % Q];
+                            level[m] = normaliser[(b.token + m / Q) * H + g * Q + m % Q];
                         }
-                        for (int64_t t = 0; t < columns; t += KEYS) {
-                            int64_t key = t < from ? t : own + t - from, last = t < from ? shared - t : -1;
+                        for (int64_t t = 0; t < b.columns; t += KEYS) {
+                            int64_t key = t < b.from ? t : b.own + t - b.from, last = t < b.from ? b.shared - t : -1;
                             product(p, KEYS, (const word *)queries, W, 1, keys + key * W, M, W, KEYS, 0);
                             product(d_p, KEYS, (const word *)grads, W, 1, values + key * W, M, W, KEYS, 0);
-                            chances_of(p, level, M, Q, first, t - from, last, scale);
+                            chances_of(p, level, M, Q, first, t - b.from, last, scale);
                             for (int64_t m = 0; m < M; m++)
                                 for (int64_t i = 0; i < KEYS; i++) d_p[m * KEYS + i] = p[m * KEYS + i] * (d_p[m * KEYS + i] - inner[m]);
                             memset(p + M * KEYS, 0, (even - M) * KEYS * sizeof(float));
@@ -344,7 +349,6 @@ int packed_attend_backward(const element *d_out, const element *q, const element
                             for (int64_t i = 0; i < D; i++) to[i] = narrow(grad_queries[m * D + i] * scale);
                         }
                     }
-                }
                 for (int64_t s = 0; s < n; s++)
                     for (int64_t t = 0; t < segments[s].tokens; t++) {
                         int64_t key = (segments[s].key + t) * D, to = ((segments[s].token + t) * G + g) * D;
