@@ -110,7 +110,7 @@ def test_a_function_is_scored_the_same_alone_and_among_others(blank: LineScorer)
     together = blank.scores(codes)
     for code, scores in zip(codes, together, strict=True):
         alone = blank.scores([code])[0]
-        np.testing.assert_allclose(scores.lines, alone.lines, atol=1e-4)
+        np.testing.assert_allclose(scores.lines, alone.lines, atol=1e-5)
         assert scores.none == pytest.approx(alone.none, abs=1e-5)
 
 
@@ -193,7 +193,7 @@ def test_what_is_saved_is_what_is_loaded(lm: LanguageModel, tmp_path: Path) -> N
     assert again.fingerprint() == scorer.fingerprint()
     assert again.messages == scorer.messages
     for a, b in zip(scorer.scores([CODE]), again.scores([CODE]), strict=True):
-        np.testing.assert_allclose(a.lines, b.lines, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(a.lines, b.lines, atol=1e-6)
 
 
 def test_what_cannot_be_learned_from_is_one_sentence(lm: LanguageModel, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_score_is_read_at_the_last_token(lm: LanguageModel) -> None:
     assert lm.tokenizer.pad_token_id == sequence[-1]
     with torch.no_grad():
         expected = lm.decoder.hidden(pack([twice]))[-1] @ model.heads[0]
-    np.testing.assert_allclose(model.raw_scores([sequence, twice])[1, 0], expected, atol=1e-4)
+    np.testing.assert_allclose(model.raw_scores([sequence, twice])[1, 0], expected, atol=1e-5)
 
 
 def test_a_model_whose_adapters_do_not_fit_its_heads_is_refused(lm: LanguageModel) -> None:

@@ -83,8 +83,8 @@ def test_what_is_saved_is_what_is_loaded(lm: LanguageModel, tmp_path: Path, kind
     save_reward(model, tmp_path)
     again = load_reward(tmp_path, "float32")
     ours, theirs = model.score(episodes(5)), again.score(episodes(5))
-    np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-4, atol=2e-4)
-    np.testing.assert_allclose(ours.std, theirs.std, rtol=1e-4, atol=2e-4)
+    np.testing.assert_allclose(ours.value, theirs.value, atol=1e-5)
+    np.testing.assert_allclose(ours.std, theirs.std, atol=1e-5)
     assert (again.temperature, again.max_length, again.caution) == (1.7, 300, 0.5)
     assert len(again.adapters) == len(model.adapters) * (kind == "adapters")
 
@@ -154,6 +154,6 @@ def test_architectures_that_transformers_runs_are_backbones_too(tiny_model: Path
     assert evaluate_reward(model, make_pairs(40, seed=1)).accuracy.low > 0.8
     save_reward(model, tmp_path / "reward")
     ours = np.stack(list(model.score(episodes(5)).parts.values()), 1)
-    np.testing.assert_allclose(hf_logits(tmp_path / "reward", model, one_by_one=True), ours, rtol=1e-4, atol=2e-4)
+    np.testing.assert_allclose(hf_logits(tmp_path / "reward", model, one_by_one=True), ours, atol=1e-4)
     again = load_reward(tmp_path / "reward", "float32").score(episodes(5)).value
-    np.testing.assert_allclose(again, model.score(episodes(5)).value, rtol=1e-4, atol=2e-4)
+    np.testing.assert_allclose(again, model.score(episodes(5)).value, atol=1e-4)

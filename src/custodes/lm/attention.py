@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custodes.lm.kernels import Native, native
+from custodes.lm.kernels import HEAD_MULTIPLE, Native, native
 from custodes.lm.packing import FromRows, PackedBatch, ToRows
 
 QUERIES = 64
@@ -44,7 +44,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch) -> Tensor:
 
 def compiled(q: Tensor) -> Native | None:
     """The compiled steps where they can attend from q (N, H, D)."""
-    return native(q.dtype) if q.device.type == "cpu" and q.shape[2] % 32 == 0 else None
+    return native(q.dtype) if q.device.type == "cpu" and q.shape[2] % HEAD_MULTIPLE == 0 else None
 
 
 class _AttendPacked(torch.autograd.Function):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from custodes.lm.adapter import Adapter
 from custodes.lm.decoder import Decoder
-from custodes.lm.kernels import Native, native
+from custodes.lm.kernels import HEAD_MULTIPLE, Native, native
 from custodes.lm.precision import onednn_packs
 from custodes.lm.steps import Rotary, rms_norm, rotate, swiglu
 
@@ -122,7 +122,9 @@ class Stepper:
     def __init__(self, decoder: Decoder, adapter: Adapter | None = None) -> None:
         self.decoder = decoder
         on_cpu = decoder.device.type == "cpu"
-        self.native: Native | None = native(decoder.dtype) if on_cpu and decoder.spec.head_dim % TILE == 0 else None
+        self.native: Native | None = (
+            native(decoder.dtype) if on_cpu and decoder.spec.head_dim % HEAD_MULTIPLE == 0 else None
+        )
         self._pack = on_cpu and onednn_packs(decoder.dtype)
         self.layers = [self._layer_weights(i, adapter) for i in range(decoder.spec.layers)]
         self.head = decoder.head_weight().detach()

@@ -44,6 +44,9 @@ TUNING = ("-march=native",) if platform.machine() == "x86_64" else ()
 DEFINES: dict[torch.dtype, tuple[str, ...]] = {torch.bfloat16: (), torch.float32: ("-DELEMENT_FLOAT32",)}
 """Types of tensors that there are compiled steps for, and how ``elements.h`` is told."""
 
+HEAD_MULTIPLE = 32
+"""Compiled attention takes head dimensions that are multiples of this: two AVX-512 registers of float32."""
+
 
 class Native:
     """The compiled steps on CPU tensors of one type; see the C sources for what each does."""

@@ -44,9 +44,7 @@ class PackedBatch:
     shared: tuple[tuple[int, int, int, int], ...]  # (start, length, first row, end row) of each shared prefix
     last: Tensor  # (R,) int64 into N: the last token of each sequence
     starts: Tensor  # (S + 1,) int64 into N: first token of each segment, which is a group's prefix or what is one sequence's own
-    groups: (
-        Tensor  # (K + 1,) int64 into S: first segment of each group, its prefix (of no token where nothing is shared)
-    )
+    groups: Tensor  # (K + 1,) int64 into S: first segment of each group, its prefix (empty where nothing is shared)
     blocks: tuple[Block, ...]  # the same rows, cut where attention would pad or compute too much at once
 
     def to(self, device: torch.device | str) -> PackedBatch:
