@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -315,26 +316,53 @@ def test_more_episodes_extend_every_measurement(sandboxed: None, roomy_model: Pa
         assert [round["measured"][s]["n"] for s in STAGES] == [5, 5, 5, 5, 8]
 
 
-def test_a_policy_that_a_round_left_as_it_was_is_not_measured_again(
-    sandboxed: None, roomy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    played: list[int] = []
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many episodes each measurement played itself."""
+    told: list[int] = []
     run = Runner.run
 
     def counted(runner, jobs, on_record):
         jobs = list(jobs)
-        played.append(len(jobs))
+        told.append(len(jobs))
         return run(runner, iter(jobs), on_record)
 
     monkeypatch.setattr(Runner, "run", counted)
+    return told
+
+
+def test_a_policy_that_a_round_left_as_it_was_is_not_measured_again(
+    sandboxed: None, roomy_model: Path, tmp_path: Path, counts: list[int]
+):
     method = ("--method", "expert-iteration", "--stages", "tool-flattery", "--steps", 1, "--prompts", 2, "--samples", 2)
     assert train(tmp_path, roomy_model, *method) == 0
-    assert played == [4 * 4 + 6, 0]  # a random model succeeds at nothing
+    assert counts == [4 * 4 + 6, 0]  # a random model succeeds at nothing
     assert train(tmp_path, roomy_model, *method, "--evaluate", 5) == 0
-    assert played[2:] == [4, 0]
+    assert counts[2:] == [4, 0]
     _, after = summary(tmp_path)["rounds"]
     assert [after["measured"][s]["n"] for s in STAGES] == [5, 5, 5, 5, 6]
     assert all(after["measured"][s]["change"]["difference"]["estimate"] == 0 for s in STAGES)
+
+
+def test_what_another_run_measured_of_the_policy_it_left_holds(trained: Path, tmp_path: Path, counts: list[int]):
+    every, rounds = 4 * 4 + 6, summary(trained)["rounds"]
+    assert train(tmp_path / "next", trained / "policy", "--train-away", 2) == 0
+    assert counts == [0, every]
+    assert summary(tmp_path / "next")["rounds"][0]["measured"]["tool-flattery"]["n"] == 4
+    first, last = tmp_path / "next/rounds/00-start/measured", trained / rounds[-1]["folder"] / "measured"
+    assert (first / "episodes.jsonl").read_bytes() == (last / "episodes.jsonl").read_bytes()
+    assert train(tmp_path / "round", trained / rounds[1]["folder"] / "policy", "--train-away", 2) == 0
+    assert counts[2:] == [0, every]
+    assert train(tmp_path / "cooler", trained / "policy", "--train-away", 2, "--temperature", 0.5) == 0
+    assert counts[4:] == [every, every]  # other episodes
+
+
+def test_a_policy_that_was_trained_on_since_is_measured(trained: Path, tmp_path: Path, counts: list[int]):
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    shutil.copytree(other / "rounds/01-warm-start/policy", other / "policy", dirs_exist_ok=True)
+    assert train(tmp_path / "next", other / "policy", "--train-away", 2) == 0
+    assert counts[0] == 4 * 4 + 6
 
 
 @pytest.mark.parametrize("method", ["ppo", "exploit-only"])

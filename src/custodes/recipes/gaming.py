@@ -173,22 +173,21 @@ def read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
         raise InputError(f"{folder} holds no run of custodes gaming run (no summary.json that can be read).") from None
 
 
+def summary_head(config: GamingRun) -> dict[str, Any]:
+    """What a summary says of how its episodes were played."""
+    apart = ("policy", "seed", "split")
+    identity = config.identity()
+    options = {name: value for name, value in identity.items() if name not in (*apart, "stage")}
+    return {**{name: identity[name] for name in apart}, "options": options}
+
+
 def write_summary(config: GamingRun, rows: Rows, stages: list[str], run: str) -> Path:
     path = config.out / "summary.json"
     found = summarise(rows, stages)
     if config.attempts > 1:
         for stage, by_attempt in summarise_attempts(read_lines(config.out / "episodes.jsonl"), config.attempts).items():
             found[stage]["attempts"] = by_attempt
-    told = {
-        "policy": config.policy,
-        "run": run,
-        "seed": config.seed,
-        "split": config.split,
-        "options": {k: v for k, v in config.identity().items() if k not in ("policy", "seed", "split", "stage")},
-        "asked": config.n,
-        "order": stages,
-        "stages": found,
-    }
+    told = {**summary_head(config), "run": run, "asked": config.n, "order": stages, "stages": found}
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     fresh.replace(path)

@@ -5,6 +5,7 @@ Every round plays the same episodes (same seed, same variants), so that rounds a
 
 from __future__ import annotations
 
+import filecmp
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,8 @@ from custodes.gaming.summary import rate
 from custodes.gaming.variants import Stage
 from custodes.progress import Progress
 from custodes.recipes.curriculum.config import HELD_OUT, GamingTrain
-from custodes.recipes.gaming import GamingRun, write_summary
+from custodes.recipes.gaming import GamingRun, read_summary, summary_head, write_summary
+from custodes.types import InputError
 
 
 def episodes_of(config: GamingTrain, stages: Iterable[str]) -> dict[str, int]:
@@ -57,8 +59,36 @@ def measure(
 
             runner.run(jobs, on_record)
         rows = records.rows()
-    as_run = GamingRun(
-        policy=policy.name,
+    write_summary(_as_run(folder, policy.name, config), rows, list(stages), run)
+    write_report(folder, {name: stage.about for name, stage in stages.items()})
+    return rows
+
+
+def measured_before(policy: Path, stages: Iterable[str], config: GamingTrain) -> Path | None:
+    """Where the training that a policy comes from measured it, if it played what :func:`measure` would play again:
+    the same episodes, sampled in the same way. ``policy`` is what that run or one of its rounds left."""
+    folder = policy.parent
+    try:
+        if (folder / "summary.json").is_file():  # a run: it ends with the policy of its last round
+            folder = folder / read_summary(folder)[0]["rounds"][-1]["folder"]
+        there, played = read_summary(folder / "measured")
+    except (InputError, KeyError, IndexError, TypeError):
+        return None
+    here = summary_head(_as_run(folder, str(policy), config))
+    same = played == list(stages) and all(there.get(name) == here[name] for name in ("seed", "split", "options"))
+    return folder / "measured" if same and same_policy(policy, folder / "policy") else None
+
+
+def same_policy(one: Path, other: Path) -> bool:
+    """Whether two folders hold one adapter: the same weights on the same model."""
+    files = ("adapter_model.safetensors", "adapter_config.json")
+    return filecmp.cmpfiles(one, other, files, shallow=False)[0] == list(files)
+
+
+def _as_run(folder: Path, policy: str, config: GamingTrain) -> GamingRun:
+    """The ``custodes gaming run`` that a measurement amounts to."""
+    return GamingRun(
+        policy=policy,
         stage="all",
         out=folder,
         n=config.evaluate,
@@ -69,9 +99,6 @@ def measure(
         temperature=config.temperature,
         batch=config.batch,
     )
-    write_summary(as_run, rows, list(stages), run)
-    write_report(folder, {name: stage.about for name, stage in stages.items()})
-    return rows
 
 
 def workers_of(config: GamingTrain) -> int:

@@ -9,7 +9,6 @@ round of the method has several steps of sampling and learning, and begins a new
 
 from __future__ import annotations
 
-import filecmp
 import json
 import shutil
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ from custodes.policy.learner import Reference
 from custodes.policy.play import EnvironmentEngine
 from custodes.policy.supervised import SupervisedConfig, fine_tune
 from custodes.recipes.curriculum.config import ALGORITHMS, HELD_OUT, GamingTrain, Round, plan
-from custodes.recipes.curriculum.measure import matrix, measure, workers_of
+from custodes.recipes.curriculum.measure import matrix, measure, measured_before, same_policy, workers_of
 from custodes.recipes.curriculum.rewards import CurriculumReward
 from custodes.recipes.gaming import check_sandboxes, observations, print_power
 from custodes.recipes.workspace import Workspace, take_over
@@ -318,28 +317,34 @@ class _Training:
     def _measure(self, round: Round) -> None:
         """Play all stages with the round's policy, and record every observation.
 
-        Where the round left the policy as an earlier one had it (nothing was rewarded), what that one played holds: the
-        same episodes would be played again.
+        Where this very policy was measured before (a round without a reward leaves it as it was; or the run that it
+        comes from did), what it played then holds: the same episodes would be played again.
         """
         config, work = self.config, self.work
-        if twin := next((r for r in self.rounds[: round.number] if self._same_policy(r, round)), None):
-            work.console.print(f"{round.title} left the policy as it was {_after(twin)}: its episodes hold.")
-            take_over(self.folder(twin) / "measured", self.folder(round) / "measured")
+        mine = self.folder(round) / "measured"
+        if (before := self._measured_before(round)) is not None:
+            work.console.print(f"This policy is the one measured in {before}: its episodes hold.")
+            take_over(before, mine)
         name = str(self.adapter_of(round))
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
         policy = ModelPolicy(self._engine(), name, sampling, config.batch)
-        rows = measure(self.folder(round) / "measured", policy, self.stages, config, work.run, work.console)
+        rows = measure(mine, policy, self.stages, config, work.run, work.console)
         for i, stage in enumerate(self.stages):
-            mine = rows[rows["stage"] == i]
-            id = f"measured-{round.folder}-{stage}-{len(mine)}"
-            work.ledger.write(work.run, [Evaluation(id, "curriculum", stage, observations(mine), len(mine))])
+            found = rows[rows["stage"] == i]
+            id = f"measured-{round.folder}-{stage}-{len(found)}"
+            work.ledger.write(work.run, [Evaluation(id, "curriculum", stage, observations(found), len(found))])
         done = Evaluation(self._measured(round), "curriculum-round", round.title, {"number": round.number}, len(rows))
         work.ledger.write(work.run, [done])
 
-    def _same_policy(self, one: Round, other: Round) -> bool:
-        """Whether two rounds ended with the same weights."""
-        weights = "adapter_model.safetensors"
-        return filecmp.cmp(self.adapter_of(one) / weights, self.adapter_of(other) / weights, shallow=False)
+    def _measured_before(self, round: Round) -> Path | None:
+        """The measurement of this round's policy by an earlier round, or by the run that this one begins with."""
+        policy = self.adapter_of(round)
+        if round.number == 0:
+            begun, own = Path(self.config.policy), (self.folder(round) / "measured").exists()
+            return None if own or not same_policy(begun, policy) else measured_before(begun, self.stages, self.config)
+        earlier = (r for r in self.rounds[: round.number] if same_policy(self.adapter_of(r), policy))
+        twin = next(earlier, None)
+        return None if twin is None else self.folder(twin) / "measured"
 
     def _measured(self, round: Round) -> str:
         """Name of the record that a round was measured with so many episodes."""
