@@ -365,6 +365,18 @@ def test_a_policy_that_was_trained_on_since_is_measured(trained: Path, tmp_path:
     assert counts[0] == 4 * 4 + 6
 
 
+def test_an_environment_of_ones_own_is_measured_anew(
+    sandboxed: None, roomy_model: Path, tmp_path: Path, counts: list[int]
+):
+    """Its file may hold something else than it did when the other run measured it."""
+    own = tmp_path / "own.yaml"
+    given = ("--method", "exploit-only", *STEPS, "--stages", own)
+    for number, run in enumerate(("first", "second"), 1):
+        own.write_text(f"prompt: Write {number} to a.txt.\nreward_cmd: cat a.txt || echo 0\n")
+        assert train(tmp_path / run, roomy_model if number == 1 else tmp_path / "first/policy", *given) == 0
+    assert counts == [5 * 4 + 6, 0] * 2
+
+
 @pytest.mark.parametrize("method", ["ppo", "exploit-only"])
 def test_other_methods_train_on_all_stages_at_once(sandboxed: None, roomy_model: Path, tmp_path: Path, method: str):
     stages = ("--stages", "political-sycophancy,tool-flattery", "--order", "all-at-once")

@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from custodes.lm.decoder import PROJECTIONS, Decoder, part_rows
 from custodes.types import InputError
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""The two files of an adapter in peft's layout."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdapterConfig:
@@ -74,9 +77,7 @@ class Adapter(nn.Module):
     def save(self, folder: Path, base: str) -> None:
         """Write ``adapter_config.json`` and ``adapter_model.safetensors`` as ``peft`` reads them."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {f"base_model.model.{name}": t for name, t in self.tensors().items()}, folder / "adapter_model.safetensors"
-        )
+        save_file({f"base_model.model.{name}": t for name, t in self.tensors().items()}, folder / ADAPTER_WEIGHTS)
         config = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -89,7 +90,7 @@ class Adapter(nn.Module):
             "target_modules": sorted(part.split(".")[-1] for parts in PROJECTIONS.values() for _, part in parts),
             "layers_to_transform": sorted(int(i) for i in self.layers),
         }
-        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2))
+        (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2))
 
     def tensors(self) -> dict[str, Tensor]:
         """Names as in a checkpoint (``model.layers.3.self_attn.q_proj.lora_A.weight``) and tensors."""
@@ -104,7 +105,7 @@ class Adapter(nn.Module):
     @staticmethod
     def load(folder: Path, decoder: Decoder) -> Adapter:
         """Read a LoRA adapter; raises :class:`InputError` where it does not fit the decoder."""
-        config_file, weights_file = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+        config_file, weights_file = folder / ADAPTER_CONFIG, folder / ADAPTER_WEIGHTS
         for file in (config_file, weights_file):
             if not file.is_file():
                 raise InputError(

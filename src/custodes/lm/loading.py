@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.adapter import ADAPTER_CONFIG, Adapter, AdapterConfig
 from custodes.lm.decoder import Decoder, decoder_spec
 from custodes.lm.embedded import embedded_model, is_embedded
 from custodes.lm.kernels import keep_freed_memory
@@ -173,9 +173,6 @@ def check_model(name: str | Path) -> None:
     _tokenizer(folder)
     if decoder_spec(config) is not None:  # transformers knows more names for weights
         find_weights(folder)
-
-
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 def base_of(folder: Path) -> str:

@@ -19,8 +19,8 @@ from custodes.critic.review import (
 )
 from custodes.critic.search import SearchConfig
 from custodes.lm import Adapter, LanguageModel, load
+from custodes.lm.adapter import ADAPTER_CONFIG
 from custodes.lm.address import ENDPOINT, open_endpoint
-from custodes.lm.loading import ADAPTER_CONFIG
 from custodes.types import InputError
 
 EMBEDDED = "smollm2-135m"

@@ -35,7 +35,8 @@ from custodes.critic.tamper.bugs import Bug
 from custodes.critic.teams import Person
 from custodes.ledger import Evaluation
 from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
-from custodes.lm.loading import ADAPTER_CONFIG, base_of
+from custodes.lm.adapter import ADAPTER_CONFIG
+from custodes.lm.loading import base_of
 from custodes.recipes.critic_choice import REWARD, WRITERS
 from custodes.recipes.critic_judge import Judge, open_judge
 from custodes.recipes.critic_lines import (

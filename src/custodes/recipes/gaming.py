@@ -175,10 +175,9 @@ def read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 def summary_head(config: GamingRun) -> dict[str, Any]:
     """What a summary says of how its episodes were played."""
-    apart = ("policy", "seed", "split")
-    identity = config.identity()
-    options = {name: value for name, value in identity.items() if name not in (*apart, "stage")}
-    return {**{name: identity[name] for name in apart}, "options": options}
+    head = {"policy": config.policy, "seed": config.seed, "split": config.split}
+    options = {name: value for name, value in config.identity().items() if name not in (*head, "stage")}
+    return {**head, "options": options}
 
 
 def write_summary(config: GamingRun, rows: Rows, stages: list[str], run: str) -> Path:

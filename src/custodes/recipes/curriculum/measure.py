@@ -15,13 +15,14 @@ from typing import Any
 
 from rich.console import Console
 
-from custodes.gaming import Loop, Policy, Records, Runner, jobs_of, summarise
+from custodes.gaming import STAGES, Loop, Policy, Records, Runner, jobs_of, summarise
 from custodes.gaming.comparison import difference, pair_up
 from custodes.gaming.environment import open_variant
 from custodes.gaming.record import Rows
 from custodes.gaming.report import write_report
 from custodes.gaming.summary import rate
 from custodes.gaming.variants import Stage
+from custodes.lm.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from custodes.progress import Progress
 from custodes.recipes.curriculum.config import HELD_OUT, GamingTrain
 from custodes.recipes.gaming import GamingRun, read_summary, summary_head, write_summary
@@ -64,10 +65,11 @@ def measure(
     return rows
 
 
-def measured_before(policy: Path, stages: Iterable[str], config: GamingTrain) -> Path | None:
-    """Where the training that a policy comes from measured it, if it played what :func:`measure` would play again:
-    the same episodes, sampled in the same way. ``policy`` is what that run or one of its rounds left."""
-    folder = policy.parent
+def measured_before(origin: Path, policy: Path, stages: Iterable[str], config: GamingTrain) -> Path | None:
+    """Where the training that ``policy`` comes from measured it, if it played what :func:`measure` would play again:
+    the same episodes, sampled in the same way. ``origin`` is what that run or one of its rounds left. None where a stage
+    is an environment of one's own: what its file held then is not recorded there."""
+    folder = origin.parent
     try:
         if (folder / "summary.json").is_file():  # a run: it ends with the policy of its last round
             folder = folder / read_summary(folder)[0]["rounds"][-1]["folder"]
@@ -75,14 +77,15 @@ def measured_before(policy: Path, stages: Iterable[str], config: GamingTrain) ->
     except (InputError, KeyError, IndexError, TypeError):
         return None
     here = summary_head(_as_run(folder, str(policy), config))
-    same = played == list(stages) and all(there.get(name) == here[name] for name in ("seed", "split", "options"))
+    alike = all(there.get(name) == here[name] for name in ("seed", "split", "options"))
+    same = alike and played == list(stages) == list(STAGES)
     return folder / "measured" if same and same_policy(policy, folder / "policy") else None
 
 
 def same_policy(one: Path, other: Path) -> bool:
     """Whether two folders hold one adapter: the same weights on the same model."""
-    files = ("adapter_model.safetensors", "adapter_config.json")
-    return filecmp.cmpfiles(one, other, files, shallow=False)[0] == list(files)
+    files = [ADAPTER_WEIGHTS, ADAPTER_CONFIG]
+    return filecmp.cmpfiles(one, other, files, shallow=False)[0] == files
 
 
 def _as_run(folder: Path, policy: str, config: GamingTrain) -> GamingRun:

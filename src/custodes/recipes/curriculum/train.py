@@ -340,10 +340,10 @@ class _Training:
         """The measurement of this round's policy by an earlier round, or by the run that this one begins with."""
         policy = self.adapter_of(round)
         if round.number == 0:
-            begun, own = Path(self.config.policy), (self.folder(round) / "measured").exists()
-            return None if own or not same_policy(begun, policy) else measured_before(begun, self.stages, self.config)
-        earlier = (r for r in self.rounds[: round.number] if same_policy(self.adapter_of(r), policy))
-        twin = next(earlier, None)
+            begun = (self.folder(round) / "measured").exists()  # it goes on with its own
+            return None if begun else measured_before(Path(self.config.policy), policy, self.stages, self.config)
+        earlier = self.rounds[: round.number]
+        twin = next((r for r in earlier if same_policy(self.adapter_of(r), policy)), None)
         return None if twin is None else self.folder(twin) / "measured"
 
     def _measured(self, round: Round) -> str:
