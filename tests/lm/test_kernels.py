@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -144,20 +145,67 @@ def test_gradients_through_compiled_steps_agree_with_torch(
         assert float(ours.norm()) == pytest.approx(float(reference.norm()), rel=size)
 
 
-def test_no_compiler_is_no_error(monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache folder without a library, and nothing known yet of compilers."""
+    monkeypatch.setattr(kernels, "cache_folder", lambda: tmp_path / "cache")
+    for known in (kernels._compiler, kernels._say_slow):
+        known.cache_clear()
+    yield tmp_path / "cache" / "kernels"
+    for known in (kernels._compiler, kernels._say_slow):
+        known.cache_clear()
+
+
+def test_no_compiler_is_said_once(empty_cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert native.__wrapped__(torch.bfloat16) is None
+    with pytest.warns(UserWarning, match="no C compiler here.*several times slower") as said:
+        assert [native.__wrapped__(dtype) for dtype in kernels.DEFINES] == [None, None]
+    assert len(said) == 1
 
 
-def test_a_compiler_that_fails_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The library is built into an empty cache by a compiler that knows its version and nothing else."""
+def test_a_compiler_that_fails_is_said_once(tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    """It knows its version and nothing else."""
     compiler = tmp_path / "cc"
-    compiler.write_text('#!/bin/sh\ntest "$1" = --version && echo broken && exit 0\nexit 1\n')
+    compiler.write_text('#!/bin/sh\ntest "$1" = --version && echo broken && exit 0\necho no headers >&2; exit 1\n')
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
-    monkeypatch.setattr(kernels, "cache_folder", lambda: tmp_path / "cache")
+    with pytest.warns(UserWarning, match=r"could not build the compiled steps \(no headers\)") as said:
+        assert [native.__wrapped__(dtype) for dtype in kernels.DEFINES] == [None, None]
+    assert len(said) == 1
+    assert not list(empty_cache.iterdir())
+
+
+def test_turned_off_by_its_user_nothing_is_said(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, recwarn):
+    monkeypatch.setenv("CUSTODES_NATIVE", "0")
+    monkeypatch.setenv("PATH", "/nonexistent")
     assert native.__wrapped__(torch.bfloat16) is None
-    assert not list((tmp_path / "cache" / "kernels").iterdir())
+    assert not recwarn.list
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", ["truncated", "empty", "changed"])
+def test_a_damaged_library_in_the_cache_is_built_again(empty_cache: Path, damage: str):
+    """In a process of its own: a library that is loaded stays loaded."""
+    program = """
+from custodes.lm import kernels
+import pathlib, sys, torch
+kernels.cache_folder = lambda: pathlib.Path(sys.argv[1])
+compiled = kernels.native(torch.float32)
+out = torch.empty(2, 32)
+compiled.swiglu(torch.ones(2, 64), out)
+assert torch.allclose(out, torch.sigmoid(torch.tensor(1.0)).expand(2, 32)), out
+"""
+    command = [sys.executable, "-W", "error::UserWarning", "-c", program, str(empty_cache.parent)]
+    subprocess.run(command, check=True, timeout=300)
+    (library,) = empty_cache.iterdir()
+    whole = library.read_bytes()
+    middle = len(whole) // 2
+    left = {"truncated": whole[:middle], "empty": b"", "changed": whole[:middle] + b"?" * 64 + whole[middle + 64 :]}
+    library.unlink()  # not written over: this process may have it mapped
+    library.write_bytes(left[damage])
+    subprocess.run(command, check=True, timeout=300)
+    (library,) = empty_cache.iterdir()
+    assert library.name == kernels._named(library.name.split("-")[1], library.read_bytes())
 
 
 def test_head_dimensions_that_do_not_fit_the_tiles_take_the_torch_path(tiny_model: Path):

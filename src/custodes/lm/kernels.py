@@ -1,8 +1,9 @@
 """Builds and binds the compiled steps: single passes between matrix products, and attention.
 
 The library is compiled once per machine and source version with the C compiler that is there, and
-kept in the cache folder. Where there is none, or it fails, :func:`native` returns None and torch
-does the same steps (``steps.py``, ``decode.py``): the same results up to rounding, only slower.
+kept in the cache folder under the hash of its own bytes: a damaged one is built again. Where there is no
+compiler, or it fails, :func:`native` says so once and returns None, and torch does the same steps
+(``steps.py``, ``decode.py``): the same results up to rounding, only slower.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -163,32 +165,70 @@ def _p(tensor: Tensor | None) -> ctypes.c_void_p:
 
 @functools.cache
 def native(dtype: torch.dtype) -> Native | None:
-    """The compiled steps for tensors of ``dtype``, or None where they cannot be had. ``CUSTODES_NATIVE=0`` turns them off."""
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
-    if os.environ.get("CUSTODES_NATIVE") == "0" or compiler is None or sys.platform == "win32" or dtype not in DEFINES:
+    """The compiled steps for tensors of ``dtype``, or None where they cannot be had, which is said once in a warning.
+
+    ``CUSTODES_NATIVE=0`` turns them off.
+    """
+    if os.environ.get("CUSTODES_NATIVE") == "0" or dtype not in DEFINES:
         return None
-    common = (*FLAGS, *DEFINES[dtype], *TUNING)
+    compiler = _compiler()
+    if compiler is None:
+        return None
+    common, why = (*FLAGS, *DEFINES[dtype], *TUNING), ""
     for flags in ((*common, "-fopenmp"), common):  # Apple's clang has no OpenMP
         try:
-            return Native(ctypes.CDLL(str(_build(compiler, flags))), dtype)
-        except (OSError, subprocess.SubprocessError):
-            continue
+            return Native(ctypes.CDLL(str(_built(compiler, flags))), dtype)
+        except subprocess.CalledProcessError as error:
+            why = (error.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {error.returncode}"])[0]
+        except (OSError, subprocess.TimeoutExpired) as error:
+            why = str(error)
+    _say_slow(f"{compiler} could not build the compiled steps ({why})")
     return None
 
 
-def _build(compiler: str, flags: tuple[str, ...]) -> Path:
+@functools.cache
+def _compiler() -> str | None:
+    """A C compiler; None, said once, where there is none."""
+    found = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
+    if found is None or sys.platform == "win32":
+        _say_slow("there is no C compiler here" if found is None else "no compiled steps are made on Windows")
+        return None
+    return found
+
+
+@functools.cache
+def _say_slow(why: str) -> None:
+    warnings.warn(
+        f"{why}: torch does the same steps, several times slower. A C compiler (on Debian: apt-get install gcc) "
+        "mends this; CUSTODES_NATIVE=0 says that it is meant so.",
+        stacklevel=3,
+    )
+
+
+def _built(compiler: str, flags: tuple[str, ...]) -> Path:
+    """The library that these sources, flags, compiler and processor make: from the cache where it is whole there.
+
+    Its file is named after the hash of its bytes, so a truncated or changed one is seen before it is loaded.
+    """
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=20).stdout
     text = b"".join(path.read_bytes() for path in (HEADER, *SOURCES))
     key = hashlib.sha256(text + version + repr((flags, _processor())).encode()).hexdigest()[:16]
-    target = cache_folder() / "kernels" / f"steps-{key}.so"
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            built = Path(folder) / "steps.so"
-            command = [compiler, *flags, *map(str, SOURCES), "-o", str(built), "-lm"]
-            subprocess.run(command, capture_output=True, check=True, timeout=120)
-            built.replace(target)  # whole or not at all: another process may be building too
-    return target
+    folder = cache_folder() / "kernels"
+    for kept in folder.glob(f"steps-{key}-*.so"):
+        if kept.name == _named(key, kept.read_bytes()):
+            return kept
+        kept.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as here:
+        library = Path(here) / "steps.so"
+        command = [compiler, *flags, *map(str, SOURCES), "-o", str(library), "-lm"]
+        subprocess.run(command, capture_output=True, check=True, timeout=120)
+        target = folder / _named(key, library.read_bytes())
+        return library.replace(target)  # whole or not at all: another process may be building too
+
+
+def _named(key: str, content: bytes) -> str:
+    return f"steps-{key}-{hashlib.sha256(content).hexdigest()[:16]}.so"
 
 
 def _processor() -> str:
