@@ -98,9 +98,9 @@ def test_what_was_measured_is_in_the_ledger(critic: Path) -> None:
 def test_the_untrained_model_is_measured_beside_it(
     data: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = told(capsys, "--data", str(data), "--model", str(tiny_model), "--rows", "30")
+    found = told(capsys, "--data", str(data), "--model", str(tiny_model), "--rows", "0:30")
     assert found["at_1"]["n"] == 20
-    assert main(["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--rows", "30"]) == 0
+    assert main(["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--rows", "0:30"]) == 0
     assert "clean functions reported" in capsys.readouterr().out
 
 

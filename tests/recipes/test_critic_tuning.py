@@ -57,7 +57,7 @@ def examples(count: int, split: Split, seed: int) -> list[Example]:
     return made
 
 
-SMALL = {"warm_start": 24, "rated": 10, "samples": 3, "steps": 2, "questions": 4, "heldout": 6, "searched": 2, "max_tokens": 24, "rank": 2}  # fmt: skip
+SMALL = {"warm_start": 24, "rated": 10, "samples": 3, "steps": 2, "questions": 4, "measure_on": 6, "searched": 2, "max_tokens": 24, "rank": 2}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ SMALL = {
     "judged_tasks": 24,
     "steps": 3,
     "evaluate_every": 2,
-    "heldout_tasks": 8,
+    "measure_on": 8,
     "best_of": 4,
     "reward_epochs": 1,
     "ensemble": 2,
@@ -131,7 +131,7 @@ def test_a_persons_own_preferences_and_prompts(tiny_model: Path, tmp_path: Path)
     file = tmp_path / "mine.jsonl"
     rows = [{"prompt": f"Say something about {i}.", "chosen": f"{i} is a number.", "rejected": "no"} for i in range(60)]
     file.write_text("\n".join(json.dumps(row) for row in rows))
-    quickstart(small(tiny_model, tmp_path / "out", judgments=file, heldout_tasks=8))
+    quickstart(small(tiny_model, tmp_path / "out", judgments=file, measure_on=8))
     headline = report(tmp_path / "out")["headline"]
     assert headline["gold_base"] is None  # nobody knows the truth of a person's own prompts
     assert headline["reward_accuracy"] is not None

@@ -29,6 +29,7 @@ from custodes.ledger import Evaluation, Ledger, Model
 from custodes.lm import load
 from custodes.lm.loading import DtypeName
 from custodes.progress import Progress
+from custodes.recipes.reward_from_file import select_rows
 from custodes.types import InputError
 
 TRAIN = "train"
@@ -73,8 +74,8 @@ class CriticEvaluate:
     """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
     split: str = ""
     """Only rows of this split, for example "held-out packages"; all where empty."""
-    rows: int = 0
-    """Only the first so many of them; 0 takes all."""
+    rows: str = ""
+    """Use rows FIRST:END of these only, counted from 0 and without END, e.g. 0:300."""
     dtype: DtypeName = "auto"
     """Precision of computation."""
 
@@ -133,9 +134,9 @@ def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
 def critic_evaluate(config: CriticEvaluate) -> LineEvaluation:
     """Measure a critic. Raises InputError for a file or a critic that cannot be read, and where no row is left."""
     rows = [r for r in read_rows(config.data) if not config.split or r.split == config.split]
-    rows = rows[: config.rows] if config.rows else rows
     if not rows:
         raise InputError(f"{config.data} has no row of split {config.split!r}.")
+    rows = select_rows(rows, config.rows, config.data.name)
     scorer, examples = open_scorer(config.critic, config.model, config.dtype), [r.bug for r in rows]
     return evaluate_lines(scorer, examples, _scored(scorer, examples, "measuring"))
 

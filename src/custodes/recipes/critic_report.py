@@ -48,6 +48,7 @@ from custodes.recipes.critic_lines import (
     open_scorer,
     read_rows,
 )
+from custodes.recipes.reward_from_file import select_rows
 from custodes.recipes.searching import search_each
 from custodes.recipes.workspace import Workspace
 from custodes.reward import load_reward
@@ -193,7 +194,7 @@ def _measure(
         "splits": {},
     }
     for split, all_of_it in cases.items():
-        own = all_of_it[: config.rows or None]
+        own = select_rows(all_of_it, config.rows, split)
         with work.phase("lines", f"{split}: {len(own):,} rows"):
             read = _read(own, scorer, work)
         asked, written, policies = _policies(split, own, scorer, writers, config, work)

@@ -47,7 +47,7 @@ class CriticScaling:
     """What learns: smollm2-135m (embedded), a local folder, or a hub id."""
     largest: int = 0
     """Examples of the largest size; 0 takes all. The others are a half, a quarter and an eighth of it."""
-    rows: int = 500
+    measure_on: int = 500
     """Functions with bugs of each held-out split on which every size is measured."""
     calibrate_on: float = 0.05
     """Share of the functions of training that is kept to calibrate on."""
@@ -67,7 +67,7 @@ def critic_scaling(config: CriticScaling) -> dict[str, Any]:
         raise InputError(f"{config.data} has {with_bugs} rows with bugs to learn from; {SIZES} sizes need at least 8.")
     cases = [c for c in read_cases(config.data) if c.row.split != TRAIN and c.lines]
     splits = {
-        name: [c for c in cases if c.row.split == name][: config.rows]
+        name: [c for c in cases if c.row.split == name][: config.measure_on]
         for name in dict.fromkeys(c.row.split for c in cases)
     }
     if not splits:

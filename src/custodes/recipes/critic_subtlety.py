@@ -18,6 +18,7 @@ from custodes.critic.subtlety import subtlety, told
 from custodes.lm.loading import DtypeName
 from custodes.recipes.critic_lines import open_scorer
 from custodes.recipes.critic_report import Case, Remembered, read_cases
+from custodes.recipes.reward_from_file import select_rows
 from custodes.stats import Interval, auc, wilson
 from custodes.types import InputError
 
@@ -36,8 +37,8 @@ class CriticSubtlety:
     """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
     split: str = ""
     """Only rows of this split; all where empty."""
-    rows: int = 0
-    """Only the first so many of them; 0 takes all."""
+    rows: str = ""
+    """Use rows FIRST:END of these only, counted from 0 and without END, e.g. 0:300."""
     against: Path | None = None
     """Another file of such rows, for example what was selected from."""
     dtype: DtypeName = "auto"
@@ -63,9 +64,9 @@ def critic_subtlety(config: CriticSubtlety) -> dict[str, Any]:
 
 def _scored(config: CriticSubtlety, path: Path, scorer: ScoresLines) -> tuple[list[Case], list[LineScores]]:
     cases = [c for c in read_cases(path) if not config.split or c.row.split == config.split]
-    cases = cases[: config.rows or None]
     if not cases:
         raise InputError(f"{path} has no row of split {config.split!r}.")
+    cases = select_rows(cases, config.rows, path.name)
     if all(c.lines for c in cases) or not any(c.lines for c in cases):
         raise InputError(f"{path}: subtlety needs both clean functions and functions with bugs.")
     return cases, scorer.scores([c.row.bug.code for c in cases])

@@ -63,7 +63,7 @@ class CriticTune:
     """Steps of PPO; 0 leaves it out."""
     questions: int = 16
     """Examples of each step."""
-    heldout: int = 100
+    measure_on: int = 100
     """Examples of each held-out split on which policies are measured."""
     searched: int = 20
     """Of those, how many are also searched (28 critiques each)."""
@@ -89,7 +89,7 @@ class CriticTune:
     """Passes over the ranked critiques."""
 
     def __post_init__(self) -> None:
-        least = {"warm_start": 1, "rated": 8, "samples": 2, "questions": 1, "heldout": 2, "max_tokens": 8}
+        least = {"warm_start": 1, "rated": 8, "samples": 2, "questions": 1, "measure_on": 2, "max_tokens": 8}
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise InputError(f"option {name} is {getattr(self, name)}; it must be at least {value}.")
@@ -131,7 +131,7 @@ class _Tuning:
         self.warm = training[: config.warm_start]
         self.rest = training[config.warm_start :]
         splits = sorted({e.split for e in examples} - {TRAIN})
-        self.held_out = {s: [e for e in examples if e.split == s][: config.heldout] for s in splits}
+        self.held_out = {s: [e for e in examples if e.split == s][: config.measure_on] for s in splits}
         if not splits:
             raise InputError(
                 f"{config.data} has no held-out example, one whose split is not train; nothing can be measured."

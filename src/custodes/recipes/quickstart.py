@@ -95,7 +95,7 @@ class QuickstartConfig:
     """Of the policy's adapter."""
     max_tokens: int = 64
     """Longest answer."""
-    heldout_tasks: int = 96
+    measure_on: int = 96
     """Held-out tasks on which policies are evaluated."""
     best_of: int = 16
     """Base answers per task for the best-of-n curve, on a sixth of the held-out tasks."""
@@ -175,7 +175,7 @@ class _Loop:
             tasks = read_tasks(config.tasks or config.judgments)  # type: ignore[arg-type]
             tasks = self._fitting(tasks)
             random.Random(config.seed).shuffle(tasks)
-            cut = max(1, min(config.heldout_tasks, len(tasks) // 5))
+            cut = max(1, min(config.measure_on, len(tasks) // 5))
             self.held_out, self.train = tasks[:cut], tasks[cut:]
         else:
             tasks = instruction_tasks()
@@ -188,7 +188,7 @@ class _Loop:
         """Tasks whose prompt leaves room for an answer; how many do not is said."""
         room = min(self.lm.decoder.spec.context, READ_TOKENS) - self.config.max_tokens
         fitting = [t for t in tasks if len(self.lm.encode(t.messages)) <= room]
-        if len(fitting) < max(10, self.config.heldout_tasks // 16):
+        if len(fitting) < max(10, self.config.measure_on // 16):
             raise InputError(
                 f"{self.config.tasks or self.config.judgments}: only {len(fitting)} prompts of at most {room} tokens; give at least 10."
             )
@@ -215,7 +215,7 @@ class _Loop:
     def _base_samples(self) -> list[Episode]:
         """Many base answers to some held-out tasks: for best-of-n and for diversity."""
         config, work = self.config, self.work
-        tasks = self.held_out[: max(1, config.heldout_tasks // 6)]
+        tasks = self.held_out[: max(1, config.measure_on // 6)]
         sampling = Sampling(n=config.best_of, max_tokens=config.max_tokens, seed=config.seed + 1)
         with work.phase(
             "sampling", f"The base policy answers {len(tasks)} held-out tasks, {config.best_of} times each"
@@ -292,7 +292,7 @@ class _Loop:
 
     def _optimise(self, arm: Arm, reward: RewardModel) -> None:
         config, work = self.config, self.work
-        tasks = self.held_out[: config.heldout_tasks]
+        tasks = self.held_out[: config.measure_on]
         sampling = Sampling(n=1, max_tokens=config.max_tokens, seed=config.seed + 2)
         self.lm = replace(self._policy(), _base_fingerprint=self.base.fingerprint())
 
@@ -342,7 +342,7 @@ class _Loop:
         )
         if self.gold is not None:
             evaluation.record_checks(work, arm, base, optimised, check_results)
-        few = self.held_out[: max(1, config.heldout_tasks // 4)]
+        few = self.held_out[: max(1, config.measure_on // 4)]
         with work.phase("sampling", f"Diversity of the optimised policy, {arm} arm"):
             several = Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed + 1)
             self._record_samples(arm, work.sample(f"diversity, {arm} policy", TorchEngine(self.lm), few, several))
@@ -374,7 +374,7 @@ def _check(config: QuickstartConfig) -> None:
         ("reward_epochs", 1),
         ("steps", 1),
         ("evaluate_every", 1),
-        ("heldout_tasks", 4),
+        ("measure_on", 4),
         ("best_of", 4),
         ("threads", 0),
     ):

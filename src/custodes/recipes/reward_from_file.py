@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -29,6 +29,8 @@ from custodes.types import InputError, PreferencePair
 
 if TYPE_CHECKING:
     from custodes.reward.model import RewardModel
+
+T = TypeVar("T")
 
 RECORD = "training.json"
 """Written last: what was trained, on what, and how good it was."""
@@ -113,20 +115,20 @@ def evaluate_from_file(config: EvaluateFromFile) -> RewardEvaluation:
     return evaluate_reward(load_reward(config.model, config.dtype), pairs, source)
 
 
-def select_rows(pairs: Sequence[PreferencePair], rows: str, source: str) -> list[PreferencePair]:
-    """Pairs ``FIRST:END`` (either may be left out), all for ""; InputError where that is not a range with pairs in it.
+def select_rows(held: Sequence[T], rows: str, source: str) -> list[T]:
+    """Rows ``FIRST:END`` (either may be left out), all for ""; InputError where that is not a range with rows in it.
 
-    A range that goes beyond the file is cut, with a warning that says how many pairs are left."""
+    A range that goes beyond the file is cut, with a warning that says how many are left."""
     match = re.fullmatch(r"(\d*):(\d*)", rows or ":")
     if match is None:
         raise InputError(f"rows {rows!r} is no range; give FIRST:END, e.g. 0:900.")
     first, end = (int(group) if group else None for group in match.groups())
-    chosen = list(pairs[first:end])
+    chosen = list(held[first:end])
     if not chosen:
-        raise InputError(f"rows {rows!r} of {source} are empty; it holds rows 0:{len(pairs)}.")
-    if end is not None and end > len(pairs):
+        raise InputError(f"rows {rows!r} of {source} are empty; it holds rows 0:{len(held)}.")
+    if end is not None and end > len(held):
         warnings.warn(
-            f"{source} holds rows 0:{len(pairs)}; {len(chosen)} of rows {rows} are there and are used.", stacklevel=2
+            f"{source} holds rows 0:{len(held)}; {len(chosen)} of rows {rows} are there and are used.", stacklevel=2
         )
     return chosen
 
