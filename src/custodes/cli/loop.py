@@ -72,23 +72,6 @@ def reward_export(given: list[str]) -> int:
     return 0
 
 
-def verify(given: list[str]) -> int:
-    """Check that nothing in a ledger was edited, removed or reordered."""
-    from custodes.ledger import verify_ledger
-
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
-        """Check that nothing in a ledger was edited, removed or reordered: exit code 0, or 1 and the first bad row."""
-
-        ledger: tyro.conf.Positional[Ledger]
-        """File or URL (sqlite:///..., postgresql://...)."""
-
-    options = parse("verify", Options, given)
-    found = verify_ledger(options.ledger)
-    print(f"The chain holds: {found.rows:,} rows." if found.ok else f"The chain is broken: {found.problem}")
-    return 0 if found.ok else 1
-
-
 def report(given: list[str]) -> int:
     """Write the report of a run again, from its ledger alone."""
     from custodes.audit import write_report

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from custodes import __version__
-from custodes.cli import critic, feedback, gaming, judge, loop, project, quality, web
+from custodes.cli import critic, feedback, gaming, judge, ledger, loop, project, quality, web
 from custodes.cli.words import complain, forget_output, nearest, storage_problem
 from custodes.types import InputError
 
@@ -18,7 +18,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "reward train": loop.reward_train,
     "reward evaluate": loop.reward_evaluate,
     "reward export": loop.reward_export,
-    "verify": loop.verify,
+    "verify": ledger.verify,
+    "ledger keygen": ledger.keygen,
+    "ledger sign": ledger.sign,
     "report": loop.report,
     "arms": loop.arms,
     "annotators": feedback.annotators,

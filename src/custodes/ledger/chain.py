@@ -1,7 +1,7 @@
 """The chain of hashes: each row's hash covers the row and the hash of the row before.
 
 Whoever edits, removes, inserts or reorders a row must rewrite every later hash and the head. Who does all
-that is found out only by a hash kept elsewhere: note ``Verification.head`` where the writer cannot reach it.
+that is found out only by a hash kept elsewhere (:mod:`custodes.ledger.heads`).
 """
 
 from __future__ import annotations

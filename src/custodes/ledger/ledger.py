@@ -17,9 +17,11 @@ from typing import Any, NamedTuple, Self, get_args
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select, text, update
 
-from custodes.ledger.chain import Row, Verification, hash_row, verify_chain
+from custodes.ledger.chain import GENESIS, Row, Verification, hash_row, verify_chain
 from custodes.ledger.codec import Entry, decode, encode, same
 from custodes.ledger.database import Database
+from custodes.ledger.guards import trigger_problem
+from custodes.ledger.heads import Head
 from custodes.ledger.provenance import invocation, now
 from custodes.ledger.records import Decision, Evaluation, Model, Record, Run, ScoreRow, Status
 from custodes.ledger.schema import head, log
@@ -219,8 +221,38 @@ class Ledger:
 
     # ------------------------------------------------------------ checking
 
+    @property
+    def name(self) -> str:
+        """Path or URL, without a password."""
+        return self._database.name
+
+    def head(self) -> Head:
+        """How far the log has come: what to keep elsewhere."""
+        with self._database.reading() as connection:
+            rows, last = connection.execute(select(head.c.rows, head.c.hash)).first() or (0, GENESIS)
+            origin = connection.scalar(select(log.c.hash).where(log.c.seq == 1)) or GENESIS
+        where = self.name if "://" in self.name else str(Path(self.name).resolve())
+        return Head(now(), where, origin, rows, last)
+
+    def row_of(self, hash: str) -> int | None:
+        """Number of the row that has this hash, 0 for the hash before the first; None where there is none."""
+        if hash == GENESIS:
+            return 0
+        with self._database.reading() as connection:
+            return connection.scalar(select(log.c.seq).where(log.c.hash == hash).limit(1))
+
+    def holds(self, seq: int, hash: str) -> bool:
+        """Whether row ``seq`` has this hash."""
+        if seq == 0:
+            return hash == GENESIS
+        with self._database.reading() as connection:
+            return connection.scalar(select(log.c.hash).where(log.c.seq == seq)) == hash
+
     def verify(self) -> Verification:
-        """Recompute every hash: nothing was edited, removed, inserted or reordered, or what and where."""
+        """Recompute every hash: nothing was edited, removed, inserted or reordered, or what and where.
+
+        A trigger that is missing or changed is a problem too.
+        """
         checked = 0
 
         def counted(rows: Iterable[Any]) -> Iterator[Row]:
@@ -232,7 +264,9 @@ class Ledger:
             with self._database.reading() as connection:
                 tip = connection.execute(select(head.c.rows, head.c.hash)).first()
                 rows = connection.execution_options(yield_per=PAGE).execute(select(log).order_by(log.c.seq))
-                return verify_chain(counted(rows), tip and (tip.rows, tip.hash))
+                found = verify_chain(counted(rows), tip and (tip.rows, tip.hash))
+                problems = [problem for problem in (found.problem, trigger_problem(connection)) if problem]
+                return replace(found, ok=not problems, problem=" ".join(problems) or None)
         except InputError as error:  # the file itself is damaged
             return Verification(False, checked, str(error))
 

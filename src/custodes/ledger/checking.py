@@ -1,0 +1,98 @@
+"""Everything that ``custodes verify`` checks: the chain, its triggers, and heads that were kept elsewhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from custodes.ledger.heads import Head, is_signed_by, read_heads, read_public_key
+from custodes.ledger.ledger import Ledger
+from custodes.types import InputError
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was found: sentences. The record holds where there is no problem."""
+
+    rows: int = 0  # of the log that are good
+    head: str = ""  # hash of the last of them
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def check_ledger(
+    where: str | Path, *, head: str = "", head_file: Path | None = None, public_key: Path | None = None
+) -> Checked:
+    """Check the ledger at ``where``, changing nothing.
+
+    ``head`` is a hash that the ledger must contain; every line of ``head_file`` that speaks of this ledger must be in
+    it, and be signed by ``public_key`` where one is given. Raises InputError where there is no ledger, where
+    ``head`` is no hash, and for files that cannot be read.
+    """
+    if head and not re.fullmatch("[0-9a-fA-F]{64}", head):
+        raise InputError(f"--head {head[:80]!r} is no hash; give all of its 64 hexadecimal digits.")
+    if public_key is not None and head_file is None:
+        raise InputError("--public-key checks the signatures of a head file; give --head-file too.")
+    with Ledger.open(where, read_only=True) as ledger:
+        chain = ledger.verify()
+        found = Checked(chain.rows, chain.head)
+        if chain.problem:
+            found.problems.append(chain.problem)
+        if head:
+            _check_head(ledger, head.lower(), found)
+        if head_file is not None:
+            _check_heads(ledger, head_file, public_key, found)
+    return found
+
+
+def _check_head(ledger: Ledger, hash: str, found: Checked) -> None:
+    seq = ledger.row_of(hash)
+    rows = ledger.head().rows
+    if seq is None:
+        found.problems.append(f"no row has the hash {hash}: {_REWRITTEN}")
+    elif seq == rows:
+        found.notes.append(f"{hash} is the head.")
+    else:
+        found.notes.append(f"{hash} is the hash of row {seq:,}, an ancestor of the head: {_later(rows - seq)}.")
+
+
+def _check_heads(ledger: Ledger, path: Path, public_key: Path | None, found: Checked) -> None:
+    key = read_public_key(public_key) if public_key is not None else None
+    now, mine = ledger.head(), 0
+    for number, head in read_heads(path):
+        if head.origin != now.origin and head.ledger != now.ledger:
+            continue
+        mine += 1
+        where = f"{path}, line {number}"
+        if not _kept(ledger, head):
+            found.problems.append(
+                f"{where}: on {head.time} row {head.rows:,} had the hash {head.head}, and now it has not: {_REWRITTEN}"
+            )
+        if key is not None and not is_signed_by(head, key):
+            what = "its signature is not of this key" if head.signature else "it is not signed"
+            found.problems.append(f"{where}: {what}.")
+    if not mine:
+        found.problems.append(f"{path} holds no head of this ledger; it cannot vouch for it.")
+    elif not any(str(path) in problem for problem in found.problems):
+        signed = f", each signed by {public_key}" if key is not None else ""
+        found.notes.append(
+            f"{path} holds {mine:,} head{'' if mine == 1 else 's'} of this ledger, all in the chain{signed}."
+        )
+        if key is None:
+            found.notes.append("Signatures were not checked; give --public-key.")
+
+
+def _kept(ledger: Ledger, head: Head) -> bool:
+    return ledger.holds(head.rows, head.head)
+
+
+def _later(rows: int) -> str:
+    return "1 row came after it" if rows == 1 else f"{rows:,} rows came after it"
+
+
+_REWRITTEN = "the ledger was rewritten or cut, or is another one."
