@@ -118,11 +118,17 @@ class Judged:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison(Judged):
     """Two episodes side by side. ``strength`` is -3..3 without 0 when ``verdict`` is "prefer":
-    positive means that the *first shown* is better; it is 0 for every other verdict."""
+    positive means that the *first shown* is better; it is 0 for every other verdict.
+
+    A source may say more: ``probability`` that the first shown is better (a soft label), ``weight`` of the judgment in
+    training, and ``margin``, by how much the reward of the better one should exceed that of the other."""
 
     verdict: Verdict = "prefer"
     strength: int = 0
     axis: str = "overall"
+    probability: float | None = None
+    weight: float = 1.0
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.episodes) != 2:
@@ -133,6 +139,16 @@ class Comparison(Judged):
             raise InputError(
                 f"comparison {self.id}: verdict {self.verdict!r} with strength {self.strength}; "
                 "a preference has strength -3..3 without 0, every other verdict has 0."
+            )
+        if self.probability is not None and (self.probability - 0.5) * self.strength < 0:
+            raise InputError(
+                f"comparison {self.id}: strength {self.strength} and probability {self.probability} of the first shown "
+                "contradict each other."
+            )
+        if not (self.probability is None or 0 <= self.probability <= 1) or self.weight < 0:
+            raise InputError(
+                f"comparison {self.id}: probability {self.probability}, weight {self.weight}; "
+                "a probability is 0 to 1 and a weight 0 or more."
             )
 
 
@@ -152,14 +168,16 @@ class Ranking(Judged):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating(Judged):
-    """One episode on a named axis, 1..7 (4 = unsure)."""
+    """One episode on a named axis, from ``lowest`` to ``highest``: 1..7 (4 = unsure) where nothing else is said."""
 
-    value: int
+    value: float
     axis: str = "overall"
+    lowest: float = 1
+    highest: float = 7
 
     def __post_init__(self) -> None:
-        if not 1 <= self.value <= 7:
-            raise InputError(f"rating {self.id}: value {self.value} is outside 1..7.")
+        if not self.lowest <= self.value <= self.highest:
+            raise InputError(f"rating {self.id}: value {self.value} is outside {self.lowest}..{self.highest}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +241,9 @@ class StepMark(Judged):
 
 Judgment = Comparison | Ranking | Rating | Label | Correction | Demonstration | Comment | SpanMark | StepMark
 
+SELDOM = {"probability": None, "weight": 1.0, "margin": 0.0, "lowest": 1, "highest": 7}
+"""Fields of judgments that are written only where they differ from these, which is what rows without them mean."""
+
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
@@ -242,6 +263,8 @@ class PreferencePair:
     annotator: str = ""
     line: int = 0
     """Row of the file, from 1; 0 where it did not come from a file."""
+    place: str = field(default="", compare=False, repr=False)
+    """File and row, for messages: "prefs.jsonl, row 12"; "" where it did not come from a file."""
 
 
 def hash_shown(*parts: str) -> str:

@@ -71,7 +71,7 @@ def test_pairs_become_judgments_and_come_back() -> None:
     assert len(feedback.episodes) == 240
     assert feedback.annotators.keys() == {"p0", "p1", "p2"}
     back = pairs_from_judgments(feedback.judgments, feedback.episodes.values())
-    assert [p.label for p in back] == [1.0, 0.5, 1.0] * 40
+    assert [p.label for p in back] == [1.0, 0.5, 0.8] * 40
     assert all(p.chosen == A for p in back[::3])
     assert all(p.chosen == B for p in back[2::3])  # a label below 1/2 prefers the one called rejected
     shown_first = np.mean([j.strength > 0 for j in feedback.judgments[::3]])
@@ -122,3 +122,38 @@ def test_what_was_edited_is_better_than_chosen_and_rejected() -> None:
     pairs = pairs_from_corrections(said, episodes)
     told = [(p.chosen[-1].content, p.rejected[-1].content, p.annotator) for p in pairs]
     assert told == [("ideal", "good", "ann"), ("ideal", "bad", "ann"), ("less bad", "bad", "bob")]
+
+
+def test_what_a_row_states_reaches_the_pairs_with_and_without_an_annotator_model() -> None:
+    stated = {"label": 0.55, "weight": 0.5, "margin": 3.0}
+    plain = [PreferencePair((Message("user", f"q{n}"),), A, B, annotator="ann") for n in range(8)]
+    told = [PreferencePair((Message("user", f"q{n}"),), A, B, annotator="ann", **stated) for n in range(8)]
+    for careful in (False, True):
+        without, given = (
+            pairs_from_judgments(f.judgments, f.episodes.values(), fit_annotators(f.judgments) if careful else None)
+            for f in map(feedback_from_pairs, (plain, told))
+        )
+        assert {p.chosen for p in given} == {A}
+        assert all(0.5 < p.label <= 0.55 < q.label for p, q in zip(given, without, strict=True))
+        assert all(p.weight == pytest.approx(q.weight / 2) for p, q in zip(given, without, strict=True))
+        assert {p.margin for p in given} == {3.0}
+
+
+def test_a_stated_probability_of_nobody_in_particular_stands_beside_an_annotator_model() -> None:
+    made = feedback_from_pairs([PreferencePair((Message("user", f"q{n}"),), A, B, label=0.9) for n in range(8)])
+    model = fit_annotators(made.judgments)
+    assert {p.label for p in pairs_from_judgments(made.judgments, made.episodes.values(), model)} == {0.9}
+
+
+def test_a_judgment_of_weight_zero_counts_for_nothing() -> None:
+    prompts = [(Message("user", f"q{n}"),) for n in range(8)]
+    good = [PreferencePair(q, A, B, annotator="ann") for q in prompts]
+    void = [PreferencePair(q, B, A, annotator="bob", weight=0.0) for q in prompts]
+    with_void, without = feedback_from_pairs(good + void), feedback_from_pairs(good)
+    assert len(with_void.judgments) == 16
+    for careful in (False, True):
+        made = [
+            pairs_from_judgments(f.judgments, f.episodes.values(), fit_annotators(f.judgments) if careful else None)
+            for f in (with_void, without)
+        ]
+        assert made[0] == made[1]

@@ -10,8 +10,8 @@ from custodes.feedback.agreement import (
     repeat_consistency,
 )
 from custodes.feedback.annotator_model import AnnotatorModel, Estimate, fit_annotators
+from custodes.feedback.collection import Feedback
 from custodes.feedback.exchange import (
-    Feedback,
     examples_from_judgments,
     feedback_from_examples,
     feedback_from_pairs,

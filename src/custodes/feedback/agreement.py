@@ -59,11 +59,14 @@ def agreement_on_ratings(
     judgments: Iterable[Judgment], axis: str = "overall", resamples: int = 999, seed: int = 0
 ) -> Agreement:
     """Ordinal alpha over the ratings on ``axis``: what is agreed about is an episode, its first rating by each counts."""
-    given: dict[str, dict[str, int]] = defaultdict(dict)
+    given: dict[str, dict[str, float]] = defaultdict(dict)
     for judgment in judgments:
         if isinstance(judgment, Rating) and judgment.axis == axis:
-            given[judgment.episodes[0]].setdefault(judgment.annotator, judgment.value - 1)
-    return _agreement([list(g.values()) for g in given.values() if len(g) > 1], 7, "ordinal", resamples, seed)
+            given[judgment.episodes[0]].setdefault(judgment.annotator, judgment.value)
+    shared = [list(g.values()) for g in given.values() if len(g) > 1]
+    place = {value: n for n, value in enumerate(sorted({v for g in shared for v in g}))}  # whatever the scale
+    counted = [[place[v] for v in g] for g in shared]
+    return _agreement(counted, max(len(place), 1), "ordinal", resamples, seed)
 
 
 def agreement_on_labels(judgments: Iterable[Judgment], name: str, resamples: int = 999, seed: int = 0) -> Agreement:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from custodes.feedback.annotator_model import AnnotatorModel, comparisons_in
-from custodes.feedback.formats import Example, Messages, PreferencePair
+from custodes.feedback.collection import UNNAMED, Feedback, Origin, completion_of
+from custodes.feedback.formats import Example, PreferencePair
 from custodes.types import (
-    Annotator,
     Comparison,
     Correction,
     Demonstration,
@@ -32,30 +31,70 @@ def pairs_from_judgments(
     episodes: Iterable[Episode],
     annotator_model: AnnotatorModel | None = None,
     axis: str = "overall",
+    origins: Mapping[str, Origin] | None = None,
 ) -> list[PreferencePair]:
     """Training pairs for a reward from the comparisons and rankings on ``axis``.
 
-    Without a model everybody is believed equally: one pair per judgment, label 1 (a tie 0.5), weight 1. With a model
-    fitted to these judgments: one pair per two episodes; the label is the probability that ``chosen`` is truly better
-    given everybody's answers, reliabilities and biases, the weight the share of the prior variance that those
-    answers resolved, so that a pair of which nothing is known weighs nothing while a well-founded tie counts.
-    Two episodes with the same completion teach no preference and are left out. Raises InputError for an unknown episode.
+    Without a model everybody is believed equally: one pair per judgment, label 1 (a tie 0.5) or the probability that the
+    judgment states, and the weight and margin that it states. With a model fitted to these judgments: one pair per two
+    episodes; the label is the probability that ``chosen`` is truly better given everybody's answers, reliabilities and
+    biases, the weight the share of the prior variance that those answers resolved, so that a pair of which nothing is
+    known weighs nothing while a well-founded tie counts; see :func:`_believed` for what judgments state themselves.
+
+    Judgments of weight 0 and pairs of two equal completions teach nothing and are left out. ``origins`` say where in a
+    file a judgment stands. Raises InputError for an unknown episode.
     """
     known = {episode.id: episode for episode in episodes}
-    pairs: dict[object, PreferencePair] = {}
-    if annotator_model is None:
-        for n, row in enumerate(row for judgment in judgments for row in comparisons_in(judgment, axis)):
-            label = 0.5 + 0.5 * float(np.sign(row.strength))
-            pairs[n] = _pair(known, row.first, row.second, label, 1.0, row.annotator)
+    if annotator_model is not None:
+        pairs = _believed(judgments, known, annotator_model)
     else:
-        wanted = {judgment.id for judgment in judgments}
-        data, names = annotator_model.comparisons, annotator_model.episodes
-        for n, judgment_id in enumerate(annotator_model.judgments):
-            first, second = names[data.first[n]], names[data.second[n]]
-            if judgment_id in wanted and (second, first) not in pairs and (first, second) not in pairs:
-                label, weight = float(annotator_model.better[n]), float(annotator_model.resolved[n])
-                pairs[first, second] = _pair(known, first, second, label, weight, "")
-    return [pair for pair in pairs.values() if pair.chosen != pair.rejected]
+        pairs = [
+            _pair(known, row.first, row.second, *_stated(judgment, row.strength), row.annotator, origin)
+            for judgment in judgments
+            for origin in [(origins or {}).get(judgment.id, Origin())]
+            for row in comparisons_in(judgment, axis)
+        ]
+    return [pair for pair in pairs if pair.chosen != pair.rejected]
+
+
+def _stated(judgment: Judgment, strength: int) -> tuple[float, float, float]:
+    """Label of the first, weight and margin of one comparison, as the judgment itself states them."""
+    label = 0.5 + 0.5 * float(np.sign(strength))
+    if not isinstance(judgment, Comparison):
+        return label, 1.0, 0.0
+    return label if judgment.probability is None else judgment.probability, judgment.weight, judgment.margin
+
+
+def _believed(
+    judgments: Iterable[Judgment], known: Mapping[str, Episode], model: AnnotatorModel
+) -> list[PreferencePair]:
+    """One pair per two episodes, labelled by the annotator model and by what the judgments state themselves.
+
+    A stated probability p is read as the answer itself with probability |2p - 1| and as a coin's otherwise, so the
+    model's label moves towards 1/2 by that factor. Where nobody is named there is nobody to believe: p stands.
+    """
+    wanted = {judgment.id: judgment for judgment in judgments}
+    data, names = model.comparisons, model.episodes
+    told: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}  # weight, label, margin, resolved
+    for n, judgment_id in enumerate(model.judgments):
+        if judgment_id not in wanted:
+            continue
+        judgment = wanted[judgment_id]
+        stated, weight, margin = _stated(judgment, int(data.strength[n]))
+        label = float(model.better[n])
+        if isinstance(judgment, Comparison) and judgment.probability is not None:
+            sure = abs(2 * stated - 1)
+            label = stated if judgment.annotator == UNNAMED else 0.5 + (label - 0.5) * sure
+        first, second = names[data.first[n]], names[data.second[n]]
+        if (second, first) in told:
+            first, second, label = second, first, 1 - label
+        told.setdefault((first, second), []).append((weight, label, margin, float(model.resolved[n])))
+    pairs = []
+    for (first, second), rows in told.items():
+        weights, labels, margins, resolved = np.array(rows).T
+        label, margin = (float(np.average(values, weights=weights)) for values in (labels, margins))
+        pairs.append(_pair(known, first, second, label, float(weights.mean() * resolved[0]), margin, "", Origin()))
+    return pairs
 
 
 def pairs_from_corrections(
@@ -79,10 +118,12 @@ def pairs_from_corrections(
         original = _find(known, judgment.episodes[0])
         if judgment.text == original.completion:
             continue
-        edited = (*_completion(original)[:-1], Message("assistant", judgment.text))
+        edited = (*completion_of(original)[:-1], Message("assistant", judgment.text))
         below = worse.get((judgment.annotator, original.id), [])
         for one in (original, *(_find(known, id_) for id_ in below)):
-            pairs.append(PreferencePair(original.task.messages, edited, _completion(one), annotator=judgment.annotator))
+            pairs.append(
+                PreferencePair(original.task.messages, edited, completion_of(one), annotator=judgment.annotator)
+            )
     return pairs
 
 
@@ -106,7 +147,7 @@ def examples_from_judgments(
             examples.append(
                 Example(
                     episode.task.messages,
-                    _completion(episode),
+                    completion_of(episode),
                     label=judgment.value == "yes",
                     annotator=judgment.annotator,
                 )
@@ -117,53 +158,23 @@ def examples_from_judgments(
 # ---------------------------------------------------------------- files become judgments
 
 
-@dataclass
-class Feedback:
-    """What a file holds, as the nouns: ready for the annotator model and the ledger."""
-
-    tasks: dict[str, Task] = field(default_factory=dict)
-    episodes: dict[str, Episode] = field(default_factory=dict)
-    judgments: list[Judgment] = field(default_factory=list)
-    annotators: dict[str, Annotator] = field(default_factory=dict)
-
-    def _task(self, prompt: Messages) -> Task:
-        id_ = f"task-{_hash(prompt)}"
-        return self.tasks.setdefault(id_, Task(id_, prompt))
-
-    def _episode(self, task: Task, completion: Messages) -> Episode:
-        messages = task.messages + completion
-        id_ = f"episode-{_hash(messages)}-{len(task.messages)}"
-        nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
-        return self.episodes.setdefault(id_, Episode(id_, task, messages, *nothing, "stop", "imported"))
-
-    def _annotator(self, name: str) -> str:
-        name = name or "unknown"
-        self.annotators.setdefault(name, Annotator(name, "human", {"imported": True}))
-        return name
-
-
 def feedback_from_pairs(pairs: Iterable[PreferencePair]) -> Feedback:
-    """One comparison per pair, of strength 1; a label of 0.5 is a tie, a label below it prefers ``rejected``.
-
-    The order in which the two were shown is not in such files. It is drawn by a hash of the two, so that "chosen" does
-    not look like "shown first"; ``shown`` stays empty, and a position bias fitted to such data means nothing.
-    """
+    """One comparison per pair, of strength 1, with its label, weight and margin; a label of 0.5 is a tie, a label below
+    it prefers ``rejected``. Which of the two was shown first is drawn: :meth:`Feedback.add_preference`."""
     feedback = Feedback()
     for number, pair in enumerate(pairs, 1):
-        task = feedback._task(pair.prompt)
-        chosen, rejected = (feedback._episode(task, completion).id for completion in (pair.chosen, pair.rejected))
-        strength = int(np.sign(pair.label - 0.5))
-        turned = int(hashlib.sha256("".join(sorted((chosen, rejected))).encode()).hexdigest(), 16) % 2
-        in_order = (chosen, rejected) if (chosen < rejected) != bool(turned) else (rejected, chosen)
-        feedback.judgments.append(
-            Comparison(
-                id=f"imported-{pair.line or number}",
-                annotator=feedback._annotator(pair.annotator),
-                task=task.id,
-                episodes=in_order,
-                verdict="prefer" if strength else "tie",
-                strength=strength if in_order[0] == chosen else -strength,
-            )
+        feedback.add_preference(
+            pair.prompt,
+            pair.chosen,
+            pair.rejected,
+            id=f"imported-{pair.line or number}",
+            annotator=pair.annotator,
+            label=pair.label,
+            weight=pair.weight,
+            margin=pair.margin,
+            scores=(pair.score_chosen, pair.score_rejected),
+            place=pair.place,
+            line=pair.line,
         )
     return feedback
 
@@ -176,30 +187,43 @@ def feedback_from_examples(examples: Iterable[Example]) -> Feedback:
     """
     feedback = Feedback()
     for number, example in enumerate(examples, 1):
-        id_, annotator = f"imported-{example.line or number}", feedback._annotator(example.annotator)
-        judgment: Judgment
+        about: dict[str, Any] = {"id": f"imported-{example.line or number}", "annotator": example.annotator}
         if example.label is None:
-            task = feedback._task(example.prompt + example.completion[:-1])
-            text = example.completion[-1].content
-            judgment = Demonstration(id=id_, annotator=annotator, task=task.id, episodes=(), text=text)
+            prompt, text = example.prompt + example.completion[:-1], example.completion[-1].content
+            feedback.add(Demonstration, prompt, (), text=text, **about)
         else:
-            task = feedback._task(example.prompt)
-            shown = (feedback._episode(task, example.completion).id,)
             value = "yes" if example.label else "no"
-            judgment = Label(id=id_, annotator=annotator, task=task.id, episodes=shown, name=LABEL, value=value)
-        feedback.judgments.append(judgment)
+            feedback.add(Label, example.prompt, (example.completion,), name=LABEL, value=value, **about)
     return feedback
 
 
 def _pair(
-    known: Mapping[str, Episode], first: str, second: str, label: float, weight: float, annotator: str
+    known: Mapping[str, Episode],
+    first: str,
+    second: str,
+    label: float,
+    weight: float,
+    margin: float,
+    annotator: str,
+    origin: Origin,
 ) -> PreferencePair:
-    """The pair with the likelier better one as ``chosen``; ``label`` is the probability for the first."""
+    """The pair with what its row calls chosen as ``chosen``, else the likelier better one; ``label`` is the probability
+    for the first."""
     one, other = _find(known, first), _find(known, second)
-    if label < 0.5:
+    if origin.chosen == second if origin.chosen else label < 0.5:
         one, other, label = other, one, 1 - label
     return PreferencePair(
-        one.task.messages, _completion(one), _completion(other), label=label, weight=weight, annotator=annotator
+        one.task.messages,
+        completion_of(one),
+        completion_of(other),
+        label=label,
+        weight=weight,
+        margin=margin,
+        score_chosen=origin.scores[0],
+        score_rejected=origin.scores[1],
+        annotator="" if annotator == UNNAMED else annotator,
+        line=origin.line,
+        place=origin.place,
     )
 
 
@@ -207,14 +231,3 @@ def _find(known: Mapping[str, Episode], id_: str) -> Episode:
     if id_ not in known:
         raise InputError(f"judged episode {id_} is not among the {len(known):,} episodes given.")
     return known[id_]
-
-
-def _completion(episode: Episode) -> Messages:
-    return episode.messages[len(episode.task.messages) :]
-
-
-def _hash(messages: Messages) -> str:
-    digest = hashlib.sha256()
-    for message in messages:
-        digest.update(f"{message.role}\0{len(message.content)}\0{message.content}\0".encode())
-    return digest.hexdigest()[:24]

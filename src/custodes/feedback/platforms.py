@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from custodes.feedback.exchange import Feedback
+from custodes.feedback.collection import Feedback
 from custodes.feedback.formats import as_completion, as_prompt
 from custodes.types import Comparison, Episode, InputError, Judgment, Label, Message, Rating
 
@@ -99,7 +99,7 @@ def from_argilla(records: Iterable[Mapping[str, Any]]) -> Feedback:
             for response in responses:
                 user = str(response.get("user_id") or "")
                 told = json.loads((record.get("metadata") or {}).get(f"{question}/{user}", "{}"))
-                who = feedback._annotator(told.get("annotator") or user)
+                who = feedback.annotator(told.get("annotator") or user)
                 value = _answered(response["value"])
                 if isinstance(response["value"], list) and value is not None:
                     question = "preference"
@@ -117,7 +117,7 @@ def from_label_studio(tasks: Iterable[Mapping[str, Any]]) -> Feedback:
             if annotation.get("was_cancelled"):
                 continue
             by = annotation.get("completed_by")
-            who = feedback._annotator(str(by.get("email") or by.get("id")) if isinstance(by, dict) else str(by or ""))
+            who = feedback.annotator(str(by.get("email") or by.get("id")) if isinstance(by, dict) else str(by or ""))
             for result in annotation.get("result", []):
                 value, question = result.get("value", {}), str(result.get("from_name", ""))
                 if result.get("type") == "pairwise" and not question.startswith("preference"):
@@ -202,8 +202,8 @@ def _imported(feedback: Feedback, fields: Mapping[str, Any], answer: str, where:
     texts = [fields[name] for name in (f"{answer}1", f"{answer}2") if isinstance(fields.get(name), str)]
     if not isinstance(fields.get("prompt"), str) or not texts:
         raise InputError(f"{where}: it needs prompt and {answer}1 as text; found {', '.join(map(str, fields))}.")
-    task = feedback._task(as_prompt(fields["prompt"]))
-    return [feedback._episode(task, as_completion(text)) for text in texts]
+    task = feedback.task(as_prompt(fields["prompt"]))
+    return [feedback.episode(task, as_completion(text)) for text in texts]
 
 
 def _part(row: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:

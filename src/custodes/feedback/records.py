@@ -11,8 +11,9 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from custodes.feedback.collection import Feedback, text_columns
 from custodes.tables import Row, read_rows, write_rows
-from custodes.types import InputError, Judgment
+from custodes.types import SELDOM, InputError, Judgment
 
 KINDS: dict[str, type] = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", t.__name__).lower(): t for t in get_args(Judgment)}
 """Name of each type in the column ``kind``: "comparison", "span_mark", ..."""
@@ -32,28 +33,40 @@ _CHECKS = {kind: _check_of(kind, type_) for kind, type_ in KINDS.items()}
 _KIND_OF = {type_: kind for kind, type_ in KINDS.items()}
 
 
-def write_judgments(path: str | Path, judgments: Iterable[Judgment]) -> Path:
-    """Writes judgments to .jsonl, .jsonl.gz, .json or .parquet, columns named like the fields of the types.
+TEXTS = ("prompt", "answers", "annotator_kind")
+"""Columns that make a row whole: the prompt's messages, each answer's messages in the order of ``episodes``, who judged."""
 
-    A label's value is in the column ``label``. Raises InputError as :func:`~custodes.tables.write_rows` does.
+
+def write_judgments(path: str | Path, judgments: Iterable[Judgment], feedback: Feedback | None = None) -> Path:
+    """Writes judgments to a table, columns named like the fields of the types, and a label's value in ``label``.
+
+    With ``feedback``, which holds their tasks and episodes, each row also has the texts that were judged, so that the
+    file needs no other beside it. Raises InputError as :func:`~custodes.tables.write_rows` does.
     """
-    return write_rows(path, (judgment_row(judgment) for judgment in judgments))
+    return write_rows(path, (judgment_row(judgment, feedback) for judgment in judgments))
 
 
 def read_judgments(path: str | Path) -> list[Judgment]:
     """Reads what :func:`write_judgments` wrote. Raises InputError naming file, row and field that is wrong."""
-    return [_judgment(row) for row in read_rows(path)]
+    return [read_judgment(row) for row in read_rows(path)]
 
 
-def judgment_row(judgment: Judgment) -> dict[str, Any]:
-    """A judgment as a row of a file: its kind and the fields that it has."""
+def judgment_row(judgment: Judgment, feedback: Feedback | None = None) -> dict[str, Any]:
+    """A judgment as a row of a file: its kind and the fields that say something, and the texts where they are known."""
     kind = _KIND_OF[type(judgment)]
     values = {column: getattr(judgment, f.name) for column, f in _FIELDS[kind].items()}
-    return {"kind": kind} | {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}
+    told = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}
+    row = {"kind": kind} | {k: v for k, v in told.items() if k not in SELDOM or v != SELDOM[k]}
+    if feedback is None:
+        return row
+    by = feedback.annotators.get(judgment.annotator)
+    texts = text_columns(judgment, feedback.tasks, feedback.episodes)
+    return row | texts | ({"annotator_kind": by.kind} if by else {})
 
 
-def _judgment(row: Row) -> Judgment:
-    values = dict(row.values)
+def read_judgment(row: Row) -> Judgment:
+    """The judgment of a row that :func:`write_judgments` wrote; the columns ``TEXTS`` are left to others."""
+    values = {name: value for name, value in row.values.items() if name not in TEXTS}
     kind = values.pop("kind", None)
     if kind not in KINDS:
         raise InputError(f"{row.place}, field 'kind': {kind!r}; it should be one of {', '.join(KINDS)}.")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.ledger.records import Decision, Evaluation, Model, Record, Run, ScoreRow
-from custodes.types import Annotator, Episode, InputError, Judgment, Message, Task
+from custodes.types import SELDOM, Annotator, Episode, InputError, Judgment, Message, Task
 
 JUDGMENTS: dict[str, type] = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", t.__name__).lower(): t for t in get_args(Judgment)}
 """Name of each type of judgment in the ledger: "comparison", "span_mark", ..."""
@@ -78,7 +78,10 @@ def _flat(cls: type) -> Callable[[Any], dict[str, Any]]:
 def _typed(name: str, cls: type) -> Callable[[Any], dict[str, Any]]:
     """A writer of a judgment of type ``name``."""
     write = _flat(cls)
-    return lambda record: {"type": name, **write(record)}
+    return lambda record: {
+        "type": name,
+        **{k: v for k, v in write(record).items() if k not in SELDOM or v != SELDOM[k]},
+    }
 
 
 def _read_judgment(key: str, body: dict[str, Any]) -> Any:

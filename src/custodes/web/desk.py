@@ -183,7 +183,7 @@ def _standings(content: Content, judgments: Sequence[Judgment]) -> dict[str, Any
         for name in sorted(set(policy.values())):
             own = [j for j in rated if j.axis == axis and policy[j.id] == name]
             means[axis][name] = mean_interval([j.value for j in own], [j.task for j in own]).to_dict()
-    together: dict[tuple[str, str], list[int]] = defaultdict(list)  # raters of one task are no problems of their own
+    together: dict[tuple[str, str], list[float]] = defaultdict(list)  # raters of one task are no problems of their own
     for j in rated:
         if j.axis == "overall":
             together[j.task, policy[j.id]].append(j.value)
