@@ -101,13 +101,12 @@ def locate(quote: str, source: str) -> list[Place]:
     quote, source = _line_ends(quote).strip("\n"), _line_ends(source)
     if not quote.strip():
         return []
-    lines = source.split("\n")
-    wanted = [line.rstrip() for line in quote.split("\n")]
-    whole = [
-        Place(i + 1, i + len(wanted))
-        for i in range(len(lines) - len(wanted) + 1)
-        if lines[i].rstrip() == wanted[0] and [line.rstrip() for line in lines[i : i + len(wanted)]] == wanted
-    ]
+    wanted, lines = ("".join(f"\n{line.rstrip()}" for line in text.split("\n")) + "\n" for text in (quote, source))
+    whole, line, counted, at = [], 0, 0, lines.find(wanted)
+    while at >= 0:
+        line, counted = line + lines.count("\n", counted, at), at
+        whole.append(Place(line + 1, line + wanted.count("\n") - 1))
+        at = lines.find(wanted, at + 1)
     if whole:
         return whole
     within = [Place(*_lines_of(source, at, at + len(quote))) for at in _occurrences(quote, source)]

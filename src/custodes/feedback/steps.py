@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+MOST = 200
+"""Steps of an answer; all that follows belongs to the last one."""
 _FENCE = re.compile(r"^\s*(```|~~~)")
 
 
@@ -11,7 +13,7 @@ def steps_of(text: str) -> list[str]:
     """The steps of an answer, in order; together they are its text but for the blank lines between them.
 
     Paragraphs, with a fenced block of code kept whole and with what introduces it; where there is only one paragraph,
-    its lines. The number of a step mark is the place in this list, from 0.
+    its lines. The number of a step mark is the place in this list, from 0. There are at most ``MOST``.
     """
     paragraphs: list[list[str]] = [[]]
     fence = ""
@@ -24,5 +26,9 @@ def steps_of(text: str) -> list[str]:
             paragraphs.append([])
     whole = [lines for lines in paragraphs if lines]
     if len(whole) == 1 and not any(_FENCE.match(line) for line in whole[0]):
-        return [line.strip() for line in whole[0]]
-    return ["\n".join(lines) for lines in whole]
+        return _at_most([line.strip() for line in whole[0]], "\n")
+    return _at_most(["\n".join(lines) for lines in whole], "\n\n")
+
+
+def _at_most(steps: list[str], between: str) -> list[str]:
+    return steps if len(steps) <= MOST else [*steps[: MOST - 1], between.join(steps[MOST - 1 :])]

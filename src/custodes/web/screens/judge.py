@@ -22,13 +22,17 @@ from custodes.web.screens.assisted import notes
 from custodes.web.screens.files import address
 from custodes.web.screens.pages import page
 from custodes.web.screens.panes import Panes, prompt
+from custodes.web.screens.prose import to_html
 from custodes.web.screens.questions import show_questions
+from custodes.web.screens.renderer import in_thread
 from custodes.web.screens.sheet import Incomplete, Sheet
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
 
 SAVE_AFTER = 0.4
 """Seconds after a change until it is saved, with what was changed meanwhile."""
+FORMATTED_WITHIN = 0.5
+"""Seconds."""
 NOTE_EVERY = 60.0
 """Seconds of work after which the draft is saved though nothing was changed: the item stays the person's."""
 HAND_IN = "() => custodes.handIn(emit)"
@@ -63,6 +67,7 @@ class Desk:
         """The next item, or why there is none. Raises MissingError for an unknown project."""
         item, why = await self.visit.do(work.claim, self.visit.database, self.project, self.visit.account)
         own = await self.visit.do(work.own_work, self.visit.database, self.project, self.visit.account.id)
+        await _format(item)
         self._begin(item, own, why)
 
     async def undo(self, _: Any = None) -> None:
@@ -73,6 +78,7 @@ class Desk:
             own = await self.visit.do(work.own_work, self.visit.database, self.project, self.visit.account.id)
             if item is None:
                 return self.visit.say("you have handed in nothing here yet.")
+            await _format(item)
             self._begin(item, own, "", revising=True)
             self.visit.say("this is what you handed in last; correct it and hand it in again.")
 
@@ -225,6 +231,14 @@ class Desk:
         async with self.visit.telling():
             self.visit.browser(f"custodes.forget({json.dumps(self.sheet.item['assignment'])})")
             await self.next()
+
+
+async def _format(item: Mapping[str, Any] | None) -> None:
+    """Has an item's texts formatted before they are shown; what takes longer than usual is shown as it was written first."""
+    if item is not None:
+        messages = [message for some in (item["prompt"], *item["answers"]) for message in some]
+        texts = {m["content"] for m in messages} | {item["reference"], item["assistance"], item["guidelines"]["text"]}
+        await asyncio.wait([asyncio.create_task(in_thread(to_html, text)) for text in texts], timeout=FORMATTED_WITHIN)
 
 
 def _shown_by_its_question(item: dict[str, Any]) -> bool:

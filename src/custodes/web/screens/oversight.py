@@ -14,7 +14,6 @@ from custodes.web.oversight_api import DECIDERS
 from custodes.web.screens import parts
 from custodes.web.screens.files import address
 from custodes.web.screens.pages import page
-from custodes.web.screens.panes import NAMES
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
 from custodes.web.screens.words import number, share
@@ -127,9 +126,7 @@ class Queue:
             with tag("details", cls="prompt card", open=True):
                 tag("summary", "What led to it")
                 with tag("div", cls="scrolls", tabindex=0, role="region", aria_label="What led to it"):
-                    for message in action["context"]:
-                        tag("p", NAMES.get(message["role"], message["role"]), "speaker")
-                        parts.markdown(message["content"])
+                    parts.conversation(action["context"])
         with parts.card(f"{action['policy']} wants to do this", cls="proposal"):
             tag("pre", action["action"])
             if action["reason"]:

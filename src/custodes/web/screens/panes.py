@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from nicegui import ui
 
 from custodes.web.screens import parts
-from custodes.web.screens.difference import differences
+from custodes.web.screens.difference import Piece
+from custodes.web.screens.renderer import in_thread, renderer
 from custodes.web.screens.sheet import LETTERS, Sheet
 from custodes.web.screens.tags import tag
 
 View = Literal["formatted", "differences", "plain"]
 SEVERITIES = {1: "slight", 2: "clear", 3: "severe"}
-NAMES = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tool"}
+TOO_LONG = "These answers are too long to be compared word by word; they are shown as they were written."
 Changed = Callable[[str, str], Any]
 
 
@@ -25,10 +27,7 @@ def prompt(messages: Sequence[Mapping[str, str]]) -> None:
     with tag("details", cls="prompt card", open=True):
         tag("summary", "Prompt")
         with tag("div", cls="scrolls", tabindex=0, role="region", aria_label="Prompt"):
-            for message in messages:
-                if len(messages) > 1:
-                    tag("p", NAMES[message["role"]], "speaker")
-                parts.markdown(message["content"])
+            parts.conversation(messages)
 
 
 class Panes:
@@ -43,6 +42,7 @@ class Panes:
             q["kind"] == "span" or q["optional"] for q in sheet.item["questions"]
         )
         self.view: View = "plain" if only_spans else "formatted"
+        self.pieces: Sequence[Sequence[Piece]] = ()
         self.root: ui.element = tag("section", cls="panes", aria_label="Answers")
         with self.root:
             self._tools()
@@ -60,14 +60,18 @@ class Panes:
             if self.places > 1:
                 parts.button("Scroll together", key="l", aria_pressed="true", data_scrolls="")
 
-    def _look(self, view: str) -> None:
-        if view in get_args(View):
-            self.view = view  # type: ignore[assignment]
+    async def _look(self, view: str) -> None:
+        if view not in get_args(View):
+            return
+        self.view = view  # type: ignore[assignment]
+        if view == "differences":
+            found = await in_thread(renderer.ask, "words", *self.sheet.texts)
+            self.pieces = found or [[(text, None)] for text in self.sheet.texts]
+        if self.view == view:
             self._fill()
 
     def _fill(self) -> None:
         self.grid.clear()
-        pieces = differences(*self.sheet.texts) if self.view == "differences" else ()
         with self.grid:
             for place, messages in enumerate(self.sheet.item["answers"]):
                 name = f"Answer {LETTERS[place]}" if self.places > 1 else "Answer"
@@ -76,26 +80,20 @@ class Panes:
                         tag("h2", name)
                     with tag("div", cls="scrolls", data_pane="", tabindex=0, role="region", aria_label=f"{name}, text"):
                         if self.view == "differences":
-                            _different(pieces[place])
+                            _different(self.pieces[place])
                         elif self.view == "formatted":
-                            _formatted(messages)
+                            parts.conversation(messages)
                         elif self.span is None:
                             parts.plain(self.sheet.texts[place])
                         else:
                             Marks(self.sheet, place, *self.span, self.changed)
 
 
-def _formatted(messages: Sequence[Mapping[str, str]]) -> None:
-    for message in messages:
-        if len(messages) > 1:
-            tag("p", NAMES[message["role"]], "speaker")
-        parts.markdown(message["content"])
-
-
-def _different(pieces: Sequence[tuple[str, bool]]) -> None:
-    with tag("div", cls="plain"):
-        for text, different in pieces:
-            tag("mark" if different else "span", text)
+def _different(pieces: Sequence[Piece]) -> None:
+    if any(differs is None for _, differs in pieces):
+        tag("p", TOO_LONG, "quiet")
+    html = "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in pieces)
+    ui.html(html, sanitize=False).classes("plain").props('dir="auto"')
 
 
 class Marks:
@@ -114,7 +112,7 @@ class Marks:
         field = f"{self.name}-text"
         with tag("div", cls="ask", data_row=self.name):
             with tag("div", cls="marker"):
-                self.behind = tag("div", cls="behind plain", aria_hidden="true")
+                self.behind = tag("div", cls="behind plain", aria_hidden="true", dir="auto")
                 label = f"Text of answer {LETTERS[place]}; select a passage, then choose what is wrong with it"
                 area = tag(
                     "textarea", self.text, "plain", id=field, aria_label=label, aria_readonly="true", data_marks=""

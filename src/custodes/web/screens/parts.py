@@ -8,18 +8,22 @@ answer the question where the person is, and go on to the next.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, NamedTuple
 
-from nicegui import ui
+from nicegui import background_tasks, ui
 
-from custodes.web.screens.prose import to_html
+from custodes.web.screens.prose import as_written, known_html, to_html
+from custodes.web.screens.renderer import in_thread
 from custodes.web.screens.tags import Tag, tag
 
 Act = Callable[[], Awaitable[None] | None]
 Take = Callable[[str], Awaitable[None] | None]
+NAMES = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tool"}
+MOST_MESSAGES = 100
+"""Messages of a conversation that are formatted one by one."""
 _numbers = count(1)
 
 
@@ -34,8 +38,34 @@ class Point(NamedTuple):
 
 
 def markdown(text: str, cls: str = "") -> ui.html:
-    """What somebody wrote, as Markdown with code and maths. Safe by ``prose.py``, and cleaned again in the browser."""
-    return ui.html(to_html(text), sanitize=True).classes(f"prose {cls}")
+    """What somebody wrote, as Markdown with code and maths. Safe by ``prose.py``, and cleaned again in the browser.
+
+    Until it is formatted it stands there as it was written.
+    """
+    known = known_html(text)
+    made = ui.html(as_written(text) if known is None else known, sanitize=True).classes(f"prose {cls}")
+    made.props('dir="auto"')
+    if known is None:
+        background_tasks.create(_format(made, text), name="format")
+    return made
+
+
+async def _format(made: ui.html, text: str) -> None:
+    html = await in_thread(to_html, text)
+    if not made.is_deleted:
+        made.set_content(html)
+
+
+def conversation(messages: Sequence[Mapping[str, str]]) -> None:
+    """Messages, with who says each where there are several."""
+    if len(messages) > MOST_MESSAGES:
+        tag("p", f"{len(messages):,} messages, shown as they were written.", "quiet")
+        plain("\n\n".join(f"{NAMES.get(m['role'], m['role'])}:\n{m['content']}" for m in messages))
+        return
+    for message in messages:
+        if len(messages) > 1:
+            tag("p", NAMES.get(message["role"], message["role"]), "speaker")
+        markdown(message["content"])
 
 
 def plain(text: str, cls: str = "") -> Tag:

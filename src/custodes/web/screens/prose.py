@@ -1,12 +1,14 @@
 """What models and people wrote, as HTML that is safe to show: Markdown, highlighted code, maths.
 
 HTML in the text stays text, links go to the web only, pictures are not loaded (they would tell their host who reads),
-and maths becomes MathML of which only known elements and attributes are kept.
+and maths becomes MathML of which only known elements and attributes are kept. This file is loaded by ``renderer.py``'s
+workers too and imports nothing of the server.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import MutableMapping, Sequence
 from html import escape
 from typing import Any
@@ -24,8 +26,11 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+LONGEST = 100_000
+"""Characters of a text that is formatted."""
 LONGEST_FORMULA, LONGEST_CODE = 4_000, 50_000
 """Characters; what is longer is shown as it was written."""
+AS_WRITTEN = "Shown as it was written: it is too long or too intricate to be formatted."
 MATHML = "http://www.w3.org/1998/Math/MathML"
 ELEMENTS = """
     math mrow mi mn mo ms mtext mspace msup msub msubsup mfrac msqrt mroot mtable mtr mtd mover munder munderover
@@ -40,7 +45,32 @@ ATTRIBUTES = """
 
 
 def to_html(text: str) -> str:
-    """``text``, Markdown with maths between $, $$, \\( \\) or \\[ \\], as safe HTML."""
+    """``text``, Markdown with maths between $, $$, \\( \\) or \\[ \\], as safe HTML, in bounded time whatever it is.
+
+    A worker formats it. What that cannot do in time comes as it was written, and says so. Takes milliseconds, seconds
+    at most: call it in a thread.
+    """
+    from custodes.web.screens.renderer import renderer  # not in the worker, which has no such package
+
+    html = renderer.ask("prose", text) if len(text) <= LONGEST else None
+    return html if html is not None else f'<p class="quiet">{AS_WRITTEN}</p>{as_written(text)}'
+
+
+def known_html(text: str) -> str | None:
+    """What :func:`to_html` gave for ``text``, at once; None where that would have to be made."""
+    from custodes.web.screens.renderer import renderer
+
+    found = renderer.known("prose", text) if len(text) <= LONGEST else (None,)
+    return None if found is None else to_html(text)
+
+
+def as_written(text: str) -> str:
+    """``text`` letter by letter, as HTML."""
+    return f'<div class="plain" dir="auto">{escape(text)}</div>'
+
+
+def render(text: str) -> str:
+    """The work of :func:`to_html`, without its bounds."""
     return str(_markdown.render(text))
 
 
@@ -83,38 +113,48 @@ def _keep_known(element: ElementTree.Element) -> None:
 # ---------------------------------------------------------------- Markdown's rules
 
 
-_INLINE = re.compile(r"\$\$(.+?)\$\$|\$(?=[^\s$])([^$\n]*?[^\s\\$])\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_DOLLARS = re.compile(r"\$(?=[^\s$])([^$\n]*?[^\s\\$])\$(?!\d)")
 """A lone dollar is money: what opens with $ has no blank after it, and none before the closing one."""
+_CLOSING = {"$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 
 
 def _inline_maths(state: StateInline, silent: bool) -> bool:
-    if state.src[state.pos] not in "$\\" or (found := _INLINE.match(state.src, state.pos, state.posMax)) is None:
+    opening = state.src[state.pos : state.pos + 2]
+    if opening in _CLOSING:
+        start = state.pos + 2
+        end = state.src.find(_CLOSING[opening], start + 1, min(state.posMax, start + LONGEST_FORMULA))
+        after = end + 2
+    elif opening[:1] == "$" and (found := _DOLLARS.match(state.src, state.pos, state.posMax)) is not None:
+        (start, end), after = found.span(1), found.end()
+    else:
+        return False
+    if end < 0:
         return False
     if not silent:
         token = state.push("formula", "math", 0)
-        token.content = next(group for group in found.groups() if group is not None)
-        token.meta = {"block": found[1] is not None or found[4] is not None}
-    state.pos = found.end()
+        token.content, token.meta = state.src[start:end], {"block": opening in ("$$", "\\[")}
+    state.pos = after
     return True
 
 
 def _block_maths(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    line = state.src[state.bMarks[first] + state.tShift[first] : state.eMarks[first]]
-    opening = line[:2]
-    closing = {"$$": "$$", "\\[": "\\]"}.get(opening)
-    if closing is None or state.is_code_block(first):
+    """From a line that begins with $$ or \\[ to the first one that closes it, at its end."""
+    start = state.bMarks[first] + state.tShift[first]
+    opening = state.src[start : start + 2]
+    if opening not in ("$$", "\\[") or state.is_code_block(first):
         return False
-    for n in range(first, last):
-        so_far = state.getLines(first, n + 1, state.tShift[first], False).strip()
-        if len(so_far) > 3 and so_far.endswith(closing) and so_far.count(closing) == 1 + (opening == closing):
-            if not silent:
-                token = state.push("formula", "math", 0)
-                token.content, token.meta = so_far[2:-2].strip(), {"block": True}
-                state.line = n + 1
-            return True
-        if len(so_far) > LONGEST_FORMULA:
-            return False
-    return False
+    closing = state.src.find(_CLOSING[opening], start + 2, start + LONGEST_FORMULA)
+    line = bisect_left(state.eMarks, closing + 2, first, last)  # the line that holds it
+    if closing < 0 or line >= last or state.src[closing + 2 : state.eMarks[line]].strip():
+        return False
+    content = state.getLines(first, line + 1, state.tShift[first], False).strip()[2:-2].strip()
+    if not content:
+        return False
+    if not silent:
+        token = state.push("formula", "math", 0)
+        token.content, token.meta = content, {"block": True}
+        state.line = line + 1
+    return True
 
 
 def _formula(

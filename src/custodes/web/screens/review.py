@@ -5,15 +5,15 @@ The values of a sheet are ``q1`` (the code, or the critique's text) and, for a t
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nicegui import ui
+from nicegui import background_tasks, ui
 
 from custodes.critic.critique import Critique, Finding, locate, parse, write
 from custodes.critic.people import changes
 from custodes.web.screens import parts
+from custodes.web.screens.renderer import in_thread, renderer
 from custodes.web.screens.sheet import Sheet, critique_in
 from custodes.web.screens.tags import Tag, tag
 
@@ -24,6 +24,10 @@ IS_DARK = """
 const chosen = document.documentElement.dataset.theme;
 return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 """
+MOST_FINDINGS = 100
+"""Findings that are shown as rows."""
+MOST_LINES = 200
+"""Changed lines that are shown."""
 NOTHING_FOUND = "I found nothing that is wrong."
 
 
@@ -47,37 +51,51 @@ def show_tamper(sheet: Sheet, number: int, question: Mapping[str, Any], changed:
     ui.timer(0.0, darken, once=True)
     difference = tag("div", role="status", aria_live="polite")
 
-    def edited(value: str) -> None:
+    async def edited(value: str) -> None:
         changed(name, value if value != original else "")
-        _differences(difference, original, value)
+        await _differences(difference, original, value)
 
     editor.on_value_change(lambda event: edited(str(event.value)))
-    _differences(difference, original, sheet.values.get(name) or original)
+    ui.timer(0.0, lambda: _differences(difference, original, sheet.values.get(name) or original), once=True)
     hint = "As a reviewer who caught it would: where it is, what goes wrong, when."
     label = "Describe the bug"
     parts.text(label, sheet.values.get(described, ""), lambda v: changed(described, v), described, 3, hint)
 
 
-def _differences(root: Tag, before: str, now: str) -> None:
-    """The changed lines, marked by signs and by words, not by colour alone."""
+async def _differences(root: Tag, before: str, now: str) -> None:
+    """The changed lines, marked by signs, not by colour alone."""
+    lines = await in_thread(renderer.ask, "lines", before, now)
+    if root.is_deleted:
+        return
     root.clear()
-    lines = list(difflib.unified_diff(before.splitlines(), now.splitlines(), lineterm="", n=0))[2:]
     with root:
-        if not lines:
+        if lines is None:
+            tag("p", "The code is too long to show what was changed.", "quiet")
+        elif not lines:
             tag("p", "Nothing is changed yet.", "quiet")
-            return
-        with tag("div", cls="code-block", role="group", aria_label="Changed lines"):
-            for line in lines:
-                if not line.startswith("@@"):
-                    tag("div", line)
+        else:
+            with tag("div", cls="code-block", role="group", aria_label="Changed lines"):
+                for line in lines[:MOST_LINES]:
+                    tag("div", line, dir="ltr")
+                if len(lines) > MOST_LINES:
+                    tag("p", f"And {len(lines) - MOST_LINES:,} lines more.", "quiet")
 
 
 # ---------------------------------------------------------------- critiques
 
 
 def show_critique(sheet: Sheet, number: int, question: Mapping[str, Any], changed: Changed) -> None:
-    """The code to quote from, and the findings: those of the given critique, if there is one, to keep, edit or remove."""
-    CritiqueEditor(sheet, f"q{number}", changed)
+    """The code to quote from, and the findings: those of the given critique, if there is one, to keep, edit or remove.
+
+    A critique of very many findings is edited as one text.
+    """
+    name = f"q{number}"
+    text = critique_in(sheet, name)
+    if len(parse(text).findings) <= MOST_FINDINGS:
+        CritiqueEditor(sheet, name, changed)
+        return
+    hint = f"It has more than {MOST_FINDINGS} findings, so it is shown as it was written."
+    parts.text("The critique", text, lambda value: changed(name, value), name, 24, hint)
 
 
 class CritiqueEditor:
@@ -142,11 +160,15 @@ class CritiqueEditor:
                 self._finding(n, quote, comment)
             parts.text("General remark (optional)", self.opening, self._open, f"{self.name}.opening", 2)
 
+    async def _warn(self, warning: Tag, quote: str) -> None:
+        places = await in_thread(locate, quote, self.code)
+        warning.set_text("" if places else "This quote does not occur in the code.")
+
     def _finding(self, n: int, quote: str, comment: str) -> None:
-        def set_quote(value: str) -> None:
+        async def set_quote(value: str) -> None:
             self.findings[n] = (value, self.findings[n][1])
             self._said()
-            warning.set_text("" if locate(value, self.code) else "This quote does not occur in the code.")
+            await self._warn(warning, value)
 
         def set_comment(value: str) -> None:
             self.findings[n] = (self.findings[n][0], value)
@@ -160,12 +182,8 @@ class CritiqueEditor:
         with tag("section", cls="finding", aria_label=f"Finding {n + 1}"):
             rows = min(8, quote.count("\n") + 1)
             parts.text(f"Quote {n + 1}", quote, set_quote, f"{self.name}.quote{n}", rows, mono=True)
-            warning = tag(
-                "p",
-                "" if locate(quote, self.code) else "This quote does not occur in the code.",
-                "quiet",
-                role="status",
-            )
+            warning = tag("p", "", "quiet", role="status")
+            background_tasks.create(self._warn(warning, quote), name="locate")
             parts.text(f"Comment {n + 1}", comment, set_comment, f"{self.name}.comment{n}", 2)
             made = parts.button("Remove", aria_label=f"Remove finding {n + 1}")
             made.on("click", remove, args=[], js_handler=SETTLED % "")

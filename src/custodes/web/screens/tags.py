@@ -7,14 +7,19 @@ from typing import Any
 
 from nicegui.elements.mixins.text_element import TextElement
 
+INLINE = frozenset({"span", "mark", "kbd", "q"})
+"""Stretches of a text, which the text around them gives their direction."""
+
 
 class Tag(TextElement):
-    """An element of HTML, with text that is never read as HTML."""
+    """An element of HTML, with text that is never read as HTML and runs in the direction of its letters."""
 
     def __init__(self, kind: str, /, text: str = "", cls: str = "", **attributes: str | int | bool | None) -> None:
         super().__init__(tag=kind, text=text)
         if cls:
             self.classes(cls)
+        if kind in ("textarea", "input") or (text and kind not in INLINE):
+            attributes.setdefault("dir", "auto")
         self.set(**attributes)
 
     def set(self, **attributes: str | int | bool | None) -> Tag:
