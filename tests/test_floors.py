@@ -11,7 +11,19 @@ import custodes
 
 ROOT = Path(custodes.__file__).parent
 FLOORS = [
-    {"types", "stats", "dialogue", "pictures", "progress", "locks", "tables", "ledger"},
+    {
+        "types",
+        "stats",
+        "dialogue",
+        "pictures",
+        "progress",
+        "locks",
+        "files",
+        "tables",
+        "table_text",
+        "columns",
+        "ledger",
+    },
     {"lm"},
     {"feedback", "reward", "environments"},
     {"policy"},

@@ -1,24 +1,44 @@
-"""Tables in files: rows of .jsonl, .jsonl.gz, .json and .parquet, and .csv where it is asked for, each with the place it came from."""
+"""Tables of people's files: one reader and one writer for rows of JSONL, JSON, CSV, TSV, parquet and Arrow.
+
+Each may be packed as .gz or .zst; a folder of shards is one table, and so is a dataset of the hub. What a reader must
+assume (an encoding, a separator, a name) is said in ``notes`` and as a warning, one sentence each.
+"""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import json
+import math
+import re
+import warnings
 import zlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, time
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from custodes.files import written_whole
+from custodes.table_text import decoded, known_names, repaired, separator_of
 from custodes.types import InputError
 
-EXTENSIONS = (".jsonl", ".jsonl.gz", ".json", ".parquet")
-WITH_CSV = (*EXTENSIONS, ".csv", ".csv.gz")
-"""A CSV's values are all text: for tables that need nothing else."""
+KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
+PACKED = (".gz", ".zst")
+EXTENSIONS = tuple(kind + packed for kind in KINDS for packed in ("", *PACKED))
+GIVE = "give .jsonl, .json, .csv, .tsv or .parquet, plain or as .gz or .zst"
+
+_SHARD = re.compile(r"^(?P<stem>.*?)-?(?P<number>\d{5})-of-(?P<of>\d{5})$")
+_HUB = re.compile(r"^(?P<id>[\w.-]+/[\w.-]+)(?::(?P<config>[^:/]+))??(?::(?P<split>[^:/]+))?$")
+_ABOUT = {"dataset_info.json", "dataset_dict.json", "dataset_infos.json", "state.json"}  # beside a dataset's tables
 
 
 class Row(NamedTuple):
@@ -26,128 +46,472 @@ class Row(NamedTuple):
 
     path: Path
     number: int
-    values: dict[str, Any]  # columns that are null are left out
+    values: dict[str, Any]  # columns that are null are left out; a CSV's values are all text
 
     @property
     def place(self) -> str:
         return f"{self.path}, row {self.number:,}"
 
 
-def read_rows(path: str | Path, extensions: tuple[str, ...] = EXTENSIONS) -> list[Row]:
-    """All rows of a file, or of the one such file in a folder; ``extensions`` are those that it may have.
+class Rows(list[Row]):
+    """The rows of a table, and in ``notes`` what was assumed in reading it, one sentence each."""
 
-    Raises InputError naming file and row when the file is missing, empty, of another kind, or a row is not JSON.
+    def __init__(self, rows: Iterable[Row] = (), notes: Iterable[str] = ()) -> None:
+        super().__init__(rows)
+        self.notes = list(notes)  # after ``rows``, which may add to them
+
+
+def read_rows(path: str | Path, names: Mapping[str, Iterable[str]] | Iterable[str] = ()) -> Rows:
+    """All rows of a file, of a folder with one file or one set of shards, or of a dataset of the hub.
+
+    A hub id is "owner/name", "owner/name:SPLIT" or "owner/name:CONFIGURATION:SPLIT"; a path that exists comes first.
+    ``names`` are the columns that the caller knows, with or without other words for them: they are found without regard
+    to case, blanks, "-" and "_". Raises InputError naming file and row when a file is missing, empty, of another kind,
+    damaged, or a row is not an object.
     """
-    path = find_table(path, extensions)
-    name = path.name.lower()
-    read = _parquet if name.endswith(".parquet") else _csv if name.endswith((".csv", ".csv.gz")) else _json
-    try:
-        numbered = read(path)
-    except (pa.ArrowException, gzip.BadGzipFile, zlib.error, EOFError, csv.Error) as error:
-        raise InputError(f"{path} is damaged or not what its name says: {_first_line(error)}.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start:,}); save it as UTF-8.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
-    if not numbered:
+    notes: list[str] = []
+    found = list(_rows(path, notes))
+    if not found:
         raise InputError(f"{path} is empty; it should hold at least one row.")
-    rows = []
-    for number, values in numbered:
-        if not isinstance(values, dict):
-            raise InputError(
-                f"{path}, row {number:,}: found {type(values).__name__}; it should be an object with named columns."
-            )
-        rows.append(Row(path, number, {name: value for name, value in values.items() if value is not None}))
+    rows = Rows((Row(*row) for row in _renamed(found, _words_of(names), notes)), notes)
+    warn(notes)
     return rows
 
 
 def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Writes rows to ``path``, whose extension says how. Columns that a row lacks are null in parquet.
+    """Writes rows to ``path``, whose extension says how. Columns that a row lacks are null, in CSV empty.
 
-    Raises InputError for an extension that is not one of ``EXTENSIONS`` or a folder that does not exist.
+    The file appears when it is whole, so it may be one that ``rows`` are read from. Raises InputError for an unknown
+    extension, a folder that does not exist, or values that this kind of file cannot hold.
     """
-    path = Path(path)
-    if not path.name.endswith(EXTENSIONS):
-        raise InputError(f"{path}: unknown extension; use one of {', '.join(EXTENSIONS)}.")
-    rows = list(rows)  # all of them, before anything that is there is overwritten
+    with writing(path) as (out, kind):
+        _WRITERS[kind](out, list(rows))
+    return Path(path)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[tuple[Any, str]]:
+    """(what takes bytes and packs them, the kind of table) for a table that appears at ``path`` when it is whole."""
+    kind, packed = kind_of(path)
     try:
-        if path.name.endswith(".parquet"):
-            columns = dict.fromkeys(name for row in rows for name in row)
-            pq.write_table(pa.table({name: [row.get(name) for row in rows] for name in columns}), path)
-        elif path.name.endswith(".json"):
-            path.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        else:
-            with (
-                gzip.open(path, "wt", encoding="utf-8")
-                if path.suffix == ".gz"
-                else path.open("w", encoding="utf-8") as file
-            ):
-                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: parquet cannot hold these rows ({_first_line(error)}); use .jsonl.") from None
+        with written_whole(path) as file, _packing(file, packed) as out:
+            yield out, kind
+    except InputError:
+        raise
+    except (pa.ArrowException, TypeError, ValueError) as error:  # UnicodeEncodeError is a ValueError
+        name = kind.removeprefix(".")
+        raise InputError(f"{path}: {name} cannot hold these rows ({_first_line(error)}); use .jsonl.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from None
-    return path
 
 
-def find_table(path: str | Path, extensions: tuple[str, ...] = EXTENSIONS) -> Path:
-    """``path`` itself, or the one table in the folder ``path``. Raises InputError when there is not exactly one."""
+def kind_of(path: str | Path) -> tuple[str, str]:
+    """(extension, extension of its packing or ""), in small letters. Raises InputError where a file is no table."""
+    name = Path(path).name.lower()
+    packed = next((p for p in PACKED if name.endswith(p)), "")
+    kind = next((k for k in KINDS if name.removesuffix(packed).endswith(k)), None)
+    if kind is None:
+        raise InputError(f"{path}: unknown extension; {GIVE}.")
+    return kind, packed
+
+
+def table_files(path: str | Path) -> list[Path]:
+    """The file ``path``, or the table in the folder ``path``: one file, or its shards in order.
+
+    FOLDER/NAME stands for the shards NAME-00000-of-... of that folder. Raises InputError when there is no such table or
+    more than one, and names the shard that is missing.
+    """
     path = Path(path)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.name.lower().endswith(extensions) and p.is_file())
-        if len(found) != 1:
-            names = ", ".join(p.name for p in found[:5]) or "none"
-            raise InputError(f"{path} is a folder with {len(found)} tables ({names}); name one file.")
-        return found[0]
+        found = [
+            p for p in path.iterdir() if p.is_file() and p.name not in _ABOUT and p.name.lower().endswith(EXTENSIONS)
+        ]
+        return _shards(path, found)
     if not path.exists():
-        raise InputError(f"{path} does not exist; give a {', '.join(extensions)} file.")
-    if not path.name.lower().endswith(extensions):
-        raise InputError(f"{path}: unknown extension; give a {', '.join(extensions)} file.")
-    return path
+        beside = path.parent.glob(f"{path.name}-*-of-*") if path.parent.is_dir() else ()
+        if shards := [p for p in beside if p.name.lower().endswith(EXTENSIONS)]:
+            return _shards(path, shards)
+        raise InputError(f"{path} does not exist; {GIVE}.")
+    kind_of(path)
+    return [path]
 
 
-def _parquet(path: Path) -> list[tuple[int, Any]]:
-    return list(enumerate(pq.read_table(path).to_pylist(), 1))
+def hash_table(path: str | Path) -> str:
+    """SHA-256 of a table: of its file's bytes, of its shards' one after the other, of a hub dataset's rows as JSON."""
+    digest = hashlib.sha256()
+    if is_hub(path):
+        for _, _, values in hub_rows(*_hub_id(str(path)), []):
+            digest.update(json.dumps(values, sort_keys=True, default=str).encode())
+        return digest.hexdigest()
+    for file in table_files(path):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
-def _text(path: Path) -> str:
+def as_id(value: Any) -> str:
+    """A name as text: 1, 1.0 and "1" are one name, and blanks at its ends are none."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def warn(notes: Iterable[str]) -> None:
+    """Says what was assumed; the command line prints a warning as a note and puts it into its JSON."""
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
+
+
+# ---------------------------------------------------------------- files to rows
+
+Values = dict[str, Any]
+Numbered = tuple[Path, int, Values]
+
+
+def _rows(path: str | Path, notes: list[str]) -> Iterator[Numbered]:
+    if is_hub(path):
+        yield from hub_rows(*_hub_id(str(path)), notes)
+        return
+    files = table_files(path)
+    if len(files) == 1 and Path(path) == files[0] and (shard := _shard_of(files[0])) and int(shard["of"]) > 1:
+        notes.append(f"{path} is one of {int(shard['of'])} shards; the folder in its place reads all.")
+    for file in files:
+        kind, _ = kind_of(file)
+        for number, values in reading(file, partial(_READERS[kind], file, notes=notes)):
+            if not isinstance(values, dict):
+                found = type(values).__name__
+                raise InputError(f"{file}, row {number:,}: found {found}; it should be an object with named columns.")
+            yield file, number, {name: value for name, value in values.items() if value is not None}
+
+
+def reading(path: Path, read: Callable[[], Any]) -> Any:
+    """What ``read`` returns. Raises InputError naming ``path`` for what a damaged file makes of a library."""
+    try:
+        return read()
+    except (pa.ArrowException, gzip.BadGzipFile, zlib.error, EOFError, csv.Error) as error:
+        raise InputError(f"{path} is damaged or not what its name says: {_first_line(error)}.") from None
+    except UnicodeDecodeError as error:
+        row = 1 + error.object.count(b"\n", 0, error.start)
+        raise InputError(f"{path} is not UTF-8 text (row {row:,}, byte {error.start:,}); save it as UTF-8.") from None
+    except OSError as error:  # Arrow's own have no strerror
+        why = error.strerror or _first_line(error)
+        if error.errno is None:
+            raise InputError(f"{path} is damaged or not what its name says: {why}.") from None
+        raise InputError(f"{path} cannot be read: {why}.") from None
+
+
+def bytes_of(path: Path) -> bytes:
+    """A file's content, unpacked. Raises what :func:`reading` understands."""
     data = path.read_bytes()
-    return (gzip.decompress(data) if path.suffix.lower() == ".gz" else data).decode("utf-8-sig")
+    packed = kind_of(path)[1]
+    if packed == ".gz":
+        return gzip.decompress(data)
+    if packed == ".zst" and data:
+        return bytes(pa.CompressedInputStream(pa.BufferReader(data), "zstd").read())
+    return data
 
 
-def _csv(path: Path) -> list[tuple[int, Any]]:
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
-    rows = []
-    for values in reader:
-        if None in values:
+def arrow_of(path: Path) -> pa.Table:
+    """The table of a .parquet or .arrow file, packed or not."""
+    plain, (kind, packed) = path, kind_of(path)
+    source: Any = pa.BufferReader(bytes_of(path)) if packed else plain
+    if kind == ".parquet":
+        return pq.ParquetFile(source).read()
+    with pa.input_stream(source) as stream:  # as datasets writes it: a stream, or a file of Arrow's
+        data = stream.read()
+    opened = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
+    return opened(pa.BufferReader(data)).read_all()
+
+
+def _read_arrow(path: Path, notes: list[str]) -> Iterable[tuple[int, Any]]:
+    rows = ({k: _plain(v) for k, v in row.items()} for row in arrow_of(path).to_pylist())
+    return repaired(path, list(enumerate(rows, 1)), notes)
+
+
+def _read_csv(path: Path, notes: list[str]) -> Iterable[tuple[int, Any]]:
+    header, records = csv_records(path, decoded(path, bytes_of(path), notes), notes)
+    return repaired(path, [(n, dict(zip(header, record, strict=False))) for n, record in records], notes)
+
+
+def csv_records(path: Path, text: str, notes: list[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header of a CSV, and (last line of the record, fields) of all others that are not blank."""
+    separator, text, skipped = separator_of(path, text, notes)
+    csv.field_size_limit(2**31 - 1)  # an answer may be longer than the 131,072 characters that Python allows at first
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    header: list[str] = next((record for record in reader if any(field.strip() for field in record)), [])
+    twice = [name for name, n in Counter(name.strip() for name in header).items() if n > 1 and name]
+    if twice:
+        raise InputError(
+            f"{path}, row {reader.line_num + skipped:,}: the column {twice[0]!r} stands there twice; keep one."
+        )
+    records = []
+    for record in reader:
+        if len(record) > len(header) and any(field.strip() for field in record[len(header) :]):
+            what = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}[separator]
             raise InputError(
-                f"{path}, row {reader.line_num:,}: more fields than the header; quote fields that hold commas."
+                f"{path}, row {reader.line_num + skipped:,}: more fields than the header; quote fields that hold {what}."
             )
-        rows.append((reader.line_num, values))
-    return rows
+        if any(field.strip() for field in record):
+            records.append((reader.line_num + skipped, record[: len(header)]))
+    return header, records
 
 
-def _json(path: Path) -> list[tuple[int, Any]]:
-    """JSON lines; or one JSON list, where a .json file starts with "["."""
-    text = _text(path)
-    if path.suffix.lower() == ".json" and text.lstrip().startswith("["):
+def _read_json(path: Path, notes: list[str]) -> Iterable[tuple[int, Any]]:
+    """JSON lines; or one JSON list, or one object of columns."""
+    text = decoded(path, bytes_of(path), notes)
+    start = text.lstrip()[:1]
+    if start == "[":
+        return repaired(path, list(enumerate(_json(path, text, 0), 1)), notes, text)
+    if start == "{" and kind_of(path)[0] == ".json":
         try:
-            return list(enumerate(json.loads(text), 1))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {error.lineno:,}: not valid JSON ({error.msg}, {error.colno}).") from None
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append((number, json.loads(line)))
-        except (json.JSONDecodeError, RecursionError) as error:
-            why = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "too deep"
+            whole = json.loads(text)
+        except (ValueError, RecursionError):
+            whole = None  # lines
+        if whole is not None:
+            return repaired(path, _of_object(path, _json(path, text, 0), notes), notes, text)
+    lines = ((n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip())
+    return repaired(path, [(n, _json(path, line, n)) for n, line in lines], notes, text)
+
+
+def _json(path: Path, text: str, number: int) -> Any:
+    """One JSON value; ``number`` is the row that it is, 0 for a whole file."""
+    where = f"{path}, row {number:,}" if number else f"{path}"
+
+    def once(pairs: list[tuple[str, Any]]) -> Values:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+            place = where if number else f"{where}, {_shorten(pairs)}"
+            raise InputError(f"{place}, field {twice!r}: it stands twice in one object; keep one of the two.")
+        return values
+
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        if number:
+            why = f"{error.msg}, column {error.colno}"
+            raise InputError(f"{where}: not valid JSON ({why}); every line must be one JSON object.") from None
+        raise InputError(f"{path}, line {error.lineno:,}: not valid JSON ({error.msg}, {error.colno}).") from None
+    except RecursionError:
+        raise InputError(f"{where}: not valid JSON (too deep); every line must be one JSON object.") from None
+
+
+def _shorten(pairs: list[tuple[str, Any]]) -> str:
+    text = json.dumps(dict(pairs), ensure_ascii=True, default=str)
+    return f"the object {text[:60]}{'...' if len(text) > 60 else ''}"
+
+
+def _of_object(path: Path, held: Values, notes: list[str]) -> list[tuple[int, Any]]:
+    """The rows of one JSON object: its columns, a list of rows under one name, or itself."""
+    values = list(held.values())
+    listed = [list(v.values()) if _is_column(v) else v for v in values]
+    lists = bool(listed) and all(isinstance(v, list) for v in listed)
+    if (
+        len(values) == 1
+        and lists
+        and listed[0]
+        and all(isinstance(row, dict) and "role" not in row for row in listed[0])
+    ):
+        notes.append(f"{path}: the rows were taken from the list {next(iter(held))!r}.")
+        return list(enumerate(listed[0], 1))
+    if lists and not any(isinstance(v[0], dict) and "role" in v[0] for v in listed if v):
+        lengths = {name: len(v) for name, v in zip(held, listed, strict=True)}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} {n:,}" for name, n in list(lengths.items())[:5])
             raise InputError(
-                f"{path}, row {number:,}: not valid JSON ({why}); every line must be one JSON object."
-            ) from None
-    return rows
+                f"{path}: its columns differ in length ({told}); every column needs one value for each row."
+            )
+        notes.append(f"{path} holds columns; each place in them was read as one row.")
+        return [(n, dict(zip(held, row, strict=True))) for n, row in enumerate(zip(*listed, strict=True), 1)]
+    return [(1, held)]
 
 
-def _first_line(error: Exception) -> str:
+def _is_column(value: Any) -> bool:
+    """Whether this is a column as pandas writes it: {"0": ..., "1": ...}."""
+    return isinstance(value, dict) and bool(value) and list(value) == [str(n) for n in range(len(value))]
+
+
+def _plain(value: Any) -> Any:
+    """What Arrow knows and JSON does not, as text or number; numbers that are none are nothing."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value.isoformat() if isinstance(value, date | time) else value
+
+
+_READERS: Mapping[str, Callable[..., Iterable[tuple[int, Any]]]] = {
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".parquet": _read_arrow,
+    ".arrow": _read_arrow,
+}
+
+
+# ---------------------------------------------------------------- names of columns
+
+
+def _words_of(names: Mapping[str, Iterable[str]] | Iterable[str]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(names[name]) if isinstance(names, Mapping) else () for name in names}
+
+
+def _renamed(rows: list[Numbered], words: dict[str, tuple[str, ...]], notes: list[str]) -> Iterator[Numbered]:
+    """The rows with known columns under their names; nameless columns are left out."""
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for path, number, values in rows:
+        columns = tuple(values)
+        if columns not in found:
+            found[columns] = known_names(path, columns, words, notes)
+        named = found[columns]
+        yield path, number, {named[c]: v for c, v in values.items() if named[c]} if named else values
+
+
+# ---------------------------------------------------------------- shards and the hub
+
+
+def _shard_of(path: Path) -> re.Match[str] | None:
+    return _SHARD.match(_stem(path))
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len("".join(kind_of(path)))]
+
+
+def _shards(path: Path, found: list[Path]) -> list[Path]:
+    """The one table among the files ``found`` of a folder. Raises InputError where there is none or more than one."""
+    found.sort(key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)])
+    if len(found) == 1 and _shard_of(found[0]) is None:
+        return found
+    tables: dict[tuple[str, str], list[Path]] = {}
+    for p in found:  # files that are alike but for their numbers are shards of one table
+        tables.setdefault((re.sub(r"\d+", "#", _stem(p)), "".join(kind_of(p))), []).append(p)
+    if len(tables) != 1:
+        shown = ", ".join(
+            f"{files[0].name}{f' and {len(files) - 1} more' if files[1:] else ''}" for files in tables.values()
+        )
+        raise InputError(f"{path} is a folder with {len(tables)} tables ({shown or 'none'}); name one file.")
+    numbered = [shard for p in found if (shard := _shard_of(p))]
+    if numbered:
+        of = {int(shard["of"]) for shard in numbered}
+        missing = [n for n in range(max(of)) if n not in {int(shard["number"]) for shard in numbered}]
+        if len(of) > 1 or missing:
+            what = f"shard {missing[0]:05d} of {max(of):,} is missing" if missing else "its shards are of two tables"
+            raise InputError(f"{path}: {what}; fetch all of them into a folder of their own.")
+    return found
+
+
+def is_hub(path: str | Path) -> bool:
+    """Whether ``path`` is the name of a dataset of the hub, and of nothing on this disk."""
+    exists = Path(path).exists() or any(Path(path).parent.glob(f"{Path(path).name}-*-of-*"))
+    return not exists and _HUB.match(str(path)) is not None and not str(path).lower().endswith(EXTENSIONS)
+
+
+def _hub_id(id_: str) -> tuple[str, str | None, str | None]:
+    match = _HUB.match(id_)
+    return (match["id"], match["config"], match["split"]) if match else (id_, None, None)
+
+
+def hub_rows(name: str, config: str | None, split: str | None, notes: list[str]) -> Iterator[Numbered]:
+    """The rows of a dataset that ``datasets`` loads by this name. Raises InputError where it cannot."""
+    try:
+        import datasets
+    except ImportError:
+        raise InputError(
+            f"{name}{f':{split}' if split else ''} does not exist here; if it is a dataset of a hub, pip install "
+            "datasets to read it."
+        ) from None
+    try:
+        splits = datasets.load_dataset(name, config)
+    except Exception as error:  # of many libraries: no network, no such dataset, a script in place of data
+        raise InputError(f"{name} is neither a file nor a dataset that can be loaded: {_first_line(error)}.") from None
+    if split is None and ("train" in splits or len(splits) == 1):
+        split = "train" if "train" in splits else next(iter(splits))
+        notes.append(f"{name}: the split {split!r} was read; it has {', '.join(map(str, splits))}.")
+    if split not in splits:
+        raise InputError(f"{name} has the splits {', '.join(map(str, splits))}; name one as {name}:SPLIT.")
+    rows = list(enumerate(({k: _plain(v) for k, v in row.items()} for row in splits[split]), 1))
+    for number, values in repaired(Path(name), rows, notes):
+        yield Path(name), number, {k: v for k, v in values.items() if v is not None}
+
+
+# ---------------------------------------------------------------- rows to files
+
+
+@contextmanager
+def _packing(file: IO[bytes], packed: str) -> Iterator[IO[bytes]]:
+    """What packs everything that is written to it into ``file``."""
+    if not packed:
+        yield file
+        return
+    held = io.BytesIO()
+    yield held
+    if packed == ".gz":
+        file.write(gzip.compress(held.getbuffer(), mtime=0))
+    else:
+        sink = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(held.getbuffer())
+        file.write(sink.getvalue())
+
+
+def _columns_of(rows: list[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _write_lines(out: Any, rows: list[Mapping[str, Any]]) -> None:
+    for row in rows:
+        out.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+
+def _write_json(out: Any, rows: list[Mapping[str, Any]]) -> None:
+    out.write((json.dumps(rows, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def _write_csv(out: Any, rows: list[Mapping[str, Any]], separator: str = ",") -> None:
+    text, names = io.StringIO(newline=""), _columns_of(rows)
+    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
+    writer.writerow(names)
+    for n, row in enumerate(rows, 1):
+        for name, value in row.items():
+            if isinstance(value, dict | list | tuple):
+                raise ValueError(f"row {n:,}, {name!r} is not one text or number")
+        writer.writerow("" if row.get(name) is None else row[name] for name in names)
+    out.write(text.getvalue().encode())
+
+
+def _write_arrow(out: Any, rows: list[Mapping[str, Any]], kind: str) -> None:
+    write_arrow(out, pa.table({name: [row.get(name) for row in rows] for name in _columns_of(rows)}), kind)
+
+
+def write_arrow(out: Any, table: pa.Table, kind: str) -> None:
+    """The table as a .parquet or .arrow file."""
+    sink = pa.BufferOutputStream()
+    if kind == ".arrow":
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    else:
+        pq.write_table(table, sink)
+    out.write(sink.getvalue())
+
+
+_WRITERS: Mapping[str, Callable[[Any, list[Mapping[str, Any]]], None]] = {
+    ".jsonl": _write_lines,
+    ".ndjson": _write_lines,
+    ".json": _write_json,
+    ".csv": _write_csv,
+    ".tsv": partial(_write_csv, separator="\t"),
+    ".parquet": partial(_write_arrow, kind=".parquet"),
+    ".arrow": partial(_write_arrow, kind=".arrow"),
+}
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from custodes import __version__
 from custodes.cli import critic, feedback, gaming, judge, ledger, loop, project, quality, web
-from custodes.cli.words import complain, forget_output, nearest, storage_problem
+from custodes.cli.words import complain, forget_output, keep_notes, nearest, storage_problem
 from custodes.types import InputError
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -79,9 +79,10 @@ RESUMABLE = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. The exit code: 0 done, 1 the answer is no, 2 bad input, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    warnings.formatwarning = lambda message, *where, **more: f"Note: {message}\n"
     try:
-        code = run(given)
+        with warnings.catch_warnings():
+            keep_notes()
+            code = run(given)
         sys.stdout.flush()
         return code
     except InputError as error:

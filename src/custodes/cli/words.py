@@ -6,12 +6,33 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterable
+from typing import Any
+
+NOTES: list[str] = []
+"""What the command that runs has warned of, in the order in which it did."""
 
 
-def print_json(value: object) -> None:
-    """One line of JSON; what is not a number is null, since JSON has no NaN."""
-    print(json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False))
+def keep_notes() -> None:
+    """From here on every warning is one sentence on stderr, and kept in ``NOTES`` for the command's JSON."""
+    NOTES.clear()
+    shown = warnings.showwarning
+
+    def keep(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        sentence = " ".join(str(message).split())
+        if sentence not in NOTES and issubclass(category, UserWarning):
+            NOTES.append(sentence)
+        shown(message, category, *where, **more)
+
+    warnings.showwarning = keep  # type: ignore[assignment]
+    warnings.formatwarning = lambda message, *where, **more: f"Note: {' '.join(str(message).split())}\n"
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One line of JSON, with all notes in the list "notes"; what is not a number is null, since JSON has no NaN."""
+    notes = [*value.get("notes", ()), *(sentence for sentence in NOTES if sentence not in value.get("notes", ()))]
+    print(json.dumps(_without_nan(value | {"notes": notes}), ensure_ascii=False, allow_nan=False))
 
 
 def _without_nan(value: object) -> object:

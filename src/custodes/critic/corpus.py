@@ -17,6 +17,7 @@ from custodes.critic.inside.choose import Covering, choose
 from custodes.critic.sources import SOURCES, STDLIB, Package, module_of
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import SandboxFailure
+from custodes.files import save_json, written_whole
 from custodes.types import InputError
 
 OnProgress = Callable[[int, int], None]
@@ -146,7 +147,7 @@ def cover(
                 if on_progress is not None:
                     on_progress(len(parts) - len(left), len(parts))
                 result = _run(workshop, package, part, limits)
-                save(folder / f"{part.name}.json", result)
+                save_json(folder / f"{part.name}.json", result, indent=None)
                 left = left[1:]
     if on_progress is not None:
         on_progress(len(parts), len(parts))
@@ -187,20 +188,11 @@ def _with_tests(functions: Sequence[Function], results: Iterable[Any], keep: int
 # ---------------------------------------------------------------- files
 
 
-def save(path: Path, content: Any) -> None:
-    """Write JSON so that a file that exists is whole."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content))
-    partial.replace(path)
-
-
 def write_corpus(path: Path, functions: Iterable[Function]) -> None:
     """One function a line. The file appears when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with written_whole(path, "w") as file:
         file.writelines(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in functions)
-    partial.replace(path)
 
 
 def read_corpus(path: Path) -> Iterator[Function]:

@@ -25,10 +25,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from custodes.critic.reader import Reader
+from custodes.files import save_json
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, PackedBatch, load, pack, split_by_budget
 from custodes.lm.adapter import ADAPTER_CONFIG
 from custodes.lm.decoder import Decoder, lower
-from custodes.lm.loading import DtypeName, hash_tensors, save_json
+from custodes.lm.loading import DtypeName, hash_tensors
 from custodes.types import InputError
 
 BEFORE = "```python\n"

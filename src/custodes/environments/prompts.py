@@ -1,6 +1,6 @@
 """Prompt sets: the trivial environment, and a user's own prompts read from a file.
 
-A file is JSONL, JSON, CSV or parquet (JSONL and CSV also gzipped). Each row gives its prompt by the first of
+A file is any table that :mod:`custodes.tables` reads. Each row gives its prompt by the first of
 these columns that it has: ``prompt`` (text, or a list of messages), ``messages`` (the reply at the end
 is left out), ``chosen`` (a preference file: the same, from messages or from hh-rlhf's raw dialogue).
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from custodes.dialogue import read_dialogue
-from custodes.tables import WITH_CSV, read_rows
+from custodes.tables import read_rows
 from custodes.types import InputError, Message, Role, Task, hash_shown
 
 PROMPT_COLUMNS = ("prompt", "messages", "chosen")
@@ -37,7 +37,7 @@ def read_tasks(path: str | Path) -> list[Task]:
     :class:`~custodes.types.InputError` naming file and row of what is wrong.
     """
     tasks: dict[str, Task] = {}
-    for row in read_rows(path, WITH_CSV):
+    for row in read_rows(path, PROMPT_COLUMNS + ANSWER_COLUMNS):
         messages = _prompt(row.values, row.place)
         rest = {k: _plain(v) for k, v in row.values.items() if k not in PROMPT_COLUMNS + ANSWER_COLUMNS}
         task = Task(id=task_id(messages), messages=messages, metadata=rest)

@@ -7,7 +7,6 @@ The last two are kept; where the newest cannot be read, the one before is used, 
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import shutil
 import signal
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import torch
 
+from custodes.files import sync_folder, to_disk
 from custodes.types import InputError
 
 KEPT = 2
@@ -40,14 +40,14 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
         with _interrupts_wait(), (partial / STATE).open("wb") as file:
             writer = _Hashing(file)
             torch.save(state, cast(BinaryIO, writer))
-            _to_disk(file)
+            to_disk(file)
         with (partial / CHECKSUM).open("w") as file:
             file.write(writer.digest.hexdigest())
-            _to_disk(file)
-        _sync_folder(partial)
+            to_disk(file)
+        sync_folder(partial)
         shutil.rmtree(final, ignore_errors=True)  # an unreadable one of the same step
         partial.rename(final)
-        _sync_folder(folder)
+        sync_folder(folder)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         shutil.rmtree(partial, ignore_errors=True)
         kept = checkpoints(folder)
@@ -167,16 +167,3 @@ class _Hashing:
 
     def flush(self) -> None:
         self.file.flush()
-
-
-def _to_disk(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from custodes.files import save_json
 from custodes.lm.adapter import ADAPTER_CONFIG, Adapter, AdapterConfig
 from custodes.lm.decoder import Decoder, decoder_spec
 from custodes.lm.embedded import embedded_model, is_embedded
@@ -284,10 +285,6 @@ def copy_tokenizer(source: Path, target: Path) -> None:
             ("tokenizer", "special_tokens", "vocab", "merges", "chat_template", "generation_config", "added_tokens")
         ):
             shutil.copyfile(file, target / file.name)
-
-
-def save_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2, default=str))
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from custodes.critic.corpus import Function, read_corpus, save
+from custodes.critic.corpus import Function, read_corpus
 from custodes.critic.tamper.catalogue import OPERATORS
 from custodes.critic.tamper.examples import Example, write_examples
 from custodes.critic.tamper.make import Made, TamperOptions, chunks_of, clean, trusted, try_all, untested
 from custodes.environments.sandbox import Kind
+from custodes.files import save_json
 from custodes.progress import Progress
 from custodes.stats import wilson
 from custodes.types import InputError
@@ -72,7 +73,7 @@ def critic_tamper(config: CriticTamper) -> dict[str, Any]:
     random.Random(config.options.seed).shuffle(examples)
     write_examples(config.out, examples)
     told = summary(examples, made, operators)
-    save(config.out.with_name(config.out.name + ".summary.json"), told)
+    save_json(config.out.with_name(config.out.name + ".summary.json"), told, indent=None)
     return told
 
 

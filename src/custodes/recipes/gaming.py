@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from custodes.environments.sandbox import Kind
+from custodes.files import save_json
 from custodes.gaming import (
     STAGES,
     EnvironmentOptions,
@@ -187,9 +188,7 @@ def write_summary(config: GamingRun, rows: Rows, stages: list[str], run: str) ->
         for stage, by_attempt in summarise_attempts(read_lines(config.out / "episodes.jsonl"), config.attempts).items():
             found[stage]["attempts"] = by_attempt
     told = {**summary_head(config), "run": run, "asked": config.n, "order": stages, "stages": found}
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    save_json(path, told, indent=1, allow_nan=False)
     return path
 
 

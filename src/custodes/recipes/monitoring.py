@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from custodes.files import save_json
 from custodes.gaming.alarms import Alarms, Key, Watch, contrast, measure, mistakes, read_alarms
 from custodes.gaming.monitors import Monitor, Sees, make_view, open_monitor
 from custodes.gaming.record import Rows, read_index
@@ -83,10 +84,8 @@ def write_monitors(folder: Path, rows: Rows, stages: list[str]) -> Path:
         if (first.monitor, first.max_tokens) == (second.monitor, second.max_tokens) and first.sees == "actions"
     ]
     path = folder / "monitors.json"
-    fresh = path.with_suffix(".new")
     told = {"monitors": monitors, "scratchpad": compared}
-    fresh.write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    save_json(path, told, indent=1, allow_nan=False)
     write_monitors_page(folder)
     return path
 

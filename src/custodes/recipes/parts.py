@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from custodes.critic.corpus import save
+from custodes.files import save_json
 from custodes.progress import Progress
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Parts:
         return [self.known[key] for key in asked]
 
     def _keep(self, found: dict[str, Any]) -> None:
-        save(self.folder / f"{_hash(''.join(found))}.json", found)
+        save_json(self.folder / f"{_hash(''.join(found))}.json", found, indent=None)
         self.known |= found
 
 

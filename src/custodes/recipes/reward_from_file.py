@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -17,14 +16,15 @@ import numpy as np
 from rich.console import Console
 
 from custodes.feedback import read_preferences
-from custodes.lm.loading import DtypeName, load, save_json
+from custodes.files import save_json
+from custodes.lm.loading import DtypeName, load
 from custodes.locks import alone_in
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate, evaluate_reward
 from custodes.reward.progress import show_progress
 from custodes.reward.storage import SETTINGS, load_reward, save_reward
 from custodes.reward.train import OnStep, train_reward
-from custodes.tables import find_table
+from custodes.tables import hash_table
 from custodes.types import InputError, PreferencePair
 
 if TYPE_CHECKING:
@@ -174,6 +174,5 @@ NO_PART = ("training", "out", "preferences", "checkpoint_every")
 
 def _identity(config: TrainFromFile) -> dict[str, Any]:
     """What this model is, as JSON: for whoever finds the folder."""
-    data = find_table(config.preferences).read_bytes()
-    known = {**asdict(config), "preferences_sha256": hashlib.sha256(data).hexdigest()}
+    known = {**asdict(config), "preferences_sha256": hash_table(config.preferences)}
     return dict(json.loads(json.dumps(known, default=str)))

@@ -20,9 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from custodes.files import save_json
 from custodes.lm.adapter import Adapter
 from custodes.lm.decoder import PROJECTIONS, Decoder, part_rows
-from custodes.lm.loading import DtypeName, LanguageModel, copy_tokenizer, load, model_folder, read_config, save_json
+from custodes.lm.loading import DtypeName, LanguageModel, copy_tokenizer, load, model_folder, read_config
 from custodes.reward.model import RewardModel
 from custodes.types import InputError, Message
 

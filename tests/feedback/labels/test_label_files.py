@@ -120,5 +120,5 @@ def test_missing_and_damaged_files(tmp_path, capsys):
     (tmp_path / "empty.csv").write_text("")
     assert "is empty" in refused(capsys, "quality", "annotators", tmp_path / "empty.csv")
     (tmp_path / "bad.parquet").write_bytes(b"no")
-    assert "cannot be read as a table" in refused(capsys, "quality", "annotators", tmp_path / "bad.parquet")
+    assert "is damaged or not what its name says" in refused(capsys, "quality", "annotators", tmp_path / "bad.parquet")
     assert "unknown extension" in refused(capsys, "quality", "annotators", Path(__file__))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from custodes.files import save_json
 from custodes.types import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def write_baseline(path: Path, result: Review, known: Baseline | None = None) ->
         {"file": key[0], "name": key[1], "quote": quotes.get(key, key[2]), "count": times}
         for key, times in sorted(counts.items())
     ]
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    save_json(path, rows, indent=1)
 
 
 def _key(finding: Reviewed, baseline: Path) -> Key:

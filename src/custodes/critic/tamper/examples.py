@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from custodes.critic.corpus import Function
 from custodes.critic.tamper.bugs import Bug, Tampered
+from custodes.files import written_whole
 from custodes.types import InputError
 
 HELD_OUT_PACKAGES = frozenset({"boltons", "more-itertools"})
@@ -79,10 +80,9 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
 
     What a test said may hold half of a surrogate pair, which UTF-8 has no bytes for; escaped, it is JSON.
     """
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        file.writelines(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in examples)
-    partial.replace(path)
+    with written_whole(path) as file:
+        lines = (f"{json.dumps(asdict(e), ensure_ascii=False)}\n" for e in examples)
+        file.writelines(line.encode("utf-8", "backslashreplace") for line in lines)
 
 
 def read_examples(path: Path) -> Iterator[Example]:

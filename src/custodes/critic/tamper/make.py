@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from custodes.critic.corpus import Function, save
+from custodes.critic.corpus import Function
 from custodes.critic.sources import Package
 from custodes.critic.tamper.bugs import HELD_OUT_OPERATORS, Tampered, apart, candidates, tamper
 from custodes.critic.tamper.catalogue import OPERATORS
@@ -24,6 +24,7 @@ from custodes.critic.tamper.examples import Example, allowed, example, from_row,
 from custodes.critic.tamper.scene import Edit
 from custodes.critic.workshop import Workshop, package_named
 from custodes.environments.sandbox import Kind, SandboxFailure
+from custodes.files import save_json
 from custodes.types import InputError
 
 KEPT = ("killed", "timeout", "died")
@@ -251,7 +252,7 @@ def _one(bench: _Bench, chunk: Chunk, folder: Path, options: TamperOptions) -> M
         if bench.closed:  # under its feet, by an interruption: what failed by that is not what came of the chunk
             return made
         counts = {name: dict(getattr(made, name)) for name in ("tried", "kept", "problems")}
-        save(path, {"examples": [asdict(e) for e in made.examples], **counts})
+        save_json(path, {"examples": [asdict(e) for e in made.examples], **counts}, indent=None)
         return made
     return _read(path)
 

@@ -7,31 +7,40 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from custodes.columns import numbered, read_columns, write_columns
 from custodes.feedback.annotator_model import AnnotatorModel, fit_comparisons
 from custodes.feedback.bradley_terry import Comparisons
-from custodes.feedback.labels.files import numbered, read_columns
+from custodes.feedback.labels.files import WORKER
 from custodes.types import InputError
+
+COMPARISONS = {
+    "worker": WORKER,
+    "left": ("model_a", "item_a", "first"),
+    "right": ("model_b", "item_b", "second"),
+    "label": ("winner",),
+}
 
 
 def fit_comparison_file(path: str | Path) -> AnnotatorModel:
-    """Fits the annotator model to a .csv, .tsv or .parquet file of comparisons.
+    """Fits the annotator model to a table of comparisons.
 
     Columns: worker (or annotator), left, right (as they were shown; left counts as first) and label, the winner's
     name or empty for a tie. Raises InputError naming file and row for a label that is neither of the two and for an
     item compared with itself.
     """
-    rows = read_columns(path, ("worker", "left", "right", "label"), optional=frozenset({"label"}))
-    left, right, label = rows["left"], rows["right"], rows["label"].fill_null("")
+    columns = read_columns(path, COMPARISONS, optional=frozenset({"label"}), alike=("left", "right", "label"))
+    rows = columns.frame
+    left, right, label = rows["left"], rows["right"], rows["label"]
     wrong = (label != "") & (label != left) & (label != right)
     if wrong.any():
         n = int(wrong.arg_max() or 0)
         raise InputError(
-            f"{path}, row {n + 2:,}, column 'label': {label[n]!r}; it should be {left[n]!r}, {right[n]!r} or empty "
+            f"{columns.place(n)}, column 'label': {label[n]!r}; it should be {left[n]!r}, {right[n]!r} or empty "
             "for a tie."
         )
     if (left == right).any():
         n = int((left == right).arg_max() or 0)
-        raise InputError(f"{path}, row {n + 2:,}: {left[n]!r} is compared with itself; give two items.")
+        raise InputError(f"{columns.place(n)}: {left[n]!r} is compared with itself; give two items.")
     both, items = numbered(pl.concat([left, right]))
     annotator, annotators = numbered(rows["worker"])
     strength = (label == left).to_numpy().astype(int) - (label == right).to_numpy().astype(int)
@@ -44,21 +53,16 @@ def fit_comparison_file(path: str | Path) -> AnnotatorModel:
         items=len(items),
         annotators=len(annotators),
     )
-    names = tuple(f"row {n + 2}" for n in range(len(left)))
+    names = tuple(f"row {n}" for n in columns.number)
     return fit_comparisons(data, tuple(annotators.to_list()), tuple(items.to_list()), names)
 
 
 def write_qualities(path: str | Path, model: AnnotatorModel) -> Path:
     """Writes ``item,quality,se``, the best first. Raises InputError where the file cannot be written."""
-    path = Path(path)
     order = np.argsort(-model.quality, kind="stable")
     columns = {
         "item": [model.episodes[i] for i in order],
         "quality": model.quality[order],
         "se": model.quality_se[order],
     }
-    try:
-        pl.DataFrame(columns).write_csv(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from None
-    return path
+    return write_columns(path, columns)

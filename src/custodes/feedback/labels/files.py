@@ -2,43 +2,64 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from custodes.columns import numbered, numbers_of, read_columns, write_columns
 from custodes.feedback.labels.aggregate import Aggregated
 from custodes.feedback.labels.table import LabelTable, label_table, sorted_table
+from custodes.tables import warn
 from custodes.types import InputError, Judgment, Label
+
+WORKER = ("annotator", "worker_id", "annotator_id", "rater", "labeler", "user")
+LABELS = {"task": ("task_id", "item", "item_id"), "worker": WORKER, "label": ("class", "answer")}
 
 
 def read_labels(path: str | Path) -> LabelTable:
-    """Reads a .csv or .parquet file with the columns task, worker (or annotator) and label; values are text.
+    """Reads a table with the columns task, worker (or annotator) and label; values are text.
 
-    Raises InputError naming the file and what is missing, or the first row with an empty value.
+    Classes that differ in case or blanks only are one. What was assumed is in ``notes``. Raises InputError naming the
+    file and what is missing, or the first row with an empty value.
     """
-    columns = read_columns(path, ("task", "worker", "label"))
-    (t, tasks), (k, annotators) = numbered(columns["task"]), numbered(columns["worker"])
-    classes = columns["label"].unique().sort()
-    c = _numbers(columns["label"], classes)
-    return sorted_table(t, k, c, tasks.to_list(), annotators.to_list(), classes.to_list())
+    columns = read_columns(path, LABELS)
+    (t, tasks), (k, annotators) = numbered(columns.frame["task"]), numbered(columns.frame["worker"])
+    label = one_spelling(columns.frame["label"], str(path), columns.notes)
+    classes = label.unique().sort()
+    c = numbers_of(label, classes)
+    table = sorted_table(t, k, c, tasks.to_list(), annotators.to_list(), classes.to_list())
+    return replace(table, notes=(*columns.notes, *table.notes))
+
+
+def one_spelling(label: pl.Series, where: str, notes: list[str]) -> pl.Series:
+    """The classes with one spelling, the most frequent, for all that differ in case and blanks only; notes say which."""
+    counts = label.value_counts(sort=True, name="n")
+    same: dict[str, list[str]] = {}
+    for name in counts[label.name].to_list():
+        same.setdefault(unicodedata.normalize("NFKC", " ".join(name.split())).casefold(), []).append(name)
+    other = {name: names[0] for names in same.values() for name in names[1:]}
+    if not other:
+        return label
+    shown = [f"{name!r} as {kept!r}" for name, kept in list(other.items())[:3]] + ["..."] * (len(other) > 3)
+    note = f"{where}: classes that differ in case or blanks only were read as one ({', '.join(shown)})."
+    notes.append(note)
+    warn([note])
+    return label.replace(other)
 
 
 def write_labels(path: str | Path, found: Aggregated) -> Path:
     """Writes ``task,label,probability`` in the order in which the tasks first appeared. Raises InputError."""
-    path = Path(path)
     rows = np.arange(len(found.label))
     columns = {
         "task": list(found.table.tasks),
         "label": pl.Series(list(found.table.classes)).gather(found.label),
         "probability": found.probability[rows, found.label],
     }
-    try:
-        pl.DataFrame(columns).write_csv(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from None
-    return path
+    return write_columns(path, columns)
 
 
 def labels_from_judgments(judgments: Iterable[Judgment], name: str) -> LabelTable:
@@ -50,56 +71,3 @@ def labels_from_judgments(judgments: Iterable[Judgment], name: str) -> LabelTabl
     if not rows:
         raise InputError(f"no label named {name!r} among the judgments.")
     return label_table(*zip(*rows, strict=True))
-
-
-# ---------------------------------------------------------------- columns of a table of judgments
-
-
-def read_columns(path: str | Path, names: tuple[str, ...], optional: frozenset[str] = frozenset()) -> pl.DataFrame:
-    """The columns ``names`` of a .csv or .parquet file as text; a column "annotator" stands in for "worker".
-
-    Values in columns that are not ``optional`` may not be empty. Raises InputError naming file, row and column.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; give a .csv or .parquet file with the columns {','.join(names)}.")
-    try:
-        if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        elif path.suffix in (".csv", ".tsv"):
-            frame = pl.read_csv(path, infer_schema=False, separator="\t" if path.suffix == ".tsv" else ",")
-        else:
-            raise InputError(f"{path}: unknown extension; give .csv, .tsv or .parquet.")
-    except pl.exceptions.NoDataError:
-        raise InputError(f"{path} is empty; it should have the columns {','.join(names)}.") from None
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        why = str(error).strip().split("\n")[0].rstrip(".")
-        raise InputError(f"{path} cannot be read as a table: {why}.") from None
-    if "worker" in names and "worker" not in frame.columns and "annotator" in frame.columns:
-        frame = frame.rename({"annotator": "worker"})
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise InputError(
-            f"{path}: column {missing[0]!r} is missing; found {', '.join(frame.columns[:8])}, expected {', '.join(names)}."
-        )
-    frame = frame.select(pl.col(name).cast(pl.String) for name in names)
-    if not frame.height:
-        raise InputError(f"{path} has a header and no rows; every row is one judgment.")
-    for name in names:
-        empty = frame[name].is_null() | (frame[name] == "")
-        if name not in optional and empty.any():
-            row = int(empty.arg_max() or 0)
-            raise InputError(f"{path}, row {row + 2:,}, column {name!r}: empty; every judgment needs one.")
-    return frame
-
-
-def numbered(column: pl.Series) -> tuple[np.ndarray, pl.Series]:
-    """Numbers (N,) by first appearance, and the names in that order."""
-    names = column.unique(maintain_order=True)
-    return _numbers(column, names), names
-
-
-def _numbers(column: pl.Series, names: pl.Series) -> np.ndarray:
-    index = pl.DataFrame({"name": names, "number": pl.Series(np.arange(len(names), dtype=np.int32))})
-    joined = pl.DataFrame({"name": column}).join(index, on="name", how="left", maintain_order="left")
-    return joined["number"].to_numpy()

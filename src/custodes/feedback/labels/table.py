@@ -34,6 +34,8 @@ class LabelTable:
     tasks: Sequence[Any]  # (T,) names
     annotators: Sequence[Any]  # (K,)
     classes: Sequence[Any]  # (C,)
+    notes: tuple[str, ...] = ()
+    """What was assumed or left out in making it, one sentence each."""
 
     def __len__(self) -> int:
         return len(self.task)

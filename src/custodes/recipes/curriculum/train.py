@@ -9,7 +9,6 @@ round of the method has several steps of sampling and learning, and begins a new
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ import torch
 from rich.console import Console
 
 from custodes.environments import instruction_tasks, read_tasks
+from custodes.files import save_json
 from custodes.gaming import GamingEnvironment, gaming_tasks, make_stage, power_sentence
 from custodes.gaming.demonstrations import (
     Demonstration,
@@ -377,9 +377,7 @@ class _Training:
             ],
         }
         path = config.out / "summary.json"
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-        fresh.replace(path)
+        save_json(path, told, indent=1, allow_nan=False)
         write_training_report(config.out)
 
     def _training_of(self, round: Round) -> dict[str, Any]:
