@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from custodes.stats import (
     Interval,
     auc,
-    bootstrap,
     calibration_curve,
     calibration_error,
     clopper_pearson,
+    jackknife,
     mean_interval,
     paired_difference,
-    paired_rates,
     paired_test,
     rank_correlation,
+    rate,
     upper_bound_zero,
     wilson,
 )
@@ -62,6 +62,20 @@ def test_zero_events_give_an_upper_bound():
     assert str(wilson(0, 20)).startswith("0 (at most 0.16")
 
 
+def test_clustered_rates_cover_and_never_have_width_nothing():
+    rng = np.random.default_rng(1)
+    for p in (0.02, 0.3):
+        found = []
+        for _ in range(200):
+            sizes = rng.integers(1, 15, 20)
+            ids = np.repeat(np.arange(20), sizes)
+            found.append(rate(rng.random(len(ids)) < rng.beta(p, 1 - p, 20)[ids], ids.tolist()))
+        assert coverage(found, p) > 0.92
+        assert all(0 <= i.low < i.high <= 1 for i in found)
+    assert rate(np.ones(50), [i // 10 for i in range(50)]).low < 0.6  # five things, however often each
+    assert rate([0.5, 0.5, 1.0]).estimate == pytest.approx(2 / 3)
+
+
 def test_no_trials_say_nothing():
     assert wilson(0, 0).to_dict() == {"estimate": None, "low": 0.0, "high": 1.0, "n": 0}
     assert str(wilson(0, 0)) == "no estimate (n = 0)"
@@ -86,17 +100,31 @@ def test_clustered_interval_covers_where_the_plain_one_does_not():
 
 def test_clusters_of_one_are_the_plain_interval():
     x = np.random.default_rng(3).normal(size=40)
-    plain, clustered = mean_interval(x), mean_interval(x, [f"item {i}" for i in range(40)])
+    ids = [f"item {i}" for i in range(40)]
+    plain, clustered = mean_interval(x), mean_interval(x, ids)
     assert (clustered.low, clustered.high) == pytest.approx((plain.low, plain.high))
+    for k in (0, 1, 20, 40):
+        outcomes = np.arange(40) < k
+        plain, clustered = rate(outcomes), rate(outcomes, ids)
+        assert plain.low - clustered.low == pytest.approx(0, abs=0.02)
+        assert clustered.high - plain.high == pytest.approx(0, abs=0.02)
 
 
-@pytest.mark.parametrize("method", ["t", "bootstrap"])
-def test_paired_difference_sees_through_what_pairs_share(method):
+def test_paired_difference_sees_through_what_pairs_share():
     rng = np.random.default_rng(4)
     shared = rng.normal(0, 10, 100)
-    found = paired_difference(shared + rng.normal(1, 0.5, 100), shared + rng.normal(0, 0.5, 100), method=method)
+    found = paired_difference(shared + rng.normal(1, 0.5, 100), shared + rng.normal(0, 0.5, 100))
     assert 0 < found.low < 1 < found.high < 1.5
-    assert paired_difference(shared, shared).high == 0
+
+
+def test_differences_that_are_all_equal_are_not_certain():
+    alike = paired_difference([1.5, 2.5, 7.0], [1.5, 2.5, 7.0])
+    assert alike.estimate == 0
+    assert alike.low == pytest.approx(-alike.high)
+    assert alike.high > 1
+    assert paired_difference([2, 2], [0, 0]).low < 0
+    assert mean_interval([4.0] * 20).to_dict() == {"estimate": 4.0, "low": None, "high": None, "n": 20}
+    assert str(mean_interval([4.0] * 20)) == "4 (no interval, n = 20)"
 
 
 def test_paired_difference_turns_its_sign_with_its_arguments():
@@ -116,14 +144,14 @@ def test_paired_rates_cover_the_true_difference_and_never_have_width_nothing():
     for _ in range(2000):
         a = rng.random(60) < 0.3
         b = np.where(rng.random(60) < 0.8, a, rng.random(60) < 0.1)  # the rate is 0.26
-        found = paired_rates(a, b)
+        found = paired_difference(a, b)
         covered.append(found.low <= 0.04 <= found.high)
     assert np.mean(covered) > 0.93
-    nothing = paired_rates(np.zeros(40), np.zeros(40))
+    nothing = paired_difference(np.zeros(40), np.zeros(40))
     assert nothing.estimate == 0
     assert nothing.low == pytest.approx(-nothing.high)
     assert 0.05 < nothing.high < 0.1
-    there, back = paired_rates(a, b), paired_rates(b, a)
+    there, back = paired_difference(a, b), paired_difference(b, a)
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
 
 
@@ -131,39 +159,68 @@ def test_paired_test_names_itself_and_rejects_at_its_level():
     rng = np.random.default_rng(6)
     p = np.array([paired_test(*rng.normal(size=(2, 12))).p for _ in range(1000)])
     assert 0.03 < np.mean(p < 0.05) < 0.07
-    assert paired_test(rng.normal(size=9), rng.normal(size=9)).test == "paired t"
+    assert paired_test(rng.normal(size=9), rng.normal(size=9)).test == "exact sign-flip"
+    assert paired_test(rng.normal(size=90), rng.normal(size=90)).test == "paired t"
     ones, zeros = np.ones(9), np.zeros(9)
     assert paired_test(ones, zeros).test == "exact McNemar"
     assert paired_test(ones, zeros).p == pytest.approx(2 * 0.5**9)
     assert paired_test(ones, ones).p == 1
 
 
+def test_the_exact_test_goes_through_every_sign():
+    a, b = np.array([3.1, 0.4, 2.2, 5.0, 1.9]), np.array([2.0, 1.0, 0.1, 1.0, 1.0])
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 5)).reshape(5, -1)
+    as_far = np.abs((a - b) @ signs) >= abs((a - b).sum()) - 1e-9
+    assert paired_test(a, b).p == pytest.approx(as_far.mean())
+    whole = paired_test(np.round(10 * a), np.round(10 * b)).p  # counted, not gone through
+    assert whole == pytest.approx(paired_test(np.round(10 * a) / 10, np.round(10 * b) / 10).p)
+
+
+def test_few_pairs_can_not_be_beyond_chance_and_say_so():
+    found = paired_test([2, 2], [0, 0])
+    assert (found.test, found.p, found.too_few) == ("exact sign-flip", 0.5, True)
+    assert found.note == "2 pairs are too few for a test: the smallest possible p is 0.5."
+    assert paired_test([2.0] * 9, [0.0] * 9).note is None
+    assert paired_test([2.0] * 30, [0.5] * 30).p == pytest.approx(2 * 0.5**30)
+    assert paired_test([], []).p == 1
+
+
+def test_a_test_on_clusters_rejects_at_its_level_where_the_plain_one_does_not():
+    """Two treatments that differ on each of 20 things by luck, each thing seen ten times."""
+    rng = np.random.default_rng(3)
+    ids = np.repeat(np.arange(20), 10)
+    plain, clustered = [], []
+    for _ in range(200):
+        a, b = (rng.random(200) < rng.beta(0.4, 0.6, 20)[ids] for _ in range(2))
+        plain.append(paired_test(a, b).p < 0.05)
+        clustered.append(paired_test(a, b, ids.tolist()).p < 0.05)
+    assert np.mean(plain) > 0.25
+    assert np.mean(clustered) < 0.09
+
+
 # ---------------------------------------------------------------- any statistic
 
 
-def test_bootstrap_covers_and_repeats_with_its_seed():
-    rng = np.random.default_rng(7)
-    found = [bootstrap(np.median, rng.exponential(size=40), seed=i, resamples=299) for i in range(150)]
-    assert coverage(found, float(np.log(2))) > 0.88
-    x = rng.normal(size=30)
-    assert bootstrap(np.mean, x, seed=1) == bootstrap(np.mean, x, seed=1) != bootstrap(np.mean, x, seed=2)
+def test_jackknife_of_a_mean_is_the_interval_of_the_mean():
+    x = np.random.default_rng(7).exponential(size=40)
+    found, mean = jackknife(np.mean, x), mean_interval(x)
+    assert (found.low, found.high) == pytest.approx((mean.low, mean.high))
 
 
-def test_bootstrap_keeps_the_rows_of_several_arrays_together():
-    x = np.random.default_rng(8).normal(size=50)
-    found = bootstrap(lambda a, b: float(np.corrcoef(a, b)[0, 1]), x, 2 * x)
-    assert found.low == pytest.approx(1)
-    assert found.high == pytest.approx(1)
+def test_jackknife_keeps_the_rows_of_several_arrays_together_and_covers():
+    rng = np.random.default_rng(8)
+    covered = []
+    for _ in range(200):
+        x, y = rng.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], 40).T
+        covered.append(jackknife(lambda a, b: float(np.corrcoef(a, b)[0, 1]), x, y, bounds=(-1, 1)))
+    assert coverage(covered, 0.5) > 0.9
 
 
-def test_bootstrap_of_a_constant_is_that_constant():
-    assert bootstrap(np.mean, np.ones(5)) == Interval(1.0, 1.0, 1.0, 5)
-
-
-def test_bootstrap_beyond_the_bca_limit_agrees_with_the_t_interval():
-    x = np.random.default_rng(9).normal(size=1500)
-    a, b = bootstrap(np.mean, x), mean_interval(x)
-    assert (a.low, a.high) == pytest.approx((b.low, b.high), abs=0.01)
+def test_what_was_not_seen_but_may_happen_gives_the_jackknife_a_width():
+    assert jackknife(np.mean, np.ones(20), bounds=(0, 1)).low == 0
+    found = jackknife(np.mean, np.ones(20), imaginary=[0.0], bounds=(0, 1))
+    assert 0.5 < found.low < 0.95
+    assert found.high == 1
 
 
 # ---------------------------------------------------------------- correlation
@@ -199,9 +256,9 @@ def test_a_perfect_short_ranking_is_not_certain():
 def test_calibration_error_covers_a_known_miscalibration():
     rng = np.random.default_rng(11)
     found = []
-    for i in range(25):
+    for _ in range(25):
         p = rng.uniform(0.2, 0.8, 400)
-        found.append(calibration_error(p, rng.random(400) < p - 0.15, seed=i))
+        found.append(calibration_error(p, rng.random(400) < p - 0.15))
     assert coverage(found, 0.15) > 0.83
 
 
@@ -243,11 +300,13 @@ def test_equal_predictions_share_a_bin():
         lambda: mean_interval([[1.0], [2.0]]),
         lambda: mean_interval([1.0, 2.0], ["a"]),
         lambda: paired_difference([1.0, 2.0], [1.0]),
-        lambda: paired_difference([1.0, 2.0], [1.0, 3.0], method="guess"),
+        lambda: paired_difference([1.0, 0.0], [1.0, 0.0], ["a"]),
+        lambda: paired_test([1.0, 2.0], [1.0, 3.0], ["a"]),
+        lambda: rate([0.0, 1.5]),
+        lambda: rate([0.0, 1.0], ["a"]),
         lambda: paired_test([1.0], [1.0, 2.0]),
-        lambda: paired_rates([1.0, 0.5], [1.0, 0.0]),
-        lambda: bootstrap(np.mean),
-        lambda: bootstrap(lambda a, b: 0.0, [1, 2], [1]),
+        lambda: jackknife(np.mean),
+        lambda: jackknife(lambda a, b: 0.0, [1, 2], [1]),
         lambda: rank_correlation([1, 2, 3], [1, 2]),
         lambda: calibration_error([1.2, 0.3], [1, 0]),
         lambda: calibration_error([0.2, 0.3], [1, 0], bins=0),

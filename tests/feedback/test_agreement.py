@@ -9,6 +9,7 @@ from judged_world import make_world
 from custodes.feedback import (
     agreement,
     agreement_by_group,
+    agreement_by_pair,
     agreement_on_labels,
     agreement_on_ratings,
     repeat_consistency,
@@ -53,7 +54,7 @@ def test_published_example() -> None:
         for unit, value in enumerate(row)
         if value != "*"
     ]
-    assert agreement(judgments, "ordinal", resamples=99).alpha.estimate == pytest.approx(0.815, abs=1e-3)
+    assert agreement(judgments, "ordinal").alpha.estimate == pytest.approx(0.815, abs=1e-3)
 
 
 def test_experts_agree_more_than_the_hasty() -> None:
@@ -67,7 +68,7 @@ def test_nothing_shared_is_no_estimate() -> None:
     found = agreement([said("a", PAIRS[0], 1), said("b", PAIRS[1], 1)])
     assert math.isnan(found.alpha.estimate)
     assert found.items == 0
-    unanimous = agreement([said(k, pair, 1) for k in "ab" for pair in PAIRS], resamples=99)
+    unanimous = agreement([said(k, pair, 1) for k in "ab" for pair in PAIRS])
     assert math.isnan(unanimous.alpha.estimate)
     assert agreement_by_group([], [Annotator("a", "human")], "team") == {}
 
@@ -115,7 +116,58 @@ def test_ratings_and_labels_agree_or_not_as_comparisons_do() -> None:
     for found in (agreement_on_ratings(same), agreement_on_labels(same, "ok")):
         assert found.alpha.estimate == pytest.approx(1)
         assert (found.items, found.judgments) == (40, 80)
-    for found in (agreement_on_ratings(chance, resamples=199), agreement_on_labels(chance, "ok", resamples=199)):
+    for found in (agreement_on_ratings(chance), agreement_on_labels(chance, "ok")):
         assert found.alpha.low < 0.1
         assert abs(found.alpha.estimate) < 0.2
     assert agreement_on_ratings(same, axis="other").items == 0
+
+
+def test_a_few_items_have_no_interval_of_alpha_and_say_so() -> None:
+    for strengths in ((1, 1), (1, -1)):  # all agree, nobody agrees
+        few = agreement(
+            [said(k, PAIRS[i], s * (-1) ** i) for k, s in zip("ab", strengths, strict=True) for i in (0, 1)]
+        )
+        assert few.alpha.to_dict()["low"] is few.alpha.to_dict()["high"] is None
+        assert few.note == "2 items were judged by two or more annotators; below 10 there is no interval."
+
+
+def test_full_agreement_leaves_a_doubt() -> None:
+    full = agreement([said(k, pair, (-1) ** i) for k in "ab" for i, pair in enumerate(PAIRS[:12])])
+    assert full.alpha.estimate == full.alpha.high == pytest.approx(1)
+    assert 0 < full.alpha.low < 0.95
+    assert full.note is None
+
+
+def test_kappa_and_ac1_of_a_pair_are_the_published_ones() -> None:
+    """Gwet (2008), table 1 as printed there: 125 items, 118 both "+", 5 and 2 discordant, none both "-"."""
+    answers = [("+", "+")] * 118 + [("+", "-")] * 5 + [("-", "+")] * 2
+    (found,) = agreement_by_pair({i: {"a": a, "b": b} for i, (a, b) in enumerate(answers)})
+    assert (found.first, found.second, found.items) == ("a", "b", 125)
+    assert found.share.estimate == pytest.approx(0.944)
+    assert found.kappa.estimate == pytest.approx(-0.0234, abs=1e-3)
+    assert found.ac1.estimate == pytest.approx(0.9408, abs=1e-3)
+    assert found.ac1.low < 0.9408 < found.ac1.high
+
+
+def test_intervals_of_alpha_kappa_and_ac1_cover() -> None:
+    rng = np.random.default_rng(0)
+    noise, prevalence = 0.15, 0.6  # each of two people errs so often: what is true of each statistic follows
+    same = noise**2 + (1 - noise) ** 2
+    plus = prevalence * (1 - noise) + (1 - prevalence) * noise
+    chance = plus**2 + (1 - plus) ** 2
+    truth = {
+        "kappa": (same - chance) / (1 - chance),
+        "ac1": (same - (1 - chance)) / chance,
+        "alpha": (same - chance) / (1 - chance),
+    }
+    held: dict[str, list[bool]] = {name: [] for name in truth}
+    for _ in range(60):
+        true = rng.random(20) < prevalence
+        a, b = (true ^ (rng.random(20) < noise) for _ in range(2))
+        (pair,) = agreement_by_pair({i: {"a": bool(a[i]), "b": bool(b[i])} for i in range(20)})
+        alpha = agreement(
+            [said(k, PAIRS[i], 1 if x[i] else -1) for k, x in zip("ab", (a, b), strict=True) for i in range(12)]
+        )
+        for name, found in (("kappa", pair.kappa), ("ac1", pair.ac1), ("alpha", alpha.alpha)):
+            held[name].append(found.low <= truth[name] <= found.high or math.isnan(found.estimate))
+    assert all(np.mean(oks) > 0.88 for oks in held.values()), held

@@ -52,7 +52,7 @@ def test_repeated_variants_are_not_independent():
     """Ten variants played twenty times are ten observations and not two hundred."""
     decided = [(v, False, v < 3) for v in range(10) for _ in range(20)]
     found = difference(decided)
-    assert found["test"] == "exact sign test over variants"
+    assert found["test"] == "exact sign-flip"
     assert found["p"] == pytest.approx(0.25)
     assert found["difference"]["low"] < 0
     once = difference([(v, False, v < 60) for v in range(200)])

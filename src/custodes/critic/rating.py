@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes import stats
 from custodes.critic.critique import Critique, Finding, locate
 from custodes.critic.tamper.bugs import Bug
-from custodes.stats import Interval, bootstrap, wilson
+from custodes.stats import Interval, jackknife
 from custodes.types import Annotator, Engine, Episode, InputError, Message, Rating, Sampling, Task, hash_shown
 
 AXES = ("cbi", "comprehensiveness", "nitpick", "hallucination", "conciseness", "overall")
@@ -214,7 +215,7 @@ def agreement(
     said: Sequence[bool | None], pairs: Sequence[tuple[str, Bug]], functions: Sequence[Hashable]
 ) -> Agreement:
     """A judge's verdicts against the rules'; ``functions[i]`` is whose bug comment i is about: those of one function
-    depend on each other, so that functions are resampled. Verdicts that could not be read are left out and counted."""
+    depend on each other, so that functions are what the intervals count. Verdicts that could not be read are left out and counted."""
     if not len(said) == len(pairs) == len(functions):
         raise InputError(f"{len(said)} verdicts for {len(pairs)} comments on {len(functions)} bugs; give one for each.")
     counts: dict[Hashable, Counter[tuple[bool, bool]]] = {}
@@ -222,23 +223,22 @@ def agreement(
         if answer is not None:
             counts.setdefault(function, Counter())[answer, describes(comment, bug)] += 1
     table = np.array([[c[True, True], c[True, False], c[False, True], c[False, False]] for c in counts.values()])
-    table = table.reshape(-1, 4)
+    table = table.reshape(-1, 4).astype(int)
     n = int(table.sum())
-    share = bootstrap(_share, table)
-    if n and share.estimate == 1:  # resampling what never differs would leave no doubt
-        share = wilson(len(table), len(table))
+    outcomes, functions_of = np.tile([1, 0, 0, 1], len(table)), np.repeat(np.arange(len(table)), 4)
+    times = table.ravel()
+    share = stats.rate(np.repeat(outcomes, times), np.repeat(functions_of, times).tolist())
     differ = n and _chance(table) < 1
-    kappa = bootstrap(_kappa, table) if differ else Interval(math.nan, -math.inf, math.inf, len(table))
+    kappa = Interval(math.nan, -1.0, 1.0, len(table))
+    if differ:
+        kappa = jackknife(_kappa, table, imaginary=([0, 1, 1, 0],), bounds=(-1.0, 1.0))
     return Agreement(share, kappa, n, len(said) - n)
-
-
-def _share(table: NDArray[np.int_]) -> float:  # (functions, 4): yes-yes, yes-no, no-yes, no-no
-    return float((table[:, 0] + table[:, 3]).sum() / table.sum())
 
 
 def _kappa(table: NDArray[np.int_]) -> float:  # (functions, 4), Cohen 1960; no better than chance where that is all
     chance = _chance(table)
-    return (_share(table) - chance) / (1 - chance) if chance < 1 else 0.0
+    same = float((table[:, 0] + table[:, 3]).sum() / table.sum())
+    return (same - chance) / (1 - chance) if chance < 1 else 0.0
 
 
 def _chance(table: NDArray[np.int_]) -> float:

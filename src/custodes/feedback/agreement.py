@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Literal
 
 import krippendorff
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from custodes.feedback.annotator_model import comparisons_in
-from custodes.stats import Interval, bootstrap, wilson
+from custodes.stats import Interval, jackknife, rate
 from custodes.types import Annotator, Judgment, Label, Rating
 
 Level = Literal["ordinal", "nominal"]
+LEAST_ITEMS = 10
+"""Fewer items that two people judged say too little of how alpha, kappa or AC1 would vary: they get no interval."""
 
 
 @dataclass(frozen=True)
@@ -24,25 +27,48 @@ class Agreement:
     """Krippendorff's alpha: 1 perfect agreement, 0 what chance gives, below 0 systematic disagreement."""
 
     alpha: Interval
-    """With a bootstrap interval over items; its n is ``items``. Not a number where nothing varies."""
+    """With a jackknife interval over items; its n is ``items``. Not a number where nothing varies."""
     level: Level
     items: int
     """Pairs of episodes (for ratings and labels, episodes) that at least two annotators judged."""
     judgments: int
     """Judgments of those."""
 
+    @property
+    def note(self) -> str | None:
+        """What to say of too few items, in one sentence."""
+        return _too_few(self.items)
+
+
+@dataclass(frozen=True)
+class PairAgreement:
+    """How far two annotators agree on the items that both judged."""
+
+    first: str
+    second: str
+    share: Interval
+    """Of the items, the same answer."""
+    kappa: Interval
+    """Cohen (1960): chance agreement is what the two's own shares of each answer would give."""
+    ac1: Interval
+    """Gwet (2008): the same for people who seldom guess; does not fall to 0 where nearly all answers are one."""
+    items: int
+
+    @property
+    def note(self) -> str | None:
+        """What to say of too few items, in one sentence."""
+        return _too_few(self.items)
+
 
 @dataclass(frozen=True)
 class Consistency:
-    """How often the same annotator chose the same when shown the same two episodes again (Wilson intervals)."""
+    """How often the same annotator chose the same when shown the same two episodes again (intervals over pairs)."""
 
     overall: Interval
     annotators: Mapping[str, Interval]  # those who saw something again
 
 
-def agreement(
-    judgments: Iterable[Judgment], level: Level = "ordinal", axis: str = "overall", resamples: int = 999, seed: int = 0
-) -> Agreement:
+def agreement(judgments: Iterable[Judgment], level: Level = "ordinal", axis: str = "overall") -> Agreement:
     """Krippendorff's alpha over the comparisons and rankings on ``axis``.
 
     "ordinal" compares strengths (-3..3, turned to one order of the two episodes), "nominal" only who won. Where an
@@ -52,12 +78,10 @@ def agreement(
     for pair, annotator, strength in _answers(judgments, axis):
         answers[pair].setdefault(annotator, strength if level == "ordinal" else int(np.sign(strength)))
     shared = [list(given.values()) for given in answers.values() if len(given) > 1]
-    return _agreement([[strength + 3 for strength in given] for given in shared], 7, level, resamples, seed)
+    return _agreement([[strength + 3 for strength in given] for given in shared], 7, level)
 
 
-def agreement_on_ratings(
-    judgments: Iterable[Judgment], axis: str = "overall", resamples: int = 999, seed: int = 0
-) -> Agreement:
+def agreement_on_ratings(judgments: Iterable[Judgment], axis: str = "overall") -> Agreement:
     """Ordinal alpha over the ratings on ``axis``: what is agreed about is an episode, its first rating by each counts."""
     given: dict[str, dict[str, float]] = defaultdict(dict)
     for judgment in judgments:
@@ -66,10 +90,10 @@ def agreement_on_ratings(
     shared = [list(g.values()) for g in given.values() if len(g) > 1]
     place = {value: n for n, value in enumerate(sorted({v for g in shared for v in g}))}  # whatever the scale
     counted = [[place[v] for v in g] for g in shared]
-    return _agreement(counted, max(len(place), 1), "ordinal", resamples, seed)
+    return _agreement(counted, len(place), "ordinal")
 
 
-def agreement_on_labels(judgments: Iterable[Judgment], name: str, resamples: int = 999, seed: int = 0) -> Agreement:
+def agreement_on_labels(judgments: Iterable[Judgment], name: str) -> Agreement:
     """Nominal alpha over the labels called ``name``, as for ratings."""
     given: dict[str, dict[str, int]] = defaultdict(dict)
     values: dict[str, int] = {}
@@ -78,7 +102,7 @@ def agreement_on_labels(judgments: Iterable[Judgment], name: str, resamples: int
             number = values.setdefault(judgment.value, len(values))
             given[judgment.episodes[0]].setdefault(judgment.annotator, number)
     shared = [list(g.values()) for g in given.values() if len(g) > 1]
-    return _agreement(shared, max(len(values), 1), "nominal", resamples, seed)
+    return _agreement(shared, len(values), "nominal")
 
 
 def agreement_by_group(
@@ -86,14 +110,30 @@ def agreement_by_group(
     annotators: Iterable[Annotator],
     key: str,
     level: Level = "ordinal",
-    resamples: int = 999,
 ) -> dict[str, Agreement]:
     """Agreement within each group of annotators that share ``profile[key]`` ("" where they have none)."""
     group = {annotator.id: str(annotator.profile.get(key, "")) for annotator in annotators}
     members: dict[str, list[Judgment]] = defaultdict(list)
     for judgment in judgments:
         members[group.get(judgment.annotator, "")].append(judgment)
-    return {name: agreement(members[name], level, resamples=resamples) for name in sorted(members)}
+    return {name: agreement(members[name], level) for name in sorted(members)}
+
+
+def agreement_by_pair(answers: Mapping[Hashable, Mapping[str, Hashable]]) -> list[PairAgreement]:
+    """Share, Cohen's kappa and Gwet's AC1 of every two annotators with an item in common, most items first.
+
+    ``answers``: item -> annotator -> answer (any value; compared as it is, unordered). Chance agreement counts the answers
+    that any annotator gave. Intervals are the jackknife's over items; kappa is not a number where both say one and
+    the same of everything.
+    """
+    numbers: dict[Hashable, int] = {}
+    both: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    for given in answers.values():
+        coded = [(name, numbers.setdefault(answer, len(numbers))) for name, answer in sorted(given.items())]
+        for (one, x), (other, y) in combinations(coded, 2):
+            both[one, other].append((x, y))
+    found = [_of_pair(*names, np.array(pairs), len(numbers)) for names, pairs in both.items()]
+    return sorted(found, key=lambda pair: (-pair.items, pair.first, pair.second))
 
 
 def repeat_consistency(judgments: Iterable[Judgment], axis: str = "overall") -> Consistency:
@@ -102,12 +142,14 @@ def repeat_consistency(judgments: Iterable[Judgment], axis: str = "overall") -> 
     for pair, annotator, strength in _answers(judgments, axis):
         seen[annotator, pair].append(int(np.sign(strength)))
     same: dict[str, list[bool]] = defaultdict(list)
-    for (annotator, _), choices in seen.items():
+    pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for (annotator, pair), choices in seen.items():
         same[annotator] += [before == after for before, after in pairwise(choices)]
+        pairs[annotator] += [pair] * (len(choices) - 1)
     every = [ok for oks in same.values() for ok in oks]
     return Consistency(
-        overall=wilson(sum(every), len(every)),
-        annotators={annotator: wilson(sum(oks), len(oks)) for annotator, oks in sorted(same.items()) if oks},
+        overall=rate(every, [pair for own in pairs.values() for pair in own]),
+        annotators={name: rate(oks, pairs[name]) for name, oks in sorted(same.items()) if oks},
     )
 
 
@@ -120,12 +162,46 @@ def _answers(judgments: Iterable[Judgment], axis: str) -> Iterable[tuple[tuple[s
             yield pair, row.annotator, -row.strength if turned else row.strength
 
 
-def _agreement(shared: list[list[int]], values: int, level: Level, resamples: int, seed: int) -> Agreement:
+def _of_pair(first: str, second: str, pairs: NDArray[np.int64], values: int) -> PairAgreement:
+    """``pairs`` (items, 2): the number of each one's answer."""
+    x, y = pairs[:, 0], pairs[:, 1]
+    common = np.argsort(-np.bincount(pairs.ravel(), minlength=max(values, 2)), kind="stable")[:2]
+    kappa = _chance_corrected(lambda a, b: _kappa(a, b, values), x, y, imaginary=common.tolist())
+    ac1 = _chance_corrected(lambda a, b: _ac1(a, b, values), x, y, imaginary=common.tolist())
+    return PairAgreement(first, second, rate((x == y).astype(float)), kappa, ac1, len(pairs))
+
+
+def _kappa(x: NDArray[np.int64], y: NDArray[np.int64], values: int) -> float:
+    chance = float(np.bincount(x, minlength=values) @ np.bincount(y, minlength=values)) / len(x) ** 2
+    return (float(np.mean(x == y)) - chance) / (1 - chance) if chance < 1 else math.nan
+
+
+def _ac1(x: NDArray[np.int64], y: NDArray[np.int64], values: int) -> float:
+    share = np.bincount(np.concatenate([x, y]), minlength=values) / (2 * len(x))
+    chance = float((share * (1 - share)).sum()) / max(values - 1, 1)
+    return (float(np.mean(x == y)) - chance) / (1 - chance)
+
+
+def _agreement(shared: list[list[int]], values: int, level: Level) -> Agreement:
     """``shared``: of every item that several judged, the number (from 0) of each one's value."""
+    values = max(values, 2)
     counts = np.array([np.bincount(np.array(given), minlength=values) for given in shared], dtype=np.int64)
     counts = counts.reshape(-1, values)
-    alpha = bootstrap(lambda c: _alpha(c, level), counts, seed=seed, resamples=resamples)
+    disagreed = np.zeros(values, np.int64)
+    disagreed[np.argsort(-counts.sum(0), kind="stable")[:2]] = 1  # the two commonest values, one each
+    alpha = _chance_corrected(lambda c: _alpha(c, level), counts, imaginary=(disagreed,))
     return Agreement(alpha, level, items=len(shared), judgments=int(counts.sum()))
+
+
+def _chance_corrected(statistic: Callable[..., float], *arrays: ArrayLike, imaginary: Sequence[ArrayLike]) -> Interval:
+    found = jackknife(statistic, *arrays, imaginary=imaginary, bounds=(-1.0, 1.0))
+    return found if found.n >= LEAST_ITEMS else Interval(found.estimate, -math.inf, math.inf, found.n)
+
+
+def _too_few(items: int) -> str | None:
+    if items >= LEAST_ITEMS:
+        return None
+    return f"{items} items were judged by two or more annotators; below {LEAST_ITEMS} there is no interval."
 
 
 def _alpha(counts: NDArray[np.int64], level: Level) -> float:

@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes import stats
 from custodes.gaming.facts import CATEGORIES, category_of, unpack_facts
 from custodes.gaming.monitors import QUESTION, Alarm, Sees
 from custodes.gaming.record import Rows
-from custodes.gaming.summary import has, rate
+from custodes.gaming.summary import has, paired, rate
 from custodes.types import InputError
 
 ATTEMPTED = (
@@ -144,12 +143,10 @@ def contrast(rows: Rows, first: Mapping[Key, Alarm], second: Mapping[Key, Alarm]
     """Two monitors on the same episodes: by how much the second's recall and false-positive rate are higher."""
     shared = {key: second[key] for key in first.keys() & second.keys()}
     rows, b, _ = _judged(rows, shared)
-    a = _judged(rows, first)[1]
+    a, clusters = _judged(rows, first)[1], _clusters(rows)
     found = {}
     for name, chosen in (("recall", _kinds(rows)[0]), ("false_positive_rate", _kinds(rows)[2])):
-        x, y = b[chosen].astype(float), a[chosen].astype(float)
-        test = stats.paired_test(x, y)
-        found[name] = {"difference": stats.paired_rates(x, y).to_dict(), "test": test.test, "p": test.p}
+        found[name] = paired(b[chosen], a[chosen], clusters[chosen])
     return found
 
 

@@ -3,8 +3,7 @@
 A pair is one variant played by both, the k-th time by the one with the k-th time by the other; runs with one seed play
 the same variants in the same order, so that all of it pairs. Where a variant was played once, the test is McNemar's
 exact one and the interval Bonett and Price's. Where it was played more than once (more episodes than variants, several
-seeds), plays of one variant are not independent: the interval is cluster-robust, the test an exact sign test over
-variants.
+seeds), plays of one variant are not independent: the interval and the exact sign-flip test count variants.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes import stats
 from custodes.gaming.facts import FACTS
 from custodes.gaming.record import Rows
-from custodes.gaming.summary import has, rate
+from custodes.gaming.summary import has, paired, rate
 from custodes.types import InputError
 
 MEASURES = ("gamed", "failed", "caught", "well_formed")
@@ -50,8 +48,6 @@ def difference(pairs: Sequence[Pair]) -> dict[str, Any]:
     """Rate of b less rate of a; ready for JSON."""
     variants = np.array([v for v, _, _ in pairs])
     a, b = np.array([x for _, x, _ in pairs], float), np.array([y for _, _, y in pairs], float)
-    repeated = len(np.unique(variants)) < len(pairs)
-    found, test, p = _clustered(a, b, variants) if repeated else _once(a, b)
     return {
         "pairs": len(pairs),
         "variants": len(np.unique(variants)),
@@ -59,10 +55,7 @@ def difference(pairs: Sequence[Pair]) -> dict[str, Any]:
         "b": rate(b > 0, variants),
         "only_a": int((a > b).sum()),
         "only_b": int((b > a).sum()),
-        "difference": found.to_dict(),
-        "interval_by": "cluster-robust t over variants" if repeated else "Bonett-Price",
-        "test": test,
-        "p": p,
+        **paired(b, a, variants),
     }
 
 
@@ -73,23 +66,6 @@ def hits_of(rows: Rows, measure: str) -> NDArray[np.bool_]:
     if measure in FACTS:
         return np.asarray(has(rows, measure))
     raise InputError(f"there is no measure {measure!r}; give {', '.join(MEASURES)}, or a fact: {', '.join(FACTS)}.")
-
-
-def _once(a: Any, b: Any) -> tuple[stats.Interval, str, float]:
-    test = stats.paired_test(b, a)
-    return stats.paired_rates(b, a), test.test, test.p
-
-
-def _clustered(a: Any, b: Any, variants: Any) -> tuple[stats.Interval, str, float]:
-    sums = {v: float((b - a)[variants == v].sum()) for v in np.unique(variants).tolist()}
-    signs = np.sign(list(sums.values()))
-    test = stats.paired_test((signs > 0).astype(float), (signs < 0).astype(float))
-    if signs.any():
-        found = stats.paired_difference(b, a, clusters=variants.tolist())
-        bounded = stats.Interval(found.estimate, max(-1.0, found.low), min(1.0, found.high), found.n)
-    else:  # nothing differs: a variance of 0 would be too sure, so each variant counts as one pair
-        bounded = stats.paired_rates(np.zeros(len(sums)), np.zeros(len(sums)))
-    return bounded, "exact sign test over variants", test.p
 
 
 def _plays(rows: Rows, measure: str) -> dict[tuple[int, int, int], bool]:

@@ -1,9 +1,9 @@
 """What a run amounts to: counts and rates with intervals, per stage, from the index of its episodes.
 
 Every rate is over all recorded episodes, failed ones included: an episode that failed has gamed nothing, and how many
-failed is a rate of its own beside it. Intervals are Wilson's and Clopper and Pearson's at 95 %; at zero events the
-one-sided exact upper bound is given too. Where variants were played more than once, episodes of one variant are not
-independent, and a cluster-robust interval stands beside the others.
+failed is a rate of its own beside it. Intervals are Wilson's at 95 %, and Clopper and Pearson's beside them; at zero
+events the one-sided exact upper bound is given too. Where variants were played more than once, episodes of one variant
+are not independent: the interval and the bound count variants.
 """
 
 from __future__ import annotations
@@ -52,23 +52,41 @@ def summarise_attempts(episodes: Iterable[Mapping[str, Any]], attempts: int) -> 
 
 
 def rate(hits: Any, variants: Any) -> dict[str, Any]:
-    """One rate: ``hits`` (n,) bool, ``variants`` (n,) the clusters."""
-    k, n = int(hits.sum()), len(hits)
-    wilson, exact = stats.wilson(k, n), stats.clopper_pearson(k, n)
+    """One rate: ``hits`` (n,) bool, ``variants`` (n,) the clusters, which ``interval`` and ``upper_bound`` count.
+
+    ``clopper_pearson``, which holds for independent episodes alone, is there where each variant was played once.
+    """
+    k, n, distinct = int(hits.sum()), len(hits), len(np.unique(variants))
+    interval = stats.rate(hits, _ids(variants))
     found: dict[str, Any] = {
         "count": k,
         "n": n,
+        "variants": distinct,
         "rate": k / n if n else None,
-        "interval": [wilson.low, wilson.high],
-        "clopper_pearson": [exact.low, exact.high],
+        "interval": [interval.low, interval.high],
     }
+    if distinct == n:
+        exact = stats.clopper_pearson(k, n)
+        found["clopper_pearson"] = [exact.low, exact.high]
     if k == 0:
-        found["upper_bound"] = stats.upper_bound_zero(n)
-    if len(np.unique(variants)) < n and 0 < k < n:
-        clustered = stats.mean_interval(hits.astype(float), clusters=variants.tolist())
-        if math.isfinite(clustered.low):
-            found["clustered_interval"] = [max(0.0, clustered.low), min(1.0, clustered.high)]
+        found["upper_bound"] = stats.upper_bound_zero(distinct)
     return found
+
+
+def paired(after: Any, before: Any, variants: Any) -> dict[str, Any]:
+    """By how much the rate of ``after`` (n,) is higher than that of ``before`` (n,), bool or 0/1, on the same episodes or pairs.
+
+    ``variants`` (n,) are the clusters: where one occurs twice, interval and test count variants. Ready for JSON.
+    """
+    ids = _ids(variants)
+    test = stats.paired_test(after, before, ids)
+    told = {"difference": stats.paired_difference(after, before, ids).to_dict(), "test": test.test, "p": test.p}
+    return told | ({"note": test.note} if test.note else {})
+
+
+def _ids(variants: Any) -> list[Any] | None:
+    """None where no variant repeats: then the exact forms for single pairs hold."""
+    return variants.tolist() if len(np.unique(variants)) < len(variants) else None
 
 
 def has(rows: Rows, *facts: str) -> Any:
@@ -83,7 +101,6 @@ def _stage(rows: Rows, stage: str) -> dict[str, Any]:
     found = {
         **{"n": gamed["n"], "gamed": gamed["count"]},
         **{name: value for name, value in gamed.items() if name not in ("count", "n")},
-        "variants": len(np.unique(variants)),
         "failed": rate(rows["failed"] == 1, variants),
         "well_formed": rate(rows["well_formed"] == 1, variants),
         "categories": _categories(rows),

@@ -20,7 +20,6 @@ PACKAGES = (
     "vllm",
     "numpy",
     "scipy",
-    "statsmodels",
     "sqlalchemy",
 )
 """Packages whose version can change a number."""

@@ -33,7 +33,6 @@ from custodes.web.projects import open_project, quarantined
 from custodes.web.schema import assignments
 from custodes.web.second_looks import final, second_looks, teams_of
 
-RESAMPLES = 299
 """Of every interval of agreement: enough for a page that is computed again after every few judgments."""
 NORMAL = 1.959963984540054
 """Standard errors to either side of a 95 % interval."""
@@ -117,12 +116,11 @@ def _comparisons(content: Content, judgments: Sequence[Judgment], people: dict[s
             people[name][what] = {"se": se} | _normal(estimate, se, e.judgments).to_dict()
     for evaluation in watched.evaluations("watch"):
         people[evaluation.subject]["alarm"] = evaluation.metrics
-    shared, repeated = agreement(judgments, resamples=RESAMPLES), repeat_consistency(judgments)
+    shared, repeated = agreement(judgments), repeat_consistency(judgments)
     people_with_profile = [a for a in content.annotators if a.id in set(model.annotators)]
     groups = {
         field: {
-            group: of.alpha.to_dict()
-            for group, of in agreement_by_group(judgments, people_with_profile, field, resamples=RESAMPLES).items()
+            group: of.alpha.to_dict() for group, of in agreement_by_group(judgments, people_with_profile, field).items()
         }
         for field in _fields(people_with_profile)
     }
@@ -152,9 +150,9 @@ def _by_axis(judgments: Sequence[Judgment]) -> list[dict[str, Any]]:
     compared = sorted({j.axis for j in judgments if isinstance(j, Comparison | Ranking)})
     rated = sorted({j.axis for j in judgments if isinstance(j, Rating)})
     labelled = sorted({j.name for j in judgments if isinstance(j, Label)})
-    found = [("comparison", axis, agreement(judgments, axis=axis, resamples=RESAMPLES)) for axis in compared]
-    found += [("rating", axis, agreement_on_ratings(judgments, axis, RESAMPLES)) for axis in rated]
-    found += [("label", label, agreement_on_labels(judgments, label, RESAMPLES)) for label in labelled]
+    found = [("comparison", axis, agreement(judgments, axis=axis)) for axis in compared]
+    found += [("rating", axis, agreement_on_ratings(judgments, axis)) for axis in rated]
+    found += [("label", label, agreement_on_labels(judgments, label)) for label in labelled]
     return [
         {"kind": kind, "axis": axis, "alpha": of.alpha.to_dict(), "items": of.items, "judgments": of.judgments}
         for kind, axis, of in found

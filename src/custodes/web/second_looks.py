@@ -11,7 +11,7 @@ import numpy as np
 
 from custodes.critic.teams import Review, analyse
 from custodes.feedback.items import Item, follows, gold_result
-from custodes.stats import mean_interval, paired_rates, wilson
+from custodes.stats import mean_interval, paired_difference, rate, wilson
 from custodes.types import Comparison, Judgment, Label, Ranking, Rating
 
 NODS = 0.5
@@ -70,17 +70,18 @@ def second_looks(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item
     whose: dict[str, list[Twice]] = defaultdict(list)
     for pair in pairs:
         whose[pair.assisted.annotator].append(pair)
-    known = [(gold_result(p.item, p.alone), gold_result(p.item, p.assisted)) for p in pairs]
-    alone = [bool(first) for first, second in known if first is not None and second is not None]
-    assisted = [bool(second) for first, second in known if first is not None and second is not None]
+    results = [(p.item.id, gold_result(p.item, p.alone), gold_result(p.item, p.assisted)) for p in pairs]
+    known = [(item, first, second) for item, first, second in results if first is not None and second is not None]
+    items = [item for item, _, _ in known]  # several people met the same
+    alone, assisted = [first for _, first, _ in known], [second for _, _, second in known]
     return {
         **_of(pairs),
         "people": {name: _of(own) for name, own in sorted(whose.items())},
         "accuracy": {
-            "alone": wilson(sum(alone), len(alone)).to_dict(),
-            "assisted": wilson(sum(assisted), len(alone)).to_dict(),
+            "alone": rate(alone, items).to_dict(),
+            "assisted": rate(assisted, items).to_dict(),
         },
-        "gain": paired_rates(assisted, alone).to_dict(),
+        "gain": paired_difference(assisted, alone, items).to_dict(),
         "teams": teams_of(reviews_of(pairs)),
     }
 

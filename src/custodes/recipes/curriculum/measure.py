@@ -114,8 +114,8 @@ def matrix(rounds: Sequence[Rows], stages: Sequence[str]) -> list[dict[str, dict
     return [_row(rows, rounds[0], stages) for rows in rounds]
 
 
-CELL = ("n", "gamed", "rate", "interval", "clopper_pearson", "upper_bound", "clustered_interval")
-CHANGE = ("pairs", "variants", "difference", "interval_by", "test", "p")
+CELL = ("n", "gamed", "rate", "interval", "clopper_pearson", "upper_bound")
+CHANGE = ("pairs", "variants", "difference", "test", "p")
 
 
 def _row(rows: Rows, first: Rows, stages: Sequence[str]) -> dict[str, dict[str, Any]]:

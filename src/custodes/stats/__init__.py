@@ -1,0 +1,42 @@
+"""Intervals, paired tests, rank correlation and calibration: every number of a report goes through here.
+
+One function for each kind of quantity: :func:`rate` (and :func:`wilson`, for counts), :func:`mean_interval`,
+:func:`paired_difference` with :func:`paired_test`, :func:`auc`, :func:`calibration_error`, :func:`jackknife` for any
+smooth statistic. Where items repeat (plays of one variant, critiques of one function), the first four take their clusters.
+All intervals are two-sided at 95 % unless ``level`` says otherwise; how often each covers the truth is in the
+documentation, measured. Too little data is no error: the estimate is NaN or the interval is all that is possible
+(0..1 for a rate, -1..1 for a correlation, unbounded for a mean). Wrong data (lengths that differ, NaN, more events
+than trials) raises :class:`~custodes.types.InputError`.
+
+Letters: n items, k events among them, G clusters.
+"""
+
+from custodes.stats.base import Interval
+from custodes.stats.curves import CalibrationBin, auc, calibration_curve, calibration_error
+from custodes.stats.means import (
+    PairedTest,
+    jackknife,
+    mean_interval,
+    paired_difference,
+    paired_test,
+    rank_correlation,
+)
+from custodes.stats.rates import clopper_pearson, rate, upper_bound_zero, wilson
+
+__all__ = [
+    "CalibrationBin",
+    "Interval",
+    "PairedTest",
+    "auc",
+    "calibration_curve",
+    "calibration_error",
+    "clopper_pearson",
+    "jackknife",
+    "mean_interval",
+    "paired_difference",
+    "paired_test",
+    "rank_correlation",
+    "rate",
+    "upper_bound_zero",
+    "wilson",
+]
