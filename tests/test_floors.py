@@ -21,6 +21,7 @@ FLOORS = [
         "files",
         "tables",
         "table_text",
+        "table_sources",
         "columns",
         "ledger",
     },

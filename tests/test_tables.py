@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from custodes import tables
-from custodes.tables import EXTENSIONS, hash_table, read_rows, write_rows
+from custodes.table_sources import EXTENSIONS, hub_rows
+from custodes.tables import hash_table, read_rows, write_rows
 from custodes.types import InputError
 
 GOOD = {"prompt": "q", "chosen": "a", "rejected": "b"}
@@ -299,11 +299,11 @@ def test_datasets_are_loaded_by_the_library(tmp_path: Path) -> None:
     write_rows(tmp_path / "train.jsonl", PEOPLE)
     write_rows(tmp_path / "test.jsonl", PEOPLE[:1])
     notes: list[str] = []
-    assert [values for _, _, values in tables.hub_rows(str(tmp_path), None, None, notes)] == PEOPLE
+    assert [values for _, _, values in hub_rows(str(tmp_path), None, None, notes)] == PEOPLE
     assert "the split 'train' was read; it has train, test" in notes[0]
-    assert len(list(tables.hub_rows(str(tmp_path), None, "test", []))) == 1
+    assert len(list(hub_rows(str(tmp_path), None, "test", []))) == 1
     with pytest.raises(InputError, match="has the splits train, test"):
-        list(tables.hub_rows(str(tmp_path), None, "best", []))
+        list(hub_rows(str(tmp_path), None, "best", []))
 
 
 # ---------------------------------------------------------------- writing

@@ -11,21 +11,9 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
+from custodes.table_sources import arrow_of, bytes_of, is_hub, kind_of, reading, table_files
 from custodes.table_text import decoded, folded, known_names, separator_of
-from custodes.tables import (
-    arrow_of,
-    as_id,
-    bytes_of,
-    csv_records,
-    is_hub,
-    kind_of,
-    read_rows,
-    reading,
-    table_files,
-    warn,
-    write_arrow,
-    writing,
-)
+from custodes.tables import as_id, csv_records, read_rows, warn, write_arrow, writing
 from custodes.types import InputError
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +131,16 @@ def _mend(value: Any, changed: list[bool]) -> Any:
 def _once(notes: list[str], note: str) -> None:
     if note not in notes:
         notes.append(note)
+
+
+def plain(value: Any) -> Any:
+    """What Arrow knows and JSON does not, as text or number; numbers that are none are nothing."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value.isoformat() if isinstance(value, date | time) else value

@@ -11,15 +11,10 @@ import gzip
 import hashlib
 import io
 import json
-import math
-import re
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date, time
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -28,17 +23,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from custodes.files import written_whole
-from custodes.table_text import decoded, known_names, repaired, separator_of
+from custodes.table_sources import (
+    arrow_of,
+    bytes_of,
+    first_line,
+    hub_id,
+    hub_rows,
+    is_hub,
+    kind_of,
+    reading,
+    shard_of,
+    table_files,
+)
+from custodes.table_text import decoded, known_names, plain, repaired, separator_of
 from custodes.types import InputError
-
-KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
-PACKED = (".gz", ".zst")
-EXTENSIONS = tuple(kind + packed for kind in KINDS for packed in ("", *PACKED))
-GIVE = "give .jsonl, .json, .csv, .tsv or .parquet, plain or as .gz or .zst"
-
-_SHARD = re.compile(r"^(?P<stem>.*?)-?(?P<number>\d{5})-of-(?P<of>\d{5})$")
-_HUB = re.compile(r"^(?P<id>[\w.-]+/[\w.-]+)(?::(?P<config>[^:/]+))??(?::(?P<split>[^:/]+))?$")
-_ABOUT = {"dataset_info.json", "dataset_dict.json", "dataset_infos.json", "state.json"}  # beside a dataset's tables
 
 
 class Row(NamedTuple):
@@ -100,47 +98,16 @@ def writing(path: str | Path) -> Iterator[tuple[Any, str]]:
         raise
     except (pa.ArrowException, TypeError, ValueError) as error:  # UnicodeEncodeError is a ValueError
         name = kind.removeprefix(".")
-        raise InputError(f"{path}: {name} cannot hold these rows ({_first_line(error)}); use .jsonl.") from None
+        raise InputError(f"{path}: {name} cannot hold these rows ({first_line(error)}); use .jsonl.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from None
-
-
-def kind_of(path: str | Path) -> tuple[str, str]:
-    """(extension, extension of its packing or ""), in small letters. Raises InputError where a file is no table."""
-    name = Path(path).name.lower()
-    packed = next((p for p in PACKED if name.endswith(p)), "")
-    kind = next((k for k in KINDS if name.removesuffix(packed).endswith(k)), None)
-    if kind is None:
-        raise InputError(f"{path}: unknown extension; {GIVE}.")
-    return kind, packed
-
-
-def table_files(path: str | Path) -> list[Path]:
-    """The file ``path``, or the table in the folder ``path``: one file, or its shards in order.
-
-    FOLDER/NAME stands for the shards NAME-00000-of-... of that folder. Raises InputError when there is no such table or
-    more than one, and names the shard that is missing.
-    """
-    path = Path(path)
-    if path.is_dir():
-        found = [
-            p for p in path.iterdir() if p.is_file() and p.name not in _ABOUT and p.name.lower().endswith(EXTENSIONS)
-        ]
-        return _shards(path, found)
-    if not path.exists():
-        beside = path.parent.glob(f"{path.name}-*-of-*") if path.parent.is_dir() else ()
-        if shards := [p for p in beside if p.name.lower().endswith(EXTENSIONS)]:
-            return _shards(path, shards)
-        raise InputError(f"{path} does not exist; {GIVE}.")
-    kind_of(path)
-    return [path]
 
 
 def hash_table(path: str | Path) -> str:
     """SHA-256 of a table: of its file's bytes, of its shards' one after the other, of a hub dataset's rows as JSON."""
     digest = hashlib.sha256()
     if is_hub(path):
-        for _, _, values in hub_rows(*_hub_id(str(path)), []):
+        for _, _, values in hub_rows(*hub_id(str(path)), []):
             digest.update(json.dumps(values, sort_keys=True, default=str).encode())
         return digest.hexdigest()
     for file in table_files(path):
@@ -171,10 +138,10 @@ Numbered = tuple[Path, int, Values]
 
 def _rows(path: str | Path, notes: list[str]) -> Iterator[Numbered]:
     if is_hub(path):
-        yield from hub_rows(*_hub_id(str(path)), notes)
+        yield from hub_rows(*hub_id(str(path)), notes)
         return
     files = table_files(path)
-    if len(files) == 1 and Path(path) == files[0] and (shard := _shard_of(files[0])) and int(shard["of"]) > 1:
+    if len(files) == 1 and Path(path) == files[0] and (shard := shard_of(files[0])) and int(shard["of"]) > 1:
         notes.append(f"{path} is one of {int(shard['of'])} shards; the folder in its place reads all.")
     for file in files:
         kind, _ = kind_of(file)
@@ -185,47 +152,8 @@ def _rows(path: str | Path, notes: list[str]) -> Iterator[Numbered]:
             yield file, number, {name: value for name, value in values.items() if value is not None}
 
 
-def reading(path: Path, read: Callable[[], Any]) -> Any:
-    """What ``read`` returns. Raises InputError naming ``path`` for what a damaged file makes of a library."""
-    try:
-        return read()
-    except (pa.ArrowException, gzip.BadGzipFile, zlib.error, EOFError, csv.Error) as error:
-        raise InputError(f"{path} is damaged or not what its name says: {_first_line(error)}.") from None
-    except UnicodeDecodeError as error:
-        row = 1 + error.object.count(b"\n", 0, error.start)
-        raise InputError(f"{path} is not UTF-8 text (row {row:,}, byte {error.start:,}); save it as UTF-8.") from None
-    except OSError as error:  # Arrow's own have no strerror
-        why = error.strerror or _first_line(error)
-        if error.errno is None:
-            raise InputError(f"{path} is damaged or not what its name says: {why}.") from None
-        raise InputError(f"{path} cannot be read: {why}.") from None
-
-
-def bytes_of(path: Path) -> bytes:
-    """A file's content, unpacked. Raises what :func:`reading` understands."""
-    data = path.read_bytes()
-    packed = kind_of(path)[1]
-    if packed == ".gz":
-        return gzip.decompress(data)
-    if packed == ".zst" and data:
-        return bytes(pa.CompressedInputStream(pa.BufferReader(data), "zstd").read())
-    return data
-
-
-def arrow_of(path: Path) -> pa.Table:
-    """The table of a .parquet or .arrow file, packed or not."""
-    plain, (kind, packed) = path, kind_of(path)
-    source: Any = pa.BufferReader(bytes_of(path)) if packed else plain
-    if kind == ".parquet":
-        return pq.ParquetFile(source).read()
-    with pa.input_stream(source) as stream:  # as datasets writes it: a stream, or a file of Arrow's
-        data = stream.read()
-    opened = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
-    return opened(pa.BufferReader(data)).read_all()
-
-
 def _read_arrow(path: Path, notes: list[str]) -> Iterable[tuple[int, Any]]:
-    rows = ({k: _plain(v) for k, v in row.items()} for row in arrow_of(path).to_pylist())
+    rows = ({k: plain(v) for k, v in row.items()} for row in arrow_of(path).to_pylist())
     return repaired(path, list(enumerate(rows, 1)), notes)
 
 
@@ -332,19 +260,6 @@ def _is_column(value: Any) -> bool:
     return isinstance(value, dict) and bool(value) and list(value) == [str(n) for n in range(len(value))]
 
 
-def _plain(value: Any) -> Any:
-    """What Arrow knows and JSON does not, as text or number; numbers that are none are nothing."""
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return value.isoformat() if isinstance(value, date | time) else value
-
-
 _READERS: Mapping[str, Callable[..., Iterable[tuple[int, Any]]]] = {
     ".jsonl": _read_json,
     ".ndjson": _read_json,
@@ -372,74 +287,6 @@ def _renamed(rows: list[Numbered], words: dict[str, tuple[str, ...]], notes: lis
             found[columns] = known_names(path, columns, words, notes)
         named = found[columns]
         yield path, number, {named[c]: v for c, v in values.items() if named[c]} if named else values
-
-
-# ---------------------------------------------------------------- shards and the hub
-
-
-def _shard_of(path: Path) -> re.Match[str] | None:
-    return _SHARD.match(_stem(path))
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len("".join(kind_of(path)))]
-
-
-def _shards(path: Path, found: list[Path]) -> list[Path]:
-    """The one table among the files ``found`` of a folder. Raises InputError where there is none or more than one."""
-    found.sort(key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)])
-    if len(found) == 1 and _shard_of(found[0]) is None:
-        return found
-    tables: dict[tuple[str, str], list[Path]] = {}
-    for p in found:  # files that are alike but for their numbers are shards of one table
-        tables.setdefault((re.sub(r"\d+", "#", _stem(p)), "".join(kind_of(p))), []).append(p)
-    if len(tables) != 1:
-        shown = ", ".join(
-            f"{files[0].name}{f' and {len(files) - 1} more' if files[1:] else ''}" for files in tables.values()
-        )
-        raise InputError(f"{path} is a folder with {len(tables)} tables ({shown or 'none'}); name one file.")
-    numbered = [shard for p in found if (shard := _shard_of(p))]
-    if numbered:
-        of = {int(shard["of"]) for shard in numbered}
-        missing = [n for n in range(max(of)) if n not in {int(shard["number"]) for shard in numbered}]
-        if len(of) > 1 or missing:
-            what = f"shard {missing[0]:05d} of {max(of):,} is missing" if missing else "its shards are of two tables"
-            raise InputError(f"{path}: {what}; fetch all of them into a folder of their own.")
-    return found
-
-
-def is_hub(path: str | Path) -> bool:
-    """Whether ``path`` is the name of a dataset of the hub, and of nothing on this disk."""
-    exists = Path(path).exists() or any(Path(path).parent.glob(f"{Path(path).name}-*-of-*"))
-    return not exists and _HUB.match(str(path)) is not None and not str(path).lower().endswith(EXTENSIONS)
-
-
-def _hub_id(id_: str) -> tuple[str, str | None, str | None]:
-    match = _HUB.match(id_)
-    return (match["id"], match["config"], match["split"]) if match else (id_, None, None)
-
-
-def hub_rows(name: str, config: str | None, split: str | None, notes: list[str]) -> Iterator[Numbered]:
-    """The rows of a dataset that ``datasets`` loads by this name. Raises InputError where it cannot."""
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(
-            f"{name}{f':{split}' if split else ''} does not exist here; if it is a dataset of a hub, pip install "
-            "datasets to read it."
-        ) from None
-    try:
-        splits = datasets.load_dataset(name, config)
-    except Exception as error:  # of many libraries: no network, no such dataset, a script in place of data
-        raise InputError(f"{name} is neither a file nor a dataset that can be loaded: {_first_line(error)}.") from None
-    if split is None and ("train" in splits or len(splits) == 1):
-        split = "train" if "train" in splits else next(iter(splits))
-        notes.append(f"{name}: the split {split!r} was read; it has {', '.join(map(str, splits))}.")
-    if split not in splits:
-        raise InputError(f"{name} has the splits {', '.join(map(str, splits))}; name one as {name}:SPLIT.")
-    rows = list(enumerate(({k: _plain(v) for k, v in row.items()} for row in splits[split]), 1))
-    for number, values in repaired(Path(name), rows, notes):
-        yield Path(name), number, {k: v for k, v in values.items() if v is not None}
 
 
 # ---------------------------------------------------------------- rows to files
@@ -511,7 +358,3 @@ _WRITERS: Mapping[str, Callable[[Any, list[Mapping[str, Any]]], None]] = {
     ".parquet": partial(_write_arrow, kind=".parquet"),
     ".arrow": partial(_write_arrow, kind=".arrow"),
 }
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
