@@ -41,8 +41,8 @@ def read_columns(
 ) -> Columns:
     """The columns ``names`` (in this order, each with other words for it) of any table that ``tables`` reads, as text.
 
-    Blanks at a value's ends are left out, and 1 and 1.0 are one value. Columns that are ``optional`` may be missing or
-    have empty values. Columns that are ``alike`` hold names of the same things. A CSV whose first row is data has no
+    Blanks at a value's ends are left out, and 1 and 1.0 are one value. Columns that are ``optional`` may have
+    empty values. Columns that are ``alike`` hold names of the same things. A CSV whose first row is data has no
     header: its columns are taken by position, which is said. Raises InputError naming file, row and column.
     """
     words = {name: tuple(others) for name, others in names.items()}
@@ -50,7 +50,7 @@ def read_columns(
     parts = []
     for file in [Path(path)] if is_hub(path) else table_files(path):
         frame, number, header = _part(file, words, notes)
-        missing = [name for name in words if name not in frame.columns and name not in optional]
+        missing = [name for name in words if name not in frame.columns]
         if missing:
             others = f" ({missing[0]} may also be {', '.join(words[missing[0]])})" if words[missing[0]] else ""
             raise InputError(
@@ -59,9 +59,7 @@ def read_columns(
             )
         if not len(number):
             raise InputError(f"{file} has a header and no rows; every row is one judgment.")
-        columns = [
-            _text(frame[name], file, number) if name in frame.columns else _nothing(name, frame) for name in words
-        ]
+        columns = [_text(frame[name], file, number) for name in words]
         parts.append((file, pl.DataFrame(columns), number))
     first = np.concatenate([[0], np.cumsum([len(number) for _, _, number in parts])[:-1]])
     frame = _same_numbers(
@@ -173,10 +171,6 @@ def _is_data(header: list[str], frame: pl.DataFrame, words: Mapping[str, tuple[s
     if len(header) != len(words) or any(folded(name) in known for name in header):
         return False
     return any(name.strip() and (frame[str(i)] == name).any() for i, name in enumerate(header))
-
-
-def _nothing(name: str, frame: pl.DataFrame) -> pl.Series:
-    return pl.Series(name, [""] * frame.height, dtype=pl.String)
 
 
 def _text(column: pl.Series, path: Path, number: np.ndarray) -> pl.Series:

@@ -11,14 +11,9 @@ from custodes.columns import numbered, read_columns, write_columns
 from custodes.feedback.annotator_model import AnnotatorModel, fit_comparisons
 from custodes.feedback.bradley_terry import Comparisons
 from custodes.feedback.labels.files import WORKER
-from custodes.types import InputError
+from custodes.feedback.truths import WINNERS, winners_in
 
-COMPARISONS = {
-    "worker": WORKER,
-    "left": ("model_a", "item_a", "first"),
-    "right": ("model_b", "item_b", "second"),
-    "label": ("winner",),
-}
+COMPARISONS = {"worker": WORKER} | WINNERS
 
 
 def fit_comparison_file(path: str | Path) -> AnnotatorModel:
@@ -29,20 +24,9 @@ def fit_comparison_file(path: str | Path) -> AnnotatorModel:
     item compared with itself.
     """
     columns = read_columns(path, COMPARISONS, optional=frozenset({"label"}), alike=("left", "right", "label"))
-    rows = columns.frame
-    left, right, label = rows["left"], rows["right"], rows["label"]
-    wrong = (label != "") & (label != left) & (label != right)
-    if wrong.any():
-        n = int(wrong.arg_max() or 0)
-        raise InputError(
-            f"{columns.place(n)}, column 'label': {label[n]!r}; it should be {left[n]!r}, {right[n]!r} or empty "
-            "for a tie."
-        )
-    if (left == right).any():
-        n = int((left == right).arg_max() or 0)
-        raise InputError(f"{columns.place(n)}: {left[n]!r} is compared with itself; give two items.")
+    left, right, label = winners_in(columns)
     both, items = numbered(pl.concat([left, right]))
-    annotator, annotators = numbered(rows["worker"])
+    annotator, annotators = numbered(columns.frame["worker"])
     strength = (label == left).to_numpy().astype(int) - (label == right).to_numpy().astype(int)
     data = Comparisons(
         first=both[: len(left)].astype(np.int64),
