@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from custodes.types import InputError
+from custodes.web import Database
 from custodes.web.accounts import DAY, IDLE, LIMIT, LONGEST, WINDOW, Account, Accounts, RefusedError, TooManyError
 from custodes.web.store import Store
 
@@ -196,13 +198,29 @@ def test_whoever_is_disabled_is_out_at_once(desk: Accounts, lead: Account) -> No
     desk.log_in("lea", PASSWORD, "a")
 
 
-def test_a_new_password_ends_every_session(desk: Accounts, lead: Account) -> None:
+def test_a_new_password_ends_every_session_and_token(desk: Accounts, lead: Account) -> None:
     _, session = desk.log_in("lea", PASSWORD, "a")
+    _, token = desk.create_token(lead.id, "script", ["read"])
     with pytest.raises(RefusedError, match="another one"):
         desk.change_password(lead.id, "wrong", "a new password")
     desk.change_password(lead.id, PASSWORD, "a new password")
     assert desk.by_session(session.secret) is None
+    assert desk.by_token(token) is None
     desk.log_in("lea", "a new password", "a")
+
+
+@pytest.mark.parametrize("where", ["{}/s.db", "sqlite:///{}/s.db"])
+def test_nobody_else_may_read_a_new_servers_files(tmp_path: Path, where: str) -> None:
+    before = os.umask(0o022)
+    try:
+        database = Database(where.format(tmp_path), hasher=QUICK)
+        database.accounts.create("lea", PASSWORD, "lead")
+        files = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        database.close()
+    finally:
+        os.umask(before)
+    assert {"s.db", "s.db.accounts"} <= files.keys()
+    assert set(files.values()) == {0o600}
 
 
 @pytest.mark.parametrize("name", ["", "a", "a b", "<b>", "x" * 81, "nul\0"])

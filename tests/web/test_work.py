@@ -9,7 +9,7 @@ from web_server import PROJECT, Server, better_left
 
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
-from custodes.types import Comment, Comparison, Label, Rating, hash_shown
+from custodes.types import Comment, Comparison, Correction, Label, Rating, hash_shown
 from custodes.web import refresh
 from custodes.web.giving import give, offer_for, open_items_for
 from custodes.web.projects import create_project, open_project
@@ -325,3 +325,98 @@ def test_what_was_handed_in_last_comes_back_and_what_is_taken_back_is_withdrawn(
     run = next(run.id for run in server.database.ledger.runs() if run.recipe == "project helpfulness")
     told = [j.text for j in server.database.ledger.judgments(run, history=True) if isinstance(j, Comment)]
     assert told == ["reasons: right", "withdrawn"]
+
+
+# ---------------------------------------------------------------- what a person did, and nothing else
+
+
+def kinds(server: Server) -> list[str]:
+    return [type(judgment).__name__ for judgment in judgments(server)]
+
+
+EDITED = PROJECT[: PROJECT.index("questions:")] + (
+    "questions:\n"
+    "- {kind: comparison}\n"
+    "- {kind: correction, optional: true}\n"
+    "- {kind: span, optional: true, values: [{value: wrong, title: Wrong}]}\n"
+    "- {kind: step, optional: true}\n"
+)
+
+
+def hand_in(person, item, *answers, seconds: float = 5.0, **more):
+    body = {"answers": list(answers), "seconds": seconds, **more}
+    return person.call("POST", f"/assignments/{item['assignment']}/judgments", body)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_correction_that_nobody_made_is_not_written(server: Server, end: str):
+    rows = [{"prompt": "Q?", "answers": [f"One.{end}Two.", f"Three.{end}Four."]}]
+    create_project(server.database, EDITED, items_from_rows(parse_project(EDITED), rows), "test")
+    ann = server.person("ann")
+    item = ann.call("POST", NEXT).json()["item"]
+    texts = [answer[0]["content"].replace("\r\n", "\n").replace("\r", "\n") for answer in item["answers"]]
+    unedited = [{"question": 2, "place": n, "text": text} for n, text in enumerate(texts)]
+    assert hand_in(ann, item, {"question": 1, "verdict": "tie"}, *unedited).status_code == 201
+    assert kinds(server) == ["Comparison"]
+    edited = {"question": 2, "place": 0, "text": texts[0] + "\nFive."}
+    assert hand_in(ann, item, {"question": 1, "verdict": "tie"}, edited, revise=True).status_code == 201
+    (correction,) = (j for j in judgments(server) if isinstance(j, Correction))
+    assert correction.text == f"{item['answers'][0][0]['content']}{end}Five."
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({"question": 3, "place": 0, "start": 0, "end": 9, "choice": "wrong"}, "the answer has 8 characters"),
+        ({"question": 3, "place": 0, "start": 70_000, "end": 70_001, "choice": "wrong"}, "the answer has 8 characters"),
+        ({"question": 4, "place": 0, "step": 1, "value": 1}, "the answer has 1 steps"),
+    ],
+)
+def test_what_lies_beyond_the_text_is_refused(server: Server, answer, says):
+    rows = [{"prompt": "Q?", "answers": ["8 signs.", "8 signs!"]}]
+    create_project(server.database, EDITED, items_from_rows(parse_project(EDITED), rows), "test")
+    ann = server.person("ann")
+    said = hand_in(ann, ann.call("POST", NEXT).json()["item"], {"question": 1, "verdict": "tie"}, answer)
+    assert said.status_code == 422
+    assert says in said.json()["detail"]
+    assert kinds(server) == []
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        {"values": []},
+        {"values": {"q1": 1}},
+        {"values": {"q1": {"a": "b"}}},
+        {"seconds": "long"},
+        {"seconds": [1.0]},
+        {"seconds": -1.0},
+        {"stage": "third"},
+        {"own": {"nested": {}}},
+        {"own": [[]]},
+        [],
+        None,
+    ],
+)
+def test_a_draft_of_another_shape_is_refused(server: Server, draft):
+    server.project()
+    ann = server.person("ann")
+    item = ann.call("POST", NEXT).json()["item"]
+    assert ann.call("PUT", f"/assignments/{item['assignment']}/draft", {"draft": draft}).status_code == 422
+
+
+def test_nobody_works_longer_than_the_servers_clock_says(server: Server):
+    server.project(PROJECT.replace("stopping: {}", "stopping: {hours: 1}"))
+    ann = server.person("ann")
+    item = ann.call("POST", NEXT).json()["item"]
+    server.clock.now += 7
+    body = {"answers": [{"question": 1, "verdict": "tie"}], "seconds": 86_400.0}
+    path = f"/api/assignments/{item['assignment']}/judgments"
+    assert ann.client.post(path, json=body).status_code == 201
+    server.clock.now += 100
+    assert ann.client.post(path, json=body).status_code == 201  # the same again is the same
+    assert {j.seconds for j in judgments(server)} == {7.0}
+    assert ann.call("GET", "/projects").json()[0]["own"]["seconds"] == 7.0
+    assert ann.client.post(path, json=body | {"revise": True}).status_code == 201
+    assert {j.seconds for j in judgments(server)} == {100.0}
+    assert ann.call("POST", NEXT).json()["item"] is not None  # the project goes on

@@ -36,8 +36,12 @@ class Clock:
 class Person:
     client: TestClient
     account: str
+    clock: Clock
 
     def call(self, method: str, path: str, body: object = None) -> Any:
+        """Who says that they have worked for some seconds has let them pass."""
+        if isinstance(body, dict) and isinstance(body.get("seconds"), float):
+            self.clock.now += body["seconds"]
         return self.client.request(method, f"/api{path}", json=body)
 
 
@@ -57,7 +61,7 @@ class Server:
         signed = client.post("/api/sign-in", json={"name": name, "password": PASSWORD})
         assert signed.status_code == 200, signed.text
         client.headers[CSRF] = signed.json()["csrf"]
-        return Person(client, joined.json()["account"])
+        return Person(client, joined.json()["account"], self.clock)
 
     def client(self) -> TestClient:
         return TestClient(self.app, raise_server_exceptions=True)

@@ -116,7 +116,7 @@ def pairs_from_corrections(
         if not isinstance(judgment, Correction):
             continue
         original = _find(known, judgment.episodes[0])
-        if judgment.text == original.completion:
+        if judgment.text.splitlines() == original.completion.splitlines():  # a browser's field has line ends of its own
             continue
         edited = (*completion_of(original)[:-1], Message("assistant", judgment.text))
         below = worse.get((judgment.annotator, original.id), [])

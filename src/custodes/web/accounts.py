@@ -162,7 +162,7 @@ class Accounts:
             connection.execute(delete(sessions).where(sessions.c.account == id))
 
     def change_password(self, id: str, old: str, new: str) -> None:
-        """Raises RefusedError where ``old`` is wrong or ``new`` is weak. Every session of the account ends."""
+        """Raises RefusedError where ``old`` is wrong or ``new`` is weak. Every session and token of the account ends."""
         with self._store.reading() as connection:
             row = connection.execute(select(accounts).where(accounts.c.id == id)).one()
         if not self._right(row.password, old):
@@ -170,7 +170,8 @@ class Accounts:
         hashed = self._hashed(new, row.name)
         with self._store.writing() as connection:
             connection.execute(update(accounts).where(accounts.c.id == id).values(password=hashed))
-            connection.execute(delete(sessions).where(sessions.c.account == id))
+            for table in (sessions, tokens):
+                connection.execute(delete(table).where(table.c.account == id))
 
     # ------------------------------------------------------------ sessions
 

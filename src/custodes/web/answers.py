@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from custodes.feedback.items import Item
 from custodes.feedback.project import Project, Question
+from custodes.feedback.steps import steps_of
 from custodes.types import (
     Comment,
     Comparison,
@@ -27,6 +28,7 @@ from custodes.types import (
     Verdict,
     hash_shown,
 )
+from custodes.web.fields import restored
 
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
 
@@ -95,6 +97,8 @@ def judgments_of(
         elif key in seen:
             raise InputError(f"question {answer.question} is answered twice.")
         seen[key] = seen.get(key, 0)
+        if question.kind == "correction" and question.optional and not _edited(answer, shown):
+            continue
         if question.kind == "tamper":
             judgments += _tamper(item, answer, {**about, "id": key})
         else:
@@ -110,12 +114,19 @@ def judgments_of(
     return judgments
 
 
+def _edited(answer: Answer, shown: Sequence[Episode]) -> bool:
+    """Whether a correction is another text than the answer that it is about."""
+    place = answer.place or 0
+    return place >= len(shown) or restored(shown[place].completion, answer.text or "") != shown[place].completion
+
+
 def new_episodes(project: Project, item: Item, answers: Sequence[Answer], annotator: str) -> list[Episode]:
     """Answers that people made and that are judged by others later: the code into which they put a bug."""
     found = []
     for answer in answers:
         if project.questions[answer.question - 1].kind == "tamper":
-            code = (*item.task.messages, Message("assistant", _need(answer, "text")))
+            text = restored(item.episodes[0].completion, _need(answer, "text"))
+            code = (*item.task.messages, Message("assistant", text))
             nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
             found.append(Episode(_tampered(item, answer), item.task, code, *nothing, "stop", f"tamper by {annotator}"))
     return found
@@ -140,8 +151,8 @@ def _tamper(item: Item, answer: Answer, about: dict[str, Any]) -> list[Judgment]
 
     So whoever learns from corrections learns the right direction.
     """
-    original, text, description = item.episodes[0], _need(answer, "text"), _need(answer, "description")
-    if text == original.completion:
+    original, description = item.episodes[0], _need(answer, "description")
+    if restored(original.completion, _need(answer, "text")) == original.completion:
         raise InputError(f"question {answer.question}: the code is as it was; put a bug into it.")
     about |= {"episodes": (_tampered(item, answer),)}
     told = {**about, "id": f"{about['id']}-description"}
@@ -170,9 +181,12 @@ def _judgment(question: Question, answer: Answer, shown: list[Episode], about: d
     if question.kind == "rating":
         return Rating(**about, episodes=one, value=_need(answer, "value"), axis=question.axis)
     if question.kind == "step":
-        return StepMark(**about, episodes=one, step=_need(answer, "step"), value=_need(answer, "value"))
+        step, steps = _need(answer, "step"), len(steps_of(shown[place].completion))
+        if step >= steps:
+            raise InputError(f"question {answer.question}: step {step}; the answer has {steps} steps, counted from 0.")
+        return StepMark(**about, episodes=one, step=step, value=_need(answer, "value"))
     if question.kind == "correction":
-        return Correction(**about, episodes=one, text=_need(answer, "text"))
+        return Correction(**about, episodes=one, text=restored(shown[place].completion, _need(answer, "text")))
     if question.kind == "comment":
         return Comment(**about, episodes=one, text=_need(answer, "text"))
     choice, values = _need(answer, "choice"), [category.value for category in question.values]
@@ -180,7 +194,9 @@ def _judgment(question: Question, answer: Answer, shown: list[Episode], about: d
         raise InputError(f"question {answer.question}: choice {choice!r}; it should be one of {', '.join(values)}.")
     if question.kind == "label":
         return Label(**about, episodes=one, name=str(question.name), value=choice)
-    start, end = _need(answer, "start"), _need(answer, "end")
+    start, end, length = _need(answer, "start"), _need(answer, "end"), len(shown[place].completion)
+    if end > length:
+        raise InputError(f"question {answer.question}: the span ends at {end:,}; the answer has {length:,} characters.")
     return SpanMark(**about, episodes=one, start=start, end=end, category=choice, severity=answer.severity or 1)
 
 
@@ -190,7 +206,7 @@ def _critique(answer: Answer, shown: list[Episode], about: dict[str, Any]) -> Ju
     if not shown:
         return Demonstration(**about, episodes=(), text=text)
     about = {**about, "assistance": shown[0].policy}
-    return Correction(**about, episodes=(shown[0].id,), text=text)
+    return Correction(**about, episodes=(shown[0].id,), text=restored(shown[0].completion, text))
 
 
 def _need(answer: Answer, field: str) -> Any:

@@ -90,7 +90,7 @@ def me(account: AccountOf, csrf: CsrfOf) -> dict[str, Any]:
 
 @route("POST", "/password", Rule(EVERYBODY), status_code=204)
 def password(body: bodies.ChangePassword, account: AccountOf, database: DatabaseOf) -> None:
-    """Changes the caller's own password; all their sessions end."""
+    """Changes the caller's own password; all their sessions and tokens end."""
     database.accounts.change_password(account.id, body.old, body.new)
     database.log_access("password changed", account.id, "")
 
@@ -202,7 +202,7 @@ def last_item(name: str, account: AccountOf, database: DatabaseOf) -> dict[str, 
 @route("PUT", "/assignments/{id}/draft", Rule(WORKERS, "annotate"))
 def draft(id: str, body: bodies.Draft, account: AccountOf, database: DatabaseOf) -> dict[str, Any]:
     """Saves what is on the screen, and keeps the item for the caller."""
-    return {"until": work.keep_draft(database, id, account, body.draft)}
+    return {"until": work.keep_draft(database, id, account, body.draft.model_dump(exclude_unset=True))}
 
 
 @route("POST", "/assignments/{id}/judgments", Rule(WORKERS, "annotate"), status_code=201)

@@ -13,6 +13,9 @@ Line = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=100_000)]
 
 
+Plain = str | int | float | bool | None
+
+
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -79,8 +82,19 @@ class HandIn(Body):
     """In assisted projects: whether these are the answers given alone, or those given with help."""
 
 
+class Entered(BaseModel):
+    """What is on a screen: values by name. Programs may keep plain values of their own under other names."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, Plain]
+
+    values: Annotated[dict[Annotated[str, Field(max_length=200)], Text], Field(max_length=1_000)] = {}
+    seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    stage: Stage | None = None
+
+
 class Draft(Body):
-    draft: dict[str, Any]
+    draft: Entered
 
 
 class Turn(Body):

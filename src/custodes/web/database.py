@@ -21,7 +21,7 @@ from custodes.ledger import Decision, Ledger
 from custodes.web.accounts import Accounts
 from custodes.web.migrate import WORK, migrate
 from custodes.web.schema import about
-from custodes.web.store import Store
+from custodes.web.store import Store, create_private
 
 
 class MissingError(Exception):
@@ -38,6 +38,8 @@ class Database:
 
         Raises InputError where it cannot be reached or was made by a newer version of the server.
         """
+        if "://" not in str(where) or str(where).startswith("sqlite:"):
+            create_private(str(where).removeprefix("sqlite:///"))
         self.ledger = Ledger.open(where)
         self.name = without_password(where)
         self.clock = clock

@@ -108,6 +108,7 @@ def decide(database: Database, id_: str, account: Account, answer: Answer, secon
             raise ConflictError(
                 f"this was {row.state} already {'by somebody else' if row.by else 'when its time ended'}."
             )
+        seconds = min(seconds, max(0.0, database.clock() - row.asked))
         screen = json.loads(row.screen)
         said = Label(
             id=f"oversight-{id_}",

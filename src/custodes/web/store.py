@@ -8,8 +8,9 @@ stored as hashes, so that whoever reads the tables can log in as nobody. What is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Boolean, Column, Connection, Float, Index, MetaData, String, Table, Text, create_engine, event
@@ -99,6 +100,8 @@ class Store:
         self._lite = parsed.get_backend_name() == "sqlite"
         if not self._lite:
             parsed = parsed.set(drivername="postgresql+psycopg")
+        if self._lite:
+            create_private(parsed.database)
         try:
             self._engine = create_engine(parsed, connect_args={"timeout": 60} if self._lite else {})
             if self._lite:
@@ -138,6 +141,13 @@ class Store:
         except OperationalError as error:
             said = str(error.orig).split("\n")[0]
             raise InputError(f"{self.name} cannot take this now: {said}.") from None
+
+
+def create_private(path: str | Path | None) -> None:
+    """Makes the file of a new SQLite database, which nobody but its owner may read; its other files take after it."""
+    if path and str(path) != ":memory:":
+        with suppress(OSError):  # SQLite says what is wrong
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _careful(connection, _) -> None:  # type: ignore[no-untyped-def]

@@ -125,6 +125,8 @@ def hand_in(
     with database.writing() as connection:
         row = _own(connection, id_, account)
         key, assistance = _staged(project, item, row, stage, assistance)
+        now = database.clock()
+        seconds = min(seconds, _passed(row, stage, revise, now))
         order = json.loads(row.shown)
         judgments = judgments_of(project, item, order, answers, key, account.id, seconds, sorted(reasons), assistance)
         ids = [judgment.id for judgment in judgments]
@@ -132,7 +134,7 @@ def hand_in(
         if row.state == "skipped":
             raise ConflictError("this item was skipped.")
         if stage == "alone":
-            _keep_alone(database, connection, row, run, judgments, answers, seconds)
+            _keep_alone(database, connection, row, run, judgments, answers, seconds, now)
             return ids
         database.ledger.write(run, new_episodes(project, item, answers, account.id), connection=connection)
         if row.state == "done" and not revise:
@@ -155,7 +157,7 @@ def hand_in(
         spent = seconds + (json.loads(row.alone)["seconds"] if row.alone else 0.0)
         values = {
             "state": "done",
-            "ended": database.clock(),
+            "ended": now,
             "seconds": spent,
         }  # the draft stays: who corrects it begins there
         connection.execute(update(assignments).where(assignments.c.id == id_).values(**values))
@@ -167,6 +169,20 @@ def hand_in(
             missed = Decision(f"gold-{id_}", "gold item missed", f"item {item.id}", account.id)
             database.ledger.write(run, [missed], connection=connection)
     return ids
+
+
+def _passed(row: Row[Any], stage: Stage | None, revise: bool, now: float) -> float:
+    """Seconds by the server's own clock in which the answers can have been made.
+
+    They end where these answers were handed in for the first time: the same again has the same seconds.
+    """
+    began, ended = row.given, row.ended or now
+    if row.alone and stage is not None:
+        at = json.loads(row.alone)["at"]
+        began, ended = (row.given, at) if stage == "alone" else (at, ended)
+    if revise and row.ended:
+        began, ended = row.ended, now
+    return max(0.0, float(ended - began))
 
 
 def _earlier(database: Database, id_: str, account: Account) -> list[Judgment]:
@@ -205,6 +221,7 @@ def _keep_alone(
     judgments: Sequence[Judgment],
     answers: Sequence[Answer],
     seconds: float,
+    now: float,
 ) -> None:
     """The first of two judgments: final as soon as it is there, because the help has been seen after it."""
     try:
@@ -213,7 +230,7 @@ def _keep_alone(
         raise ConflictError("this was judged alone before; what is asked now is the judgment with help.") from None
     if row.alone is None:
         said = [answer.model_dump(exclude_none=True) for answer in answers]
-        values = {"alone": to_json({"at": database.clock(), "seconds": seconds, "answers": said})}
+        values = {"alone": to_json({"at": now, "seconds": seconds, "answers": said})}
         connection.execute(update(assignments).where(assignments.c.id == row.id).values(**values))
 
 

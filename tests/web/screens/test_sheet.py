@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
 from custodes.web.answers import judgments_of
+from custodes.web.fields import in_field, restored, stored_place
 from custodes.web.screens.sheet import READERS, Incomplete, Sheet
 
 HEAD = "name: p\ntitle: P\ntasks: ''\nguidelines: {version: '1', text: x}\n"
@@ -49,6 +52,37 @@ COMPLETE = [
 def test_values_become_answers(questions, values, expected):
     found = sheet(questions, values).answers()
     assert [answer.model_dump(exclude_none=True) for answer in found] == expected
+
+
+def test_places_and_corrections_are_those_of_the_stored_text():
+    text = "One.\r\nTwo.\r\n\r\nThree."
+    spans = "[{kind: span, optional: true, values: [{value: bad, title: Bad}]}, {kind: correction, optional: true}]"
+    made = sheet(spans, {"q1.0": '[[5, 9, "bad", 1], [11, 17, "bad", 1]]', "q2.0": in_field(text)}, 1)
+    made.item["answers"][0][0]["content"] = text
+    assert [text[a.start : a.end] for a in made.answers()] == ["Two.", "Three."]
+    made.values["q2.0"] = in_field(text).replace("Two", "2")
+    (*_, edited) = made.answers()
+    assert edited.text == text.replace("Two", "2")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("a\r\n", max_size=12), st.text("ab\n", max_size=12))
+def test_line_ends_come_back_as_they_were(text, edited):
+    assert restored(text, in_field(text)) == text
+    assert in_field(restored(text, edited)) == edited
+    for place in range(len(in_field(text)) + 1):
+        assert in_field(text[: stored_place(text, place)]) == in_field(text)[:place]
+
+
+@pytest.mark.parametrize("value", ["no JSON", "{}", "[1]", '[[0, 99, "bad", 1]]', "[" * 2000, '[["a", 1, "bad", 1]]'])
+def test_marks_of_another_shape_are_none(value: str):
+    spans = "[{kind: span, optional: true, values: [{value: bad, title: Bad}]}]"
+    assert sheet(spans, {"q1.0": value, "reasons": value}).answers() == []
+
+
+def test_what_cannot_be_read_is_asked_for_again():
+    with pytest.raises(Incomplete, match="cannot be read"):
+        sheet("[{kind: rating}]", {"q1.0": "many", "q1.1": "9" * 5000}).answers()
 
 
 MISSING = [

@@ -49,6 +49,24 @@ COMPARE = "[{kind: comparison}, {kind: rating, axis: truth, optional: true}, {ki
 AXES = "axes: [{name: truth, title: Truth}]\nreasons: [clear, right]"
 
 
+def test_passages_of_a_text_with_other_line_ends_are_the_ones_selected(site: Site, browser: Browser):
+    text = "One line.\r\nAnother one.\r\nThe wrong one."
+    rows = [{"prompt": "?", "answers": [text]}]
+    asked = "[{kind: span, values: [{value: wrong, title: Wrong}]}, {kind: correction, optional: true}]"
+    project = site.project(asked, rows)
+    page = site.visitor(browser)
+    site.open(page, project)
+    page.locator("textarea[data-marks]").evaluate(
+        "f => { f.focus(); const at = f.value.indexOf('wrong'); f.setSelectionRange(at, at + 5) }"
+    )
+    page.get_by_role("button", name="Wrong").first.click()
+    expect(page.locator(".marks q")).to_have_text("wrong")
+    page.keyboard.press("Control+Enter")
+    (mark,) = site.judgments(project)
+    assert isinstance(mark, SpanMark)
+    assert text[mark.start : mark.end] == "wrong"
+
+
 def test_compare_by_keyboard_from_one_item_to_the_next(site: Site, browser: Browser):
     project, page = begin(site, browser, COMPARE, PAIR, AXES)
     press(page, "2")  # A better, and on to the ratings

@@ -10,10 +10,11 @@ from typing import Any, Literal, get_args
 
 from nicegui import ui
 
+from custodes.web.fields import in_field
 from custodes.web.screens import parts
 from custodes.web.screens.difference import Piece
 from custodes.web.screens.renderer import in_thread, renderer
-from custodes.web.screens.sheet import LETTERS, Sheet
+from custodes.web.screens.sheet import LETTERS, MOST, Sheet
 from custodes.web.screens.tags import tag
 
 View = Literal["formatted", "differences", "plain"]
@@ -104,11 +105,9 @@ class Marks:
     """
 
     def __init__(self, sheet: Sheet, place: int, number: int, question: Mapping[str, Any], changed: Changed) -> None:
-        self.text, self.name, self.changed = sheet.texts[place], f"q{number}.{place}", changed
+        self.text, self.name, self.changed = in_field(sheet.texts[place]), f"q{number}.{place}", changed
         self.titles = {category["value"]: category["title"] for category in question["values"]}
-        self.marks: list[tuple[int, int, str, int]] = [
-            tuple(m) for m in json.loads(sheet.values.get(self.name) or "[]")
-        ]
+        self.marks = sheet.marks(self.name)
         field = f"{self.name}-text"
         with tag("div", cls="ask", data_row=self.name):
             with tag("div", cls="marker"):
@@ -130,7 +129,7 @@ class Marks:
     def _adding(self, category: str) -> Callable[[Any], None]:
         def add(event: Any) -> None:
             start, end = event.args or (0, 0)
-            if 0 <= start < end <= len(self.text):
+            if 0 <= start < end <= len(self.text) and len(self.marks) < MOST:
                 self._set(sorted([*self.marks, (start, end, category, 1)]))
 
         return add

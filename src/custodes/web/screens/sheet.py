@@ -14,8 +14,11 @@ from typing import Any
 from custodes.critic.critique import parse
 from custodes.feedback.steps import steps_of
 from custodes.web.answers import Answer
+from custodes.web.fields import restored, stored_place
 
 REASONS = "reasons"
+MOST = 200
+"""Passages marked in an answer."""
 LETTERS = "ABCD"
 """What the answers on a screen are called."""
 
@@ -52,13 +55,32 @@ class Sheet:
 
     @property
     def reasons(self) -> list[str]:
-        return json.loads(self.values.get(REASONS) or "[]")  # type: ignore[no-any-return]
+        return [str(one) for one in self._listed(REASONS)]
+
+    def marks(self, name: str) -> list[tuple[int, int, Any, Any]]:
+        """What is marked in an answer's field: first and after the last character, category, severity."""
+        length = max(map(len, self.texts), default=0)
+        found = [m for m in self._listed(name) if isinstance(m, list) and len(m) == 4]
+        return [
+            tuple(m) for m in found if isinstance(m[0], int) and isinstance(m[1], int) and 0 <= m[0] < m[1] <= length
+        ]
+
+    def _listed(self, name: str) -> list[Any]:
+        """A value that is a JSON list, at most ``MOST`` of it; empty for what is none, which a draft may hold."""
+        try:
+            found = json.loads(self.values.get(name) or "[]")
+        except (ValueError, RecursionError):
+            return []
+        return found[:MOST] if isinstance(found, list) else []
 
     def answers(self) -> list[Answer]:
         """The answers. Raises Incomplete where a question that is not optional has none."""
         found: list[Answer] = []
         for number, question in enumerate(self.item["questions"], 1):
-            own = READERS[question["kind"]](self, number, question)
+            try:
+                own = READERS[question["kind"]](self, number, question)
+            except (ValueError, TypeError):
+                raise Incomplete("what was entered here cannot be read; enter it again.", f"q{number}") from None
             if not own and not question["optional"]:
                 raise Incomplete("there is a question without an answer.", f"q{number}")
             found += own
@@ -116,7 +138,7 @@ def _label(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answe
 def _correction(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
     """Texts that were changed; where the question must be answered and nothing is wrong, the text as it is."""
     texts = dict(enumerate(sheet.texts))
-    given = {place: sheet.values.get(f"q{number}.{place}", text) for place, text in texts.items()}
+    given = {place: restored(text, sheet.values.get(f"q{number}.{place}", text)) for place, text in texts.items()}
     kept = {p: t for p, t in given.items() if t.strip() and (t != texts[p] or not question["optional"])}
     return [Answer(question=number, place=place, text=text) for place, text in kept.items()]
 
@@ -137,11 +159,13 @@ def _demonstration(sheet: Sheet, number: int, question: Mapping[str, Any]) -> li
 
 
 def _span(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer]:
-    found = [
-        Answer(question=number, place=place, start=start, end=end, choice=category, severity=severity)
-        for place in range(len(sheet.item["answers"]))
-        for start, end, category, severity in json.loads(sheet.values.get(f"q{number}.{place}") or "[]")
-    ]
+    found = []
+    for place, text in enumerate(sheet.texts):
+        for start, end, category, severity in sheet.marks(f"q{number}.{place}"):
+            first, last = stored_place(text, start), stored_place(text, end)
+            found.append(
+                Answer(question=number, place=place, start=first, end=last, choice=category, severity=severity)
+            )
     if not found and not question["optional"]:
         raise Incomplete("mark at least one passage.", f"q{number}.0")
     return found
@@ -154,7 +178,7 @@ def _step(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answer
         name, steps = f"q{number}.{place}", len(steps_of(text))
         if sheet.values.get(f"{name}.mode") == "first":
             first = sheet.values.get(f"{name}.first", "")
-            marks = {} if not first else dict.fromkeys(range(steps if first == "none" else int(first)), 1)
+            marks = {} if not first else dict.fromkeys(range(steps if first == "none" else min(int(first), steps)), 1)
             if first not in ("", "none"):
                 marks[int(first)] = -1
             complete = bool(first)
@@ -173,7 +197,7 @@ def _tamper(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[Answ
     code, description = sheet.values.get(name, ""), sheet.values.get(f"{name}.description", "").strip()
     if not code and not description and question["optional"]:
         return []
-    if not code or code == sheet.texts[0]:
+    if not code or restored(sheet.texts[0], code) == sheet.texts[0]:
         raise Incomplete("the code is as it was; put a bug into it.", name)
     if not description:
         raise Incomplete("describe the bug.", f"{name}.description")
@@ -196,8 +220,8 @@ def _critique(sheet: Sheet, number: int, question: Mapping[str, Any]) -> list[An
 
 def critique_in(sheet: Sheet, name: str) -> str:
     """The critique of a sheet as it is now: what was entered, or the given one as it came."""
-    entered = sheet.values.get(name)
-    return entered.strip() if entered is not None else (sheet.texts[0] if sheet.texts else "")
+    entered, given = sheet.values.get(name), sheet.texts[0] if sheet.texts else ""
+    return given if entered is None or restored(given, entered) == given else entered.strip()
 
 
 READERS: dict[str, Reader] = {
