@@ -166,6 +166,35 @@ def test_oversized_bodies_and_floods_are_refused(server: Server):
     assert [TestClient(flooded).get("/api/health").status_code for _ in range(7)] == [200] * 5 + [429] * 2
 
 
+def test_a_stranger_cannot_have_a_large_body_read(server: Server):
+    lead, ann = server.person("lead", "lead"), server.person("ann")
+    large = b'{"text": "' + b"x" * (5 << 20) + b'", "tasks": []}'
+    json = {"Content-Type": "application/json"}
+    for headers in ({}, {"Authorization": "Bearer made-up"}, {"Cookie": f"{COOKIE}=made-up"}):
+        for path in ("/api/sign-in", "/api/join", "/api/projects", "/api/nothing", "/"):
+            said = server.client().post(path, content=large, headers=headers | json)
+            assert said.status_code == 413, path
+    assert ann.client.post("/api/assignments/x/judgments", content=large, headers=json).status_code == 413
+    assert lead.client.post("/api/projects", content=large, headers=json).status_code == 422
+    chunks = (large[n : n + 1000] for n in range(0, len(large), 1000))  # without a length
+    assert lead.client.post("/api/projects", content=chunks, headers=json).status_code == 413
+
+
+def test_what_a_header_says_gives_nobody_a_count_of_their_own(server: Server):
+    ann = server.person("ann")
+    _, token = server.database.accounts.create_token(ann.account, "t", ["read"], 1)
+    client = TestClient(create_app(server.database, requests_a_minute=5))
+    made_up = [client.get("/api/me", headers={"Authorization": f"Bearer {n}"}).status_code for n in range(4)]
+    made_up += [client.get("/api/me", headers={"Cookie": f"{COOKIE}={n}"}).status_code for n in range(4)]
+    assert made_up == [401] * 5 + [429] * 3
+    other = TestClient(create_app(server.database, requests_a_minute=5))
+    known = {"Authorization": f"Bearer {token}"}
+    assert [other.get("/api/me", headers=known).status_code for _ in range(7)] == [200] * 6 + [
+        429
+    ]  # the first was checked
+    assert [other.get("/api/health").status_code for _ in range(6)] == [200] * 5 + [429]  # and took nobody's count
+
+
 def test_every_answer_tells_browsers_to_be_careful(server: Server):
     for path in ("/api/health", "/api/me", "/nothing"):
         headers = server.client().get(path).headers

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
 
 from custodes.types import InputError
 from custodes.web import Database
-from custodes.web.accounts import DAY, IDLE, LIMIT, LONGEST, WINDOW, Account, Accounts, RefusedError, TooManyError
+from custodes.web.accounts import (
+    DAY,
+    HASHING,
+    IDLE,
+    LIMIT,
+    LONGEST,
+    WINDOW,
+    Account,
+    Accounts,
+    RefusedError,
+    TooManyError,
+)
 from custodes.web.store import Store
 
 PASSWORD = "correct horse battery"
@@ -256,3 +270,119 @@ def test_what_cannot_be_a_store_is_said(tmp_path: Path) -> None:
         Store("postgresql//nowhere://")
     with pytest.raises(InputError, match="cannot be used"):
         Store("postgresql://nobody:secret@127.0.0.1:1/none")
+
+
+# ---------------------------------------------------------------- guessing
+
+
+class Counting(PasswordHasher):
+    """Counts what costs: the hashes that are made and compared."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=64, parallelism=1)
+        self.looked = self.at_once = self.most = 0
+        self.lock = threading.Lock()
+
+    def verify(self, *given: Any) -> Any:
+        with self.lock:
+            self.looked, self.at_once = self.looked + 1, self.at_once + 1
+            self.most = max(self.most, self.at_once)
+        time.sleep(0.01)
+        try:
+            return super().verify(*given)
+        finally:
+            with self.lock:
+                self.at_once -= 1
+
+    def hash(self, *given: Any, **more: Any) -> str:
+        self.looked += 1
+        return super().hash(*given, **more)
+
+
+def test_many_guesses_at_once_count_as_many(anybodys_desk: Accounts) -> None:
+    desk = anybodys_desk
+    desk.create("lea", PASSWORD, "lead")
+    desk._hasher = hasher = Counting()
+
+    def guess(n: int) -> str:
+        try:
+            desk.log_in("lea", f"wrong password {n}", f"192.0.2.{n}")
+        except RefusedError as error:
+            return type(error).__name__
+        return "in"
+
+    with ThreadPoolExecutor(40) as pool:
+        said = list(pool.map(guess, range(40)))
+    assert said.count("RefusedError") == LIMIT
+    assert said.count("TooManyError") == 40 - LIMIT
+    assert hasher.looked == LIMIT
+    assert hasher.most <= HASHING
+
+
+@pytest.mark.parametrize("spelled", ["LEA", "\uff2c\uff25\uff21", " lea ", "\tLea", "lea\u3000", "\uff4cea"])
+def test_however_a_name_is_typed_it_is_one(desk: Accounts, lead: Account, spelled: str) -> None:
+    for n in range(LIMIT):
+        with pytest.raises(RefusedError):
+            desk.log_in(spelled, "wrong password", f"192.0.2.{n}")
+    with pytest.raises(TooManyError):
+        desk.log_in("lea", "wrong password", "198.51.100.1")
+
+
+@pytest.mark.parametrize("network", ["2001:db8:1:2::{}", "::ffff:192.0.2.7", "192.0.2.7", "fe80::{}%eth0"])
+def test_addresses_of_one_network_are_counted_together(desk: Accounts, lead: Account, network: str) -> None:
+    for n in range(LIMIT):
+        with pytest.raises(RefusedError):
+            desk.log_in(f"name {n}", "wrong password", network.format(n))
+    with pytest.raises(TooManyError):
+        desk.log_in("lea", PASSWORD, network.format("ffff"))
+
+
+def test_a_strangers_guesses_do_not_lock_out_a_browser_that_is_known(desk: Accounts, lead: Account) -> None:
+    _, earlier = desk.log_in("lea", PASSWORD, "192.0.2.1")
+    for n in range(LIMIT + 2):
+        with pytest.raises(RefusedError):
+            desk.log_in("lea", "wrong password", f"198.51.100.{n}", device=f"made up {n}")
+    with pytest.raises(TooManyError):
+        desk.log_in("lea", PASSWORD, "192.0.2.1")
+    _, again = desk.log_in("lea", PASSWORD, "192.0.2.1", device=earlier.device)
+    assert again.device == earlier.device
+    for _ in range(LIMIT):  # and whoever has that browser cannot guess for ever
+        with pytest.raises(RefusedError):
+            desk.log_in("lea", "wrong password", "192.0.2.1", device=earlier.device)
+    with pytest.raises(TooManyError):
+        desk.log_in("lea", PASSWORD, "192.0.2.1", device=earlier.device)
+
+
+def test_a_browser_is_known_for_its_own_account_alone(desk: Accounts, lead: Account) -> None:
+    desk.create("eve", PASSWORD, "annotator")
+    _, eves = desk.log_in("eve", PASSWORD, "192.0.2.1")
+    for n in range(LIMIT):
+        with pytest.raises(RefusedError):
+            desk.log_in("lea", "wrong password", f"192.0.2.{n}", device=eves.device)
+    with pytest.raises(TooManyError):
+        desk.log_in("lea", "wrong password", "192.0.2.99", device=eves.device)
+
+
+def test_many_who_sign_in_rightly_from_one_network_are_let_in(desk: Accounts) -> None:
+    for n in range(2 * LIMIT):
+        desk.create(f"p{n}", PASSWORD, "annotator")
+    with ThreadPoolExecutor(2 * LIMIT) as pool:
+        assert len(list(pool.map(lambda n: desk.log_in(f"p{n}", PASSWORD, "192.0.2.1"), range(2 * LIMIT)))) == 2 * LIMIT
+
+
+def test_nobody_who_was_not_invited_costs_a_hash(desk: Accounts, lead: Account) -> None:
+    desk._hasher = hasher = Counting()
+    for _ in range(5):
+        with pytest.raises(RefusedError, match="invitation"):
+            desk.accept("guessed", "bob", PASSWORD)
+    with pytest.raises(RefusedError, match="is taken"):
+        desk.accept(desk.invite("annotator", lead.id), "lea", PASSWORD)
+    assert hasher.looked == 0
+
+
+def test_the_present_password_is_not_guessed_in_a_stolen_session(desk: Accounts, lead: Account) -> None:
+    for _ in range(LIMIT):
+        with pytest.raises(RefusedError, match="another one"):
+            desk.change_password(lead.id, "wrong", "a new password")
+    with pytest.raises(TooManyError):
+        desk.change_password(lead.id, PASSWORD, "a new password")

@@ -105,7 +105,7 @@ def admit(request: Request, rule: Rule) -> None:
     """Lets a request in, with its caller in ``request.state``. Raises HTTPException: 401 for nobody, 403 for the wrong one."""
     if rule.roles is None:
         return
-    caller = _identify(request)
+    caller = identify(request)
     if caller is None:
         raise HTTPException(401, "sign in first.", headers={"WWW-Authenticate": "Bearer"})
     if caller.account.role not in rule.roles:
@@ -126,7 +126,8 @@ def _guard(rule: Rule) -> Callable[[Request], None]:
     return guard
 
 
-def _identify(request: Request) -> Caller | None:
+def identify(request: Request) -> Caller | None:
+    """Whose session or token a request carries; None for nobody's."""
     accounts = database_of(request).accounts
     header = request.headers.get("Authorization", "")
     if header:

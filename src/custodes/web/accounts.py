@@ -2,28 +2,32 @@
 
 Nobody registers by themselves: a lead invites, and the link is good once. Passwords are hashed with argon2id (RFC 9106).
 What a browser or a program shows is a random secret of 256 bits; only its SHA-256 is stored. Failed log-ins are limited
-by name and by address, and a log-in takes the same time whether or not the name exists.
+by name and by network, counted before a password is looked at, and a log-in takes the same time whether or not the name
+exists. A browser in which somebody was signed in before has a count of its own, so that others' guesses lock nobody out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import json
 import secrets
+import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from custodes.types import InputError
-from custodes.web.store import Store, accounts, failures, identities, invitations, sessions, tokens
+from custodes.web.store import Store, accounts, devices, failures, identities, invitations, sessions, tokens
 
 Role = Literal["annotator", "reviewer", "lead", "auditor"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -38,7 +42,11 @@ IDLE = 12 * 3_600.0
 LONGEST = 7 * DAY
 """Seconds after which a session ends whatever happens."""
 WINDOW, LIMIT = 900.0, 8
-"""So many failed log-ins of one name or from one address within so many seconds, and further ones are refused."""
+"""So many failed log-ins of one name or from one network within so many seconds, and further ones are refused."""
+HASHING, PATIENCE = 2, 10.0
+"""Passwords that are hashed at once in one server process (each takes 64 MB), and seconds that others wait for their turn."""
+DEVICE = 180 * DAY
+"""Seconds for which a browser is known after somebody signed in."""
 SHORTEST = 10
 """Characters of a password."""
 
@@ -68,10 +76,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a browser holds after logging in. ``secret`` goes into a cookie, ``csrf`` into every form and request."""
+    """What a browser holds after logging in. ``secret`` goes into a cookie, ``csrf`` into every form and request, and
+    ``device`` into a cookie that stays when the session ends."""
 
     secret: str
     csrf: str
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,7 @@ class Accounts:
     ) -> None:
         self._store, self._clock, self._hasher = store, clock, hasher or PasswordHasher()
         self._nobody = self._hasher.hash(secrets.token_hex())
+        self._turns = threading.BoundedSemaphore(HASHING)
 
     # ------------------------------------------------------------ invitations and accounts
 
@@ -117,7 +128,12 @@ class Accounts:
 
         Raises RefusedError for an invitation that is unknown, used or out of date, a taken name and a weak password.
         """
-        name, hashed = _name(name), self._hashed(password, name)
+        with self._store.reading() as connection:  # hashing costs a lot, and is not done for whoever was not invited
+            self._invited(connection, invitation)
+            name = _name(name)
+            if connection.scalar(select(accounts.c.id).where(accounts.c.name == name)) is not None:
+                raise _taken(name)
+        hashed = self._hashed(password, name)
         with self._store.writing() as connection:
             return self._accept(connection, invitation, name, hashed)
 
@@ -162,10 +178,13 @@ class Accounts:
             connection.execute(delete(sessions).where(sessions.c.account == id))
 
     def change_password(self, id: str, old: str, new: str) -> None:
-        """Raises RefusedError where ``old`` is wrong or ``new`` is weak. Every session and token of the account ends."""
+        """Raises RefusedError where ``old`` is wrong or ``new`` is weak, TooManyError after too many wrong ones.
+
+        Every session and token of the account ends.
+        """
         with self._store.reading() as connection:
             row = connection.execute(select(accounts).where(accounts.c.id == id)).one()
-        if not self._right(row.password, old):
+        if not self._guess((f"password {id}",), row.password, old):
             raise RefusedError("the present password is another one.")
         hashed = self._hashed(new, row.name)
         with self._store.writing() as connection:
@@ -190,30 +209,33 @@ class Accounts:
         with self._store.writing() as connection:
             return account, self._begin(connection, account.id, ended)
 
-    def log_in(self, name: str, password: str, address: str, ended: str | None = None) -> tuple[Account, Session]:
+    def log_in(
+        self, name: str, password: str, address: str, ended: str | None = None, device: str = ""
+    ) -> tuple[Account, Session]:
         """A new session; the one that the browser came with (``ended``) is no longer one, so that nobody can fix it
-        beforehand.
+        beforehand. ``device`` is what the browser kept from an earlier one: it is limited by itself.
 
         Raises TooManyError after too many failures, and RefusedError, always with the same words, otherwise.
         """
-        name, keys = (
-            unicodedata.normalize("NFKC", name).strip().lower(),
-            (f"name {name.strip().lower()[:80]}", f"address {address[:80]}"),
-        )
-        self._limit(keys)
+        name = _plain(name)
+        known = select(devices.c.account).where(devices.c.secret == _hash(device), devices.c.expires > self._clock())
         with self._store.reading() as connection:
             row = connection.execute(select(accounts).where(accounts.c.name == name)).one_or_none()
-        right = self._right(row.password if row else self._nobody, password)
+            trusted = bool(device) and row is not None and connection.scalar(known) == row.id
+        keys = (f"device {_hash(device)}",) if trusted else (f"name {name[:80]}", f"address {network(address)}")
+        right = self._guess(keys, row.password if row else self._nobody, password)
         if row is None or not right or row.disabled:
-            with self._store.writing() as connection:
-                connection.execute(insert(failures), [{"key": key, "at": self._clock()} for key in keys])
             raise RefusedError("name or password is wrong.")
+        renewed = self._hasher.hash(password) if self._hasher.check_needs_rehash(row.password) else row.password
         with self._store.writing() as connection:
-            connection.execute(delete(failures).where(failures.c.key == keys[0]))
-            if self._hasher.check_needs_rehash(row.password):
-                renewed = self._hasher.hash(password)
-                connection.execute(update(accounts).where(accounts.c.id == row.id).values(password=renewed))
+            connection.execute(update(accounts).where(accounts.c.id == row.id).values(password=renewed))
             session = self._begin(connection, row.id, ended)
+            if not trusted:
+                device = secrets.token_urlsafe(32)
+                values = {"secret": _hash(device), "account": row.id, "expires": self._clock() + DEVICE}
+                connection.execute(insert(devices).values(**values))
+                connection.execute(delete(devices).where(devices.c.expires < self._clock()))
+        session = replace(session, device=device)
         account = _account(row)
         assert account is not None
         return account, session
@@ -282,11 +304,15 @@ class Accounts:
 
     # ------------------------------------------------------------ within
 
-    def _accept(self, connection: Connection, invitation: str, name: str, hashed: str) -> Account:
+    def _invited(self, connection: Connection, invitation: str) -> Row[Any]:
         wanted = select(invitations).where(invitations.c.secret == _hash(invitation))
         row = connection.execute(wanted.with_for_update()).one_or_none()  # nobody else uses it up meanwhile
         if row is None or row.used_by is not None or row.expires < self._clock():
             raise RefusedError("this invitation is unknown, used or out of date; ask for another.")
+        return row
+
+    def _accept(self, connection: Connection, invitation: str, name: str, hashed: str) -> Account:
+        row = self._invited(connection, invitation)
         account = self._add(connection, name, hashed, row.role, row.profile)
         connection.execute(update(invitations).where(invitations.c.secret == row.secret).values(used_by=account.id))
         return account
@@ -306,25 +332,54 @@ class Accounts:
         try:
             connection.execute(insert(accounts).values(**values, created=self._clock(), disabled=False))
         except IntegrityError:
-            raise RefusedError(f"the name {name!r} is taken; choose another.") from None
+            raise _taken(name) from None
         return Account(id, name, role, json.loads(profile))
 
-    def _limit(self, keys: tuple[str, ...]) -> None:
-        since = self._clock() - WINDOW
+    def _guess(self, keys: tuple[str, ...], hashed: str, password: str) -> bool:
+        """Whether a password is the right one, where there were not too many wrong ones under one of the keys.
+
+        It counts as wrong until it was found right: of many at once, no more are looked at than one after the other.
+        """
         with self._store.reading() as connection:
-            for key in keys:
-                counted, first = connection.execute(
-                    select(func.count(), func.min(failures.c.at)).where(failures.c.key == key, failures.c.at > since)
-                ).one()
-                if counted >= LIMIT:
-                    raise TooManyError(first - since)
+            self._limit(connection, keys)
+        with self._turn():
+            now = self._clock()
+            with self._store.writing(alone=True) as connection:
+                self._limit(connection, keys)
+                connection.execute(delete(failures).where(failures.c.at < now - WINDOW))
+                connection.execute(insert(failures), [{"key": key, "at": now} for key in keys])
+            right = self._right(hashed, password)
+        if right:
+            with self._store.writing() as connection:  # a name's earlier ones are forgotten, a network's are not
+                others = [(failures.c.key == key) & (failures.c.at == now) for key in keys[1:]]
+                connection.execute(delete(failures).where(or_(failures.c.key == keys[0], *others)))
+        return right
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._turns.acquire(timeout=PATIENCE):
+            raise TooManyError(60.0)
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _limit(self, connection: Connection, keys: tuple[str, ...]) -> None:
+        since = self._clock() - WINDOW
+        for key in keys:
+            counted, first = connection.execute(
+                select(func.count(), func.min(failures.c.at)).where(failures.c.key == key, failures.c.at > since)
+            ).one()
+            if counted >= LIMIT:
+                raise TooManyError(first - since)
 
     def _hashed(self, password: str, name: str) -> str:
         if len(password) < SHORTEST or password.strip().lower() == name:
             raise RefusedError(f"this password is too weak; give {SHORTEST} or more characters that are not the name.")
         if len(password) > 1024:
             raise RefusedError("this password is too long; give at most 1,024 characters.")
-        return self._hasher.hash(password)
+        with self._turn():
+            return self._hasher.hash(password)
 
     def _right(self, hashed: str, password: str) -> bool:
         try:
@@ -333,12 +388,32 @@ class Accounts:
             return False
 
 
+def network(address: str) -> str:
+    """What is counted as one: an IPv4 address, or the network of 64 bits that everybody with IPv6 has to themselves."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:80]
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
 def _account(row: Row[Any] | None) -> Account | None:
     return Account(row.id, row.name, row.role, json.loads(row.profile), row.disabled) if row is not None else None
 
 
+def _taken(name: str) -> RefusedError:
+    return RefusedError(f"the name {name!r} is taken; choose another.")
+
+
+def _plain(name: str) -> str:
+    """A name as it is stored, found and counted: however it was typed, it is one."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).strip().lower())
+
+
 def _name(name: str) -> str:
-    name = unicodedata.normalize("NFKC", name).strip().lower()
+    name = _plain(name)
     if not 2 <= len(name) <= 80 or not all(c.isalnum() or c in "._-@+" for c in name):
         raise RefusedError("a name has 2 to 80 letters, digits and . _ - @ +.")
     return name

@@ -25,11 +25,12 @@ from custodes.web.access import (
     Routes,
     Rule,
 )
-from custodes.web.accounts import LONGEST, RefusedError, Role, TooManyError
+from custodes.web.accounts import DEVICE, LONGEST, RefusedError, Role, TooManyError
 from custodes.web.desk import quality_of
 from custodes.web.export import judgments_of_project
 from custodes.web.refresh import is_due, refresh
 
+DEVICE_COOKIE = "custodes_device"
 OVERSEERS: frozenset[Role] = frozenset({"lead", "auditor"})
 
 route = Routes("/api")
@@ -51,7 +52,8 @@ def sign_in(body: bodies.SignIn, request: Request, response: Response, database:
     """A new session: its cookie, and the token that changes need in the header X-CSRF-Token."""
     address = request.client.host if request.client else "unknown"
     try:
-        account, session = database.accounts.log_in(body.name, body.password, address, request.cookies.get(COOKIE))
+        held = (request.cookies.get(COOKIE), request.cookies.get(DEVICE_COOKIE, ""))
+        account, session = database.accounts.log_in(body.name, body.password, address, *held)
     except TooManyError:  # not recorded: whoever floods would fill the ledger
         raise
     except RefusedError as error:
@@ -61,6 +63,15 @@ def sign_in(body: bodies.SignIn, request: Request, response: Response, database:
     secure = request.url.scheme == "https"
     response.set_cookie(
         COOKIE, session.secret, max_age=int(LONGEST), httponly=True, samesite="lax", secure=secure, path="/"
+    )
+    response.set_cookie(
+        DEVICE_COOKIE,
+        session.device,
+        max_age=int(DEVICE),
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+        path="/api/sign-in",
     )
     return {"account": account.id, "role": account.role, "csrf": session.csrf}
 

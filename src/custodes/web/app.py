@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import FastAPI, Request, Response
@@ -14,19 +12,15 @@ from sqlalchemy.exc import DataError
 from custodes import __version__
 from custodes.types import InputError
 from custodes.web import api, exchange_api, oidc_api, oversight_api, screens, webhooks_api
-from custodes.web.access import COOKIE, rules_of
+from custodes.web.access import rules_of
 from custodes.web.accounts import TooManyError
 from custodes.web.database import Database, MissingError
+from custodes.web.limits import Limits
 from custodes.web.oidc import Provider
 from custodes.web.work import ConflictError
 
-LARGEST_BODY = 64 << 20
-"""Bytes; a project's tasks are the largest thing that is sent."""
-REQUESTS, MINUTE = 600, 60.0
-"""Requests a minute from one session, token or address, per server process."""
-
-STATIC = ("/_nicegui/", "/static/")
-"""Files that a browser keeps; they are not counted."""
+REQUESTS = 600
+"""Requests a minute from one account, or from one network that nobody is known of, per server process."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
@@ -48,40 +42,17 @@ def create_app(database: Database, requests_a_minute: int = REQUESTS, provider: 
     screens.attach(app, database)
     rules_of(app)
     _answer_errors(app)
-    app.middleware("http")(_Limits(requests_a_minute))
-    return app
+    limits = Limits(requests_a_minute, _said)
 
-
-class _Limits:
-    """Refuses what is too large or comes too often, and sets the headers of every answer."""
-
-    def __init__(self, requests_a_minute: int) -> None:
-        self.most = requests_a_minute
-        self.recent: dict[str, deque[float]] = {}
-
-    async def __call__(self, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        request.state.database, request.state.provider = request.app.state.database, request.app.state.provider
-        length = request.headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > LARGEST_BODY or "transfer-encoding" in request.headers:
-            answer: Response = _said(413, "the body is too large, or does not say how large it is.")
-        elif not request.url.path.startswith(STATIC) and not self._lets(request):
-            answer = _said(429, "too many requests; wait a minute.", {"Retry-After": "60"})
-        else:
-            answer = await call(request)
+    @app.middleware("http")
+    async def careful(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        request.state.database, request.state.provider = database, provider
+        answer = await limits(request, call)
         for name, value in HEADERS.items():
             answer.headers.setdefault(name, value)
         return answer
 
-    def _lets(self, request: Request) -> bool:
-        host = request.client.host if request.client else ""
-        who = request.headers.get("Authorization") or request.cookies.get(COOKIE) or host
-        now, times = time.monotonic(), self.recent.setdefault(who, deque())
-        while times and times[0] < now - MINUTE:
-            times.popleft()
-        if len(self.recent) > 10_000:  # whoever was quiet for a minute is forgotten
-            self.recent = {name: held for name, held in self.recent.items() if held and held[-1] > now - MINUTE}
-        times.append(now)
-        return len(times) <= self.most
+    return app
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -22,6 +22,8 @@ from custodes.web.migrate import ACCOUNTS, migrate
 
 LOCK = 0x6465736B  # "desk": the advisory lock of whoever migrates, in PostgreSQL
 
+COUNTING = 0x636F756E  # "coun": that of whoever counts and adds to what was counted
+
 metadata = MetaData()
 
 accounts = Table(
@@ -77,6 +79,14 @@ failures = Table(
     Index("desk_failures_key", "key", "at"),
 )
 
+devices = Table(
+    "desk_devices",  # browsers in which an account has been signed in
+    metadata,
+    Column("secret", String(64), primary_key=True),  # SHA-256
+    Column("account", String(32), nullable=False, index=True),
+    Column("expires", Float, nullable=False),
+)
+
 identities = Table(
     "desk_identities",  # whom an OpenID Connect provider knows as whom
     metadata,
@@ -118,11 +128,13 @@ class Store:
             raise InputError(f"{self.name} cannot be used for the server's accounts: {said}.") from None
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction; durable when the block has ended, undone where it raises."""
+    def writing(self, alone: bool = False) -> Iterator[Connection]:
+        """A transaction; durable when the block has ended, undone where it raises. ``alone``: no other such one meanwhile."""
         with self._told(), self._engine.begin() as connection:
             if self._lite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            elif alone:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({COUNTING})")
             yield connection
 
     @contextmanager
