@@ -6,14 +6,25 @@ import ast
 import contextlib
 import importlib
 import io
+import json
+import pydoc
 import re
-from collections.abc import Iterator
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import bubblewrap
+import docs_world
 import pytest
+import tyro
+import yaml
 
 from custodes.cli import COMMANDS, main
+from custodes.cli.main import run
+from custodes.cli.options import option_types
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -64,3 +75,134 @@ def test_names_that_python_examples_import_exist(page: Path):
 def test_every_command_is_in_the_reference():
     reference = (ROOT / "docs/reference/cli.md").read_text()
     assert all(f"custodes {name}" in reference for name in COMMANDS)
+
+
+# ---------------------------------------------------------------- every block of code, run or parsed
+
+BLOCK = re.compile(r"(?:<!-- not run: ([^\n]*) -->\n)?^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+"""(why the block is not run, or "", its language, its text). A block without a language is shell; ``text`` is no code."""
+RECORDER = """
+custodes() { printf '%s\\0' "$@" >> "$CALLS"; printf '\\n' >> "$CALLS"; }
+python() { if [ "$1" = - ]; then local program; IFS= read -r -d '' program || true; printf '%s\\0' "$program" >> "$PROGRAMS"; fi; }
+command_not_found_handle() { :; }
+set -eu
+"""
+"""Bash in which a command of ours is written down and any other does nothing: loops and variables are bash's own."""
+
+
+class ParsedError(Exception):
+    """A command's options were right; now it would begin."""
+
+
+def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
+    """(why not run, text) of the page's blocks in these languages."""
+    return [(why, text) for why, language, text in BLOCK.findall(page.read_text()) if language in languages]
+
+
+def pages_with(*languages: str) -> list[Path]:
+    return [page for page in PAGES if blocks(page, *languages)]
+
+
+def of_page(pages: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", pages, ids=[str(p.relative_to(ROOT)) for p in pages])
+
+
+@of_page(PAGES)
+def test_every_block_is_of_a_language_that_is_tested(page: Path):
+    languages = {language for _, language, _ in BLOCK.findall(page.read_text())}
+    assert languages <= {"", "sh", "text", "python", "yaml", "json", "sql", "lua"}
+    if "lua" in languages:
+        assert all(why for why, _ in blocks(page, "lua"))
+
+
+@of_page(pages_with("", "sh"))
+def test_shell_is_bash_and_our_commands_take_its_options(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tyro.cli", parsed_only(tyro.cli))
+    monkeypatch.chdir(tmp_path)
+    calls, programs = tmp_path / "calls", tmp_path / "programs"
+    (tmp_path / "people-reward").mkdir()  # a folder that an option names is looked for at once
+    for _, text in blocks(page, "yaml"):
+        if named := re.match(r"# (\S+\.yaml)\n", text):
+            (tmp_path / named[1]).write_text(text)
+    for _, text in blocks(page, "", "sh"):
+        calls.write_text("")
+        programs.write_text("")
+        subprocess.run(
+            [shutil.which("bash") or "bash", "-c", RECORDER + text.replace(".venv/bin/", "")],
+            env={"PATH": "/nonexistent", "CALLS": str(calls), "PROGRAMS": str(programs), "TOKEN": "t"},
+            check=True,
+            capture_output=True,
+            timeout=30,
+        )
+        for program in programs.read_text().split("\0")[:-1]:
+            ast.parse(program)
+        recorded = calls.read_text().split("\0\n")[:-1]
+        assert len(recorded) >= len(re.findall(r"^custodes ", text, re.MULTILINE))
+        for call in recorded:
+            with pytest.raises(ParsedError):
+                run(call.split("\0"))
+
+
+def parsed_only(parse: Callable[..., object]) -> Callable[..., object]:
+    def then_stop(*given: object, **options: object) -> object:
+        parse(*given, **options)
+        raise ParsedError
+
+    return then_stop
+
+
+@of_page(pages_with("python"))
+def test_python_runs_or_the_page_says_why_not(
+    page: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, Any] | None = None
+    if page.stem == "sandbox" and (reason := bubblewrap.missing()):
+        pytest.skip(reason)
+    if page.stem == "reading-the-report":
+        docs_world.record_a_demo(tmp_path)
+    for why, text in blocks(page, "python"):
+        program = compile(text, str(page), "exec")
+        if not why:
+            known = known or docs_world.names(page.stem, tmp_path, tiny_model, monkeypatch)
+            exec(program, known)
+
+
+@of_page(pages_with("yaml", "json"))
+def test_yaml_and_json_are_what_they_say(page: Path):
+    for _, text in blocks(page, "yaml"):
+        assert isinstance(yaml.safe_load(text), dict | list)
+    for _, text in blocks(page, "json"):
+        assert [json.loads(line) for line in text.splitlines()]
+
+
+@of_page(sorted((ROOT / "docs/reference").glob("*.md")))
+def test_the_reference_names_what_is_there(page: Path):
+    for module, options in re.findall(r"^::: (\S+)\n((?: +[^\n]*\n)*)", page.read_text() + "\n", re.MULTILINE):
+        found = pydoc.locate(module)
+        assert found is not None, module
+        chosen = (yaml.safe_load(options) or {}).get("options", {}).get("members") or []
+        missing = [name for name in chosen if not hasattr(found, name)] if isinstance(chosen, list) else []
+        assert not missing, f"{module} has no {missing}"
+
+
+def test_what_is_held_out_and_measured_has_one_name_and_one_type(monkeypatch: pytest.MonkeyPatch):
+    kinds: list[type] = []
+
+    def noted(kind: type, **options: object) -> None:
+        kinds.append(kind)
+        raise ParsedError
+
+    monkeypatch.setattr("tyro.cli", noted)
+    for command in COMMANDS:
+        with contextlib.suppress(ParsedError):
+            run(command.split())
+    types: dict[str, set[str]] = {}
+    for kind in kinds:
+        for name, hint, _ in option_types(kind):
+            types.setdefault(name, set()).add(str(hint))
+    assert len(kinds) == len(COMMANDS)
+    assert types["rows"] == {"<class 'str'>"}
+    assert types["held_out"] == {"<class 'float'>"}
+    assert types["measure_on"] == {"<class 'int'>"}
+    assert not [name for name in types if re.search("heldout|held_out_", name)]

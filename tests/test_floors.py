@@ -1,6 +1,7 @@
 """The house stands on floors: a file imports only from floors below its own, and nothing imports in circles."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,29 +11,26 @@ import pytest
 import custodes
 
 ROOT = Path(custodes.__file__).parent
-FLOORS = [
-    {
-        "types",
-        "stats",
-        "dialogue",
-        "pictures",
-        "progress",
-        "locks",
-        "files",
-        "tables",
-        "table_text",
-        "table_sources",
-        "columns",
-        "ledger",
-    },
-    {"lm"},
-    {"feedback", "reward", "environments"},
-    {"policy"},
-    {"critic", "gaming", "audit"},
-    {"recipes", "web"},
-    {"cli"},
-]
-FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
+FLOORS = {
+    "`types.py`, `stats.py`, `tables.py`, `table_text.py`, `table_sources.py`, `columns.py`, `files.py`, `dialogue.py`, "
+    "`pictures.py`, `progress.py`, `locks.py`, `ledger/`": (
+        "the nouns; intervals, tests, agreement; the one reader of people's tables; the one atomic write; conversations; "
+        "charts as SVG; progress; who is at work in a folder; the append-only record"
+    ),
+    "`lm/`": "loading, tokenising, sampling engines, log-probabilities",
+    "`feedback/`, `reward/`, `environments/`": (
+        "annotators, quality, import and export; reward functions and models; prompts, checkable instructions, the sandbox"
+    ),
+    "`policy/`": "rollouts, advantages, losses, the optimisation loop, preference and supervised tuning, search",
+    "`critic/`, `gaming/`, `audit/`": (
+        "models that find bugs, and the bugs they learn from; gameable environments, their detectors, monitors and "
+        "statistics; what got better, what was gamed, who is not to be trusted: the report"
+    ),
+    "`recipes/`, `web/`": "whole jobs made of the parts, one a command; the annotation server, its screens and interface",
+    "`cli/`": "one command per verb; parses, calls, prints; no logic",
+}
+"""What stands on each floor, the lowest first, and what it holds."""
+FLOOR = {name: height for height, names in enumerate(FLOORS) for name in re.findall(r"`(\w+)", names)}
 
 
 def modules() -> dict[str, Path]:
@@ -81,6 +79,17 @@ def test_the_graph_is_read():
     assert "custodes.types" in GRAPH["custodes.stats.base"]
     unknown = {target for targets in GRAPH.values() for target in targets} - MODULES.keys()
     assert not unknown
+
+
+def picture() -> str:
+    """The table of floors, as CONTRIBUTING shows it."""
+    rows = [f"| {height} | {names} | {held} |" for height, (names, held) in enumerate(FLOORS.items())]
+    return "\n".join(["| floor | package | holds |", "|---|---|---|", *reversed(rows)])
+
+
+def test_contributing_shows_these_floors():
+    shown = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    assert picture() in shown, f"CONTRIBUTING.md: the table of floors should be\n\n{picture()}"
 
 
 def test_every_part_has_a_floor():
