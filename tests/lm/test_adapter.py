@@ -11,6 +11,8 @@ from tiny_models import KINDS, reference_logits, sequences, write_model
 from transformers import AutoModelForCausalLM
 
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, load, pack, token_logprobs
+from custodes.lm.adapter import AdaptedProjection, merged
+from custodes.lm.decode import Stepper
 from custodes.types import InputError
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -148,3 +150,54 @@ def test_what_is_wrong_with_an_adapter_folder_is_said(folder: Path, tmp_path: Pa
     refused("cannot be read")
     weights.unlink()
     refused("no adapter_model.safetensors")
+
+
+def test_an_update_too_small_for_a_bfloat16_weight_still_acts():
+    """Every entry of s B A is below half a step of the weight beside it: added to W, it would be gone."""
+    generator = torch.Generator().manual_seed(0)
+    base = torch.empty(256, 64).uniform_(0.5, 1.0, generator=generator).bfloat16()
+    projection = AdaptedProjection(base, [slice(0, 64), slice(64, 256)], AdapterConfig(rank=4, alpha=8.0), generator)
+    for b in projection.b:
+        b.data.normal_(0, 1e-3, generator=generator)
+    projection.refresh()
+    assert torch.equal(projection.merged(base), base)
+    x = torch.randn(512, 64, generator=generator).bfloat16()
+    with torch.no_grad():
+        seen = (projection(x, None).float() - torch.nn.functional.linear(x, base).float()).flatten()
+        exact = projection.merged(base.float()) - base.float()
+    true = (x.float() @ exact.T).flatten()
+    assert float(seen @ true / (true @ true)) == pytest.approx(1, abs=0.1)  # rounding of outputs averages out
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_what_samples_what_is_measured_and_what_is_saved_are_one_policy(folder: Path, tmp_path: Path, dtype: str):
+    lm = load(folder, adapter=CONFIG, dtype=dtype)  # type: ignore[arg-type]
+    for name, parameter in lm.adapter.named_parameters():  # type: ignore[union-attr]
+        if ".b." in name:
+            parameter.data.normal_(0, 0.02, generator=torch.Generator().manual_seed(2))
+    lm.refresh()
+    for i, weights in enumerate(Stepper(lm.decoder, lm.adapter).layers):
+        for name, matrix in weights.matrices.items():
+            projection = lm.adapter.get(i, name)  # type: ignore[union-attr]
+            assert matrix is projection.joined
+            assert weights.down[name] is projection.down
+    lm.save(tmp_path)
+    ids = sequences(40)[0]
+    with torch.no_grad():
+        ours = logits(lm, ids)
+        assert torch.equal(logits(load(folder, adapter=tmp_path, dtype=dtype), ids), ours)  # type: ignore[arg-type]
+        theirs = PeftModel.from_pretrained(
+            AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)), tmp_path
+        )
+        step = torch.finfo(ours.dtype).eps * float(ours.abs().max())
+        assert float((ours - reference_logits(theirs, ids)).float().abs().mean()) < 4 * step
+
+
+def test_a_merged_decoder_is_the_adapters_policy_in_float32(folder: Path):
+    lm = trained(folder, AdapterConfig(rank=3, alpha=5.0, first_layer=1))
+    whole = merged(lm.decoder, lm.adapter)  # type: ignore[arg-type]
+    ids = sequences(25)[0]
+    with torch.no_grad():
+        alone = whole.hidden(pack([ids])) @ whole.head_weight().T
+        torch.testing.assert_close(alone, logits(lm, ids), atol=3e-5, rtol=1e-5)
+    assert whole.layers[0] is lm.decoder.layers[0]

@@ -1,8 +1,11 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685) that cost nothing in the forward pass.
+"""Low-rank adapters (LoRA, arXiv 2106.09685), applied beside the weight and never added to it.
 
-While an adapter trains, its product is kept merged into a copy of the fused weight, so sampler and
-learner multiply by the same matrix once; the backward pass writes the gradients of A and B by hand
-and never forms the gradient of the base weight. Saved and loaded in the layout of ``peft``.
+In bfloat16 a sum W + s B A loses whatever is smaller than half a step of W: most of what a few updates learn. So B
+stands beside W as more columns, and one product, accumulated in float32, gives x W^T + s (x A^T) B^T. Sampler,
+learner and reference multiply by the same matrices, and what is saved is what they apply. The backward pass
+writes the gradients of A and B by hand and never forms that of the base weight. Saved and loaded in ``peft``'s layout.
+
+Letters: N tokens, r rank, p parts of a fused projection, in and out its sizes.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from custodes.lm.decoder import PROJECTIONS, Decoder, part_rows
+from custodes.lm.decoder import PROJECTIONS, Decoder, Layer, part_rows, with_layers
 from custodes.types import InputError
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -36,7 +39,7 @@ class AdapterConfig:
 
 
 class Adapter(nn.Module):
-    """A LoRA update of every projection of the adapted layers, kept merged. B starts at 0."""
+    """A LoRA update of every projection of the adapted layers. B starts at 0."""
 
     def __init__(self, decoder: Decoder, config: AdapterConfig, seed: int = 0) -> None:
         super().__init__()
@@ -69,7 +72,7 @@ class Adapter(nn.Module):
         return self.layers[str(layer)][projection] if layer >= self.config.first_layer else None  # type: ignore[index,return-value]
 
     def refresh(self) -> None:
-        """Merge the present A and B. Call after each update of the parameters."""
+        """Compute with the present A and B. Call after each update of the parameters."""
         for module in self.modules():
             if isinstance(module, AdaptedProjection):
                 module.refresh()
@@ -153,56 +156,89 @@ class Adapter(nn.Module):
 
 
 class AdaptedProjection(nn.Module):
-    """One fused projection with a low-rank update per part: x -> x (W + s B A)^T."""
+    """One fused projection with a low-rank update per part: x -> x (W + s B A)^T, without that sum."""
 
     def __init__(self, base: Tensor, rows: list[slice], config: AdapterConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.rows, self.scale = rows, config.alpha / config.rank
-        inputs = base.shape[1]
-        bound = (
-            inputs**-0.5
-        )  # uniform with the variance of Kaiming's initialisation at a = sqrt(5), as in the paper's code
+        inputs, low = base.shape[1], len(rows) * config.rank
+        # uniform with the variance of Kaiming's initialisation at a = sqrt(5), as in the paper's code
+        bound = inputs**-0.5
         start = [torch.empty(config.rank, inputs).uniform_(-bound, bound, generator=generator) for _ in rows]
         self.a = nn.ParameterList(nn.Parameter(a.to(base.device)) for a in start)
         self.b = nn.ParameterList(
             nn.Parameter(torch.zeros(r.stop - r.start, config.rank, device=base.device)) for r in rows
         )
-        self._base = [base]  # in a list, so that it is not counted as this module's own
-        self.merged: Tensor
-        self.register_buffer("merged", base.detach().clone(), persistent=False)
+        self.down: Tensor  # (p r, in): A of every part
+        self.joined: Tensor  # (out, in + p r): W and, beside each part's rows, its s B
+        base = base.detach()
+        self.register_buffer("down", base.new_empty(low, inputs), persistent=False)
+        self.register_buffer("joined", torch.cat([base, base.new_zeros(len(base), low)], 1), persistent=False)
+        self.refresh()
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        return _MergedLinear.apply(x, self.merged, bias, self.rows, self.scale, *self.a, *self.b)
+        return _JoinedLinear.apply(x, self.joined, self.down, bias, self.rows, self.scale, *self.a, *self.b)
 
     @torch.no_grad()
     def refresh(self) -> None:
-        base = self._base[0]
-        for rows, a, b in zip(self.rows, self.a, self.b, strict=True):
-            torch.add(base[rows], (b @ a), alpha=self.scale, out=self.merged[rows])
+        self.down.copy_(torch.cat(list(self.a)))
+        column = self.down.shape[1]
+        for rows, b in zip(self.rows, self.b, strict=True):
+            self.joined[rows, column : column + b.shape[1]] = b * self.scale
+            column += b.shape[1]
+
+    @torch.no_grad()
+    def merged(self, base: Tensor) -> Tensor:
+        """W + s B A of the factors as they are, in the precision of ``base`` (W)."""
+        updates = [b @ a for a, b in zip(self.a, self.b, strict=True)]
+        return torch.add(base, torch.cat(updates).to(base.device), alpha=self.scale).to(base.dtype)
 
 
-class _MergedLinear(torch.autograd.Function):
-    """x @ merged.T + bias; the gradients of A (r, in) and B (out, r) of each part, none of the base."""
+def merged(decoder: Decoder, adapter: Adapter) -> Decoder:
+    """A decoder whose own weights are W + s B A, rounded to its precision; layers without an adapter are shared.
+
+    In bfloat16 this is another model than the adapter's: measure what is merged, not what it was merged from.
+    """
+    layers = list(decoder.layers)
+    for i in range(adapter.config.first_layer, len(layers)):
+        tensors: dict[str, Tensor] = {}
+        for name, weight in layers[i].weights.items():  # type: ignore[operator,union-attr]
+            adapted = adapter.get(i, name) if name in PROJECTIONS else None
+            tensors[name] = weight.value if adapted is None else adapted.merged(weight.value)
+        layers[i] = Layer(tensors, decoder.spec)
+    return with_layers(decoder, layers)
+
+
+class _JoinedLinear(torch.autograd.Function):
+    """[x, x @ down.T] @ joined.T + bias; the gradients of A (r, in) and B (out, r) of each part, none of the base."""
 
     @staticmethod
     def forward(
-        ctx, x: Tensor, merged: Tensor, bias: Tensor | None, rows: list[slice], scale: float, *factors: Tensor
+        ctx,
+        x: Tensor,
+        joined: Tensor,
+        down: Tensor,
+        bias: Tensor | None,
+        rows: list[slice],
+        scale: float,
+        *factors: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(x, merged, *factors)
+        low = F.linear(x, down)
+        ctx.save_for_backward(x, low, joined, down)
         ctx.rows, ctx.scale = rows, scale
-        return F.linear(x, merged, bias)
+        return F.linear(torch.cat([x, low], -1), joined, bias)
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
-        (grad,), (x, merged, *factors) = grads, ctx.saved_tensors
-        rows, scale = ctx.rows, ctx.scale
-        a, b = factors[: len(rows)], factors[len(rows) :]
-        d_x = grad @ merged if ctx.needs_input_grad[0] else None
-        if not ctx.needs_input_grad[5]:  # the adapter is frozen
-            return d_x, None, None, None, None, *([None] * len(factors))
-        rank = a[0].shape[0]
-        low = (x @ torch.cat(list(a)).to(x.dtype).T).split(rank, -1)  # (N, r) of each part
-        d_low = [grad[:, r] @ part.to(x.dtype) for r, part in zip(rows, b, strict=True)]
-        d_a = (torch.cat(d_low, -1).T @ x).float().mul_(scale).split(rank)
-        d_b = [(grad[:, r].T @ part).float().mul_(scale) for r, part in zip(rows, low, strict=True)]
-        return d_x, None, None, None, None, *d_a, *d_b
+        (grad,), (x, low, joined, down), rows = grads, ctx.saved_tensors, ctx.rows
+        d_x, inputs, rank = None, down.shape[1], len(down) // len(rows)
+        if ctx.needs_input_grad[0]:
+            d_x, d_low = (grad @ joined).split([inputs, len(down)], -1)
+            d_x = torch.addmm(d_x, d_low, down)
+        else:
+            d_low = grad @ joined[:, inputs:]
+        if not ctx.needs_input_grad[6]:  # the adapter is frozen
+            return d_x, *([None] * (5 + 2 * len(rows)))
+        d_a = (d_low.T @ x).float().split(rank)
+        d_b = [(grad[:, r].T @ part).float().mul_(ctx.scale) for r, part in zip(rows, low.split(rank, -1), strict=True)]
+        return d_x, None, None, None, None, None, *d_a, *d_b

@@ -101,14 +101,21 @@ class Cache:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepWeights:
-    """What one layer multiplies by; ``packed`` are the same matrices in oneDNN's blocked layout."""
+    """What one layer multiplies by; ``packed`` are the same matrices in oneDNN's blocked layout.
+
+    Where an adapter acts, ``down`` holds its A, and the matrix its B beside the weight (:mod:`custodes.lm.adapter`).
+    """
 
     matrices: dict[str, Tensor]
+    down: dict[str, Tensor]
     packed: dict[str, Tensor]
+    packed_down: dict[str, Tensor]
     biases: dict[str, Tensor]
     norms: dict[str, Tensor]
 
     def project(self, name: str, x: Tensor) -> Tensor:
+        if name in self.down:
+            x = torch.cat([x, _product(x, self.down[name], self.packed_down.get(name), None)], 1)
         return _product(x, self.matrices[name], self.packed.get(name), self.biases.get(name))
 
 
@@ -131,7 +138,7 @@ class Stepper:
         self.packed_head = _packed(self.head) if self._pack else None
 
     def _layer_weights(self, index: int, adapter: Adapter | None) -> StepWeights:
-        matrices, biases, norms = {}, {}, {}
+        matrices, down, biases, norms = {}, {}, {}, {}
         for name, weight in self.decoder.layers[index].weights.items():  # type: ignore[operator,union-attr]
             if name.endswith("_bias"):
                 biases[name.removesuffix("_bias")] = weight.value
@@ -139,9 +146,13 @@ class Stepper:
                 norms[name] = weight.value
             else:
                 adapted = adapter.get(index, name) if adapter is not None else None
-                matrices[name] = weight.value if adapted is None else adapted.merged
-        packed = {name: _packed(w) for name, w in matrices.items()} if self._pack else {}
-        return StepWeights(matrices, packed, biases, norms)
+                matrices[name] = weight.value if adapted is None else adapted.joined
+                if adapted is not None:
+                    down[name] = adapted.down
+        packed, packed_down = (
+            {name: _packed(w) for name, w in of.items()} if self._pack else {} for of in (matrices, down)
+        )
+        return StepWeights(matrices, down, packed, packed_down, biases, norms)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:

@@ -306,10 +306,15 @@ class Decoder(nn.Module):
 
 def lower(decoder: Decoder, layers: int) -> Decoder:
     """The decoder without what lies above its first ``layers`` layers; the weights are the same, not copies."""
-    cut = copy.copy(decoder)
-    cut._modules = {**decoder._modules, "layers": nn.ModuleList(list(decoder.layers)[:layers])}
-    cut.spec = replace(decoder.spec, layers=layers)
-    return cut
+    return with_layers(decoder, list(decoder.layers)[:layers])
+
+
+def with_layers(decoder: Decoder, layers: list[nn.Module]) -> Decoder:
+    """The decoder with other layers; everything else is the same, not a copy."""
+    changed = copy.copy(decoder)
+    changed._modules = {**decoder._modules, "layers": nn.ModuleList(layers)}
+    changed.spec = replace(decoder.spec, layers=len(layers))
+    return changed
 
 
 NORMS = {

@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from custodes.files import save_json
-from custodes.lm.adapter import Adapter
-from custodes.lm.decoder import PROJECTIONS, Decoder, part_rows
+from custodes.lm.adapter import Adapter, merged
+from custodes.lm.decoder import Decoder
 from custodes.lm.loading import DtypeName, LanguageModel, copy_tokenizer, load, model_folder, read_config
 from custodes.reward.model import RewardModel
 from custodes.types import InputError, Message
@@ -47,7 +47,10 @@ def save_reward(model: RewardModel, folder: Path | str) -> None:
 
 
 def export(model: RewardModel, folder: Path | str) -> list[Path]:
-    """Write every member as a folder of its own that ``AutoModelForSequenceClassification`` loads."""
+    """Write every member as a folder of its own that ``AutoModelForSequenceClassification`` loads.
+
+    Adapters are merged into the backbone. In bfloat16 that rounds their sum; load the model in float32 to keep it whole.
+    """
     folders = [Path(folder) / f"member_{k}" for k in range(model.members)]
     for k, member in enumerate(folders):
         with _writing(member):
@@ -96,7 +99,9 @@ def _save_classifier(model: RewardModel, folder: Path, members: list[int]) -> No
     adapter = model.adapters[members[0] if len(model.adapters) > 1 else 0] if model.adapters else None
     scale = torch.from_numpy(model.scale[members]).to(model.heads)
     heads = model.heads.detach()[members] / scale[:, None]
-    tensors = _merged(lm, adapter) | {"score.weight": heads}
+    backbone = lm.decoder if adapter is None else merged(lm.decoder, adapter)
+    unused = "lm_head.weight" if isinstance(lm.decoder, Decoder) else ""  # where transformers runs the model, it stays
+    tensors = {n: t for n, t in backbone.state().items() if n != unused} | {"score.weight": heads}
     save_file({n: t.cpu().contiguous() for n, t in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
     center = (model.center / model.scale)[members].tolist()
     pad = _padding(lm) if model.end_of_turn else lm.config.pad_token_id
@@ -137,18 +142,6 @@ def _classifier(lm: LanguageModel) -> str:
 
 def _dtype(lm: LanguageModel) -> str:
     return str(lm.decoder.dtype).removeprefix("torch.")
-
-
-def _merged(lm: LanguageModel, adapter: Adapter | None) -> dict[str, Tensor]:
-    """The backbone's tensors as they compute; the head over the vocabulary only where transformers runs the model."""
-    unused = "lm_head.weight" if isinstance(lm.decoder, Decoder) else ""
-    tensors = {name: t for name, t in lm.decoder.state().items() if name != unused}
-    for i in adapter.layers if adapter is not None else ():
-        for name, parts in PROJECTIONS.items():
-            merged = adapter.get(int(i), name).merged  # type: ignore[union-attr]
-            for (_, part), rows in zip(parts, part_rows(lm.decoder.spec, name), strict=True):
-                tensors[f"model.layers.{i}.{part}.weight"] = merged[rows]
-    return tensors
 
 
 def _padding(lm: LanguageModel) -> int | None:

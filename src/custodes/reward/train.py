@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.adapter import Adapter, AdapterConfig, merged
 from custodes.lm.checkpoint import checkpoints as list_checkpoints
 from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
 from custodes.lm.decoder import Decoder, Weight
@@ -166,9 +166,16 @@ class _Trainer:
         self._refresh()
 
     def finish(self) -> RewardModel:
-        """Standardise on the training data: each member's mean becomes 0, its standard deviation 1."""
+        """Standardise on the training data: each member's mean becomes 0, its standard deviation 1.
+
+        An adapter that all heads share is merged first: the folder that ``transformers`` loads holds one backbone, and
+        what is measured is what is saved.
+        """
         model = self.model
         self.optimiser.zero_grad()
+        if len(model.adapters) == 1:
+            model.lm = replace(model.lm, decoder=merged(model.lm.decoder, model.adapters[0]), _fingerprint="")
+            model.adapters = []
         rng = np.random.default_rng([self.config.seed, 2])
         sample = rng.permutation(len(self.pairs))[:STANDARDISE_ON]
         sequences = [s for i in sample for s in (self.pairs[i].chosen, self.pairs[i].rejected)]
