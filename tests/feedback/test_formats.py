@@ -103,14 +103,15 @@ def strip(pair: PreferencePair) -> tuple:
 def test_text_and_dialogue_round_trip(tmp_path: Path) -> None:
     made = [PreferencePair(said("u: q"), said("a: yes"), said("a: no"), weight=0.5)]
     longer = [PreferencePair(said("u: q", "a: hm", "u: r"), said("a: yes"), said("a: no"))]
-    for form, wanted in (("text", made), ("dialogue", made), ("dialogue", longer)):
+    system = [PreferencePair(said("s: be kind", "u: q"), said("a: yes"), said("a: no"))]
+    for form, wanted in (("text", made), ("dialogue", made), ("dialogue", longer), ("dialogue", system)):
         back = read_preferences(write_preferences(tmp_path / "prefs.jsonl", wanted, form))  # type: ignore[arg-type]
         assert [strip(p) for p in back] == [strip(p) for p in wanted]
     with pytest.raises(InputError, match="pair 1 has more than one message"):
         write_preferences(tmp_path / "prefs.jsonl", longer, "text")
-    system = [PreferencePair(said("s: be kind", "u: q"), said("a: yes"), said("a: no"))]
-    with pytest.raises(InputError, match="pair 1 has a system message"):
-        write_preferences(tmp_path / "prefs.jsonl", system, "dialogue")
+    tool = [PreferencePair((*said("u: q"), Message("tool", "7")), said("a: yes"), said("a: no"))]
+    with pytest.raises(InputError, match="pair 1 has a tool message"):
+        write_preferences(tmp_path / "prefs.jsonl", tool, "dialogue")
 
 
 @pytest.mark.parametrize(
@@ -122,19 +123,19 @@ def test_text_and_dialogue_round_trip(tmp_path: Path) -> None:
         ({"chosen": rows("a: "), "rejected": rows("a: b")}, ", field 'chosen': the completion is empty"),
         ({"chosen": "b"}, ": chosen and rejected are identical"),
         ({"chosen": 3}, ", field 'chosen': found int; it should be text or a list of messages"),
-        ({"chosen": ["a"]}, ", field 'chosen': message 1 has no role"),
+        ({"chosen": [3]}, ", field 'chosen': message 1 has no role"),
         ({"chosen": [{"role": "wizard", "content": "a"}]}, ", field 'chosen': message 1 has no role among system"),
         ({"chosen": [{"role": "assistant", "content": 1}]}, ", field 'chosen': message 1 has content of type int"),
         ({"chosen": [], "rejected": rows("a: b")}, ", field 'chosen': it should end with a message of the"),
         ({"chosen": rows("a: a")}, ", field 'rejected': text and messages are mixed"),
         ({"chosen": rows("u: a"), "rejected": rows("u: b")}, ", field 'chosen': it should end with a message of the"),
         ({"prompt": 1}, ", field 'prompt': found int"),
-        ({"label": "yes"}, ", field 'label': it should be a valid number (given: 'yes')"),
-        ({"label": 1.5}, ", field 'label': it should be less than or equal to 1"),
-        ({"label": -1}, ", field 'label': it should be greater than or equal to 0"),
-        ({"weight": -2}, ", field 'weight': it should be greater than or equal to 0"),
-        ({"margin": float("inf")}, ", field 'margin': it should be a finite number"),
-        ({"annotator": 7}, ", field 'annotator': it should be a valid string"),
+        ({"label": "yes"}, ", field 'label': 'yes'; it should be a number from 0 to 1"),
+        ({"label": 1.5}, ", field 'label': 1.5; it should be a number from 0 to 1"),
+        ({"label": -1}, ", field 'label': -1; it should be a number from 0 to 1"),
+        ({"weight": -2}, ", field 'weight': -2; it should be a finite number, 0 or more"),
+        ({"margin": float("inf")}, ", field 'margin': inf; it should be a finite number"),
+        ({"annotator": ["ann"]}, ", field 'annotator': found list; it should be the annotator's name"),
         ({"prompt": None, "chosen": "\n\nHuman: q\n\nAssistant: a"}, 'one side is a "\\n\\nHuman:" dialogue'),
         (
             {"prompt": None, "chosen": "\n\nHuman: q", "rejected": "\n\nHuman: r"},
@@ -157,10 +158,10 @@ def test_identical_text_without_prompt(tmp_path: Path) -> None:
 
 def test_dialogues_that_end_in_silence_are_kept_and_named(tmp_path: Path) -> None:
     row = {"chosen": "\n\nHuman: q\n\nAssistant: ", "rejected": "\n\nHuman: q\n\nAssistant: b"}
-    with pytest.warns(UserWarning, match=r"in 1 dialogues an answer is empty \(rows 2\); they are kept"):
+    with pytest.warns(UserWarning, match=r"an empty answer is kept, .*--skip-bad-rows leaves such rows out \(row 2\)"):
         pairs = read(tmp_path, GOOD, row)
     assert pairs[1].chosen == said("a: ")
-    with pytest.raises(InputError, match="pair 2 has an empty completion"):
+    with pytest.raises(InputError, match="row 2 has an empty completion, .*--skip-bad-rows"):
         write_preferences(tmp_path / "prefs.jsonl", pairs)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from made_up_rewards import make_pairs
 
-from custodes.feedback.formats import PreferencePair
 from custodes.lm.loading import LanguageModel, load
+from custodes.types import PreferencePair
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from custodes.feedback.formats import PreferencePair
 from custodes.lm.adapter import Adapter, AdapterConfig
 from custodes.lm.loading import LanguageModel
 from custodes.reward.config import RewardConfig
 from custodes.reward.model import RewardModel
-from custodes.types import Episode, Message, Task
+from custodes.types import Episode, Message, PreferencePair, Task
 
 WORDS = ("fox", "dog", "seven", "model", "watch", "number", "short", "lazy", "quick", "brown")
 SMALL = RewardConfig(epochs=2, batch_pairs=5, rank=4, learning_rate=5e-3, head_learning_rate=2e-2, micro_tokens=400)

@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from custodes.feedback.formats import PreferencePair
 from custodes.lm.loading import LanguageModel
 from custodes.reward.reading import Reader, micro_batches
-from custodes.types import InputError, Message
+from custodes.types import InputError, Message, PreferencePair
 
 
 def test_what_is_read_is_the_chat_template_with_the_end_of_turn_last(lm: LanguageModel) -> None:

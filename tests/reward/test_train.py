@@ -13,12 +13,11 @@ import pytest
 import torch
 from made_up_rewards import KINDS, SMALL, make_pairs, small
 
-from custodes.feedback.formats import PreferencePair
 from custodes.lm.loading import load
 from custodes.reward.evaluate import evaluate_reward
 from custodes.reward.model import RewardModel
 from custodes.reward.train import Prompts, TrainStep, _Trainer, learning_rate_factor, train_reward
-from custodes.types import InputError
+from custodes.types import InputError, PreferencePair
 
 
 def everything_learned(model: RewardModel) -> list[torch.Tensor]:

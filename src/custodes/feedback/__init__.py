@@ -11,7 +11,7 @@ from custodes.feedback.agreement import (
     repeat_consistency,
 )
 from custodes.feedback.annotator_model import AnnotatorModel, Estimate, fit_annotators
-from custodes.feedback.collection import Feedback
+from custodes.feedback.collection import Example, Feedback
 from custodes.feedback.exchange import (
     examples_from_judgments,
     feedback_from_examples,
@@ -20,16 +20,16 @@ from custodes.feedback.exchange import (
     pairs_from_judgments,
 )
 from custodes.feedback.formats import (
-    Example,
-    PreferencePair,
     read_examples,
     read_preferences,
     write_examples,
     write_preferences,
 )
+from custodes.feedback.forms import FeedbackFile, read_feedback
 from custodes.feedback.inversion import Suspicion, prompt_words, suspect_inversions
 from custodes.feedback.records import read_judgments, write_judgments
 from custodes.feedback.simulated import NATURES, Nature, SimulatedAnnotator, simulated_annotators
+from custodes.types import PreferencePair
 
 __all__ = [
     "NATURES",
@@ -39,6 +39,7 @@ __all__ = [
     "Estimate",
     "Example",
     "Feedback",
+    "FeedbackFile",
     "Nature",
     "PreferencePair",
     "SimulatedAnnotator",
@@ -56,6 +57,7 @@ __all__ = [
     "pairs_from_judgments",
     "prompt_words",
     "read_examples",
+    "read_feedback",
     "read_judgments",
     "read_preferences",
     "repeat_consistency",

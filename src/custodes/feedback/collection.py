@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from custodes.dialogue import Messages
 from custodes.types import (
     Annotator,
     AnnotatorKind,
@@ -16,11 +17,11 @@ from custodes.types import (
     Episode,
     InputError,
     Judgment,
-    Message,
     Task,
 )
 
-Messages = tuple[Message, ...]
+LABEL = "acceptable"
+"""Name of the label that a true/false ``label`` column becomes; its values are "yes" and "no"."""
 
 UNNAMED = "unknown"
 """Id of whoever judged where a file does not say who."""
@@ -36,6 +37,18 @@ class Origin:
     """Id of the episode that the row calls chosen; "" where it names none."""
     scores: tuple[float | None, float | None] = (None, None)
     """Somebody's scores of chosen and rejected, on a scale of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One completion of a prompt: a demonstration, or where ``label`` is given an answer found (un)acceptable."""
+
+    prompt: Messages
+    completion: Messages
+    label: bool | None = None
+    weight: float = 1.0
+    annotator: str = ""
+    line: int = 0
 
 
 @dataclass

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from custodes.feedback.annotator_model import AnnotatorModel, comparisons_in
-from custodes.feedback.collection import UNNAMED, Feedback, Origin, completion_of
-from custodes.feedback.formats import Example, PreferencePair
+from custodes.feedback.collection import LABEL, UNNAMED, Example, Feedback, Origin, completion_of
 from custodes.types import (
     Comparison,
     Correction,
@@ -19,11 +18,9 @@ from custodes.types import (
     Judgment,
     Label,
     Message,
+    PreferencePair,
     Task,
 )
-
-LABEL = "acceptable"
-"""Name of the label that a true/false ``label`` column becomes; its values are "yes" and "no"."""
 
 
 def pairs_from_judgments(

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from custodes.feedback.formats import as_completion, as_prompt, text_or_messages
+from custodes.dialogue import as_completion, as_prompt, text_or_messages
 from custodes.feedback.project import Project
 from custodes.feedback.records import describe
 from custodes.tables import Row, read_rows

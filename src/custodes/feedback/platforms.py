@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from custodes.dialogue import as_completion, as_prompt
 from custodes.feedback.collection import Feedback
-from custodes.feedback.formats import as_completion, as_prompt
 from custodes.types import Comparison, Episode, InputError, Judgment, Label, Message, Rating
 
 TIE = "tie"

@@ -64,6 +64,11 @@ def judgment_row(judgment: Judgment, feedback: Feedback | None = None) -> dict[s
     return row | texts | ({"annotator_kind": by.kind} if by else {})
 
 
+def kind_of(judgment: Judgment) -> str:
+    """The name of a judgment's type in the column ``kind``."""
+    return _KIND_OF[type(judgment)]
+
+
 def read_judgment(row: Row) -> Judgment:
     """The judgment of a row that :func:`write_judgments` wrote; the columns ``TEXTS`` are left to others."""
     values = {name: value for name, value in row.values.items() if name not in TEXTS}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from custodes.critic.review.snippets import Problem, Snippet
-from custodes.dialogue import write_dialogue
+from custodes.dialogue import text_or_messages, write_dialogue
 from custodes.types import InputError, Message
 
 
@@ -16,7 +16,6 @@ def read_answers(path: Path) -> dict[str, Snippet]:
     A row has ``prompt`` (text or messages, may be missing) and ``answer`` or ``completion`` (text or messages). Raises
     InputError that names the row for one that has no answer.
     """
-    from custodes.feedback.formats import text_or_messages
     from custodes.tables import read_rows  # slow to import, and a review of code needs nothing of it
 
     found = {}

@@ -1,0 +1,150 @@
+"""The forms of feedback that are read: what a table's columns are called, and what its rows mean.
+
+A new form is a function of :class:`~custodes.feedback.forms.source.Source` and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from custodes.dialogue import from_json
+from custodes.feedback.forms import comparisons, completions, own, preferences, processes, ratings, trees
+from custodes.feedback.forms.prompts import PROMPT_COLUMNS
+from custodes.feedback.forms.source import Source
+from custodes.tables import Row
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form. A table has it where each of ``needs`` (columns; "a|b" is either) is there and ``holds`` is so."""
+
+    name: str
+    needs: tuple[str, ...]
+    read: Callable[[Row, Source], None]
+    uses: tuple[str, ...] = ()
+    """Further columns that are read."""
+    holds: Callable[[Values], bool] = lambda values: True
+    """Of the first value in each column: tells apart forms whose columns have the same names."""
+    prepare: Callable[[Sequence[Row]], list[Row]] = list
+    """What is done to all rows first."""
+
+    def lacks(self, columns: Values) -> list[str]:
+        """The columns that a table needs to have this form and has not."""
+        return [need for need in self.needs if not any(name in columns for name in need.split("|"))]
+
+    def columns(self) -> set[str]:
+        """Every column that is read."""
+        return {name for need in (*self.needs, *self.uses) for name in need.split("|")}
+
+
+def _listed(column: str, kind: type) -> Callable[[Values], bool]:
+    """Whether a column holds lists of ``kind``."""
+
+    def holds(values: Values) -> bool:
+        given = values[column]
+        given = from_json(given) if isinstance(given, str) else given
+        return isinstance(given, list) and bool(given) and isinstance(given[0], kind)
+
+    return holds
+
+
+_ANNOTATOR = preferences.ANNOTATOR
+_SCORES = tuple(name for names in preferences.SCORES.values() for name in names)
+_PREFERENCE = (*PROMPT_COLUMNS, "label", "weight", "margin", *_ANNOTATOR, *_SCORES)
+_COMPLETION = (*PROMPT_COLUMNS, "weight", *_ANNOTATOR)
+_VERDICT = "|".join(comparisons.VERDICTS)
+
+FORMS = (
+    Form("judgments", ("kind", "task", "annotator"), own.judgment),
+    Form("preferences", ("chosen|response_j", "rejected|response_k"), preferences.preferences, _PREFERENCE),
+    Form("summarize_from_feedback, comparisons", ("info", "summaries", "choice"), comparisons.summarize, ("worker",)),
+    Form("summarize_from_feedback, axis", ("info", "summary"), ratings.summary_axes, ("worker",)),
+    Form("SHP", ("history", "human_ref_A", "human_ref_B", "labels"), comparisons.shp),
+    Form(
+        "PKU-SafeRLHF",
+        ("prompt", "response_0", "response_1", "better_response_id|safer_response_id"),
+        comparisons.safe_rlhf,
+        ("better_response_id", "safer_response_id", "is_response_0_safe", "is_response_1_safe"),
+    ),
+    Form("BeaverTails", ("prompt", "response", "is_safe"), ratings.beaver, ("category",)),
+    Form("arena conversations", ("conversation_a", "conversation_b", "winner"), comparisons.arena, ("judge",)),
+    Form(
+        "arena 55k",
+        ("prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"),
+        comparisons.arena_flags,
+    ),
+    Form("HelpSteer 3", ("context", "response1", "response2", "overall_preference"), comparisons.helpsteer_3),
+    Form(
+        "HelpSteer 2, preference",
+        ("prompt", "response_1", "response_2", "preference_strength"),
+        comparisons.helpsteer_preference,
+    ),
+    Form("HelpSteer", ("prompt", "response", "helpfulness", "correctness"), ratings.helpsteer, ratings.HELPSTEER),
+    Form("WebGPT", ("question", "answer_0", "answer_1", "score_0", "score_1"), comparisons.webgpt),
+    Form(
+        "OpenAssistant trees",
+        ("prompt", "message_tree_id"),
+        trees.tree,
+        holds=lambda values: isinstance(values["prompt"], dict),
+    ),
+    Form(
+        "OpenAssistant messages",
+        ("message_id", "text", "role", "message_tree_id"),
+        trees.tree,
+        ("parent_id", "rank", "labels", "user_id", "deleted", "synthetic", "review_result", "prompt"),
+        prepare=trees.tree_rows,
+    ),
+    Form("red team attempts", ("transcript", "rating"), ratings.red_team, ("red_team_member_id", "tags")),
+    Form(
+        "PRM800K",
+        ("question", "label"),
+        processes.prm800k,
+        ("labeler",),
+        lambda values: isinstance(values["label"], dict) and "steps" in values["label"],
+    ),
+    Form(
+        "stepwise supervision",
+        ("completions", "labels"),
+        processes.stepwise,
+        (*PROMPT_COLUMNS, "annotator"),
+        _listed("completions", str),
+    ),
+    Form("BIG-Bench-Mistake", ("input", "steps", "target"), processes.mistakes, ("mistake_index",)),
+    Form(
+        "UltraFeedback",
+        ("instruction", "completions"),
+        ratings.ultrafeedback,
+        PROMPT_COLUMNS,
+        _listed("completions", dict),
+    ),
+    Form("Nectar", ("prompt", "answers"), comparisons.nectar, PROMPT_COLUMNS, _listed("answers", dict)),
+    Form("distilabel generations", ("generations", "ratings|rating"), ratings.generations, PROMPT_COLUMNS),
+    Form(
+        "Fine-grained RLHF",
+        ("question", "feedback", "prediction 1", "prediction 2", "prediction 3", "prediction 4"),
+        processes.fine_grained,
+        ("preference",),
+    ),
+    Form("SQuALITY", ("passage-id", "questions"), ratings.squality),
+    *(
+        Form("two answers and a winner", (*pair, _VERDICT), comparisons.two_answers, (*PROMPT_COLUMNS, *_ANNOTATOR))
+        for pair in comparisons.TWO
+    ),
+    Form(
+        "labelled completions",
+        ("|".join((*completions.ANSWERS, *completions.WHOLE)), "|".join(completions.VERDICTS)),
+        completions.labelled,
+        _COMPLETION,
+    ),
+    Form(
+        "demonstrations",
+        ("|".join((*completions.ANSWERS, *completions.WHOLE)),),
+        completions.demonstrated,
+        _COMPLETION,
+    ),
+)
+"""In the order in which they are tried."""
