@@ -1,0 +1,239 @@
+"""Feedback in any form: a table of one of the forms in :mod:`custodes.feedback.forms.registry`, or a ledger, is read into the judgments that it is.
+
+Nothing is lost without a sentence: what had to be assumed, which columns and rows were left out, and what cannot be read.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from custodes.dialogue import UNREAD
+from custodes.feedback.collection import Feedback
+from custodes.feedback.exchange import pairs_from_corrections, pairs_from_judgments
+from custodes.feedback.forms.own import is_ledger, ledger
+from custodes.feedback.forms.registry import FORMS, Form
+from custodes.feedback.forms.source import SKIP, Source, empty, rows_shown
+from custodes.feedback.records import TEXTS, kind_of
+from custodes.tables import Row, read_rows
+from custodes.types import Comparison, InputError, Judgment, PreferencePair, Ranking
+
+T = TypeVar("T")
+
+NOT_READ = (*UNREAD, "audios", "tools", "functions", "documents", "passages")
+"""Columns that carry meaning which no model here is shown: a row that has something in one of them is refused."""
+
+
+@dataclass(frozen=True)
+class FeedbackFile:
+    """What a file holds, and what became of the rest of it."""
+
+    path: str
+    form: str
+    rows: int
+    feedback: Feedback
+    assumed: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    """Of the rows that cannot be used, where they were to be left out: what is wrong with each."""
+    notes: tuple[str, ...] = field(default=())
+    """What reading the table had to assume."""
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
+    def counts(self) -> dict[str, int]:
+        """How many judgments there are of each kind, comparisons and rankings by axis."""
+        return dict(Counter(_described(judgment) for judgment in self.feedback.judgments))
+
+    def axis(self, asked: str = "") -> str:
+        """``asked``; or "overall" where it was compared on, else the first axis that was."""
+        axes = dict.fromkeys(j.axis for j in self.feedback.judgments if isinstance(j, Comparison | Ranking))
+        return asked or ("overall" if "overall" in axes or not axes else next(iter(axes)))
+
+    def pairs(self, axis: str = "") -> list[PreferencePair]:
+        """The training pairs of a reward on :meth:`axis`, corrections among them. Raises InputError where there are none."""
+        chosen, held = self.axis(axis), self.feedback
+        episodes = list(held.episodes.values())
+        pairs = pairs_from_judgments(held.judgments, episodes, axis=chosen, origins=held.origins)
+        pairs += pairs_from_corrections(held.judgments, episodes, chosen)
+        if not pairs:
+            where = f" on axis {chosen!r}" if any("comparison" in what for what in self.counts()) else ""
+            raise InputError(
+                f"{self.path} holds {listed(self.counts())}, and no comparison{where}; a reward learns from comparisons."
+            )
+        return pairs
+
+    def unused(self, axis: str = "") -> list[str]:
+        """One sentence on the judgments that :meth:`pairs` makes nothing of; none where it uses them all."""
+        chosen, used = self.axis(axis), ("correction",)
+        counts = self.counts()
+        others = {
+            w: n for w, n in counts.items() if w not in (*used, *(_on(k, chosen) for k in ("comparison", "ranking")))
+        }
+        if not others:
+            return []
+        kept = sum(n for what, n in counts.items() if what not in others)
+        return [f"a reward learns from the {kept:,} comparisons on {chosen!r}; it cannot use {listed(others)}"]
+
+    def told(self) -> list[str]:
+        """Everything that a person should know about how the file was read, one sentence each."""
+        told = [*self.notes, *self.assumed, *self.left_out]
+        if self.skipped:
+            told.append(
+                f"{len(self.skipped):,} of {self.rows:,} rows cannot be used and are left out, the first: {self.skipped[0]}"
+            )
+        return told
+
+    def warn(self) -> None:
+        """Says :meth:`told` as warnings, but for what reading the table said itself."""
+        for sentence in self.told()[len(self.notes) :]:
+            warnings.warn(f"{self.name}: {sentence.rstrip('.')}.", stacklevel=3)
+
+
+def read_feedback(path: str | Path, *, skip_bad_rows: bool = False, rows: str = "") -> FeedbackFile:
+    """Reads feedback in any known form: from a table, a folder of shards, a dataset of the hub, or a ledger.
+
+    ``rows`` are FIRST:END as :func:`select_rows` has it. Raises InputError naming file, row and field for a row that cannot
+    be used; with ``skip_bad_rows`` such rows, and those with an empty answer, are left out and counted.
+    """
+    if is_ledger(path):
+        feedback, runs = ledger(path)
+        if not feedback.judgments:
+            raise InputError(f"{path} holds no judgment.")
+        said = (f"the judgments of {runs:,} runs are taken together",) if runs > 1 else ()
+        return FeedbackFile(str(path), "ledger", len(feedback.judgments), feedback, said)
+    table = read_rows(
+        path, ("prompt", "chosen", "rejected", "completion", "label", "weight", "margin", "annotator", "messages")
+    )
+    notes = tuple(table.notes)
+    held = select_rows(table, rows, Path(path).name)
+    values = _first_values(held)
+    form = _form(path, values)
+    source = Source(skip_silent=skip_bad_rows)
+    skipped = []
+    for row in form.prepare(held):
+        source.begin(row)
+        try:
+            _refuse_unread(row, form)
+            form.read(row, source)
+            source.commit()
+        except InputError as error:
+            if not skip_bad_rows:
+                raise
+            skipped.append(str(error))
+    if not source.feedback.judgments:
+        raise InputError(f"{path}: no row can be used; the first: {skipped[0] if skipped else 'it says nothing'}")
+    feedback = _without_orphans(source.feedback) if skipped else source.feedback
+    left = _sentences(source.left_out)
+    others = [name for name in values if name not in form.columns() and name not in NOT_READ and name not in TEXTS]
+    if others and form.name != "judgments":
+        left.insert(0, f"left out: {'column' if len(others) == 1 else 'columns'} {', '.join(map(str, others))}")
+    return FeedbackFile(
+        str(path), form.name, len(held), feedback, tuple(_sentences(source.assumed)), tuple(left), tuple(skipped), notes
+    )
+
+
+def select_rows(held: Sequence[T], rows: str, source: str) -> list[T]:
+    """Rows ``FIRST:END`` (either may be left out), all for ""; InputError where that is not a range with rows in it.
+
+    A range that goes beyond the file is cut, with a warning that says how many are left."""
+    match = re.fullmatch(r"(\d*):(\d*)", rows or ":")
+    if match is None:
+        raise InputError(f"rows {rows!r} is no range; give FIRST:END, e.g. 0:900.")
+    first, end = (int(group) if group else None for group in match.groups())
+    chosen = list(held[first:end])
+    if not chosen:
+        raise InputError(f"rows {rows!r} of {source} are empty; it holds rows 0:{len(held)}.")
+    if end is not None and end > len(held):
+        warnings.warn(
+            f"{source} holds rows 0:{len(held)}; {len(chosen)} of rows {rows} are there and are used.", stacklevel=2
+        )
+    return chosen
+
+
+# ---------------------------------------------------------------- which form it is
+
+
+def _first_values(rows: Sequence[Row]) -> dict[str, Any]:
+    """Every column, with the first value in it that says something, or else the first."""
+    found: dict[str, Any] = {}
+    for row in rows:
+        for name, value in row.values.items():
+            if name not in found or (empty(found[name]) and not empty(value)):
+                found[name] = value
+    return found
+
+
+def _form(path: str | Path, values: Mapping[str, Any]) -> Form:
+    """The form of a table. Raises InputError that names its columns and the nearest form."""
+    for form in FORMS:
+        if not form.lacks(values) and form.holds(values):
+            return form
+    if ("chosen" in values) != ("rejected" in values):
+        missing = "rejected" if "chosen" in values else "chosen"
+        raise InputError(
+            f"{path}: column {missing!r} is missing; found {', '.join(values)}, expected chosen and rejected."
+        )
+    nearest = max(FORMS, key=lambda form: (len(form.needs) - len(form.lacks(values))) / len(form.needs) ** 0.5)
+    lacking = ", ".join(need.replace("|", " or ") for need in nearest.lacks(values))
+    raise InputError(
+        f"{path}: the columns {', '.join(map(str, values)) or '(none)'} are no known form of feedback; the nearest is "
+        f"{nearest.name!r}, which {f'also needs {lacking}' if lacking else 'holds other values in them'}."
+    )
+
+
+def _refuse_unread(row: Row, form: Form) -> None:
+    for name in NOT_READ:
+        if (
+            name in row.values
+            and name not in form.columns()
+            and form.name not in ("Fine-grained RLHF",)
+            and not empty(row.values[name])
+        ):
+            raise InputError(
+                f"{row.place}, field {name!r}: models here are shown text alone, and this would be lost; "
+                f"take the column out, or {SKIP}."
+            )
+
+
+# ---------------------------------------------------------------- what is told
+
+
+def _sentences(numbers: Mapping[str, Sequence[int]]) -> list[str]:
+    return [f"{sentence} ({rows_shown(held)})" for sentence, held in numbers.items()]
+
+
+def _described(judgment: Judgment) -> str:
+    axis = getattr(judgment, "axis", getattr(judgment, "name", ""))
+    return _on(kind_of(judgment), axis)
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """ "12 comparisons on 'overall', 1 step mark"."""
+    several = {what: re.sub(r"^((?:step |span )?[a-z]+)", r"\1s", what) for what in counts}
+    return ", ".join(f"{n:,} {what if n == 1 else several[what]}" for what, n in counts.items())
+
+
+def _on(kind: str, axis: str) -> str:
+    """ "comparison on 'overall'", "step mark"."""
+    return f"{kind.replace('_', ' ')}{f' on {axis!r}' if axis else ''}"
+
+
+def _without_orphans(feedback: Feedback) -> Feedback:
+    """The same without tasks, episodes and annotators that no judgment is about."""
+    judged = {id for judgment in feedback.judgments for id in judgment.episodes}
+    tasks, people = {j.task for j in feedback.judgments}, {j.annotator for j in feedback.judgments}
+    return Feedback(
+        {id: task for id, task in feedback.tasks.items() if id in tasks},
+        {id: episode for id, episode in feedback.episodes.items() if id in judged},
+        feedback.judgments,
+        {id: one for id, one in feedback.annotators.items() if id in people},
+        feedback.origins,
+    )
