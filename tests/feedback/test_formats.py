@@ -161,7 +161,7 @@ def test_dialogues_that_end_in_silence_are_kept_and_named(tmp_path: Path) -> Non
     with pytest.warns(UserWarning, match=r"an empty answer is kept, .*--skip-bad-rows leaves such rows out \(row 2\)"):
         pairs = read(tmp_path, GOOD, row)
     assert pairs[1].chosen == said("a: ")
-    with pytest.raises(InputError, match="row 2 has an empty completion, .*--skip-bad-rows"):
+    with pytest.raises(InputError, match=r"row 2 has an empty completion, .*--skip-bad-rows"):
         write_preferences(tmp_path / "prefs.jsonl", pairs)
 
 
