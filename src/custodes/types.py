@@ -7,7 +7,8 @@ Letters: B episodes in a batch, T tokens of an episode (prompt included).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -25,6 +26,15 @@ class InputError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Within the block, an :class:`InputError` begins with ``where``: the file and row, or the task."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 # ---------------------------------------------------------------- what is asked and what was tried

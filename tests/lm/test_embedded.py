@@ -18,7 +18,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from custodes.lm.embedded import EMBEDDED, MARKER, WEIGHTS, Embedded, embedded_model, is_embedded
+from custodes.lm.cache import MARKER
+from custodes.lm.embedded import EMBEDDED, Embedded, embedded_model, is_embedded
+from custodes.lm.gguf_files import WEIGHTS
 from custodes.types import InputError
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -167,8 +169,8 @@ def test_second_call_needs_neither_index_nor_time(
     assert embedded_model("tiny") == first
     assert time.perf_counter() - start < 0.05
     marker = json.loads((first / MARKER).read_text())
-    assert marker["weights"] == hashlib.sha256((first / WEIGHTS).read_bytes()).hexdigest()
-    assert sorted(p.name for p in tiny.iterdir()) == ["tiny", "tiny.lock"]
+    assert marker["files"][WEIGHTS] == hashlib.sha256((first / WEIGHTS).read_bytes()).hexdigest()
+    assert sorted(p.name for p in tiny.iterdir()) == ["digests", "tiny", "tiny.lock"]
 
 
 def test_names() -> None:
@@ -205,8 +207,23 @@ def test_damaged_weights_are_made_again(tiny: Path) -> None:
     weights = embedded_model("tiny") / WEIGHTS
     whole = weights.read_bytes()
     weights.write_bytes(whole[:1000])
-    embedded_model("tiny")
+    with pytest.warns(UserWarning, match="model.safetensors is damaged; this cached model is made again"):
+        embedded_model("tiny")
     assert weights.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "tokenizer.json", "config.json"])
+def test_a_few_damaged_bytes_are_noticed(tiny: Path, name: str) -> None:
+    """Of the same size, with the times of the whole file: what was written is told by its digest."""
+    file = embedded_model("tiny") / name
+    whole, stat = file.read_bytes(), file.stat()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2 : len(whole) // 2 + 8] = b"\x00" * 8
+    file.write_bytes(damaged)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.warns(UserWarning, match=f"{name} is damaged"):
+        embedded_model("tiny")
+    assert (embedded_model("tiny") / name).read_bytes() == whole
 
 
 CALL = """

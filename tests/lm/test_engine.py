@@ -11,6 +11,7 @@ from tiny_models import write_model
 from transformers import AutoModelForCausalLM
 
 from custodes.lm import AdapterConfig, LanguageModel, TorchEngine, load
+from custodes.lm.chat import Chat
 from custodes.lm.kernels import native
 from custodes.types import Episode, InputError, Message, Sampling, Task
 
@@ -196,7 +197,7 @@ def test_compiled_path_shares_prompts_and_refills_slots_without_a_trace(wide: La
 
 def test_stop_ids_end_a_reply_and_count_as_its_last_action(lm: LanguageModel):
     sampling = ending(lm, Sampling(max_tokens=30))
-    lm = dataclasses.replace(lm, end_ids=sampling.stop_ids[:2])
+    lm = dataclasses.replace(lm, chat=Chat(lm.tokenizer, sampling.stop_ids[:2]))
     episodes = TorchEngine(lm).generate(tasks(20), sampling)
     ends = set(sampling.stop_ids)
     assert {reply[-1] for reply in tokens(episodes)} & set(lm.end_ids)

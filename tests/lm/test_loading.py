@@ -91,6 +91,8 @@ def test_no_end_of_sequence_token(folder: Path):
     change(folder / "config.json", eos_token_id=None)
     change(folder / "tokenizer_config.json", eos_token=None)
     (folder / "generation_config.json").unlink()
+    assert load(folder).tokenizer.convert_ids_to_tokens(load(folder).end_ids[0]) == "<|im_end|>"  # by the template
+    (folder / "chat_template.jinja").unlink()
     assert "names no end-of-sequence token" in refusal(folder)
 
 

@@ -49,7 +49,7 @@ def test_every_epoch_covers_everything_once() -> None:
 
 def test_what_cannot_be_learned_from_is_one_sentence(tiny_model: Path) -> None:
     lm = load(tiny_model, dtype="float32")
-    with pytest.raises(InputError, match="reply to task task-0 is empty"):
+    with pytest.raises(InputError, match="task task-0: its reply is empty"):
         demonstration(lm, some_tasks(1)[0], "")
     with pytest.raises(InputError, match="over the context of 512"):
         demonstration(lm, some_tasks(1)[0], REPLY * 100)

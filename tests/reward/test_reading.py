@@ -12,14 +12,11 @@ from custodes.reward.reading import Reader, micro_batches
 from custodes.types import InputError, Message, PreferencePair
 
 
-def test_what_is_read_is_the_chat_template_with_the_end_of_turn_last(lm: LanguageModel) -> None:
+def test_what_is_read_is_the_whole_conversation_as_the_template_renders_it(lm: LanguageModel) -> None:
     talk = (Message("user", "Who watches?"), Message("assistant", "We do."))
     ids = Reader(lm, 512).conversation(talk, "here")
-    assert (
-        lm.tokenizer.decode(ids) == "<|im_start|>user\nWho watches?<|im_end|>\n<|im_start|>assistant\nWe do.<|im_end|>"
-    )
-    assert ids[-1] == lm.end_ids[0]
-    np.testing.assert_array_equal(Reader(lm, 512, end_of_turn=False).conversation(talk, "here"), ids[:-1])
+    assert ids.tolist() == lm.tokenizer.apply_chat_template([m.to_dict() for m in talk], return_dict=False)
+    np.testing.assert_array_equal(Reader(lm, 512, padding=int(ids[-1])).conversation(talk, "here"), ids[:-1])
 
 
 def test_long_pairs_lose_the_same_tokens_from_the_left_of_their_prompt(
@@ -54,7 +51,7 @@ def test_dialogues_that_part_early_are_read_to_their_own_end(lm: LanguageModel) 
     pair = PreferencePair((Message("user", "Who?"),), one, (Message("assistant", "nobody"),))
     read, _ = Reader(lm, 512).pair(pair)
     assert "and?" in lm.tokenizer.decode(read.chosen)
-    assert lm.tokenizer.decode(read.rejected).endswith("nobody<|im_end|>")
+    assert lm.tokenizer.decode(read.rejected).endswith("nobody<|im_end|>\n")
 
 
 def test_micro_batches_cover_everything_once_and_share_prompts(lm: LanguageModel, pairs: list[PreferencePair]) -> None:

@@ -53,27 +53,25 @@ def test_every_exported_member_gives_its_scores_in_transformers(lm: LanguageMode
         )
 
 
-def test_padded_batches_in_transformers_read_the_end_of_turn(lm: LanguageModel, tmp_path: Path) -> None:
-    """With padding = end of turn, as the base model has it, transformers would read one token too early."""
-    lm.tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+def test_padded_batches_in_transformers_read_the_last_token(lm: LanguageModel, tmp_path: Path) -> None:
     model = ensemble(lm, "full", members=1)
     save_reward(model, tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config["pad_token_id"] not in lm.end_ids
-    # the added token has no row in the tiny embedding; any unused row serves to show where the score is read
-    config["pad_token_id"] = 5
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype="float32")
-    rows = [model.reader.conversation(e.messages, "") for e in episodes(5)]
-    padded = np.full((5, max(map(len, rows))), 5)
-    for i, row in enumerate(rows):
-        assert 5 not in row
-        padded[i, : len(row)] = row
-    with torch.no_grad():
-        logits = classifier(input_ids=torch.tensor(padded)).logits.numpy()[:, 0]
-    np.testing.assert_allclose(
-        logits - config["reward_center"][0], model.score(episodes(5)).value, rtol=1e-4, atol=2e-4
-    )
+    np.testing.assert_allclose(hf_logits(tmp_path, model)[:, 0], model.score(episodes(5)).value, rtol=1e-4, atol=2e-4)
+
+
+def test_a_padding_token_without_a_row_in_the_embedding_is_not_taken(lm: LanguageModel, tmp_path: Path) -> None:
+    lm.tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+    assert lm.tokenizer.pad_token_id >= lm.decoder.spec.vocab
+    save_reward(ensemble(lm, "full", members=1), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["pad_token_id"] < lm.decoder.spec.vocab
+
+
+def test_a_reward_of_another_release_is_refused(lm: LanguageModel, tmp_path: Path) -> None:
+    save_reward(ensemble(lm, "full"), tmp_path)
+    settings = json.loads((tmp_path / "reward.json").read_text())
+    (tmp_path / "reward.json").write_text(json.dumps({k: v for k, v in settings.items() if k != "version"}))
+    with pytest.raises(InputError, match="saved by another release, which read its score at another token"):
+        load_reward(tmp_path, "float32")
 
 
 @pytest.mark.parametrize("kind", ["full", "heads", "adapters"])
@@ -101,7 +99,7 @@ def test_any_sequence_classifier_of_that_family_is_a_reward(tiny_model: Path, tm
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     scores = model.score(episodes(5)).value
     for e, score in zip(episodes(5), scores, strict=True):
-        talk = tokenizer.apply_chat_template([m.to_dict() for m in e.messages], tokenize=False).rstrip("\n")
+        talk = tokenizer.apply_chat_template([m.to_dict() for m in e.messages], tokenize=False)
         with torch.no_grad():
             logits = classifier(**tokenizer(talk, return_tensors="pt", add_special_tokens=False)).logits
         np.testing.assert_allclose(logits[0, 0], score, rtol=1e-4, atol=2e-4)

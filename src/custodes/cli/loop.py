@@ -167,7 +167,8 @@ def sample(given: list[str]) -> int:
 
 def models(given: list[str]) -> int:
     """List the embedded models."""
-    from custodes.lm.embedded import EMBEDDED, cache_folder
+    from custodes.lm.cache import cache_folder
+    from custodes.lm.embedded import EMBEDDED
 
     @dataclass(frozen=True, kw_only=True)
     class Options:

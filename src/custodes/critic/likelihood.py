@@ -58,12 +58,12 @@ class LikelihoodScorer:
 
     def _read(self, code: str) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Tokens, and the line from 0 that each belongs to; -1 for what belongs to none."""
-        encode = self.lm.tokenizer
-        ids: list[int] = encode(BEFORE, add_special_tokens=False)["input_ids"]
+        encode = self.lm.chat.text
+        ids = encode(BEFORE)
         line = [-1] * len(ids)
-        end = encode("\n", add_special_tokens=False)["input_ids"]
+        end = encode("\n")
         for number, text in enumerate(code.split("\n")):
-            own = encode(text, add_special_tokens=False)["input_ids"] if text else []
+            own = encode(text) if text else []
             ids, line = [*ids, *own, *end], [*line, *[number] * len(own), *[-1] * len(end)]
         context = self.lm.decoder.spec.context
         return np.asarray(ids[:context], np.int32), np.asarray(line[:context])

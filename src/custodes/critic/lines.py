@@ -182,7 +182,7 @@ class LineScorer:
     def fingerprint(self) -> str:
         """SHA-256 of the model's, the adapter's and the reader's weights."""
         adapter = self.adapter.tensors() if self.adapter is not None else {}
-        return hash_tensors({**adapter, **self.reader.state_dict()}, replace(self.lm, _fingerprint="").fingerprint())
+        return hash_tensors({**adapter, **self.reader.state_dict()}, self.lm.fingerprint())
 
     def read(self, code: str) -> Reading:
         """Tokens. Every line is tokenised by itself, so that each has an end of its own."""
@@ -234,8 +234,7 @@ class LineScorer:
         return replace(scorer, messages=kinds, **settings)
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        ids: list[list[int]] = self.lm.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        return ids
+        return self.lm.chat.texts(texts)
 
     def _said(self, scored: LineScores, kinds: NDArray[np.int64]) -> dict[int, str]:
         if not self.kinds:
@@ -278,7 +277,7 @@ def new_line_scorer(
         adapter = Adapter(lower(lm.decoder, layers), config, seed).to(lm.decoder.device)
     reader = Reader(lm.decoder.spec.hidden, shape.width, shape.reader_layers, max(1, len(kinds)), seed)
     context = min(max_tokens, lm.decoder.spec.context)
-    bare = replace(lm, adapter=None, _fingerprint="")
+    bare = replace(lm, adapter=None)
     return LineScorer(bare, shape, adapter, reader.to(lm.decoder.device), tuple(kinds), max_tokens=context)
 
 

@@ -20,7 +20,7 @@ from email.parser import HeaderParser
 from importlib import metadata
 from pathlib import Path
 
-from custodes.lm.embedded import cache_folder
+from custodes.lm.cache import cache_folder
 from custodes.types import InputError
 
 LICENCE_FILE = re.compile(r"[^/]+/(LICEN[CS]E|COPYING)[^/]*|[^/]+\.dist-info/(licenses/)?LICENSE[^/]*", re.IGNORECASE)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from custodes.lm.decode import Cache, Prompt, Stepper
 from custodes.lm.decoder import Decoder
+from custodes.lm.finite import finite_model
 from custodes.lm.loading import LanguageModel
 from custodes.lm.packing import pack
 from custodes.lm.requests import Request, finish, take
@@ -106,12 +107,12 @@ class Branches:
         """
         self.round += 1
         growing = self._requests(starts, sampling)
-        if isinstance(self.lm.decoder, Decoder):
-            self._run(growing, sampling)
-        else:  # an architecture that transformers runs
-            self.lm.decoder.generate_requests(
-                self.lm.tokenizer, self.lm.end_ids, [g.request for g in growing], sampling, self.width, None
-            )
+        with finite_model(self.lm.name, self.lm.decoder, self.lm.adapter):
+            if isinstance(self.lm.decoder, Decoder):
+                self._run(growing, sampling)
+            else:  # an architecture that transformers runs
+                requests = [g.request for g in growing]
+                self.lm.decoder.generate_requests(self.lm.chat, requests, sampling, self.width)
         return [self._branch(row, g) for row, g in enumerate(growing)]
 
     def episode(self, branch: Branch) -> Episode:
@@ -157,13 +158,18 @@ class Branches:
 
     def _common(self, branch: Branch, text: str) -> tuple[int, list[int]]:
         """How many tokens of ``branch`` begin ``text``, and the tokens of what follows."""
-        decode, keep = self.lm.tokenizer.decode, len(branch.tokens)
-        while keep and not text.startswith(decode(branch.tokens[:keep], skip_special_tokens=True)):
+
+        def said(count: int) -> str:
+            """What the branch's first tokens say."""
+            return self.lm.chat.said(self.lm.tokenizer.decode(branch.tokens[:count], skip_special_tokens=True))
+
+        keep = len(branch.tokens)
+        while keep and not text.startswith(said(keep)):
             keep -= 1
         while keep and branch.tokens[keep - 1] in self.lm.end_ids:  # an end of turn says nothing, and ends it
             keep -= 1
-        rest = text[len(decode(branch.tokens[:keep], skip_special_tokens=True)) :]
-        return keep, self.lm.tokenizer(rest, add_special_tokens=False)["input_ids"] if rest else []
+        rest = text[len(said(keep)) :]
+        return keep, self.lm.chat.text(rest, opens=keep == 0) if rest else []
 
     def _branch(self, row: int, g: _Growing) -> Branch:
         drawn = np.asarray(g.request.tokens, np.int32)
@@ -221,4 +227,4 @@ class Branches:
     def _draw(self, logits: Tensor, growing: list[_Growing], sampling: Sampling, ends: frozenset[int]) -> None:
         take(logits, [g.request for g in growing], sampling, ends, self.stepper.native)
         for g in growing:
-            g.done = finish(g.request, self.lm.tokenizer, sampling, ends)
+            g.done = finish(g.request, self.lm.chat, sampling, ends)

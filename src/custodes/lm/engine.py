@@ -19,13 +19,14 @@ from torch import Tensor
 
 from custodes.lm.decode import Cache, Prompt, Stepper
 from custodes.lm.decoder import Decoder
+from custodes.lm.finite import finite_model
 from custodes.lm.loading import LanguageModel
 from custodes.lm.logprobs import token_logprobs
 from custodes.lm.packing import pack, split_by_budget
 from custodes.lm.requests import OnProgress, Request, finish, take
 from custodes.lm.sampler import stream
 from custodes.lm.stream import Replies, Stream, Turns
-from custodes.types import Episode, InputError, Message, Sampling, Task
+from custodes.types import Episode, InputError, Message, Sampling, Task, located
 
 PREFILL_TOKENS = 2048
 """Prompt tokens computed in one forward pass: enough to keep the products efficient."""
@@ -60,12 +61,10 @@ class TorchEngine:
         Raises :class:`InputError` where a prompt and its reply would not fit the model's context.
         """
         requests = self._requests(tasks, sampling, prefixes, prompts)
-        if requests:
-            if not isinstance(self.lm.decoder, Decoder):  # an architecture that transformers runs
-                self.lm.decoder.generate_requests(
-                    self.lm.tokenizer, self.lm.end_ids, requests, sampling, self.max_batch, on_progress
-                )
-            else:
+        with finite_model(self.lm.name, self.lm.decoder, self.lm.adapter):
+            if requests and not isinstance(self.lm.decoder, Decoder):  # an architecture that transformers runs
+                self.lm.decoder.generate_requests(self.lm.chat, requests, sampling, self.max_batch, on_progress)
+            elif requests:
                 _Batch(self, requests, sampling, on_progress).run()
         policy = self.policy or self.lm.fingerprint()
         return [self.episode(tasks[r.task], r, policy) for r in requests]
@@ -139,7 +138,8 @@ class TorchEngine:
         prompts: dict[bytes, NDArray[np.int32]] = {}
         for i, task in enumerate(tasks):
             prefix = prefixes[i] if prefixes is not None else ""
-            prompt = self.lm.encode(task.messages, prefix) if given is None else given[i]
+            with located(f"task {task.id}"):
+                prompt = self.lm.encode(task.messages, prefix) if given is None else given[i]
             if len(prompt) + sampling.max_tokens > context:
                 raise InputError(
                     f"task {task.id}: its prompt of {len(prompt)} tokens and a reply of up to {sampling.max_tokens} "
@@ -248,7 +248,7 @@ class _Batch:
         """Let finished requests go; the last one alive moves into a freed slot."""
         slot = 0
         while slot < len(self.alive):
-            if not finish(self.alive[slot], self.lm.tokenizer, self.sampling, self.ends):
+            if not finish(self.alive[slot], self.lm.chat, self.sampling, self.ends):
                 slot += 1
                 continue
             self.finished += 1

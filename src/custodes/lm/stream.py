@@ -21,6 +21,7 @@ from torch import Tensor
 
 from custodes.lm.decode import TILE, Stepper, StepWeights
 from custodes.lm.decoder import Decoder
+from custodes.lm.finite import finite_model
 from custodes.lm.pages import Pages, Places, attend_pages, page_bytes, page_names
 from custodes.lm.requests import Request, finish, take
 from custodes.lm.steps import Rotary
@@ -114,6 +115,10 @@ class Stream:
     @torch.inference_mode()
     def advance(self) -> list[Request]:
         """One pass through the model."""
+        with finite_model(self.lm.name, self.lm.decoder, self.lm.adapter):
+            return self._advance()
+
+    def _advance(self) -> list[Request]:
         budget = max(PASS_TOKENS, 2 * self.max_batch)
         parts: list[_Part] = []
         for seat in self._seats:
@@ -134,7 +139,7 @@ class Stream:
             take(logits, [s.request for s in drawing], self.sampling, self.ends, self.stepper.native)
         for seat in drawing:
             seat.rest = seat.request.tokens[-1:]
-        over = {id(s): s for s in drawing if finish(s.request, self.lm.tokenizer, self.sampling, self.ends)}
+        over = {id(s): s for s in drawing if finish(s.request, self.lm.chat, self.sampling, self.ends)}
         self._seats = [s for s in self._seats if id(s) not in over]
         for seat in over.values():
             self.pages.release(seat.pages)
@@ -254,9 +259,8 @@ class Turns:
         asked, self._waiting = self._waiting, []
         assert not isinstance(self.lm.decoder, Decoder)
         if asked:
-            self.lm.decoder.generate_requests(
-                self.lm.tokenizer, self.lm.end_ids, asked, self.sampling, self.max_batch, None
-            )
+            with finite_model(self.lm.name, self.lm.decoder):
+                self.lm.decoder.generate_requests(self.lm.chat, asked, self.sampling, self.max_batch)
         return asked
 
 

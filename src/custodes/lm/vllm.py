@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task
+from custodes.lm.chat import Chat
+from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task, located
 
 OUTCOMES: Mapping[str | None, Outcome] = {"stop": "stop", "length": "length"}  # anything else is "error"
 
@@ -52,6 +53,7 @@ class VllmEngine:
         self.tokenizer: Any = self.llm.get_tokenizer()
         if self.tokenizer.chat_template is None:
             raise InputError(f"the tokenizer of {path} has no chat template; add chat_template.jinja to its folder.")
+        self.chat = Chat(self.tokenizer, [i for i in [self.tokenizer.eos_token_id] if i is not None], str(path))
         self.context: int = self.llm.llm_engine.model_config.max_model_len
         self.policy = policy or str(path)
 
@@ -78,7 +80,7 @@ class VllmEngine:
                 max_tokens=sampling.max_tokens,
                 min_tokens=sampling.min_tokens,
                 stop=list(sampling.stop),
-                stop_token_ids=list(sampling.stop_ids),
+                stop_token_ids=[*self.chat.end_ids, *sampling.stop_ids],
                 seed=seed,
                 logprobs=0,  # of the drawn token alone
             )
@@ -111,9 +113,8 @@ class VllmEngine:
         return scores
 
     def _encode(self, task: Task, prefix: str, sampling: Sampling) -> list[int]:
-        messages = [message.to_dict() for message in task.messages]
-        ids = list(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
-        ids += self.tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else []
+        with located(f"task {task.id}"):
+            ids = self.chat.prompt(task.messages, prefix)
         if len(ids) + sampling.max_tokens > self.context:
             raise InputError(
                 f"task {task.id}: its prompt of {len(ids)} tokens and a reply of up to {sampling.max_tokens} exceed "
@@ -132,7 +133,10 @@ class VllmEngine:
         return Episode(
             id=blake2b(identity, digest_size=12).hexdigest(),
             task=task,
-            messages=(*task.messages, Message("assistant", prefix + output.text)),
+            messages=(
+                *task.messages,
+                Message("assistant", prefix + output.text if prefix else self.chat.said(output.text)),
+            ),
             token_ids=token_ids,
             action_mask=np.arange(len(token_ids)) >= len(prompt),
             logprobs=logprobs,

@@ -24,7 +24,7 @@ from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel
 from custodes.lm.requests import Request, make_request
 from custodes.policy.turns import answer_ids
-from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task
+from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task, located
 
 
 class Playable(Protocol):
@@ -122,7 +122,8 @@ class EnvironmentEngine:
         environment = self.make(task)
         messages = list(task.messages if environment is None else environment.start(task))
         prefix = "" if environment is None else environment.prefix
-        prompt = self.lm.encode(messages, prefix)
+        with located(f"task {task.id}"):
+            prompt = self.lm.encode(messages, prefix)
         if len(prompt) + sampling.max_tokens > self.max_episode:
             raise InputError(
                 f"task {task.id}: its prompt of {len(prompt)} tokens and a reply of up to {sampling.max_tokens} exceed the "
@@ -173,7 +174,8 @@ class EnvironmentEngine:
         attempt.logprobs.append(episode.logprobs[start:])
         attempt.turns.append(episode.id)
         attempt.outcome = episode.outcome
-        return attempt.prefix + said(self.lm, episode, start, sampling)
+        reply = said(self.lm, episode, start, sampling)
+        return attempt.prefix + reply if attempt.prefix else self.lm.chat.said(reply)
 
     def _go_on(self, attempt: _Attempt, reply: str, answer: tuple[Message, ...] | None, sampling: Sampling) -> None:
         """Append an answer and the opening of the next reply, or end the episode."""

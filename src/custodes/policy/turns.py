@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.lm.loading import LanguageModel
-from custodes.types import Episode, InputError, Message, Task
+from custodes.types import Episode, InputError, Message, Task, located
 
 Tokens = NDArray[np.int32]
-PLACE = "\ue000reply\ue000"
-"""Stands for a reply where a template is rendered around it: private characters that no conversation holds."""
 
 
 def answer_ids(
@@ -34,18 +32,7 @@ def answer_ids(
         last: the reply's last token; where it is the end of the turn, that is not said twice.
         prefix: a partial answer that the next reply must continue.
     """
-    if lm.tokenizer.chat_template is None:
-        start = len(lm.tokenizer("")["input_ids"])  # a tokenizer's own token for the beginning of a text
-        ids = lm.encode(answers).tolist()[start:]
-    else:
-        turns = [m.to_dict() for m in (*before, Message("assistant", PLACE), *answers)]
-        text = lm.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        ids = lm.tokenizer(text.rpartition(PLACE)[2], add_special_tokens=False)["input_ids"]
-    if last in lm.end_ids and ids and ids[0] == last:
-        ids = ids[1:]
-    if prefix:
-        ids = [*ids, *lm.tokenizer(prefix, add_special_tokens=False)["input_ids"]]
-    return np.asarray(ids, np.int32)
+    return np.asarray(lm.chat.between(before, answers, last, prefix), np.int32)
 
 
 def demonstration(lm: LanguageModel, task: Task, said: str | Sequence[Message]) -> Episode:
@@ -54,18 +41,22 @@ def demonstration(lm: LanguageModel, task: Task, said: str | Sequence[Message]) 
     Every reply ends with the end of its turn, and that is an action too. Raises InputError where a reply is empty, no
     reply comes last, or the whole does not fit the context.
     """
-    turns = [Message("assistant", said)] if isinstance(said, str) else list(said)
+    with located(f"task {task.id}"):
+        return _demonstration(lm, task, [Message("assistant", said)] if isinstance(said, str) else list(said))
+
+
+def _demonstration(lm: LanguageModel, task: Task, turns: list[Message]) -> Episode:
     if not turns or turns[0].role != "assistant" or turns[-1].role != "assistant":
-        raise InputError(f"the demonstration of task {task.id} must begin and end with a reply of the assistant.")
+        raise InputError("its demonstration must begin and end with a reply of the assistant.")
     messages, parts = list(task.messages), [lm.encode(task.messages)]
     mask = [np.zeros(len(parts[0]), bool)]
     runs = [list(run) for _, run in groupby(turns, key=lambda m: m.role == "assistant")]
     for i in range(0, len(runs), 2):
         if len(runs[i]) > 1:
-            raise InputError(f"the demonstration of task {task.id} has two replies in a row; join them.")
+            raise InputError("its demonstration has two replies in a row; join them.")
         (reply,) = runs[i]
         if not reply.content:
-            raise InputError(f"the reply to task {task.id} is empty; leave the example out.")
+            raise InputError("its reply is empty; leave the example out.")
         ids = lm.encode_reply(reply.content)
         parts.append(ids)
         mask.append(np.ones(len(ids), bool))
@@ -77,7 +68,7 @@ def demonstration(lm: LanguageModel, task: Task, said: str | Sequence[Message]) 
     token_ids = np.concatenate(parts)
     if len(token_ids) > lm.decoder.spec.context:
         raise InputError(
-            f"the reply to task {task.id} brings it to {len(token_ids)} tokens, over the context of {lm.decoder.spec.context}."
+            f"its reply brings it to {len(token_ids)} tokens, over the context of {lm.decoder.spec.context}."
         )
     return Episode(
         id=f"{task.id}/demonstration",

@@ -63,7 +63,7 @@ def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = F
         if writer is None:
             raise InputError(f"{folder} is no critic: give a folder that custodes critic train or tune made.")
         return LikelihoodCritic(writer)
-    writer = writer or replace(scorer.lm, adapter=None, _fingerprint="")
+    writer = writer or replace(scorer.lm, adapter=None)
     return LineCritic(scorer, digest(folder), Commentator(writer), strictness)
 
 
@@ -106,7 +106,7 @@ def find_writer(folder: Path, base: str = "", scorer: LineScorer | None = None) 
         return None
     if scorer is None:
         return load(base, adapter=found) if base else load(found)
-    return replace(scorer.lm, adapter=Adapter.load(found, scorer.lm.decoder), _fingerprint="")
+    return replace(scorer.lm, adapter=Adapter.load(found, scorer.lm.decoder))
 
 
 def digest(folder: Path) -> str:

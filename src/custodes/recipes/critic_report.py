@@ -355,7 +355,7 @@ class _Writers:
         policies = {"base": base}
         for name in trained:
             adapter = Adapter.load(folder / name, base.decoder)
-            policies[NAMES[name]] = replace(base, adapter=adapter, _fingerprint="")
+            policies[NAMES[name]] = replace(base, adapter=adapter)
         has_reward = bool(config.ways) and (folder / REWARD).is_dir()
         return cls(policies, load_reward(folder / REWARD, config.dtype) if has_reward else None, config)
 

@@ -142,7 +142,7 @@ class _Tuning:
         with work.phase("model", "Model"):
             self.lm = load(config.model, seed=config.seed)
             self.room = min(self.lm.decoder.spec.context, 2048) - config.max_tokens
-            base = replace(self.lm, adapter=None, _fingerprint="")
+            base = replace(self.lm, adapter=None)
         self._warm_start()
         reward = self._reward()
         policies = {"base": base, "warm start": self._policy("warm-start")}
@@ -156,7 +156,7 @@ class _Tuning:
     def _policy(self, name: str) -> LanguageModel:
         """The model with the adapter of a phase that is done."""
         adapter = Adapter.load(self.config.out / name, self.lm.decoder)
-        return replace(self.lm, adapter=adapter, _fingerprint="")
+        return replace(self.lm, adapter=adapter)
 
     def _fitting(self, examples: Sequence[Example], most: int) -> list[tuple[Example, Question]]:
         """The first ``most`` examples whose code leaves room for a critique."""
@@ -224,7 +224,7 @@ class _Tuning:
                         "the critiques of every example were rated alike: nothing can be ranked; rate more."
                     )
                 with show_progress() as on_step:
-                    base = replace(self.lm, adapter=None, _fingerprint="")
+                    base = replace(self.lm, adapter=None)
                     options = RewardConfig(epochs=config.reward_epochs, seed=config.seed)
                     reward = train_reward(
                         base, pairs, options, source="ratings", checkpoints=folder / "checkpoints", on_step=on_step

@@ -24,7 +24,7 @@ from custodes.critic.review import (
 from custodes.critic.review.diffs import changed_lines
 from custodes.critic.review.screen import show, summary
 from custodes.critic.review.snippets import snippets_of
-from custodes.lm.embedded import cache_folder
+from custodes.lm.cache import cache_folder
 from custodes.progress import Progress
 from custodes.recipes.critic_choice import CriticChoice, open_critic
 from custodes.types import InputError

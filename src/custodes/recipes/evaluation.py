@@ -83,7 +83,7 @@ def evaluate_policy(
 
     At step 0 the policy is the base model: its episodes are drawn once for all arms.
     """
-    acting = lm if step else replace(lm, adapter=None, _fingerprint="")
+    acting = lm if step else replace(lm, adapter=None)
     purpose = f"held-out tasks, {arm} policy at step {step}" if step else "held-out tasks, base policy"
     engine = TorchEngine(acting)
     episodes = work.sample(purpose, engine, tasks, sampling)
@@ -157,7 +157,7 @@ def reward_fingerprint(reward: RewardModel) -> str:
 
 def _kl_to_base(lm: LanguageModel, episodes: Sequence[Episode], temperature: float) -> Floats:
     """(B,) nats: the k1 estimate of KL(policy || base) from the sampler's own log-probabilities, summed over actions."""
-    base = TorchEngine(replace(lm, adapter=None, _fingerprint="")).logprobs(episodes, temperature)
+    base = TorchEngine(replace(lm, adapter=None)).logprobs(episodes, temperature)
     return np.array([(e.logprobs.astype(np.float64) - b).sum() for e, b in zip(episodes, base, strict=True)])
 
 

@@ -143,7 +143,7 @@ class _Loop:
         config, work = self.config, self.work
         with work.phase("model", "Model and tasks"):
             self.lm = self._policy()
-            self.base = replace(self.lm, adapter=None, _fingerprint="")
+            self.base = replace(self.lm, adapter=None)
             if config.judgments is not None:
                 longest = min(READ_TOKENS, self.lm.decoder.spec.context)
                 Reader(self.base, longest).check_replies(self.pairs, config.judgments.name)
@@ -294,7 +294,7 @@ class _Loop:
         config, work = self.config, self.work
         tasks = self.held_out[: config.measure_on]
         sampling = Sampling(n=1, max_tokens=config.max_tokens, seed=config.seed + 2)
-        self.lm = replace(self._policy(), _base_fingerprint=self.base.fingerprint())
+        self.lm = self._policy()
 
         def evaluate(step: int, chosen: bool = False) -> list[Episode]:
             with work.phase("evaluation", f"Held-out tasks, {arm} arm, step {step}"):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from custodes.lm.adapter import Adapter
+from custodes.lm.finite import NotFiniteError, finite_model
 from custodes.lm.loading import LanguageModel
 from custodes.lm.packing import PackedBatch
 from custodes.reward.base import RewardBase
@@ -46,7 +47,7 @@ class RewardModel(RewardBase):
     caution: float = 1.0  # multiple of the members' standard deviation that "cautious" subtracts
     temperature: float = 1.0  # P(a better than b) = sigmoid((value a - value b) / temperature)
     max_length: int = 1024  # tokens read; longer conversations lose the left of their prompt
-    end_of_turn: bool = True  # the score is read at the end-of-turn token; otherwise at the token before it
+    padding: int | None = None  # a token that is passed over where a conversation ends with it, as transformers does
     name: str = "reward model"
 
     def __post_init__(self) -> None:
@@ -62,7 +63,7 @@ class RewardModel(RewardBase):
 
     @property
     def reader(self) -> Reader:
-        return Reader(self.lm, self.max_length, self.end_of_turn)
+        return Reader(self.lm, self.max_length, self.padding)
 
     @property
     def first_layer(self) -> int:
@@ -92,6 +93,11 @@ class RewardModel(RewardBase):
         with torch.no_grad():
             for part, batch in micro_batches(sequences, groups or range(len(sequences)), SCORE_TOKENS):
                 out[part] = self.values(batch.to(self.lm.decoder.device)).double().cpu().numpy()
+        if not (right := np.isfinite(out).all(axis=1)).all():
+            k = int(np.flatnonzero(~np.isfinite(out).all(axis=0))[0])
+            adapter = self.adapters[k if len(self.adapters) > 1 else 0] if self.adapters else None
+            with finite_model(self.name, self.lm.decoder, adapter):
+                raise NotFiniteError(sequences[int(np.flatnonzero(~right)[0])].tolist())
         return out
 
     def combined(self, members: Floats) -> Scores:

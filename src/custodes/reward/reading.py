@@ -1,8 +1,7 @@
 """What a reward model reads: token ids of a conversation that ends with the reply to be scored.
 
-The same rendering serves training and scoring, whichever tokenizer the policy has: the chat template
-up to the reply, the reply, the end of the turn. What is too long loses tokens from the left of its
-prompt; a reply is never cut.
+They are what ``tokenizer.apply_chat_template(conversation)`` gives, and the score is read at the last of them, as
+``transformers`` reads it. What is too long loses tokens from the left of its prompt; a reply is never cut.
 
 Letters: P pairs, R sequences, T tokens of one sequence.
 """
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from custodes.lm.loading import LanguageModel
 from custodes.lm.packing import PackedBatch, pack, split_by_budget
-from custodes.types import InputError, Message, PreferencePair
+from custodes.types import InputError, Message, PreferencePair, located
 
 Tokens = NDArray[np.int32]
 
@@ -36,27 +35,29 @@ class TokenPair:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Turns conversations into token ids. ``end_of_turn`` is false for models that read the token before it."""
+    """Turns conversations into token ids. ``padding`` is a token that the model passes over where it stands last."""
 
     lm: LanguageModel
     max_length: int
-    end_of_turn: bool = True
+    padding: int | None = None
 
     def conversation(self, messages: Sequence[Message], where: str) -> Tokens:
-        """(T,) ids of a conversation that ends with the reply; at most ``max_length``."""
-        prompt, reply = self._render(messages)
-        return self._cut(prompt, reply, len(prompt) + len(reply) - self.max_length, where)
+        """(T,) ids of a conversation that ends with the reply; at most ``max_length``.
+
+        Raises InputError where the reply alone is longer, or the chat template refuses the conversation.
+        """
+        ids = self._render(messages, where)
+        return self._cut(ids, messages, len(ids) - self.max_length, where)
 
     def pair(self, pair: PreferencePair, source: str = "") -> tuple[TokenPair, int]:
         """Both sides, cut by the same number of tokens so that they still share their prompt; and that number."""
         where = _where(pair, source)
-        sides = [self._render((*pair.prompt, *side)) for side in (pair.chosen, pair.rejected)]
-        excess = max(0, *(len(prompt) + len(reply) - self.max_length for prompt, reply in sides))
-        chosen, rejected = (
-            self._cut(prompt, reply, excess, f"{where}, {name}")
-            for (prompt, reply), name in zip(sides, ("chosen", "rejected"), strict=True)
-        )
-        return TokenPair(chosen, rejected, pair.label, pair.margin, pair.weight, where), excess
+        names = [f"{where}, {side}" for side in ("chosen", "rejected")]
+        sides = [(*pair.prompt, *side) for side in (pair.chosen, pair.rejected)]
+        ids = [self._render(side, name) for side, name in zip(sides, names, strict=True)]
+        excess = max(0, *(len(side) - self.max_length for side in ids))
+        cut = [self._cut(i, side, excess, name) for i, side, name in zip(ids, sides, names, strict=True)]
+        return TokenPair(cut[0], cut[1], pair.label, pair.margin, pair.weight, where), excess
 
     def pairs(self, pairs: Sequence[PreferencePair], source: str = "") -> tuple[list[TokenPair], int]:
         """Every pair, and how many lost the left of their prompt."""
@@ -64,34 +65,41 @@ class Reader:
         return [pair for pair, _ in read], sum(excess > 0 for _, excess in read)
 
     def check_replies(self, pairs: Sequence[PreferencePair], source: str = "") -> None:
-        """Raises InputError for the first pair with a completion that does not fit."""
+        """Raises InputError for the first pair with a completion that does not fit, or that the chat template refuses."""
         for pair in pairs:
             for name in ("chosen", "rejected"):
-                self._check_fits(self._reply(getattr(pair, name)), f"{_where(pair, source)}, {name}")
+                where = f"{_where(pair, source)}, {name}"
+                messages = (*pair.prompt, *getattr(pair, name))
+                self._cut(self._render(messages, where), messages, 0, where)
 
-    def _render(self, messages: Sequence[Message]) -> tuple[Tokens, Tokens]:
-        """Ids of everything before the last message, and of the last message."""
-        replied = bool(messages) and messages[-1].role == "assistant"
-        return self.lm.encode(messages[:-1] if replied else messages), self._reply(messages)
+    def _render(self, messages: Sequence[Message], where: str) -> Tokens:
+        with located(where):
+            ids = np.asarray(self.lm.chat.conversation(_answered(messages)), np.int32)
+        read = np.flatnonzero(ids != self.padding)
+        return ids[: read[-1] + 1] if self.padding is not None and len(read) else ids
 
-    def _reply(self, messages: Sequence[Message]) -> Tokens:
-        replied = bool(messages) and messages[-1].role == "assistant"
-        reply = self.lm.encode_reply(messages[-1].content if replied else "")
-        return reply if self.end_of_turn else reply[:-1]
+    def _cut(self, ids: Tokens, messages: Sequence[Message], excess: int, where: str) -> Tokens:
+        """The ids without their first ``excess``. Raises InputError where the reply would lose some."""
+        if len(ids) > self.max_length:
+            prompt = self.lm.encode(_answered(messages)[:-1])
+            differs = np.flatnonzero(ids[: len(prompt)] != prompt[: len(ids)])
+            self._check_fits(len(ids) - (int(differs[0]) if len(differs) else len(prompt)), where)
+        return ids[max(0, excess) :]
 
-    def _cut(self, prompt: Tokens, reply: Tokens, excess: int, where: str) -> Tokens:
-        self._check_fits(reply, where)
-        return np.concatenate([prompt[max(0, excess) :], reply])
-
-    def _check_fits(self, reply: Tokens, where: str) -> None:
-        if len(reply) <= self.max_length:
+    def _check_fits(self, length: int, where: str) -> None:
+        if length <= self.max_length:
             return
         context = self.lm.decoder.spec.context
         more = f", or train with custodes reward train --max-length {context}" if self.max_length < context else ""
         raise InputError(
-            f"{where}: the completion has {len(reply):,} tokens and {self.max_length:,} are read at most; "
+            f"{where}: the completion has {length:,} tokens and {self.max_length:,} are read at most; "
             f"shorten it or leave the row out{more}."
         )
+
+
+def _answered(messages: Sequence[Message]) -> Sequence[Message]:
+    """The conversation, which ends with a reply: an empty one where nobody replied."""
+    return messages if messages and messages[-1].role == "assistant" else (*messages, Message("assistant", ""))
 
 
 def _where(pair: PreferencePair, source: str) -> str:

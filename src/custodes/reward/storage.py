@@ -16,19 +16,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from custodes.files import save_json
 from custodes.lm.adapter import Adapter, merged
+from custodes.lm.chat import QUESTION
 from custodes.lm.decoder import Decoder
-from custodes.lm.loading import DtypeName, LanguageModel, copy_tokenizer, load, model_folder, read_config
+from custodes.lm.loading import DtypeName, LanguageModel, load, model_folder, read_config
+from custodes.lm.weights import is_classifier, read_state
 from custodes.reward.model import RewardModel
 from custodes.types import InputError, Message
 
 SETTINGS = "reward.json"
 HEADS = "heads.safetensors"
+VERSION = 2
+"""Of what is stored: from 2 on, the score is read at the last token of the rendered conversation."""
 
 
 def save_reward(model: RewardModel, folder: Path | str) -> None:
@@ -39,7 +43,7 @@ def save_reward(model: RewardModel, folder: Path | str) -> None:
             for k, adapter in enumerate(model.adapters):
                 adapter.save(folder / f"member_{k}", model.lm.name)
             save_file({"heads": model.heads.detach().cpu().contiguous()}, folder / HEADS)
-            base = model.lm.name if not Path(model.lm.name).is_dir() else str(Path(model.lm.name).resolve())
+            base = model.lm.name if not Path(model.lm.name).exists() else str(Path(model.lm.name).resolve())
             kept = {"base": base, "base_dtype": _dtype(model.lm), "base_sha256": model.lm.fingerprint()}
             _save_settings(model, folder, kept | {"center": model.center.tolist(), "scale": model.scale.tolist()})
         else:
@@ -76,7 +80,6 @@ def load_reward(folder: Path | str, dtype: DtypeName = "auto", device: str = "cp
         adapters = [Adapter.load(folder / f"member_{k}", lm.decoder).to(device) for k in range(len(heads))]
     else:
         lm, heads, adapters = _load_classifier(folder, dtype, device)
-    pad = getattr(lm.config, "pad_token_id", None)
     return RewardModel(
         lm=lm,
         heads=nn.Parameter(heads.float().to(device)),
@@ -87,9 +90,9 @@ def load_reward(folder: Path | str, dtype: DtypeName = "auto", device: str = "cp
         caution=settings.get("caution", 1.0),
         temperature=settings.get("temperature", 1.0),
         max_length=settings.get("max_length", lm.decoder.spec.context),
-        # transformers reads the last token that is not padding: where padding and end of turn are one
-        # token, a classifier trained there has always read the token before it
-        end_of_turn=settings.get("end_of_turn", pad not in lm.end_ids[:1]),
+        # transformers reads the last token that is not padding: where the template ends with the token that also pads,
+        # a classifier trained there has always read the token before it
+        padding=None if "base" in settings else getattr(lm.config, "pad_token_id", None),
         name=settings.get("name", folder.name),
     )
 
@@ -104,7 +107,7 @@ def _save_classifier(model: RewardModel, folder: Path, members: list[int]) -> No
     tensors = {n: t for n, t in backbone.state().items() if n != unused} | {"score.weight": heads}
     save_file({n: t.cpu().contiguous() for n, t in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
     center = (model.center / model.scale)[members].tolist()
-    pad = _padding(lm) if model.end_of_turn else lm.config.pad_token_id
+    pad = _padding(lm) if model.padding is None else model.padding
     config = {
         **lm.config.to_dict(),
         "architectures": [_classifier(lm)],
@@ -115,18 +118,13 @@ def _save_classifier(model: RewardModel, folder: Path, members: list[int]) -> No
         "reward_center": center,
     }
     save_json(folder / "config.json", config)
-    copy_tokenizer(lm.folder, folder)
-    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
-    save_json(
-        folder / "tokenizer_config.json",
-        tokenizer | {"pad_token": None if pad is None else lm.tokenizer.convert_ids_to_tokens(pad)},
-    )
+    lm.save_tokenizer(folder, pad_token=None if pad is None else lm.tokenizer.convert_ids_to_tokens(pad))
     _save_settings(model, folder, {"center": center})
 
 
 def _save_settings(model: RewardModel, folder: Path, more: dict[str, Any]) -> None:
-    names = ("combine", "caution", "temperature", "max_length", "end_of_turn", "name")
-    save_json(folder / SETTINGS, {name: getattr(model, name) for name in names} | more)
+    names = ("combine", "caution", "temperature", "max_length", "name")
+    save_json(folder / SETTINGS, {"version": VERSION} | {name: getattr(model, name) for name in names} | more)
 
 
 def _classifier(lm: LanguageModel) -> str:
@@ -145,29 +143,34 @@ def _dtype(lm: LanguageModel) -> str:
 
 
 def _padding(lm: LanguageModel) -> int | None:
-    """A token to pad with that no conversation holds: ``transformers`` reads the last token that is not padding.
+    """A token to pad with that ends no conversation: ``transformers`` reads the last token that is not padding.
 
-    None where the tokenizer has no such token: that class then scores one conversation at a time.
+    The tokenizer's own, else another control token; rather one that conversations do not hold at all. None where there is
+    no such token: that class then scores one conversation at a time.
     """
-    turns = [Message("system", "a"), Message("user", "b"), Message("assistant", "c"), Message("user", "d")]
-    used = {*lm.encode(turns).tolist(), *lm.end_ids}
-    free = [i for i in lm.tokenizer.all_special_ids if i not in used]
-    free += [i for i, token in lm.tokenizer.added_tokens_decoder.items() if token.special and i not in used]
+    talks = [[*QUESTION, Message("assistant", word)] for word in ("a", "b c")]
+    read = [lm.chat.conversation(talk) for talk in talks]
+    special = [i for i, token in lm.tokenizer.added_tokens_decoder.items() if token.special]
+    own = [lm.tokenizer.pad_token_id] if lm.tokenizer.pad_token_id is not None else []
+    known = [i for i in (*own, *lm.tokenizer.all_special_ids, *special) if i < lm.decoder.spec.vocab]
+    used = {*read[0], *lm.end_ids, lm.tokenizer.bos_token_id}
+    free = [i for i in known if i not in used]
+    if len({ids[-1] for ids in read}) == 1:  # the template's own last word
+        free += [i for i in known if i != read[0][-1]]
     return free[0] if free else None
 
 
 def _load_classifier(folder: Path, dtype: DtypeName, device: str) -> tuple[LanguageModel, Tensor, list[Adapter]]:
     config = read_config(folder)
-    if not any("SequenceClassification" in name for name in config.architectures or ()):
+    if not is_classifier(config):
         raise InputError(
             f"{folder} holds {', '.join(config.architectures or ['no model'])}, which is no reward model; "
             "give a folder that `custodes reward train` or a sequence-classification trainer wrote."
         )
     lm = load(folder, dtype=dtype, device=device)
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as tensors:
-            if "score.weight" in tensors.keys():  # noqa: SIM118 - not a dict
-                return lm, tensors.get_tensor("score.weight"), []
+    state = read_state(folder)
+    if "score.weight" in state:
+        return lm, state["score.weight"], []
     raise InputError(f"{folder} holds no tensor score.weight; its head is of a kind that is not known.")
 
 
@@ -175,9 +178,15 @@ def _settings(folder: Path) -> dict[str, Any]:
     if not (folder / SETTINGS).is_file():
         return {}
     try:
-        return dict(json.loads((folder / SETTINGS).read_text()))
-    except ValueError:
+        settings = dict(json.loads((folder / SETTINGS).read_text()))
+    except (ValueError, TypeError):
         raise InputError(f"{folder / SETTINGS} is not valid JSON; restore it or train again.") from None
+    if settings.get("version") != VERSION:
+        raise InputError(
+            f"reward model {folder} was saved by another release, which read its score at another token of a conversation; "
+            "train it again."
+        )
+    return settings
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ def train_reward(
     Raises InputError: no pairs; a completion that does not fit; a loss that is not finite; checkpoints of another run.
     """
     config = config or RewardConfig()
-    trainer = _Trainer(replace(lm, adapter=None, _fingerprint=""), pairs, config, source)
+    trainer = _Trainer(replace(lm, adapter=None), pairs, config, source)
     if checkpoints is not None:
         trainer.resume(checkpoints)
     started, first = time.monotonic(), trainer.step

@@ -108,7 +108,7 @@ class LikelihoodCritic:
         prompt = self.lm.encode(task.messages, start)
         episodes = []
         for i, text in enumerate(texts):
-            ids = np.asarray(self.lm.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
+            ids = np.asarray(self.lm.chat.text(text, opens=not start), np.int32)
             whole = np.concatenate([prompt, ids])
             mask = np.arange(len(whole)) >= len(prompt)
             nothing = np.zeros(len(whole), np.float32)

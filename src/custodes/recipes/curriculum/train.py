@@ -275,7 +275,7 @@ class _Training:
         """The policy before the method's first round: what the KL is measured from, in all of them."""
         first = next(r.number for r in self.rounds if r.kind == "rewarded")
         begun = Adapter.load(self.adapter_of(self.rounds[first - 1]), self.lm.decoder)
-        return Reference.of(replace(self.lm, adapter=begun, _fingerprint=""))
+        return Reference.of(replace(self.lm, adapter=begun))
 
     def _tasks(self, round: Round) -> list[Task]:
         """A round's prompts: training variants of its stages in equal shares, and the ordinary ones."""
