@@ -174,7 +174,7 @@ class _Trainer:
         model = self.model
         self.optimiser.zero_grad()
         if len(model.adapters) == 1:
-            model.lm = replace(model.lm, decoder=merged(model.lm.decoder, model.adapters[0]), _fingerprint="")
+            model.lm = replace(model.lm, decoder=merged(model.lm.decoder, model.adapters[0]))
             model.adapters = []
         rng = np.random.default_rng([self.config.seed, 2])
         sample = rng.permutation(len(self.pairs))[:STANDARDISE_ON]
