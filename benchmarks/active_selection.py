@@ -13,9 +13,9 @@ arm's judgments with which the active arm reaches the accuracy that the random a
 from __future__ import annotations
 
 import argparse
-import json
 
 import numpy as np
+from result import print_result
 from rich.console import Console
 from rich.progress import track
 
@@ -46,17 +46,8 @@ def main() -> None:
     )
     if chosen.json:
         steps = [BATCH * (n + 1) for n in range(len(curves[0]["random"]))]
-        print(
-            json.dumps(
-                {
-                    "benchmark": "active_selection",
-                    "needs": mean.to_dict(),
-                    "by_seed": needs,
-                    "judgments": steps,
-                    "accuracy": curves,
-                }
-            )
-        )
+        about = {"benchmark": "active_selection", "needs": mean.to_dict(), "by_seed": needs}
+        print_result({**about, "judgments": steps, "accuracy": curves})
 
 
 def accuracies(seed: int, active: bool, budget: int) -> list[float]:

@@ -37,6 +37,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[1] / "tests"))  # PostgreSQL of its own
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "web"))  # servers in processes of their own
 import postgres
+from result import print_result
 from server_process import ServerProcess, open_project, tokens
 
 from custodes.feedback.project import TEMPLATE
@@ -63,7 +64,7 @@ def main() -> None:
         result = measure(db, Path(folder), options)
     if not options.json:
         print(json.dumps(result, indent=1))
-    print(json.dumps(result))
+    print_result(result)
     sys.exit(int(bool(result["lost"] or result["doubled"] or result["changed"] or not result["chain"])))
 
 

@@ -12,14 +12,13 @@ policy would: both sides then play the same episodes, and a model that was never
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from harness import run
+from result import print_result
 
 import custodes.lm.engine
 import custodes.lm.stream
@@ -54,9 +53,9 @@ def main() -> None:
     if not options.alone:
         whole, ours = (found[n]["processor_seconds_per_episode"] for n in ("whole_conversations", "ours"))
         found["ratio"] = whole / ours
-    print(json.dumps({"benchmark": "curriculum_play", "stage": options.stage, "policy": options.policy, "script": options.script,
+    print_result({"benchmark": "curriculum_play", "stage": options.stage, "policy": options.policy, "script": options.script,
                       "episodes": options.episodes, "batch": options.batch, "max_tokens": options.max_tokens, **found,
-                      "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads()}}))  # fmt: skip
+                      "machine": {"threads": torch.get_num_threads()}})  # fmt: skip
 
 
 def measure(policy: EnginePolicy, options: argparse.Namespace, script: _Script | None) -> dict[str, float]:

@@ -10,14 +10,14 @@ edits the guard too, one whose reward tells the guard apart.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from result import print_result
 
 from custodes.environments.sandbox import Kind, Limits, Sandbox, open_sandbox
 from custodes.gaming import STAGES, Loop, Records, Runner, ScriptedPolicy, jobs_of, make_stage
@@ -68,9 +68,8 @@ def main() -> None:
                 print(f"{kind:<12}{stage:<24}{rates[kind][stage]:>10,.1f} episodes/s")
     if not rates:
         raise SystemExit("nothing was measured: no sandbox works.")
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "processor": platform.processor()}
-    print(json.dumps({"benchmark": "episodes", "unit": "episodes per second", "ours": rates, "left_out": left_out, "episodes": options.episodes,
-                      "workers": options.workers, "machine": machine}))  # fmt: skip
+    print_result({"benchmark": "episodes", "unit": "episodes per second", "ours": rates, "left_out": left_out, "episodes": options.episodes,
+                      "workers": options.workers})  # fmt: skip
 
 
 def measure(stage: str, kind: Kind, episodes: int, workers: int) -> float:

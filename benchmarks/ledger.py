@@ -9,11 +9,12 @@ The last line is one JSON object; ``ours`` is the seconds that writing took.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import tempfile
 import time
 from collections.abc import Callable
+
+from result import print_result
 
 from custodes.ledger import Ledger
 from custodes.types import Comparison, hash_shown
@@ -34,7 +35,7 @@ def main() -> None:
             f"{options.rows:,} comparisons in writes of {options.batch:,} on {platform.processor() or 'this machine'}:"
         )
         print(", ".join(f"{name} {seconds:.2f} s" for name, seconds in measured.items()))
-    print(json.dumps({"ours": measured["write"], "rows": options.rows, "batch": options.batch, "seconds": measured}))
+    print_result({"ours": measured["write"], "rows": options.rows, "batch": options.batch, "seconds": measured})
 
 
 def measure(where: str, rows: int, batch: int) -> dict[str, float]:

@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from result import print_result
+
 from custodes.gaming import Records, Runner, ScriptedPolicy, jobs_of, make_stage, summarise
 from custodes.gaming.record import ROW
 from custodes.gaming.report import write_report
@@ -43,7 +45,7 @@ def main() -> None:
     if not options.json:
         for key, value in found.items():
             print(f"{key:<28}{value:>14,.4g}")
-    print(json.dumps({"benchmark": "many_episodes", **found, "machine": {"cores": os.cpu_count()}}))
+    print_result({"benchmark": "many_episodes", **found})
 
 
 def play(folder: Path, n: int) -> dict[str, float]:

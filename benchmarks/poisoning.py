@@ -17,9 +17,9 @@ Rates have 95 % Wilson intervals over the annotators of all crowds.
 from __future__ import annotations
 
 import argparse
-import json
 
 import numpy as np
+from result import print_result
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -53,7 +53,7 @@ def main() -> None:
     screen.print(table)
     if chosen.json:
         about = {"benchmark": "poisoning", "level": LEVEL, "crowds": chosen.crowds, "each": chosen.each}
-        print(json.dumps({**about, "annotators": chosen.annotators, "cells": result}))
+        print_result({**about, "annotators": chosen.annotators, "cells": result})
 
 
 def measured(crowd: Poisoned, colluding: bool) -> dict[str, np.ndarray]:

