@@ -182,3 +182,16 @@ def test_value_head_starts_near_zero_or_as_the_reward_head(policy: LanguageModel
     given = Learner(policy, learning_rate=0.0, value_head=True, value_init=(direction, 0.25)).forward(pack, 1.0).values
     hidden = policy.decoder.hidden(pack.batch, policy.adapter)[pack.predict].float()
     assert torch.allclose(given, hidden @ direction + 0.25, atol=1e-5)
+
+
+def test_matrices_decay_and_norms_and_biases_do_not(tiny_model: Path) -> None:
+    def norms(groups: list[dict]) -> list[torch.nn.Parameter]:
+        return [p for group in groups if group["weight_decay"] == 0 for p in group["params"]]
+
+    lm = load(tiny_model, dtype="float32")
+    groups = Learner(lm, learning_rate=1e-3, weight_decay=0.1, value_head=True).optimiser.param_groups
+    assert {p.ndim for group in groups if group["weight_decay"] > 0 for p in group["params"]} == {2}
+    vectors = [p for p in lm.trainable() if p.ndim == 1]
+    assert vectors
+    assert {id(p) for p in vectors} <= {id(p) for p in norms(groups)}
+    assert sum(len(group["params"]) for group in groups) == len(lm.trainable()) + 2  # the value head's, without decay

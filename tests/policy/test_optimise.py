@@ -382,8 +382,19 @@ def test_running_statistics_are_those_of_everything_seen() -> None:
     for part in parts:
         statistics.add(part)
     assert statistics.mean == pytest.approx(float(torch.cat(parts).mean()))
-    assert statistics.std() == pytest.approx(float(torch.cat(parts).std(correction=0)))
-    assert RunningStatistics().std() == 1
+    assert statistics.scale() == pytest.approx(float(torch.cat(parts).std(correction=0)))
+    assert RunningStatistics().scale() == 1
+
+
+def test_what_is_divided_by_is_never_made_of_rounding() -> None:
+    def scale(*values: float) -> float:
+        statistics = RunningStatistics()
+        statistics.add(torch.tensor(values, dtype=torch.float64))
+        return statistics.scale()
+
+    assert scale(0.1, 0.1, 0.1) == scale(0.1, 0.1 + 1e-16, 0.1) == scale(1e9, 1e9 + 1e-6) == scale(0.0, 0.0) == 1
+    assert scale(5.0, 5.001) == pytest.approx(0.05, rel=1e-2)  # no score is scaled up to more than a hundred
+    assert scale(1e-9, -1e-9) == pytest.approx(1e-9)  # small rewards are as good as large ones
 
 
 # ---------------------------------------------------------------- bad input

@@ -73,7 +73,7 @@ def test_eos_stays_an_action_although_pad_is_the_same_id(episodes: list[Episode]
     rollout = rollout_of([ended, longer], value=np.array([2.5, 0.0]))
     at = len(ended.token_ids) - 1
     assert rollout.mask[0, at]
-    assert rollout.rewards(0.0)[0].tolist() == [2.5 if t == at else 0.0 for t in range(at + 3)]
+    assert rollout.rewards()[0].tolist() == [2.5 if t == at else 0.0 for t in range(at + 3)]
     (pack,) = make_packs(rollout.episodes, [0], 1000, [0, 0])
     assert pack.targets[-1] == lm.end_ids[0]
 
@@ -87,21 +87,20 @@ def test_an_episode_without_action_stays_out_of_every_table(episodes: list[Episo
         rollout_of([silent])
 
 
-def test_kl_in_the_reward_is_per_action_and_can_pay(episodes: list[Episode]) -> None:
+def test_kl_is_per_action_and_can_be_negative(episodes: list[Episode]) -> None:
     rollout = rollout_of(episodes)
     rollout.reference = torch.where(
         rollout.mask, rollout.logprobs + 0.5, torch.nan
     )  # the reference likes every action better
-    difference = rollout.rewards(0.2) - rollout.rewards(0.0)
-    assert torch.allclose(difference[rollout.mask], torch.tensor(0.1, dtype=torch.float64))
-    assert not difference[~rollout.mask].any()
+    assert torch.allclose(rollout.kl()[rollout.mask], torch.tensor(-0.5))
+    assert not rollout.kl()[~rollout.mask].any()
 
 
 def test_token_scores_belong_to_actions(episodes: list[Episode]) -> None:
     token = np.zeros((len(episodes), max(len(e.token_ids) for e in episodes)))
     at = int(np.flatnonzero(episodes[0].action_mask)[0])
     token[0, at] = 2.0
-    assert rollout_of(episodes, token=token).rewards(0.0)[0, at] >= 2.0
+    assert rollout_of(episodes, token=token).rewards()[0, at] >= 2.0
     token[0, 0] = 1.0
     with pytest.raises(InputError, match="score actions only"):
         rollout_of(episodes, token=token)

@@ -30,11 +30,14 @@ from custodes.critic.lines import LineScorer, LineScores, LineShape, ScoresLines
 from custodes.critic.suspicions import SUSPICIONS
 from custodes.lm import LanguageModel, pack, split_by_budget
 from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
+from custodes.lm.decoder import optimiser_groups
 from custodes.stats import Interval, auc, calibration_error, mean_interval, wilson
 from custodes.types import InputError
 
 ROUNDING = 1e-9
 """More than what computing a probability in another order changes."""
+WEIGHT_DECAY = 0.01
+"""AdamW's, of matrices."""
 KIND_WEIGHT = 0.3
 """Weight of telling kinds of bugs apart, beside finding them."""
 
@@ -248,18 +251,12 @@ class _Trainer:
         self.steps = len(self.order)
         self.parameters = self.scorer.parameters()
         adapter = list(self.scorer.adapter.parameters()) if self.scorer.adapter is not None else []
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": group, "full_lr": rate}
-                for group, rate in (
-                    (adapter, config.adapter_learning_rate),
-                    (list(self.scorer.reader.parameters()), config.learning_rate),
-                )
-                if group
-            ],
-            betas=(0.9, 0.98),
-            weight_decay=0.01,
-        )
+        reader = list(self.scorer.reader.parameters())
+        groups = [
+            *optimiser_groups(adapter, config.adapter_learning_rate, WEIGHT_DECAY),
+            *optimiser_groups(reader, config.learning_rate, WEIGHT_DECAY),
+        ]
+        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
         kept = {k: v for k, v in asdict(config).items() if k not in ("checkpoint_every", "micro_tokens")}
         self.identity = {
             **kept,

@@ -15,22 +15,33 @@ from torch import Tensor
 
 STD_FLOOR = 1e-4
 """Smallest standard deviation that a group's rewards are divided by, in reward units (as in TRL)."""
+ROUNDING = 1e-6
+"""Differences below this share of the numbers' size are rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
     """What an advantage function sees of one iteration: every episode of the global batch, each with an action."""
 
-    rewards: (
-        Tensor  # (B, T) per action: token rewards, the score on the last action, the KL penalty where it is a reward
-    )
+    rewards: Tensor  # (B, T) per action: token rewards, and the score on the last action
+    penalty: Tensor  # (B, T) per action: the weighted KL where it counts as a reward, to be subtracted; else 0
     mask: Tensor  # (B, T) bool
     groups: Tensor  # (B,) int64: episodes of one task share a number
     values: Tensor | None  # (B, T) of the value function, where the algorithm has one
 
     def totals(self) -> Tensor:
-        """(B,) the sum of each episode's rewards."""
+        """(B,) the sum of each episode's rewards, without the penalty."""
         return torch.where(self.mask, self.rewards, 0).sum(-1)
+
+    def alike(self) -> bool:
+        """Whether every episode scored the same, on its last action alone, up to rounding."""
+        totals = self.totals()
+        equal = totals.max() - totals.min() <= ROUNDING * totals.abs().max()
+        return bool(equal) and torch.equal(torch.where(self.mask, self.rewards, 0), on_last_action(totals, self.mask))
+
+    def penalties(self) -> Tensor:
+        """(B,) the sum of each episode's penalty."""
+        return torch.where(self.mask, self.penalty, 0).sum(-1)
 
 
 def last_action(mask: Tensor) -> Tensor:
@@ -68,22 +79,31 @@ def returns_to_go(rewards: Tensor, mask: Tensor, gamma: float) -> Tensor:
 
 
 def whiten(x: Tensor, mask: Tensor) -> Tensor:
-    """(B, T) with mean 0 and variance 1 over the masked entries of the whole batch; a constant becomes 0."""
+    """(B, T) with mean 0 and variance 1 over the masked entries of the whole batch; what is constant up to rounding becomes 0."""
     chosen = x[mask].double()
     if len(chosen) < 2:
         return torch.zeros_like(x)
     std, mean = torch.std_mean(chosen)
+    if std <= ROUNDING * mean.abs():
+        return torch.zeros_like(x)
     return torch.where(mask, (x - mean) / std.clamp_min(1e-8), 0).to(x.dtype)
+
+
+def centre(x: Tensor, mask: Tensor) -> Tensor:
+    """(B, T) with mean 0 over the masked entries of the whole batch."""
+    return torch.where(mask, x - x[mask].mean(), 0) if mask.any() else torch.zeros_like(x)
 
 
 def grpo(totals: Tensor, groups: Tensor) -> Tensor:
     """(B,) group-relative advantage (arXiv 2402.03300, section 4.1.2): (reward - group mean) / group std.
 
-    A group of one and a group of equal rewards give exactly 0; the standard deviation is at least ``STD_FLOOR``.
+    A group of one and a group of equal rewards give exactly 0; the standard deviation is at least ``STD_FLOOR``, and at
+    least ``ROUNDING`` of the rewards' size. What is not a score (the KL) is subtracted afterwards, not scaled with it.
     """
     centred, size = _centred(totals, groups)
     squares = torch.zeros_like(size).index_add_(0, groups, centred.square())
-    std = (squares / (size - 1).clamp_min(1)).sqrt().clamp_min(STD_FLOOR)
+    smallest = (ROUNDING * _per_group(totals.abs(), groups, "amax")).clamp_min(STD_FLOOR)
+    std = torch.maximum((squares / (size - 1).clamp_min(1)).sqrt(), smallest)
     return centred / std[groups]
 
 

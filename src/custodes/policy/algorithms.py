@@ -82,18 +82,26 @@ def _likelihood(actions: Actions, config: OptimiseConfig) -> Tensor:
 
 def _gae(outcomes: Outcomes, config: OptimiseConfig) -> tuple[Tensor, Tensor | None]:
     assert outcomes.values is not None
-    advantages, returns = adv.gae(outcomes.rewards, outcomes.values, outcomes.mask, config.gamma, config.lam)
-    return adv.whiten(advantages, outcomes.mask), returns
+    rewards, mask = outcomes.rewards - outcomes.penalty, outcomes.mask
+    advantages, returns = adv.gae(rewards, outcomes.values, mask, config.gamma, config.lam)
+    # where nothing scored differently, unit variance would be made of the KL and of the value function's errors alone
+    scale = adv.centre if outcomes.alike() else adv.whiten
+    return scale(advantages, mask), returns
 
 
 def _reinforce_pp(outcomes: Outcomes, config: OptimiseConfig) -> tuple[Tensor, Tensor | None]:
-    returns = adv.returns_to_go(outcomes.rewards, outcomes.mask, config.gamma)
-    return adv.whiten(returns, outcomes.mask), None
+    mask = outcomes.mask
+    scored, charged = (adv.returns_to_go(x, mask, config.gamma) for x in (outcomes.rewards, outcomes.penalty))
+    return adv.whiten(scored, mask) - adv.centre(charged, mask), None
 
 
 def _per_episode(function: Callable[[Tensor, Tensor], Tensor]):
+    """An advantage of whole episodes: ``function`` of scores and groups, minus the KL against the group's other episodes."""
+
     def advantages(outcomes: Outcomes, config: OptimiseConfig) -> tuple[Tensor, Tensor | None]:
-        return adv.broadcast(function(outcomes.totals(), outcomes.groups), outcomes.mask), None
+        scored = function(outcomes.totals(), outcomes.groups)
+        charged = adv.rloo(outcomes.penalties(), outcomes.groups)
+        return adv.broadcast(scored - charged, outcomes.mask), None
 
     return advantages
 

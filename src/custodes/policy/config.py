@@ -36,7 +36,7 @@ class OptimiseConfig:
     decay: Decay = "constant"
     """How the learning rate falls to 0 by the last step: constant (it does not), linear or cosine."""
     weight_decay: float = 0.0
-    """AdamW's decay of the policy's weights."""
+    """AdamW's decay of the policy's matrices; norms and biases do not decay."""
     max_grad_norm: float = 1.0
     """The gradient is scaled down to this norm (the value head's on its own)."""
     epochs: int = 1
@@ -74,9 +74,11 @@ class OptimiseConfig:
     kl_budget: float | None = None
     """Stop as soon as the policy is this many nats per episode from the reference (equal-KL comparisons)."""
     truncation_penalty: float = 0.0
-    """Taken from the score of a reply that was cut at ``sampling.max_tokens``, in units of the reward."""
+    """Taken from the score of a reply that was cut at ``sampling.max_tokens``, in units of the reward (before any
+    ``normalise_scores``)."""
     normalise_scores: bool = False
-    """Divide scores by their running standard deviation; their mean is kept."""
+    """Divide scores by their running standard deviation, but by no less than a hundredth of their size; their mean is
+    kept. Scores that were all equal stay as they are."""
     skip_equal_scores: bool = False
     """Leave the policy as it is in a step whose episodes all scored the same: what is left of the advantage (the value
     head's errors, the KL) would be scaled up to unit variance and learned from. Algorithms that select their episodes

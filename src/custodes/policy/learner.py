@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from custodes.lm.adapter import Adapter
-from custodes.lm.decoder import Decoder, Weight
+from custodes.lm.decoder import Decoder, Weight, optimiser_groups
 from custodes.lm.loading import LanguageModel
 from custodes.lm.logprobs import token_logprobs
 from custodes.policy.rollout import Pack
@@ -79,6 +79,7 @@ class Learner:
 
     Args:
         lm: the model; its adapter, if any, is what learns, else every weight.
+        weight_decay: AdamW's, of matrices; norms, biases and the value head do not decay.
         value_head: whether there is one. It starts small, or as ``value_init``.
         value_init: direction (d,) and offset of a linear reward head to start the value head from.
         seed: draws the value head's beginning.
@@ -99,9 +100,7 @@ class Learner:
         self.lm, self.max_grad_norm = lm, max_grad_norm
         self.parameters = lm.trainable()
         self.value_head = _value_head(lm.decoder, value_init, seed) if value_head else None
-        groups: list[dict[str, Any]] = [
-            {"params": self.parameters, "lr": learning_rate, "weight_decay": weight_decay, "full_lr": learning_rate}
-        ]
+        groups = optimiser_groups(self.parameters, learning_rate, weight_decay)
         if self.value_head is not None:
             head = list(self.value_head.parameters())
             groups.append(
@@ -182,7 +181,12 @@ class Learner:
             parameter.copy_(stored)
         if self.value_head is not None:
             self.value_head.load_state_dict(state["value_head"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        try:
+            self.optimiser.load_state_dict(state["optimiser"])
+        except ValueError:
+            raise InputError(
+                "the checkpoint's optimiser has other groups of weights, as version 0.1 wrote them; begin in another folder."
+            ) from None
         self.lm.refresh()
 
     def _hidden(self, pack: Pack, decoder: Decoder, adapter: Adapter | None) -> Tensor:

@@ -36,6 +36,11 @@ from custodes.policy.rollout import Pack, Rollout, first_of_groups, make_minibat
 from custodes.progress import Progress
 from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
 
+ROUNDING = 1e-6
+"""Spreads below this share of the numbers' size are rounding."""
+SMALLEST_SPREAD = 0.01
+"""Scores are scaled up to at most the inverse of this."""
+
 Metrics = dict[str, float]
 OnStep = Callable[[Metrics, list[Episode], Scores], None]
 OnCheckpoint = Callable[[int, Path], None]
@@ -181,11 +186,12 @@ class _Loop:
         rollout = make_rollout(episodes, groups, scores, dtype)
         if config.normalise_scores:
             self.score_statistics.add(rollout.scores)
-            scale = self.score_statistics.std()
-            rollout.scores /= scale
-            rollout.token_scores /= scale
         cut = torch.tensor([e.outcome == "length" for e in rollout.episodes])
         rollout.scores -= config.truncation_penalty * cut
+        if config.normalise_scores:
+            scale = self.score_statistics.scale()
+            rollout.scores /= scale
+            rollout.token_scores /= scale
         if self.algorithm.needs_value:
             rollout.values = torch.zeros_like(rollout.logprobs)
         return rollout
@@ -210,28 +216,22 @@ class _Loop:
             self.stopped = "kl_budget"
             return told()
 
-        in_reward = self.kl_coefficient if config.kl_in == "reward" else 0.0
-        rewards = rollout.rewards(in_reward)
         drawn = len(rollout.episodes)
         if self.algorithm.select is not None:
-            totals = torch.where(rollout.mask, rewards, 0).sum(-1)
-            keep = self.algorithm.select(totals, rollout.groups, rollout.mask.sum(-1))
+            keep = self.algorithm.select(rollout.totals(), rollout.groups, rollout.mask.sum(-1))
             if not keep.any():  # nothing to learn from: the policy stays as it is
                 return {**told(), "kept": 0.0}
             rollout = rollout.subset(keep)
-            rewards = rollout.rewards(in_reward)
             minibatches = make_minibatches(rollout, config.minibatches, config.micro_tokens, rng)
             measured = measured and not one_each
         elif config.skip_equal_scores and rollout.totals().unique().numel() == 1:
             if not measured:
                 learner.measure(packs, temperature, seen.logprobs)
             return {**told(), "kept": 0.0}
-        advantages, returns = self.algorithm.advantages(
-            Outcomes(
-                rewards, rollout.mask, rollout.groups, None if rollout.values is None else rollout.values.double()
-            ),
-            config,
-        )
+        penalty = (self.kl_coefficient if config.kl_in == "reward" else 0.0) * rollout.kl().double()
+        values = None if rollout.values is None else rollout.values.double()
+        outcomes = Outcomes(rollout.rewards(), penalty, rollout.mask, rollout.groups, values)
+        advantages, returns = self.algorithm.advantages(outcomes, config)
         if config.advantage_clip is not None:
             advantages = advantages.clamp(-config.advantage_clip, config.advantage_clip)
         updates = self._update(rollout, minibatches, advantages, returns, measured)
@@ -444,9 +444,16 @@ class RunningStatistics:
         self.mean += shift * n / total
         self.count = total
 
-    def std(self) -> float:
-        """Standard deviation; 1 where everything was equal."""
-        return math.sqrt(self.squares / self.count) if self.count and self.squares > 0 else 1.0
+    def scale(self) -> float:
+        """What to divide by: the standard deviation, at least ``SMALLEST_SPREAD`` of the root mean square.
+
+        1 where everything was equal, up to rounding: a spread of rounding errors would make numbers of any size.
+        """
+        if not self.count:
+            return 1.0
+        std = math.sqrt(self.squares / self.count)
+        size = math.hypot(self.mean, std)
+        return 1.0 if std <= ROUNDING * size else max(std, SMALLEST_SPREAD * size)
 
 
 def tasks_of_step(tasks: Sequence[Task], count: int, step: int, seed: int) -> list[Task]:

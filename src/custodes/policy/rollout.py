@@ -47,9 +47,9 @@ class Rollout:
         """(B,) float64: what each episode scored, with the scores of its tokens."""
         return self.scores.double() + self.token_scores.double().sum(-1)
 
-    def rewards(self, kl_coefficient: float) -> Tensor:
-        """(B, T) float64: score on the last action, token scores, minus ``kl_coefficient`` times k1."""
-        return on_last_action(self.scores, self.mask) + self.token_scores - kl_coefficient * self.kl().double()
+    def rewards(self) -> Tensor:
+        """(B, T) float64: score on the last action, and token scores."""
+        return on_last_action(self.scores, self.mask) + self.token_scores
 
     def subset(self, keep: Tensor) -> Rollout:
         """The episodes where ``keep`` (B,) bool is true; tables are as wide as the longest of these."""

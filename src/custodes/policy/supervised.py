@@ -33,7 +33,7 @@ class SupervisedConfig:
     decay: Decay = "cosine"
     """How the learning rate falls to 0 by the last update: constant (it does not), linear or cosine."""
     weight_decay: float = 0.0
-    """AdamW's decay."""
+    """AdamW's decay of matrices; norms and biases do not decay."""
     max_grad_norm: float = 1.0
     """The gradient is scaled down to this norm."""
     micro_tokens: int = 2048

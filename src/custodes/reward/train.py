@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from custodes.lm.adapter import Adapter, AdapterConfig, merged
 from custodes.lm.checkpoint import checkpoints as list_checkpoints
 from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
-from custodes.lm.decoder import Decoder, Weight
+from custodes.lm.decoder import Decoder, Weight, optimiser_groups
 from custodes.lm.loading import LanguageModel
 from custodes.lm.packing import pack
 from custodes.reward.config import RewardConfig
@@ -241,14 +241,9 @@ class _Trainer:
 
     def _optimiser(self) -> torch.optim.AdamW:
         config = self.config
-        matrices = [p for p in self.backbone if p.ndim > 1]
-        vectors = [p for p in self.backbone if p.ndim == 1]
-        groups = [
-            {"params": matrices, "full_lr": config.learning_rate, "weight_decay": config.weight_decay},
-            {"params": vectors, "full_lr": config.learning_rate, "weight_decay": 0.0},
-            {"params": [self.model.heads], "full_lr": config.head_learning_rate, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], fused=True)
+        groups = optimiser_groups(self.backbone, config.learning_rate, config.weight_decay)
+        groups.append({"params": [self.model.heads], "full_lr": config.head_learning_rate, "weight_decay": 0.0})
+        return torch.optim.AdamW(groups, fused=True)
 
     def _clip(self) -> float:
         """Scale each independent part of the gradient down to ``max_grad_norm``; the largest norm before that."""
