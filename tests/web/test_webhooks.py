@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ from server_process import ServerProcess, open_project, tokens
 from sqlalchemy import select
 from web_server import PROJECT, Server, better_left
 
+from custodes.types import InputError
 from custodes.web import Client, courier, refresh, work
 from custodes.web.answers import Answer
 from custodes.web.courier import CLAIM, PAUSES, Courier
-from custodes.web.schema import assignments, outbox
+from custodes.web.schema import assignments, outbox, webhooks
 from custodes.web.webhooks import DELIVERY, EVENTS, SIGNATURE, add_webhook, sign, verify_signature
 
 NEXT = "/projects/helpfulness/next"
@@ -184,6 +186,97 @@ def test_alarms_are_told_once(server: Server, receiver: Receiver):
 def item_of_last(server: Server) -> str:
     with server.database.reading() as connection:
         return str(connection.scalar(select(assignments.c.id).order_by(assignments.c.ended.desc()).limit(1)))
+
+
+INTERNAL = [
+    "http://127.0.0.1/",
+    "http://localhost:8080/",
+    "http://a.localhost/",
+    "http://10.1.2.3/",
+    "http://169.254.169.254/latest",
+    "http://2130706433/",
+    "http://0x7f.1/",
+    "http://127.1/",
+    "http://0/",
+    "http://[::1]/",
+    "http://[::]/",
+    "http://[::ffff:127.0.0.1]/",
+    "http://[::ffff:10.0.0.1]/",
+    "http://[::127.0.0.1]/",  # IPv4-compatible
+    "http://[::ffff:0:127.0.0.1]/",  # translated
+    "http://[64:ff9b::127.0.0.1]/",  # NAT64
+    "http://[64:ff9b::a00:1]/",
+    "http://[64:ff9b:1::7f00:1]/",
+    "http://[2002:7f00:1::]/",  # 6to4
+    "http://[2002:c0a8:101::1]/",
+    "http://[2001:0:a00:1::1]/",  # Teredo
+    "http://[2001:0:808:808:0:0:80ff:fffe]/",
+    "http://[2606:4700::5efe:192.168.0.1]/",  # ISATAP
+    "http://[fe80::1]/",
+    "http://[fc00::1]/",
+    "http://[fec0::1]/",
+    "http://[ff02::1]/",
+    "http://[2001:db8::1]/",
+    "http://printer.local/",
+]
+
+
+@pytest.mark.parametrize("url", INTERNAL)
+def test_no_form_of_an_internal_address_becomes_a_webhook(server: Server, url: str):
+    server.project()
+    with pytest.raises(InputError, match="not a public address"):
+        add_webhook(server.database, "helpfulness", url, ["judgment"], "test", hosts=())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.org/", "https://8.8.8.8:8443/x", "http://[2606:4700::1111]/", "http://[64:ff9b::808:808]/"]
+)
+def test_public_addresses_do(server: Server, url: str):
+    server.project()
+    assert add_webhook(server.database, "helpfulness", url, ["judgment"], "test", hosts=())
+
+
+WRONG = [
+    "http://example.org:99999/",
+    "http://example.org:port/",
+    "http://example.org:0/",
+    "http://example.org:-1/",
+    "http://[::1/",
+    "http://[nonsense]/",
+    f"http://{'a' * 70}.org/",
+    "http:///x",
+]
+
+
+@pytest.mark.parametrize("url", WRONG)
+def test_an_address_that_is_none_is_refused_in_one_sentence(server: Server, url: str):
+    server.project()
+    lead = server.person("lead", "lead")
+    said = lead.call("POST", HOOKS, {"url": url, "events": ["judgment"]})
+    assert said.status_code == 422
+    assert "\n" not in said.json()["detail"]
+
+
+def test_one_receiver_never_stops_another(server: Server, receiver: Receiver, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(courier, "TIMEOUT", 1.0)
+    server.project(tasks=12)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and never says a word
+        held = [receiver.host, f"127.0.0.1:{silent.getsockname()[1]}"]
+        for url in (f"http://{held[1]}/", "http://example.org/", "http://example.org/"):
+            add_webhook(server.database, "helpfulness", url, ["judgment"], "test")
+        broken = {"http://example.org/": "http://example.org:99999/"}  # as an earlier version kept it
+        with server.database.writing() as connection:
+            for old, new in broken.items():
+                connection.execute(webhooks.update().where(webhooks.c.url == old).values(url=new))
+        hook(server, receiver, "judgment")
+        ann = server.person("ann")
+        for _ in range(12):
+            judge(ann)
+        while Courier(server.database, held).deliver():
+            pass
+    assert len(receiver.got) == 12
+    assert states(server).count("delivered") == 12
+    assert states(server).count("waiting") == 36
 
 
 def test_leads_make_and_remove_them(server: Server, receiver: Receiver):

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
 from custodes.types import Annotator
-from custodes.web import bodies, people, projects, work
+from custodes.web import bodies, flags, members, people, projects, work
 from custodes.web.access import (
     ANYBODY,
     COOKIE,
@@ -28,6 +28,7 @@ from custodes.web.access import (
 from custodes.web.accounts import DEVICE, LONGEST, RefusedError, Role, TooManyError
 from custodes.web.desk import quality_of
 from custodes.web.export import judgments_of_project
+from custodes.web.members import require_seen
 from custodes.web.refresh import is_due, refresh
 
 DEVICE_COOKIE = "custodes_device"
@@ -146,7 +147,7 @@ def change_account(id: str, body: bodies.ChangeAccount, account: AccountOf, data
 @route("GET", "/projects", Rule(EVERYBODY, "read"))
 def all_projects(account: AccountOf, database: DatabaseOf) -> list[dict[str, Any]]:
     """The projects, and what the caller has done in each."""
-    return work.projects_of(database, account.id)
+    return work.projects_of(database, account)
 
 
 @route("POST", "/projects", Rule(LEADS, "manage"), status_code=201)
@@ -159,9 +160,10 @@ def new_project(body: bodies.NewProject, account: AccountOf, database: DatabaseO
 
 
 @route("GET", "/projects/{name}/progress", Rule(READERS, "read"))
-def progress(name: str, database: DatabaseOf) -> dict[str, Any]:
+def progress(name: str, account: AccountOf, database: DatabaseOf) -> dict[str, Any]:
     """How far a project is."""
     with database.reading() as connection:
+        require_seen(connection, name, account)
         project, _, closed = projects.open_project(connection, name)
         found = projects.progress_of(connection, project)
     told = {"judgments": found.judgments, "wanted": found.wanted, "hours": found.hours}
@@ -171,6 +173,8 @@ def progress(name: str, database: DatabaseOf) -> dict[str, Any]:
 @route("GET", "/projects/{name}/judgments", Rule(READERS, "read"))
 def judgments(name: str, account: AccountOf, database: DatabaseOf) -> list[dict[str, Any]]:
     """Everybody's judgments of a project, as the ledger has them now."""
+    with database.reading() as connection:
+        require_seen(connection, name, account)
     database.log_access("judgments read", account.id, name)
     return judgments_of_project(database, name)
 
@@ -186,6 +190,30 @@ def quality(name: str, account: AccountOf, database: DatabaseOf) -> dict[str, An
 def quarantine(name: str, body: bodies.Quarantine, account: AccountOf, database: DatabaseOf) -> None:
     """Leaves somebody's judgments out from now on, or takes them in again; nothing is deleted."""
     projects.quarantine(database, name, body.account, body.why, account.id, body.lift)
+
+
+@route("GET", "/projects/{name}/members", Rule(LEADS, "manage"))
+def all_members(name: str, database: DatabaseOf) -> list[str]:
+    """The accounts that a project is for; none where it is for everybody."""
+    return members.members_of(database, name)
+
+
+@route("POST", "/projects/{name}/members", Rule(LEADS, "manage"), status_code=204)
+def change_member(name: str, body: bodies.Member, account: AccountOf, database: DatabaseOf) -> None:
+    """Makes somebody a member of a project, or one no more; only members see it then, with leads and auditors."""
+    members.set_member(database, name, body.account, account.id, not body.remove)
+
+
+@route("GET", "/projects/{name}/flags", Rule(LEADS, "manage"))
+def all_flags(name: str, database: DatabaseOf) -> list[dict[str, Any]]:
+    """What people said is wrong with items, and what was answered; those without an answer first."""
+    return flags.flags_of(database, name)
+
+
+@route("POST", "/projects/{name}/flags/{id}/answer", Rule(LEADS, "manage"), status_code=204)
+def answer_flag(name: str, id: str, body: bodies.Said, account: AccountOf, database: DatabaseOf) -> None:
+    """Answers a flag; whoever raised it sees the answer."""
+    flags.answer_flag(database, name, id, body.text, account.id)
 
 
 @route("POST", "/projects/{name}/close", Rule(LEADS, "manage"), status_code=204)

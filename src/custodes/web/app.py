@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -30,13 +30,19 @@ HEADERS = {
 }
 
 
-def create_app(database: Database, requests_a_minute: int = REQUESTS, provider: Provider | None = None) -> FastAPI:
-    """The server's application over ``database``; with ``provider``, people may sign in there.
+def create_app(
+    database: Database,
+    requests_a_minute: int = REQUESTS,
+    provider: Provider | None = None,
+    webhook_hosts: Collection[str] | None = None,
+) -> FastAPI:
+    """The server's application over ``database``; with ``provider``, people may sign in there. ``webhook_hosts`` as
+    :func:`~custodes.web.addresses.check_url` takes them.
 
     Raises RuntimeError if a route or a page has no access rule.
     """
     app = FastAPI(title="Custodes", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.database, app.state.provider = database, provider
+    app.state.database, app.state.provider, app.state.webhook_hosts = database, provider, webhook_hosts
     for routes in (api.route, exchange_api.route, oidc_api.route, oversight_api.route, webhooks_api.route):
         app.router.routes.extend(routes.router.routes)
     screens.attach(app, database)

@@ -71,6 +71,15 @@ class Quarantine(Body):
     lift: bool = False
 
 
+class Member(Body):
+    account: Line
+    remove: bool = False
+
+
+class Said(Body):
+    text: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
 class HandIn(Body):
     answers: Annotated[list[Answer], Field(max_length=200)]
     seconds: Annotated[float, Field(ge=0, le=86_400)]

@@ -110,6 +110,23 @@ class Client:
         body = {"account": account, "why": why, "lift": lift}
         self._json("POST", f"/projects/{project}/quarantine", body, again=False)
 
+    def flags(self, project: str) -> list[dict[str, Any]]:
+        """What people said is wrong with items, and what was answered; those without an answer first."""
+        return self._json("GET", f"/projects/{project}/flags")
+
+    def answer_flag(self, project: str, flag: str, text: str) -> None:
+        """Answers the flag with this id; whoever raised it sees the answer."""
+        self._json("POST", f"/projects/{project}/flags/{flag}/answer", {"text": text}, again=False)
+
+    def members(self, project: str) -> list[str]:
+        """Ids of the accounts that a project is for; none where it is for everybody."""
+        return self._json("GET", f"/projects/{project}/members")
+
+    def set_member(self, project: str, account: str, member: bool = True) -> None:
+        """Makes an account a member of a project, or one no more."""
+        body = {"account": account, "remove": not member}
+        self._json("POST", f"/projects/{project}/members", body, again=False)
+
     def end(self, project: str, why: str = "") -> None:
         """No more items are given out."""
         self._json("POST", f"/projects/{project}/close", {"why": why})

@@ -7,6 +7,7 @@ by the next one. A receiver may get the same twice; it has the same delivery id 
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import socket
@@ -17,9 +18,9 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, func, select, update
 
-from custodes.types import InputError
+from custodes.web.addresses import check_url, not_public, public
 from custodes.web.database import Database
 from custodes.web.schema import outbox, webhooks
 from custodes.web.webhooks import DELIVERY, SIGNATURE, sign
@@ -28,12 +29,14 @@ PAUSES = (2.0, 10.0, 60.0, 600.0, 3_600.0, 6 * 3_600.0, 24 * 3_600.0)
 """Seconds from one try to the next; after the last, it is given up."""
 CLAIM = 60.0
 """Seconds for which one process has what it claimed."""
-AT_ONCE = 20
+AT_ONCE, EACH = 20, 5
+"""Deliveries that are tried side by side, and those of one receiver among them."""
 KEPT = 7 * 86_400.0
 """Seconds for which what was delivered or given up can be looked at."""
 LOOK = 0.5
 """Seconds between two looks into the outbox."""
 TIMEOUT = 10.0
+"""Seconds for one delivery."""
 
 log = logging.getLogger(__name__)
 
@@ -63,25 +66,23 @@ class Courier:
     def _run(self) -> None:
         while not self._over.wait(LOOK):
             try:
-                while self.deliver() == AT_ONCE and not self._over.is_set():
+                while self.deliver() and not self._over.is_set():
                     pass
             except Exception:  # a database that is away for a moment does not end the deliveries
                 log.exception("webhooks: the outbox could not be worked on; trying again")
                 self._over.wait(5.0)
 
     def deliver(self) -> int:
-        """Tries once whatever is due now, at most ``AT_ONCE``; how many."""
+        """Tries once whatever is due now, at most ``AT_ONCE`` and ``EACH`` of one receiver; how many."""
         found = self._claim()
-        if not found:
-            return 0
-        results = {}
-        with httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as http:
-            for row in found:
-                results[row.id] = self._send(http, row)
-                if self._over.is_set():
-                    break
-        self._tick_off(found, results)
+        if found:
+            self._tick_off(found, asyncio.run(self._send_all(found)))
         return len(found)
+
+    async def _send_all(self, found: list[Row[Any]]) -> dict[str, tuple[bool, str]]:
+        async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as http:
+            said = await asyncio.gather(*(self._send(http, row) for row in found))
+        return {row.id: result for row, result in zip(found, said, strict=True)}
 
     def _claim(self) -> list[Row[Any]]:
         now = self._database.clock()
@@ -89,11 +90,14 @@ class Courier:
         with self._database.reading() as connection:  # nothing to do is the usual case, and locks nothing
             if connection.scalar(select(outbox.c.id).where(*due).limit(1)) is None:
                 return []
+        turn = func.row_number().over(partition_by=outbox.c.webhook, order_by=(outbox.c.due, outbox.c.created))
+        waiting = select(outbox.c.id, turn.label("turn")).where(*due).subquery()
         query = (
             select(outbox, webhooks.c.url, webhooks.c.secret)
             .join(webhooks, webhooks.c.id == outbox.c.webhook)
-            .where(*due)
-            .order_by(outbox.c.due)
+            .join(waiting, waiting.c.id == outbox.c.id)
+            .where(waiting.c.turn <= EACH)
+            .order_by(waiting.c.turn, outbox.c.due)
             .limit(AT_ONCE)
         )
         with self._database.writing() as connection:
@@ -102,46 +106,42 @@ class Courier:
             connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(due=now + CLAIM))
         return rows
 
-    def _send(self, http: httpx.Client, row: Row[Any]) -> tuple[bool, str]:
-        """Whether it arrived, and what was said."""
+    async def _send(self, http: httpx.AsyncClient, row: Row[Any]) -> tuple[bool, str]:
+        """Whether it arrived, and what was said. Whatever goes wrong concerns this receiver alone."""
         body = row.body.encode()
         headers = {"Content-Type": "application/json", DELIVERY: row.id}
         headers[SIGNATURE] = sign(row.secret, self._database.clock(), body)
         try:
-            url, host = self._address(row.url)
-            told = {**headers, "Host": urlsplit(row.url).netloc}
-            with http.stream("POST", url, content=body, headers=told, extensions={"sni_hostname": host}) as answer:
-                return answer.is_success, f"status {answer.status_code}"
-        except InputError as error:
-            return False, str(error)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+            async with asyncio.timeout(TIMEOUT):  # of all of it: a receiver may answer one letter at a time
+                url, host = await self._address(row.url)
+                headers["Host"] = httpx.URL(row.url).netloc.decode("ascii")
+                asked = http.stream("POST", url, content=body, headers=headers, extensions={"sni_hostname": host})
+                async with asked as answer:
+                    return answer.is_success, f"status {answer.status_code}"
+        except TimeoutError:
+            return False, f"no answer within {TIMEOUT:g} seconds"
+        except Exception as error:
             return False, str(error) or type(error).__name__
 
-    def _address(self, url: str) -> tuple[str, str]:
+    async def _address(self, url: str) -> tuple[str, str]:
         """(the URL with the host's number in place of its name, the host).
 
         The number that was looked at is the one that is connected to: a name cannot change its mind in between. Raises
         InputError for what may not be told.
         """
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        if self._hosts and not {host, f"{host}:{port}"} & self._hosts:
-            raise InputError(f"{host}:{port} is not among the hosts that webhooks may go to.")
-        numbers = {str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-        if not self._hosts:
-            for number in numbers:
-                if not _public(number):
-                    raise InputError(f"{host} is not a public address; name it in --webhook-hosts if it is meant.")
+        _, host, port = check_url(url, self._hosts)
+        loop = asyncio.get_running_loop()
+        numbers = {str(found[4][0]) for found in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        if not self._hosts and not all(public(ipaddress.ip_address(n.partition("%")[0])) for n in numbers):
+            raise not_public(host)
         number = min(numbers, key=lambda n: (":" in n, n))
         bracketed = f"[{number}]" if ":" in number else number
-        return parts._replace(netloc=f"{bracketed}:{port}").geturl(), host
+        return urlsplit(url)._replace(netloc=f"{bracketed}:{port}").geturl(), host
 
     def _tick_off(self, found: list[Row[Any]], results: dict[str, tuple[bool, str]]) -> None:
         now = self._database.clock()
         with self._database.writing() as connection:
             for row in found:
-                if row.id not in results:
-                    continue
                 arrived, said = results[row.id]
                 last = row.tries >= len(PAUSES)
                 state = "delivered" if arrived else "given up" if last else "waiting"
@@ -149,8 +149,3 @@ class Courier:
                 values = {"state": state, "due": due, "tries": row.tries + 1, "said": said[:500]}
                 connection.execute(update(outbox).where(outbox.c.id == row.id).values(**values))
             connection.execute(delete(outbox).where(outbox.c.state != "waiting", outbox.c.due < now - KEPT))
-
-
-def _public(number: str) -> bool:
-    address = ipaddress.ip_address(number.partition("%")[0])
-    return address.is_global and not address.is_multicast

@@ -29,6 +29,8 @@ from custodes.types import Annotator, Comparison, InputError, Judgment, Label, R
 from custodes.web.database import Database
 from custodes.web.effort import accuracy_by_budget, coverage_of, effort_of
 from custodes.web.export import Content, read_project
+from custodes.web.flags import flags_of
+from custodes.web.habits import habits_of
 from custodes.web.projects import open_project, quarantined
 from custodes.web.schema import assignments
 from custodes.web.second_looks import final, second_looks, teams_of
@@ -58,6 +60,9 @@ def quality_of(database: Database, name: str) -> dict[str, Any]:
         "effort": effort,
         "coverage": coverage,
         "people": _people(database, run, content, judgments),
+        "names": {account.id: account.name for account in database.accounts.all()},
+        "habits": habits_of(content, judgments),
+        "flags": flags_of(database, name),
         "gold": _gold(content.items_by_task, judgments),
         "accuracy_by_budget": accuracy_by_budget(_gold_items(content), judgments),
         "agreement_by_axis": _by_axis(judgments),
@@ -79,7 +84,9 @@ def mark_of(database: Database, name: str) -> str:
             assignments.c.project == name, assignments.c.state == "done"
         )
         count, last = connection.execute(done).one()
-        return f"{count} {last} {sorted(quarantined(connection, name))} {closed}"
+        left = (assignments.c.project == name, assignments.c.state == "skipped")
+        skipped = connection.scalar(select(func.count()).where(*left))
+        return f"{count} {last} {skipped} {sorted(quarantined(connection, name))} {closed}"
 
 
 def _people(database: Database, run: str, content: Content, judgments: Sequence[Judgment]) -> dict[str, dict[str, Any]]:

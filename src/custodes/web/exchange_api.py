@@ -16,6 +16,7 @@ from custodes.web.access import EVERYBODY, LEADS, READERS, AccountOf, DatabaseOf
 from custodes.web.bodies import Body
 from custodes.web.export import export_project
 from custodes.web.imports import import_file
+from custodes.web.members import require_seen
 
 route = Routes("/api")
 
@@ -45,6 +46,8 @@ def description(request: Request) -> dict[str, Any]:
 )
 def export(name: str, form: str, account: AccountOf, database: DatabaseOf) -> Response:
     """A project's training data, as `custodes export` writes it, in a zip file. Forms: trl, huggingface, argilla, label-studio."""
+    with database.reading() as connection:
+        require_seen(connection, name, account)
     with tempfile.TemporaryDirectory() as folder:
         files = export_project(database, name, Path(folder), form, account.id)
         packed = BytesIO()

@@ -80,6 +80,13 @@ quarantines = Table(
     Column("decision", Text, nullable=False),  # id in the ledger
 )
 
+members = Table(
+    "web_members",  # a project that has any is for them alone
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("account", String(40), primary_key=True),
+)
+
 actions = Table(
     "web_actions",  # what policies propose to do, for a person to approve or to block
     metadata,

@@ -48,7 +48,7 @@ def serve(
             print(f"Nobody has an account yet. The first lead joins here, once and within a week: {link}")
         print(f"Serving {database.name} at {address} (Ctrl-C ends it).", flush=True)
         options = {"proxy_headers": bool(proxy), "forwarded_allow_ips": proxy or None, "log_level": "warning"}
-        app = create_app(database, provider=provider)
+        app = create_app(database, provider=provider, webhook_hosts=webhook_hosts)
         with Courier(database, webhook_hosts):
             sys.setswitchinterval(SWITCH)
             uvicorn.run(app, host=host, port=port, server_header=False, **options)  # type: ignore[arg-type]

@@ -12,18 +12,20 @@ import json
 import secrets
 import uuid
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, func, select
 
 from custodes.types import InputError
+from custodes.web.addresses import check_url
 from custodes.web.database import Database, MissingError
 from custodes.web.schema import outbox, projects, webhooks
 
-Event = Literal["judgment", "ended", "alarm", "quarantine"]
+Event = Literal["judgment", "ended", "alarm", "quarantine", "flag"]
 EVENTS: tuple[Event, ...] = get_args(Event)
-"""Answers were handed in; the project ended; an annotator's alarm rang; somebody was put into quarantine or let out."""
+"""Answers were handed in; the project ended; an annotator's alarm rang; somebody was put into quarantine or let out; somebody
+said that something is wrong with an item."""
 
 SIGNATURE = "X-Custodes-Signature"
 """Header with the time of sending and the signature: t=SECONDS,v1=HEX."""
@@ -33,16 +35,16 @@ MOST = 20
 """Webhooks of one project."""
 
 
-def add_webhook(database: Database, project: str, url: str, events: list[str], by: str) -> dict[str, str]:
+def add_webhook(
+    database: Database, project: str, url: str, events: list[str], by: str, hosts: Collection[str] | None = None
+) -> dict[str, str]:
     """Tells ``url`` of ``events`` of a project from now on; the webhook's id, and the secret that signs what is sent.
+
+    ``hosts`` as :func:`~custodes.web.addresses.check_url` takes them.
 
     Raises MissingError for an unknown project, InputError for an address or events that are not possible.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-        raise InputError(
-            f"url {url!r} is not possible; give http:// or https:// and a host, without name and password."
-        )
+    _, host, _ = check_url(url, hosts)
     unknown = sorted(set(events) - set(EVENTS))
     if unknown or not events:
         raise InputError(f"events {events} are not possible; give one or more of {', '.join(EVENTS)}.")
@@ -54,7 +56,7 @@ def add_webhook(database: Database, project: str, url: str, events: list[str], b
         if held >= MOST:
             raise InputError(f"the project {project!r} has {held} webhooks already; take one away first.")
         connection.execute(webhooks.insert().values(**row, events=f" {' '.join(sorted(set(events)))} "))
-        database.log_access("webhook made", by, f"{id_} of {project} to {parts.hostname}", connection)
+        database.log_access("webhook made", by, f"{id_} of {project} to {host}", connection)
     return {"id": id_, "secret": secret}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from fastapi import Request
 from pydantic import Field
 
 from custodes.web import webhooks
@@ -16,7 +17,7 @@ route = Routes("/api")
 class NewWebhook(Body):
     url: Annotated[str, Field(min_length=1, max_length=2000)]
     events: Annotated[list[Line], Field(max_length=10)]
-    """Of judgment, ended, alarm and quarantine."""
+    """Of judgment, ended, alarm, quarantine and flag."""
 
 
 @route("GET", "/projects/{name}/webhooks", Rule(LEADS, "manage"))
@@ -26,9 +27,12 @@ def all_webhooks(name: str, database: DatabaseOf) -> list[dict[str, Any]]:
 
 
 @route("POST", "/projects/{name}/webhooks", Rule(LEADS, "manage"), status_code=201)
-def new_webhook(name: str, body: NewWebhook, account: AccountOf, database: DatabaseOf) -> dict[str, str]:
+def new_webhook(
+    name: str, body: NewWebhook, request: Request, account: AccountOf, database: DatabaseOf
+) -> dict[str, str]:
     """Tells an address what happens in a project; the secret that signs it is shown once."""
-    return webhooks.add_webhook(database, name, body.url, body.events, account.id)
+    hosts = request.app.state.webhook_hosts
+    return webhooks.add_webhook(database, name, body.url, body.events, account.id, hosts)
 
 
 @route("DELETE", "/projects/{name}/webhooks/{id}", Rule(LEADS, "manage"), status_code=204)

@@ -22,6 +22,7 @@ from custodes.web.accounts import Account
 from custodes.web.answers import Answer, judgments_of, new_episodes
 from custodes.web.database import Database, MissingError, to_json
 from custodes.web.giving import count, end_leases, give, leases_of, offer_for, open_items_for
+from custodes.web.members import may_see, require_seen
 from custodes.web.projects import end_project, load_item, open_project, parsed, progress_of, quarantined
 from custodes.web.schema import assignments, projects
 from custodes.web.webhooks import tell
@@ -42,6 +43,7 @@ def claim(database: Database, project_name: str, account: Account) -> tuple[dict
     Somebody who has an item already gets it again, with its draft: after a reconnect, or on another device.
     """
     with database.reading() as connection:  # most of it is looking, in which nobody waits for anybody
+        require_seen(connection, project_name, account)
         project, run, closed = open_project(connection, project_name)
         held, late = leases_of(database, connection, project, account)
         if held is not None:
@@ -272,22 +274,24 @@ def skip(database: Database, id_: str, account: Account, why: str, flag: bool = 
             connection.execute(update(assignments).where(assignments.c.id == id_).values(**values))
             if row.purpose == "normal":
                 count(connection, project, row.item, leased=-1)
-        what = "item flagged" if flag else "item skipped"
-        entry = Decision(f"{what.replace(' ', '-')}-{id_}", what, why or "no reason given", row.item)
+        what, why = "item flagged" if flag else "item skipped", why or "no reason given"
+        entry = Decision(f"{what.replace(' ', '-')}-{id_}", what, why, row.item)
         database.ledger.write(run, [entry], connection=connection)
+        if flag and row.state != "skipped":
+            tell(database, connection, project.name, "flag", annotator=account.id, item=row.item, flag=id_, why=why)
 
 
-def projects_of(database: Database, account: str) -> list[dict[str, Any]]:
-    """Every project, oldest first, and what the account has done in each."""
+def projects_of(database: Database, account: Account) -> list[dict[str, Any]]:
+    """Every project that the account may see, oldest first, and what it has done in each."""
     with database.reading() as connection:
         return [
             {
                 "name": row.name,
                 "title": parsed(row.text, row.name).title,
                 "closed": row.closed,
-                "own": own_progress(connection, row.name, account),
+                "own": own_progress(connection, row.name, account.id),
             }
-            for row in connection.execute(select(projects).order_by(projects.c.created)).all()
+            for row in connection.execute(select(projects).where(may_see(account)).order_by(projects.c.created)).all()
         ]
 
 
@@ -299,6 +303,7 @@ def last(database: Database, project_name: str, account: Account) -> dict[str, A
         assignments.c.state == "done",
     )
     with database.reading() as connection:
+        require_seen(connection, project_name, account)
         project, _, _ = open_project(connection, project_name)
         query = select(assignments).where(*mine).order_by(assignments.c.ended.desc()).limit(1)
         row = connection.execute(query).first()

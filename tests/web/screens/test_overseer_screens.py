@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from playwright.sync_api import Browser, expect
 from site_under_test import PASSWORD, Site
+from sqlalchemy import update
 
 from custodes.types import Annotator, Message
 from custodes.web import oversight, work
 from custodes.web.accounts import Account
 from custodes.web.answers import Answer
+from custodes.web.schema import assignments
 
 
 def somebody(site: Site, name: str, role="annotator") -> Account:
@@ -21,6 +23,9 @@ def judge_all(site: Site, project: str, account: Account, right: bool) -> None:
     while (item := work.claim(site.database, project, account)[0]) is not None:
         left = item["answers"][0][0]["content"].startswith("good")
         answers = [Answer(question=1, verdict="prefer", strength=2 if left == right else -2)]
+        with site.database.writing() as connection:  # ten seconds pass
+            here = assignments.c.id == item["assignment"]
+            connection.execute(update(assignments).where(here).values(given=assignments.c.given - 10.0))
         work.hand_in(site.database, item["assignment"], account, answers, 10.0)
 
 

@@ -11,10 +11,12 @@ from nicegui import ui
 
 from custodes.web.access import LEADS, Rule
 from custodes.web.desk import mark_of, quality_of
+from custodes.web.flags import answer_flag
 from custodes.web.projects import quarantine
 from custodes.web.screens import charts, parts
 from custodes.web.screens.files import address
 from custodes.web.screens.pages import page
+from custodes.web.screens.parts import Act
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
 from custodes.web.screens.words import number, share
@@ -22,15 +24,23 @@ from custodes.web.work import projects_of
 
 LOOK = 3.0
 """Seconds between looks for something new."""
+MOST_FLAGS = 100
+"""Flags that are shown; those without an answer come first."""
 REST = 10.0
 """Seconds at most in which nothing is computed after the last time: as long as that took."""
+HABITS = {
+    "side": "always one side",
+    "pace": "too fast to have read",
+    "gold": "gold items wrong",
+    "same": "always the same answer",
+}
 NODDING = 0.05
 """Share of answers accepted within half a second from which somebody is shown among what needs a look."""
 
 
 @page("/desk", Rule(LEADS), "Quality", nav="Quality")
 async def desks(visit: Visit) -> None:
-    found = await visit.do(projects_of, visit.database, visit.account.id)
+    found = await visit.do(projects_of, visit.database, visit.account)
     if not found:
         tag("p", "There is no project yet.", "empty")
     with tag("ul", cls="cards"):
@@ -54,6 +64,7 @@ class Desk:
     def __init__(self, visit: Visit, project: str) -> None:
         self.visit, self.project = visit, project
         self.mark, self.person, self.lifts, self.why = "", "", False, ""
+        self.flagged = ""
         self.rests_until = 0.0
         self.root: Tag = tag("div", cls="stack", aria_busy="true")
         with parts.dialog("quarantine", "Quarantine"):
@@ -62,6 +73,14 @@ class Desk:
                 "Why? It stands in the ledger.", "", self._reason, maxlength=500, id="quarantine-why", autofocus=""
             )
             parts.button("Decide", self._decide, cls="main")
+        with parts.dialog("answering", "Answer a flag"):
+            self.flag = tag("p")
+            self.reply = parts.line(
+                "Your answer; whoever raised the flag sees it.", "", maxlength=500, id="answering-text"
+            )
+            made = parts.button("Send", cls="main")
+            js = "() => emit(document.getElementById('answering-text').value)"
+            made.on("click", lambda e: self._reply(str(e.args)), js_handler=js)
 
     async def begin(self) -> None:
         with self.root:
@@ -83,7 +102,24 @@ class Desk:
             self.root.set(aria_busy=None)
             self.root.clear()
             with self.root:
-                show(found, drawn, self._ask)
+                show(found, drawn, self._ask, self._answer)
+
+    def _answer(self, flag: Mapping[str, Any]) -> Callable[[], None]:
+        def answer() -> None:
+            self.flagged = flag["id"]
+            self.flag.set_text(f"It says: {flag['why']}")
+            self.visit.browser("custodes.open('answering')")
+
+        return answer
+
+    async def _reply(self, text: str) -> None:
+        async with self.visit.telling():
+            given = (self.project, self.flagged, text, self.visit.account.id)
+            await self.visit.do(answer_flag, self.visit.database, *given)
+            self.visit.browser("custodes.close('answering'); document.getElementById('answering-text').value = ''")
+            self.visit.say("answered.")
+            self.mark, self.rests_until = "", 0.0
+            await self.look()
 
     def _ask(self, person: str, name: str, lift: bool) -> Callable[[], None]:
         def ask() -> None:
@@ -117,10 +153,13 @@ class Desk:
 Ask = Callable[[str, str, bool], Callable[[], Awaitable[None] | None]]
 
 
-def show(found: Mapping[str, Any], drawn: Mapping[str, str], ask: Ask) -> None:
+def show(found: Mapping[str, Any], drawn: Mapping[str, str], ask: Ask, answer: Callable[[Any], Act]) -> None:
     """The whole desk of :func:`~custodes.web.desk.quality_of`."""
     _figures(found)
     _suspects(found, ask)
+    if found["flags"]:
+        with parts.card("Flags"):
+            _flags(found, answer)
     with parts.card("People"):
         _people(found, ask)
     with tag("div", cls="halves"):
@@ -205,14 +244,22 @@ def _suspects(found: Mapping[str, Any], ask: Ask) -> None:
         for p, of in (found["assisted"] or {"people": {}})["people"].items()
         if (of["rubber_stamps"]["estimate"] or 0) > NODDING
     }
-    clusters = found.get("clusters", [])
+    clusters, habits = found.get("clusters", []), found["habits"]
     with parts.card("Needs a look"):
-        if not rung and not nods and not clusters:
+        if not rung and not nods and not clusters and not habits:
             level = found.get("alarm_level")
             more = f" An honest annotator's alarm ever rings with a probability of {level:g} at most." if level else ""
             tag("p", f"No alarm has rung.{more}", "quiet")
         for person, about in rung.items():
             _suspect(person, about, found["alarm_level"], ask)
+        for person, held in habits.items():
+            with tag("div", cls="suspect"):
+                tag("h3", f"{people[person]['name']}: {', '.join(HABITS[habit['what']] for habit in held)}")
+                for habit in held:
+                    tag("p", habit["said"])
+                with tag("div", cls="actions-row"):
+                    name = people[person]["name"]
+                    parts.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
         for cluster in clusters:
             names = ", ".join(people[p]["name"] for p in cluster["people"])
             with tag("div", cls="suspect"):
@@ -244,6 +291,28 @@ def _suspect(person: str, about: Mapping[str, Any], level: float, ask: Ask) -> N
         tag("p", flipped, "quiet")
         with tag("div", cls="actions-row"):
             parts.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
+
+
+def _flags(found: Mapping[str, Any], answer: Callable[[Any], Act]) -> None:
+    """What people said is wrong with items: the unanswered first."""
+    with tag("div", cls="table ground", tabindex=0, role="region", aria_label="Flags"), tag("table"):
+        with tag("thead"), tag("tr"):
+            for name in ("Person", "Says", "Item", "Answer"):
+                tag("th", name, scope="col")
+        with tag("tbody"):
+            for flag in found["flags"][:MOST_FLAGS]:
+                name = found["people"].get(flag["by"], {}).get("name") or found["names"].get(flag["by"], flag["by"])
+                with tag("tr"):
+                    tag("th", name, scope="row")
+                    tag("td", flag["why"])
+                    tag("td", flag["prompt"])
+                    with tag("td"):
+                        if flag["answer"]:
+                            tag("p", flag["answer"])
+                        else:
+                            parts.button("Answer", answer(flag), aria_label=f"Answer the flag of {name}")
+    if len(found["flags"]) > MOST_FLAGS:
+        tag("p", f"And {len(found['flags']) - MOST_FLAGS:,} more.", "quiet")
 
 
 def _people(found: Mapping[str, Any], ask: Ask) -> None:

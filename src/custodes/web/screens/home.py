@@ -5,21 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from custodes.web.access import EVERYBODY, WORKERS, Rule
+from custodes.web.flags import flags_of
 from custodes.web.screens.pages import page
 from custodes.web.screens.tags import tag
 from custodes.web.screens.visits import Visit
 from custodes.web.work import projects_of
 
+MOST_FLAGS = 3
+"""Answered flags that are shown with a project, the newest."""
+
 
 @page("/", Rule(EVERYBODY), "Projects", nav="Projects")
 async def home(visit: Visit) -> None:
-    found = await visit.do(projects_of, visit.database, visit.account.id)
+    found = await visit.do(projects_of, visit.database, visit.account)
+    flags = {p["name"]: await visit.do(flags_of, visit.database, p["name"], visit.account.id) for p in found}
     if not found:
         tag("p", "There is no project yet. A lead opens one with custodes project open.", "empty")
     with tag("ul", cls="cards"):
         for project in found:
             with tag("li", cls="card"):
                 _project(visit, project)
+                for flag in [flag for flag in flags[project["name"]] if flag["answer"]][:MOST_FLAGS]:
+                    tag("p", f"You flagged “{flag['prompt'][:60]}”: {flag['why']}", "quiet")
+                    tag("p", f"Answer: {flag['answer'].rpartition(' (by ')[0]}")
 
 
 def _project(visit: Visit, project: dict[str, Any]) -> None:

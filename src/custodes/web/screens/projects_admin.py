@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from nicegui import ui
 
 from custodes.feedback.project import TEMPLATE
 from custodes.web.access import LEADS, Rule
+from custodes.web.accounts import Account
 from custodes.web.database import Database
 from custodes.web.export import FORMS
+from custodes.web.members import members_of, set_member
 from custodes.web.projects import close_project, open_project, progress_of
 from custodes.web.screens import parts
 from custodes.web.screens.files import address
@@ -53,11 +55,18 @@ class Manage:
 
     def __init__(self, visit: Visit) -> None:
         self.visit, self.ending, self.why = visit, "", ""
+        self.joining, self.name = "", ""
         self.shown: list[dict[str, Any]] | None = None
         with tag("div", cls="stack"):
             self.root: Tag = tag("div", cls="stack")
             with parts.card("Open a project"):
                 self._form()
+        with parts.dialog("membership", "Members"):
+            self.whose = tag("p")
+            parts.line("Name", "", self._named, maxlength=80, id="member-name", autofocus="")
+            with tag("div", cls="actions-row"):
+                parts.button("Add", self._member(True), cls="main")
+                parts.button("Remove", self._member(False))
         with parts.dialog("ending", "End the project"):
             self.question = tag("p")
             parts.line("Why?", "", self._reason, maxlength=500, id="ending-why", autofocus="")
@@ -68,7 +77,7 @@ class Manage:
 
     async def look(self, _: Any = None) -> None:
         async with self.visit.telling():
-            found = await self.visit.do(overview, self.visit.database, self.visit.account.id)
+            found = await self.visit.do(overview, self.visit.database, self.visit.account)
             if found != self.shown:
                 self.shown = found
                 self.root.clear()
@@ -89,6 +98,7 @@ class Manage:
                 "" if unsure is None else f" The fitted preferences are wrong with probability {unsure:.3f} on average."
             )
             tag("p", f"{done:,} of {wanted:,} judgments, {project['hours']:.1f} hours of work.{more}")
+            tag("p", f"Seen by {_members(project)}.", "quiet")
             with tag("div", cls="actions-row"):
                 tag("a", "Quality desk", "button", href=f"/desk/{name}", aria_label=f"Quality desk of {title}")
                 for form in FORMS:
@@ -96,6 +106,7 @@ class Manage:
                     tag(
                         "a", f"Export: {form}", "button", href=link, download="", aria_label=f"Export {title} as {form}"
                     )
+                parts.button("Members", self._joining(project), aria_label=f"Members of {title}")
                 if project["closed"] is None:
                     parts.button("End", self._asking(project), cls="danger", aria_label=f"End {title}")
 
@@ -123,6 +134,30 @@ class Manage:
         self.told.set_text(f"The project {said} is open.")
         await self.look()
 
+    def _joining(self, project: Mapping[str, Any]) -> Callable[[], None]:
+        def ask() -> None:
+            self.joining = project["name"]
+            self.whose.set_text(f"“{project['title']}” is seen by {_members(project)}, and by leads and auditors.")
+            self.visit.browser("custodes.open('membership')")
+
+        return ask
+
+    def _named(self, name: str) -> None:
+        self.name = name.strip().lower()
+
+    def _member(self, member: bool) -> Callable[[], Awaitable[None]]:
+        async def change() -> None:
+            async with self.visit.telling():
+                accounts = await self.visit.do(self.visit.database.accounts.all)
+                found = next((account.id for account in accounts if account.name == self.name), self.name)
+                given = (self.joining, found, self.visit.account.id, member)
+                await self.visit.do(set_member, self.visit.database, *given)
+                self.visit.browser("custodes.close('membership'); document.getElementById('member-name').value = ''")
+                self.visit.say(f"{self.name} is {'a member' if member else 'no member any more'}.")
+                await self.look()
+
+        return change
+
     def _asking(self, project: Mapping[str, Any]) -> Callable[[], None]:
         def ask() -> None:
             self.ending = project["name"]
@@ -146,10 +181,18 @@ class Manage:
             await self.look()
 
 
-def overview(database: Database, account: str) -> list[dict[str, Any]]:
+def _members(project: Mapping[str, Any]) -> str:
+    names = project["members"]
+    more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
+    return ", ".join(names[:20]) + more if names else "everybody"
+
+
+def overview(database: Database, account: Account) -> list[dict[str, Any]]:
     """Every project with its progress, the newest first."""
     found = []
+    names = {person.id: person.name for person in database.accounts.all()}
     for about in projects_of(database, account):
+        members = sorted(names.get(id_, id_) for id_ in members_of(database, about["name"]))
         with database.reading() as connection:
             project, _, closed = open_project(connection, about["name"])
             progress = progress_of(connection, project)
@@ -162,6 +205,7 @@ def overview(database: Database, account: str) -> list[dict[str, Any]]:
                 "wanted": progress.wanted,
                 "hours": progress.hours,
                 "uncertainty": progress.uncertainty,
+                "members": members,
             }
         )
     return found[::-1]
