@@ -37,7 +37,7 @@ with tempfile.TemporaryDirectory() as folder:
 train, spare, held_out = pairs[:64], pairs[64:80], pairs[80:]
 options = RewardConfig(members=2, combine="cautious", epochs=2, batch_pairs=8, first_layer=-1)
 reward = train_reward(lm, train, options)
-calibrate(reward, spare)
+calibrate(reward, spare)  # another part, so that what is measured on the third has not been fitted to it
 print(f"Accuracy on held-out pairs: {evaluate_reward(reward, held_out).accuracy}")
 
 question = Message("user", "Ask for a chair.")

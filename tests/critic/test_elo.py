@@ -41,7 +41,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     covered = [
         interval.low < strength < interval.high
         for seed in range(60)
-        for found in [elo(*rated(true, 100, seed), resamples=200)]
+        for found in [elo(*rated(true, 100, seed))]
         for name, strength in true.items()
         for interval in [found.of(name)]
     ]
@@ -59,9 +59,52 @@ def test_lower_is_better_turns_the_table_round() -> None:
     np.testing.assert_allclose(up.rating, -down.rating, atol=1e-6)
 
 
-def test_who_always_wins_has_a_finite_rating() -> None:
-    found = elo([0, 0, 1, 1], ["a", "b", "a", "b"], [2, 1, 2, 1])
-    assert 300 < found.difference("a", "b").estimate < 5000
+@pytest.mark.parametrize("problems", [1, 5])
+def test_who_wins_all_of_few_problems_has_a_finite_rating_and_an_interval_with_width(problems: int) -> None:
+    data = [k for k in range(problems) for _ in "ab"], ["a", "b"] * problems, [2, 1] * problems
+    found = elo(*data).difference("a", "b")
+    assert 100 < found.estimate < 450
+    assert found.low < 60
+    assert found.estimate + 400 < found.high < 2500
+
+
+def test_few_problems_cover_whether_writers_are_close_or_far_apart() -> None:
+    for true, problems in (
+        ({"a": 100.0, "b": -100.0}, 5),
+        ({"a": 300.0, "b": -300.0}, 20),
+        ({"a": 0.0, "b": 80.0, "c": -80.0}, 2),
+    ):
+        found = [elo(*rated(true, problems, seed)) for seed in range(40)]
+        differences = [one.difference("a", "b") for one in found]
+        held = [i.low < true["a"] - true["b"] < i.high for i in differences]
+        assert np.mean(held) > 0.85
+
+
+def test_critiques_of_one_problem_are_not_so_many_problems() -> None:
+    """Ten critiques a policy on five problems, and each problem suits one policy: five observations."""
+    rng = np.random.default_rng(0)
+    held, blind = [], []
+    for _ in range(40):
+        suits = rng.normal(0, 3, (5, 2))
+        rows = [
+            (k, name, suits[k, i] + rng.gumbel()) for k in range(5) for i, name in enumerate("ab") for _ in range(10)
+        ]
+        problems, names, values = zip(*rows, strict=True)
+        i = elo(problems, names, values).difference("a", "b")
+        held.append(i.low < 0 < i.high)
+        alone = elo([f"{k} {j % 10}" for j, k in enumerate(problems)], names, values).difference("a", "b")
+        blind.append(alone.low < 0 < alone.high)
+    assert np.mean(held) > 0.85
+    assert np.mean(blind) < 0.6
+
+
+def test_versions_of_one_function_are_counted_once() -> None:
+    problems, names, values = rated({"a": 100.0, "b": 0.0}, 60)
+    apart = elo(problems, names, values).difference("a", "b")
+    together = elo(problems, names, values, clusters={k: k // 20 for k in range(60)}).difference("a", "b")
+    assert together.estimate == pytest.approx(apart.estimate)
+    assert (together.n, apart.n) == (3, 60)
+    assert together.high - together.low > 1.3 * (apart.high - apart.low)
 
 
 def test_critiques_of_one_policy_are_not_compared_and_unrated_ones_are_left_out() -> None:

@@ -36,7 +36,7 @@ def problem(n: int) -> tuple[Task, Episode]:
 
 
 def test_records_of_people_flow_into_the_analysis_of_teams():
-    problems = [problem(n) for n in range(6)]
+    problems = [problem(n) for n in range(8)]
     tasks, episodes = [t for t, _ in problems], [e for _, e in problems]
     assert code_of(tasks[0]) == CODE
     judgments = []
@@ -46,7 +46,7 @@ def test_records_of_people_flow_into_the_analysis_of_teams():
         judgments.append(Demonstration(**about, id=f"d{n}", episodes=(), text=alone))
         judgments.append(Correction(**about, id=f"c{n}", episodes=(episode.id,), text=RIGHT, assistance="critic-1"))
     found = analyse(reviews_of(tasks, episodes, judgments))
-    assert {arm: found.caught[arm].estimate for arm in found.caught} == {"person": 1 / 6, "critic": 0.0, "team": 1.0}
+    assert {arm: found.caught[arm].estimate for arm in found.caught} == {"person": 1 / 8, "critic": 0.0, "team": 1.0}
     assert found.false["critic"].estimate == 1.0
     assert found.beats_both
     assert parse(RIGHT).findings

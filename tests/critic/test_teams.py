@@ -74,3 +74,18 @@ def test_the_command_says_for_whom_the_team_is_better(capsys: pytest.CaptureFixt
     assert "beats both" in capsys.readouterr().out
     assert main(["critic", "teams", "--sees", "2"]) == 2
     assert "sees is 2" in capsys.readouterr().err
+
+
+def test_two_problems_are_too_few_for_a_team_to_beat_anybody_and_that_is_said():
+    reviews = [
+        Review(problem, arm, arm == "team", 0 if arm == "team" else 2)
+        for problem in range(2)
+        for arm in ("person", "critic", "team")
+    ]
+    found = analyse(reviews)
+    assert not found.beats_both
+    assert found.note == "2 pairs are too few for a test: the smallest possible p is 0.5."
+    assert all(i.low < i.high for i in (*found.caught.values(), *found.more_caught.values()))
+    many = analyse([Review(k, r.arm, r.caught, r.false) for k in range(9) for r in reviews[:3]])
+    assert many.beats_both
+    assert many.note is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from custodes.reward.evaluate import PairScores, best_temperature, evaluate_scores
+from custodes.reward.evaluate import PairScores, best_temperature, cross_fitted, evaluate_scores
 
 RNG = np.random.default_rng(0)
 
@@ -22,7 +22,7 @@ def calibrated(n: int = 4000, scale: float = 2.0) -> PairScores:
 
 def test_temperature_is_recovered_and_calibrates() -> None:
     scores = calibrated(scale=2.0)
-    temperature = best_temperature(scores)
+    temperature = best_temperature(scores, 1.0)
     assert temperature == pytest.approx(0.5, rel=0.1)
     right, wrong = evaluate_scores(scores, temperature), evaluate_scores(scores, 10 * temperature)
     assert right.calibration_error.estimate < 0.03 < wrong.calibration_error.estimate
@@ -33,7 +33,7 @@ def test_temperature_is_recovered_and_calibrates() -> None:
 
 def test_temperature_of_scores_that_say_nothing_makes_every_probability_a_half() -> None:
     scores = PairScores(RNG.normal(size=500), np.repeat([0.0, 1.0], 250), np.zeros(500))
-    probability = expit(np.abs(scores.difference) / best_temperature(scores))
+    probability = expit(np.abs(scores.difference) / best_temperature(scores, 1.0))
     assert probability.mean() < 0.55
 
 
@@ -66,3 +66,39 @@ def test_the_result_is_plain_json() -> None:
     assert out["n"] == 50
     assert out["interval"][0] < out["accuracy"] < out["interval"][1]
     assert {"calibration_error", "brier", "length_correlation", "chosen_longer", "chosen_shorter"} <= set(out)
+
+
+def test_a_temperature_of_two_pairs_stays_near_the_one_that_training_used() -> None:
+    two = PairScores(np.array([1.0, 2.0]), np.ones(2), np.zeros(2))
+    assert 0.3 < best_temperature(two, 1.0) < 1.0
+    assert evaluate_scores(two, best_temperature(two, 1.0)).log_loss.estimate > 0.05
+    none = PairScores(np.zeros(0), np.zeros(0), np.zeros(0))
+    assert best_temperature(none, 0.7) == pytest.approx(0.7, rel=1e-3)
+
+
+def test_what_is_reported_of_a_calibration_was_not_fitted_on_the_pairs_it_is_reported_of() -> None:
+    """Scores that say nothing: a temperature that saw the very pairs would look better than chance."""
+    losses = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        scores = PairScores(rng.normal(size=10), (rng.random(10) < 0.5).astype(float), np.zeros(10))
+        losses.append(
+            [
+                cross_fitted(scores, 1.0)[0].log_loss.estimate,
+                evaluate_scores(scores, best_temperature(scores, 1.0)).log_loss.estimate,
+            ]
+        )
+    apart, seen = np.mean(losses, axis=0)
+    assert apart > seen + 0.01
+    assert apart > np.log(2)
+
+
+def test_intervals_count_prompts_and_not_pairs() -> None:
+    rng = np.random.default_rng(3)
+    prompt = tuple(f"p{i // 20}" for i in range(200))
+    logit = np.repeat(rng.choice([-2.0, 2.0], 10), 20)
+    difference, none = np.abs(logit) * np.sign(logit), np.zeros(200)
+    apart = evaluate_scores(PairScores(difference, np.ones(200), none), 1.0).accuracy
+    together = evaluate_scores(PairScores(difference, np.ones(200), none, prompt), 1.0).accuracy
+    assert (apart.n, together.n) == (200, 10)
+    assert together.high - together.low > 3 * (apart.high - apart.low)

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from custodes.audit.calibration import agrees
-from custodes.stats import Interval, mean_interval, paired_difference, paired_test, rank_correlation, wilson
+from custodes.stats import (
+    Interval,
+    mean_interval,
+    paired_difference,
+    paired_test,
+    rank_correlation,
+    rate,
+    weighted_sum,
+)
 
 Array = NDArray[np.float64]
 Change = Literal["better", "worse", "unclear"]
@@ -32,9 +40,11 @@ class LengthAudit:
     balanced: Interval
 
 
-def length_audit(margin: ArrayLike, outcome: ArrayLike, length_difference: ArrayLike) -> LengthAudit | None:
+def length_audit(
+    margin: ArrayLike, outcome: ArrayLike, length_difference: ArrayLike, task: Sequence[str] | None = None
+) -> LengthAudit | None:
     """``margin`` (B,) and ``length_difference`` (B,) are first minus second, ``outcome`` (B,) is 1 where the
-    first was preferred. None when either half is empty or no margin varies."""
+    first was preferred, ``task`` (B,) what intervals count. None when either half is empty or no margin varies."""
     margin, outcome, longer = (
         np.asarray(margin, float),
         np.asarray(outcome, float),
@@ -45,13 +55,15 @@ def length_audit(margin: ArrayLike, outcome: ArrayLike, length_difference: Array
     up, down = right[preferred_longer > 0], right[preferred_longer < 0]
     if not len(up) or not len(down) or np.ptp(margin) == 0:
         return None
-    longer_half, shorter_half = wilson(float(up.sum()), len(up)), wilson(float(down.sum()), len(down))
+    tasks = np.asarray(task if task is not None else range(len(margin)))
+    of_up, of_down = tasks[preferred_longer > 0].tolist(), tasks[preferred_longer < 0].tolist()
+    longer_half, shorter_half = rate(up, of_up), rate(down, of_down)
     return LengthAudit(
         correlation=rank_correlation(margin, longer),
-        judges=wilson(len(up), len(up) + len(down)),
+        judges=rate(np.repeat([1, 0], [len(up), len(down)]), of_up + of_down),
         longer=longer_half,
         shorter=shorter_half,
-        balanced=_mean_of_rates(longer_half, shorter_half),
+        balanced=weighted_sum((0.5, longer_half), (0.5, shorter_half)),
     )
 
 
@@ -77,8 +89,8 @@ def proxy_gold_gap(proxy: ArrayLike, gold: ArrayLike, base_proxy: ArrayLike, bas
 
 @dataclass(frozen=True)
 class CheckChange:
-    """One check of the tasks' code, before and after. ``test`` is McNemar's exact one (paired t where a task
-    has several episodes), ``p`` its p-value, ``p_holm`` the same corrected for the number of checks (Holm, 1979)."""
+    """One check of the tasks' code, before and after. ``test`` is McNemar's exact one (sign-flip or paired t where
+    a task has several episodes), ``p`` its p-value, ``p_holm`` the same corrected for the number of checks (Holm, 1979)."""
 
     check: str
     base: Interval
@@ -107,8 +119,8 @@ def check_changes(check: Sequence[str], base: ArrayLike, optimised: ArrayLike) -
     changes = [
         CheckChange(
             check=k,
-            base=_rate(base[names == k]),
-            optimised=_rate(optimised[names == k]),
+            base=rate(base[names == k]),
+            optimised=rate(optimised[names == k]),
             difference=paired_difference(optimised[names == k], base[names == k]),
             gained=counts[k][0],
             lost=counts[k][1],
@@ -130,19 +142,6 @@ def gamed_order(proxy_gain: ArrayLike, gold_gain: ArrayLike) -> NDArray[np.intp]
     scale = max(float(up.std()), 1e-12), max(float(down.std()), 1e-12)
     size = np.minimum(up[gamed] / scale[0], down[gamed] / scale[1])
     return gamed[np.argsort(-size, kind="stable")]
-
-
-def _mean_of_rates(a: Interval, b: Interval) -> Interval:
-    """Mean of two independent rates; its interval from theirs (Newcombe's method 10, 1998, for a mean)."""
-    mean = (a.estimate + b.estimate) / 2
-    below = np.hypot(a.estimate - a.low, b.estimate - b.low) / 2
-    above = np.hypot(a.high - a.estimate, b.high - b.estimate) / 2
-    return Interval(mean, float(mean - below), float(mean + above), a.n + b.n)
-
-
-def _rate(held: Array) -> Interval:
-    binary = bool(np.isin(held, (0, 1)).all())
-    return wilson(int(held.sum()), len(held)) if binary else mean_interval(held)
 
 
 def _discordant(before: Array, after: Array) -> tuple[int, int]:

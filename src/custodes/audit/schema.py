@@ -119,13 +119,13 @@ class AnnotatorEstimate(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement(Row):
-    """Krippendorff's alpha over all comparisons with its bootstrap interval; ``subject`` is "annotators"."""
+    """Krippendorff's alpha over all comparisons with its interval (None of too few pairs); ``subject`` is "annotators"."""
 
     NAME: ClassVar[str] = "agreement"
 
     alpha: float
-    alpha_low: float
-    alpha_high: float
+    alpha_low: float | None
+    alpha_high: float | None
     items: int  # pairs judged by at least two annotators
     judgments: int
 
@@ -148,7 +148,7 @@ class RewardHeldout(Row):
     """
 
     NAME: ClassVar[str] = "reward_heldout"
-    ALIGNED = ("margin", "outcome", "length_difference", "spread", "gold_difference")
+    ALIGNED = ("margin", "outcome", "length_difference", "spread", "gold_difference", "task")
 
     margin: list[float]
     outcome: list[int]
@@ -158,6 +158,7 @@ class RewardHeldout(Row):
     gold_difference: list[float] | None = None
     members: int = 1
     model: str = ""  # content hash of the reward
+    task: list[str] | None = None  # pairs of one task depend on each other
 
 
 # ---------------------------------------------------------------- the policy

@@ -22,7 +22,15 @@ from custodes.audit.schema import (
     PolicyStep,
     RewardHeldout,
 )
-from custodes.stats import Interval, calibration_curve, calibration_error, mean_interval, paired_difference, wilson
+from custodes.stats import (
+    Interval,
+    calibration_curve,
+    calibration_error,
+    mean_interval,
+    paired_difference,
+    rate,
+    wilson,
+)
 from custodes.types import Episode
 
 Section = dict[str, Any]
@@ -47,9 +55,14 @@ def judges_section(
         "suspects": sum(j.suspect for j in found),
         "rank_correlation": annotators.truth_correlation(found),
         "detection": (d := annotators.detection(found)) and _fields(d),
-        "alpha": agreement and Interval(agreement.alpha, agreement.alpha_low, agreement.alpha_high, agreement.items),
+        "alpha": agreement and _alpha(agreement),
         "repeat": wilson(sum(e.repeats_same for e in estimates.values()), repeats) if repeats else None,
     }
+
+
+def _alpha(row: Agreement) -> Interval:
+    low = -np.inf if row.alpha_low is None else row.alpha_low
+    return Interval(row.alpha, low, np.inf if row.alpha_high is None else row.alpha_high, row.items)
 
 
 def reward_section(row: RewardHeldout) -> Section | None:
@@ -59,12 +72,12 @@ def reward_section(row: RewardHeldout) -> Section | None:
     right = calibration.agrees(row.margin, 2 * np.asarray(row.outcome) - 1)
     stated = {name: calibration.confidence(row.margin, t) for name, t in (("before", 1.0), ("after", row.temperature))}
     return {
-        "accuracy": wilson(float(right.sum()), row.n),
+        "accuracy": rate(right, row.task),
         "gold_accuracy": _gold_accuracy(row),
         "temperature": row.temperature,
-        **{f"ece_{name}": calibration_error(p, right, calibration.BINS) for name, p in stated.items()},
+        **{f"ece_{name}": calibration_error(p, right, calibration.BINS, row.task) for name, p in stated.items()},
         **{f"diagram_{name}": calibration_curve(p, right, calibration.BINS) for name, p in stated.items()},
-        "length": (a := hacking.length_audit(row.margin, row.outcome, row.length_difference)) and _fields(a),
+        "length": (a := hacking.length_audit(row.margin, row.outcome, row.length_difference, row.task)) and _fields(a),
         "spread": _spread(row, right),
         "members": row.members,
         "model": row.model or None,
@@ -80,7 +93,7 @@ def _gold_accuracy(row: RewardHeldout) -> Interval | None:
     if not known.any():
         return None
     right = calibration.agrees(margin[known], gold[known])
-    return wilson(float(right.sum()), int(known.sum()))
+    return rate(right, None if row.task is None else np.asarray(row.task)[known].tolist())
 
 
 def _spread(row: RewardHeldout, right: Array) -> Section | None:
@@ -88,8 +101,12 @@ def _spread(row: RewardHeldout, right: Array) -> Section | None:
     if row.spread is None or row.members < 2:
         return None
     spread = np.asarray(row.spread, float)
-    groups = {name: spread[right == value] for name, value in (("right", 1.0), ("wrong", 0.0))}
-    return {"all": mean_interval(spread)} | {k: mean_interval(v) if len(v) > 1 else None for k, v in groups.items()}
+    task = np.asarray(row.task if row.task is not None else range(row.n))
+    groups = {"all": right >= 0, "right": right == 1, "wrong": right == 0}
+    return {
+        name: mean_interval(spread[of], task[of].tolist()) if name == "all" or of.sum() > 1 else None
+        for name, of in groups.items()
+    }
 
 
 # ---------------------------------------------------------------- optimisation

@@ -8,17 +8,19 @@ from each pass over the tokens several times what a copy with one bug would teac
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class KnownBug:
-    """Code and the lines, from 1, of its bugs; none for clean code. ``kinds`` names the bug of each line, where known."""
+    """Code and the lines, from 1, of its bugs; none for clean code. ``kinds`` names the bug of each line, where known;
+    ``function`` whose version it is: versions of one function are measured as a cluster."""
 
     code: str
     lines: tuple[int, ...] = ()
     kinds: tuple[str, ...] = ()
+    function: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ class Family:
             if len(chosen) < wanted and all(change.is_apart(other) for other in chosen):
                 chosen.append(change)
         return changed(self.code, chosen)
+
+
+def clusters(functions: Iterable[str]) -> list[Hashable]:
+    """What intervals count: functions, and what names none by itself."""
+    return [function or i for i, function in enumerate(functions)]
 
 
 def changed(code: str, changes: Iterable[Change]) -> KnownBug:

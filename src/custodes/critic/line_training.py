@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from custodes.critic.families import Family, KnownBug
+from custodes.critic.families import Family, KnownBug, clusters
 from custodes.critic.lines import LineScorer, LineScores, LineShape, ScoresLines, new_line_scorer
 from custodes.critic.suspicions import SUSPICIONS
 from custodes.lm import LanguageModel, pack, split_by_budget
 from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
 from custodes.lm.decoder import optimiser_groups
-from custodes.stats import Interval, auc, calibration_error, mean_interval, wilson
+from custodes.stats import Interval, auc, calibration_error, mean_interval, rate
 from custodes.types import InputError
 
 ROUNDING = 1e-9
@@ -181,12 +181,16 @@ def calibrate_lines(
         for s in plain
     ]
 
+    before = scorer.level
+
     def rows(temperature: float, level: float) -> list[NDArray[np.float64]]:
         return [np.append(row, level) / temperature for row in logs]
 
     def loss(values: NDArray[np.float64]) -> float:
         each = rows(math.exp(values[0]), values[1])
-        return float(np.mean([_nats(row, e) for row, e in zip(each, examples, strict=True)]))
+        nats = sum(_nats(row, e) for row, e in zip(each, examples, strict=True))
+        # a prior, so that few examples do not make it sure: as training left it, by a factor of 2 and by 5 log-odds
+        return nats + 0.5 * (values[0] / math.log(2)) ** 2 + 0.5 * ((values[1] - before) / 5) ** 2
 
     best = minimize(loss, (0.0, scorer.level), method="Nelder-Mead", bounds=((-3, 3), (-30, 30))).x
     scorer.temperature, scorer.level = math.exp(best[0]), float(best[1])
@@ -200,23 +204,26 @@ def calibrate_lines(
 def evaluate_lines(
     scorer: ScoresLines, examples: Sequence[KnownBug], scores: Sequence[LineScores] | None = None
 ) -> LineEvaluation:
-    """Localisation, alarms and calibration with 95 % intervals (Wilson). ``scores`` are what the scorer says of them, where
-    that is known."""
+    """Localisation, alarms and calibration with 95 % intervals, which count functions. ``scores`` are what the scorer says
+    of them, where that is known."""
     scores = scorer.scores([e.code for e in examples]) if scores is None else scores
+    functions = clusters([e.function for e in examples])
+    of_bugs = [function for function, e in zip(functions, examples, strict=True) if e.lines]
+    of_clean = [function for function, e in zip(functions, examples, strict=True) if not e.lines]
     with_bug = [(e, s) for e, s in zip(examples, scores, strict=True) if e.lines]
     alarm = np.array([1 - s.none for s in scores])
     truth = np.array([bool(e.lines) for e in examples])
     reported = alarm >= scorer.threshold
     chances = [len(set(e.lines)) / max(1, sum(bool(line.strip()) for line in e.code.split("\n"))) for e, _ in with_bug]
     return LineEvaluation(
-        at_1=wilson(sum(_found(s, e, 1) for e, s in with_bug), len(with_bug)),
-        at_3=wilson(sum(_found(s, e, 3) for e, s in with_bug), len(with_bug)),
+        at_1=rate([_found(s, e, 1) for e, s in with_bug], of_bugs),
+        at_3=rate([_found(s, e, 3) for e, s in with_bug], of_bugs),
         chance=float(np.mean(chances)) if chances else math.nan,
-        false_alarms=wilson(int(reported[~truth].sum()), int((~truth).sum())),
-        caught=wilson(int(reported[truth].sum()), int(truth.sum())),
-        calibration_error=calibration_error(alarm, truth),
-        findings=mean_interval([len(s.found(scorer.threshold)) for s in scores]),
-        discrimination=auc(alarm, truth),
+        false_alarms=rate(reported[~truth], of_clean),
+        caught=rate(reported[truth], of_bugs),
+        calibration_error=calibration_error(alarm, truth, clusters=functions),
+        findings=mean_interval([len(s.found(scorer.threshold)) for s in scores], functions),
+        discrimination=auc(alarm, truth, functions),
     )
 
 

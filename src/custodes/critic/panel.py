@@ -14,11 +14,12 @@ import numpy as np
 
 from custodes.critic.critique import write
 from custodes.critic.elo import elo, frontier
+from custodes.critic.families import clusters
 from custodes.critic.policies import Measured, Question, measure
 from custodes.critic.rating import AXES, Rated, RatedFinding, SimulatedRater, agreement, critique_of
 from custodes.critic.tamper.bugs import Bug
 from custodes.feedback import agreement_on_ratings
-from custodes.stats import mean_interval, paired_test
+from custodes.stats import mean_interval, rate
 from custodes.types import InputError, Rating
 
 HIGHER_IS_BETTER = {axis: axis not in ("nitpick", "hallucination") for axis in AXES}
@@ -30,7 +31,6 @@ def compare(
     asked: Sequence[Question],
     policies: Mapping[str, Sequence[Rated]],
     raters: Sequence[SimulatedRater] = (),
-    resamples: int = 1000,
     tokens: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Any]:
     """Everything that a table and a chart of policies need, as plain JSON.
@@ -49,7 +49,7 @@ def compare(
         "clean": sum(not q.bugs for q in asked),
         "policies": {name: m.to_dict() | drawn.get(name, {}) for name, m in measured.items()},
         "paired": paired(measured),
-        "elo": ratings(asked, policies, resamples),
+        "elo": ratings(asked, policies),
         "frontier": pareto(measured),
         "agreement": _agreement(asked, policies, raters),
     }
@@ -59,29 +59,26 @@ def paired(measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
     """ "later - earlier" -> measure -> the difference with its paired interval, the test and its p."""
     found: dict[str, dict[str, Any]] = {}
     for earlier, later in combinations(measured, 2):
-        of = found[f"{later} - {earlier}"] = {}
-        for name in COMPARED:
-            a, b = measured[later].values[name], measured[earlier].values[name]
-            both = ~(np.isnan(a) | np.isnan(b))
-            test = paired_test(a[both], b[both])
-            of[name] = {**measured[later].against(measured[earlier], name).to_dict(), "test": test.test, "p": test.p}
+        against = {name: measured[later].against(measured[earlier], name) for name in COMPARED}
+        found[f"{later} - {earlier}"] = against
     return found
 
 
-def ratings(
-    asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]], resamples: int = 1000
-) -> dict[str, dict[str, Any]]:
-    """Scale -> policy -> Elo with its interval from a bootstrap over problems; scales on which nothing differs are even."""
+def ratings(asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> dict[str, dict[str, Any]]:
+    """Scale -> policy -> Elo with its interval over problems; scales on which nothing differs are even."""
     if len(policies) < 2:
         return {}
     names = [name for name in policies for _ in asked]
     problems = [i for _ in policies for i in range(len(asked))]
+    functions = clusters([q.function for q in asked])
     found = {}
     for axis in AXES:
         values = np.array([_scale(r, axis) for rows in policies.values() for r in rows])
         if np.isnan(values).all():
             continue
-        fitted = elo(problems, names, values, higher_is_better=HIGHER_IS_BETTER[axis], resamples=resamples)
+        fitted = elo(
+            problems, names, values, higher_is_better=HIGHER_IS_BETTER[axis], clusters=dict(enumerate(functions))
+        )
         found[axis] = {name: fitted.of(name).to_dict() for name in fitted.policies}
     return found
 
@@ -133,7 +130,8 @@ def judged(
 ) -> dict[str, Any]:
     """A judge's verdicts on :func:`claims` as plain JSON: how far the rules agree with them, and what share of the bugs each
     policy includes by them. A verdict that could not be read includes nothing."""
-    agreed = agreement(list(said.values()), [c.pair(asked) for c in said], [c.question for c in said])
+    functions = clusters([q.function for q in asked])
+    agreed = agreement(list(said.values()), [c.pair(asked) for c in said], [functions[c.question] for c in said])
     by_judge = {
         name: [
             len({f.bug for f in r.findings if (claim := _claim(i, f)) and said.get(claim)}) / r.bugs
@@ -142,7 +140,10 @@ def judged(
         ]
         for name, rows in policies.items()
     }
-    return agreed.to_dict() | {"cbi": {name: mean_interval(shares).to_dict() for name, shares in by_judge.items()}}
+    with_bugs = {name: [functions[i] for i, r in enumerate(rows) if r.bugs] for name, rows in policies.items()}
+    return agreed.to_dict() | {
+        "cbi": {name: rate(shares, with_bugs[name]).to_dict() for name, shares in by_judge.items()}
+    }
 
 
 def _claim(question: int, f: RatedFinding) -> Claim | None:

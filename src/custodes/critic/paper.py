@@ -120,10 +120,8 @@ def _minus(compared: Mapping[str, Any], one: str, other: str, measure: str) -> C
 
 
 def _verdict(change: Change, sign: int) -> Verdict:
-    """Whether a change is of the sign, of the other, or neither for sure. No change at all is none for sure."""
+    """Whether a change is of the sign, of the other, or neither for sure."""
     _, low, high = change
-    if low == high == 0:
-        return "does not hold"
     low, high = (low, high) if sign > 0 else (-high, -low)
     return "holds" if low > 0 else "does not hold" if high < 0 else "not decided"
 

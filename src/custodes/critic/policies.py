@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes import stats
 from custodes.critic.critique import Critique, Finding, parse, write
+from custodes.critic.families import clusters
 from custodes.critic.rating import NITPICKS, Rated, rate
 from custodes.critic.review.question import CLEAN, OPENING, task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import Search
 from custodes.critic.tamper.bugs import Bug
 from custodes.critic.tamper.examples import Example
-from custodes.stats import Interval, mean_interval, paired_difference
+from custodes.stats import Interval
 from custodes.types import Episode, Task
 
 PERCENTILES = (10, 25, 50, 75)
@@ -33,6 +35,9 @@ MEASURES = (
     "overall",
 )
 
+SHARES = ("cbi", "located")
+"""Measures that are a share of a question's bugs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -43,11 +48,15 @@ class Question:
     bugs: tuple[Bug, ...]
     opening: str = OPENING
     """The words that force a quote."""
+    function: str = ""
+    """Whose version the code is; intervals count functions."""
 
 
 def question(example: Example) -> Question:
     """What is asked of an example's code."""
-    return Question(task_of(Snippet("", 1, example.code, example.qualname)), example.code, example.bugs)
+    return Question(
+        task_of(Snippet("", 1, example.code, example.qualname)), example.code, example.bugs, function=example.function
+    )
 
 
 def demonstration(example: Example) -> str:
@@ -73,27 +82,38 @@ class Measured:
     clean: NDArray[np.bool_]  # (N,)
     nitpicks: Mapping[str, NDArray[np.float64]]
     """Category -> how many of it a critique holds, (N,)."""
+    functions: NDArray[np.object_]  # (N,), what intervals count
 
     def of(self, measure: str) -> Interval:
-        """Mean with Student's t interval over questions."""
+        """Mean with its interval over functions; of shares of bugs that of a rate."""
         values = self.values[measure]
-        return mean_interval(values[~np.isnan(values)])
+        known = ~np.isnan(values)
+        interval = stats.rate if measure in SHARES else stats.mean_interval
+        return interval(values[known], self.functions[known].tolist())
 
     @property
     def false_alarms(self) -> Interval:
         """Share of clean functions with a finding."""
-        return mean_interval((self.values["findings"][self.clean] > 0).astype(float))
+        return stats.rate(self.values["findings"][self.clean] > 0, self.functions[self.clean].tolist())
 
-    def against(self, other: Measured, measure: str) -> Interval:
-        """This policy minus another on the same questions, paired."""
+    def against(self, other: Measured, measure: str) -> dict[str, Any]:
+        """This policy minus another on the same questions, paired: difference, interval, test, p, and a note where the
+        functions are too few. Ready for JSON."""
         mine, theirs = self.values[measure], other.values[measure]
         both = ~(np.isnan(mine) | np.isnan(theirs))
-        return paired_difference(mine[both], theirs[both])
+        functions = self.functions[both].tolist()
+        once = functions if len(set(functions)) < len(functions) else None
+        test = stats.paired_test(mine[both], theirs[both], once)
+        found = stats.paired_difference(mine[both], theirs[both], once).to_dict() | {"test": test.test, "p": test.p}
+        return found | ({"note": test.note} if test.note else {})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         told = {measure: self.of(measure).to_dict() for measure in MEASURES}
-        categories = {category: mean_interval(counts).to_dict() for category, counts in self.nitpicks.items()}
+        categories = {
+            category: stats.mean_interval(counts, self.functions.tolist()).to_dict()
+            for category, counts in self.nitpicks.items()
+        }
         return told | {"false_alarms": self.false_alarms.to_dict(), "nitpick_categories": categories}
 
 
@@ -120,6 +140,7 @@ def measure(asked: Sequence[Question], critiques: Sequence[Sequence[Rated]]) -> 
         {name: np.array(values) for name, values in rows.items()},
         clean,
         {category: np.array(counts) for category, counts in petty.items()},
+        np.array(clusters(q.function for q in asked), object),
     )
 
 

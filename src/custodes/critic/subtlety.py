@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from custodes.critic.families import clusters
 from custodes.critic.lines import LineScores
-from custodes.stats import Interval, auc, wilson
+from custodes.stats import Interval, auc, rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +32,29 @@ class Subtlety:
 
 
 def subtlety(
-    scores: Sequence[LineScores], bug_lines: Sequence[Sequence[int]], operators: Sequence[Sequence[str]]
+    scores: Sequence[LineScores],
+    bug_lines: Sequence[Sequence[int]],
+    operators: Sequence[Sequence[str]],
+    functions: Sequence[str],
 ) -> dict[str, Subtlety]:
     """Operator -> how subtle its tampers are, the subtlest first.
 
     Of every function its scores, the lines of its bugs (none where it is clean) and the operators that put them in. A
-    function with several bugs counts for each of their operators.
+    function with several bugs counts for each of their operators. ``functions`` names whose version each is (""
+    unknown); intervals count those.
     """
+    whose = np.array(clusters(functions), object)
     alarm = np.array([1 - s.none for s in scores])
     clean = np.array([not lines for lines in bug_lines])
     found = {}
     for name in sorted({name for names in operators for name in names}):
         own = np.array([name in names for names in operators]) & ~clean
         truth = np.concatenate([np.ones(own.sum()), np.zeros(clean.sum())])
-        hits = sum(int(scores[i].order()[0]) in bug_lines[i] for i in np.flatnonzero(own).tolist())
-        area = auc(np.concatenate([alarm[own], alarm[clean]]), truth)
+        hits = [int(scores[i].order()[0]) in bug_lines[i] for i in np.flatnonzero(own).tolist()]
+        both = np.concatenate([whose[own], whose[clean]]).tolist()
+        area = auc(np.concatenate([alarm[own], alarm[clean]]), truth, both)
         found[name] = Subtlety(
-            Interval(area.estimate, area.low, area.high, int(own.sum())), wilson(hits, int(own.sum()))
+            Interval(area.estimate, area.low, area.high, int(own.sum())), rate(hits, whose[own].tolist())
         )
     return dict(sorted(found.items(), key=lambda item: _order(item[1])))
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from custodes.stats import Interval, mean_interval, paired_difference
+from custodes.stats import Interval, PairedTest, mean_interval, paired_difference, paired_test, rate
 from custodes.types import InputError
 
 Floats = NDArray[np.float64]
@@ -69,11 +69,19 @@ class TeamResult:
     """Team minus person, and team minus critic."""
     fewer_false: dict[str, Interval]
     """Person minus team, and critic minus team."""
+    tests: dict[str, PairedTest]
+    """Of what :attr:`beats_both` needs: "more than person", "more than critic", "fewer false than critic"."""
 
     @property
     def beats_both(self) -> bool:
         """Whether the team catches more than either, and is wrong less often than the critic, both beyond chance."""
-        return all(i.low > 0 for i in self.more_caught.values()) and self.fewer_false["critic"].low > 0
+        needed = [*self.more_caught.values(), self.fewer_false["critic"]]
+        return all(i.low > 0 for i in needed) and all(test.p < 0.05 for test in self.tests.values())
+
+    @property
+    def note(self) -> str | None:
+        """What to say of too few problems, in one sentence."""
+        return next((test.note for test in self.tests.values()), None)
 
 
 def expected(person: Person, caught: ArrayLike, false: ArrayLike) -> dict[str, tuple[Floats, Floats]]:
@@ -133,8 +141,13 @@ def analyse(reviews: Sequence[Review]) -> TeamResult:
     caught = {arm: np.array([np.mean([r.caught for r in cells[arm][p]]) for p in shared]) for arm in ARMS}
     false = {arm: np.array([np.mean([r.false for r in cells[arm][p]]) for p in shared]) for arm in ARMS}
     return TeamResult(
-        caught={arm: mean_interval(values) for arm, values in caught.items()},
+        caught={arm: rate(values) for arm, values in caught.items()},
         false={arm: mean_interval(values) for arm, values in false.items()},
         more_caught={arm: paired_difference(caught["team"], caught[arm]) for arm in ("person", "critic")},
         fewer_false={arm: paired_difference(false[arm], false["team"]) for arm in ("person", "critic")},
+        tests={
+            "more than person": paired_test(caught["team"], caught["person"]),
+            "more than critic": paired_test(caught["team"], caught["critic"]),
+            "fewer false than critic": paired_test(false["critic"], false["team"]),
+        },
     )

@@ -19,7 +19,7 @@ import numpy as np
 
 from custodes.feedback.annotator_model import comparisons_in
 from custodes.feedback.rubric import Principle, Rubric
-from custodes.stats import Interval, mean_interval, wilson
+from custodes.stats import Interval, mean_interval, rate
 from custodes.types import (
     Annotator,
     Comparison,
@@ -129,7 +129,7 @@ def agreement_with_people(ai: Iterable[Judgment], people: Iterable[Judgment], ax
             for other in signs[n + 1 :]:
                 among.append(_same(one, other))
                 clusters.append(pair)
-    return PeopleAgreement(mean_interval(with_people), mean_interval(among, clusters), len(shared))
+    return PeopleAgreement(rate(with_people), rate(among, clusters), len(shared))
 
 
 def _question(pair: tuple[Episode, Episode], order: int, principle: Principle, rubric: Rubric) -> Task:
@@ -190,7 +190,8 @@ def _bias(scores: np.ndarray) -> Interval:
 def _consistency(scores: np.ndarray) -> Interval:
     known = ~np.isnan(scores).any(axis=1)
     same = np.sign(scores[:, 0]) == -np.sign(scores[:, 1])
-    return wilson(int((same & known).sum()), int(known.sum()))
+    pair = np.broadcast_to(np.arange(len(scores))[:, None], same.shape)  # the principles of a pair are not independent
+    return rate(same[known], pair[known].tolist())
 
 
 def _signs(judgments: Iterable[Judgment], axis: str) -> dict[tuple[str, str], list[float]]:

@@ -184,8 +184,9 @@ def _row(line: str, where: str) -> Row:
             f'{where}: "bug_lines" is {lines!r}; give a list of numbers from 1 to {count}, empty for clean code.'
         )
     id = str(row.get("id", where))
-    bug = KnownBug(code, tuple(lines), _kinds(row.get("bugs"), lines))
-    return Row(id, bug, str(row.get("split", TRAIN)), str(row.get("function", id)))
+    function = str(row.get("function", id))
+    bug = KnownBug(code, tuple(lines), _kinds(row.get("bugs"), lines), function)
+    return Row(id, bug, str(row.get("split", TRAIN)), function)
 
 
 def _kinds(bugs: object, lines: list[int]) -> tuple[str, ...]:

@@ -158,7 +158,7 @@ def _by_folds(config: CriticPrioritise, pairs: Sequence[PreferencePair], source:
         with show_progress() as on_step:
             learned = train_reward(lm, learn, config.training, source=source, on_step=on_step)
         scores = score_pairs(learned, judge, source)
-        return (-scores.difference / best_temperature(scores)).tolist()
+        return (-scores.difference / best_temperature(scores, learned.learned_temperature)).tolist()
 
     kept = {"pairs": hash_shown(*map(repr, pairs)), "training": repr(config.training), "dtype": config.dtype}
     parts = Parts(config.out, {**kept, "model": lm.fingerprint() if lm else WORDS, "folds": config.folds})

@@ -227,7 +227,9 @@ def _case(row: Row, given: Mapping[str, Any]) -> Case:
     kind: Literal["code", "answer"] = "answer" if given.get("kind") == "answer" else "code"
     snippet = Snippet("", 1, text, "", str(given.get("question") or ""), kind)
     return Case(
-        row, Question(task_of(snippet), text, bugs, opening_of(snippet)), tuple(b.operator for b in bugs if b.operator)
+        row,
+        Question(task_of(snippet), text, bugs, opening_of(snippet), row.function),
+        tuple(b.operator for b in bugs if b.operator),
     )
 
 
@@ -264,12 +266,13 @@ def _of_lines(cases: Sequence[Case], scores: Sequence[LineScores], scorer: Remem
     rows = [c.row.bug for c in cases]
     curve = calibration_curve([1 - s.none for s in scores], [bool(c.lines) for c in cases])
     hits = [int(s.order()[0]) in c.lines for s, c in zip(scores, cases, strict=True)]
-    confidence = calibration_error([float(s.lines.max()) for s in scores], hits)
+    functions = [c.row.function for c in cases]
+    confidence = calibration_error([float(s.lines.max()) for s in scores], hits, clusters=functions)
     return {
         "lines": evaluate_lines(scorer, rows).to_dict()
         | {"curve": [{"predicted": b.predicted, "observed": b.observed.to_dict()} for b in curve]}
         | {"confidence_error": confidence.to_dict()},
-        "operators": told(subtlety(scores, [c.lines for c in cases], [c.operators for c in cases])),
+        "operators": told(subtlety(scores, [c.lines for c in cases], [c.operators for c in cases], functions)),
     }
 
 

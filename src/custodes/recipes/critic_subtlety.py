@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from custodes.critic.families import clusters
 from custodes.critic.lines import LineScores, ScoresLines
 from custodes.critic.subtlety import subtlety, told
 from custodes.lm.loading import DtypeName
 from custodes.recipes.critic_lines import open_scorer
 from custodes.recipes.critic_report import Case, Remembered, read_cases
 from custodes.recipes.reward_from_file import select_rows
-from custodes.stats import Interval, auc, wilson
+from custodes.stats import Interval, auc, rate, weighted_sum
 from custodes.types import InputError
-
-RESAMPLES = 499
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +47,14 @@ def critic_subtlety(config: CriticSubtlety) -> dict[str, Any]:
     scorer = Remembered(open_scorer(config.critic, config.model, config.dtype))
     cases, scores = _scored(config, config.data, scorer)
     operators = [c.operators for c in cases]
-    found = subtlety(scores, [c.lines for c in cases], operators)
-    result = {**_whole(cases, scores), "operators": told(found)}
+    found = subtlety(scores, [c.lines for c in cases], operators, [c.row.function for c in cases])
+    mine = _whole(cases, scores)
+    result: dict[str, Any] = {"all": {name: i.to_dict() for name, i in mine.items()}, "operators": told(found)}
     if config.against is not None:
-        others, their = _scored(config, config.against, scorer)
-        difference = {
-            name: _difference(_values(cases, scores, name), _values(others, their, name)).to_dict()
-            for name in ("discrimination", "at_1")
-        }
-        result |= {"against": config.against.name, "difference": difference, "other": _whole(others, their)["all"]}
+        other = _whole(*_scored(config, config.against, scorer))
+        difference = {name: weighted_sum((1, mine[name]), (-1, other[name])).to_dict() for name in mine}
+        result |= {"against": config.against.name, "difference": difference}
+        result |= {"other": {name: i.to_dict() for name, i in other.items()}}
     return result
 
 
@@ -72,36 +68,11 @@ def _scored(config: CriticSubtlety, path: Path, scorer: ScoresLines) -> tuple[li
     return cases, scorer.scores([c.row.bug.code for c in cases])
 
 
-def _whole(cases: Sequence[Case], scores: Sequence[LineScores]) -> dict[str, Any]:
-    hits = _values(cases, scores, "at_1")[0]
-    area = auc([1 - s.none for s in scores], [bool(c.lines) for c in cases])
-    return {"all": {"discrimination": area.to_dict(), "at_1": wilson(int(hits.sum()), len(hits)).to_dict()}}
-
-
-def _values(cases: Sequence[Case], scores: Sequence[LineScores], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the measure needs: of functions with bugs, and of clean ones (for the area alone)."""
-    if name == "at_1":
-        hits = [float(s.order()[0] in c.lines) for c, s in zip(cases, scores, strict=True) if c.lines]
-        return np.array(hits), np.zeros(0)
-    alarm = np.array([1 - s.none for s in scores])
-    with_bug = np.array([bool(c.lines) for c in cases])
-    return alarm[with_bug], alarm[~with_bug]
-
-
-def _difference(mine: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]) -> Interval:
-    """Of the two measures, with a percentile bootstrap that draws bugs and clean functions of each file apart."""
-    draw = np.random.default_rng(0)
-
-    def value(pair: tuple[np.ndarray, np.ndarray]) -> float:
-        bugs, clean = pair
-        if not len(clean):
-            return float(bugs.mean())
-        return auc(np.concatenate(pair), np.repeat([1.0, 0.0], [len(bugs), len(clean)])).estimate
-
-    def again(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        bugs, clean = (draw.choice(x, len(x)) if len(x) else x for x in pair)
-        return bugs, clean
-
-    drawn = [value(again(mine)) - value(again(theirs)) for _ in range(RESAMPLES)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(value(mine) - value(theirs), float(low), float(high), len(mine[0]))
+def _whole(cases: Sequence[Case], scores: Sequence[LineScores]) -> dict[str, Interval]:
+    """Of all operators' bugs together; intervals count functions."""
+    functions = clusters(c.row.function for c in cases)
+    with_bug = [i for i, c in enumerate(cases) if c.lines]
+    return {
+        "discrimination": auc([1 - s.none for s in scores], [bool(c.lines) for c in cases], functions),
+        "at_1": rate([scores[i].order()[0] in cases[i].lines for i in with_bug], [functions[i] for i in with_bug]),
+    }

@@ -338,7 +338,7 @@ def _paired(measured: dict[str, Measured]) -> dict[str, Any]:
     """Every later policy minus every earlier one, paired by question."""
     return {
         f"{later} - {earlier}": {
-            name: measured[later].against(measured[earlier], name).to_dict()
+            name: measured[later].against(measured[earlier], name)
             for name in ("cbi", "located", "hallucinations", "nitpicks", "overall")
         }
         for earlier, later in combinations(measured, 2)

@@ -55,7 +55,8 @@ def evaluate_reward_model(
     )
     if spare.any():
         reward.temperature = best_temperature(
-            PairScores(margin[spare], outcome[spare].astype(float), length[spare].astype(float))
+            PairScores(margin[spare], outcome[spare].astype(float), length[spare].astype(float)),
+            reward.learned_temperature,
         )
     kept = np.flatnonzero(~spare)
     row = schema.RewardHeldout(
@@ -71,6 +72,7 @@ def evaluate_reward_model(
         else None,
         members=reward.members,
         model=reward_fingerprint(reward),
+        task=[pairs[i][0].task.id for i in kept],
     )
     work.record(f"reward-heldout-{arm}", row, arm)
 

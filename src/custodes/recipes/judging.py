@@ -99,11 +99,11 @@ def believe(work: Workspace, judged: Judged) -> AnnotatorModel:
     _record_estimates(work, judged, model, {s.annotator: s for s in suspicions})
     shared = agreement(judged.judgments)
     if shared.items:
-        alpha = shared.alpha
+        alpha = shared.alpha.to_dict()
         row = schema.Agreement(
-            alpha=alpha.estimate,
-            alpha_low=alpha.low,
-            alpha_high=alpha.high,
+            alpha=shared.alpha.estimate,
+            alpha_low=alpha["low"],
+            alpha_high=alpha["high"],
             items=shared.items,
             judgments=shared.judgments,
         )

@@ -92,15 +92,14 @@ def train_from_file(
                 highlight=False,
             )
             model = load_reward(config.out, config.dtype)
-            return model, evaluate_reward(model, held_out, source) if held_out else None
+            return model, calibrate(model, held_out, source) if held_out else None
         checkpoints = config.out / "checkpoints"
         lm = load(config.model, dtype=config.dtype)
         with nullcontext(on_step) if on_step is not None else show_progress() as report:
             model = train_reward(lm, training, config.training, source=source, checkpoints=checkpoints, on_step=report)
         evaluation = None
         if held_out:
-            calibrate(model, held_out, source)
-            evaluation = evaluate_reward(model, held_out, source)
+            evaluation = calibrate(model, held_out, source)
         save_reward(model, config.out)
         measured = {"pairs": len(training), "held_out_evaluation": evaluation.to_dict() if evaluation else None}
         save_json(config.out / RECORD, identity | measured)

@@ -5,7 +5,7 @@ Letters: P pairs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit
 
 from custodes.reward.model import RewardModel
-from custodes.stats import Interval, calibration_error, mean_interval, rank_correlation, wilson
+from custodes.stats import Interval, calibration_error, mean_interval, rank_correlation, rate
 from custodes.types import InputError, PreferencePair
 
 Floats = NDArray[np.float64]
+FOLDS = 5
+FACTOR = 2.0
+"""One standard deviation of the prior on the temperature: between half and twice what training used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +31,8 @@ class PairScores:
     difference: Floats  # (P,) score of chosen minus score of rejected
     label: Floats  # (P,) P(chosen is better) according to whoever judged
     length: Floats  # (P,) characters of the chosen completion minus those of the rejected
+    prompt: tuple[Hashable, ...] = ()
+    """(P,) what each pair answers: intervals and folds count prompts. Empty: each pair by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class RewardEvaluation:
     """Agreement with held-out preferences. Intervals are 95 %; their n says what they count."""
 
     accuracy: Interval
-    """Share of pairs ordered as labelled; equal scores count half, ties of the judge are left out. Wilson."""
+    """Share of pairs ordered as labelled; equal scores count half, ties of the judge are left out."""
     calibration_error: Interval
     """Expected calibration error of P(the side with the higher score is better)."""
     brier: Interval
@@ -76,7 +81,8 @@ def score_pairs(model: RewardModel, pairs: Sequence[PreferencePair], source: str
     lengths = [[sum(len(m.content) for m in side) for side in (p.chosen, p.rejected)] for p in pairs]
     length = np.array(lengths, np.float64)
     label = np.array([pair.label for pair in pairs], np.float64)
-    return PairScores(value[0::2] - value[1::2], label, length[:, 0] - length[:, 1])
+    prompt = tuple(pair.prompt for pair in pairs)
+    return PairScores(value[0::2] - value[1::2], label, length[:, 0] - length[:, 1], prompt)
 
 
 def evaluate_reward(model: RewardModel, pairs: Sequence[PreferencePair], source: str = "") -> RewardEvaluation:
@@ -84,47 +90,68 @@ def evaluate_reward(model: RewardModel, pairs: Sequence[PreferencePair], source:
     return evaluate_scores(score_pairs(model, pairs, source), model.temperature)
 
 
-def evaluate_scores(scores: PairScores, temperature: float) -> RewardEvaluation:
-    """The same from scores at hand."""
+def evaluate_scores(scores: PairScores, temperature: float, temperatures: Floats | None = None) -> RewardEvaluation:
+    """The same from scores at hand; ``temperatures`` (P,) stands in for ``temperature`` where each pair has its own."""
+    prompts = _prompts(scores)
     # turned so that the first side is the one labelled better
     decided = scores.label != 0.5
     turn = np.where(scores.label >= 0.5, 1.0, -1.0)
     z, length = (turn * scores.difference)[decided], (turn * scores.length)[decided]
     right = np.where(z == 0, 0.5, z > 0)
-    logit = scores.difference / temperature
+    logit = scores.difference / (temperature if temperatures is None else temperatures)
     confidence = expit(np.abs(logit))
     agreed = np.where(logit >= 0, scores.label, 1 - scores.label)
     entropy = -scores.label * log_expit(logit) - (1 - scores.label) * log_expit(-logit)
     # chosen comes first in every pair; every second pair is turned, so that neither side is always the better one
     alternate = np.where(np.arange(len(logit)) % 2, -1.0, 1.0)
     return RewardEvaluation(
-        accuracy=wilson(float(right.sum()), len(right)),
-        calibration_error=calibration_error(confidence, agreed),
-        brier=mean_interval((expit(logit) - scores.label) ** 2),
-        log_loss=mean_interval(entropy),
+        accuracy=rate(right, prompts[decided].tolist()),
+        calibration_error=calibration_error(confidence, agreed, clusters=prompts.tolist()),
+        brier=mean_interval((expit(logit) - scores.label) ** 2, prompts.tolist()),
+        log_loss=mean_interval(entropy, prompts.tolist()),
         length_correlation=rank_correlation(alternate * scores.difference, alternate * scores.length),
-        chosen_longer=wilson(float(right[length > 0].sum()), int((length > 0).sum())),
-        chosen_shorter=wilson(float(right[length < 0].sum()), int((length < 0).sum())),
+        chosen_longer=rate(right[length > 0], prompts[decided][length > 0].tolist()),
+        chosen_shorter=rate(right[length < 0], prompts[decided][length < 0].tolist()),
         temperature=temperature,
     )
 
 
-def calibrate(model: RewardModel, pairs: Sequence[PreferencePair], source: str = "") -> float:
-    """Set and return the temperature under which held-out ``pairs`` are most likely (arXiv 1706.04599)."""
-    model.temperature = best_temperature(score_pairs(model, pairs, source))
-    return model.temperature
+def calibrate(model: RewardModel, pairs: Sequence[PreferencePair], source: str = "") -> RewardEvaluation:
+    """Set the temperature to the one that suits held-out ``pairs``, and evaluate on them by cross-fitting.
 
-
-def best_temperature(scores: PairScores) -> float:
-    """The maximum-likelihood temperature, between 0.01 and 100 standard deviations of the score differences.
-
-    At the upper end the scores say nothing (or the opposite) of the labels: every probability is near a half.
+    The probabilities that are evaluated are never those of a temperature that saw their pair: pairs are divided by prompt
+    into up to :data:`FOLDS` folds, and each fold is judged at the temperature that suits the others.
     """
-    unit = float(np.sqrt(np.mean(scores.difference**2))) or 1.0
+    found, model.temperature = cross_fitted(score_pairs(model, pairs, source), model.learned_temperature)
+    return found
 
-    def loss(log_temperature: float) -> float:
-        logit = scores.difference / (unit * np.exp(log_temperature))
-        return -float(np.mean(scores.label * log_expit(logit) + (1 - scores.label) * log_expit(-logit)))
 
-    found = minimize_scalar(loss, bounds=(np.log(0.01), np.log(100.0)), method="bounded")
-    return unit * float(np.exp(found.x))
+def cross_fitted(scores: PairScores, before: float) -> tuple[RewardEvaluation, float]:
+    """The evaluation of :func:`calibrate`, and the temperature that suits all the pairs, from scores at hand."""
+    temperature, fold = best_temperature(scores, before), _prompts(scores) % FOLDS
+    of_fold = np.array([best_temperature(_some(scores, fold != k), before) for k in range(FOLDS)])
+    return evaluate_scores(scores, temperature, of_fold[fold]), temperature
+
+
+def best_temperature(scores: PairScores, before: float) -> float:
+    """The most likely temperature (arXiv 1706.04599) under a prior: its logarithm is normal around that of ``before``, the one that
+    the reward learned with, by a factor of :data:`FACTOR`. Without pairs it is ``before``; hundreds of them outweigh it."""
+
+    def loss(log_factor: float) -> float:
+        logit = scores.difference / (before * np.exp(log_factor))
+        nats = -scores.label * log_expit(logit) - (1 - scores.label) * log_expit(-logit)
+        return float(nats.sum()) + 0.5 * (log_factor / np.log(FACTOR)) ** 2
+
+    found = minimize_scalar(loss, bounds=(-np.log(1000.0), np.log(1000.0)), method="bounded")
+    return before * float(np.exp(found.x))
+
+
+def _prompts(scores: PairScores) -> NDArray[np.int_]:
+    """(P,) the number of each pair's prompt, from 0."""
+    numbers: dict[Hashable, int] = {}
+    own = scores.prompt or range(len(scores.difference))
+    return np.array([numbers.setdefault(prompt, len(numbers)) for prompt in own], int)
+
+
+def _some(scores: PairScores, chosen: NDArray[np.bool_]) -> PairScores:
+    return PairScores(scores.difference[chosen], scores.label[chosen], scores.length[chosen])

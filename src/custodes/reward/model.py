@@ -46,6 +46,7 @@ class RewardModel(RewardBase):
     combine: Combination = "mean"
     caution: float = 1.0  # multiple of the members' standard deviation that "cautious" subtracts
     temperature: float = 1.0  # P(a better than b) = sigmoid((value a - value b) / temperature)
+    learned_temperature: float = 1.0  # the one that training used: where a calibration begins
     max_length: int = 1024  # tokens read; longer conversations lose the left of their prompt
     padding: int | None = None  # a token that is passed over where a conversation ends with it, as transformers does
     name: str = "reward model"

@@ -89,6 +89,7 @@ def load_reward(folder: Path | str, dtype: DtypeName = "auto", device: str = "cp
         combine=settings.get("combine", "mean"),
         caution=settings.get("caution", 1.0),
         temperature=settings.get("temperature", 1.0),
+        learned_temperature=settings.get("learned_temperature", settings.get("temperature", 1.0)),
         max_length=settings.get("max_length", lm.decoder.spec.context),
         # transformers reads the last token that is not padding: where the template ends with the token that also pads,
         # a classifier trained there has always read the token before it
@@ -123,7 +124,7 @@ def _save_classifier(model: RewardModel, folder: Path, members: list[int]) -> No
 
 
 def _save_settings(model: RewardModel, folder: Path, more: dict[str, Any]) -> None:
-    names = ("combine", "caution", "temperature", "max_length", "name")
+    names = ("combine", "caution", "temperature", "learned_temperature", "max_length", "name")
     save_json(folder / SETTINGS, {"version": VERSION} | {name: getattr(model, name) for name in names} | more)
 
 

@@ -182,6 +182,7 @@ class _Trainer:
         raw = model.raw_scores(sequences, np.repeat(sample, 2).tolist())
         model.center, model.scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-6)
         model.temperature = float(1 / model.scale.mean())  # the loss was in the heads' own logits
+        model.learned_temperature = model.temperature
         return model
 
     def _batches(self) -> list[list[int]]:

@@ -11,7 +11,7 @@ than trials) raises :class:`~custodes.types.InputError`.
 Letters: n items, k events among them, G clusters.
 """
 
-from custodes.stats.base import Interval
+from custodes.stats.base import Interval, weighted_sum
 from custodes.stats.curves import CalibrationBin, auc, calibration_curve, calibration_error
 from custodes.stats.means import (
     PairedTest,
@@ -38,5 +38,6 @@ __all__ = [
     "rank_correlation",
     "rate",
     "upper_bound_zero",
+    "weighted_sum",
     "wilson",
 ]

@@ -45,6 +45,25 @@ class Interval:
         return Interval(self.estimate, max(self.low, lowest), min(self.high, highest), self.n)
 
 
+def weighted_sum(*parts: tuple[float, Interval]) -> Interval:
+    """Interval of the sum of weight times quantity, of independent quantities with intervals of their own.
+
+    Squares of the distances are added (Newcombe, Statistics in Medicine 1998, method 10; Zou and Donner, 2008):
+    (1, a), (-1, b) is a difference that is not paired. ``n`` is the sum of theirs.
+    """
+    estimate = sum(weight * part.estimate for weight, part in parts)
+    low, high = (
+        math.sqrt(
+            sum(
+                (weight * (part.estimate - (part.low if weight * side > 0 else part.high))) ** 2
+                for weight, part in parts
+            )
+        )
+        for side in (1, -1)
+    )
+    return Interval(estimate, estimate - low, estimate + high, sum(part.n for _, part in parts))
+
+
 def normal_quantile(level: float) -> float:
     """Of a two-sided interval: 1.96 at 95 %."""
     return float(scipy.special.ndtri((1 + level) / 2))

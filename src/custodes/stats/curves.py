@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy  # its parts are imported where they are first used: scipy.stats takes a second
 from numpy.typing import ArrayLike, NDArray
 
-from custodes.stats.base import Array, Interval, check_level, pair, t_quantile
+from custodes.stats.base import (
+    WORST,
+    Array,
+    Interval,
+    check_level,
+    cluster_codes,
+    effective_items,
+    pair,
+    t_quantile,
+)
 from custodes.stats.rates import wilson
 from custodes.types import InputError
 
@@ -26,13 +35,17 @@ class CalibrationBin:
     observed: Interval
 
 
-def auc(score: ArrayLike, truth: ArrayLike, level: float = 0.95) -> Interval:
+def auc(
+    score: ArrayLike, truth: ArrayLike, clusters: Sequence[Hashable] | None = None, level: float = 0.95
+) -> Interval:
     """Area under the ROC curve: the chance that a case with ``truth`` (n,) scores above one without, ties counting half.
 
     The interval holds every area that the found one is not too far from, by the variance that an area itself implies:
     method 5 of Newcombe (Statistics in Medicine 2006, part 2), which has width at perfect separation. Where DeLong's
     variance (Biometrics 1988) is larger (one side is spread more widely), it is larger by the same factor; the
-    quantile is t with three degrees of freedom more than the smaller side has cases. ``score`` is (n,), ``Interval.n``
+    quantile is t with three degrees of freedom more than the smaller side has cases. With ``clusters`` (n,), one id per
+    case (changed versions of one function), DeLong's is the variance over clusters (Obuchowski, Biometrics 1997), and each
+    side has as many cases as the clusters are worth where all of one cluster say the same. ``score`` is (n,), ``Interval.n``
     is n. Without cases of both kinds there is no estimate.
     """
     x, y = pair(score, np.asarray(truth, np.float64), level)
@@ -44,19 +57,33 @@ def auc(score: ArrayLike, truth: ArrayLike, level: float = 0.95) -> Interval:
     of_positive = (ranks[:a] - scipy.stats.rankdata(positive)) / b
     of_negative = 1 - (ranks[a:] - scipy.stats.rankdata(negative)) / a
     area = float(of_positive.mean())
-    z2 = t_quantile(level, min(a, b) + 3) ** 2
-    if min(a, b) > 1 and 0 < area < 1:
-        delong = of_positive.var(ddof=1) / a + of_negative.var(ddof=1) / b
-        z2 *= max(1.0, float(delong) / _area_variance(area, a, b))
+    codes = np.arange(len(x)) if clusters is None else cluster_codes(clusters, len(x))
+    fewest = [_fewest(codes[side]) for side in (y > 0, y <= 0)]
+    z2 = t_quantile(level, min(fewest) + 3) ** 2
+    found = 0.0
+    if min(fewest) > 1 and 0 < area < 1:
+        parts = np.zeros(len(x))
+        parts[y > 0], parts[y <= 0] = (of_positive - area) / a, (of_negative - area) / b
+        found = sum(_between(parts[side], codes[side]) for side in (y > 0, y <= 0)) if clusters is None else 0.0
+        found = found or _between(parts, codes)
+    share = 0.0 if clusters is None else WORST / (min(fewest) + WORST)
 
     def too_far(other: float) -> float:
-        return (area - other) ** 2 - z2 * _area_variance(other, a, b)
+        independent, alike = _area_variance(other, a, b), _area_variance(other, *fewest)
+        wider = max(1.0, found / _area_variance(area, a, b)) if 0 < area < 1 else alike / independent
+        return (area - other) ** 2 - z2 * ((1 - share) * wider * independent + share * alike)
 
     low, high = (0.0 if area == 0 else _root(too_far, area, 0.0)), (1.0 if area == 1 else _root(too_far, area, 1.0))
     return Interval(area, low, high, len(x))
 
 
-def calibration_error(probability: ArrayLike, outcome: ArrayLike, bins: int = 10, level: float = 0.95) -> Interval:
+def calibration_error(
+    probability: ArrayLike,
+    outcome: ArrayLike,
+    bins: int = 10,
+    clusters: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+) -> Interval:
     """Expected calibration error: mean over equally filled bins of |predicted - observed|, weighted by size
     (Naeini et al., AAAI 2015), 0 is calibrated; without the part that the noise in the bins adds.
 
@@ -64,7 +91,7 @@ def calibration_error(probability: ArrayLike, outcome: ArrayLike, bins: int = 10
     outcomes imply, whichever is larger. The estimate is the error under which the binned error that was found is the
     median, and the interval holds the errors under which it is no surprise. How an error is spread over the bins
     matters, so that both an even spread and the one found are tried, and the wider bound is kept. ``outcome`` (n,)
-    is in 0..1, soft labels included.
+    is in 0..1, soft labels included. With ``clusters`` (n,) the variance is larger by their design effect.
     """
     check_level(level)
     p, y = _calibration_data(probability, outcome, bins)
@@ -75,6 +102,9 @@ def calibration_error(probability: ArrayLike, outcome: ArrayLike, bins: int = 10
     predicted, observed = np.bincount(code, p) / size, np.bincount(code, y) / size
     shrunk = (observed * size + predicted + 0.5) / (size + 2)  # so that a bin of equal outcomes has a variance
     variance = np.maximum(shrunk * (1 - shrunk), predicted * (1 - predicted)) / size
+    if clusters is not None:
+        codes = cluster_codes(clusters, len(p))
+        variance = variance * len(p) / effective_items(y - p, codes, float((y - p).var()), level)
     noise = np.random.default_rng(0).normal(size=(DRAWS, len(size))) * np.sqrt(variance)
     weight, off = size / len(p), observed - predicted
     found = float(weight @ np.abs(off))
@@ -105,7 +135,19 @@ def calibration_curve(
     return [CalibrationBin(float(p[i].mean()), wilson(float(y[i].sum()), len(i), level)) for i in members]
 
 
-def _area_variance(area: float, a: int, b: int) -> float:
+def _fewest(codes: NDArray[np.intp]) -> float:
+    """How many independent cases clusters are worth whose cases all say the same (Kish)."""
+    sizes = np.unique(codes, return_counts=True)[1]
+    return float(len(codes) ** 2 / (sizes**2).sum())
+
+
+def _between(parts: Array, codes: NDArray[np.intp]) -> float:
+    """Variance of the sum of ``parts`` (n,), which sum to 0, over their clusters."""
+    sums = np.bincount(np.unique(codes, return_inverse=True)[1], parts)
+    return len(sums) / (len(sums) - 1) * float((sums**2).sum())
+
+
+def _area_variance(area: float, a: float, b: float) -> float:
     """Hanley and McNeil's (Radiology 1982), both sides given their mean size (Newcombe's method 5)."""
     others = (a + b) / 2 - 1
     return area * (1 - area) * (1 + others * ((1 - area) / (2 - area) + area / (1 + area))) / (a * b)

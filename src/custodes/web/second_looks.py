@@ -11,7 +11,7 @@ import numpy as np
 
 from custodes.critic.teams import Review, analyse
 from custodes.feedback.items import Item, follows, gold_result
-from custodes.stats import mean_interval, paired_difference, rate, wilson
+from custodes.stats import mean_interval, paired_difference, rate
 from custodes.types import Comparison, Judgment, Label, Ranking, Rating
 
 NODS = 0.5
@@ -110,7 +110,8 @@ def teams_of(reviews: Sequence[Review]) -> dict[str, Any] | None:
     found = analyse(reviews)
     parts = ("caught", "false", "more_caught", "fewer_false")
     return {part: {arm: i.to_dict() for arm, i in getattr(found, part).items()} for part in parts} | {
-        "beats_both": found.beats_both
+        "beats_both": found.beats_both,
+        "note": found.note,
     }
 
 
@@ -119,11 +120,16 @@ def _of(pairs: Sequence[Twice]) -> dict[str, Any]:
     seconds = [p.assisted.seconds for p in pairs if p.assisted.seconds is not None]
     return {
         "answers": len(pairs),
-        "changed": wilson(sum(p.changed for p in pairs), len(pairs)).to_dict(),
-        "followed": wilson(sum(follows(p.item, p.assisted) is True for p in could), len(could)).to_dict(),
+        "changed": rate([p.changed for p in pairs], _items(pairs)).to_dict(),
+        "followed": rate([follows(p.item, p.assisted) is True for p in could], _items(could)).to_dict(),
         "seconds": mean_interval(seconds).to_dict() | {"median": float(np.median(seconds)) if seconds else None},
-        "rubber_stamps": wilson(sum(p.nods for p in pairs), len(pairs)).to_dict(),
+        "rubber_stamps": rate([p.nods for p in pairs], _items(pairs)).to_dict(),
     }
+
+
+def _items(pairs: Sequence[Twice]) -> list[str]:
+    """What each is about: several people met the same."""
+    return [p.item.id for p in pairs]
 
 
 def _helper_is_right(item: Item, judgment: Judgment) -> bool | None:
