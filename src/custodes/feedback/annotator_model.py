@@ -15,7 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, ndtr
 
-from custodes.feedback.bradley_terry import A, B, C, Comparisons, Fit, Floats, Ints, S, fit, label_from_one
+from custodes.feedback.bradley_terry import Comparisons, Fit, fit
+from custodes.feedback.ordinal import Floats, Ints, label_from_one
+from custodes.feedback.qualities import Items, components
+from custodes.feedback.reliability import A, B, C, S
 from custodes.types import Comparison, Episode, InputError, Judgment, Ranking
 
 
@@ -27,6 +30,9 @@ class Estimate:
     judgments: int
     reliability: float
     reliability_se: float
+    reliability_low: float
+    """Ends of the 95 % interval of reliability; the posterior of somebody who judged little is not symmetric."""
+    reliability_high: float
     position: float
     position_se: float
     length: float
