@@ -21,7 +21,8 @@ import numpy as np
 from harness import Peer, compare, report
 from peers.annotator_work import simulate
 
-from custodes.feedback.bradley_terry import A, Comparisons, Fit, fit
+from custodes.feedback.bradley_terry import Comparisons, Fit, fit
+from custodes.feedback.reliability import A
 
 PEERS = {"choix": ("choix_rank.py", 10_000, ["opt", "ilsr"]), "crowd-kit": ("crowdkit_aggregate.py", 2_000, ["nbt"])}
 

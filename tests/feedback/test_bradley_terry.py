@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import spearmanr
 
-from custodes.feedback.bradley_terry import SUREST, A, B, C, Comparisons, fit, label_from_one, log_likelihood
+from custodes.feedback.bradley_terry import SUREST, Comparisons, fit
+from custodes.feedback.ordinal import label_from_one, log_likelihood
+from custodes.feedback.reliability import A, B, C
 
 THRESHOLDS = np.array([0.4, 1.4, 2.6])
 
@@ -75,9 +77,10 @@ def test_intervals_cover_the_truth() -> None:
     for seed in range(10):
         data, truth = simulate(100 + seed)
         fitted = fit(data)
-        se = np.sqrt(np.diagonal(fitted.covariance, axis1=1, axis2=2))
-        for name, column in (("a", A), ("b", B), ("c", C)):
-            inside[name].append(np.abs(fitted.theta[:, column] - truth[name]) < 1.96 * se[:, column])
+        inside["a"].append((fitted.interval[:, 0] < truth["a"]) & (truth["a"] < fitted.interval[:, 1]))
+        apart = truth["c"] - truth["a"] * np.median(truth["c"] / truth["a"])  # a deviation from the typical annotator
+        for name, column, true in (("b", B, truth["b"]), ("c", C, apart)):
+            inside[name].append(np.abs(fitted.theta[:, column] - true) < 1.96 * fitted.se[:, column])
         inside["quality"].append(np.abs(fitted.quality - truth["quality"]) < 1.96 * fitted.quality_sd)
         difference = truth["quality"][data.first] - truth["quality"][data.second]
         inside["difference"].append(np.abs(fitted.difference - difference) < 1.96 * fitted.difference_sd)
@@ -127,7 +130,7 @@ def test_wins_and_losses_alone_suffice(levels: int) -> None:
 
 def test_errors_shrink_with_more_judgments() -> None:
     few, many = fit(simulate(5, each=20)[0]), fit(simulate(5, each=80)[0])
-    assert np.median(many.covariance[:, A, A]) < 0.5 * np.median(few.covariance[:, A, A])
+    assert np.median(many.se[:, A]) < 0.7 * np.median(few.se[:, A])
     assert np.median(many.difference_sd) / many.unit < np.median(few.difference_sd) / few.unit
 
 

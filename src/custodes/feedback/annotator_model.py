@@ -7,12 +7,14 @@ a label that is free of the annotator's position and length bias. Every estimate
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
 from custodes.feedback.bradley_terry import Comparisons, Fit, fit
@@ -20,6 +22,14 @@ from custodes.feedback.ordinal import Floats, Ints, label_from_one
 from custodes.feedback.qualities import Items, components
 from custodes.feedback.reliability import A, B, C, S
 from custodes.types import Comparison, Episode, InputError, Judgment, Ranking
+
+Method = Literal["hierarchical", "bradley-terry"]
+Style = Literal["length", "markdown"]
+Z = 1.959964  # 97.5th percentile of the normal distribution
+INDEPENDENT = (
+    "All this takes annotators to err independently: errors that they share look like quality, and only tasks with a "
+    "known answer show them."
+)
 
 
 @dataclass(frozen=True)
@@ -41,15 +51,26 @@ class Estimate:
     reserve_se: float
 
 
+@dataclass(frozen=True)
+class Effect:
+    """A coefficient that all annotators share, with its standard error."""
+
+    name: str
+    estimate: float
+    se: float
+
+
 @dataclass(frozen=True, eq=False)
 class AnnotatorModel:
     """The fitted model. K annotators, I episodes, N comparisons (a ranking of n episodes makes n (n - 1) / 2).
 
     ``reliability`` is the slope of an annotator's log-odds by the difference in quality, on the crowd's scale: its
     root mean square is 1, so 1 is a typical annotator, 0 answers that carry nothing, below 0 inverted answers.
-    ``position`` is the log-odds added to the first shown, ``length`` the log-odds per standard deviation of the
-    difference in log-length (``length_unit``; 0 when lengths were not given), ``reserve`` the factor on the
-    thresholds between weak and strong answers (1 typical, above 1 strong answers are given sparingly).
+    ``position`` is the log-odds added to the first shown. ``length`` is how much more than the typical annotator somebody
+    favours the longer answer, log-odds per standard deviation of the difference in log-length (``length_unit``; 0 when
+    lengths were not given): a preference for length that all share cannot be told from quality and stays in the qualities
+    (``shared_length`` says how large it is). ``reserve`` is the factor on the thresholds between weak and strong
+    answers (1 typical, above 1 strong answers are given sparingly).
 
     ``quality`` is such that sigmoid of a difference is how often an annotator of reliability 1 without bias
     prefers the first. Its zero is the mean of the prior; only differences between compared episodes mean something.
@@ -71,6 +92,71 @@ class AnnotatorModel:
     comparisons: Comparisons  # the arrays that were fitted; indices into ``episodes`` and ``annotators``
     fit: Fit
     length_unit: float  # standard deviation of the differences in log-length, nats
+    style: tuple[Effect, ...] = ()  # what was controlled for, log-odds per standard deviation of its difference
+    repeats: int = 0  # comparisons left out: the same annotator had compared the same two before
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a reader of the numbers has to know, one sentence each."""
+        found = []
+        if not self.fit.converged:
+            found.append(f"The fit has not converged after {self.fit.rounds} rounds: its numbers are rough.")
+        if self.repeats:
+            found.append(
+                f"{self.repeats:,} comparisons repeat two answers that the same annotator had compared before; "
+                "the first counts, the others are left out."
+            )
+        alone = int((~self.overlaps).sum())
+        if alone == len(self.annotators):
+            found.append(
+                "Nothing overlaps: no two annotators compared anything connected, so reliability cannot be told."
+            )
+        elif alone:
+            found.append(
+                f"{alone:,} annotators overlap with nobody: their reliability cannot be told, it is the crowd's."
+            )
+        shared = self.shared_length
+        if shared is not None and abs(shared.estimate) > Z * shared.se:
+            found.append(
+                f"The crowd prefers the {'longer' if shared.estimate > 0 else 'shorter'} answer "
+                f"({shared.estimate:+.2f} ± {Z * shared.se:.2f} log-odds per standard deviation of log-length); whether that "
+                "is bias or quality is unknown, and nothing is corrected for it."
+            )
+        if self.style:
+            found.append(
+                "Qualities are controlled for style as if style were no part of quality; these judgments cannot show "
+                "whether it is."
+            )
+        return [*found, INDEPENDENT]
+
+    @cached_property
+    def overlaps(self) -> NDArray[np.bool_]:
+        """(K,) whether an annotator compared something that is connected to what somebody else compared."""
+        data, group = self.comparisons, self.groups
+        pairs = np.unique(np.stack([group[data.first], data.annotator]), axis=1)
+        people = np.bincount(pairs[0], minlength=int(group.max(initial=0)) + 1)
+        return np.bincount(pairs[1], people[pairs[0]] > 1, minlength=len(self.annotators)) > 0
+
+    @cached_property
+    def groups(self) -> Ints:
+        """(I,) the number of each episode's group: episodes of one are connected by comparisons, and nothing else is."""
+        return components(self.comparisons.first, self.comparisons.second, self.comparisons.items)
+
+    @cached_property
+    def shared_length(self) -> Effect | None:
+        """What the qualities owe to length if quality itself has nothing to do with it, or the other way round.
+
+        The coefficient of length in the qualities, N(0, 1) before in standard deviations of quality: log-odds of a
+        typical annotator per standard deviation of the difference in log-length. None where no lengths were given, or where style was controlled.
+        """
+        data, fit = self.comparisons, self.fit
+        if not self.length_unit or self.style:
+            return None
+        items = Items(data.first, data.second, data.items, data.length[:, None])
+        precision = fit.precision * fit.unit**2
+        belief = items.believe(precision, fit.natural * fit.unit)
+        se = float(np.sqrt(belief.gamma_covariance[0, 0]))
+        return Effect("length", float(belief.gamma[0]) * fit.unit, se * fit.unit)
 
     @cached_property
     def better(self) -> Floats:
@@ -89,10 +175,8 @@ class AnnotatorModel:
 
     @cached_property
     def others(self) -> tuple[Floats, Floats]:
-        """(N,) difference in quality and its variance as everybody's other answers have it: one Newton step back."""
-        slope, variance = self.fit.theta[self.comparisons.annotator, A], self.fit.difference_sd**2
-        left = np.maximum(1 - self.fit.weight * slope**2 * variance, 1e-3)  # what is known without this answer
-        return self.fit.difference - slope * self.fit.residual * variance / left, variance / left
+        """(N,) difference in quality and its variance as everybody's other answers have it."""
+        return self.fit.other, self.fit.other_sd**2
 
     @cached_property
     def own_label(self) -> Floats:
@@ -121,6 +205,7 @@ class AnnotatorModel:
         k = self._index[annotator]
         names = ("reliability", "position", "length", "reserve")
         values = {name + end: float(getattr(self, name + end)[k]) for name in names for end in ("", "_se")}
+        values |= dict(zip(("reliability_low", "reliability_high"), self.fit.interval[k].tolist(), strict=True))
         return Estimate(annotator, int((self.comparisons.annotator == k).sum()), **values)
 
     @cached_property
@@ -129,27 +214,45 @@ class AnnotatorModel:
 
 
 def fit_annotators(
-    judgments: Iterable[Judgment], episodes: Iterable[Episode] | None = None, axis: str = "overall"
+    judgments: Iterable[Judgment],
+    episodes: Iterable[Episode] | None = None,
+    axis: str = "overall",
+    method: Method = "hierarchical",
+    style: Sequence[Style] = (),
 ) -> AnnotatorModel:
     """Fits reliability, biases and qualities to the comparisons and rankings on ``axis`` among ``judgments``.
 
-    ``episodes`` give the lengths (characters of the completion) for the length bias; None leaves it out. "both bad"
-    counts as a tie, "cannot judge" says nothing; judgments of other kinds hold no comparison. Raises InputError when
-    nothing is left, when an episode is compared with itself, or when a judged episode is not among ``episodes``.
+    ``episodes`` give the lengths (characters of the completion) for the length bias; None leaves it out. ``method``
+    "bradley-terry" believes everybody equally and knows no biases. ``style`` names what qualities are controlled for:
+    "length", and "markdown" (headings, list items and bold passages); a caveat is among the model's ``notes``. "both
+    bad" counts as a tie, "cannot judge" says nothing; judgments of other kinds hold no comparison. Whoever compares the
+    same two episodes again has one vote: the first. Raises InputError when nothing is left, when an episode is compared
+    with itself, when a judged episode is not among ``episodes``, or when style is to be controlled without them.
     """
     rows = [row for judgment in judgments for row in comparisons_in(judgment, axis)]
     if not rows:
         raise InputError(f"no comparison or ranking on axis {axis!r} among the judgments: there is nothing to fit.")
-    ids, annotators, firsts, seconds, strengths = zip(*rows, strict=True)
-    for id_, first, second in zip(ids, firsts, seconds, strict=True):
-        if first == second:
-            raise InputError(f"judgment {id_} compares episode {first} with itself; give two episodes.")
+    for row in rows:
+        if row.first == row.second:
+            raise InputError(f"judgment {row.judgment} compares episode {row.first} with itself; give two episodes.")
+    first_of = {(row.annotator, frozenset((row.first, row.second))): row for row in reversed(rows)}
+    kept = [row for row in rows if first_of[row.annotator, frozenset((row.first, row.second))] is row]
+    ids, annotators, firsts, seconds, strengths = zip(*kept, strict=True)
     annotator_ids, k = _numbered(annotators)
     episode_ids, both = _numbered(firsts + seconds)
-    first, second = both[: len(rows)], both[len(rows) :]
-    length, unit = _length_difference(episodes, episode_ids, first, second)
-    data = Comparisons(first, second, k, np.array(strengths), length, len(episode_ids), len(annotator_ids))
-    return fit_comparisons(data, annotator_ids, episode_ids, ids, unit)
+    first, second = both[: len(kept)], both[len(kept) :]
+    texts = _texts(episodes, episode_ids)
+    if style and texts is None:
+        raise InputError(f"style ({', '.join(style)}) is measured on the episodes' texts: give the episodes too.")
+    length, unit = _difference(texts, len, first, second)
+    measured = [_difference(texts, MEASURES[name], first, second)[0] for name in style]
+    data = Comparisons(
+        first, second, k, np.array(strengths), length, len(episode_ids), len(annotator_ids),
+        np.stack(measured, axis=1) if measured else np.zeros((len(kept), 0)),
+    )  # fmt: skip
+    return fit_comparisons(
+        data, annotator_ids, episode_ids, ids, unit, method, style=tuple(style), repeats=len(rows) - len(kept)
+    )
 
 
 def fit_comparisons(
@@ -158,21 +261,26 @@ def fit_comparisons(
     episodes: tuple[str, ...],
     judgments: tuple[str, ...],
     length_unit: float = 0.0,
+    method: Method = "hierarchical",
+    style: tuple[str, ...] = (),
+    repeats: int = 0,
 ) -> AnnotatorModel:
-    """The model fitted to arrays; the names are those of the numbers in ``data``, one judgment per comparison."""
-    fitted = fit(data)
-    se = np.sqrt(np.diagonal(fitted.covariance, axis1=1, axis2=2))
+    """The model fitted to arrays; the names are those of the numbers in ``data``, one judgment per comparison.
+
+    ``style`` names the columns of ``data.style``, ``repeats`` counts the comparisons that were left out as repeats.
+    """
+    fitted = fit(data, alike=method == "bradley-terry")
     reserve = np.exp(fitted.theta[:, S])
     return AnnotatorModel(
         annotators=annotators,
         reliability=fitted.theta[:, A],
-        reliability_se=se[:, A],
+        reliability_se=fitted.se[:, A],
         position=fitted.theta[:, B],
-        position_se=se[:, B],
+        position_se=fitted.se[:, B],
         length=fitted.theta[:, C],
-        length_se=se[:, C],
+        length_se=fitted.se[:, C],
         reserve=reserve,
-        reserve_se=reserve * se[:, S],
+        reserve_se=reserve * fitted.se[:, S],
         episodes=episodes,
         quality=fitted.quality,
         quality_se=fitted.quality_sd,
@@ -180,6 +288,11 @@ def fit_comparisons(
         comparisons=data,
         fit=fitted,
         length_unit=length_unit,
+        style=tuple(
+            Effect(name, float(value), float(se))
+            for name, value, se in zip(style, fitted.gamma, fitted.gamma_se, strict=True)
+        ),
+        repeats=repeats,
     )
 
 
@@ -219,17 +332,32 @@ def _numbered(names: tuple[str, ...]) -> tuple[tuple[str, ...], Ints]:
     return tuple(index), numbers
 
 
-def _length_difference(
-    episodes: Iterable[Episode] | None, ids: tuple[str, ...], first: Ints, second: Ints
-) -> tuple[Floats, float]:
-    """(N,) log-length of the first minus that of the second, in standard deviations; and that deviation."""
+def _texts(episodes: Iterable[Episode] | None, ids: tuple[str, ...]) -> list[str] | None:
     if episodes is None:
-        return np.zeros(len(first)), 0.0
-    lengths: Mapping[str, int] = {e.id: len(e.completion) for e in episodes}
-    missing = [id_ for id_ in ids if id_ not in lengths]
+        return None
+    texts = {e.id: e.completion for e in episodes}
+    missing = [id_ for id_ in ids if id_ not in texts]
     if missing:
         raise InputError(f"{len(missing)} judged episodes are not among the episodes given, the first is {missing[0]}.")
-    logs = np.log1p([lengths[id_] for id_ in ids])
+    return [texts[id_] for id_ in ids]
+
+
+def _difference(
+    texts: list[str] | None, measure: Callable[[str], float], first: Ints, second: Ints
+) -> tuple[Floats, float]:
+    """(N,) log1p of ``measure`` of the first minus that of the second, in standard deviations; and that deviation."""
+    if texts is None:
+        return np.zeros(len(first)), 0.0
+    logs = np.log1p([measure(text) for text in texts])
     difference = logs[first] - logs[second]
     unit = float(np.sqrt(np.mean(difference**2)))
     return (difference / unit if unit > 0 else difference), unit
+
+
+def marks(text: str) -> int:
+    """How many headings, list items and bold passages of Markdown a text has."""
+    return len(_MARKS.findall(text))
+
+
+_MARKS = re.compile(r"^ {0,3}#{1,6} |^\s*(?:[-*+]|\d+[.)]) |\*\*[^*\n]+\*\*", re.MULTILINE)
+MEASURES: Mapping[Style, Callable[[str], float]] = {"length": len, "markdown": marks}

@@ -44,6 +44,9 @@ from custodes.feedback.reliability import A, Annotators, Look, look, update
 LEAST = 1e-3  # share of its information that an answer leaves to the others at least, and other guards of divisions
 CALM = 60  # rounds after which steps are halved: near certainty full ones can go in circles
 STEP = 0.7  # share of the way that a site moves in a round
+WIDER = 1.1
+"""By how much intervals of reliability are wider than the posterior's: what simulated crowds show that the approximations
+cost (``benchmarks/annotator_coverage.py``)."""
 SUREST = 6.0
 """Largest root mean square of reliabilities, in units of one standard deviation of quality. Where everybody agrees about
 everything the likelihood rises for ever; beyond this (one answer in 400 wrong at that distance) data say nothing."""
@@ -65,7 +68,7 @@ class Comparisons:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What was fitted. The scale is that of the crowd: the root mean square of ``theta[:, A]`` is expected to be 1."""
+    """What was fitted. The scale is that of the crowd: the root mean square of ``theta[:, A]`` is 1."""
 
     theta: Floats  # (K, 4): posterior means of a, b, c, log s
     se: Floats  # (K, 4) posterior standard deviations
@@ -77,7 +80,7 @@ class Fit:
     other: Floats  # (N,) the same as everybody's other answers have it
     other_sd: Floats  # (N,)
     precision: Floats  # (N,) of the Gaussian that stands for each answer in the qualities
-    pull: Floats  # (N,) precision times how far its mean lies from the fitted difference
+    natural: Floats  # (N,) precision times its mean
     gamma: Floats  # (F,) coefficients of the covariates
     gamma_se: Floats  # (F,)
     thresholds: Floats  # (M,)
@@ -89,7 +92,8 @@ class Fit:
 def fit(data: Comparisons, rounds: int = 200, tolerance: float = 0.02, alike: bool = False) -> Fit:
     """Fits the model of this file to ``data``.
 
-    Stops when no parameter of an annotator moves by more than ``tolerance`` of its standard deviation in a round.
+    Stops when no parameter of an annotator and no difference moves by more than ``tolerance`` standard deviations in a
+    round.
     ``alike``: one reliability for all and no biases, plain Bradley-Terry.
     """
     order = np.argsort(data.annotator, kind="stable")
@@ -98,24 +102,24 @@ def fit(data: Comparisons, rounds: int = 200, tolerance: float = 0.02, alike: bo
     answers = Answers.of(data.annotator[order], data.annotators, data.strength[order], data.length[order])
     crowd = Annotators.begin(data.annotators, alike)
     precision, natural = np.zeros(len(order)), np.zeros(len(order))
-    moved, round_ = np.inf, 0
+    belief, moved, round_ = items.believe(precision, natural), np.inf, 0
     while round_ < rounds and moved > tolerance:
         round_, before = round_ + 1, crowd.theta
-        belief = items.believe(precision, natural)
         mean, variance = _others(belief, precision, natural)
         seen = look(answers, crowd, mean, variance)
         step, (site, target) = STEP if round_ < CALM else STEP / 2, _sites(seen, mean, variance)
         precision, natural = precision + step * (site - precision), natural + step * (target - natural)
         crowd, thresholds = update(answers, crowd, seen, mean, variance)
         answers = replace(answers, thresholds=thresholds)
-        tau = min(items.spread(belief), SUREST / max(crowd.population.level, 1e-9))
+        tau = min(items.spread(belief), SUREST / max(crowd.typical, LEAST))
         precision, natural, crowd = precision * tau**2, natural * tau, crowd.rescaled(tau)
+        shown, belief = belief.mean, items.believe(precision, natural)
         moved = float((np.abs(crowd.theta - before) / np.maximum(crowd.sd, LEAST)).max())
-    belief = items.believe(precision, natural)
+        moved = max(moved, float((np.abs(belief.mean - shown) / np.sqrt(belief.variance)).max()))
     mean, variance = _others(belief, precision, natural)
     seen = look(answers, crowd, mean, variance)
-    unit, back = crowd.population.level, np.argsort(order)
-    theta, se, interval = _of_typical(crowd, seen, alike)
+    unit, back = crowd.typical or 1.0, np.argsort(order)
+    theta, se, interval = _of_typical(crowd, seen, unit, alike)
     return Fit(
         theta=theta,
         se=se,
@@ -127,7 +131,7 @@ def fit(data: Comparisons, rounds: int = 200, tolerance: float = 0.02, alike: bo
         other=mean[back] * unit,
         other_sd=np.sqrt(variance)[back] * unit,
         precision=precision[back] / unit**2,
-        pull=(natural - precision * belief.mean)[back] / unit,
+        natural=natural[back] / unit,
         gamma=belief.gamma * unit,
         gamma_se=np.sqrt(np.diagonal(belief.gamma_covariance)) * unit,
         thresholds=answers.thresholds,
@@ -153,19 +157,21 @@ def _sites(seen: Look, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
     return curve / left, (seen.pull + curve * mean) / left
 
 
-def _of_typical(crowd: Annotators, seen: Look, alike: bool) -> tuple[Floats, Floats, Floats]:
-    """``theta``, standard errors and intervals in units of the crowd's root mean square, whose own error is counted.
+def _of_typical(crowd: Annotators, seen: Look, unit: float, alike: bool) -> tuple[Floats, Floats, Floats]:
+    """``theta``, standard errors and intervals in ``unit``, the root mean square of the estimates.
 
-    To first order, with the annotators' posteriors independent: a_k / unit moves with a_k, and against everybody's.
+    The unit has an error of its own, which is counted (to first order, the annotators' posteriors taken as
+    independent); with it goes what the root mean square of estimates lacks of that of the truths.
     """
-    unit, K = crowd.population.level, len(crowd.theta)
+    K = len(crowd.theta)
     units = np.array([1 / unit, 1.0, 1.0, 1.0])
     theta, se = crowd.theta * units, crowd.sd * units
     if alike:
         return theta, se, np.ones((K, 2))
-    variance, share = se[:, A] ** 2, theta[:, A] ** 2 / K
-    scale = float(np.sum(theta[:, A] ** 2 * variance)) / K**2  # variance of log unit
-    wider = np.sqrt(np.maximum(1 - 2 * share, 0.0) + theta[:, A] ** 2 * scale / np.maximum(variance, LEAST**2))
+    square, variance = theta[:, A] ** 2, se[:, A] ** 2
+    blurred = float((square * variance + variance**2 / 2).sum()) / K**2  # variance of the logarithm of the unit
+    blurred += (np.sqrt(1 + float(variance.mean())) - 1) ** 2
+    wider = WIDER * np.sqrt(1 + square * blurred / np.maximum(variance, LEAST**2))
     se[:, A] *= wider
     middle = theta[:, A, None]
     return theta, se, middle + (seen.interval / unit - middle) * wider[:, None]

@@ -50,7 +50,7 @@ class Items:
         rows, columns = np.concatenate([self.low, self.high]), np.concatenate([self.high, self.low])
         self.matrix = csr_matrix((np.arange(1.0, len(rows) + 1), (rows, columns)), shape=(items, items))
         self.order = self.matrix.data.astype(np.int64) - 1
-        _, self.component = connected_components(self.matrix, directed=False)
+        self.component = components(first, second, items)
         self.groups = list(_exact_groups(self.component, self.low, self.high))
         self.large = np.bincount(self.component)[self.component] > EXACT_GROUP  # (I,)
         self.start = np.zeros((items, 1 + covariates.shape[1]))
@@ -72,7 +72,7 @@ class Items:
             return Belief(solved[:, 0], np.zeros(0), np.zeros((0, 0)), mean, variance, mean, variance)
         through = x - difference[:, 1:]  # what is left of the covariates when the qualities have adapted
         schur = np.eye(x.shape[1]) + (x * precision[:, None]).T @ x - right[:, 1:].T @ solved[:, 1:]
-        covariance = np.linalg.inv((schur + schur.T) / 2)
+        covariance = np.linalg.inv((schur + schur.T) / 2).astype(np.float64)
         gamma = covariance @ (x.T @ natural - right[:, 1:].T @ solved[:, 0])
         plain = difference[:, 0] - difference[:, 1:] @ gamma
         blurs = (variance + np.einsum("nf,fg,ng->n", by, covariance, by) for by in (through, difference[:, 1:]))
@@ -155,6 +155,12 @@ def _exact_groups(group: Ints, low: Ints, high: Ints) -> Iterator[_Groups]:
         pairs = np.flatnonzero(size[group[low]] == n)
         items = order[start[chosen, None] + np.arange(n)]
         yield _Groups(items, pairs, number[group[low[pairs]]], place[low[pairs]], place[high[pairs]])
+
+
+def components(first: Ints, second: Ints, items: int) -> Ints:
+    """(I,) the number of the group of items that each belongs to: connected by comparisons, each (N,)."""
+    graph = csr_matrix((np.ones(len(first)), (first, second)), shape=(items, items))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def sums(index: Ints, value: Floats, n: int) -> Floats:

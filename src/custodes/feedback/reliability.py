@@ -6,8 +6,9 @@ that follows the annotator, interpolated (Lagrange), and integrated on a grid of
 are where a 4 x 4 Newton step puts them at every a_k (the Laplace approximation nested in the grid, as in Rue, Martino and
 Chopin 2009).
 
-How much annotators differ in reliability is not known either. The crowd is one of ``VARIATION`` wide, Gaussian, or
-log-normal with a tenth of any kind (random, inverting); these are integrated too, weighted by their evidence.
+How much annotators differ in reliability is not known either. A crowd is Gaussian, or log-normal with a few or many of
+another kind (random, inverting) in it, and more or less varied (``VARIATION``). These kinds of crowd are integrated
+too, weighted by their evidence.
 """
 
 from __future__ import annotations
@@ -22,14 +23,21 @@ from custodes.feedback.qualities import sums
 A, B, C, S = range(4)  # columns of ``theta``: reliability, position, length, log of the strength scale
 START = np.array([1.0, 0.0, 0.0, 0.0])  # everybody is honest and unbiased
 SPREAD = np.array([0.5, 0.5, 0.5, 0.3])  # and annotators differ by as much as this
-MET = 2.0  # as if so many more annotators had been met, who differ by ``SPREAD``
+MET = 2.0  # as if so many more annotators had been met, who are as at ``START`` and differ by ``SPREAD``
 STEADY = 1.0  # largest step of a parameter in one round
 ROWS = 20_000  # answers that are evaluated together: what stays in a processor's cache
 
-VARIATION = np.array([0.1, 0.2, 0.3, 0.45, 0.65, 0.9, 1.3, 2.0])  # standard deviation of reliability over its mean
-PRIOR = np.tile(-((np.log(VARIATION / 0.6) / 0.45) ** 2) / 2, 2)  # log; .6 is what the crowds of the literature differ by
-WIDE = 5  # a wide crowd: where the nodes of an annotator must reach whatever the crowd turns out to be
-ANY = 0.1  # share of annotators of any kind in a log-normal crowd
+VARIATION = np.array([0.12, 0.25, 0.4, 0.55, 0.75, 1.1])  # standard deviation of reliability over its mean
+LOG_SD = np.sqrt(np.log1p(VARIATION**2))
+STRANGERS = (0.0, 0.1, 0.4)  # shares of annotators of any kind in log-normal crowds
+STRANGE = 0.6  # their reliability is N(0, STRANGE^2), in units of the median of the others
+PRIOR = np.tile(
+    -((np.log(VARIATION / 0.5) / 0.65) ** 2) / 2, 1 + len(STRANGERS)
+)  # log; centred on what crowds are like
+WIDE = 4  # a wide crowd: where the nodes of an annotator must reach whatever the crowd turns out to be
+SQUARE = np.concatenate(  # mean square of reliability in each kind of crowd, in units of its centre
+    [1 + VARIATION**2, *((np.exp(2 * LOG_SD**2) * (1 - w) + w * STRANGE**2) / (1 - w) ** 2 for w in STRANGERS)]
+)
 LOWEST, HIGHEST = -2.0, 4.5  # reliabilities that are looked at, in units of their root mean square
 REACH = 5.0  # standard deviations to either side that the nodes cover
 
@@ -57,6 +65,11 @@ class Population:
     spread: Floats  # (4,) standard deviations, 0 where all annotators are alike
     level: float  # root mean square of a
     share: Floats  # (H,) probability of each kind of crowd
+
+    @property
+    def centre(self) -> float:
+        """The centre of ``_densities``."""
+        return self.level / float(np.sqrt(self.share @ SQUARE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +105,18 @@ class Annotators:
         return self.middle[:, None] + self.reach[:, None] * CHEBYSHEV
 
     @property
+    def typical(self) -> float:
+        """The root mean square of the estimated reliabilities."""
+        return float(np.sqrt(np.mean(self.theta[:, A] ** 2)))
+
+    @property
     def sd(self) -> Floats:
         """(K, 4) posterior standard deviations."""
         return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
 
     def rescaled(self, tau: float) -> Annotators:
         """The same with reliabilities ``tau`` times as large."""
-        by = np.array([tau, 1.0, 1.0, 1.0])
+        by, p = np.array([tau, 1.0, 1.0, 1.0]), self.population
         return replace(
             self,
             theta=self.theta * by,
@@ -106,7 +124,7 @@ class Annotators:
             covariance=self.covariance * np.outer(by, by),
             middle=self.middle * tau,
             reach=self.reach * tau,
-            population=replace(self.population, level=self.population.level * tau),
+            population=replace(p, level=p.level * tau),
         )
 
 
@@ -114,7 +132,9 @@ class Annotators:
 class Look:
     """What one look at all answers gives."""
 
-    pull: Floats  # (N,) derivative by the mean difference of each answer's log-probability, its annotator integrated out
+    pull: (
+        Floats  # (N,) derivative by the mean difference of each answer's log-probability, its annotator integrated out
+    )
     curve: Floats  # (N,) minus its second derivative
     evidence: Floats  # (H,) log-probability of all answers in each kind of crowd
     centre: Floats  # (K,) posterior mean of each a
@@ -144,7 +164,8 @@ def look(answers: Answers, crowd: Annotators, mean: Floats, variance: Floats) ->
         pull[rows] = np.einsum("ng,ng->n", p, by)
         curve[rows] = pull[rows] ** 2 - np.einsum("ng,ng->n", p, found.by_u_twice * slope**2)
         start = stop
-    return Look(pull, curve, evidence, *summary[:, :4].T, summary[:, 4:])
+    centre, spread, wide_centre, wide_sd = summary[:, :4].T
+    return Look(pull, curve, evidence, centre, spread, wide_centre, wide_sd, summary[:, 4:])
 
 
 def _leaning(answers: Answers, crowd: Annotators, rows: slice, mean: Floats) -> tuple[Floats, Floats, Floats]:
@@ -207,7 +228,7 @@ class _Posterior:
         for which, at in ((whole, _whole_range() * population.level), (~whole, points[~whole])):
             if not which.any():
                 continue
-            density = _densities(at, population.level)
+            density = _densities(at, population.centre)
             w = weight[which]
             if at.ndim == 1:
                 total[:, which] = density @ w.T + TINY
@@ -231,7 +252,9 @@ class _Posterior:
             right = np.clip((below < q).sum(axis=1), 1, POINTS - 1)
             low, high = below[rows, right - 1], below[rows, right]
             share = np.clip((q - low) / np.maximum(high - low, TINY), 0, 1)
-            columns.append(self.points[rows, right - 1] + share * (self.points[rows, right] - self.points[rows, right - 1]))
+            columns.append(
+                self.points[rows, right - 1] + share * (self.points[rows, right] - self.points[rows, right - 1])
+            )
         columns[3] = np.sqrt(columns[3])
         return np.stack(columns, axis=1)
 
@@ -240,17 +263,21 @@ def _whole_range() -> Floats:
     return (LOWEST + HIGHEST) / 2 + (HIGHEST - LOWEST) / 2 * GRID
 
 
-def _densities(a: Floats, level: float) -> Floats:
-    """(H, ...) of reliabilities whose root mean square is ``level`` in each kind of crowd."""
-    variation = VARIATION.reshape(-1, *(1 for _ in a.shape))
-    mean = level / np.sqrt(1 + variation**2)
-    gaussian = np.exp(-(((a - mean) / (variation * mean)) ** 2) / 2) / (variation * mean)
-    log_sd = np.sqrt(np.log1p(variation**2))
-    positive = np.maximum(a, 1e-9 * level)
-    z = (np.log(positive / mean) + log_sd**2 / 2) / log_sd
-    skewed = np.where(a > 0, np.exp(-(z**2) / 2) / (positive * log_sd), 0.0)
-    kind = np.exp(-((a / level) ** 2) / 2) / level
-    return np.concatenate([gaussian, (1 - ANY) * skewed + ANY * kind])
+def _densities(a: Floats, centre: float) -> Floats:
+    """(H, ...) of reliabilities in each kind of crowd.
+
+    ``centre`` is the mean of the Gaussian, and the median of the log-normal's honest times their share: what answers
+    determine well, and nearly alike whatever the kind.
+    """
+    spread, log_sd = (v.reshape(-1, *(1 for _ in a.shape)) for v in (VARIATION * centre, LOG_SD))
+    kinds = [np.exp(-(((a - centre) / spread) ** 2) / 2) / spread]
+    positive = np.maximum(a, 1e-9 * centre)
+    logs = np.log(positive / centre)
+    for share in STRANGERS:
+        strange = centre / (1 - share) * STRANGE
+        honest = np.exp(-(((logs + np.log1p(-share)) / log_sd) ** 2) / 2) / (positive * log_sd)
+        kinds.append((1 - share) * np.where(a > 0, honest, 0.0) + share * np.exp(-((a / strange) ** 2) / 2) / strange)
+    return np.concatenate(kinds)
 
 
 # ---------------------------------------------------------------- one round of the annotators
@@ -308,24 +335,23 @@ def _following(crowd: Annotators, seen: Look) -> Annotators:
 
 
 def _met(population: Population, theta: Floats, covariance: Floats, share: Floats) -> Population:
-    """The crowd, as if ``MET`` more had been met who differ by ``SPREAD``.
+    """The crowd, as if ``MET`` more had been met.
 
     MacKay's (1992) fixed point for a variance: squares over the number of parameters that the answers determine. Where
     answers are few it needs tens of rounds in place of the hundreds of expectation-maximisation.
     """
     variance = np.diagonal(covariance, axis1=1, axis2=2)
-    mean = np.where([False, population.spread[B] > 0, False, False], theta.mean(axis=0), START)
+    mean = np.where([False, True, False, False], theta.sum(axis=0) / (len(theta) + MET), START)
     before = np.maximum(population.spread, 1e-9) ** 2
     known = np.clip(1 - variance / before, 0.0, 1.0).sum(axis=0)
     spread = np.sqrt((((theta - mean) ** 2).sum(axis=0) + MET * SPREAD**2) / (known + MET))
     spread = np.where(population.spread > 0, spread, 0.0)
-    level = float(np.sqrt(np.mean(theta[:, A] ** 2 + variance[:, A])))
-    return Population(mean, spread, level, share)
+    squares = float((theta[:, A] ** 2 + variance[:, A]).sum())
+    level = np.sqrt((squares + MET * START[A] ** 2) / (len(theta) + MET)) if population.spread[A] else theta[0, A]
+    return Population(mean, spread, float(level), share)
 
 
-def _at_means(
-    answers: Answers, crowd: Annotators, mean: Floats, variance: Floats
-) -> tuple[Floats, Floats, Floats]:
+def _at_means(answers: Answers, crowd: Annotators, mean: Floats, variance: Floats) -> tuple[Floats, Floats, Floats]:
     """Gradient (K, 4) and Hessian (K, 4, 4) of minus the log-likelihood at the posterior means; new thresholds."""
     k, x, K = answers.annotator, answers.length, len(crowd.theta)
     a, b, c, log_s = crowd.theta.T

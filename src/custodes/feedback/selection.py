@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.bradley_terry import Floats
+from custodes.feedback.ordinal import Floats
 from custodes.types import InputError
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(12)

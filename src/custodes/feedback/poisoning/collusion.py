@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import gammaln
 
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.bradley_terry import Floats
+from custodes.feedback.ordinal import Floats
 from custodes.feedback.poisoning.sequential import Answers
 
 SEEDS = 15

@@ -17,7 +17,7 @@ from scipy.sparse.linalg import splu
 from scipy.special import expit, log_expit
 
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.bradley_terry import A, Floats, Ints
+from custodes.feedback.ordinal import Floats, Ints
 from custodes.types import InputError
 
 
@@ -40,16 +40,15 @@ class RewardInfluence:
 
 
 def influence_on_qualities(model: AnnotatorModel) -> QualityInfluence:
-    """Closed form on the comparison model: one Newton step of all qualities, the annotators' parameters held."""
+    """Closed form on the comparison model: an annotator's Gaussian sites taken out, all else held, to first order."""
     data, fit, K = model.comparisons, model.fit, len(model.annotators)
-    slope = fit.theta[:, A][data.annotator]
     N, items = len(data.first), data.items
     rows = np.tile(np.arange(N), 2)
     ends = np.concatenate([data.first, data.second])
     design = csc_matrix((np.concatenate([np.ones(N), -np.ones(N)]), (rows, ends)), shape=(N, items))
     precision = 1 / fit.unit**2
-    hessian = design.T @ design.multiply((fit.weight * slope**2)[:, None]) + precision * identity(items)
-    gradient = csc_matrix((slope * fit.residual, (np.arange(N), data.annotator)), shape=(N, K))
+    hessian = design.T @ design.multiply(fit.precision[:, None]) + precision * identity(items)
+    gradient = csc_matrix((fit.natural - fit.precision * fit.difference, (np.arange(N), data.annotator)), shape=(N, K))
     step = splu(csc_matrix(hessian)).solve(np.asarray((design.T @ gradient).todense()))  # (items, K)
     change = -(step[data.first] - step[data.second])  # (N, K)
     without = fit.difference[:, None] + change

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import log_expit, logsumexp
 
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.bradley_terry import Floats, Ints
+from custodes.feedback.ordinal import Floats, Ints
 from custodes.types import InputError
 
 HONEST = 0.5
