@@ -162,3 +162,131 @@ def test_wrong_input_is_one_sentence():
         label_table([1, 2], [1], [1, 2])
     with pytest.raises(InputError, match="choose from majority"):
         aggregate(label_table([1], [1], [1]), "vote")  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- crowds on which a model must not be worse than the vote
+
+
+@pytest.mark.parametrize("method", MODELS)
+@pytest.mark.parametrize(
+    ("prevalence", "annotators", "overlap"),
+    [
+        ([0.9, 0.1], 50, 3),
+        ([0.97, 0.03], 50, 3),
+        ([0.5, 0.5], 1500, 3),
+        ([0.5, 0.5], 600, 3),
+        ([0.8] + [0.05] * 4, 50, 3),
+    ],
+    ids=["skewed", "very skewed", "two labels each", "five labels each", "five classes"],
+)
+def test_no_model_is_worse_than_the_vote(method, prevalence, annotators, overlap):
+    right = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        truth = rng.choice(len(prevalence), 1000, p=prevalence)
+        skill = rng.beta(6, 2, annotators)
+        task = np.repeat(np.arange(1000), overlap)
+        annotator = np.concatenate([rng.choice(annotators, overlap, replace=False) for _ in range(1000)])
+        wrong = (truth[task] + rng.integers(1, len(prevalence), len(task))) % len(prevalence)
+        table = label_table(task, annotator, np.where(rng.random(len(task)) < skill[annotator], truth[task], wrong))
+        right.append(accuracy(table, truth, method) - accuracy(table, truth, "majority"))
+    assert np.mean(right) > (0.04 if prevalence[0] >= 0.9 else -0.015)
+
+
+def test_what_few_labels_each_state_is_what_comes():
+    stated, came = [], []
+    for seed in range(4):
+        table, truth, _ = crowd(seed, tasks=1000, overlap=3, skill=np.random.default_rng(seed).beta(6, 2, 600))
+        found = aggregate(table)
+        stated.append(found.probability.max(axis=1).mean())
+        came.append((np.array(found.labels) == truth[np.array(table.tasks)]).mean())
+    assert np.mean(stated) == pytest.approx(np.mean(came), abs=0.025)
+
+
+def test_a_crowd_that_misses_a_class_does_not_lose_it_for_good():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 1000)
+    task = np.repeat(np.arange(1000), 3)
+    annotator = np.concatenate([rng.choice(600, 3, replace=False) for _ in range(1000)])
+    said = np.where(rng.random(3000) < np.where(truth[task] == 1, 0.53, 0.77), truth[task], 1 - truth[task])
+    found = aggregate(label_table(task, annotator, said))
+    assert found.probability.max(axis=1).mean() < 0.85
+    assert 0.2 < np.mean(np.array(found.labels) == 1) < 0.8
+
+
+# ---------------------------------------------------------------- what cannot be told
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_where_nothing_overlaps_nothing_can_be_told(method):
+    rng = np.random.default_rng(0)
+    found = aggregate(label_table(np.arange(2000), rng.integers(0, 20, 2000), rng.integers(0, 2, 2000)), method)
+    assert any("Nothing overlaps" in note and "cannot be told" in note for note in found.notes)
+    assert all((i.n, i.low, i.high) == (0, 0.0, 1.0) and np.isnan(i.estimate) for i in found.reliability)
+    assert found.labels == [found.table.classes[c] for c in found.table.label]
+    if method != "majority":  # whose probability is the share of the votes
+        assert 0.6 < found.probability.max(axis=1).min() <= found.probability.max() < 0.85
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_random_labels_of_many_classes_say_nothing(method):
+    rng = np.random.default_rng(0)
+    annotator = np.concatenate([rng.choice(12, 5, replace=False) for _ in range(400)])
+    found = aggregate(label_table(np.repeat(np.arange(400), 5), annotator, rng.integers(0, 100, 2000)), method)
+    assert max(i.estimate for i in found.reliability) < 0.3
+    assert np.median(found.probability.max(axis=1)) < 0.45
+
+
+@pytest.mark.parametrize("method", MODELS)
+def test_a_label_that_stands_alone_changes_nobodys_reliability(method):
+    table, _, _ = crowd(tasks=200)
+    alone = np.arange(1000, 1400)
+    more = label_table(
+        np.concatenate([table.task, alone]),
+        np.concatenate([table.annotator, alone % 40]),
+        np.concatenate([table.label, alone % 2]),
+    )
+    before, after = aggregate(table, method), aggregate(more, method)
+    ours = [i.estimate for i in before.reliability], [i.estimate for i in after.reliability]
+    np.testing.assert_allclose(*ours, atol=0.05)
+    assert [i.n for i in after.reliability] == pytest.approx([i.n for i in before.reliability], abs=4)
+
+
+def test_annotators_apart_from_the_rest_are_counted():
+    table = label_table([1, 1, 2, 2, 3, 3, 4, 5], list("ababcdee"), list("xxxyxxyx"))
+    notes = aggregate(table).notes
+    assert any("1 of 5 annotators share no task with anybody" in note for note in notes)
+    assert any("fall into 2 groups that share no task" in note for note in notes)
+
+
+def test_not_converged_is_said():
+    table, _, _ = crowd(tasks=200)
+    assert any("mace had not converged after 2 rounds" in note for note in aggregate(table, "mace", rounds=2).notes)
+    assert aggregate(table, "dawid-skene").notes == ()
+
+
+# ---------------------------------------------------------------- one vote for annotator and task
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("tasks", [20, 1])  # one task with many labels takes another way
+def test_rows_that_are_repeated_count_once_and_are_said(method, tasks):
+    annotators = 3 if tasks > 1 else 30
+    task = np.repeat(np.arange(tasks), annotators)
+    annotator = np.tile(np.arange(annotators), tasks)
+    label = np.where(annotator % 3 == 2, 1 - task % 2, task % 2)
+    often = np.repeat(np.arange(len(task)), np.where(annotator % 3 == 2, 3, 1))
+    once, again = aggregate(label_table(task, annotator, label), method), None
+    rng = np.random.default_rng(0)
+    rng.shuffle(often)
+    again = aggregate(label_table(task[often], annotator[often], label[often]), method)
+    np.testing.assert_allclose(once.probability, again.probability, atol=1e-9)
+    assert once.labels == [t % 2 for t in range(tasks)]
+    repeated = len(often) - len(task)
+    assert again.notes[0] == f"{repeated} of {len(often)} rows repeat an annotator and a task; each counts once."
+
+
+def test_of_two_labels_by_one_annotator_the_first_counts():
+    table = label_table([1, 1, 1, 2, 2], list("aabab"), list("xyxyy"))
+    assert [table.classes[c] for c in table.label] == ["x", "x", "y", "y"]
+    assert "1 of 5 rows repeat an annotator and a task, 1 of them with another label; the first" in table.notes[0]

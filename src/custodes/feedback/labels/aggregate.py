@@ -41,6 +41,11 @@ class Aggregated:
     converged: bool
 
     @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said with the result, one sentence each."""
+        return (*self.table.notes, *_notes(self))
+
+    @cached_property
     def label(self) -> Index:
         """(T,) number of the likeliest class; of equals the first."""
         p = self.probability
@@ -58,7 +63,8 @@ class Aggregated:
         The truth is not known, so an annotator's n judgments tell as much as
         n - sum g (1 - g) / (p (1 - p)) judgments of known truth, g being the probability that a judgment was right and
         p their mean: the observed information of Louis (1982) with the other parameters held. That number is the
-        interval's n (Wilson). Under "majority" it is agreement with the plurality of the others instead.
+        interval's n (Wilson). Where it is 0 nothing can be told: the estimate is NaN. Under "majority" it is agreement with
+        the plurality of the others instead.
         """
         return _against_others(self.table) if self.method == "majority" else _reliability(self.table, self.probability)
 
@@ -101,16 +107,40 @@ def aggregate(
 
 def _reliability(table: LabelTable, probability: Floats) -> list[Interval]:
     right = probability[table.task, table.label]
-    n = table.judgments
-    p = table.by_annotator(right) / n
-    unsure = table.by_annotator(right * (1 - right))
+    n = table.shared_judgments
+    total, unsure = (table.by_annotator(table.if_shared(v)) for v in (right, right * (1 - right)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        worth = np.where(p * (1 - p) > 0, n - unsure / (p * (1 - p)), n)
-    known = np.floor(np.clip(worth, 0, n) + 1e-9).astype(int)
+        p = total / n
+        drawn = (total + 4 * total.sum() / n.sum()) / (n + 4)
+        worth = np.where(drawn * (1 - drawn) > 0, n - unsure / (drawn * (1 - drawn)), n)
+    known = np.floor(np.clip(np.nan_to_num(worth), 0, n) + 1e-9).astype(int)
     return [
-        wilson(share * m, m) if m else Interval(share, 0.0, 1.0, 0)
-        for share, m in zip(np.clip(p, 0, 1).tolist(), known.tolist(), strict=True)
+        wilson(share * m, m) if m else Interval(float("nan"), 0.0, 1.0, 0)
+        for share, m in zip(np.clip(np.nan_to_num(p), 0, 1).tolist(), known.tolist(), strict=True)
     ]
+
+
+def _notes(found: Aggregated) -> list[str]:
+    table, notes = found.table, []
+    alone = int((table.shared_judgments == 0).sum())
+    if alone == len(table.annotators):
+        notes.append(
+            "Nothing overlaps: no task has labels of two annotators, so how reliable they are cannot be told and "
+            "probabilities are no more than a guess made beforehand."
+        )
+    elif alone:
+        notes.append(
+            f"{alone:,} of {len(table.annotators):,} annotators share no task with anybody; how reliable they are cannot be told."
+        )
+    if table.groups > 1:
+        notes.append(
+            f"The annotators fall into {table.groups:,} groups that share no task; compare reliabilities within a group only."
+        )
+    if not found.converged:
+        notes.append(
+            f"{found.method} had not converged after {found.rounds:,} rounds; its probabilities may still move."
+        )
+    return notes
 
 
 def _against_others(table: LabelTable) -> list[Interval]:

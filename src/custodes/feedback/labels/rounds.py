@@ -16,6 +16,9 @@ from scipy.special import expit
 from custodes.feedback.labels.table import LARGEST, Floats, LabelTable
 from custodes.types import InputError
 
+PRIOR_RIGHT = 0.5
+"""How often an annotator of whom nothing is known knows the truth; otherwise the label is any of the classes."""
+
 
 class Round(NamedTuple):
     """``truth`` (T, C - 1): the probability of each class but the first after this round; parameters by name."""
@@ -44,8 +47,18 @@ def with_first(truth: Floats) -> Floats:  # (T, C - 1) -> (T, C)
     return whole
 
 
+def class_odds(truth: Floats) -> Floats:  # (T, C - 1) -> (C - 1,)
+    """Log-odds of each class against class 0 by how often each is true, as if one more task of each had been seen."""
+    rest = truth.sum(axis=0)
+    odds: Floats = np.log((rest + 1) / (len(truth) - rest.sum() + 1))
+    return odds
+
+
 class Errors:
-    """Sums over judgments for methods that give every annotator a table of how often they say l where c is true."""
+    """Sums over judgments for methods that give every annotator a table of how often they say l where c is true.
+
+    A label that is its task's only one tells nothing of its annotator and is left out of what they said.
+    """
 
     def __init__(self, table: LabelTable) -> None:
         K, C = len(table.annotators), len(table.classes)
@@ -53,9 +66,13 @@ class Errors:
             raise InputError(
                 f"{K:,} annotators with a table of {C:,} by {C:,} classes each are too many to hold; use glad."
             )
-        self.shape = (K, C, C)
+        self.shape = (K, C, C)  # ``given`` (K, C): how often k said l
         self.matrix, self.transposed = table.matrix, table.matrix.T
-        self.given = np.bincount(table.said, minlength=K * C).reshape(K, C).astype(float)  # how often k said l
+        if table.shared is not None:
+            matrix = table.matrix.copy()
+            matrix.data = table.shared
+            self.transposed = matrix.T
+        self.given = np.bincount(table.said, table.shared, minlength=K * C).reshape(K, C).astype(float)
 
     def expected(self, truth: Floats) -> Floats:  # (T, C - 1) -> (K, C, C)
         """[k, l, c]: expected times that annotator k said l where the truth is c."""

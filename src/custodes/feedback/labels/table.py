@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from custodes.types import InputError
 
@@ -26,7 +27,7 @@ LARGEST = 400_000_000
 
 @dataclass(frozen=True, eq=False)
 class LabelTable:
-    """The judgments, sorted by task. Names are in the order of their numbers; repeated judgments count each time."""
+    """The judgments, sorted by task, at most one of each annotator and task. Names are in the order of their numbers."""
 
     task: Index  # (N,), ascending
     annotator: Index  # (N,)
@@ -66,6 +67,31 @@ class LabelTable:
     def shares(self) -> Floats:
         """(T, C - 1) of the votes that each class but the first got."""
         return self.votes[:, 1:] / np.diff(self.start)[:, None]
+
+    @cached_property
+    def shared(self) -> Floats | None:
+        """(N,) 1 where the task has labels of several annotators, 0 where this is its only one; None where all are shared."""
+        count = np.diff(self.start)
+        return None if (count != 1).all() else np.repeat(count > 1, count).astype(float)
+
+    def if_shared(self, value: Floats) -> Floats:  # (N,) or (N, 1) -> the same
+        """``value`` where the task has labels of several annotators, else 0."""
+        if self.shared is None:
+            return value
+        return value * (self.shared if value.ndim == 1 else self.shared[:, None])
+
+    @cached_property
+    def shared_judgments(self) -> Floats:
+        """(K,) how many of each annotator's labels are of tasks that others labelled too."""
+        return self.judgments.astype(float) if self.shared is None else self.by_annotator(self.shared)
+
+    @cached_property
+    def groups(self) -> int:
+        """How many sets of annotators there are that share no task with each other, those alone with all theirs left out."""
+        T, K = len(self.tasks), len(self.annotators)
+        edges = (self.if_shared(np.ones(len(self))), (self.task, T + self.annotator))
+        of = connected_components(csr_matrix(edges, shape=(T + K, T + K)), directed=False)[1]
+        return len(np.unique(of[T:][self.shared_judgments > 0]))
 
     @cached_property
     def said(self) -> Index:
@@ -125,7 +151,44 @@ def sorted_table(
     if (t[1:] < t[:-1]).any():
         order = np.argsort(t, kind="stable")
         t, k, c = t[order], k[order], c[order]
-    return LabelTable(t, k, c, tasks, annotators, classes)
+    first = _first_votes(t, k)
+    if first is None:
+        return LabelTable(t, k, c, tasks, annotators, classes)
+    other = len(t) - int(first.sum()) - int((c[~first] == c[first][_kept_of(t, k, first)]).sum())
+    note = f"{len(t) - int(first.sum()):,} of {len(t):,} rows repeat an annotator and a task"
+    note += f", {other:,} of them with another label; the first of each counts." if other else "; each counts once."
+    return LabelTable(t[first], k[first], c[first], tasks, annotators, classes, (note,))
+
+
+SHORT = 16
+"""Labels of a task up to which all pairs of them are compared, which is faster than sorting."""
+
+
+def _first_votes(task: Index, annotator: Index) -> NDArray[np.bool_] | None:
+    """(N,) whether a judgment is its annotator's first of the task; None where all are. ``task`` ascends."""
+    longest = int(np.bincount(task).max())
+    if longest <= SHORT:
+        again = np.zeros(len(task), bool)
+        for d in range(1, longest):
+            again[d:] |= (task[d:] == task[:-d]) & (annotator[d:] == annotator[:-d])
+        return ~again if again.any() else None
+    _, at = np.unique(_pairs(task, annotator), return_index=True)
+    if len(at) == len(task):
+        return None
+    first = np.zeros(len(task), bool)
+    first[at] = True
+    return first
+
+
+def _kept_of(task: Index, annotator: Index, first: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """For every judgment that is left out, the place among the kept of the one that it repeats."""
+    pairs = _pairs(task, annotator)
+    order = np.argsort(pairs[first])
+    return order[np.searchsorted(pairs[first], pairs[~first], sorter=order)]
+
+
+def _pairs(task: Index, annotator: Index) -> NDArray[np.int64]:
+    return task.astype(np.int64) * (int(annotator.max()) + 1) + annotator
 
 
 def _numbered(names: NDArray[Any]) -> tuple[NDArray[Any], Sequence[Any]]:
