@@ -15,6 +15,7 @@ import pytest
 from custodes.cli import main
 from custodes.environments.sandbox import open_sandbox
 from custodes.gaming.record import read_index, read_lines
+from custodes.ledger import Ledger
 from custodes.locks import alone_in
 from custodes.types import InputError
 
@@ -71,12 +72,23 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert gaming(*words) == 0
 
 
+def forget_files(folder: Path) -> None:
+    """A ledger with the same run as before files were recorded."""
+    with Ledger.open(folder / "ledger.db") as ledger:
+        (run,) = ledger.runs()
+    for file in folder.glob("ledger.db*"):
+        file.unlink()
+    with Ledger.open(folder / "ledger.db") as ledger:
+        ledger.end_run(ledger.start_run(run.recipe, run.config, run.seed))
+
+
 def test_what_two_runs_at_once_left_is_put_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Every episode twice, and rows that know nothing of the other's lines: as folders from before the lock have it."""
     run = ("run", "--policy", "scripted:flatterer", *POLITICAL, "-n", 6, "--out", tmp_path)
     assert gaming(*run) == 0
     for name in ("episodes.jsonl", "episodes.index"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes() * 2)
+    forget_files(tmp_path)
     capsys.readouterr()
     assert gaming("monitor", tmp_path, "--monitor", "rules") == 2
     assert "two runs at once" in refused(capsys)

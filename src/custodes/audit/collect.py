@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 from custodes.audit import schema, sections, words
 from custodes.ledger import Ledger, Run
+from custodes.ledger.checking import holes_of
+from custodes.ledger.heads import configured_key, read_private_key, sign
 from custodes.stats import paired_difference
 from custodes.types import Episode, InputError, Judgment
 
@@ -86,17 +88,18 @@ def collect(ledger: Ledger, run: str) -> Audit:
         for name, section in _arm_sections(recorded, arm).items():
             if section:
                 found[name][arm] = section
-    resources = _resources(recorded.resources)
+    resources = _resources(recorded.resources, len(known[run].invocations))
     head = headline(recorded, judges, rewards, resources)
     arms = sections.arms_section({a: recorded.heldout[a] for a in recorded.arms if a in recorded.heldout})
     loop = _loop(ledger, run, len(recorded.policies))
     body: dict[str, Any] = {"judges": judges, "rewards": rewards, "arms": arms, "resources": resources, **found}
+    provenance = _provenance(ledger, known[run], recorded.resources)
     return Audit(
         headline=head,
         claims=words.claims(head, body, recorded.arms),
         loop=loop,
-        missing=words.missing(head, body, recorded.arms),
-        provenance=_provenance(ledger, known[run], recorded.resources),
+        missing=[*words.missing(head, body, recorded.arms), *provenance["ledger"]["holes"]],
+        provenance=provenance,
         **body,
     )
 
@@ -207,8 +210,8 @@ def _loop(ledger: Ledger, run: str, policies: int) -> Section:
     }
 
 
-def _resources(rows: Sequence[schema.Resources]) -> Section | None:
-    """Seconds of all invocations of a run added up, the largest of their peak memories."""
+def _resources(rows: Sequence[schema.Resources], invocations: int) -> Section | None:
+    """Seconds and tokens of a run added up, whatever ended its invocations, and the largest of the peak memories."""
     if not rows:
         return None
     seconds: dict[str, float] = {}
@@ -224,7 +227,7 @@ def _resources(rows: Sequence[schema.Resources]) -> Section | None:
         "total": sum(seconds.values()),
         "peak_memory_gb": max(memory, default=None),
         "cores": rows[-1].cores,
-        "invocations": len(rows),
+        "invocations": invocations,
         "tokens_sampled": sum(sampled) if sampled else None,
         "tokens_trained": sum(trained) if trained else None,
         "machine": rows[-1].machine,
@@ -234,7 +237,7 @@ def _resources(rows: Sequence[schema.Resources]) -> Section | None:
 def _provenance(ledger: Ledger, run: Run, resources: Sequence[schema.Resources]) -> Section:
     """What the run was, on what, and whether its record still stands as it was written."""
     last = run.invocations[-1] if run.invocations else {}
-    chain = ledger.verify()
+    chain, (holes, taken) = ledger.verify(), holes_of(ledger, run.id)
     return {
         "run": run.id,
         "recipe": run.recipe,
@@ -249,5 +252,21 @@ def _provenance(ledger: Ledger, run: Run, resources: Sequence[schema.Resources])
         "commit": last.get("commit"),
         "packages": dict(last.get("packages", {})),
         "invocations": len(run.invocations),
-        "ledger": {"ok": chain.ok, "rows": chain.rows, "head": chain.head, "problem": chain.problem},
+        "ledger": {
+            "ok": chain.ok and not holes,
+            "rows": chain.rows,
+            "head": chain.head,
+            "problem": chain.problem or (holes[0] if holes else None),
+            "holes": holes,
+            "taken": taken,
+            **_signature(ledger),
+        },
     }
+
+
+def _signature(ledger: Ledger) -> Section:
+    """The head signed by whoever writes the report, where a key is configured."""
+    path = configured_key()
+    if path is None:
+        return {"signed": None}
+    return {"signed": asdict(sign(ledger.head(), read_private_key(path)))}

@@ -263,8 +263,9 @@ class Samples(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources(Row):
-    """Time and memory of one invocation; ``subject`` is "run". An interrupted run writes one row per invocation:
-    seconds add up and the largest memory counts."""
+    """What was spent since the row before; ``subject`` is "run". Seconds and tokens add up, the largest memory counts.
+
+    A row is written with what was bought by it, so that the cost of a run that was killed is known too."""
 
     NAME: ClassVar[str] = "resources"
 

@@ -29,11 +29,19 @@ def verify(given: list[str]) -> int:
         """Heads that were kept elsewhere, one a line: the ledger must contain all of its own."""
         public_key: Path | None = None
         """The key by which every line of the head file must be signed."""
+        files: bool = True
+        """Check the files too that the runs read and wrote."""
         json: bool = False
         """Print one JSON object."""
 
     options = parse("verify", Options, given)
-    found = check_ledger(options.ledger, head=options.head, head_file=options.head_file, public_key=options.public_key)
+    found = check_ledger(
+        options.ledger,
+        head=options.head,
+        head_file=options.head_file,
+        public_key=options.public_key,
+        files=options.files,
+    )
     if options.json:
         print_json(
             {"ok": found.ok, "rows": found.rows, "head": found.head, "problems": found.problems, "notes": found.notes}

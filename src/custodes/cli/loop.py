@@ -76,6 +76,7 @@ def report(given: list[str]) -> int:
     """Write the report of a run again, from its ledger alone."""
     from custodes.audit import write_report
     from custodes.ledger import Ledger as OpenLedger
+    from custodes.ledger.artefacts import require_files
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
@@ -90,7 +91,8 @@ def report(given: list[str]) -> int:
 
     options = parse("report", Options, given)
     with OpenLedger.open(options.ledger, read_only=True) as ledger:
-        runs = [options.run] if options.run else [r.id for r in ledger.runs()]
+        require_files(ledger)
+        runs = [options.run] if options.run else [r.id for r in ledger.runs() if r.recipe != "report"]
         if not runs:
             raise InputError(f"{options.ledger} holds no run; there is nothing to report.")
         page, data = write_report(ledger, runs[-1], options.out)

@@ -24,6 +24,7 @@ from custodes.gaming.facts import CATEGORIES, category_of, unpack_facts
 from custodes.gaming.monitors import QUESTION, Alarm, Sees
 from custodes.gaming.record import Rows
 from custodes.gaming.summary import has, paired, rate
+from custodes.recording import Growing, current
 from custodes.types import InputError
 
 ATTEMPTED = (
@@ -66,6 +67,13 @@ class Alarms:
             whole = _whole_lines(self.path)
             if whole < self.path.stat().st_size:
                 os.truncate(self.path, whole)
+        recording = current()
+        self._growing = None if recording is None else Growing(recording, self.path)
+
+    def close(self) -> None:
+        """Record the last of what was written."""
+        if self._growing is not None and self.path.exists():
+            self._growing.close()
 
     def append(self, said: Iterable[tuple[Key, Alarm]]) -> None:
         """Write the alarms of some episodes; on disk when this returns."""
@@ -77,14 +85,16 @@ class Alarms:
             {"stage": self.stages[stage], "index": index, "alarm": a.raised, "read": a.read, "why": a.why}
             for (stage, index), a in said
         ]
+        data = [json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for line in lines]
         try:
             with self.path.open("ab") as file:
-                for line in lines:
-                    file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+                file.writelines(data)
         except OSError:
             if self.path.exists():
                 os.truncate(self.path, at)
             raise
+        if self._growing is not None:
+            self._growing.add(b"".join(data), len(data))
         self.said |= said
 
 

@@ -3,7 +3,8 @@
 Lines are appended as episodes end. The index says what a run needs to know to go on and to count (which episode, which
 facts), so that 100,000 episodes are resumed and summarised without reading their transcripts. It is written after
 its line: whatever moment the run is killed at, the tail of the lines that the index does not know is read again, and
-half a line at the end is cut off. A lost index is rebuilt from the lines.
+half a line at the end is cut off. A lost index is rebuilt from the lines. In a run that is recorded both are hashed into
+the ledger as they grow, and compared with it before they are gone on with.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.gaming.facts import pack_facts
+from custodes.recording import Growing, Recording, current
 from custodes.types import InputError
 
 ROW = np.dtype(
@@ -39,11 +41,22 @@ class Records:
         """Open or begin; raises InputError where the folder holds episodes that are none of ours."""
         self.folder, self.stages = folder, list(stages)
         self.lines, self.index = folder / "episodes.jsonl", folder / "episodes.index"
+        recording = current()
+        if recording is not None:
+            for file in (self.lines, self.index):
+                recording.require(file)
         rows = self._recover()
+        self._growing: list[Growing] = []
+        if recording is not None:
+            self.watch(recording)
         self.done = {stage: set(rows["index"][rows["stage"] == i].tolist()) for i, stage in enumerate(self.stages)}
         self._out = self.lines.open("ab", buffering=0)
         self._marks = self.index.open("ab", buffering=0)
         self._size = self.lines.stat().st_size
+
+    def watch(self, recording: Recording) -> None:
+        """Record lines and index in a run from now on, and what they hold already."""
+        self._growing = [Growing(recording, self.lines), Growing(recording, self.index, lines=False)]
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one episode; on disk when this returns. Raises OSError on a full disk, with nothing counted."""
@@ -56,7 +69,10 @@ class Records:
         row = make_row(record, self.stages, self._size, len(line))
         self._size += len(line)
         self.done[record["stage"]].add(record["index"])
-        _write(self._marks, row.tobytes())
+        mark = row.tobytes()
+        _write(self._marks, mark)
+        for file, data in zip(self._growing, (line, mark), strict=False):
+            file.add(data)
 
     def rows(self) -> Rows:
         """Everything the index holds."""
@@ -65,6 +81,8 @@ class Records:
     def close(self) -> None:
         self._out.close()
         self._marks.close()
+        for file in self._growing:
+            file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -2,9 +2,10 @@
 
 from custodes.ledger.chain import Verification
 from custodes.ledger.ledger import Ledger, verify_ledger
-from custodes.ledger.records import Decision, Evaluation, Model, Record, Run, ScoreRow, Status
+from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Run, ScoreRow, Status
 
 __all__ = [
+    "Artefact",
     "Decision",
     "Evaluation",
     "Ledger",

@@ -1,14 +1,22 @@
-"""Everything that ``custodes verify`` checks: the chain, its triggers, and heads that were kept elsewhere."""
+"""Everything that ``custodes verify`` checks: the chain, its triggers, files, holes, and heads that were kept elsewhere."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from custodes.ledger.artefacts import check_files
 from custodes.ledger.heads import Head, is_signed_by, read_heads, read_public_key
 from custodes.ledger.ledger import Ledger
+from custodes.recording import HOLE, TAKEN, follows_sentence
 from custodes.types import InputError
+
+MOST_FOLDERS = 20_000
+"""Folders below the ledger's that are searched for checkpoints."""
 
 
 @dataclass(slots=True)
@@ -26,9 +34,14 @@ class Checked:
 
 
 def check_ledger(
-    where: str | Path, *, head: str = "", head_file: Path | None = None, public_key: Path | None = None
+    where: str | Path,
+    *,
+    head: str = "",
+    head_file: Path | None = None,
+    public_key: Path | None = None,
+    files: bool = True,
 ) -> Checked:
-    """Check the ledger at ``where``, changing nothing.
+    """Check the ledger at ``where``, changing nothing; with ``files`` also the files that it rests on.
 
     ``head`` is a hash that the ledger must contain; every line of ``head_file`` that speaks of this ledger must be in
     it, and be signed by ``public_key`` where one is given. Raises InputError where there is no ledger, where
@@ -43,11 +56,44 @@ def check_ledger(
         found = Checked(chain.rows, chain.head)
         if chain.problem:
             found.problems.append(chain.problem)
+        holes, taken = holes_of(ledger)
+        found.problems += holes
+        found.notes += taken
+        if files:
+            problems, notes = check_files(ledger)
+            found.problems += [*problems, *_loose_checkpoints(ledger)]
+            found.notes += notes
         if head:
             _check_head(ledger, head.lower(), found)
         if head_file is not None:
             _check_heads(ledger, head_file, public_key, found)
     return found
+
+
+def holes_of(ledger: Ledger, run: str = "") -> tuple[list[str], list[str]]:
+    """What the ledger, or one run of it, says that it does not hold (holes), and what a killed run took as it was found."""
+    runs = [run] if run else [r.id for r in ledger.runs()]
+    decisions = [d for r in runs for d in ledger.decisions(r)]
+    return [d.why for d in decisions if d.what == HOLE], [d.why for d in decisions if d.what == TAKEN]
+
+
+def _loose_checkpoints(ledger: Ledger) -> Iterator[str]:
+    """A sentence for each checkpoint beside the ledger that follows a row which it does not hold."""
+    if "://" in ledger.name:
+        return
+    for number, (place, folders, names) in enumerate(os.walk(Path(ledger.name).resolve().parent)):
+        if number == MOST_FOLDERS:
+            return
+        if number and "ledger.db" in names:  # those below are another ledger's
+            folders.clear()
+        elif "follows.json" in names:
+            path = Path(place)
+            try:
+                position = json.loads((path / "follows.json").read_text())
+                if not ledger.holds(int(position["row"]), str(position["hash"])):
+                    yield f"{follows_sentence(path, position)}."
+            except (OSError, ValueError, KeyError, TypeError):
+                yield f"checkpoint {path} does not say which row it follows."
 
 
 def _check_head(ledger: Ledger, hash: str, found: Checked) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.ledger.records import Decision, Evaluation, Model, Record, Run, ScoreRow
+from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Run, ScoreRow
 from custodes.types import SELDOM, Annotator, Episode, InputError, Judgment, Message, Task
 
 JUDGMENTS: dict[str, type] = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", t.__name__).lower(): t for t in get_args(Judgment)}
@@ -166,6 +166,7 @@ _WRITERS: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     ScoreRow: ("score", _flat(ScoreRow)),
     Evaluation: ("evaluation", _flat(Evaluation)),
     Decision: ("decision", _flat(Decision)),
+    Artefact: ("artefact", _flat(Artefact)),
     Run: ("run", _flat(Run)),
 }
 _READERS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
@@ -177,6 +178,7 @@ _READERS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
     "score": lambda key, body: ScoreRow(**body),
     "evaluation": lambda key, body: Evaluation(key, **body),
     "decision": lambda key, body: Decision(key, **body),
+    "artefact": lambda key, body: Artefact(key, **body),
     "run": _read_run,
 }
 

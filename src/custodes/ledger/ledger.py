@@ -23,7 +23,7 @@ from custodes.ledger.database import Database
 from custodes.ledger.guards import trigger_problem
 from custodes.ledger.heads import Head
 from custodes.ledger.provenance import invocation, now
-from custodes.ledger.records import Decision, Evaluation, Model, Record, Run, ScoreRow, Status
+from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Run, ScoreRow, Status
 from custodes.ledger.schema import head, log
 from custodes.types import Annotator, Episode, InputError, Judgment, Task
 
@@ -81,11 +81,16 @@ class Ledger:
             run, lambda r: replace(r, status="running", ended=None, invocations=(*r.invocations, again))
         )
 
-    def end_run(self, run: str, status: Status = "completed") -> Run:
-        """Record how ``run`` ended: "completed", "failed" or "interrupted"."""
+    def end_run(self, run: str, status: Status = "completed", spent: Mapping[str, Any] | None = None) -> Run:
+        """Record how ``run`` ended: "completed", "failed" or "interrupted"; ``spent`` joins its last invocation."""
         if status not in get_args(Status) or status == "running":
             raise InputError(f"a run cannot end as {status!r}; say completed, failed or interrupted.")
-        return self._revise(run, lambda r: replace(r, status=status, ended=now()))
+
+        def ended(r: Run) -> Run:
+            last = {**r.invocations[-1], "ended": now(), **(spent or {})}
+            return replace(r, status=status, ended=last["ended"], invocations=(*r.invocations[:-1], last))
+
+        return self._revise(run, ended)
 
     def _revise(self, run: str, change: Callable[[Run], Run]) -> Run:
         with self._database.writing() as connection:
@@ -185,6 +190,18 @@ class Ledger:
     def decisions(self, run: str, history: bool = False) -> Iterator[Decision]:
         return self._read("decision", run, history)
 
+    def artefacts(self) -> list[tuple[int, str, Artefact]]:
+        """(row, run, file or block) of everything that any run recorded of files, in the order of the rows."""
+        found = []
+        with self._database.reading() as connection:
+            runs = connection.scalars(select(log.c.key).where(log.c.kind == "run").distinct()).all()
+            for run in runs:  # run by run: that is how the log is indexed
+                query = select(log.c.seq, log.c.key, log.c.body).where(log.c.run == run, log.c.kind == "artefact")
+                found += [
+                    (seq, run, decode(Entry("artefact", key, body))) for seq, key, body in connection.execute(query)
+                ]
+        return sorted(found, key=lambda row: row[0])
+
     def summary(self, run: str) -> dict[str, int]:
         """How many records ``run`` holds of each kind that it has, superseded ones left out.
 
@@ -195,7 +212,7 @@ class Ledger:
             kinds = select(log.c.kind, func.count()).where(log.c.run == run, _live()).group_by(log.c.kind)
             types = text("SELECT type, count(*) FROM judgments WHERE run = :run GROUP BY type")
             rows = [*connection.execute(kinds), *connection.execute(types, {"run": run})]
-        return {name: count for name, count in sorted(rows) if name != "run"}
+        return {name: count for name, count in sorted(rows) if name not in ("run", "artefact")}
 
     def _read(self, kind: str, run: str | None, history: bool) -> Iterator[Any]:
         """Records of one kind. The log only grows, so its length now fixes what is seen."""

@@ -20,7 +20,9 @@ class Run:
     """One recorded execution of a recipe.
 
     Each entry of ``invocations`` is one process that worked on the run, first to last: when it began
-    ("started", UTC), "python", "platform", "packages" (name -> version) and "commit" (None outside a checkout).
+    ("started", UTC), "python", "platform", "packages" (name -> version) and "commit" (None outside a checkout); when it
+    "ended" where it ended in order, and what it cost where that is recorded: "seconds", "processor_seconds",
+    "peak_memory_gb", "command".
     """
 
     id: str
@@ -76,4 +78,23 @@ class Decision:
     subject: str = ""
 
 
-Record = Task | Episode | Annotator | Judgment | Model | ScoreRow | Evaluation | Decision
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A file that a run read or wrote, or a block of one: the SHA-256 of its bytes from ``start`` up to ``end``.
+
+    A block that starts at 0 begins a new version of the file; others follow the block before. ``first_line`` and
+    ``last_line`` count from 1, and are 0 where a file has no lines. ``path`` is relative to the ledger's folder
+    where the file is below that. A checkpoint may go when a later one takes its place; other outputs stay.
+    """
+
+    id: str
+    path: str
+    role: Literal["output", "input", "checkpoint"]
+    sha256: str
+    start: int = 0
+    end: int = 0
+    first_line: int = 0
+    last_line: int = 0
+
+
+Record = Task | Episode | Annotator | Judgment | Model | ScoreRow | Evaluation | Decision | Artefact

@@ -1,12 +1,14 @@
 """Checkpoints that survive being killed at any moment.
 
 A checkpoint is a folder that appears by one rename once all of it is on disk, with a checksum inside.
-The last two are kept; where the newest cannot be read, the one before is used, and that is said.
+The last two are kept; where the newest cannot be read, the one before is used, and that is said. In a run that is
+recorded, a checkpoint names the row of the ledger that it follows, and the ledger its hash: a hole between the two is said.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import shutil
 import signal
@@ -20,11 +22,13 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import torch
 
+from custodes.digests import Block
 from custodes.files import sync_folder, to_disk
+from custodes.recording import current
 from custodes.types import InputError
 
 KEPT = 2
-STATE, CHECKSUM = "state.pt", "sha256"
+STATE, CHECKSUM, FOLLOWS = "state.pt", "sha256", "follows.json"
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
@@ -44,10 +48,18 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
         with (partial / CHECKSUM).open("w") as file:
             file.write(writer.digest.hexdigest())
             to_disk(file)
+        recording = current()
+        if recording is not None:
+            with (partial / FOLLOWS).open("w") as file:
+                json.dump(recording.position(), file)
+                to_disk(file)
         sync_folder(partial)
         shutil.rmtree(final, ignore_errors=True)  # an unreadable one of the same step
         partial.rename(final)
         sync_folder(folder)
+        if recording is not None:
+            state_file, size = final / STATE, (final / STATE).stat().st_size
+            recording.keep_blocks(state_file, [Block(writer.digest.hexdigest(), 0, size)], "checkpoint")
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         shutil.rmtree(partial, ignore_errors=True)
         kept = checkpoints(folder)
@@ -71,6 +83,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], Path, list[str]] | No
     for path in reversed(found):
         problem = _problem(path)
         if problem is None:
+            _say_hole(path)
             return torch.load(path / STATE, weights_only=True), path, passed
         passed.append(f"checkpoint {path} is damaged ({problem}); the one before it is used.")
     if found:
@@ -152,7 +165,23 @@ def _problem(path: Path) -> str | None:
             actual = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return str(error)
-    return None if actual == expected else "its checksum does not match"
+    if actual != expected:
+        return "its checksum does not match"
+    recording = current()
+    if recording is not None and recording.digest_of(path / STATE) not in (None, actual):
+        return "it is not what the ledger recorded"
+    return None
+
+
+def _say_hole(path: Path) -> None:
+    """Where the ledger does not hold the row that a checkpoint follows, what led there is lost."""
+    recording = current()
+    if recording is None or not (path / FOLLOWS).is_file():
+        return
+    try:
+        recording.follows(path, json.loads((path / FOLLOWS).read_text()))
+    except (ValueError, KeyError, TypeError):
+        recording.hole(f"checkpoint {path} does not say which row of the ledger it follows", str(path))
 
 
 class _Hashing:

@@ -166,12 +166,12 @@ def critic_report(config: CriticReport) -> dict[str, Any]:
                 named.reach()  # before hours are spent on what it would read
             of_split = {s: [c for c in cases if c.row.split == s] for s in chosen}
             result = _measure(config, of_split, scorer, writers, named, work)
+            style = (files("custodes.audit") / "templates" / "report.css").read_text(encoding="utf-8")
+            write_critics_page(result, config.out, style)
         except BaseException as error:
             work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
         work.close("completed")
-    style = (files("custodes.audit") / "templates" / "report.css").read_text(encoding="utf-8")
-    write_critics_page(result, config.out, style)
     return result
 
 

@@ -107,11 +107,11 @@ def critic_tune(config: CriticTune) -> dict[str, Any]:
     with work.ledger:
         try:
             summary = _Tuning(config, work).run()
+            (config.out / "summary.json").write_text(json.dumps(summary, indent=2))
         except BaseException as error:
             work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
         work.close("completed")
-    (config.out / "summary.json").write_text(json.dumps(summary, indent=2))
     return summary
 
 
@@ -174,7 +174,7 @@ class _Tuning:
     def _warm_start(self) -> None:
         config, folder = self.config, self.config.out / "warm-start"
         with self.work.phase("warm start", f"Warm start on {len(self.warm):,} examples"):
-            if (folder / "done").is_file():
+            if self.work.done(folder):
                 return
             if config.begin is not None:
                 self._take_over("warm-start")
@@ -200,20 +200,20 @@ class _Tuning:
             losses = [m["loss"] for m in metrics]
             done = {"examples": len(shown), "loss_first": losses[0], "loss_last": float(np.mean(losses[-5:]))}
             self.work.ledger.write(self.work.run, [Evaluation("warm-start", "warm start", "", done, len(shown))])
-            (folder / "done").touch()
+            self.work.finish(folder)
 
     def _reward(self) -> RewardModel:
         """The reward model on rankings within a question; its raters know the bug, it does not."""
         config, folder = self.config, self.config.out / "reward"
         source = str(config.reward or config.begin or f"rated critiques of {config.rated} examples")
         with self.work.phase("reward", f"Reward from {source}"):
-            if not (folder / "done").is_file() and config.reward is not None:
+            if not self.work.done(folder) and config.reward is not None:
                 load_reward(config.reward)  # what is no reward is said before it is copied
                 take_over(config.reward, folder, ignore=["checkpoints", "ledger.db*"])
-                (folder / "done").touch()
-            if not (folder / "done").is_file() and config.begin is not None:
+                self.work.finish(folder)
+            if not self.work.done(folder) and config.begin is not None:
                 self._take_over("reward")
-            if not (folder / "done").is_file():
+            if not self.work.done(folder):
                 chosen = self._fitting(self.rest, config.rated)
                 sampling = Sampling(n=config.samples, max_tokens=config.max_tokens, seed=config.seed + 1)
                 engine = TorchEngine(self._policy("warm-start"))
@@ -230,7 +230,7 @@ class _Tuning:
                         base, pairs, options, source="ratings", checkpoints=folder / "checkpoints", on_step=on_step
                     )
                 save_reward(reward, folder)
-                (folder / "done").touch()
+                self.work.finish(folder)
             return load_reward(folder)
 
     def _rankings(self, asked: Sequence[Question], episodes: Sequence[Episode]) -> list[PreferencePair]:
@@ -255,7 +255,7 @@ class _Tuning:
     def _ppo(self, reward: RewardModel) -> None:
         config, folder = self.config, self.config.out / "rl"
         with self.work.phase("optimisation", "PPO against the reward"):
-            if (folder / "done").is_file():
+            if self.work.done(folder):
                 return
             lm = self._policy("warm-start")
             tasks = [q.task for _, q in self._fitting(self.rest, config.rated + config.steps * config.questions)]
@@ -276,7 +276,7 @@ class _Tuning:
             assert lm.adapter is not None
             lm.adapter.save(folder, self.lm.name)
             self._model(lm, "RL")
-            (folder / "done").touch()
+            self.work.finish(folder)
 
     def _take_over(self, part: str) -> None:
         """A finished part of an earlier run as this one's own."""
@@ -285,6 +285,7 @@ class _Tuning:
         if not (source / "done").is_file():
             raise InputError(f"{self.config.begin} has no finished {part}; name a folder of `custodes critic tune`.")
         take_over(source, folder, ignore=["checkpoints"])
+        self.work.recording.keep(folder)
 
     def _model(self, lm: LanguageModel, name: str) -> None:
         self.work.ledger.write(self.work.run, [Model(lm.fingerprint(), name, "critic")])

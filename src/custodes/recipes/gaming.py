@@ -47,8 +47,10 @@ from custodes.gaming.stages import about_stage, contents_of
 from custodes.gaming.summary import has, summarise_attempts
 from custodes.gaming.variants import Split, Stage
 from custodes.ledger import Evaluation, Ledger, Model, Run
+from custodes.ledger.artefacts import require_unchanged
 from custodes.locks import alone_in
 from custodes.progress import Progress
+from custodes.recording import Recording, as_current, ended_by
 from custodes.types import InputError, Sampling
 
 RECIPE = "gaming"
@@ -135,18 +137,24 @@ def gaming_run(config: GamingRun) -> Path:
     console = Console(stderr=True)
     with alone_in(config.out), Ledger.open(config.out / "ledger.db") as ledger:
         begun = _begun(config, ledger)
+        if begun is not None:
+            Recording(ledger, begun.id).require(config.out)
         with Records(config.out, list(stages)) as records:
             left = any(sum(i < config.n for i in records.done[name]) < config.n for name in stages)
             # before the folder is this run's: a typo must not cost it
             policy = _ready(config, stages) if left else None
-            with _invocation(config, ledger, begun, console) as run:
+            with _invocation(config, ledger, begun, console) as recording:
+                records.watch(recording)
                 try:
                     if policy is not None:
-                        _play(config, policy, stages, records, ledger, run, console)
+                        _play(config, policy, stages, records, ledger, recording.run, console)
                 finally:  # also of what an interruption or a full disk left
-                    summary = write_summary(config, records.rows(), list(stages), run)
-                _record(ledger, run, records.rows(), list(stages))
+                    records.close()
+                    summary = write_summary(config, records.rows(), list(stages), recording.run)
+                    recording.keep(config.out)
+                _record(ledger, recording.run, records.rows(), list(stages))
                 page = write_report(config.out, _abouts(list(stages), {s.name: s.about for s in stages.values()}))
+                recording.keep(config.out)
     console.print(f"[bold]Report:[/bold] {page}")
     return summary
 
@@ -166,7 +174,8 @@ def _abouts(played: list[str], own: dict[str, str]) -> dict[str, str]:
 
 
 def read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """A run's summary, and its stages in order."""
+    """A run's summary, and its stages in order. Raises InputError where a file of it is not as it was recorded."""
+    require_unchanged(folder)
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         return summary, list(summary["order"])
@@ -286,19 +295,20 @@ def _begun(config: GamingRun, ledger: Ledger) -> Run | None:
 
 
 @contextmanager
-def _invocation(config: GamingRun, ledger: Ledger, begun: Run | None, console: Console) -> Iterator[str]:
+def _invocation(config: GamingRun, ledger: Ledger, begun: Run | None, console: Console) -> Iterator[Recording]:
     """The run in the ledger, taken up or started, for as long as this command lasts."""
     if begun is None:
         id = ledger.start_run(RECIPE, config.identity(), config.seed)
     else:
         id = ledger.resume_run(begun.id).id
         console.print(f"Going on with run {id} in {config.out}.")
-    try:
-        yield id
-    except BaseException as error:
-        ledger.end_run(id, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-        raise
-    ledger.end_run(id, "completed")
+    with as_current(Recording(ledger, id)) as recording:
+        try:
+            yield recording
+        except BaseException as error:
+            recording.end(ended_by(error))
+            raise
+        recording.end("completed")
 
 
 DEFAULTS = {f.name: f.default for f in fields(GamingRun)}

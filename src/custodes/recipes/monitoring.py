@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from custodes.ledger import Evaluation, Ledger
 from custodes.locks import alone_in
 from custodes.progress import Progress
 from custodes.recipes.gaming import read_summary
+from custodes.recording import Recording, as_current, ended_by
 from custodes.types import InputError
 
 RECIPE = "gaming-monitor"
@@ -57,18 +59,24 @@ def monitor_run(config: MonitorRun) -> Path:
     console = Console(stderr=True)
     with alone_in(config.folder):
         rows = read_index(config.folder / "episodes.index")
-        alarms = Alarms(config.folder / "monitors", watch, stages)
-        if any(key not in alarms.said for key in _keys(rows)):
+        said = read_alarms(file, stages)[1] if (file := config.folder / "monitors" / watch.file).exists() else {}
+        monitor = None  # before a run is begun: a typo must leave nothing
+        if any(key not in said for key in _keys(rows)):
             monitor = open_monitor(config.monitor, batch=config.batch, max_tokens=config.max_tokens)
+        with _invocation(config.folder, watch, summary["run"]) as recording:
+            alarms = Alarms(config.folder / "monitors", watch, stages)
             try:
-                _judge(config.folder / "episodes.jsonl", rows, monitor, alarms, console)
-            except BaseException:
+                if monitor is not None:
+                    _judge(config.folder / "episodes.jsonl", rows, monitor, alarms, console)
+            finally:
+                alarms.close()
                 if alarms.said:
                     write_monitors(config.folder, rows, stages)
-                raise
-        path = write_monitors(config.folder, rows, stages)
-        _record(config.folder, watch, measure(rows, stages, alarms.said), summary["run"])
-    console.print(_sentence(watch, measure(rows, stages, alarms.said)))
+            path = write_monitors(config.folder, rows, stages)
+            recording.keep(config.folder / "monitors", path, path.with_suffix(".html"))
+            measured = measure(rows, stages, alarms.said)
+            _record(recording, watch, measured)
+    console.print(_sentence(watch, measured))
     return path
 
 
@@ -121,22 +129,33 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def _record(folder: Path, watch: Watch, measured: dict[str, Any], judged: str) -> None:
-    """The measured rates, in the ledger of the run that was judged."""
+@contextmanager
+def _invocation(folder: Path, watch: Watch, judged: str) -> Iterator[Recording]:
+    """The monitor's run in the ledger of the run that is judged, for as long as the block lasts."""
     identity = {**watch.to_dict(), "run": judged}
     with Ledger.open(folder / "ledger.db") as ledger:
         mine = [run for run in ledger.runs() if run.recipe == RECIPE and dict(run.config) == identity]
         run = ledger.resume_run(mine[-1].id).id if mine else ledger.start_run(RECIPE, identity, 0)
-        subject = f"{watch.monitor} ({watch.sees})"
-        ledger.write(
-            run,
-            [
-                Evaluation(f"{RECIPE}-{stage}-{measured['episodes']}", RECIPE, subject, {"stage": stage, **told}, n)
-                for stage, told in (("all", measured["all"]), *measured["stages"].items())
-                if (n := told["unread"]["n"])
-            ],
-        )
-        ledger.end_run(run, "completed")
+        with as_current(Recording(ledger, run)) as recording:
+            try:
+                yield recording
+            except BaseException as error:
+                recording.end(ended_by(error))
+                raise
+            recording.end("completed")
+
+
+def _record(recording: Recording, watch: Watch, measured: dict[str, Any]) -> None:
+    """The measured rates."""
+    subject = f"{watch.monitor} ({watch.sees})"
+    recording.ledger.write(
+        recording.run,
+        [
+            Evaluation(f"{RECIPE}-{stage}-{measured['episodes']}", RECIPE, subject, {"stage": stage, **told}, n)
+            for stage, told in (("all", measured["all"]), *measured["stages"].items())
+            if (n := told["unread"]["n"])
+        ],
+    )
 
 
 def _sentence(watch: Watch, measured: dict[str, Any]) -> str:

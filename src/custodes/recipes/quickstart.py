@@ -120,7 +120,8 @@ def quickstart(config: QuickstartConfig) -> Path:
                 work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
                 raise
             work.close("completed")
-            page, _ = write_report(work.ledger, work.run, config.out)
+            page, data = write_report(work.ledger, work.run, config.out)
+            work.recording.keep(page, data)
     except KeyboardInterrupt:
         console.print(f"Interrupted; run the same command again to go on from where it was ({config.out}).")
         raise
@@ -235,7 +236,7 @@ class _Loop:
         config, work, folder = self.config, self.work, self.config.out / "reward" / arm
         with work.phase("reward", f"Reward, {arm} arm"):
             held_out = self._judged_held_out(judged)
-            if not (folder / "done").is_file():
+            if not work.done(folder):
                 train, _ = judging.split_by_task(judged, held_out)
                 pairs = pairs_from_judgments(train, judged.episodes.values(), believed if arm == "careful" else None)
                 if arm == "careful":
@@ -259,6 +260,7 @@ class _Loop:
 
                     def on_step(done: TrainStep) -> None:
                         work.tokens_trained += done.tokens
+                        work.tick()
                         show(done)
 
                     reward = train_reward(
@@ -270,7 +272,7 @@ class _Loop:
                         on_step=on_step,
                     )
                 save_reward(reward, folder)
-                (folder / "done").touch()
+                work.finish(folder)
             reward = load_reward(folder)
             id = evaluation.reward_fingerprint(reward)
             work.ledger.write(
@@ -351,10 +353,10 @@ class _Loop:
         """Everything of a step except its seconds: a step that is made again after a kill must read the same."""
         known = {name: metrics[name] for name in _STEP_METRICS if name in metrics}
         row = schema.PolicyStep(step=int(metrics["step"]), episodes=len(episodes), **known)
-        self.work.ledger.write(self.work.run, [*episodes, *evaluation.score_rows(episodes, scores, f"{arm} reward")])
-        self.work.record(f"step-{arm}-{int(metrics['step'])}", row, arm)
         self.work.tokens_sampled += sum(e.actions for e in episodes)
         self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
+        self.work.write([*episodes, *evaluation.score_rows(episodes, scores, f"{arm} reward")])
+        self.work.record(f"step-{arm}-{int(metrics['step'])}", row, arm)
 
 
 _STEP_METRICS = (

@@ -1,15 +1,12 @@
-"""The folder and the ledger of one run, with its phases: what is done is not done again."""
+"""The folder and the ledger of one run, with its phases: what is done is not done again.
+
+What was spent is recorded with what it was spent on, so that the cost of a run is known whatever ended it.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import resource
-import secrets
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,18 +14,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from rich.console import Console
 
 from custodes.audit.schema import Resources, Row
-from custodes.ledger import Evaluation, Ledger, Status
+from custodes.ledger import Evaluation, Ledger, Record, Status
 from custodes.lm import TorchEngine
 from custodes.locks import alone_in
 from custodes.progress import Progress
+from custodes.recording import Recording, as_current
 from custodes.types import Episode, InputError, Sampling, Task
 
 CHUNK_TASKS = 64
 """Tasks sampled between two writes to the ledger: what an interruption costs at most."""
+
+EVERY = 10.0
+"""Seconds between two records of what long work costs: what is not known after a kill."""
+
+DONE = "done"
+"""Name of the file that says that a folder's part of the run is whole."""
 
 SAMPLED = "sampled"
 """Name of the evaluation rows that say which episodes a phase drew."""
@@ -42,10 +45,14 @@ class Workspace:
     ledger: Ledger
     run: str
     console: Console
-    seconds: dict[str, float] = field(default_factory=dict)
-    tokens_sampled: int = 0
-    tokens_trained: int = 0  # read by a forward and a backward pass
+    recording: Recording
+    phases: list[str] = field(default_factory=list)  # those under way, the outer first
+    tokens_sampled: int = 0  # since the last record of the cost
+    tokens_trained: int = 0  # the same; read by a forward and a backward pass
     held: ExitStack = field(default_factory=ExitStack)  # the folder, against other processes; ends with close
+    _seconds: dict[str, float] = field(default_factory=dict)  # since the last record of the cost
+    _since: float = field(default_factory=time.perf_counter)
+    _told: float = field(default_factory=time.perf_counter)
 
     @classmethod
     def open(cls, folder: Path, recipe: str, config: Mapping[str, Any], seed: int, console: Console) -> Self:
@@ -57,6 +64,7 @@ class Workspace:
         with ExitStack() as held:
             held.enter_context(alone_in(folder))
             work = cls._open(folder, recipe, config, seed, console)
+            held.enter_context(as_current(work.recording))
             work.held = held.pop_all()
         return work
 
@@ -67,33 +75,71 @@ class Workspace:
         run = next((run for run in reversed(ledger.runs()) if run.recipe == recipe), None)
         changed = [name for name in plain if run is not None and run.config.get(name) != plain[name]]
         if run is None or (changed and not _recorded(folder, ledger, run.id)):
-            return cls(folder, ledger, ledger.start_run(recipe, plain, seed), console)
+            run_id = ledger.start_run(recipe, plain, seed)
+            return cls(folder, ledger, run_id, console, Recording(ledger, run_id))
         for name in changed:
             was = run.config.get(name)
             raise InputError(
                 f"{folder} holds a run with {name} = {was!r}, now it is {plain[name]!r}; use the same options or another --out."
             )
+        recording = Recording(ledger, run.id)
+        recording.require(folder)
         ledger.resume_run(run.id)
         console.print(f"Going on with run {run.id} in {folder}.")
-        return cls(folder, ledger, run.id, console)
+        return cls(folder, ledger, run.id, console, recording)
 
     @contextmanager
     def phase(self, name: str, title: str) -> Iterator[None]:
         """Time a phase of the loop. Phases inside one another are counted once, by the inner."""
         self.console.rule(f"[bold]{title}", align="left", style="dim")
-        start, inner = time.perf_counter(), sum(self.seconds.values())
+        self._count()
+        self.phases.append(name)
         try:
             yield
         finally:
-            counted = sum(self.seconds.values()) - inner
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start - counted
+            self._count()
+            self.phases.pop()
+        self.write([])
+
+    def _count(self) -> None:
+        """Give the seconds since the last call to the phase under way."""
+        now = time.perf_counter()
+        if self.phases:
+            self._seconds[self.phases[-1]] = self._seconds.get(self.phases[-1], 0.0) + now - self._since
+        self._since = now
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Record, and with it what was spent since the last time."""
+        self._count()
+        spent = []
+        if self._seconds or self.tokens_sampled or self.tokens_trained:
+            spent = [self.recording.spent(self._seconds, self.tokens_sampled, self.tokens_trained)]
+        self.ledger.write(self.run, [*records, *spent])
+        self._seconds, self.tokens_sampled, self.tokens_trained, self._told = {}, 0, 0, time.perf_counter()
+
+    def tick(self) -> None:
+        """Within long work that records nothing itself: record now and then what it costs."""
+        if time.perf_counter() - self._told > EVERY:
+            self.write([])
+
+    def done(self, folder: Path) -> bool:
+        """Whether a part of the run is done, and its files are as they were recorded. Raises InputError where they are not."""
+        done = (folder / DONE).is_file()
+        if done:
+            self.recording.rely(folder)
+        return done
+
+    def finish(self, folder: Path) -> None:
+        """Mark a part of the run as done, and record its files."""
+        (folder / DONE).touch()
+        self.recording.keep(folder)
 
     def has(self, id: str) -> bool:
         """Whether the evaluation ``id`` is recorded."""
         return any(e.id == id for e in self.ledger.evaluations(self.run))
 
     def record(self, id: str, row: Row, subject: str) -> None:
-        self.ledger.write(self.run, [Evaluation(id, row.NAME, subject, row.metrics(), row.n)])
+        self.write([Evaluation(id, row.NAME, subject, row.metrics(), row.n)])
 
     def sample(self, purpose: str, engine: TorchEngine, tasks: Sequence[Task], sampling: Sampling) -> list[Episode]:
         """Episodes of ``tasks`` in order: those recorded for ``purpose``, and the rest drawn and recorded now."""
@@ -110,8 +156,8 @@ class Workspace:
                 else:
                     drawn = engine.generate(chunk, sampling)
                     done = Evaluation(id, SAMPLED, purpose, {"episode": [e.id for e in drawn]}, len(drawn))
-                    self.ledger.write(self.run, [*drawn, done])
                     self.tokens_sampled += sum(e.actions for e in drawn)
+                    self.write([*drawn, done])
                     episodes += drawn
                 advance(len(chunk))
         return episodes
@@ -124,19 +170,11 @@ class Workspace:
             yield lambda n: bar.advance(task, n)
 
     def close(self, status: Status) -> None:
-        """Record what this invocation cost and how it ended, and let go of the folder."""
-        row = Resources(
-            seconds={name: round(s, 2) for name, s in self.seconds.items()},
-            peak_memory_gb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-            cores=torch.get_num_threads(),
-            command=shlex.join(["custodes", *sys.argv[1:]]),
-            tokens_sampled=self.tokens_sampled,
-            tokens_trained=self.tokens_trained,
-            machine={"processor": _processor(), "system": platform.platform()},
-        )
+        """Record the files of the run, what it cost and how it ended, and let go of the folder."""
         with self.held:
-            self.record(f"resources-{secrets.token_hex(6)}", row, "run")
-            self.ledger.end_run(self.run, status)
+            self.recording.keep(self.folder)
+            self.write([])
+            self.recording.end(status)
 
 
 def _recorded(folder: Path, ledger: Ledger, run: str) -> bool:
@@ -155,11 +193,3 @@ def take_over(source: Path, into: Path, ignore: Sequence[str] = ()) -> None:
     shutil.copytree(source, partial, ignore=shutil.ignore_patterns(*ignore))
     shutil.rmtree(into, ignore_errors=True)
     partial.rename(into)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or os.uname().machine
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -116,6 +116,8 @@ class _Training:
         for round in self.rounds:
             if not self.adapter_of(round).is_dir():
                 self._train(round)
+                self.work.recording.keep(self.adapter_of(round))
+            self.work.recording.rely(self.adapter_of(round))
             if not self.work.has(self._measured(round)):
                 self._restore(round)
                 with self.work.phase("measuring", f"Measuring all stages {_after(round)}"):
@@ -307,12 +309,12 @@ class _Training:
         step = Evaluation(
             f"step-{round.folder}-{int(metrics['step'])}", "curriculum-step", round.title, told, len(episodes)
         )
-        self.work.ledger.write(self.work.run, [*episodes, *rows])
+        self.work.tokens_sampled += sum(e.actions for e in episodes)
+        self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
+        self.work.write([*episodes, *rows])
         before = next((e for e in self.work.ledger.evaluations(self.work.run, step.name) if e.id == step.id), None)
         if before is None or before.metrics != step.metrics:  # made again after a kill, and a shell told the time
             self.work.ledger.write(self.work.run, [step], supersedes=None if before is None else step.id)
-        self.work.tokens_sampled += sum(e.actions for e in episodes)
-        self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
 
     def _measure(self, round: Round) -> None:
         """Play all stages with the round's policy, and record every observation.
@@ -325,6 +327,7 @@ class _Training:
         if (before := self._measured_before(round)) is not None:
             work.console.print(f"This policy is the one measured in {before}: its episodes hold.")
             take_over(before, mine)
+            work.recording.keep(mine)
         name = str(self.adapter_of(round))
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
         policy = ModelPolicy(self._engine(), name, sampling, config.batch)

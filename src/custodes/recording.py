@@ -1,0 +1,325 @@
+"""The run that a command is recorded in: what it read, what it wrote, what it cost and how it ended.
+
+One run at a time is the current one of a process. Whoever writes a file that something will rest on tells it
+(:meth:`Recording.keep`), whoever goes on from files asks it first (:meth:`Recording.rely`), and checkpoints name the
+row that they follow. Where nothing is recorded, as in a notebook, :func:`current` is None and nothing is asked.
+
+This module is light, since every command loads it: the ledger is imported where it is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import platform
+import resource
+import secrets
+import shlex
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from custodes.digests import Block, blocks_of, files_in
+from custodes.types import InputError
+
+if TYPE_CHECKING:
+    from custodes.ledger import Evaluation, Ledger, Status
+    from custodes.ledger.artefacts import Role
+
+HOLE = "hole in the record"
+"""``Decision.what`` where something is there of which the ledger does not hold how it came about."""
+
+TAKEN = "taken as found"
+"""``Decision.what`` where a killed run goes on with what it had written after the last block that was recorded."""
+
+GROWN = 5.0
+"""Seconds between two blocks of a file that grows: what nobody can vouch for after a kill."""
+
+GROWN_LINES = 64
+"""Lines of a block: an edit is named by so many."""
+
+_current: list[Recording] = []
+
+
+def current() -> Recording | None:
+    """The run that is being recorded now."""
+    return _current[-1] if _current else None
+
+
+class Recording:
+    """A run of an open ledger, as files and costs are told to it. Threads may share it."""
+
+    def __init__(self, ledger: Ledger, run: str) -> None:
+        from custodes.ledger.artefacts import Files
+
+        self.ledger, self.run, self.files = ledger, run, Files(ledger)
+        self._lock = threading.RLock()
+        self._began, self._processor = time.perf_counter(), time.process_time()
+
+    # ------------------------------------------------------------ files
+
+    def keep(self, *paths: Path) -> None:
+        """Hash files, and all files of folders, into the chain; what is recorded as it is already, is not again."""
+        for path in itertools.chain.from_iterable(map(files_in, paths)):
+            with self._lock:
+                known = self.files.versions.get(self.files.name(path))
+                if known is None or known.role != "output" or not self.files.is_as_recorded(known):
+                    self.keep_blocks(path, blocks_of(path))
+
+    def keep_blocks(self, path: Path, blocks: list[Block], role: Role = "output") -> None:
+        """The same for a file whose hashes are known; of a file that grows, those of what was added."""
+        from custodes.ledger.artefacts import make_artefacts
+
+        name = self.files.name(path)
+        with self._lock:
+            known = self.files.versions.get(name)
+            if role == "input" and known is not None:
+                if [(b.sha256, b.start, b.end) for b in blocks] == known.digests() or self.files.is_as_recorded(known):
+                    return
+                if known.role == "output":
+                    self.say(TAKEN, f"{path} is not what this ledger recorded when it was written.", name)
+            artefacts = make_artefacts(name, role, blocks)
+            self.ledger.write(self.run, artefacts)
+            for artefact in artefacts:
+                self.files.add(0, self.run, artefact)
+
+    def rely(self, *paths: Path, made_by: str = "") -> None:
+        """Before a run goes on from files: they must be what was recorded. Raises InputError for one that is not.
+
+        Files that this ledger does not know are taken as they are, and the hole is said and recorded.
+        """
+        with self._lock:
+            unknown: list[Path] = []
+            for path in paths:
+                self.require(path)
+                unknown += [file for file in files_in(path) if self.files.name(file) not in self.files.versions]
+            if unknown:
+                others = f" and {len(unknown) - 1:,} other files" if len(unknown) > 1 else ""
+                self.hole(f"{unknown[0]}{others} were there before the record began", self.files.name(unknown[0]))
+                self.keep(*unknown)
+
+    def require(self, path: Path) -> None:
+        """Raises InputError where a known output at or below ``path`` is not as it was recorded; one that is gone is made again."""
+        from custodes.ledger.artefacts import WRITTEN_AGAIN
+
+        status = {run.id: run.status for run in self.ledger.runs()}
+        for version in self.files.within(path):
+            place = self.files.place(version.path)
+            if version.role != "output" or not place.exists():
+                continue
+            problem = self.files.problem(version)
+            if problem is None and status.get(version.blocks[-1][1]) != "running":  # a killed run has written more
+                problem = self.files.added(version)
+            if problem and place.name in WRITTEN_AGAIN:
+                warnings.warn(f"{problem} It is written again.", stacklevel=3)
+            elif problem:
+                raise InputError(f"{problem} Restore it, or begin anew in another folder.")
+
+    def known(self, path: Path) -> tuple[int, int]:
+        """(bytes, lines) of a file that are recorded."""
+        version = self.files.versions.get(self.files.name(path))
+        return (version.end, version.last_line) if version is not None else (0, 0)
+
+    # ------------------------------------------------------------ what the ledger does not hold
+
+    def hole(self, what: str, subject: str) -> None:
+        """Say and record that something is there without its history."""
+        self.say(HOLE, f"{what}: how it came about is not recorded.", subject)
+
+    def say(self, what: str, sentence: str, subject: str) -> None:
+        from custodes.ledger import Decision
+
+        warnings.warn(sentence, stacklevel=3)
+        self.ledger.write(self.run, [Decision(f"{what.split()[0]}-{secrets.token_hex(4)}", what, sentence, subject)])
+
+    def position(self) -> dict[str, Any]:
+        """Where the record stands: what a checkpoint follows."""
+        head = self.ledger.head()
+        return {"ledger": head.ledger, "origin": head.origin, "row": head.rows, "hash": head.head}
+
+    def follows(self, path: Path, position: Mapping[str, Any]) -> None:
+        """A run goes on from the checkpoint at ``path``: say the hole where the ledger does not hold the row that it follows."""
+        if not self.ledger.holds(int(position["row"]), str(position["hash"])):
+            self.hole(follows_sentence(path, position), self.files.name(path))
+
+    def digest_of(self, path: Path) -> str | None:
+        """The recorded hash of a checkpoint's state; None where it is not recorded."""
+        version = self.files.versions.get(self.files.name(path))
+        return version.blocks[0][2].sha256 if version is not None and version.role == "checkpoint" else None
+
+    # ------------------------------------------------------------ cost
+
+    def spent(self, seconds: Mapping[str, float], tokens_sampled: int = 0, tokens_trained: int = 0) -> Evaluation:
+        """The evaluation that says what was spent since the last one; the cost of a run is their sum."""
+        from custodes.ledger import Evaluation
+
+        told: dict[str, Any] = {
+            "seconds": {name: round(s, 3) for name, s in seconds.items()},
+            "peak_memory_gb": _memory(),
+            "cores": _threads(),
+            "command": _command(),
+            "tokens_sampled": tokens_sampled,
+            "tokens_trained": tokens_trained,
+            "machine": {"processor": _processor(), "system": platform.platform()},
+        }
+        return Evaluation(f"resources-{secrets.token_hex(6)}", "resources", "run", told, 1)
+
+    def end(self, status: Status) -> None:
+        """Record how the run ended, and what this process spent on it."""
+        spent = {
+            "seconds": round(time.perf_counter() - self._began, 3),
+            "processor_seconds": round(time.process_time() - self._processor, 3),
+            "peak_memory_gb": _memory(),
+            "command": _command(),
+        }
+        self.ledger.end_run(self.run, status, spent)
+
+
+class Growing:
+    """A file of lines or rows that is appended to: hashed in blocks as it grows.
+
+    What is found at the beginning must be what was recorded, or follow it: a killed run had written it.
+    """
+
+    def __init__(self, recording: Recording, path: Path, lines: bool = True) -> None:
+        """``path`` as it is now, whole lines. Raises InputError where what was recorded of it has changed."""
+        self.recording, self.path, self.name = recording, path, recording.files.name(path)
+        self.by_lines = lines
+        self.start, self.line = recording.known(path)  # where the block under way begins
+        self._end, self._lines, self._digest = self.start, 0, hashlib.sha256()  # the block under way
+        self._blocks: list[Block] = []  # whole, and not recorded yet
+        self._told = time.monotonic()
+        size = path.stat().st_size if path.exists() else 0
+        if size > self.start:
+            self._take(size)
+
+    def add(self, data: bytes, lines: int = 1) -> None:
+        """What was appended; recorded now and then, and by :meth:`close`."""
+        self._digest.update(data)
+        self._end, self._lines = self._end + len(data), self._lines + lines
+        if self._lines >= GROWN_LINES:
+            self._cut()
+        if time.monotonic() - self._told > GROWN:
+            self._record()
+
+    def close(self) -> None:
+        """Record the rest, a line too whose :meth:`add` an interruption came before."""
+        self._record()
+        if self.path.exists() and self.path.stat().st_size > self.start:
+            self.recording.keep_blocks(self.path, blocks_of(self.path, self.start, self.line))
+
+    def _cut(self) -> None:
+        """End the block under way."""
+        if self._end > self.start:
+            lines = (self.line + 1, self.line + self._lines) if self.by_lines else (0, 0)
+            self._blocks.append(Block(self._digest.hexdigest(), self.start, self._end, *lines))
+        self.start, self.line = self._end, self.line + self._lines
+        self._lines, self._digest = 0, hashlib.sha256()
+
+    def _record(self) -> None:
+        self._cut()
+        if self._blocks:
+            self.recording.keep_blocks(self.path, self._blocks)
+        self._blocks, self._told = [], time.monotonic()
+
+    def _take(self, size: int) -> None:
+        """What stands behind the last block."""
+        blocks = blocks_of(self.path, self.start, self.line)
+        began = self.start == 0
+        if self.by_lines:
+            first, last = self.line + 1, blocks[-1].last_line
+            what = f"lines {first:,} to {last:,} of {self.path}"
+            if began and not self._resumed():
+                self.recording.hole(f"{what} were there before the record began", self.name)
+            else:
+                why = "recorded" if began else "written after the last block that was recorded"
+                what += " are taken as they are: they were " + (f"not {why}." if began else f"{why}.")
+                self.recording.say(TAKEN, what, self.name)
+        self.recording.keep_blocks(self.path, blocks)
+        self.start, self.line, self._end = size, blocks[-1].last_line, size
+
+    def _resumed(self) -> bool:
+        """Whether the run had been begun by an earlier process, which may have written what is there."""
+        return any(len(r.invocations) > 1 for r in self.recording.ledger.runs() if r.id == self.recording.run)
+
+
+@contextmanager
+def as_current(recording: Recording) -> Iterator[Recording]:
+    """Make a run the current one for as long as the block lasts."""
+    take_inputs(recording)
+    _current.append(recording)
+    try:
+        yield recording
+    finally:
+        _current.remove(recording)
+
+
+@contextmanager
+def recorded(where: str | Path, recipe: str, config: Mapping[str, Any], seed: int = 0) -> Iterator[Recording]:
+    """A new run in the ledger at ``where`` for as long as the block lasts, with its cost and how it ended."""
+    from custodes.ledger import Ledger
+
+    with Ledger.open(where) as ledger, as_current(Recording(ledger, ledger.start_run(recipe, config, seed))) as run:
+        try:
+            yield run
+        except BaseException as error:
+            run.end(ended_by(error))
+            raise
+        run.end("completed")
+
+
+def ended_by(error: BaseException) -> Status:
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
+# ---------------------------------------------------------------- what a command read, before its run is open
+
+_inputs: dict[Path, list[Block]] = {}
+
+
+def reads(*paths: Path) -> None:
+    """Hash files that are about to be read, for the current run or the one that begins next."""
+    for path in itertools.chain.from_iterable(map(files_in, paths)):
+        if (recording := current()) is not None:
+            recording.keep_blocks(path, blocks_of(path), "input")
+        else:
+            _inputs[path] = blocks_of(path)
+
+
+def take_inputs(recording: Recording) -> None:
+    """Record what was read before ``recording`` began."""
+    for path, blocks in _inputs.items():
+        recording.keep_blocks(path, blocks, "input")
+    _inputs.clear()
+
+
+def follows_sentence(path: Path, position: Mapping[str, Any]) -> str:
+    return f"checkpoint {path} follows row {int(position['row']):,} ({str(position['hash'])[:12]}), which the ledger does not hold"
+
+
+def _command() -> str:
+    return shlex.join(["custodes", *sys.argv[1:]])
+
+
+def _memory() -> float:
+    """The most that this process has held, GB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+
+
+def _threads() -> int:
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if torch is not None else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or os.uname().machine
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
