@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,33 +66,52 @@ class Recording:
 
     def keep(self, *paths: Path) -> None:
         """Hash files, and all files of folders, into the chain; what is recorded as it is already, is not again."""
-        for path in itertools.chain.from_iterable(map(files_in, paths)):
-            with self._lock:
+        with self._lock:
+            new = {}
+            for path in itertools.chain.from_iterable(map(files_in, paths)):
                 known = self.files.versions.get(self.files.name(path))
                 if known is None or known.role != "output" or not self.files.is_as_recorded(known):
-                    self.keep_blocks(path, blocks_of(path))
+                    new[path] = blocks_of(path)
+            self._write(new, "output")
 
     def keep_blocks(self, path: Path, blocks: list[Block], role: Role = "output") -> None:
-        """The same for a file whose hashes are known; of a file that grows, those of what was added."""
+        """The same for an output whose hashes are known; of a file that grows, those of what was added."""
+        with self._lock:
+            self._write({path: blocks}, role)
+
+    def keep_inputs(self, inputs: Mapping[Path, list[Block]]) -> None:
+        """What was read. Raises InputError for a file that this run read before, when it was another."""
+        with self._lock:
+            new = {}
+            for path, blocks in inputs.items():
+                known = self.files.versions.get(self.files.name(path))
+                if known is None or [tuple(block[:3]) for block in blocks] != known.digests():
+                    if known is not None and self.files.is_as_recorded(known):  # cut into other blocks
+                        continue
+                    if known is not None and known.role == "input" and known.blocks[-1][1] == self.run:
+                        raise InputError(
+                            f"{path} is not what this run read when it began; restore it, or begin anew in another folder."
+                        )
+                    if known is not None and known.role == "output":
+                        sentence = f"{path} is not what this ledger recorded when it was written."
+                        self.say(TAKEN, sentence, known.path)
+                    new[path] = blocks
+            self._write(new, "input")
+
+    def _write(self, files: Mapping[Path, list[Block]], role: Role) -> None:
         from custodes.ledger.artefacts import make_artefacts
 
-        name = self.files.name(path)
-        with self._lock:
-            known = self.files.versions.get(name)
-            if role == "input" and known is not None:
-                if [(b.sha256, b.start, b.end) for b in blocks] == known.digests() or self.files.is_as_recorded(known):
-                    return
-                if known.role == "output":
-                    self.say(TAKEN, f"{path} is not what this ledger recorded when it was written.", name)
-            artefacts = make_artefacts(name, role, blocks)
-            self.ledger.write(self.run, artefacts)
-            for artefact in artefacts:
+        new = [a for path, blocks in files.items() for a in make_artefacts(self.files.name(path), role, blocks)]
+        if new:
+            self.ledger.write(self.run, new)
+            for artefact in new:
                 self.files.add(0, self.run, artefact)
 
-    def rely(self, *paths: Path, made_by: str = "") -> None:
+    def rely(self, *paths: Path) -> None:
         """Before a run goes on from files: they must be what was recorded. Raises InputError for one that is not.
 
-        Files that this ledger does not know are taken as they are, and the hole is said and recorded.
+        Files that this ledger does not know are taken as they are, and that is said and recorded: as a hole, unless a
+        process was killed that may have written them.
         """
         with self._lock:
             unknown: list[Path] = []
@@ -101,7 +120,15 @@ class Recording:
                 unknown += [file for file in files_in(path) if self.files.name(file) not in self.files.versions]
             if unknown:
                 others = f" and {len(unknown) - 1:,} other files" if len(unknown) > 1 else ""
-                self.hole(f"{unknown[0]}{others} were there before the record began", self.files.name(unknown[0]))
+                name, were = self.files.name(unknown[0]), "were" if others else "was"
+                if self.killed_before():
+                    self.say(
+                        TAKEN,
+                        f"{unknown[0]}{others} {were} written but not recorded before a kill; taken as found.",
+                        name,
+                    )
+                else:
+                    self.hole(f"{unknown[0]}{others} {were} there before the record began", name)
                 self.keep(*unknown)
 
     def require(self, path: Path) -> None:
@@ -120,6 +147,12 @@ class Recording:
                 warnings.warn(f"{problem} It is written again.", stacklevel=3)
             elif problem:
                 raise InputError(f"{problem} Restore it, or begin anew in another folder.")
+
+    def killed_before(self) -> bool:
+        """Whether an earlier process worked on this run, or another run of the ledger never ended."""
+        return any(
+            len(run.invocations) > 1 if run.id == self.run else run.status == "running" for run in self.ledger.runs()
+        )
 
     def known(self, path: Path) -> tuple[int, int]:
         """(bytes, lines) of a file that are recorded."""
@@ -163,7 +196,7 @@ class Recording:
             "seconds": {name: round(s, 3) for name, s in seconds.items()},
             "peak_memory_gb": _memory(),
             "cores": _threads(),
-            "command": _command(),
+            "command": _command_line(),
             "tokens_sampled": tokens_sampled,
             "tokens_trained": tokens_trained,
             "machine": {"processor": _processor(), "system": platform.platform()},
@@ -176,7 +209,7 @@ class Recording:
             "seconds": round(time.perf_counter() - self._began, 3),
             "processor_seconds": round(time.process_time() - self._processor, 3),
             "peak_memory_gb": _memory(),
-            "command": _command(),
+            "command": _command_line(),
         }
         self.ledger.end_run(self.run, status, spent)
 
@@ -235,7 +268,7 @@ class Growing:
         if self.by_lines:
             first, last = self.line + 1, blocks[-1].last_line
             what = f"lines {first:,} to {last:,} of {self.path}"
-            if began and not self._resumed():
+            if began and not self.recording.killed_before():
                 self.recording.hole(f"{what} were there before the record began", self.name)
             else:
                 why = "recorded" if began else "written after the last block that was recorded"
@@ -244,20 +277,28 @@ class Growing:
         self.recording.keep_blocks(self.path, blocks)
         self.start, self.line, self._end = size, blocks[-1].last_line, size
 
-    def _resumed(self) -> bool:
-        """Whether the run had been begun by an earlier process, which may have written what is there."""
-        return any(len(r.invocations) > 1 for r in self.recording.ledger.runs() if r.id == self.recording.run)
-
 
 @contextmanager
 def as_current(recording: Recording) -> Iterator[Recording]:
     """Make a run the current one for as long as the block lasts."""
-    take_inputs(recording)
-    _current.append(recording)
+    _enter(recording)
     try:
         yield recording
     finally:
         _current.remove(recording)
+
+
+def _enter(recording: Recording) -> None:
+    """Make a run the current one, and record what was read before it began."""
+    inputs = dict(_inputs)
+    _inputs.clear()
+    try:
+        recording.keep_inputs(inputs)
+    except InputError:
+        recording.end("failed")
+        raise
+    _current.append(recording)
+    written.append(recording.ledger.name)
 
 
 @contextmanager
@@ -278,32 +319,92 @@ def ended_by(error: BaseException) -> Status:
     return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
 
 
-# ---------------------------------------------------------------- what a command read, before its run is open
+# ---------------------------------------------------------------- a command, before and after its run
+
+written: list[str] = []
+"""Ledgers in which this process recorded runs, by path or URL, as they came."""
 
 _inputs: dict[Path, list[Block]] = {}
+_command: list[Command] = []
 
 
 def reads(*paths: Path) -> None:
     """Hash files that are about to be read, for the current run or the one that begins next."""
-    for path in itertools.chain.from_iterable(map(files_in, paths)):
-        if (recording := current()) is not None:
-            recording.keep_blocks(path, blocks_of(path), "input")
-        else:
-            _inputs[path] = blocks_of(path)
+    inputs = {path: blocks_of(path) for path in itertools.chain.from_iterable(map(files_in, paths))}
+    if (recording := current()) is not None:
+        recording.keep_inputs(inputs)
+    elif _command:
+        _inputs.update(inputs)
 
 
-def take_inputs(recording: Recording) -> None:
-    """Record what was read before ``recording`` began."""
-    for path, blocks in _inputs.items():
-        recording.keep_blocks(path, blocks, "input")
-    _inputs.clear()
+def begin() -> Recording | None:
+    """The current run; where there is none, that of the command under way, which begins now: its options are sound.
+
+    A command that does not say so itself begins when it ends. None where nothing is recorded.
+    """
+    return current() or (_command[-1].begin() if _command else None)
+
+
+def keep_part(path: Path) -> None:
+    """Record a piece of long work that is kept, so that the same command goes on from it."""
+    if (recording := begin()) is not None:
+        recording.keep(path)
+
+
+class Command:
+    """A command that will be a run of the ledger ``where``, None for none, once it begins or ends.
+
+    A recipe that records itself in that ledger takes its place.
+    """
+
+    def __init__(self, name: str, where: str | Path | None, config: Mapping[str, Any], seed: int) -> None:
+        self.name, self.where, self.config, self.seed = name, where, config, seed
+        self.recording: Recording | None = None
+        self._began, self._processor = time.perf_counter(), time.process_time()
+        _command.append(self)
+
+    def begin(self) -> Recording | None:
+        from custodes.ledger import Ledger
+
+        if self.recording is None and self.where is not None:
+            ledger = Ledger.open(self.where)
+            try:
+                recording = Recording(ledger, ledger.start_run(self.name, self.config, self.seed))
+                recording._began, recording._processor = self._began, self._processor
+                _enter(recording)
+            except BaseException:
+                ledger.close()
+                raise
+            self.recording = recording
+        return self.recording
+
+    def end(self, status: Status, outputs: Sequence[Path]) -> None:
+        """Record outputs and how it ended, unless a recipe has recorded itself there."""
+        if self.recording is None and self.where is not None and not self._recorded_itself():
+            exists = "://" in str(self.where) or Path(self.where).exists()
+            if status != "failed" or exists:  # what was wrong from the start leaves nothing behind
+                self.begin()
+        if self.recording is not None:
+            if status == "completed":
+                self.recording.keep(*outputs)
+            self.recording.end(status)
+
+    def _recorded_itself(self) -> bool:
+        return "://" not in str(self.where) and str(self.where) in map(str, map(Path, written))
+
+    def close(self) -> None:
+        _command.remove(self)
+        _inputs.clear()
+        if self.recording is not None:
+            _current.remove(self.recording)
+            self.recording.ledger.close()
 
 
 def follows_sentence(path: Path, position: Mapping[str, Any]) -> str:
     return f"checkpoint {path} follows row {int(position['row']):,} ({str(position['hash'])[:12]}), which the ledger does not hold"
 
 
-def _command() -> str:
+def _command_line() -> str:
     return shlex.join(["custodes", *sys.argv[1:]])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from custodes import __version__
 from custodes.cli import critic, feedback, gaming, judge, ledger, loop, project, quality, web
+from custodes.cli.recorded import UNRECORDED, recorded_command, take_options
 from custodes.cli.words import complain, forget_output, keep_notes, nearest, storage_problem
 from custodes.types import InputError
 
@@ -114,7 +115,11 @@ def run(given: list[str]) -> int:
         return 0 if name.endswith(("-h", "--help")) else 2
     if name not in COMMANDS:
         raise InputError(f"there is no command {name!r}; did you mean {nearest(name, COMMANDS)!r}?")
-    return COMMANDS[name](rest)
+    if name in UNRECORDED:
+        return COMMANDS[name](rest)
+    where, head_file, rest = take_options(name, rest)
+    with recorded_command(name, where, head_file):
+        return COMMANDS[name](rest)
 
 
 def overview(group: str) -> str:
@@ -127,5 +132,6 @@ def overview(group: str) -> str:
             f"usage: custodes {group or 'COMMAND'} ...\n",
             *lines,
             "\nOptions of a command: custodes COMMAND --help. They can also be given in a YAML file, --config FILE.",
+            "Commands are recorded in a ledger: --ledger WHERE names another (none: none), --head-file FILE keeps its head.",
         ]
     )

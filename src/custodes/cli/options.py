@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
+from custodes.cli.recorded import parsed
 from custodes.cli.words import nearest
 from custodes.types import InputError
 
@@ -34,13 +35,15 @@ def parse(name: str, kind: type[T], given: list[str]) -> T:
     drawn = io.StringIO()
     try:
         with contextlib.redirect_stderr(drawn):
-            return tyro.cli(
+            options = tyro.cli(
                 kind, prog=f"custodes {name}", args=given, default=default, config=(tyro.conf.OmitArgPrefixes,)
             )
     except SystemExit as ended:
         if not ended.code:  # after --help
             raise
         raise InputError(one_sentence(drawn.getvalue(), f"custodes {name}")) from None
+    parsed(name, options, file)
+    return options
 
 
 def option_types(kind: type) -> Iterator[tuple[str, Any, bool]]:

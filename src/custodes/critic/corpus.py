@@ -18,6 +18,7 @@ from custodes.critic.sources import SOURCES, STDLIB, Package, module_of
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import SandboxFailure
 from custodes.files import save_json, written_whole
+from custodes.recording import begin, keep_part
 from custodes.types import InputError
 
 OnProgress = Callable[[int, int], None]
@@ -136,6 +137,8 @@ def cover(
 ) -> list[Function]:
     """The functions with the tests that exercise them. Parts found in ``folder`` are not run again."""
     folder.mkdir(parents=True, exist_ok=True)
+    if (recording := begin()) is not None:
+        recording.rely(folder)
     parts = parts_of(package)
     left = [part for part in parts if not (folder / f"{part.name}.json").exists()]
     ranges: dict[str, list[list[int]]] = {}
@@ -148,6 +151,7 @@ def cover(
                     on_progress(len(parts) - len(left), len(parts))
                 result = _run(workshop, package, part, limits)
                 save_json(folder / f"{part.name}.json", result, indent=None)
+                keep_part(folder / f"{part.name}.json")
                 left = left[1:]
     if on_progress is not None:
         on_progress(len(parts), len(parts))

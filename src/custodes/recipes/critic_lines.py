@@ -25,11 +25,12 @@ from custodes.critic.line_training import (
     train_lines,
 )
 from custodes.critic.lines import SETTINGS, LineScorer, LineScores, ScoresLines, shipped_critic
-from custodes.ledger import Evaluation, Ledger, Model
+from custodes.ledger import Evaluation, Model
 from custodes.lm import load
 from custodes.lm.loading import DtypeName
 from custodes.progress import Progress
 from custodes.recipes.reward_from_file import select_rows
+from custodes.recording import recorded
 from custodes.types import InputError
 
 TRAIN = "train"
@@ -103,31 +104,25 @@ def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
         "model": config.model,
         "calibrate_on": config.calibrate_on,
     }
-    with Ledger.open(config.out / "ledger.db") as ledger:
-        run = ledger.start_run("critic train", told, config.training.seed)
-        try:
-            lm = load(config.model, dtype=config.dtype)
-            with _progress() as on_step:
-                scorer = train_lines(
-                    lm,
-                    families_of((r.function, r.bug) for r in training),
-                    config.training,
-                    checkpoints=config.out / "checkpoints",
-                    on_step=on_step,
-                )
-            examples = [r.bug for r in spare]
-            calibrate_lines(scorer, examples, config.false_alarms, _scored(scorer, examples, "calibrating"))
-            scorer.save(config.out)
-            found = _measured(scorer, rows, config.measure_on)
-            name = scorer.fingerprint()
-            ledger.write(run, [Model(name, str(config.out), "critic", lm.fingerprint(), {"examples": len(training)})])
-            ledger.write(
-                run, [Evaluation(f"{split}-{run}", split, name, e.to_dict(), e.at_1.n) for split, e in found.items()]
+    with recorded(config.out / "ledger.db", "critic train", told, config.training.seed) as recording:
+        lm = load(config.model, dtype=config.dtype)
+        with _progress() as on_step:
+            scorer = train_lines(
+                lm,
+                families_of((r.function, r.bug) for r in training),
+                config.training,
+                checkpoints=config.out / "checkpoints",
+                on_step=on_step,
             )
-        except BaseException as error:
-            ledger.end_run(run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-            raise
-        ledger.end_run(run)
+        examples = [r.bug for r in spare]
+        calibrate_lines(scorer, examples, config.false_alarms, _scored(scorer, examples, "calibrating"))
+        scorer.save(config.out)
+        found = _measured(scorer, rows, config.measure_on)
+        name = scorer.fingerprint()
+        models = [Model(name, str(config.out), "critic", lm.fingerprint(), {"examples": len(training)})]
+        measured = [Evaluation(f"{s}-{recording.run}", s, name, e.to_dict(), e.at_1.n) for s, e in found.items()]
+        recording.ledger.write(recording.run, [*models, *measured])
+        recording.keep(config.out)
     return found
 
 

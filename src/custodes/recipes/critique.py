@@ -27,6 +27,7 @@ from custodes.critic.review.snippets import snippets_of
 from custodes.lm.cache import cache_folder
 from custodes.progress import Progress
 from custodes.recipes.critic_choice import CriticChoice, open_critic
+from custodes.recording import reads
 from custodes.types import InputError
 
 Format = Literal["text", "json", "sarif", "rdjson", "github"]
@@ -67,6 +68,7 @@ def critique(config: Critique) -> int:
         raise InputError(f"--fail-on is {config.fail_on}; a confidence is between 0 and 1.")
     answers = read_answers(config.answers) if config.answers else {}
     files, changed = (list(answers), None) if answers else _files(config)
+    reads(*(Path(file) for file in files if not answers))
     known = read_baseline(config.baseline) if config.baseline else None
     cache = cache_folder() / "critiques" if config.cache else None
     if "-" in files and sys.stdin.isatty():

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from custodes.files import save_json
 from custodes.progress import Progress
+from custodes.recording import begin, keep_part
 
 T = TypeVar("T")
 CHUNK = 32
@@ -19,12 +20,15 @@ CHUNK = 32
 class Parts:
     """What is known by id, in the folder ``FILE.parts`` beside the FILE that will be written.
 
-    ``identity`` is everything that decides the answers: with another one nothing is known yet.
+    ``identity`` is everything that decides the answers: with another one nothing is known yet. Raises InputError where
+    what is known is not what was recorded.
     """
 
     def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
         self.folder = out.with_name(out.name + ".parts") / _hash(json.dumps(dict(identity), sort_keys=True))
         self.folder.mkdir(parents=True, exist_ok=True)
+        if (recording := begin()) is not None:
+            recording.rely(self.folder)
         self.known: dict[str, Any] = {}
         for file in sorted(self.folder.glob("*.json")):
             self.known |= json.loads(file.read_text())
@@ -49,7 +53,9 @@ class Parts:
         return [self.known[key] for key in asked]
 
     def _keep(self, found: dict[str, Any]) -> None:
-        save_json(self.folder / f"{_hash(''.join(found))}.json", found, indent=None)
+        path = self.folder / f"{_hash(''.join(found))}.json"
+        save_json(path, found, indent=None)
+        keep_part(path)
         self.known |= found
 
 

@@ -19,6 +19,7 @@ from custodes.feedback import read_preferences
 from custodes.files import save_json
 from custodes.lm.loading import DtypeName, load
 from custodes.locks import alone_in
+from custodes.recording import begin
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate, evaluate_reward
 from custodes.reward.progress import show_progress
@@ -91,8 +92,11 @@ def train_from_file(
                 soft_wrap=True,
                 highlight=False,
             )
+            if (recording := begin()) is not None:
+                recording.rely(config.out)
             model = load_reward(config.out, config.dtype)
             return model, calibrate(model, held_out, source) if held_out else None
+        begin()
         checkpoints = config.out / "checkpoints"
         lm = load(config.model, dtype=config.dtype)
         with nullcontext(on_step) if on_step is not None else show_progress() as report:

@@ -25,6 +25,7 @@ from custodes.critic.tamper.scene import Edit
 from custodes.critic.workshop import Workshop, package_named
 from custodes.environments.sandbox import Kind, SandboxFailure
 from custodes.files import save_json
+from custodes.recording import begin, keep_part
 from custodes.types import InputError
 
 KEPT = ("killed", "timeout", "died")
@@ -195,6 +196,8 @@ def try_all(
 ) -> Made:
     """Every chunk, on as many warm sandboxes as there are workers; chunks found in ``folder`` are not tried again."""
     folder.mkdir(parents=True, exist_ok=True)
+    if (recording := begin()) is not None:
+        recording.rely(folder)
     chunks = chunks_of(functions)
     bench = _Bench(kind)
     with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -253,6 +256,7 @@ def _one(bench: _Bench, chunk: Chunk, folder: Path, options: TamperOptions) -> M
             return made
         counts = {name: dict(getattr(made, name)) for name in ("tried", "kept", "problems")}
         save_json(path, {"examples": [asdict(e) for e in made.examples], **counts}, indent=None)
+        keep_part(path)
         return made
     return _read(path)
 

@@ -1,0 +1,212 @@
+"""Every command is a run in a ledger: what it read and wrote, its options, its cost, and how it ended.
+
+The ledger is ``ledger.db`` in the folder of what is written. A command that writes no file of its own is recorded in
+``.custodes/ledger.db`` of the folder it is called in or of one above it, where there is such a folder, and else in the
+person's own ledger (``~/.local/state/custodes/ledger.db``). ``--ledger WHERE`` names another, ``--ledger none`` none.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from custodes import recording
+from custodes.recording import Command, reads
+from custodes.types import InputError
+
+UNRECORDED = frozenset(
+    (
+        "verify",
+        "ledger keygen",
+        "ledger sign",
+        "models",
+        "gaming policies",
+        "project check",
+        "serve",
+        "gaming serve",
+        "lsp",
+    )
+)
+"""Commands that change nothing, and servers, which keep ledgers of their own."""
+
+RECORDS_ITSELF = frozenset(
+    ("quickstart", "gaming run", "gaming train", "gaming monitor", "critic tune", "critic train")
+)
+"""Commands that go on from the ledger in their folder."""
+
+OWN_OPTION = frozenset(("judge", "quality watch"))
+"""Commands with an option ``--ledger`` of their own."""
+
+OUTPUTS = ("out", "target", "write_baseline")
+"""Options that name what is written."""
+
+VARIABLE, HEADS = "CUSTODES_LEDGER", "CUSTODES_HEAD_FILE"
+
+_called: list["Called"] = []
+
+
+class Called:
+    """A command line on its way to a run."""
+
+    def __init__(self, name: str, ledger: str | None, head_file: Path | None) -> None:
+        self.name, self.ledger, self.head_file = name, ledger, head_file
+        self.command: Command | None = None
+        self.outputs: list[Path] = []
+        self.personal = False  # recorded in a ledger that nobody named
+
+
+def take_options(name: str, given: list[str]) -> tuple[str | None, Path | None, list[str]]:
+    """(``--ledger``, ``--head-file``, the other words). Raises InputError where one has no value or no use."""
+    ledger, heads = os.environ.get(VARIABLE), os.environ.get(HEADS)
+    if name not in OWN_OPTION and name != "report":
+        named, given = _take(given, "--ledger")
+        if named is not None and name in RECORDS_ITSELF:
+            raise InputError(f"custodes {name} goes on from the ledger in its folder; leave out --ledger.")
+        ledger = named or ledger
+    head_file, given = _take(given, "--head-file")
+    heads = head_file or heads
+    return ledger, Path(heads) if heads else None, given
+
+
+def _take(given: list[str], flag: str) -> tuple[str | None, list[str]]:
+    for i, word in enumerate(given):
+        if word == flag:
+            if i + 1 == len(given):
+                raise InputError(f"{flag} needs a value after it.")
+            return given[i + 1], given[:i] + given[i + 2 :]
+        if word.startswith(flag + "="):
+            return word.removeprefix(flag + "="), given[:i] + given[i + 1 :]
+    return None, given
+
+
+def parsed(name: str, options: Any, config_file: Path | None) -> None:
+    """Tell of the options of the command under way: from now on it can be recorded."""
+    if not _called or _called[-1].name != name:
+        return
+    called = _called[-1]
+    named = str(getattr(options, "ledger", "") or "") if name in OWN_OPTION else ""
+    where, called.outputs = _places(name, options)
+    called.personal = where is None
+    chosen = named or called.ledger
+    itself = name in RECORDS_ITSELF or (name == "critic evaluate" and where is not None)
+    ledger: str | Path | None = where or default_ledger()
+    if itself:
+        ledger = None
+    elif chosen:
+        ledger, called.personal = None if chosen == "none" else chosen, False
+    config = json.loads(json.dumps(asdict(options), default=str))
+    called.command = Command(name, ledger, config, int(getattr(options, "seed", 0) or 0))
+    if ledger is not None or itself:
+        reads(*_inputs(options, called.outputs), *([config_file] if config_file else []))
+
+
+def _places(name: str, options: Any) -> tuple[Path | None, list[Path]]:
+    """The ledger that belongs to what is written (None: nothing of its own is), and what is written."""
+    outputs = [v for field in OUTPUTS if isinstance(v := getattr(options, field, None), Path)]
+    if name == "project new":
+        outputs = [options.file]
+    elif name in ("gaming report", "gaming monitor"):
+        outputs = [options.folder]
+    main = next((v for v in outputs if v != getattr(options, "write_baseline", None)), None)
+    if main is None:
+        return None, outputs
+    return (main if main.is_dir() or not (main.exists() or main.suffix) else main.parent) / "ledger.db", outputs
+
+
+def _inputs(options: Any, outputs: list[Path]) -> Iterator[Path]:
+    """Files and folders among the options that are there and are not written."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            yield from _inputs(value, outputs)
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, str) and ("/" in path or "." in path) and field.name != "paths":
+                path = Path(path) if len(path) < 1000 and "\n" not in path else None
+            if isinstance(path, Path) and path not in outputs and path.exists():
+                yield path
+
+
+def default_ledger() -> Path:
+    """Of a command that writes no file of its own."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".custodes").is_dir():
+            return folder / ".custodes" / "ledger.db"
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "custodes" / "ledger.db"
+
+
+@contextmanager
+def recorded_command(name: str, ledger: str | None, head_file: Path | None) -> Iterator[None]:
+    """Record what runs in the block, once its options are known, and print the heads of the ledgers that were written."""
+    called = Called(name, ledger, head_file)
+    recording.written.clear()
+    _called.append(called)
+    try:
+        yield
+    except BaseException as error:
+        if called.command is not None and not (isinstance(error, SystemExit) and not error.code):
+            with _never_hiding(error):
+                _end(called, recording.ended_by(error))
+        raise
+    else:
+        if called.command is not None:
+            _end(called, "completed")
+    finally:
+        _called.remove(called)
+        if called.command is not None:
+            called.command.close()
+
+
+@contextmanager
+def _never_hiding(error: BaseException) -> Iterator[None]:
+    """What went wrong first is what is said."""
+    try:
+        yield
+    except Exception as second:
+        error.add_note(f"and it could not be recorded: {second}")
+
+
+def _end(called: Called, status: Any) -> None:
+    assert called.command is not None
+    try:
+        called.command.end(status, [file for path in called.outputs for file in _with_siblings(path)])
+    except InputError as error:
+        if not called.personal:
+            raise
+        print(f"Note: this command is not recorded: {error}", file=sys.stderr)
+    if status != "failed":
+        for where in dict.fromkeys(recording.written):
+            tell_head(where, called.head_file, called.command)
+
+
+def _with_siblings(path: Path) -> list[Path]:
+    """An output, and what is written beside a file under its name."""
+    if path.is_dir():
+        return [path]
+    return [path, *(p for p in sorted(path.parent.glob(path.name + ".*")) if p.is_file())]
+
+
+def tell_head(where: str, head_file: Path | None, command: Command) -> None:
+    """Print the head, and keep it in the head file, signed where there is a key."""
+    from custodes.ledger import Ledger
+    from custodes.ledger.heads import append_head, configured_key, read_private_key, sign
+
+    own = command.recording
+    if own is not None and own.ledger.name == where:
+        head = own.ledger.head()
+    else:
+        with Ledger.open(where, read_only=True) as ledger:
+            head = ledger.head()
+    signed = ""
+    if head_file is not None:
+        key = configured_key()
+        if key is not None:
+            head, signed = sign(head, read_private_key(key)), ", signed"
+        append_head(head_file, head)
+        signed += f", kept in {head_file}"
+    print(f"Ledger {where}: {head.rows:,} rows, head {head.head}{signed}.", file=sys.stderr)
