@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,11 @@ from hypothesis import settings
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no defect
 settings.load_profile("patient")
+
+HOME = tempfile.mkdtemp(prefix="custodes-tests-")
+"""Where commands that write no file of their own are recorded, and where keys would be: not in the person's home."""
+os.environ |= {"XDG_STATE_HOME": f"{HOME}/state", "XDG_CONFIG_HOME": f"{HOME}/config"}
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

@@ -50,7 +50,7 @@ def options_of(command: str) -> set[str]:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         main([*command.split(), "--help"])
-    return {"--help", "--config", *re.findall(r"--[\w-]+", printed.getvalue())}
+    return {"--help", "--config", "--ledger", "--head-file", *re.findall(r"--[\w-]+", printed.getvalue())}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -84,18 +84,18 @@ class Recording:
         with self._lock:
             new = {}
             for path, blocks in inputs.items():
-                known = self.files.versions.get(self.files.name(path))
-                if known is None or [tuple(block[:3]) for block in blocks] != known.digests():
-                    if known is not None and self.files.is_as_recorded(known):  # cut into other blocks
-                        continue
-                    if known is not None and known.role == "input" and known.blocks[-1][1] == self.run:
+                name = self.files.name(path)
+                digests = [block[:3] for block in blocks]
+                before, written = self.files.inputs.get(name), self.files.versions.get(name)
+                if before is not None and before.blocks[0][1] == self.run:
+                    if before.digests() != digests:
                         raise InputError(
                             f"{path} is not what this run read when it began; restore it, or begin anew in another folder."
                         )
-                    if known is not None and known.role == "output":
-                        sentence = f"{path} is not what this ledger recorded when it was written."
-                        self.say(TAKEN, sentence, known.path)
-                    new[path] = blocks
+                    continue
+                if written is not None and not self.files.is_as_recorded(written):
+                    self.say(TAKEN, f"{path} is not what this ledger recorded when it was written.", name)
+                new[path] = blocks
             self._write(new, "input")
 
     def _write(self, files: Mapping[Path, list[Block]], role: Role) -> None:

@@ -158,7 +158,7 @@ def _show_natural(options: "CriticNatural", told: Told) -> None:
 
 
 def _show_selected(options: "CriticSelect", told: Told) -> None:
-    missed, before, after = (Interval(**told[name]) for name in ("missed_at_least_once", "cbi_before", "cbi_after"))
+    missed, before, after = (_interval(told[name]) for name in ("missed_at_least_once", "cbi_before", "cbi_after"))
     print(f"{told['kept']:,} of {told['tried']:,} tampered examples and {told['clean']:,} clean ones: {options.out}")
     print(f"  missed at least once: {missed}; bugs pointed out: {before} before, {after} in those kept")
 
@@ -175,7 +175,7 @@ def _show_tuned(options: "CriticTune", told: Told) -> None:
         print(f"{split} ({found['n']} functions)")
         for policy, measured in found["policies"].items():
             shown = (
-                f"{name.replace('_', ' ')} {Interval(**measured[name])}"
+                f"{name.replace('_', ' ')} {_interval(measured[name])}"
                 for name in ("cbi", "hallucinations", "false_alarms")
             )
             print(f"  {policy:<12}{'   '.join(shown)}")
@@ -186,7 +186,7 @@ def _show_teams(options: "CriticTeams", told: Told) -> None:
     from custodes.recipes.critic_teams import GRID
 
     for arm in ("person", "critic", "team"):
-        caught, wrong = Interval(**told["caught"][arm]), Interval(**told["false"][arm])
+        caught, wrong = _interval(told["caught"][arm]), _interval(told["false"][arm])
         print(f"{arm:<8}catches {caught}   wrong comments {wrong}")
     print(f"The simulated team {'beats' if told['beats_both'] else 'does not beat'} both.")
     print("Where it does (+), by how often right comments are kept (down) and wrong ones removed (across):")

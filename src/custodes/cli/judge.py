@@ -42,8 +42,6 @@ def judge(given: list[str]) -> int:
         """Address of an OpenAI-compatible server, up to and including /v1."""
         name: str = "ai"
         """Id of the annotator."""
-        ledger: str = ""
-        """Record judgments and agreement in this ledger (file or URL)."""
         json: bool = False
         """Print one JSON object."""
 
@@ -69,10 +67,7 @@ def judge(given: list[str]) -> int:
         "agreement_with_people": agreed.with_people.to_dict() if agreed else None,
         "agreement_among_people": agreed.among_people.to_dict() if agreed else None,
     }
-    if options.ledger:
-        record(
-            options.ledger, found, feedback, told, {"file": str(options.file), "rubric": rubric.model_dump(mode="json")}
-        )
+    record(found, feedback, told | {"rubric": rubric.model_dump(mode="json")})
     if options.json:
         print_json(told)
         return 0
@@ -99,15 +94,13 @@ def engine_of(model: str, endpoint: str) -> Engine:
     return TorchEngine(load(model))
 
 
-def record(
-    where: str, found: "AIJudgments", feedback: "Feedback", told: dict[str, Any], config: dict[str, object]
-) -> None:
-    """A run in the ledger: the pairs, the judgments, and how good they were found to be."""
-    from custodes.ledger import Evaluation, Ledger
+def record(found: "AIJudgments", feedback: "Feedback", told: dict[str, Any]) -> None:
+    """In the command's run: the pairs, the judgments, and how good they were found to be."""
+    from custodes.ledger import Evaluation
+    from custodes.recording import begin
 
-    with Ledger.open(where) as ledger:
-        run = ledger.start_run("judge", config, seed=0)
-        ledger.write(run, [*feedback.tasks.values(), *feedback.episodes.values()])
-        ledger.write(run, [found.annotator, *found.judgments])
-        ledger.write(run, [Evaluation("ai_annotator", "ai_annotator", found.annotator.id, told, told["pairs"])])
-        ledger.end_run(run)
+    if (recording := begin()) is None:
+        return
+    measured = Evaluation("ai_annotator", "ai_annotator", found.annotator.id, told, told["pairs"])
+    recording.ledger.write(recording.run, [*feedback.tasks.values(), *feedback.episodes.values()])
+    recording.ledger.write(recording.run, [found.annotator, *found.judgments, measured])

@@ -167,8 +167,6 @@ def watch(given: list[str]) -> int:
         """Probability that the alarm ever rings for an honest annotator."""
         honest: float = 0.5
         """Reliability from which an annotator counts as honest; 1 is typical."""
-        ledger: str = ""
-        """Record what was found in this ledger (file or URL)."""
         json: bool = False
         """Print one JSON object."""
 
@@ -177,10 +175,7 @@ def watch(given: list[str]) -> int:
     model = fit_annotators(judgments, episodes)
     tasks = {episode.task.id: episode.task for episode in episodes or ()}
     found = watch_annotators(model, judgments, tasks.values(), level=options.level, honest=options.honest)
-    if options.ledger:
-        record_watch(
-            options.ledger, found, {"file": str(options.file), "level": options.level, "honest": options.honest}
-        )
+    record_watch(found)
     evaluations = found.evaluations("watch")
     if options.json:
         annotators = [{"annotator": e.subject, "judgments": e.n, **e.metrics} for e in evaluations]
@@ -202,14 +197,12 @@ def watch(given: list[str]) -> int:
     return 0
 
 
-def record_watch(where: str, found: "Watch", config: dict[str, object]) -> None:
-    """A run in the ledger with one evaluation per annotator."""
-    from custodes.ledger import Ledger
+def record_watch(found: "Watch") -> None:
+    """In the command's run: one evaluation per annotator."""
+    from custodes.recording import begin
 
-    with Ledger.open(where) as ledger:
-        run = ledger.start_run("quality watch", config, seed=0)
-        ledger.write(run, found.evaluations("watch"))
-        ledger.end_run(run)
+    if (recording := begin()) is not None:
+        recording.ledger.write(recording.run, found.evaluations("watch"))
 
 
 @contextmanager

@@ -38,11 +38,11 @@ RECORDS_ITSELF = frozenset(
 )
 """Commands that go on from the ledger in their folder."""
 
-OWN_OPTION = frozenset(("judge", "quality watch"))
-"""Commands with an option ``--ledger`` of their own."""
-
 OUTPUTS = ("out", "target", "write_baseline")
 """Options that name what is written."""
+
+NO_INPUTS = ("ledger", "db", "paths", "prompt")
+"""Options that name databases, which change, or what a recipe itself tells of."""
 
 VARIABLE, HEADS = "CUSTODES_LEDGER", "CUSTODES_HEAD_FILE"
 
@@ -62,11 +62,10 @@ class Called:
 def take_options(name: str, given: list[str]) -> tuple[str | None, Path | None, list[str]]:
     """(``--ledger``, ``--head-file``, the other words). Raises InputError where one has no value or no use."""
     ledger, heads = os.environ.get(VARIABLE), os.environ.get(HEADS)
-    if name not in OWN_OPTION and name != "report":
-        named, given = _take(given, "--ledger")
-        if named is not None and name in RECORDS_ITSELF:
-            raise InputError(f"custodes {name} goes on from the ledger in its folder; leave out --ledger.")
-        ledger = named or ledger
+    named, given = _take(given, "--ledger")
+    if named is not None and name in RECORDS_ITSELF:
+        raise InputError(f"custodes {name} goes on from the ledger in its folder; leave out --ledger.")
+    ledger = named or (None if name in RECORDS_ITSELF else ledger)
     head_file, given = _take(given, "--head-file")
     heads = head_file or heads
     return ledger, Path(heads) if heads else None, given
@@ -88,10 +87,9 @@ def parsed(name: str, options: Any, config_file: Path | None) -> None:
     if not _called or _called[-1].name != name:
         return
     called = _called[-1]
-    named = str(getattr(options, "ledger", "") or "") if name in OWN_OPTION else ""
     where, called.outputs = _places(name, options)
     called.personal = where is None
-    chosen = named or called.ledger
+    chosen = called.ledger
     itself = name in RECORDS_ITSELF or (name == "critic evaluate" and where is not None)
     ledger: str | Path | None = where or default_ledger()
     if itself:
@@ -123,11 +121,11 @@ def _inputs(options: Any, outputs: list[Path]) -> Iterator[Path]:
         value = getattr(options, field.name)
         if is_dataclass(value) and not isinstance(value, type):
             yield from _inputs(value, outputs)
-        for path in value if isinstance(value, tuple) else (value,):
-            if isinstance(path, str) and ("/" in path or "." in path) and field.name != "paths":
-                path = Path(path) if len(path) < 1000 and "\n" not in path else None
-            if isinstance(path, Path) and path not in outputs and path.exists():
-                yield path
+        elif field.name not in NO_INPUTS:
+            for word in value if isinstance(value, tuple) else (value,):
+                named = isinstance(word, Path) or (isinstance(word, str) and ("/" in word or "." in word))
+                if named and Path(word) not in outputs and os.path.exists(word):
+                    yield Path(word)
 
 
 def default_ledger() -> Path:

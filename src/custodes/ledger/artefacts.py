@@ -45,16 +45,18 @@ class Files:
 
     def __init__(self, ledger: Ledger) -> None:
         self.folder = None if "://" in ledger.name else Path(ledger.name).resolve().parent
-        self.versions: dict[str, Version] = {}
+        self.versions: dict[str, Version] = {}  # as they were written
+        self.inputs: dict[str, Version] = {}  # as they were read
         for seq, run, artefact in ledger.artefacts():
             self.add(seq, run, artefact)
 
     def add(self, seq: int, run: str, artefact: Artefact) -> None:
-        version = self.versions.get(artefact.path)
+        known = self.inputs if artefact.role == "input" else self.versions
+        version = known.get(artefact.path)
         if version is not None and artefact.start and artefact.start == version.end:
             version.blocks.append((seq, run, artefact))
         else:
-            self.versions[artefact.path] = Version(artefact.path, artefact.role, [(seq, run, artefact)])
+            known[artefact.path] = Version(artefact.path, artefact.role, [(seq, run, artefact)])
 
     def name(self, path: Path) -> str:
         """How the ledger calls a file."""
@@ -123,26 +125,30 @@ def check_files(ledger: Ledger, reading: bool = False) -> tuple[list[str], list[
     """
     files, problems, notes = Files(ledger), [], []
     status = {run.id: run.status for run in ledger.runs()}
-    wrote = {run for version in files.versions.values() for _, run, b in version.blocks if b.role != "input"}
+    wrote = {run for version in files.versions.values() for _, run, _ in version.blocks}
     for version in files.versions.values():
-        path, run = files.place(version.path), version.blocks[-1][1]
+        path = files.place(version.path)
         if reading and path.name in WRITTEN_AGAIN:
             continue
         if not path.exists():
             if version.role == "output":
                 problems.append(f"{path} is missing; row {version.blocks[0][0]:,} of the ledger recorded it.")
-            elif version.role == "input":
-                notes.append(f"{path}, which was read, is not here; it cannot be compared.")
-            continue
-        problem = files.problem(version)
-        if problem is not None:
-            rests = version.role != "input" or run in wrote
-            (problems if rests else notes).append(problem)
+        elif (problem := files.problem(version)) is not None:
+            problems.append(problem)
         elif (more := files.added(version)) is not None:
-            if status.get(run) == "running" and version.role == "output":
+            if status.get(version.blocks[-1][1]) == "running":
                 notes.append(f"{more[:-1]}: the run was killed, or is at work.")
             else:
-                (problems if version.role != "input" or run in wrote else notes).append(more)
+                problems.append(more)
+    for read in files.inputs.values():
+        path, later = files.place(read.path), files.versions.get(read.path)
+        if later is not None and later.blocks[0][0] > read.blocks[0][0]:
+            continue  # it was written again since, which is recorded
+        if not path.exists():
+            notes.append(f"{path}, which was read, is not here; it cannot be compared.")
+        elif not files.is_as_recorded(read):
+            sentence = files.problem(read) or files.added(read) or ""
+            (problems if read.blocks[-1][1] in wrote else notes).append(sentence)
     return problems, notes
 
 
