@@ -22,6 +22,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,15 +65,25 @@ class Recording:
 
     # ------------------------------------------------------------ files
 
-    def keep(self, *paths: Path) -> None:
-        """Hash files, and all files of folders, into the chain; what is recorded as it is already, is not again."""
+    def keep(self, *paths: Path, since: float = 0.0) -> None:
+        """Hash files, and all files of folders, into the chain; what is recorded as it is already, is not again.
+
+        What was last written before ``since`` (seconds since 1970) is left out: somebody else's files may lie there.
+        """
         with self._lock:
             new = {}
             for path in itertools.chain.from_iterable(map(files_in, paths)):
+                if path.stat().st_mtime < since - 2:  # file systems round
+                    continue
                 known = self.files.versions.get(self.files.name(path))
                 if known is None or known.role != "output" or not self.files.is_as_recorded(known):
                     new[path] = blocks_of(path)
             self._write(new, "output")
+
+    def keep_written(self, folder: Path) -> None:
+        """All files below ``folder`` that were written since the run began."""
+        (run,) = (r for r in self.ledger.runs() if r.id == self.run)
+        self.keep(folder, since=datetime.fromisoformat(run.started).timestamp())
 
     def keep_blocks(self, path: Path, blocks: list[Block], role: Role = "output") -> None:
         """The same for an output whose hashes are known; of a file that grows, those of what was added."""
@@ -290,10 +301,8 @@ def as_current(recording: Recording) -> Iterator[Recording]:
 
 def _enter(recording: Recording) -> None:
     """Make a run the current one, and record what was read before it began."""
-    inputs = dict(_inputs)
-    _inputs.clear()
     try:
-        recording.keep_inputs(inputs)
+        recording.keep_inputs(_inputs)
     except InputError:
         recording.end("failed")
         raise
@@ -360,7 +369,7 @@ class Command:
     def __init__(self, name: str, where: str | Path | None, config: Mapping[str, Any], seed: int) -> None:
         self.name, self.where, self.config, self.seed = name, where, config, seed
         self.recording: Recording | None = None
-        self._began, self._processor = time.perf_counter(), time.process_time()
+        self._began, self._processor, self._clock = time.perf_counter(), time.process_time(), time.time()
         _command.append(self)
 
     def begin(self) -> Recording | None:
@@ -386,7 +395,7 @@ class Command:
                 self.begin()
         if self.recording is not None:
             if status == "completed":
-                self.recording.keep(*outputs)
+                self.recording.keep(*outputs, since=self._clock)
             self.recording.end(status)
 
     def _recorded_itself(self) -> bool:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, get_args
@@ -75,11 +76,25 @@ class Ledger:
         return run
 
     def resume_run(self, run: str) -> Run:
-        """Record that this process takes up ``run`` again, and with what; the run as it stands now."""
+        """Record that this process takes up ``run`` again, and with what; the run as it stands now.
+
+        Of an invocation that never ended the seconds up to its last row are recorded.
+        """
         again = invocation()
-        return self._revise(
-            run, lambda r: replace(r, status="running", ended=None, invocations=(*r.invocations, again))
-        )
+
+        def resumed(r: Run) -> Run:
+            earlier = r.invocations
+            if r.status == "running" and earlier:  # it was killed: what is known of it ends with its last row
+                spent = max(
+                    (datetime.fromisoformat(last) - datetime.fromisoformat(earlier[-1]["started"])).total_seconds(), 0.0
+                )
+                earlier = (*earlier[:-1], {**earlier[-1], "killed": True, "seconds": round(spent, 3)})
+            return replace(r, status="running", ended=None, invocations=(*earlier, again))
+
+        with self._database.reading() as connection:
+            newest = select(log.c.at).where(log.c.run == run).order_by(log.c.seq.desc()).limit(1)
+            last = connection.scalar(newest) or again["started"]
+        return self._revise(run, resumed)
 
     def end_run(self, run: str, status: Status = "completed", spent: Mapping[str, Any] | None = None) -> Run:
         """Record how ``run`` ended: "completed", "failed" or "interrupted"; ``spent`` joins its last invocation."""

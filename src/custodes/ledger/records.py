@@ -22,7 +22,7 @@ class Run:
     Each entry of ``invocations`` is one process that worked on the run, first to last: when it began
     ("started", UTC), "python", "platform", "packages" (name -> version) and "commit" (None outside a checkout); when it
     "ended" where it ended in order, and what it cost where that is recorded: "seconds", "processor_seconds",
-    "peak_memory_gb", "command".
+    "peak_memory_gb", "command". One that was "killed" has the seconds up to its last row, once the run is resumed.
     """
 
     id: str

@@ -122,7 +122,7 @@ def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
         models = [Model(name, str(config.out), "critic", lm.fingerprint(), {"examples": len(training)})]
         measured = [Evaluation(f"{s}-{recording.run}", s, name, e.to_dict(), e.at_1.n) for s, e in found.items()]
         recording.ledger.write(recording.run, [*models, *measured])
-        recording.keep(config.out)
+        recording.keep_written(config.out)
     return found
 
 

@@ -151,10 +151,10 @@ def gaming_run(config: GamingRun) -> Path:
                 finally:  # also of what an interruption or a full disk left
                     records.close()
                     summary = write_summary(config, records.rows(), list(stages), recording.run)
-                    recording.keep(config.out)
+                    recording.keep_written(config.out)
                 _record(ledger, recording.run, records.rows(), list(stages))
                 page = write_report(config.out, _abouts(list(stages), {s.name: s.about for s in stages.values()}))
-                recording.keep(config.out)
+                recording.keep_written(config.out)
     console.print(f"[bold]Report:[/bold] {page}")
     return summary
 

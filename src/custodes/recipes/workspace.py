@@ -172,7 +172,7 @@ class Workspace:
     def close(self, status: Status) -> None:
         """Record the files of the run, what it cost and how it ended, and let go of the folder."""
         with self.held:
-            self.recording.keep(self.folder)
+            self.recording.keep_written(self.folder)
             self.write([])
             self.recording.end(status)
 
