@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,11 +12,14 @@ from web_server import PROJECT, Server
 
 from custodes.cli import main
 from custodes.feedback import read_judgments, read_preferences
+from custodes.feedback.items import items_from_rows
 from custodes.feedback.platforms import from_argilla, from_label_studio, read_platform, to_argilla, to_label_studio
+from custodes.feedback.project import parse_project
 from custodes.types import Comparison, InputError
 from custodes.web import export_project, import_file
 from custodes.web.database import MissingError
 from custodes.web.export import read_project
+from custodes.web.projects import create_project
 
 
 @pytest.fixture
@@ -128,3 +132,113 @@ def test_commands_open_export_and_import(tmp_path: Path, capsys, monkeypatch):
     assert main(["export", "--project", "helpfulness", "--out", "out", *db]) == 0
     assert (tmp_path / "out" / "preferences.jsonl").exists()
     assert main(["export", "--project", "other", "--out", "out", *db]) == 2
+
+
+# ---------------------------------------------------------------- out and in again
+
+EVERY = PROJECT[: PROJECT.index("questions:")] + (
+    "questions:\n"
+    "- {kind: comparison}\n"
+    "- {kind: rating, axis: overall, optional: true}\n"
+    "- {kind: label, name: acceptable, optional: true, values: [{value: 'yes', title: Y}, {value: 'no', title: N}]}\n"
+    "- {kind: comment, optional: true}\n"
+    "- {kind: correction, optional: true}\n"
+    "- {kind: span, optional: true, values: [{value: wrong, title: Wrong}]}\n"
+    "- {kind: step, optional: true}\n"
+    "- {kind: demonstration, optional: true}\n"
+    "reasons: [clear, polite]\n"
+)
+CHAT = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Human: or not?"},
+    {"role": "assistant", "content": "What?"},
+    {"role": "user", "content": "\n\nAssistant: say it"},
+]
+
+
+def everything(server: Server) -> None:
+    """Judgments of every kind and every verdict, on prompts that a form's text alone does not hold."""
+    rows = [{"prompt": CHAT if n % 2 else f"Q{n}?", "id": f"task-{n}", "answers": [f"good {n}.\r\nYes.", f"evil {n} 😀 x"],
+             "models": ["a", "b"], "gold": {"better": 1} if n == 7 else {}} for n in range(6)]  # fmt: skip
+    create_project(server.database, EVERY, items_from_rows(parse_project(EVERY), rows), "test")
+    verdicts = [{"verdict": "tie"}, {"verdict": "both_bad"}, {"verdict": "cannot_judge"}]
+    verdicts += [{"verdict": "prefer", "strength": strength} for strength in (-3, 1, 2)]
+    for name in ("ann", "bob"):
+        person = server.person(name)
+        for verdict in verdicts:
+            item = person.call("POST", "/projects/helpfulness/next").json()["item"]
+            answers = [
+                {"question": 1, **verdict},
+                {"question": 2, "place": 1, "value": 6},
+                {"question": 3, "place": 0, "choice": "no"},
+                {"question": 4, "place": 1, "text": "it lies"},
+                {"question": 5, "place": 1, "text": "better"},
+                {"question": 6, "place": 0, "start": 0, "end": 4, "choice": "wrong", "severity": 3},
+                {"question": 6, "place": 0, "start": 2, "end": 6, "choice": "wrong"},
+                {"question": 7, "place": 1, "step": 0, "value": -1},
+                {"question": 8, "text": "my own"},
+            ]
+            body = {"answers": answers, "seconds": 5.0, "reasons": ["clear"]}
+            path = f"/assignments/{item['assignment']}/judgments"
+            assert person.call("POST", path, body).status_code == 201
+
+
+def held(server: Server) -> dict[str, Any]:
+    return {j.id: j for j in read_project(server.database, "helpfulness").judgments}
+
+
+@pytest.mark.parametrize("form", ["argilla", "label-studio", "trl"])
+def test_an_export_that_is_imported_is_the_same_judgments_once(server: Server, tmp_path: Path, form: str):
+    everything(server)
+    before = held(server)
+    assert len(before) == 2 * 6 * 10
+    (path, *_) = export_project(server.database, "helpfulness", tmp_path / "out", form)
+    kind = "judgments" if form == "trl" else form
+    assert import_file(server.database, "helpfulness", path, kind) == len(before)
+    assert held(server) == before
+    fresh = Server(str(tmp_path / "fresh.db"))
+    fresh.project(PROJECT)
+    for _ in range(2):
+        assert import_file(fresh.database, "helpfulness", path, kind) == len(before)
+        assert held(fresh) == before
+    texts = {e.id: e.messages for e in read_project(server.database, "helpfulness").episodes.values()}
+    assert (
+        texts.items()
+        <= {e.id: e.messages for e in read_project(fresh.database, "helpfulness").episodes.values()}.items()
+    )
+    assert fresh.database.ledger.verify().ok
+    fresh.database.close()
+
+
+def test_other_forms_of_one_export_add_nothing(server: Server, tmp_path: Path):
+    everything(server)
+    before = held(server)
+    forms = {"argilla": "argilla", "label-studio": "label-studio", "trl": "judgments"}
+    fresh = Server(str(tmp_path / "fresh.db"))
+    fresh.project(PROJECT)
+    for form, kind in forms.items():
+        (path, *more) = export_project(server.database, "helpfulness", tmp_path / form, form)
+        import_file(fresh.database, "helpfulness", path, kind)
+        assert held(fresh) == before
+    import_file(server.database, "helpfulness", more[0], "preferences")  # preferences.jsonl, a row per judgment
+    assert held(server) == before
+    fresh.database.close()
+
+
+@pytest.mark.parametrize("form", ["argilla", "label-studio"])
+def test_an_answer_that_was_changed_on_the_platform_is_another_one(judged: Server, tmp_path: Path, form: str):
+    (path,) = export_project(judged.database, "helpfulness", tmp_path, form)
+    text = path.read_text()
+    before = held(judged)
+    rows = json.loads(text)
+    if form == "argilla":
+        response = next(r["responses"]["preference"][0] for r in rows if "preference" in r["responses"])
+        response["value"] = {"response1": "response2", "response2": "response1"}[response["value"]]
+    else:
+        result = next(x for r in rows for a in r["annotations"] for x in a["result"] if x["type"] == "pairwise")
+        result["value"]["selected"] = {"left": "right", "right": "left"}[result["value"]["selected"]]
+    path.write_text(json.dumps(rows))
+    import_file(judged.database, "helpfulness", path, form)
+    after = held(judged)
+    assert len(after) == len(before) + 1
+    assert before.items() <= after.items()

@@ -143,7 +143,7 @@ def import_(given: list[str]) -> int:
         """Name of the project."""
         db: str = DATABASE
         """The server's database."""
-        form: Literal["preferences", "argilla", "label-studio"] = "preferences"
+        form: Literal["preferences", "judgments", "argilla", "label-studio"] = "preferences"
         """Whose form."""
 
     options = parse("import", Options, given)

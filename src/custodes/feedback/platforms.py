@@ -1,216 +1,183 @@
 """Annotation platforms' own forms: records of Argilla, tasks of Label Studio; each one item with everybody's answers.
 
-Comparisons become Argilla's question "preference" and Label Studio's pairwise control "preference"; ratings and labels
-become questions named after their axis or name. What a form cannot hold (strength, order, time) goes into the
-metadata and comes back from there. Read are also Argilla's rankings of two responses and Label Studio's pairwise controls of
-any name. Argilla knows people by a UUID: ours is made from the annotator's id, which stands in the metadata.
+Every kind of judgment has a place in both. What a form cannot hold (strength, order, time, help) stands beside each answer
+in its metadata, and comes back from there as long as the answer itself is as it was written; so an export that is
+imported again is the same judgments under the same ids. Files that others made are read by
+:mod:`custodes.feedback.platform_answers`. Argilla knows people by a UUID: ours is made from the annotator's id.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from custodes.dialogue import as_completion, as_prompt
-from custodes.feedback.collection import Feedback
-from custodes.types import Comparison, Episode, InputError, Judgment, Label, Message, Rating
+from custodes.dialogue import Messages, as_completion, as_prompt, text_or_messages
+from custodes.feedback.collection import Feedback, completion_of
+from custodes.feedback.platform_answers import Answered, Scales, judgments_from
+from custodes.feedback.records import judgment_row, read_judgment
+from custodes.tables import Row
+from custodes.types import (
+    Annotator,
+    Comment,
+    Comparison,
+    Correction,
+    Demonstration,
+    Episode,
+    InputError,
+    Judgment,
+    Label,
+    Message,
+    Ranking,
+    Rating,
+    SpanMark,
+    StepMark,
+    Task,
+)
 
-TIE = "tie"
+OWN = "custodes"
+"""Where what a form cannot hold is kept: in Argilla's and Label Studio's metadata."""
+WORDS = {"response1": 1, "response2": -1}
 
 
-def to_argilla(judgments: Iterable[Judgment], episodes: Mapping[str, Episode]) -> list[dict[str, Any]]:
-    """One record per item: fields prompt, response1, response2; responses by question, one per annotator."""
-    records: dict[tuple[str, ...], dict[str, Any]] = {}
-    for judgment in judgments:
-        key, question, value = _told(judgment)
-        if key is None:
-            continue
-        shown = [episodes[id_] for id_ in key]
-        record = records.setdefault(
-            key,
+# ---------------------------------------------------------------- out
+
+
+def to_argilla(
+    judgments: Iterable[Judgment], episodes: Mapping[str, Episode], tasks: Mapping[str, Task] | None = None
+) -> list[dict[str, Any]]:
+    """One record per item: fields prompt, response1, response2, ...; responses by question, by annotator.
+
+    ``tasks`` are needed for demonstrations, which show no episode.
+    """
+    records = []
+    for item in _items_of(judgments, episodes, tasks):
+        responses: dict[str, list[dict[str, Any]]] = {}
+        metadata = {OWN: json.dumps(item.texts())}
+        for (annotator, question), told in item.told.items():
+            user = str(uuid.uuid5(uuid.NAMESPACE_URL, f"custodes:{annotator}"))
+            values = [value for _, value in told]
+            held = [[one for value in values for one in value]] if isinstance(values[0], list) else values
+            responses.setdefault(question, []).extend({"value": value, "user_id": user} for value in held)
+            metadata[f"{question}/{user}"] = json.dumps({"values": held, "rows": [judgment_row(j) for j, _ in told]})
+        fields = {"prompt": _text(item.task.messages)}
+        fields |= {f"response{n}": episode.completion for n, episode in enumerate(item.shown, 1)}
+        records.append(
             {
-                "id": "|".join(key),
-                "fields": {
-                    "prompt": _text(shown[0].task.messages),
-                    **{f"response{n}": episode.completion for n, episode in enumerate(shown, 1)},
-                },
-                "metadata": {},
+                "id": "|".join(episode.id for episode in item.shown) or item.task.id,
+                "fields": fields,
+                "metadata": metadata,
                 "suggestions": {},
-                "responses": {},
+                "responses": responses,
                 "vectors": {},
                 "status": "completed",
-            },
+            }
         )
-        said = {"first": "response1", "second": "response2", TIE: TIE}.get(value, value) if len(key) == 2 else value
-        user = str(uuid.uuid5(uuid.NAMESPACE_URL, f"custodes:{judgment.annotator}"))
-        record["responses"].setdefault(question, []).append({"value": said, "user_id": user})
-        told = {
-            "annotator": judgment.annotator,
-            "seconds": judgment.seconds,
-            "guideline": judgment.guideline,
-            "shown": judgment.shown,
-        }
-        if isinstance(judgment, Comparison):
-            told |= {"strength": judgment.strength, "first": judgment.episodes[0], "verdict": judgment.verdict}
-        record["metadata"][f"{question}/{user}"] = json.dumps(told)
-    return list(records.values())
+    return records
 
 
-def to_label_studio(judgments: Iterable[Judgment], episodes: Mapping[str, Episode]) -> list[dict[str, Any]]:
-    """One task per item: data prompt, answer1, answer2; one annotation per annotator with all their results."""
-    tasks: dict[tuple[str, ...], dict[str, Any]] = {}
+def to_label_studio(
+    judgments: Iterable[Judgment], episodes: Mapping[str, Episode], tasks: Mapping[str, Task] | None = None
+) -> list[dict[str, Any]]:
+    """One task per item: data prompt, answer1, answer2, ...; one annotation per annotator with all their results."""
+    found = []
+    for n, item in enumerate(_items_of(judgments, episodes, tasks), 1):
+        data = {"prompt": _text(item.task.messages), "episodes": [e.id for e in item.shown], OWN: item.texts()}
+        data |= {f"answer{place}": episode.completion for place, episode in enumerate(item.shown, 1)}
+        annotations: dict[str, dict[str, Any]] = {}
+        for (annotator, question), told in item.told.items():
+            for judgment, value in told:
+                own = annotations.setdefault(
+                    annotator, {"completed_by": annotator, "result": [], "lead_time": judgment.seconds}
+                )
+                own["result"].append(_result(judgment, question, value, len(item.shown)))
+        found.append({"id": n, "data": data, "annotations": list(annotations.values())})
+    return found
+
+
+def _result(judgment: Judgment, question: str, value: Any, shown: int) -> dict[str, Any]:
+    to = ",".join(f"answer{n}" for n in range(1, shown + 1)) if shown else "prompt"
+    made: dict[str, Any]
+    if isinstance(judgment, Comparison) and value in WORDS:
+        made = {"type": "pairwise", "value": {"selected": "left" if value == "response1" else "right"}}
+    elif isinstance(judgment, Rating):
+        made = {"type": "rating", "value": {"rating": value}}
+    elif isinstance(judgment, SpanMark):
+        (mark,) = value
+        made = {"type": "labels", "value": {**mark, "labels": [mark["label"]]}}
+        del made["value"]["label"]
+    elif isinstance(judgment, Ranking):
+        order = sorted(value, key=lambda one: one["rank"])
+        made = {"type": "ranker", "value": {"ranker": {"rank": [one["value"] for one in order]}}}
+    elif isinstance(judgment, Correction | Demonstration | Comment):
+        made = {"type": "textarea", "value": {"text": [value]}}
+    else:
+        made = {"type": "choices", "value": {"choices": [value]}}
+    meta = {OWN: [json.dumps({"value": made["value"], "row": judgment_row(judgment)})]}
+    return {"from_name": question, "to_name": to, **made, "meta": meta}
+
+
+@dataclass
+class _Item:
+    """What stands together: a task, the episodes shown in an order of their own, and who said what about them."""
+
+    task: Task
+    shown: list[Episode]
+    told: dict[tuple[str, str], list[tuple[Judgment, Any]]] = field(default_factory=dict)
+
+    def texts(self) -> dict[str, Any]:
+        """The task's and the episodes' ids; their messages, where the fields alone do not say them."""
+        known: dict[str, Any] = {"task": self.task.id, "episodes": [e.id for e in self.shown]}
+        plain = as_prompt(_text(self.task.messages)) == self.task.messages
+        if not plain or any(completion_of(e) != as_completion(e.completion) for e in self.shown):
+            known["prompt"] = [m.to_dict() for m in self.task.messages]
+            known["answers"] = [[m.to_dict() for m in completion_of(e)] for e in self.shown]
+        return known
+
+
+def _items_of(
+    judgments: Iterable[Judgment], episodes: Mapping[str, Episode], tasks: Mapping[str, Task] | None
+) -> list[_Item]:
+    items: dict[tuple[str, ...], _Item] = {}
     for judgment in judgments:
-        key, question, value = _told(judgment)
-        if key is None:
-            continue
-        shown = [episodes[id_] for id_ in key]
-        data = {"prompt": _text(shown[0].task.messages), "episodes": list(key)}
-        data |= {f"answer{n}": episode.completion for n, episode in enumerate(shown, 1)}
-        task = tasks.setdefault(key, {"data": data, "annotations": {}})
-        own = task["annotations"].setdefault(
-            judgment.annotator, {"completed_by": judgment.annotator, "result": [], "lead_time": judgment.seconds}
-        )
-        result: dict[str, Any] = {"from_name": question, "to_name": "answer1,answer2" if len(key) == 2 else "answer1"}
-        if len(key) == 2 and value != TIE:
-            result |= {"type": "pairwise", "value": {"selected": "left" if value == "first" else "right"}}
-        elif isinstance(judgment, Rating):
-            result |= {"type": "rating", "value": {"rating": value}}
-        else:
-            result |= {"type": "choices", "value": {"choices": [value]}}
-        if isinstance(judgment, Comparison):
-            result["meta"] = {"strength": [str(judgment.strength)], "first": [judgment.episodes[0]]}
-        own["result"].append(result)
-    return [
-        {"id": n, "data": task["data"], "annotations": list(task["annotations"].values())}
-        for n, task in enumerate(tasks.values(), 1)
-    ]
+        key = tuple(sorted(judgment.episodes))
+        if not key and judgment.task not in (tasks or {}):
+            continue  # a demonstration of which nobody gave the task
+        task = episodes[key[0]].task if key else (tasks or {})[judgment.task]
+        item = items.setdefault((task.id, *key), _Item(task, [episodes[id_] for id_ in key]))
+        question, value = _told(judgment, key)
+        item.told.setdefault((judgment.annotator, question), []).append((judgment, value))
+    return list(items.values())
 
 
-def from_argilla(records: Iterable[Mapping[str, Any]]) -> Feedback:
-    """Judgments from Argilla's records with the fields prompt and response1, response2. Raises InputError by record."""
-    feedback = Feedback()
-    for n, record in enumerate(records, 1):
-        fields = _part(record, "fields", f"record {n}")
-        episodes = _imported(feedback, fields, "response", f"record {n}")
-        for question, responses in _part(record, "responses", f"record {n}").items():
-            for response in responses:
-                user = str(response.get("user_id") or "")
-                told = json.loads((record.get("metadata") or {}).get(f"{question}/{user}", "{}"))
-                who = feedback.annotator(told.get("annotator") or user)
-                value = _answered(response["value"])
-                if isinstance(response["value"], list) and value is not None:
-                    question = "preference"
-                id_ = f"argilla-{n}-{question}-{who}"
-                feedback.judgments += _judgments(id_, question, value, who, episodes, told.get("strength"), told)
-    return feedback
-
-
-def from_label_studio(tasks: Iterable[Mapping[str, Any]]) -> Feedback:
-    """Judgments from Label Studio's export (JSON) with the data prompt, answer1, answer2. Raises InputError by task."""
-    feedback = Feedback()
-    for n, task in enumerate(tasks, 1):
-        episodes = _imported(feedback, _part(task, "data", f"task {n}"), "answer", f"task {n}")
-        for annotation in task.get("annotations", []):
-            if annotation.get("was_cancelled"):
-                continue
-            by = annotation.get("completed_by")
-            who = feedback.annotator(str(by.get("email") or by.get("id")) if isinstance(by, dict) else str(by or ""))
-            for result in annotation.get("result", []):
-                value, question = result.get("value", {}), str(result.get("from_name", ""))
-                if result.get("type") == "pairwise" and not question.startswith("preference"):
-                    question = "preference"
-                said: Any = {"left": "first", "right": "second"}.get(value.get("selected", ""))
-                said = said or value.get("rating") or (value.get("choices") or [None])[0]
-                strength = (result.get("meta", {}).get("strength") or [None])[0]
-                told = {
-                    "seconds": annotation.get("lead_time"),
-                    "first": (result.get("meta", {}).get("first") or [""])[0],
-                }
-                id_ = f"label-studio-{n}-{question}-{who}"
-                feedback.judgments += _judgments(id_, question, said, who, episodes, strength, told)
-    return feedback
-
-
-def _answered(value: Any) -> Any:
-    """What an Argilla response says: a ranking of two says which is first; None for one of more."""
-    if isinstance(value, list):
-        ranks = {str(one.get("value")): int(one.get("rank", 0)) for one in value if isinstance(one, dict)}
-        if set(ranks) != {"response1", "response2"}:
-            return None
-        one, other = ranks["response1"], ranks["response2"]
-        return TIE if one == other else "first" if one < other else "second"
-    return {"response1": "first", "response2": "second"}.get(value, value)
-
-
-def read_platform(path: str | Path, form: str) -> Feedback:
-    """Reads a platform's JSON file. Raises InputError where it is not one."""
-    path = Path(path)
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}.") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path}: it should hold a list of records.")
-    readers = {"argilla": from_argilla, "label-studio": from_label_studio}
-    if form not in readers:
-        raise InputError(f"form {form!r} is unknown; choose from {', '.join(readers)}.")
-    try:
-        return readers[form](rows)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not what {form} writes: {error!r}.") from None
-
-
-def _told(judgment: Judgment) -> tuple[tuple[str, ...] | None, str, Any]:
-    """(episodes in a fixed order, question, value) of what these forms can hold; None for other kinds."""
-    if isinstance(judgment, Comparison) and judgment.verdict != "cannot_judge":
-        one, other = judgment.episodes
-        turned = -1 if other < one else 1
-        way = judgment.strength * turned
-        question = "preference" if judgment.axis == "overall" else f"preference-{judgment.axis}"
-        return (min(one, other), max(one, other)), question, "first" if way > 0 else "second" if way < 0 else TIE
+def _told(judgment: Judgment, key: Sequence[str]) -> tuple[str, Any]:
+    """(question, value) of a judgment, with the episodes as the record has them, not as they were shown."""
+    if isinstance(judgment, Comparison):
+        first = "response1" if judgment.episodes[0] == key[0] else "response2"
+        second = "response2" if first == "response1" else "response1"
+        better = first if judgment.strength > 0 else second if judgment.strength < 0 else judgment.verdict
+        return _asked("preference", judgment.axis), better
+    if isinstance(judgment, Ranking):
+        ranks = dict(zip(judgment.episodes, judgment.ranks, strict=True))
+        value = [{"value": f"response{n}", "rank": ranks[id_]} for n, id_ in enumerate(key, 1)]
+        return _asked("ranking", judgment.axis), value
     if isinstance(judgment, Rating):
-        return judgment.episodes, f"rating-{judgment.axis}", judgment.value
+        return f"rating-{judgment.axis}", judgment.value
     if isinstance(judgment, Label):
-        return judgment.episodes, judgment.name, judgment.value
-    return None, "", None
+        return judgment.name, judgment.value
+    if isinstance(judgment, SpanMark):
+        return "span", [{"label": judgment.category, "start": judgment.start, "end": judgment.end}]
+    if isinstance(judgment, StepMark):
+        return f"step-{judgment.step}", {1: "good", 0: "neutral", -1: "bad"}[judgment.value]
+    return type(judgment).__name__.lower(), judgment.text
 
 
-def _judgments(
-    id_: str, question: str, value: Any, who: str, episodes: list[Episode], strength: Any, told: Mapping[str, Any]
-) -> list[Judgment]:
-    about: dict[str, Any] = {"id": id_, "annotator": who, "task": episodes[0].task.id, "seconds": told.get("seconds")}
-    about["guideline"] = told.get("guideline") or ""
-    if question.startswith("preference") and len(episodes) == 2:
-        size = abs(int(strength)) if strength else 1
-        way = {"first": size, "second": -size}.get(value, 0)
-        shown = (episodes[0].id, episodes[1].id)
-        verdict = "prefer" if way else "tie"
-        axis = question.removeprefix("preference").removeprefix("-") or "overall"
-        return [Comparison(**about, episodes=shown, verdict=verdict, strength=way, axis=axis)]  # type: ignore[arg-type]
-    if value is None:
-        return []
-    if isinstance(value, int) and question.startswith("rating"):
-        axis = question.removeprefix("rating").removeprefix("-") or "overall"
-        return [Rating(**about, episodes=(episodes[0].id,), value=value, axis=axis)]
-    return [Label(**about, episodes=(episodes[0].id,), name=question, value=str(value))]
-
-
-def _imported(feedback: Feedback, fields: Mapping[str, Any], answer: str, where: str) -> list[Episode]:
-    texts = [fields[name] for name in (f"{answer}1", f"{answer}2") if isinstance(fields.get(name), str)]
-    if not isinstance(fields.get("prompt"), str) or not texts:
-        raise InputError(f"{where}: it needs prompt and {answer}1 as text; found {', '.join(map(str, fields))}.")
-    task = feedback.task(as_prompt(fields["prompt"]))
-    return [feedback.episode(task, as_completion(text)) for text in texts]
-
-
-def _part(row: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    if not isinstance(row.get(name), Mapping):
-        raise InputError(f"{where}: {name!r} is missing; found {', '.join(map(str, row))}.")
-    part: Mapping[str, Any] = row[name]
-    return part
+def _asked(kind: str, axis: str) -> str:
+    return kind if axis == "overall" else f"{kind}-{axis}"
 
 
 def _text(messages: tuple[Message, ...]) -> str:
@@ -219,3 +186,217 @@ def _text(messages: tuple[Message, ...]) -> str:
         return messages[0].content
     names = {"user": "Human", "assistant": "Assistant"}
     return "".join(f"\n\n{names.get(m.role, m.role.title())}: {m.content}" for m in messages)
+
+
+# ---------------------------------------------------------------- in
+
+
+@dataclass
+class _Read:
+    """A file as it is read: what was exported here is there again, all else is interpreted once all of it was seen."""
+
+    feedback: Feedback = field(default_factory=Feedback)
+    scales: Scales = field(default_factory=Scales)
+    foreign: list[tuple[Answered, Task, list[Episode]]] = field(default_factory=list)
+
+    def take(self, given: Answered, task: Task, shown: list[Episode]) -> None:
+        self.scales.see(given)
+        self.foreign.append((given, task, shown))
+
+    def restore(self, rows: Iterable[Mapping[str, Any]], where: str, task: Task) -> None:
+        for row in rows:
+            judgment = read_judgment(Row(Path(where), 0, dict(row)))
+            unknown = [id_ for id_ in judgment.episodes if id_ not in self.feedback.episodes]
+            if unknown or judgment.task != task.id:
+                raise InputError(f"{where}: judgment {judgment.id} is on an episode that the record has not.")
+            self.feedback.annotators.setdefault(judgment.annotator, Annotator(judgment.annotator, "human"))
+            self.feedback.judgments.append(judgment)
+
+    def end(self) -> Feedback:
+        seen: dict[str, int] = {}
+        for given, task, shown in self.foreign:
+            seen[given.id] = seen.get(given.id, 0) + 1
+            if seen[given.id] > 1:
+                given.id = f"{given.id}-again{seen[given.id]}"
+            self.feedback.judgments += judgments_from(given, task, shown, self.feedback, self.scales)
+        return self.feedback
+
+
+def from_argilla(records: Iterable[Mapping[str, Any]]) -> Feedback:
+    """Judgments from Argilla's records. Raises InputError naming record and question."""
+    read = _Read()
+    for n, record in enumerate(records, 1):
+        where = f"record {n}"
+        metadata = record.get("metadata") or {}
+        own = _json(metadata.get(OWN))
+        task, shown = _shown(read.feedback, _part(record, "fields", where), "response", own, where)
+        for question, responses in _part(record, "responses", where).items():
+            by_user: dict[str, list[Any]] = {}
+            for response in responses:
+                if response.get("status") not in ("draft", "discarded"):
+                    by_user.setdefault(str(response.get("user_id") or ""), []).append(response["value"])
+            for user, values in by_user.items():
+                kept = _json(metadata.get(f"{question}/{user}"))
+                if own and kept.get("values") == values:
+                    read.restore(kept["rows"], where, task)
+                    continue
+                who = str((kept.get("rows") or [{}])[0].get("annotator") or user)
+                for value in values:
+                    form, plain = _argilla_value(value, f"{where}, question {question!r}")
+                    id_ = f"argilla-{n}-{question}-{who}"
+                    given = Answered(f"{where}, question {question!r}", id_, question, form, plain, who)
+                    read.take(given, task, shown)
+    return read.end()
+
+
+def _argilla_value(value: Any, where: str) -> tuple[str, Any]:
+    """(form, plain value) of a response; what it is, its shape says."""
+    if isinstance(value, list):
+        if all(isinstance(one, str) for one in value):
+            return "choices", value
+        if all(isinstance(one, Mapping) and "rank" in one for one in value):
+            return "ranks", [(one.get("value"), one["rank"]) for one in value]
+        if all(isinstance(one, Mapping) and {"start", "end", "label"} <= one.keys() for one in value):
+            return "spans", [(one["start"], one["end"], str(one["label"]), one.get("text")) for one in value]
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, str):
+            return "text", value
+    else:
+        return "number", value
+    raise InputError(f"{where}: {str(value)[:60]!r} is no answer that is read (text, number, choices, ranks or spans).")
+
+
+def from_label_studio(tasks: Iterable[Mapping[str, Any]]) -> Feedback:
+    """Judgments from Label Studio's export (JSON). Raises InputError naming task and control."""
+    read = _Read()
+    for n, held in enumerate(tasks, 1):
+        where = f"task {n}"
+        data = _part(held, "data", where)
+        own = data.get(OWN) if isinstance(data.get(OWN), Mapping) else {}
+        task, shown = _shown(read.feedback, data, "answer", own or {}, where)
+        for annotation in held.get("annotations", []):
+            if annotation.get("was_cancelled"):
+                continue
+            by = annotation.get("completed_by")
+            who = str(by.get("email") or by.get("id")) if isinstance(by, dict) else str(by or "")
+            for result in annotation.get("result", []):
+                name, value = str(result.get("from_name", "")), result.get("value", {})
+                kept = _json(((result.get("meta") or {}).get(OWN) or [None])[0])
+                if own and kept.get("value") == value:
+                    read.restore([kept["row"]], where, task)
+                    continue
+                place = f"{where}, control {name!r}"
+                form, plain = _label_studio_value(result, data, place)
+                about = {"seconds": annotation.get("lead_time")}
+                given = Answered(place, f"label-studio-{n}-{name}-{who}", name, form, plain, who, about)
+                given.response = _response(str(result.get("to_name", "")))
+                read.take(given, task, shown)
+    return read.end()
+
+
+def _label_studio_value(result: Mapping[str, Any], data: Mapping[str, Any], where: str) -> tuple[str, Any]:
+    """(form, plain value) of a result, by its type."""
+    value, kind = result.get("value") or {}, result.get("type")
+    if kind == "pairwise" and value.get("selected") in ("left", "right"):
+        return "pair", value["selected"]
+    if kind in ("rating", "number") and isinstance(value.get(kind), int | float):
+        return "number", value[kind]
+    if kind == "choices" and isinstance(value.get("choices"), list) and value["choices"]:
+        return "choices", [str(one) for one in value["choices"]]
+    if kind == "textarea" and value.get("text"):
+        text = value["text"]
+        return "text", "\n".join(text) if isinstance(text, list) else str(text)
+    if kind in ("labels", "hypertextlabels") and value.get("labels"):
+        return "spans", [(value["start"], value["end"], str(label), value.get("text")) for label in value["labels"]]
+    if kind == "ranker" and isinstance((value.get("ranker") or {}).get("rank"), list):
+        return "ranks", [(name, rank) for rank, name in enumerate(value["ranker"]["rank"], 1)]
+    raise InputError(
+        f"{where}: a result of type {kind!r} is not read; take it out of the file, or ask for it to be read."
+    )
+
+
+def _response(to_name: str) -> int | None:
+    """The one answer that a control is about; None for several and for the prompt."""
+    found = re.fullmatch(r"\D*([1-9])", to_name)
+    return int(found[1]) - 1 if found else None
+
+
+READERS = {"argilla": from_argilla, "label-studio": from_label_studio}
+
+
+def read_platform(path: str | Path, form: str) -> Feedback:
+    """Reads a platform's JSON file. Raises InputError where it is not one, naming the file."""
+    path = Path(path)
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}.") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path}: it should hold a list of records.")
+    if form not in READERS:
+        raise InputError(f"form {form!r} is unknown; choose from {', '.join(READERS)}.")
+    try:
+        return READERS[form](rows)
+    except InputError as error:
+        raise InputError(f"{path}, {error}") from None
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path} is not what {form} writes: {error!r}.") from None
+
+
+PROMPTS = ("prompt", "instruction", "question", "input", "messages", "conversation", "chat")
+ANSWERS = re.compile(r"(?:response|answer|completion|generation|output)[ _-]*([1-9]|[a-d])?", re.IGNORECASE)
+
+
+def _shown(
+    feedback: Feedback, fields: Mapping[str, Any], answer: str, own: Mapping[str, Any], where: str
+) -> tuple[Task, list[Episode]]:
+    """The task and the episodes of a record, in the order of their fields' numbers; a chat prompt is a list of messages."""
+    name = next((name for name in PROMPTS if isinstance(fields.get(name), str | list)), None)
+    named = {key: found[1] or "1" for key in fields if (found := ANSWERS.fullmatch(key))}
+    answers = {key: fields[key] for key in sorted(named, key=named.__getitem__) if isinstance(fields[key], str | list)}
+    demonstrates = own and not own.get("episodes")
+    if name is None or (not answers and not demonstrates):
+        known = ", ".join(map(str, fields))
+        raise InputError(f"{where}: it needs prompt and {answer}1 as text or as a list of messages; found {known}.")
+    prompt = as_prompt(_messages(fields[name], f"{where}, field {name!r}"))
+    completions = [as_completion(_messages(text, f"{where}, field {key!r}")) for key, text in answers.items()]
+    ids = own.get("episodes") or []
+    if own.get("prompt") is not None and _unchanged(own, fields[name], list(answers.values())):
+        prompt = as_prompt(_messages(own["prompt"], where))
+        completions = [as_completion(_messages(one, where)) for one in own["answers"]]
+    task = feedback.task(prompt, own.get("task") or "")
+    if len(ids) != len(completions):
+        ids = [""] * len(completions)
+    return task, [feedback.episode(task, one, id_) for one, id_ in zip(completions, ids, strict=True)]
+
+
+def _unchanged(own: Mapping[str, Any], prompt: Any, texts: Sequence[Any]) -> bool:
+    """Whether the fields still say what stands beside them as messages."""
+    messages = tuple(Message(m["role"], m["content"]) for m in own["prompt"])
+    last = [next((m["content"] for m in reversed(some) if m["role"] == "assistant"), "") for some in own["answers"]]
+    return bool(_text(messages) == prompt and last == list(texts))
+
+
+def _messages(given: Any, where: str) -> str | Messages:
+    if isinstance(given, list):
+        given = [{"role": m.get("author"), **m} if isinstance(m, dict) and "author" in m else m for m in given]
+    try:
+        return text_or_messages(given)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}.") from None
+
+
+def _json(text: Any) -> Any:
+    """What was kept in a text; empty where it is none."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _part(row: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    if not isinstance(row.get(name), Mapping):
+        raise InputError(f"{where}: {name!r} is missing; found {', '.join(map(str, row))}.")
+    part: Mapping[str, Any] = row[name]
+    return part

@@ -27,7 +27,7 @@ class Import(Body):
     content: Annotated[str, Field(min_length=1, max_length=50_000_000)]
     ending: Literal[".jsonl", ".json"] = ".jsonl"
     """How the file's name ends, which says what it is; nothing else of its name matters."""
-    form: Literal["preferences", "argilla", "label-studio"] = "preferences"
+    form: Literal["preferences", "judgments", "argilla", "label-studio"] = "preferences"
 
 
 @route("GET", "/openapi.json", Rule(EVERYBODY, "read"))

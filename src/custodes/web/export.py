@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from custodes.feedback import (
+    Feedback,
     fit_annotators,
     pairs_from_corrections,
     pairs_from_judgments,
@@ -95,10 +96,11 @@ def export_project(
     folder.mkdir(parents=True, exist_ok=True)
     database.log_access("export", by, f"{name} as {form}, {len(content.judgments):,} judgments")
     if form == "argilla":
-        return [write_rows(folder / "records.json", to_argilla(content.judgments, content.episodes))]
+        return [write_rows(folder / "records.json", to_argilla(content.judgments, content.episodes, content.tasks))]
     if form == "label-studio":
-        return [write_rows(folder / "tasks.json", to_label_studio(content.judgments, content.episodes))]
-    written = [write_judgments(folder / "judgments.jsonl", content.judgments)]
+        return [write_rows(folder / "tasks.json", to_label_studio(content.judgments, content.episodes, content.tasks))]
+    texts = Feedback(content.tasks, content.episodes, annotators={a.id: a for a in content.annotators})
+    written = [write_judgments(folder / "judgments.jsonl", content.judgments, texts)]
     episodes = list(content.episodes.values())
     edited = pairs_from_corrections(content.judgments, episodes)
     compared = any(comparisons_in(j) for j in content.judgments)
