@@ -7,11 +7,12 @@ from typing import Annotated
 
 import tyro
 
+from custodes.cli.answer import answer
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
 from custodes.types import Episode, Judgment
 
-File = Annotated[Path, tyro.conf.arg(metavar="FILE")]
+File = Annotated[str, tyro.conf.arg(metavar="FILE")]
 
 
 def annotators(given: list[str]) -> int:
@@ -25,15 +26,17 @@ def annotators(given: list[str]) -> int:
     class Options:
         """Fit reliability and biases of the annotators in a file, with standard errors; least reliable first."""
 
-        file: tyro.conf.Positional[File]
-        """Judgments, or preferences with a column "annotator": JSONL (.gz), JSON or parquet."""
+        judgments: tyro.conf.Positional[File]
+        """Judgments in any form that says who judged: a table, a folder of shards, a hub id, or a ledger."""
         axis: str = "overall"
         """Comparisons and rankings on this axis."""
+        skip_bad_rows: bool = False
+        """Leave out rows that cannot be used; how many is said."""
         json: bool = False
         """Print one JSON object."""
 
     options = parse("annotators", Options, given)
-    judgments, episodes = read_judged(options.file)
+    judgments, episodes = read_judged(options.judgments, options.skip_bad_rows)
     model = fit_annotators(judgments, episodes, options.axis)
     shared = agreement(judgments, axis=options.axis)
     estimates = sorted((model.of(name) for name in model.annotators), key=lambda e: e.reliability)
@@ -51,34 +54,23 @@ def annotators(given: list[str]) -> int:
     return 0
 
 
-def read_judged(path: Path) -> tuple[Sequence[Judgment], list[Episode] | None]:
-    """The judgments of a file, with their episodes where it holds them: a judgments file has only their ids."""
-    from custodes.feedback import feedback_from_pairs, read_judgments, read_preferences
-    from custodes.tables import read_rows
+def read_judged(path: str | Path, skip_bad_rows: bool = False) -> tuple[Sequence[Judgment], list[Episode] | None]:
+    """The judgments of a file, with their episodes where the file does not say which answer was shown first."""
+    from custodes.feedback import read_feedback
 
-    if "kind" in read_rows(path)[0].values:
-        return read_judgments(path), None
-    feedback = feedback_from_pairs(read_preferences(path))
-    return feedback.judgments, list(feedback.episodes.values())
+    file = read_feedback(path, skip_bad_rows=skip_bad_rows)
+    file.warn()
+    return file.feedback.judgments, None if file.form in ("judgments", "ledger") else list(
+        file.feedback.episodes.values()
+    )
 
 
 def convert(given: list[str]) -> int:
-    """Convert a preference file into another form or file type."""
-    from custodes.feedback import read_preferences, write_preferences
-    from custodes.feedback.formats import Form
+    """Convert feedback in any known form into another form or file type."""
+    from custodes.recipes.converting import Convert, Converted
+    from custodes.recipes.converting import convert as run_convert
 
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
-        """Convert preferences between files (.jsonl, .jsonl.gz, .json, .parquet) and forms."""
+    def show(_: Convert, done: Converted) -> None:
+        print(done)
 
-        source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
-        """Preferences in any form."""
-        target: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
-        """File to write; its extension says what kind."""
-        form: Form = "conversational"
-        """Lists of messages, text (one question, one answer), or raw dialogues as in hh-rlhf."""
-
-    options = parse("convert", Options, given)
-    pairs = read_preferences(options.source)
-    print(f"{len(pairs):,} pairs in {write_preferences(options.target, pairs, options.form)}")
-    return 0
+    return answer("convert", Convert, given, run_convert, show, lambda done: done.to_dict())

@@ -8,18 +8,18 @@ import tyro
 
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
-from custodes.types import Engine, InputError
+from custodes.types import Comparison, Engine, InputError
 
 if TYPE_CHECKING:
     from custodes.feedback.ai import AIJudgments
     from custodes.feedback.exchange import Feedback
 
-File = Annotated[Path, tyro.conf.arg(metavar="FILE")]
+File = Annotated[str, tyro.conf.arg(metavar="FILE")]
 
 
 def judge(given: list[str]) -> int:
     """Let a language model judge pairs by a rubric, in both orders."""
-    from custodes.feedback import feedback_from_pairs, read_preferences, write_judgments
+    from custodes.feedback import read_feedback, write_judgments
     from custodes.feedback.ai import agreement_with_people, judge_with_ai
     from custodes.feedback.rubric import load_rubric
 
@@ -30,8 +30,8 @@ def judge(given: list[str]) -> int:
         Says how far it leans to what is shown first, and how far it agrees with the people of the file.
         """
 
-        file: tyro.conf.Positional[File]
-        """Preferences: JSONL (.gz), JSON or parquet with chosen and rejected."""
+        judgments: tyro.conf.Positional[File]
+        """Comparisons in any form: a table, a folder of shards, a hub id, or a ledger."""
         rubric: Path
         """YAML file with the principles (docs/how-to/ai-annotators.md)."""
         out: Path
@@ -42,18 +42,25 @@ def judge(given: list[str]) -> int:
         """Address of an OpenAI-compatible server, up to and including /v1."""
         name: str = "ai"
         """Id of the annotator."""
+        skip_bad_rows: bool = False
+        """Leave out rows that cannot be used; how many is said."""
         json: bool = False
         """Print one JSON object."""
 
     options = parse("judge", Options, given)
     rubric = load_rubric(options.rubric)
-    feedback = feedback_from_pairs(read_preferences(options.file))
-    pairs = list(dict.fromkeys((min(j.episodes), max(j.episodes)) for j in feedback.judgments))
-    episodes = feedback.episodes
+    file = read_feedback(options.judgments, skip_bad_rows=options.skip_bad_rows)
+    file.warn()
+    feedback, episodes = file.feedback, file.feedback.episodes
+    compared = [j for j in feedback.judgments if isinstance(j, Comparison) and set(j.episodes) <= episodes.keys()]
+    pairs = list(dict.fromkeys((min(j.episodes), max(j.episodes)) for j in compared))
+    if not pairs:
+        raise InputError(f"{options.judgments} holds no comparison with its texts; there is nothing to judge.")
     found = judge_with_ai(
         engine_of(options.model, options.endpoint), [(episodes[a], episodes[b]) for a, b in pairs], rubric, options.name
     )
-    write_judgments(options.out, found.judgments)
+    feedback.annotators[found.annotator.id] = found.annotator
+    write_judgments(options.out, found.judgments, feedback)
     try:
         agreed = agreement_with_people(found.judgments, feedback.judgments)
     except InputError:

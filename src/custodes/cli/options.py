@@ -17,18 +17,29 @@ from custodes.types import InputError
 
 T = TypeVar("T")
 
+RENAMED = {"preferences": "judgments"}
+"""Options that have another name now."""
+
 
 def parse(name: str, kind: type[T], given: list[str]) -> T:
     """The options of command ``name``, a dataclass ``kind``; fields of nested dataclasses are options like the others.
 
     Raises InputError with one sentence for an option, a value or a configuration file that is wrong.
     """
-    known = {option.replace("_", "-"): hint for option, hint, flag in option_types(kind) if flag}
+    options = list(option_types(kind))
+    known = {option.replace("_", "-"): hint for option, hint, flag in options if flag}
+    named = {f"--{option.replace('_', '-')}" for option, _, flag in options if not flag}
+    given = [word for word in given if word not in named]  # a position may also be given by its name
     flags = {"config", "help", *known, *(f"no-{flag}" for flag, hint in known.items() if hint is bool)}
     for word in given:
         flag = word[2:].split("=")[0].replace("_", "-")
         if word.startswith("--") and flag not in flags:
-            hint = f"did you mean --{nearest(flag, known)}?" if known else f"see custodes {name} --help."
+            asked = RENAMED.get(flag, flag)
+            hint = (
+                f"did you mean --{nearest(asked, [*known, *(n[2:] for n in named)])}?"
+                if options
+                else f"see custodes {name} --help."
+            )
             raise InputError(f"custodes {name} has no option --{flag}; {hint}")
     file, given = take_config(given)
     default = tyro.MISSING_NONPROP if file is None else from_yaml(kind, file)
@@ -85,7 +96,9 @@ def from_yaml(kind: type[T], file: Path) -> T:
     names = {name for name, _, _ in option_types(kind)}
     for name in values:
         if name not in names:
-            raise InputError(f"configuration {file}: no option {name!r}; did you mean {nearest(name, names)!r}?")
+            raise InputError(
+                f"configuration {file}: no option {name!r}; did you mean {nearest(RENAMED.get(name, name), names)!r}?"
+            )
     try:
         return with_values(kind, values, file)
     except InputError as error:

@@ -25,11 +25,11 @@ from custodes.critic.line_training import (
     train_lines,
 )
 from custodes.critic.lines import SETTINGS, LineScorer, LineScores, ScoresLines, shipped_critic
+from custodes.feedback.forms import select_rows
 from custodes.ledger import Evaluation, Model
 from custodes.lm import load
 from custodes.lm.loading import DtypeName
 from custodes.progress import Progress
-from custodes.recipes.reward_from_file import select_rows
 from custodes.recording import recorded
 from custodes.types import InputError
 

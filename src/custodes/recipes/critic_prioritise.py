@@ -29,12 +29,11 @@ from custodes.critic.review.answers import as_asked
 from custodes.critic.review.question import CLEAN, control_words, task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.second_look import learn_words
-from custodes.feedback import read_preferences
+from custodes.feedback.forms import JudgmentsOptions
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.loading import DtypeName
 from custodes.recipes.critic_choice import REWARD, digest, find_writer
 from custodes.recipes.parts import Parts
-from custodes.recipes.reward_from_file import select_rows
 from custodes.reward import RewardConfig, best_temperature, load_reward, score_pairs, train_reward
 from custodes.reward.progress import show_progress
 from custodes.stats import auc
@@ -47,11 +46,9 @@ WORDS = "words"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticPrioritise:
+class CriticPrioritise(JudgmentsOptions):
     """Rank a preference dataset's pairs by how likely a second look overturns their label."""
 
-    preferences: Path
-    """JSONL (.gz), JSON or parquet with chosen and rejected, with or without prompt."""
     out: Path
     """Table to write (.jsonl or .parquet): line of the file, margin, probability, the likeliest overturned first."""
     reward: Path | None = None
@@ -66,8 +63,6 @@ class CriticPrioritise:
     """Critiques of each answer."""
     max_tokens: int = 80
     """Longest critique."""
-    rows: str = ""
-    """Use rows FIRST:END only, counted from 0 and without END, e.g. 0:900."""
     flip: float = 0.0
     """Turn this share of the labels round first, and measure how well the ranking finds them."""
     dtype: DtypeName = "auto"
@@ -86,8 +81,7 @@ class CriticPrioritise:
 
 def critic_prioritise(config: CriticPrioritise) -> dict[str, Any]:
     """Write the ranking; returns counts and, with flips, how well it finds them. Raises InputError for files that are none."""
-    source = config.preferences.name
-    pairs = select_rows(read_preferences(config.preferences), config.rows, source)
+    source, pairs = Path(config.judgments).name, config.read_pairs()
     draw = np.random.default_rng([config.training.seed, 5])
     flipped = draw.random(len(pairs)) < config.flip
     shown = [turned(p) if flip else p for p, flip in zip(pairs, flipped, strict=True)]

@@ -33,6 +33,7 @@ from custodes.critic.simulated_reviews import alone, team
 from custodes.critic.subtlety import subtlety, told
 from custodes.critic.tamper.bugs import Bug
 from custodes.critic.teams import Person
+from custodes.feedback.forms import select_rows
 from custodes.ledger import Evaluation
 from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
 from custodes.lm.adapter import ADAPTER_CONFIG
@@ -48,7 +49,6 @@ from custodes.recipes.critic_lines import (
     open_scorer,
     read_rows,
 )
-from custodes.recipes.reward_from_file import select_rows
 from custodes.recipes.searching import search_each
 from custodes.recipes.workspace import Workspace
 from custodes.reward import load_reward

@@ -14,10 +14,10 @@ from typing import Any
 from custodes.critic.families import clusters
 from custodes.critic.lines import LineScores, ScoresLines
 from custodes.critic.subtlety import subtlety, told
+from custodes.feedback.forms import select_rows
 from custodes.lm.loading import DtypeName
 from custodes.recipes.critic_lines import open_scorer
 from custodes.recipes.critic_report import Case, Remembered, read_cases
-from custodes.recipes.reward_from_file import select_rows
 from custodes.stats import Interval, auc, rate, weighted_sum
 from custodes.types import InputError
 

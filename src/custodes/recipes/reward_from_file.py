@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 
-from custodes.feedback import read_preferences
+from custodes.feedback.forms import JudgmentsOptions, hash_of
 from custodes.files import save_json
 from custodes.lm.loading import DtypeName, load
 from custodes.locks import alone_in
@@ -23,32 +21,26 @@ from custodes.recording import begin
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate, evaluate_reward
 from custodes.reward.progress import show_progress
+from custodes.reward.reading import Reader
 from custodes.reward.storage import SETTINGS, load_reward, save_reward
 from custodes.reward.train import OnStep, train_reward
-from custodes.tables import hash_table
 from custodes.types import InputError, PreferencePair
 
 if TYPE_CHECKING:
     from custodes.reward.model import RewardModel
 
-T = TypeVar("T")
-
 RECORD = "training.json"
 """Written last: what was trained, on what, and how good it was."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainFromFile:
-    """Train a reward model on a file of preferences."""
+@dataclass(frozen=True, kw_only=True)
+class TrainFromFile(JudgmentsOptions):
+    """Train a reward model on people's judgments."""
 
-    preferences: Path
-    """JSONL (.gz), JSON or parquet with chosen and rejected, with or without prompt."""
     out: Path
     """Folder for the reward model; a run that was interrupted is continued from here."""
     model: str = "smollm2-135m"
     """Backbone: smollm2-135m (embedded), a local folder, or a hub id."""
-    rows: str = ""
-    """Use rows FIRST:END only, counted from 0 and without END, e.g. 0:900."""
     held_out: float = 0.1
     """Share of the pairs (whole prompts) kept out of training, on which probabilities are calibrated."""
     dtype: DtypeName = "auto"
@@ -57,16 +49,12 @@ class TrainFromFile:
     """How it is trained."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateFromFile:
-    """Evaluate a reward model on a file of preferences."""
+@dataclass(frozen=True, kw_only=True)
+class EvaluateFromFile(JudgmentsOptions):
+    """Evaluate a reward model on people's judgments."""
 
     model: Path
     """Folder of a reward model, or a hub id of a Llama-like sequence classifier."""
-    preferences: Path
-    """JSONL (.gz), JSON or parquet with chosen and rejected, with or without prompt."""
-    rows: str = ""
-    """Use rows FIRST:END only, counted from 0 and without END, e.g. 900:1156."""
     dtype: DtypeName = "auto"
     """Precision of computation."""
 
@@ -81,8 +69,7 @@ def train_from_file(
     """
     if not 0 <= config.held_out < 1:
         raise InputError(f"reward option held_out is {config.held_out}; it must be 0 or more and below 1.")
-    source = config.preferences.name
-    pairs = select_rows(read_preferences(config.preferences), config.rows, source)
+    source, pairs = Path(config.judgments).name, config.read_pairs()
     training, held_out = split_by_prompt(pairs, config.held_out, config.training.seed)
     identity = _identity(config)
     with alone_in(config.out):
@@ -99,6 +86,7 @@ def train_from_file(
         begin()
         checkpoints = config.out / "checkpoints"
         lm = load(config.model, dtype=config.dtype)
+        Reader(lm, config.training.max_length).pairs(held_out, source)  # what cannot be read is said before training
         with nullcontext(on_step) if on_step is not None else show_progress() as report:
             model = train_reward(lm, training, config.training, source=source, checkpoints=checkpoints, on_step=report)
         evaluation = None
@@ -113,27 +101,8 @@ def train_from_file(
 
 def evaluate_from_file(config: EvaluateFromFile) -> RewardEvaluation:
     """Evaluate a saved reward model. Raises InputError for anything wrong with the folder or the file."""
-    source = config.preferences.name
-    pairs = select_rows(read_preferences(config.preferences), config.rows, source)
+    source, pairs = Path(config.judgments).name, config.read_pairs()
     return evaluate_reward(load_reward(config.model, config.dtype), pairs, source)
-
-
-def select_rows(held: Sequence[T], rows: str, source: str) -> list[T]:
-    """Rows ``FIRST:END`` (either may be left out), all for ""; InputError where that is not a range with rows in it.
-
-    A range that goes beyond the file is cut, with a warning that says how many are left."""
-    match = re.fullmatch(r"(\d*):(\d*)", rows or ":")
-    if match is None:
-        raise InputError(f"rows {rows!r} is no range; give FIRST:END, e.g. 0:900.")
-    first, end = (int(group) if group else None for group in match.groups())
-    chosen = list(held[first:end])
-    if not chosen:
-        raise InputError(f"rows {rows!r} of {source} are empty; it holds rows 0:{len(held)}.")
-    if end is not None and end > len(held):
-        warnings.warn(
-            f"{source} holds rows 0:{len(held)}; {len(chosen)} of rows {rows} are there and are used.", stacklevel=2
-        )
-    return chosen
 
 
 def split_by_prompt(
@@ -157,9 +126,9 @@ def _trained(folder: Path, now: Mapping[str, Any]) -> bool:
         was = json.loads((folder / RECORD).read_text())
     except ValueError:
         raise InputError(f"{folder / RECORD} is not valid JSON; restore it or use another --out.") from None
-    if was.get("preferences_sha256") != now["preferences_sha256"]:
+    if was.get("judgments_sha256") != now["judgments_sha256"]:
         raise InputError(
-            f"{folder} holds a reward model trained on other preferences ({was.get('preferences')}); use another --out."
+            f"{folder} holds a reward model trained on other judgments ({was.get('judgments')}); use another --out."
         )
     for mine, theirs in ((now, was), (now["training"], was.get("training", {}))):
         for name, value in mine.items():
@@ -171,11 +140,11 @@ def _trained(folder: Path, now: Mapping[str, Any]) -> bool:
     return True
 
 
-NO_PART = ("training", "out", "preferences", "checkpoint_every")
-"""What may differ between two commands for one model; preferences are compared by what they hold."""
+NO_PART = ("training", "out", "judgments", "checkpoint_every")
+"""What may differ between two commands for one model; judgments are compared by what they hold."""
 
 
 def _identity(config: TrainFromFile) -> dict[str, Any]:
     """What this model is, as JSON: for whoever finds the folder."""
-    known = {**asdict(config), "preferences_sha256": hash_table(config.preferences)}
+    known = {**asdict(config), "judgments_sha256": hash_of(config.judgments)}
     return dict(json.loads(json.dumps(known, default=str)))

@@ -103,7 +103,9 @@ def _answered(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def _where(pair: PreferencePair, source: str) -> str:
-    return f"{source or 'preferences'} row {pair.line:,}" if pair.line else (source or "a preference pair")
+    return pair.place or (
+        f"{source or 'preferences'} row {pair.line:,}" if pair.line else (source or "a preference pair")
+    )
 
 
 def micro_batches(

@@ -10,7 +10,7 @@ from custodes.feedback.collection import Feedback, Origin
 from custodes.feedback.forms.source import SKIP, Source, items, value
 from custodes.feedback.records import read_judgment
 from custodes.ledger import Ledger
-from custodes.tables import Row
+from custodes.tables import Row, hash_table
 from custodes.types import Annotator, InputError
 
 LEDGERS = (".db", ".sqlite", ".sqlite3")
@@ -20,22 +20,22 @@ def judgment(row: Row, source: Source) -> None:
     """A judgment as ``write_judgments`` writes it, with ``prompt`` and ``answers``."""
     held = Row(row.path, row.number, {k: value(row, k) for k in row.values})
     said = read_judgment(held)
-    if "prompt" not in row.values or (said.episodes and "answers" not in row.values):
-        raise InputError(
-            f"{row.place}: it names what was judged by ids only; export it again with this version, or give the ledger."
-        )
-    prompt = _messages(row, "prompt", row.values["prompt"])
+    kind = row.values.get("annotator_kind", "human")
+    if "prompt" not in row.values or (said.episodes and "answers" not in row.values):  # ids only
+        source.take(lambda feedback: _taken(feedback, said, (), [], kind, Origin(row.place, row.number)))
+        return
+    prompt = _messages(row, "prompt", value(row, "prompt"))
     answers = [_messages(row, "answers", one) for one in items(held, "answers")] if said.episodes else []
     if len(answers) != len(said.episodes):
         raise InputError(f"{row.place}, field 'answers': {len(answers)} of {len(said.episodes)} episodes ({SKIP}).")
-    kind = row.values.get("annotator_kind", "human")
     source.take(lambda feedback: _taken(feedback, said, prompt, answers, kind, Origin(row.place, row.number)))
 
 
 def _taken(feedback: Feedback, said: Any, prompt: Messages, answers: list[Messages], kind: Any, origin: Origin) -> None:
-    task = feedback.task(prompt, said.task)
-    for id, one in zip(said.episodes, answers, strict=True):
-        feedback.episode(task, one, id)
+    if prompt or answers:
+        task = feedback.task(prompt, said.task)
+        for id, one in zip(said.episodes, answers, strict=True):
+            feedback.episode(task, one, id)
     feedback.annotator(said.annotator, kind)
     feedback.judgments.append(said)
     feedback.origins[said.id] = origin
@@ -54,6 +54,14 @@ def _messages(row: Row, name: str, given: object) -> Messages:
 def is_ledger(path: str | Path) -> bool:
     """Whether feedback is to be read from a ledger: a database's file or its URL."""
     return "://" in str(path) or str(path).endswith(LEDGERS)
+
+
+def hash_of(path: str | Path) -> str:
+    """SHA-256 of a file of feedback: of a ledger the head of its chain, of a table its bytes."""
+    if not is_ledger(path):
+        return hash_table(path)
+    with Ledger.open(path, read_only=True) as opened:
+        return opened.verify().head
 
 
 def ledger(where: str | Path) -> tuple[Feedback, int]:

@@ -25,6 +25,32 @@ from custodes.types import Comparison, InputError, Judgment, PreferencePair, Ran
 
 T = TypeVar("T")
 
+
+@dataclass(frozen=True, kw_only=True)
+class JudgmentsOptions:
+    """Where people's judgments come from, for every command that takes them."""
+
+    judgments: str
+    """Judgments in any form: a table (.jsonl, .json, .csv, .parquet, plain or packed), a folder of shards, a hub id, a ledger."""
+    rows: str = ""
+    """Use rows FIRST:END only, counted from 0 and without END, e.g. 0:900."""
+    axis: str = ""
+    """Comparisons on this axis; "" takes "overall", or the first that was compared on."""
+    skip_bad_rows: bool = False
+    """Leave out rows that cannot be used, and those with an empty answer; how many is said."""
+
+    def read(self) -> FeedbackFile:
+        """The file. Raises InputError for anything wrong with it."""
+        return read_feedback(self.judgments, skip_bad_rows=self.skip_bad_rows, rows=self.rows)
+
+    def read_pairs(self) -> list[PreferencePair]:
+        """What a reward learns from, without pairs of weight 0; what was assumed and left out is said as warnings."""
+        file = self.read()
+        pairs = file.pairs(self.axis)
+        file.warn(self.axis)
+        return [pair for pair in pairs if pair.weight > 0]
+
+
 NOT_READ = (*UNREAD, "audios", "tools", "functions", "documents", "passages")
 """Columns that carry meaning which no model here is shown: a row that has something in one of them is refused."""
 
@@ -60,6 +86,10 @@ class FeedbackFile:
     def pairs(self, axis: str = "") -> list[PreferencePair]:
         """The training pairs of a reward on :meth:`axis`, corrections among them. Raises InputError where there are none."""
         chosen, held = self.axis(axis), self.feedback
+        if any(id not in held.episodes for judgment in held.judgments for id in judgment.episodes):
+            raise InputError(
+                f"{self.path} names what was judged by ids only; write it again with this version, or give the ledger."
+            )
         episodes = list(held.episodes.values())
         pairs = pairs_from_judgments(held.judgments, episodes, axis=chosen, origins=held.origins)
         pairs += pairs_from_corrections(held.judgments, episodes, chosen)
@@ -91,9 +121,9 @@ class FeedbackFile:
             )
         return told
 
-    def warn(self) -> None:
-        """Says :meth:`told` as warnings, but for what reading the table said itself."""
-        for sentence in self.told()[len(self.notes) :]:
+    def warn(self, axis: str = "") -> None:
+        """Says :meth:`told` and :meth:`unused` as warnings, but for what reading the table said itself."""
+        for sentence in [*self.told()[len(self.notes) :], *self.unused(axis)]:
             warnings.warn(f"{self.name}: {sentence.rstrip('.')}.", stacklevel=3)
 
 

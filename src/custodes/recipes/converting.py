@@ -1,0 +1,124 @@
+"""Feedback from one form into another: what ``custodes convert`` does."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from custodes.feedback import write_judgments, write_preferences
+from custodes.feedback.forms import FeedbackFile, listed, read_feedback
+from custodes.types import Comparison, InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Convert feedback between forms and kinds of files; says what was kept, assumed and left out."""
+
+    source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="IN")]]
+    """Feedback in any form: a table, a folder of shards, a hub id, or a ledger."""
+    target: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
+    """File to write; its extension says what kind."""
+    form: Literal["auto", "conversational", "text", "dialogue", "judgments"] = "auto"
+    """Pairs as lists of messages, as text (one question, one answer) or as raw dialogues as in hh-rlhf; or judgments of every
+    kind with the texts that were judged. auto: pairs where there is nothing but comparisons on one axis, else judgments."""
+    rows: str = ""
+    """Use rows FIRST:END only, counted from 0 and without END, e.g. 0:900."""
+    axis: str = ""
+    """Pairs from comparisons on this axis; "" takes "overall", or the first that was compared on."""
+    skip_bad_rows: bool = False
+    """Leave out rows that cannot be used, and those with an empty answer; how many is said."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written, and what became of everything else in the file."""
+
+    source: str
+    read_as: str
+    rows: int
+    kept: dict[str, int]
+    """Judgments by kind, and by axis or name."""
+    written: int
+    written_as: str
+    target: str
+    assumed: list[str]
+    left_out: list[str]
+    skipped: list[str]
+    """What is wrong with each row that was left out."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.written:,} {self.written_as} in {self.target}",
+            f"Read {self.rows:,} rows of {self.source} as {self.read_as}: {listed(self.kept)}.",
+        ]
+        lines += [f"Assumed: {sentence.rstrip('.')}." for sentence in self.assumed]
+        lines += [f"Left out: {sentence.rstrip('.')}." for sentence in self.left_out]
+        if self.skipped:
+            lines.append(f"Left out: {len(self.skipped):,} rows that cannot be used, the first: {self.skipped[0]}")
+        return "\n".join(lines)
+
+
+def convert(config: Convert) -> Converted:
+    """Read, write beside and rename. Raises InputError for rows that cannot be used, or that the form cannot hold."""
+    if config.target.exists() and Path(config.source).exists() and config.target.samefile(config.source):
+        raise InputError(
+            f"{config.target} is the file that is read; choose another file to write, it is never overwritten."
+        )
+    file = read_feedback(config.source, skip_bad_rows=config.skip_bad_rows, rows=config.rows)
+    form = _form_for(file) if config.form == "auto" else config.form
+    left_out = list(file.left_out)
+    if form == "judgments":
+        write_judgments(config.target, file.feedback.judgments, file.feedback)
+        written = len(file.feedback.judgments)
+        if any(origin.scores != (None, None) for origin in file.feedback.origins.values()):
+            left_out.append("scores of chosen and rejected, whose scale is not stated")
+    else:
+        pairs = file.pairs(config.axis)
+        write_preferences(config.target, pairs, form)
+        written = len(pairs)
+        left_out += _lost_in_pairs(file, config.axis)
+    return Converted(
+        config.source,
+        file.form,
+        file.rows,
+        file.counts(),
+        written,
+        "judgments" if form == "judgments" else "pairs",
+        str(config.target),
+        [*file.notes, *file.assumed],
+        left_out,
+        list(file.skipped),
+    )
+
+
+def _form_for(file: FeedbackFile) -> Literal["conversational", "judgments"]:
+    """Pairs where they hold everything that the file says, judgments otherwise."""
+    judgments = file.feedback.judgments
+    one_axis = len({j.axis for j in judgments if isinstance(j, Comparison)}) == 1
+    return "conversational" if one_axis and all(isinstance(j, Comparison) for j in judgments) else "judgments"
+
+
+def _lost_in_pairs(file: FeedbackFile, axis: str) -> list[str]:
+    """What pairs cannot hold of the judgments."""
+    used = [j for j in file.feedback.judgments if isinstance(j, Comparison) and j.axis == file.axis(axis)]
+    others = {
+        what: n
+        for what, n in file.counts().items()
+        if not what.endswith(f" on {file.axis(axis)!r}") and what != "correction"
+    }
+    lost = [f"{listed(others)}, which pairs cannot hold"] if others else []
+    both_bad = sum(j.verdict == "both_bad" for j in used)
+    strong = sum(abs(j.strength) > 1 for j in used)
+    if both_bad:
+        lost.append(f"that both answers are bad, of {both_bad:,} comparisons, which are written as ties")
+    if strong:
+        lost.append(f"how strong {strong:,} preferences are")
+    if any(not origin.chosen for origin in file.feedback.origins.values()):
+        lost.append("which answer was shown first")
+    return lost
