@@ -118,7 +118,7 @@ with tempfile.TemporaryDirectory() as name:
     train = [
         "reward",
         "train",
-        "--preferences",
+        "--judgments",
         str(folder / "data" / "aggregated.jsonl"),
         "--out",
         str(folder / "reward"),
@@ -127,5 +127,5 @@ with tempfile.TemporaryDirectory() as name:
     file = folder / "held_out.jsonl"
     rows = [{"prompt": q, "chosen": good, "rejected": bad} for q, good, bad in held_out]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    result = evaluate_from_file(EvaluateFromFile(model=folder / "reward", preferences=file))
+    result = evaluate_from_file(EvaluateFromFile(model=folder / "reward", judgments=str(file)))
     print(f"Accuracy of the reward on held-out pairs: {result.accuracy}")

@@ -90,8 +90,11 @@ def test_no_command_shows_what_there_is():
         (["reward", "tran"], ["reward tran", "reward train"]),
         (["convert", "a", "b", "--fom", "text"], ["--fom", "--form"]),
         (["verify"], ["needs LEDGER"]),
+        (["reward", "train", "--preferences", "a"], ["no option --preferences", "did you mean --judgments?"]),
+        (["critic", "prioritise", "--preferences", "a"], ["did you mean --judgments?"]),
+        (["annotators", "--preferences", "a"], ["did you mean --judgments?"]),
         (["report", "ledger.db"], ["needs --out PATH"]),
-        (["convert", "a", "b", "--form", "prose"], ["prose", "--form", "conversational, text, dialogue."]),
+        (["convert", "a", "b", "--form", "prose"], ["prose", "--form", "conversational, text, dialogue, judgments."]),
         (["quickstart", "--arm", "carefull"], ["--arm is 'carefull'", "did you mean 'careful'?"]),
         (["verify", "a", "b"], ["b"]),
         (["annotators", "a", "--config"], ["--config", "YAML file"]),
@@ -280,12 +283,12 @@ def test_sample_takes_one_source_of_prompts(capsys: pytest.CaptureFixture[str]):
 def test_a_reward_is_trained_and_evaluated_from_a_file(tiny_model: Path, preferences: Path, tmp_path: Path):
     options = ("--rank", 4, "--epochs", 4, "--dtype", "float32")
     done = custodes(
-        *("reward", "train", "--preferences", preferences, "--out", tmp_path / "reward", "--model", tiny_model),
+        *("reward", "train", "--judgments", preferences, "--out", tmp_path / "reward", "--model", tiny_model),
         *options,
     )
     assert done.returncode == 0, done.stderr
     done = custodes(
-        *("reward", "evaluate", "--model", tmp_path / "reward", "--preferences", preferences, "--json"),
+        *("reward", "evaluate", "--model", tmp_path / "reward", "--judgments", preferences, "--json"),
         *("--dtype", "float32"),
     )
     told = json.loads(done.stdout)
@@ -301,12 +304,12 @@ def test_a_completion_longer_than_the_context_is_named(
     reward, good = tmp_path / "reward", write(tmp_path / "good.jsonl", [row(n) for n in range(12)])
     trained = ("reward", "train", "--model", tiny_model, "--out", reward, "--dtype", "float32", "--held-out", 0)
     if command == "evaluate":
-        assert main([str(a) for a in (*trained, "--preferences", good, "--rank", 4, "--epochs", 1)]) == 0
+        assert main([str(a) for a in (*trained, "--judgments", good, "--rank", 4, "--epochs", 1)]) == 0
     capfd.readouterr()
     path = write(tmp_path / "long.jsonl", [row(1), row(2, rejected="fox " * 700), row(3)])
     given = trained if command == "train" else ("reward", "evaluate", "--model", reward, "--dtype", "float32")
-    said = refused_here(capfd, *given, "--preferences", path)
-    assert "long.jsonl row 2, rejected: the completion has" in said
+    said = refused_here(capfd, *given, "--judgments", path)
+    assert "long.jsonl, row 2, rejected: the completion has" in said
     assert "512 are read at most; shorten it or leave the row out." in said
 
 
@@ -314,7 +317,7 @@ def test_every_member_of_a_reward_is_exported_for_transformers(
     tiny_model: Path, preferences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     trained = ("reward", "train", "--model", tiny_model, "--out", tmp_path / "reward", "--dtype", "float32")
-    options = ("--preferences", preferences, "--members", 2, "--rank", 4, "--epochs", 1)
+    options = ("--judgments", preferences, "--members", 2, "--rank", 4, "--epochs", 1)
     assert main([str(a) for a in (*trained, *options)]) == 0
     capsys.readouterr()
     given = ["--model", str(tmp_path / "reward"), "--out", str(tmp_path / "classifiers"), "--dtype", "float32"]
@@ -328,7 +331,7 @@ def test_every_member_of_a_reward_is_exported_for_transformers(
 
 
 def test_ctrl_c_says_how_to_go_on(tiny_model: Path, preferences: Path, tmp_path: Path):
-    command = [sys.executable, "-m", "custodes", "reward", "train", "--preferences", preferences, "--model", tiny_model]
+    command = [sys.executable, "-m", "custodes", "reward", "train", "--judgments", preferences, "--model", tiny_model]
     command += ["--out", tmp_path / "reward", "--epochs", 10**5, "--checkpoint-every", 1, "--dtype", "float32"]
     process = subprocess.Popen(
         [str(c) for c in command],

@@ -62,7 +62,7 @@ def test_labels_that_were_turned_on_purpose_come_first(
         "4",
     ]
     out = tmp_path / "ranking.jsonl"
-    command = ["--preferences", str(file), "--out", str(out), "--model", str(tiny_model), "--flip", "0.15", *fast]
+    command = ["--judgments", str(file), "--out", str(out), "--model", str(tiny_model), "--flip", "0.15", *fast]
     found = told(capsys, *command)
     assert found["found"]["low"] > 0.6
     assert found["found"]["n"] == 80
@@ -79,7 +79,7 @@ def test_labels_that_were_turned_on_purpose_come_first(
 def test_words_alone_find_labels_that_words_tell(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["--preferences", str(file), "--out", str(tmp_path / "r.jsonl"), "--model", "words", "--flip", "0.15"]
+    command = ["--judgments", str(file), "--out", str(tmp_path / "r.jsonl"), "--model", "words", "--flip", "0.15"]
     assert told(capsys, *command)["found"]["low"] > 0.9
     assert main(["critic", "prioritise", *command]) == 0
     assert "labels were turned on purpose" in capsys.readouterr().out
@@ -96,7 +96,7 @@ def tuned(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_reward_or_a_critic_with_its_reward_looks_again(
     file: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["--preferences", str(file), "--out", str(tmp_path / "r.jsonl"), "--rows", "0:4"]
+    command = ["--judgments", str(file), "--out", str(tmp_path / "r.jsonl"), "--rows", "0:4"]
     by_reward = told(capsys, *command, "--reward", str(tuned / "reward"))
     assert (by_reward["pairs"], by_reward["second_look"]) == (4, "reward reward")
     assert "flipped" not in json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])
@@ -114,7 +114,7 @@ def test_answers_that_were_criticised_are_not_criticised_again(
         return really(writer, reward, answers, *how)
 
     monkeypatch.setattr(critic_prioritise, "faults", counted)
-    command = ["--preferences", str(file), "--out", str(out), "--critic", str(tuned), "--max-tokens", "8"]
+    command = ["--judgments", str(file), "--out", str(out), "--critic", str(tuned), "--max-tokens", "8"]
     told(capsys, *command, "--rows", "0:4")
     few = {row["line"]: row["margin"] for row in map(json.loads, out.read_text().splitlines())}
     told(capsys, *command, "--rows", "0:6")
@@ -157,6 +157,6 @@ def test_turning_twice_is_turning_not_at_all() -> None:
 def test_bad_input_is_one_sentence(
     options: tuple[str, ...], sentence: str, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["critic", "prioritise", "--preferences", str(file), "--out", str(tmp_path / "x.jsonl")]
+    command = ["critic", "prioritise", "--judgments", str(file), "--out", str(tmp_path / "x.jsonl")]
     assert main([*command, *options]) == 2
     assert sentence in capsys.readouterr().err

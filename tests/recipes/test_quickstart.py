@@ -217,7 +217,4 @@ def test_a_row_that_cannot_be_used_is_named_in_one_sentence(
 def test_a_file_of_judgments_that_is_not_there(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     command = ["quickstart", "--judgments", str(tmp_path / "none.jsonl"), "--model", str(tiny_model)]
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
-    assert (
-        capsys.readouterr().err
-        == f"custodes: {tmp_path / 'none.jsonl'} does not exist; give a JSONL or parquet file.\n"
-    )
+    assert f"custodes: {tmp_path}/none.jsonl does not exist; give " in capsys.readouterr().err

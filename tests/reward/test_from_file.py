@@ -31,7 +31,7 @@ def preferences(tmp_path: Path) -> Path:
 def test_train_save_evaluate(tiny_model: Path, preferences: Path, tmp_path: Path) -> None:
     out, steps = tmp_path / "reward", []
     config = TrainFromFile(
-        preferences=preferences,
+        judgments=preferences,
         out=out,
         model=str(tiny_model),
         rows=":60",
@@ -43,7 +43,7 @@ def test_train_save_evaluate(tiny_model: Path, preferences: Path, tmp_path: Path
     assert held_out.accuracy.n == 12
     assert steps[-1].step == steps[-1].steps == 40
     assert not (out / "checkpoints").exists()
-    evaluation = evaluate_from_file(EvaluateFromFile(model=out, preferences=preferences, rows="60:", dtype="float32"))
+    evaluation = evaluate_from_file(EvaluateFromFile(model=out, judgments=preferences, rows="60:", dtype="float32"))
     assert evaluation.accuracy.n == 40
     assert evaluation.accuracy.low > 0.7
     assert evaluation.temperature == pytest.approx(model.temperature)
@@ -57,7 +57,7 @@ def test_rows_that_are_none_are_refused(
     tiny_model: Path, preferences: Path, tmp_path: Path, rows: str, said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        evaluate_from_file(EvaluateFromFile(model=tiny_model, preferences=preferences, rows=rows))
+        evaluate_from_file(EvaluateFromFile(model=tiny_model, judgments=preferences, rows=rows))
 
 
 def test_an_output_folder_that_cannot_be_written_is_said_before_training(
@@ -65,13 +65,13 @@ def test_an_output_folder_that_cannot_be_written_is_said_before_training(
 ) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="cannot be written to"):
-        train_from_file(TrainFromFile(preferences=preferences, out=tmp_path / "taken", model=str(tiny_model)))
+        train_from_file(TrainFromFile(judgments=preferences, out=tmp_path / "taken", model=str(tiny_model)))
 
 
 @pytest.fixture
 def trained(tiny_model: Path, preferences: Path, tmp_path: Path) -> TrainFromFile:
     config = TrainFromFile(
-        preferences=preferences,
+        judgments=preferences,
         out=tmp_path / "reward",
         model=str(tiny_model),
         rows=":40",
@@ -101,11 +101,11 @@ def test_a_folder_belongs_to_one_configuration(trained: TrainFromFile, tmp_path:
         with pytest.raises(InputError, match=rf"with {name} = .* another --out"):
             train_from_file(changed)
     copied = tmp_path / "copied.jsonl"
-    shutil.copy(trained.preferences, copied)
-    train_from_file(replace(trained, preferences=copied))
+    shutil.copy(trained.judgments, copied)
+    train_from_file(replace(trained, judgments=copied))
     copied.write_text(copied.read_text() + copied.read_text().splitlines()[0])
-    with pytest.raises(InputError, match="trained on other preferences"):
-        train_from_file(replace(trained, preferences=copied))
+    with pytest.raises(InputError, match="trained on other judgments"):
+        train_from_file(replace(trained, judgments=copied))
 
 
 def test_no_model_that_is_there_is_overwritten(tiny_model: Path, trained: TrainFromFile, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_two_processes_do_not_share_a_folder(trained: TrainFromFile) -> None:
 
 
 def test_rows_beyond_the_file_are_said(trained: TrainFromFile) -> None:
-    asked = EvaluateFromFile(model=trained.out, preferences=trained.preferences, rows="95:199", dtype="float32")
+    asked = EvaluateFromFile(model=trained.out, judgments=trained.judgments, rows="95:199", dtype="float32")
     with pytest.warns(UserWarning, match="holds rows 0:100; 5 of rows 95:199 are there"):
         assert evaluate_from_file(asked).accuracy.n == 5
 

@@ -10,10 +10,10 @@ from itertools import combinations
 from custodes.audit import schema
 from custodes.feedback import (
     AnnotatorModel,
+    FeedbackFile,
     SimulatedAnnotator,
     Suspicion,
     agreement,
-    feedback_from_pairs,
     fit_annotators,
     repeat_consistency,
     simulated_annotators,
@@ -21,7 +21,7 @@ from custodes.feedback import (
 )
 from custodes.ledger import Decision
 from custodes.recipes.workspace import Workspace
-from custodes.types import Episode, Judgment, PreferencePair, Task
+from custodes.types import Episode, Judgment, Task
 
 UNDECIDED = 0.4
 """Where several judge each pair: a probability of being better within this of 1/2 leaves open which answer is."""
@@ -40,6 +40,9 @@ class Judged:
     simulated: tuple[SimulatedAnnotator, ...] = ()  # none where people judged
     undecided: float = 0.0
     """Nothing is learned from and measured on pairs whose probability of being better is within this of 1/2."""
+
+    axis: str = "overall"
+    """What is compared on."""
 
     def decides(self, better: float) -> bool:
         """Whether a probability of being better says which of two answers is."""
@@ -79,25 +82,21 @@ def simulate(
     return Judged(tasks, {e.id: e for e in episodes}, judgments, tuple(annotators), undecided)
 
 
-def from_pairs(work: Workspace, pairs: Sequence[PreferencePair]) -> Judged:
-    """A person's own preferences in place of simulated judges."""
-    feedback = feedback_from_pairs(pairs)
-    records = [
-        *feedback.annotators.values(),
-        *feedback.tasks.values(),
-        *feedback.episodes.values(),
-        *feedback.judgments,
-    ]
-    work.ledger.write(work.run, records)
-    return Judged(feedback.tasks, feedback.episodes, feedback.judgments)
+def from_file(work: Workspace, own: FeedbackFile, axis: str = "") -> Judged:
+    """A person's own judgments in place of simulated judges."""
+    held = own.feedback
+    work.ledger.write(
+        work.run, [*held.annotators.values(), *held.tasks.values(), *held.episodes.values(), *held.judgments]
+    )
+    return Judged(held.tasks, held.episodes, held.judgments, axis=own.axis(axis))
 
 
 def believe(work: Workspace, judged: Judged) -> AnnotatorModel:
     """Fit the annotator model, record what it says of everybody, and mark for a second look whoever seems to turn answers round."""
-    model = fit_annotators(judged.judgments, judged.episodes.values())
+    model = fit_annotators(judged.judgments, judged.episodes.values(), judged.axis)
     suspicions = suspect_inversions(model, judged.judgments, judged.tasks.values())
     _record_estimates(work, judged, model, {s.annotator: s for s in suspicions})
-    shared = agreement(judged.judgments)
+    shared = agreement(judged.judgments, axis=judged.axis)
     if shared.items:
         alpha = shared.alpha.to_dict()
         row = schema.Agreement(
@@ -127,7 +126,7 @@ def believe(work: Workspace, judged: Judged) -> AnnotatorModel:
 def _record_estimates(
     work: Workspace, judged: Judged, model: AnnotatorModel, suspicions: Mapping[str, Suspicion]
 ) -> None:
-    consistency = repeat_consistency(judged.judgments).annotators
+    consistency = repeat_consistency(judged.judgments, judged.axis).annotators
     natures = {a.annotator.id: a for a in judged.simulated}
     seen: dict[str, list[Task]] = {}
     for judgment in judged.judgments:

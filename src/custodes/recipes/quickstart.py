@@ -21,7 +21,7 @@ from rich.console import Console
 
 from custodes.audit import schema, write_report
 from custodes.environments import check_results, gold, instruction_tasks, read_tasks
-from custodes.feedback import AnnotatorModel, pairs_from_judgments, read_preferences
+from custodes.feedback import AnnotatorModel, FeedbackFile, pairs_from_judgments, read_feedback
 from custodes.ledger import Decision, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.lm.loading import check_model
@@ -68,8 +68,13 @@ class QuickstartConfig:
     """The policy, and the reward's backbone: embedded, a local folder or a hub id."""
     tasks: Path | None = None
     """Your own prompts in place of the built-in instructions (needs judgments: gold is unknown for them)."""
-    judgments: Path | None = None
-    """Your own preference file in place of simulated judges; its prompts are the tasks unless tasks are given."""
+    judgments: str = ""
+    """Your own judgments in place of simulated judges: a table in any form, a folder of shards, a hub id, or a ledger; its
+    prompts are the tasks unless tasks are given."""
+    axis: str = ""
+    """Comparisons on this axis; "" takes "overall", or the first that was compared on."""
+    skip_bad_rows: bool = False
+    """Leave out rows of your judgments that cannot be used, and those with an empty answer; how many is said."""
     algorithm: Literal["ppo", "grpo", "dr_grpo", "rloo", "reinforce_pp", "expert_iteration"] = "ppo"
     """How the policy is optimised."""
     judged_tasks: int = field(default_factory=lambda: twice_where_fast(200))
@@ -106,7 +111,10 @@ class QuickstartConfig:
 def quickstart(config: QuickstartConfig) -> Path:
     """Run the whole loop; returns the path of ``report.html``. Raises InputError for what cannot be run."""
     _check(config)
-    pairs = read_preferences(config.judgments) if config.judgments is not None else []
+    own = read_feedback(config.judgments, skip_bad_rows=config.skip_bad_rows) if config.judgments else None
+    if own is not None:
+        own.pairs(config.axis)  # there are some
+        own.warn(config.axis)
     if config.threads:
         torch.set_num_threads(config.threads)
     console = Console(stderr=True)
@@ -115,7 +123,7 @@ def quickstart(config: QuickstartConfig) -> Path:
     try:
         with work.ledger:
             try:
-                _Loop(config, work, pairs).run()
+                _Loop(config, work, own).run()
             except BaseException as error:
                 work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
                 raise
@@ -135,7 +143,7 @@ class _Loop:
 
     config: QuickstartConfig
     work: Workspace
-    pairs: Sequence[PreferencePair]  # of a person's own file
+    own: FeedbackFile | None  # a person's judgments
     gold: Gold | None = gold
     train: list[Task] = field(default_factory=list)
     held_out: list[Task] = field(default_factory=list)
@@ -145,9 +153,9 @@ class _Loop:
         with work.phase("model", "Model and tasks"):
             self.lm = self._policy()
             self.base = replace(self.lm, adapter=None)
-            if config.judgments is not None:
+            if self.own is not None:
                 longest = min(READ_TOKENS, self.lm.decoder.spec.context)
-                Reader(self.base, longest).check_replies(self.pairs, config.judgments.name)
+                Reader(self.base, longest).check_replies(self.own.pairs(config.axis), self.own.name)
             tasks = self._choose_tasks()
             work.ledger.write(work.run, [Model(self.base.fingerprint(), config.model, "base"), *tasks])
         judged = self._judge()
@@ -171,9 +179,9 @@ class _Loop:
     def _choose_tasks(self) -> list[Task]:
         """Tasks to train on and held-out tasks, from the built-in instructions or from the person's own file; all."""
         config = self.config
-        if config.tasks is not None or config.judgments is not None:
+        if self.own is not None:
             self.gold = None
-            tasks = read_tasks(config.tasks or config.judgments)  # type: ignore[arg-type]
+            tasks = read_tasks(config.tasks) if config.tasks is not None else self._asked(self.own)
             tasks = self._fitting(tasks)
             random.Random(config.seed).shuffle(tasks)
             cut = max(1, min(config.measure_on, len(tasks) // 5))
@@ -184,6 +192,15 @@ class _Loop:
             self.train = [t for t in tasks if t.metadata["split"] == "train"]
             self.held_out = [t for t in tasks if t.metadata["split"] == "held_out"]
         return [*self.train, *self.held_out]
+
+    def _asked(self, own: FeedbackFile) -> list[Task]:
+        """The prompts of a person's judgments; answers without one are no tasks for a policy."""
+        tasks = [t for t in own.feedback.tasks.values() if t.messages and t.messages[-1].role != "assistant"]
+        if not tasks:
+            raise InputError(
+                f"{own.path} holds no prompts, which the policy is to answer; give them with --tasks FILE."
+            )
+        return tasks
 
     def _fitting(self, tasks: list[Task]) -> list[Task]:
         """Tasks whose prompt leaves room for an answer; how many do not is said."""
@@ -201,9 +218,9 @@ class _Loop:
 
     def _judge(self) -> Judged:
         config, work = self.config, self.work
-        if config.judgments is not None:
+        if self.own is not None:
             with work.phase("judgments", f"Judgments of {config.judgments}"):
-                return judging.from_pairs(work, self.pairs)
+                return judging.from_file(work, self.own, config.axis)
         assert self.gold is not None
         quarter = config.judged_tasks // 4
         tasks = self.train[: config.judged_tasks - quarter] + self.held_out[-quarter:]
@@ -238,7 +255,9 @@ class _Loop:
             held_out = self._judged_held_out(judged)
             if not work.done(folder):
                 train, _ = judging.split_by_task(judged, held_out)
-                pairs = pairs_from_judgments(train, judged.episodes.values(), believed if arm == "careful" else None)
+                pairs = pairs_from_judgments(
+                    train, judged.episodes.values(), believed if arm == "careful" else None, judged.axis
+                )
                 if arm == "careful":
                     pairs = [p for p in pairs if judged.decides(p.label)] or pairs
                 else:
@@ -365,7 +384,7 @@ _STEP_METRICS = (
 
 
 def _check(config: QuickstartConfig) -> None:
-    if config.tasks is not None and config.judgments is None:
+    if config.tasks is not None and not config.judgments:
         raise InputError(
             f"--tasks {config.tasks} without --judgments: nobody can judge answers to your own prompts; give a preference file too."
         )
@@ -383,9 +402,8 @@ def _check(config: QuickstartConfig) -> None:
         if getattr(config, name) < least:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must be at least {least}.")
     _optimisation(config)
-    for path in (config.tasks, config.judgments):
-        if path is not None and not path.exists():
-            raise InputError(f"{path} does not exist; give a JSONL or parquet file.")
+    if config.tasks is not None and not config.tasks.exists():
+        raise InputError(f"{config.tasks} does not exist; give a JSONL or parquet file.")
     check_model(config.model)
 
 
@@ -409,7 +427,7 @@ def _optimisation(config: QuickstartConfig, tasks: int = TASKS_PER_STEP) -> Opti
 
 
 def _merged(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
-    """One pair for all judgments of the same two answers: their mean label, weighted by their number.
+    """One pair for all judgments of the same two answers: their mean label and margin, weighted.
 
     The gradient of the logistic loss is linear in the label, so this is the same training as pair by pair, in fewer tokens.
     """
@@ -422,7 +440,7 @@ def _merged(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
             groups.setdefault((pair.prompt, pair.chosen, pair.rejected), []).append((pair, pair.label))
     merged = []
     for members in groups.values():
-        weight = sum(p.weight for p, _ in members)
-        label = sum(p.weight * label for p, label in members) / weight
-        merged.append(replace(members[0][0], label=label, weight=weight, annotator=""))
+        weight, margins = sum(p.weight for p, _ in members), [(p, p.margin) for p, _ in members]
+        label, margin = (sum(p.weight * value for p, value in held) / weight for held in (members, margins))
+        merged.append(replace(members[0][0], label=label, weight=weight, margin=margin, annotator=""))
     return merged
