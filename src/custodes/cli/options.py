@@ -26,9 +26,9 @@ def parse(name: str, kind: type[T], given: list[str]) -> T:
 
     Raises InputError with one sentence for an option, a value or a configuration file that is wrong.
     """
-    options = list(option_types(kind))
-    known = {option.replace("_", "-"): hint for option, hint, flag in options if flag}
-    named = {f"--{option.replace('_', '-')}" for option, _, flag in options if not flag}
+    held = list(option_types(kind))
+    known = {option.replace("_", "-"): hint for option, hint, flag in held if flag}
+    named = {f"--{option.replace('_', '-')}" for option, _, flag in held if not flag}
     given = [word for word in given if word not in named]  # a position may also be given by its name
     flags = {"config", "help", *known, *(f"no-{flag}" for flag, hint in known.items() if hint is bool)}
     for word in given:
@@ -37,7 +37,7 @@ def parse(name: str, kind: type[T], given: list[str]) -> T:
             asked = RENAMED.get(flag, flag)
             hint = (
                 f"did you mean --{nearest(asked, [*known, *(n[2:] for n in named)])}?"
-                if options
+                if held
                 else f"see custodes {name} --help."
             )
             raise InputError(f"custodes {name} has no option --{flag}; {hint}")
