@@ -3,7 +3,8 @@
     python benchmarks/many_episodes.py --episodes 100000 --json
     python benchmarks/many_episodes.py --episodes 100000 --browser --json
 
-Episodes are political sycophancy by a scripted policy: no model and no sandbox, so that what is measured is the record.
+Episodes are political sycophancy by a scripted policy: no model and no sandbox, so that what is measured is the record:
+lines, index, and their digests in the ledger.
 ``resume_seconds`` is the time until the run knows what is done, after its last line was cut in half and its index lost
 its last 50 rows. ``freeze_seconds`` is the longest that the page's heart stood still while it was filtered and searched.
 """
@@ -25,6 +26,8 @@ from result import print_result
 from custodes.gaming import Records, Runner, ScriptedPolicy, jobs_of, make_stage, summarise
 from custodes.gaming.record import ROW
 from custodes.gaming.report import write_report
+from custodes.ledger.checking import check_ledger
+from custodes.recording import recorded
 
 STAGE = "political-sycophancy"
 HEART = "window.still = 0; let beat = performance.now(); setInterval(() => {" \
@@ -51,19 +54,29 @@ def main() -> None:
 def play(folder: Path, n: int) -> dict[str, float]:
     """Play them all, and by how much memory grew between the first tenth and the end."""
     stage = make_stage(STAGE)
-    with Records(folder, [STAGE]) as records:
+    with recorded(folder / "ledger.db", "benchmark", {}), Records(folder, [STAGE]) as records:
         runner = Runner(ScriptedPolicy("flatterer"), {STAGE: stage})
         began = time.process_time()
         runner.run(jobs_of(stage, n // 10, "held-out", 0, set()), records.append)
         early = _memory()
         runner.run(jobs_of(stage, n, "held-out", 0, records.done[STAGE]), records.append)
         late = _memory()
+        processor = time.process_time() - began
     return {
-        "played_per_processor_second": n / (time.process_time() - began),
+        "played_per_processor_second": n / processor,
+        "verify_processor_seconds": verify(folder),
         "memory_after_a_tenth_mb": early,
         "memory_after_all_mb": late,
         "disk_mb": (folder / "episodes.jsonl").stat().st_size / 2**20,
     }
+
+
+def verify(folder: Path) -> float:
+    """Every row and every block of the record compared."""
+    began = time.process_time()
+    found = check_ledger(folder / "ledger.db")
+    assert found.ok, found.problems
+    return time.process_time() - began
 
 
 def go_on(folder: Path) -> dict[str, float]:

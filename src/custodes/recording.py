@@ -45,6 +45,9 @@ GROWN = 5.0
 GROWN_LINES = 64
 """Lines of a block: an edit is named by so many."""
 
+LARGEST = 1 << 30
+"""Bytes from which a file of a folder that is read is not hashed: it would take longer than a second."""
+
 _current: list[Recording] = []
 
 
@@ -338,8 +341,12 @@ _command: list[Command] = []
 
 
 def reads(*paths: Path) -> None:
-    """Hash files that are about to be read, for the current run or the one that begins next."""
-    inputs = {path: blocks_of(path) for path in itertools.chain.from_iterable(map(files_in, paths))}
+    """Hash files that are about to be read, for the current run or the one that begins next.
+
+    Very large files of folders are left out: they are weights, whose hash the run's row of the model holds.
+    """
+    files = {file for path in paths for file in files_in(path) if file == path or file.stat().st_size < LARGEST}
+    inputs = {path: blocks_of(path) for path in sorted(files)}
     if (recording := current()) is not None:
         recording.keep_inputs(inputs)
     elif _command:

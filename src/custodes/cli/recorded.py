@@ -96,6 +96,8 @@ def parsed(name: str, options: Any, config_file: Path | None) -> None:
         ledger = None
     elif chosen:
         ledger, called.personal = None if chosen == "none" else chosen, False
+    if called.personal and isinstance(ledger, Path):  # it holds what was asked of whom
+        ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     config = json.loads(json.dumps(asdict(options), default=str))
     called.command = Command(name, ledger, config, int(getattr(options, "seed", 0) or 0))
     if ledger is not None or itself:
