@@ -37,7 +37,7 @@ def judge(given: list[str]) -> int:
         out: Path
         """Judgments to write: .jsonl, .json or .parquet."""
         model: str = "smollm2-135m"
-        """The judge: an embedded model, a folder, a hub id, or the model's name at an endpoint."""
+        """The judge: an embedded model, a folder, a .gguf file, a hub id, or the model's name at an endpoint."""
         endpoint: str = ""
         """Address of an OpenAI-compatible server, up to and including /v1."""
         name: str = "ai"

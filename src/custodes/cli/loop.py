@@ -139,7 +139,7 @@ def sample(given: list[str]) -> int:
         """Sample replies from a model, to one prompt or to a file of prompts."""
 
         model: str = "smollm2-135m"
-        """Embedded model, a local folder or a hub id."""
+        """Embedded model, a local folder, a .gguf file or a hub id."""
         adapter: Path | None = None
         """Folder of a saved adapter."""
         prompt: str = ""

@@ -11,6 +11,7 @@ V vocabulary.
 from __future__ import annotations
 
 import inspect
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from custodes.lm.chat import Chat
@@ -69,15 +71,10 @@ class TransformersDecoder(nn.Module):
         Raises :class:`InputError` where weights are missing, damaged or left over, or where the model is not a causal one
         whose logits are a linear function of its hidden states.
         """
-        from transformers import AutoModelForCausalLM
-
-        loader: Any = AutoModelForCausalLM
-        given: Any = {} if quantisation(folder) is None else {"state_dict": read_state(folder)}
-        source = None if given else folder
         try:
-            model, report = loader.from_pretrained(
-                source, config=config, dtype=dtype, output_loading_info=True, **given
-            )
+            model, report = _from_pretrained(folder, config, dtype)
+        except InputError:
+            raise
         except Exception as error:  # safetensors and every architecture raise their own
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"model folder {folder} cannot be loaded by transformers ({reason}).") from None
@@ -220,6 +217,23 @@ class TransformersDecoder(nn.Module):
             if name.startswith(prefix)
         }
         return torch.func.functional_call(part, lent, args, kwargs)
+
+
+def _from_pretrained(folder: Path, config: Any, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """The model, and what its files lacked or held too much."""
+    from transformers import AutoModelForCausalLM
+
+    loader: Any = AutoModelForCausalLM
+    if quantisation(folder) is None:
+        loaded: tuple[Any, dict[str, Any]] = loader.from_pretrained(
+            folder, config=config, dtype=dtype, output_loading_info=True
+        )
+        return loaded
+    with tempfile.TemporaryDirectory() as plain:  # transformers takes weights from files, and has names of its own
+        save_file(read_state(folder), Path(plain) / "model.safetensors", {"format": "pt"})
+        config.save_pretrained(plain)
+        loaded = loader.from_pretrained(plain, config=config, dtype=dtype, output_loading_info=True)
+        return loaded
 
 
 WHOLE = "train whole weights, or use a Llama, Mistral, Qwen2 or Qwen3 model."

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3")
 """Names in GGUF; Mistral's models are called llama there."""
 DIGITS = ("smollm", "codeshell", "refact", "command-r", "starcoder", "exaone", "minerva-7b")
 """Pre-tokenisers that split numbers into digits and are else GPT-2's; ``transformers`` leaves the digits out."""
@@ -111,6 +111,8 @@ def _config(file: Path, reader: GGUFReader, architecture: str) -> Any:
     config.tie_word_embeddings = "output.weight" not in rows
     for name in ("bos", "eos", "padding"):
         setattr(config, f"{name.removesuffix('ding')}_token_id", _value(reader, f"tokenizer.ggml.{name}_token_id"))
+    if hasattr(config, "head_dim") and (size := _value(reader, f"{architecture}.attention.key_length")):
+        config.head_dim = size
     if hasattr(config, "attention_bias"):
         config.attention_bias = "blk.0.attn_q.bias" in rows
     config.architectures, config.dtype = [KNOWN[config.model_type]], "bfloat16"

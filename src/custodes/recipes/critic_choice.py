@@ -36,7 +36,7 @@ class CriticChoice:
     critic: Path | None = None
     """Folder that `custodes critic train` or `custodes critic tune` made; where neither it nor a model is named, the critic that comes with Custodes."""
     model: str = ""
-    """An untrained critic: smollm2-135m (embedded), a folder, a hub id, or endpoint:URL#MODEL. With --critic, its base."""
+    """An untrained critic: smollm2-135m (embedded), a folder, a .gguf file, a hub id, or endpoint:URL#MODEL. With --critic, its base."""
     adapter: Path | None = None
     """An adapter of the model."""
     samples: int = 4

@@ -47,7 +47,7 @@ class CriticTrain:
     out: Path
     """Folder of the critic."""
     model: str = "smollm2-135m"
-    """What learns: smollm2-135m (embedded), a local folder, or a hub id."""
+    """What learns: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
     examples: int = 0
     """Train on so many rows with bugs only, drawn by the seed, beside the clean ones; 0 takes all."""
     calibrate_on: float = 0.05

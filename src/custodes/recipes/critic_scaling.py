@@ -44,7 +44,7 @@ class CriticScaling:
     out: Path
     """Folder of the critics and of the report."""
     model: str = "smollm2-135m"
-    """What learns: smollm2-135m (embedded), a local folder, or a hub id."""
+    """What learns: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
     largest: int = 0
     """Examples of the largest size; 0 takes all. The others are a half, a quarter and an eighth of it."""
     measure_on: int = 500

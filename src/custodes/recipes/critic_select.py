@@ -35,7 +35,7 @@ class CriticSelect:
     out: Path
     """Those that were chosen, JSON Lines; summary beside it."""
     model: str = "smollm2-135m"
-    """The critic: embedded, a local folder or a hub id."""
+    """The critic: embedded, a local folder, a .gguf file or a hub id."""
     adapter: Path | None = None
     """Its adapter, for example the folder rl of `custodes critic tune`."""
     critic: str = ""

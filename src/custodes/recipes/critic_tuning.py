@@ -50,7 +50,7 @@ class CriticTune:
     out: Path
     """Folder of the adapters, the reward, the ledger and summary.json."""
     model: str = "smollm2-135m"
-    """The critic, and the reward's backbone: embedded, a local folder or a hub id."""
+    """The critic, and the reward's backbone: embedded, a local folder, a .gguf file or a hub id."""
     warm_start: int = 2000
     """Examples of the warm start."""
     rated: int = 400

@@ -63,7 +63,7 @@ class GamingRun:
     """Measure how often a policy games the curriculum. The same command again goes on where it was interrupted."""
 
     policy: str
-    """scripted:NAME, a model (name, folder or hub id), or endpoint:URL#MODEL."""
+    """scripted:NAME, a model (name, folder, .gguf file or hub id), or endpoint:URL#MODEL."""
     stage: str
     """political-sycophancy, tool-flattery, nudged-rubric, insubordinate-rubric, reward-tampering, all (of these); impossible-tests; or an environment of your own: FILE.yaml, or FILE.py:Class."""
     out: Path

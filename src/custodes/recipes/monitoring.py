@@ -39,7 +39,7 @@ class MonitorRun:
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR")]]
     """What was given to custodes gaming run as --out."""
     monitor: str
-    """rules, a model (name, folder or hub id), or endpoint:URL#MODEL."""
+    """rules, a model (name, folder, .gguf file or hub id), or endpoint:URL#MODEL."""
     scratchpad: bool = False
     """Show the monitor the policy's scratchpad too, not its actions alone."""
     max_tokens: int = 200

@@ -65,7 +65,7 @@ class QuickstartConfig:
     arms: Literal["one", "all"] = "one"
     """all: run both arms, on the same samples and judgments, and set them side by side."""
     model: str = "smollm2-135m"
-    """The policy, and the reward's backbone: embedded, a local folder or a hub id."""
+    """The policy, and the reward's backbone: embedded, a local folder, a .gguf file or a hub id."""
     tasks: Path | None = None
     """Your own prompts in place of the built-in instructions (needs judgments: gold is unknown for them)."""
     judgments: str = ""

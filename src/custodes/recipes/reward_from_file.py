@@ -40,7 +40,7 @@ class TrainFromFile(JudgmentsOptions):
     out: Path
     """Folder for the reward model; a run that was interrupted is continued from here."""
     model: str = "smollm2-135m"
-    """Backbone: smollm2-135m (embedded), a local folder, or a hub id."""
+    """Backbone: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
     held_out: float = 0.1
     """Share of the pairs (whole prompts) kept out of training, on which probabilities are calibrated."""
     dtype: DtypeName = "auto"

@@ -35,7 +35,7 @@ class GamingTrain:
     out: Path
     """Folder for the trained adapter (policy), summary.json, report.html, every round's measurements and the ledger."""
     policy: str = "smollm2-135m"
-    """The model to begin with: a name, a folder or hub id, or the folder of an adapter, which is then trained further."""
+    """The model to begin with: a name, a folder, .gguf file or hub id, or the folder of an adapter, which is then trained further."""
     stages: str = "curriculum"
     """Stages to train on, in order: curriculum (the first four), names with commas, or all (model organisms only).
     An environment of your own is FILE.yaml or FILE.py:Class; it is measured after every round as the others are."""
@@ -229,7 +229,7 @@ def _check(config: GamingTrain) -> None:
         )
     if config.policy.startswith(("scripted:", "endpoint:")):
         raise InputError(
-            f"--policy {config.policy}: training needs weights; give a model by name, folder or hub id. "
+            f"--policy {config.policy}: training needs weights; give a model by name, folder, .gguf file or hub id. "
             "custodes gaming run measures scripted policies and endpoints."
         )
     rewarded = config.method != "none"

@@ -81,7 +81,7 @@ def gaming_train(config: GamingTrain) -> Path:
 
 def _lasting_name(policy: str) -> str:
     """A folder by its whole path, so that what is saved finds its base model from everywhere."""
-    return str(Path(policy).resolve()) if not is_embedded(policy) and Path(policy).is_dir() else policy
+    return str(Path(policy).resolve()) if not is_embedded(policy) and Path(policy).exists() else policy
 
 
 def _check_model(option: str, model: str | Path | None) -> None:
