@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from custodes import __version__
-from custodes.cli import critic, feedback, gaming, judge, ledger, loop, project, quality, web
+from custodes.cli import critic, feedback, gaming, judge, labels, ledger, loop, project, quality, web
 from custodes.cli.recorded import UNRECORDED, recorded_command, take_options
 from custodes.cli.words import complain, forget_output, keep_notes, nearest, storage_problem
 from custodes.types import InputError
@@ -25,8 +25,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "report": loop.report,
     "arms": loop.arms,
     "annotators": feedback.annotators,
-    "quality labels": quality.labels,
-    "quality annotators": quality.annotators,
+    "quality labels": labels.labels,
+    "quality annotators": labels.annotators,
     "quality comparisons": quality.comparisons,
     "quality watch": quality.watch,
     "judge": judge.judge,

@@ -1,8 +1,6 @@
-"""Commands of the quality desk: what labels say together, and how far each annotator can be believed."""
+"""Commands of the quality desk about comparisons: who can be believed, what is best, and who seems to poison."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,88 +10,11 @@ import tyro
 from custodes.cli.feedback import read_judged
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
-from custodes.types import InputError
 
 if TYPE_CHECKING:
     from custodes.feedback.poisoning import Watch
 
 File = Annotated[Path, tyro.conf.arg(metavar="FILE")]
-
-
-def labels(given: list[str]) -> int:
-    """One label per task from those of several annotators."""
-    from custodes.feedback.labels import Method, aggregate, read_labels, write_labels
-
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
-        """One label per task, with its probability, from the labels of several annotators."""
-
-        file: tyro.conf.Positional[File]
-        """Table with the columns task, worker and label: .csv, .tsv or .parquet."""
-        out: Path
-        """CSV to write: task, label, probability."""
-        method: Method = "dawid-skene"
-        """How: a plain vote, or a model of who is right how often."""
-
-    options = parse("quality labels", Options, given)
-    if not options.out.parent.is_dir():
-        raise InputError(f"the folder {options.out.parent} does not exist; make it, or choose another for --out.")
-    table = read_labels(options.file)
-    with rounds_shown(options.method) as on_round:
-        found = aggregate(table, options.method, on_round=on_round)
-    write_labels(options.out, found)
-    print(f"{len(found.label):,} tasks from {len(table):,} judgments by {options.method} in {options.out}")
-    return 0
-
-
-def annotators(given: list[str]) -> int:
-    """How often each annotator's label is right, with intervals."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from custodes.feedback.labels import Method, aggregate, read_labels
-
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
-        """How often each annotator's label is right, least reliable first, with 95 % intervals."""
-
-        file: tyro.conf.Positional[File]
-        """Table with the columns task, worker and label: .csv, .tsv or .parquet."""
-        method: Method = "dawid-skene"
-        """How the truth is found; with majority: agreement with the plurality of the others."""
-        json: bool = False
-        """Print one JSON object."""
-
-    options = parse("quality annotators", Options, given)
-    table = read_labels(options.file)
-    with rounds_shown(options.method) as on_round:
-        found = aggregate(table, options.method, on_round=on_round)
-    judgments = table.judgments.tolist()
-    rows = [
-        {
-            "annotator": name,
-            "judgments": n,
-            "reliability": interval.to_dict(),
-            "recall": {c: None if r != r else r for c, r in zip(table.classes, recall, strict=True)},
-        }
-        for name, n, interval, recall in zip(
-            table.annotators, judgments, found.reliability, found.recall.tolist(), strict=True
-        )
-    ]
-    order = sorted(range(len(rows)), key=lambda i: found.reliability[i].estimate)
-    if options.json:
-        print_json({"method": options.method, "annotators": [rows[i] for i in order]})
-        return 0
-    shown = Table("annotator", "judgments", "reliability", "95 % interval", box=None)
-    for i in order:
-        r = found.reliability[i]
-        shown.add_row(
-            str(table.annotators[i]), f"{judgments[i]:,}", f"{r.estimate:.3f}", f"{r.low:.3f} .. {r.high:.3f}"
-        )
-    Console().print(shown)
-    what = "agreement with the others' plurality" if options.method == "majority" else "share of labels that are right"
-    print(f"Reliability: {what}, by {options.method}.")
-    return 0
 
 
 def comparisons(given: list[str]) -> int:
@@ -203,12 +124,3 @@ def record_watch(found: "Watch") -> None:
 
     if (recording := begin()) is not None:
         recording.ledger.write(recording.run, found.evaluations("watch"))
-
-
-@contextmanager
-def rounds_shown(method: str) -> Iterator[Callable[[int, float], None]]:
-    """A line that says how far the method has come, on a terminal's stderr."""
-    from rich.console import Console
-
-    with Console(stderr=True).status(f"{method} ...") as status:
-        yield lambda number, left: status.update(f"{method}: round {number}, {left:.1e} left to move (ends at 1e-04)")

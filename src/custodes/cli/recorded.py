@@ -38,7 +38,7 @@ RECORDS_ITSELF = frozenset(
 )
 """Commands that go on from the ledger in their folder."""
 
-OUTPUTS = ("out", "target", "write_baseline")
+OUTPUTS = ("out", "target", "write_baseline", "probabilities", "confusion")
 """Options that name what is written."""
 
 NO_INPUTS = ("ledger", "db", "paths", "prompt")

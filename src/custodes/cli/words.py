@@ -15,16 +15,19 @@ NOTES: list[str] = []
 
 
 def keep_notes() -> None:
-    """From here on every warning is one sentence on stderr, and kept in ``NOTES`` for the command's JSON."""
+    """From here on every warning is one sentence on stderr, said once, and kept in ``NOTES`` for the command's JSON."""
     NOTES.clear()
     shown = warnings.showwarning
 
     def keep(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         sentence = " ".join(str(message).split())
-        if sentence not in NOTES and issubclass(category, UserWarning):
+        if sentence in NOTES:
+            return
+        if issubclass(category, UserWarning):
             NOTES.append(sentence)
         shown(message, category, *where, **more)
 
+    warnings.simplefilter("always", UserWarning)  # a filter hides them from people; the JSON has them all the same
     warnings.showwarning = keep  # type: ignore[assignment]
     warnings.formatwarning = lambda message, *where, **more: f"Note: {' '.join(str(message).split())}\n"
 

@@ -132,7 +132,7 @@ def agreement_by_pair(answers: Mapping[Hashable, Mapping[str, Hashable]]) -> lis
         coded = [(name, numbers.setdefault(answer, len(numbers))) for name, answer in sorted(given.items())]
         for (one, x), (other, y) in combinations(coded, 2):
             both[one, other].append((x, y))
-    found = [_of_pair(*names, np.array(pairs), len(numbers)) for names, pairs in both.items()]
+    found = [pair_agreement(*names, np.array(pairs), len(numbers)) for names, pairs in both.items()]
     return sorted(found, key=lambda pair: (-pair.items, pair.first, pair.second))
 
 
@@ -162,8 +162,8 @@ def _answers(judgments: Iterable[Judgment], axis: str) -> Iterable[tuple[tuple[s
             yield pair, row.annotator, -row.strength if turned else row.strength
 
 
-def _of_pair(first: str, second: str, pairs: NDArray[np.int64], values: int) -> PairAgreement:
-    """``pairs`` (items, 2): the number of each one's answer."""
+def pair_agreement(first: str, second: str, pairs: NDArray[np.int64], values: int) -> PairAgreement:
+    """The same of two annotators; ``pairs`` (items, 2) are the numbers of their answers, below ``values``."""
     x, y = pairs[:, 0], pairs[:, 1]
     common = np.argsort(-np.bincount(pairs.ravel(), minlength=max(values, 2)), kind="stable")[:2]
     kappa = _chance_corrected(lambda a, b: _kappa(a, b, values), x, y, imaginary=common.tolist())
@@ -186,11 +186,15 @@ def _agreement(shared: list[list[int]], values: int, level: Level) -> Agreement:
     """``shared``: of every item that several judged, the number (from 0) of each one's value."""
     values = max(values, 2)
     counts = np.array([np.bincount(np.array(given), minlength=values) for given in shared], dtype=np.int64)
-    counts = counts.reshape(-1, values)
-    disagreed = np.zeros(values, np.int64)
+    return agreement_of_counts(counts.reshape(-1, values), level)
+
+
+def agreement_of_counts(counts: NDArray[np.int64], level: Level) -> Agreement:
+    """Alpha from ``counts`` (items, values): how often each value was given to each item that several judged."""
+    disagreed = np.zeros(counts.shape[1], np.int64)
     disagreed[np.argsort(-counts.sum(0), kind="stable")[:2]] = 1  # the two commonest values, one each
     alpha = _chance_corrected(lambda c: _alpha(c, level), counts, imaginary=(disagreed,))
-    return Agreement(alpha, level, items=len(shared), judgments=int(counts.sum()))
+    return Agreement(alpha, level, items=len(counts), judgments=int(counts.sum()))
 
 
 def _chance_corrected(statistic: Callable[..., float], *arrays: ArrayLike, imaginary: Sequence[ArrayLike]) -> Interval:

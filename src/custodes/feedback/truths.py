@@ -22,7 +22,8 @@ from custodes.types import InputError
 K = TypeVar("K", bound=Hashable)
 
 SHARED_ERRORS = (
-    "Where annotators share errors these are too high, which no judgments can show; --truth FILE measures it."
+    "Where annotators share errors, stated probabilities and reliabilities are too high, which no judgments can show; "
+    "known truths do (--truth FILE)."
 )
 """Printed below stated probabilities and reliabilities."""
 

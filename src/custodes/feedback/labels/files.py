@@ -40,7 +40,7 @@ def one_spelling(label: pl.Series, where: str, notes: list[str]) -> pl.Series:
     counts = label.value_counts(sort=True, name="n")
     same: dict[str, list[str]] = {}
     for name in counts[label.name].to_list():
-        same.setdefault(unicodedata.normalize("NFKC", " ".join(name.split())).casefold(), []).append(name)
+        same.setdefault(same_class(name), []).append(name)
     other = {name: names[0] for names in same.values() for name in names[1:]}
     if not other:
         return label
@@ -49,6 +49,11 @@ def one_spelling(label: pl.Series, where: str, notes: list[str]) -> pl.Series:
     notes.append(note)
     warn([note])
     return label.replace(other)
+
+
+def same_class(name: str) -> str:
+    """What classes have in common that differ in case and blanks only."""
+    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
 
 
 def write_labels(path: str | Path, found: Aggregated) -> Path:
@@ -60,6 +65,36 @@ def write_labels(path: str | Path, found: Aggregated) -> Path:
         "probability": found.probability[rows, found.label],
     }
     return write_columns(path, columns)
+
+
+def write_probabilities(path: str | Path, found: Aggregated) -> Path:
+    """Writes the probability of every class: ``task`` and a column for each class. Raises InputError."""
+    classes = {str(name): found.probability[:, c] for c, name in enumerate(found.table.classes)}
+    name = next(n for n in ("task", "task_id", "the task") if n not in classes)
+    return write_columns(path, {name: list(found.table.tasks)} | classes)
+
+
+def write_confusion(path: str | Path, found: Aggregated) -> Path:
+    """Writes ``annotator,truth,label,count,share``: how often each annotator said ``label`` where ``truth`` was likely.
+
+    ``count`` is the expected number, ``share`` its share of all that the annotator said of that truth; combinations that
+    never came are left out. Raises InputError.
+    """
+    table = found.table
+    K, C = len(table.annotators), len(table.classes)
+    count = np.asarray(table.matrix.T @ found.probability).reshape(K, C, C).transpose(0, 2, 1)  # [k, true, said]
+    k, true, said = np.nonzero(count > 1e-6)
+    names = pl.Series(list(table.classes))
+    return write_columns(
+        path,
+        {
+            "annotator": pl.Series(list(table.annotators)).gather(k),
+            "truth": names.gather(true),
+            "label": names.gather(said),
+            "count": count[k, true, said],
+            "share": count[k, true, said] / count.sum(axis=2)[k, true],
+        },
+    )
 
 
 def labels_from_judgments(judgments: Iterable[Judgment], name: str) -> LabelTable:
