@@ -103,7 +103,7 @@ def test_everybody_is_measured_on_the_same_functions(
     assert "A model as judge" not in page
     assert all(set(of["nitpick_categories"]) == set(NITPICKS) for of in found["policies"].values())
     assert "http" not in page.replace("http://www.w3.org", "")
-    assert json.loads((tmp_path / "report.json").read_text()) == told
+    assert json.loads((tmp_path / "report.json").read_text()) == {k: v for k, v in told.items() if k != "notes"}
 
     with Ledger.open(tmp_path / "ledger.db", read_only=True) as ledger:
         (run,) = ledger.runs()
@@ -119,7 +119,7 @@ def test_everybody_is_measured_on_the_same_functions(
     monkeypatch.setattr(TorchEngine, "generate", None)
     (tmp_path / "report.json").unlink()
     assert main(options[:-1]) == 0  # however it is printed
-    assert json.loads((tmp_path / "report.json").read_text()) == told
+    assert json.loads((tmp_path / "report.json").read_text()) == {k: v for k, v in told.items() if k != "notes"}
 
 
 def test_one_round_with_proposed_quotes_alone_gives_single_findings(

@@ -12,9 +12,8 @@ import numpy as np
 
 from custodes.audit.schema import AnnotatorEstimate
 from custodes.audit.words import number, percent
-from custodes.stats import Interval, rank_correlation, wilson
+from custodes.stats import Interval, normal_quantile, rank_correlation, wilson
 
-Z = 1.959964  # 97.5th percentile of the normal distribution
 HONEST = frozenset({"expert", "hasty"})  # natures that try to answer truthfully; hasty ones are merely careless
 BIAS = 0.5  # log-odds: a bias surely larger than this is suspect (it moves a coin toss from 50 % to 62 %)
 REPEATS = 0.7  # repeating oneself surely less often than this is suspect
@@ -124,7 +123,8 @@ def _surely_beyond(interval: Interval, limit: float) -> bool:
 
 
 def _normal(estimate: float, se: float, n: int) -> Interval:
-    return Interval(estimate, estimate - Z * se, estimate + Z * se, n)
+    half = normal_quantile(0.95) * se
+    return Interval(estimate, estimate - half, estimate + half, n)
 
 
 def _optional(estimate: float | None, se: float | None, n: int) -> Interval | None:

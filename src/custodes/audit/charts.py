@@ -304,7 +304,9 @@ def _end_labels(ends: Rows, x: alt.X, y: alt.Y, layers: Sequence[alt.Chart]) -> 
 
 
 def _span(interval: Interval, name: str) -> dict[str, Any]:
-    return {name: interval.estimate, "low": interval.low, "high": interval.high}
+    bounds = (interval.low, interval.high)  # without them the mark stands alone
+    low, high = (bound if np.isfinite(bound) else interval.estimate for bound in bounds)
+    return {name: interval.estimate, "low": low, "high": high}
 
 
 def _note(judge: Section) -> str:

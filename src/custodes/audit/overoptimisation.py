@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from custodes.audit.words import number
-from custodes.stats import Interval
+from custodes.stats import Interval, mean_interval, normal_quantile, t_quantile
 
 Form = Literal["best_of_n", "rl"]
 Array = NDArray[np.float64]
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class GaoFit:
-    """R(d) = d (a - b d) ("best_of_n") or d (a - b log d) ("rl"), with 95 % bootstrap intervals over tasks.
+    """R(d) = d (a - b d) ("best_of_n") or d (a - b log d) ("rl"), with 95 % intervals over tasks; the peak's by resampling.
 
     ``peak`` is the distance of the curve's maximum and ``peak_value`` the reward there; both are None where
     the fitted curve has none (b <= 0: it still rises). ``peaked`` is the share of resamples with a peak.
@@ -58,16 +58,18 @@ def fit_gao(distance: ArrayLike, gain: ArrayLike, form: Form, resamples: int = 2
     solve = np.linalg.pinv(np.stack([d, -d * _shape(d, form)], axis=1))  # (2, S)
     M = gain.shape[1]
     weights = np.random.default_rng(seed).multinomial(M, np.full(M, 1 / M), size=resamples) / M
-    a, b = solve @ gain.mean(axis=1)
-    drawn_a, drawn_b = solve @ (weights @ gain.T).T
+    of_tasks = solve @ gain  # (2, M): a and b are linear in the gains, so theirs are means over tasks
+    a, b = of_tasks.mean(axis=1)
+    wider = t_quantile(0.95, M - 1) / normal_quantile(0.95) * np.sqrt(M / (M - 1))  # resamples of few vary too little
+    drawn_a, drawn_b = of_tasks @ weights.T * wider + (1 - wider) * np.array([[a], [b]])
     peak, value = _peak(np.array([a]), np.array([b]), form)
     drawn_peak, drawn_value = _peak(drawn_a, drawn_b, form)
     rising = not np.isfinite(peak[0])
     residual = gain.mean(axis=1) - d * (a - b * _shape(d, form))
     return GaoFit(
         form=form,
-        a=_percentiles(a, drawn_a, M),
-        b=_percentiles(b, drawn_b, M),
+        a=mean_interval(of_tasks[0]),
+        b=mean_interval(of_tasks[1]),
         peak=None if rising else _percentiles(peak[0], drawn_peak, M),
         peak_value=None if rising else _percentiles(value[0], drawn_value, M),
         peaked=float(np.isfinite(drawn_peak).mean()),

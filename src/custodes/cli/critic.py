@@ -1,6 +1,5 @@
 """Commands of the critics of code."""
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +157,9 @@ def _show_natural(options: "CriticNatural", told: Told) -> None:
 
 
 def _show_selected(options: "CriticSelect", told: Told) -> None:
-    missed, before, after = (_interval(told[name]) for name in ("missed_at_least_once", "cbi_before", "cbi_after"))
+    missed, before, after = (
+        Interval.from_dict(told[name]) for name in ("missed_at_least_once", "cbi_before", "cbi_after")
+    )
     print(f"{told['kept']:,} of {told['tried']:,} tampered examples and {told['clean']:,} clean ones: {options.out}")
     print(f"  missed at least once: {missed}; bugs pointed out: {before} before, {after} in those kept")
 
@@ -175,7 +176,7 @@ def _show_tuned(options: "CriticTune", told: Told) -> None:
         print(f"{split} ({found['n']} functions)")
         for policy, measured in found["policies"].items():
             shown = (
-                f"{name.replace('_', ' ')} {_interval(measured[name])}"
+                f"{name.replace('_', ' ')} {Interval.from_dict(measured[name])}"
                 for name in ("cbi", "hallucinations", "false_alarms")
             )
             print(f"  {policy:<12}{'   '.join(shown)}")
@@ -186,9 +187,11 @@ def _show_teams(options: "CriticTeams", told: Told) -> None:
     from custodes.recipes.critic_teams import GRID
 
     for arm in ("person", "critic", "team"):
-        caught, wrong = _interval(told["caught"][arm]), _interval(told["false"][arm])
+        caught, wrong = Interval.from_dict(told["caught"][arm]), Interval.from_dict(told["false"][arm])
         print(f"{arm:<8}catches {caught}   wrong comments {wrong}")
     print(f"The simulated team {'beats' if told['beats_both'] else 'does not beat'} both.")
+    for note in told["notes"]:
+        print(note)
     print("Where it does (+), by how often right comments are kept (down) and wrong ones removed (across):")
     print("      " + "".join(f"{removes:>6}" for removes in GRID))
     for keeps in GRID:
@@ -201,9 +204,9 @@ def _show_evaluation(options: "CriticReport", told: "Told | LineEvaluation") -> 
         _show_lines(told)
         return
     for split, of in told["splits"].items():
-        print(f"{split}: likeliest line is the bug's {_interval(of['lines']['at_1'])}")
+        print(f"{split}: likeliest line is the bug's {Interval.from_dict(of['lines']['at_1'])}")
         for policy, measured in of["policies"]["policies"].items():
-            shown = (f"{name} {_interval(measured[name])}" for name in ("cbi", "hallucinations", "nitpicks"))
+            shown = (f"{name} {Interval.from_dict(measured[name])}" for name in ("cbi", "hallucinations", "nitpicks"))
             print(f"  {policy:<34}{'   '.join(shown)}")
         if "judge" in of["policies"]:
             _show_judge(of["policies"]["judge"])
@@ -213,7 +216,7 @@ def _show_evaluation(options: "CriticReport", told: "Told | LineEvaluation") -> 
 
 
 def _show_judge(told: Told) -> None:
-    share, kappa = _interval(told["share"]), _interval(told["kappa"])
+    share, kappa = Interval.from_dict(told["share"]), Interval.from_dict(told["kappa"])
     print(f"  judge {told['judge']} agrees with the rules on comments on bugs' lines: {share}; Cohen's kappa {kappa};")
     print(
         f"    verdicts read: {told['comments']:,}, not read: {told['unread']:,}. Bugs included are counted by the rules."
@@ -223,18 +226,22 @@ def _show_judge(told: Told) -> None:
 def _show_subtlety(options: "CriticSubtlety", told: Told) -> None:
     for name in ("all", *told["operators"]):
         one = told["all"] if name == "all" else told["operators"][name]
-        area, hit = _interval(one["discrimination"]), _interval(one["at_1"])
+        area, hit = Interval.from_dict(one["discrimination"]), Interval.from_dict(one["at_1"])
         print(f"{name.replace('_', ' '):<30}area under ROC {area}   likeliest line is the bug's {hit}")
     if "against" in told:
         for name, words in (("discrimination", "area under ROC"), ("at_1", "likeliest line is the bug's")):
-            print(f"{options.data.name} minus {told['against']}, {words}: {_interval(told['difference'][name])}")
+            print(
+                f"{options.data.name} minus {told['against']}, {words}: {Interval.from_dict(told['difference'][name])}"
+            )
 
 
 def _show_ranked(options: "CriticPrioritise", told: Told) -> None:
     print(f"{told['pairs']:,} pairs ranked by {told['second_look']}: {options.out}")
     print(f"  more likely overturned than not: {told['likely']:,}")
     if "found" in told:
-        print(f"  {told['flipped']:,} labels were turned on purpose: area under ROC {_interval(told['found'])},")
+        print(
+            f"  {told['flipped']:,} labels were turned on purpose: area under ROC {Interval.from_dict(told['found'])},"
+        )
         print(f"  and of the first {told['flipped']:,} pairs {told['precision_at_flipped']:.0%} are such")
 
 
@@ -242,7 +249,7 @@ def _show_scaling(options: "CriticScaling", told: Told) -> None:
     for split, measures in told["splits"].items():
         for name, found in measures.items():
             values = ", ".join(f"{p['examples']:,}: {p['estimate']:.3g}" for p in found["points"])
-            print(f"{split}, {name}: {values}; exponent {_interval(found['exponent'])}")
+            print(f"{split}, {name}: {values}; exponent {Interval.from_dict(found['exponent'])}")
     print(f"The report is {options.out}/report.html.")
 
 
@@ -259,9 +266,3 @@ def _show_lines(found: "LineEvaluation") -> None:
     }
     for words, value in told.items():
         print(f"  {words:<43}{value}")
-
-
-def _interval(told: Mapping[str, Any]) -> Interval:
-    """From JSON; not a number where there is none."""
-    estimate, low, high = (math.nan if told[name] is None else told[name] for name in ("estimate", "low", "high"))
-    return Interval(estimate, low, high, told["n"])

@@ -9,7 +9,7 @@ describes the bug too.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes import stats
 from custodes.critic.critique import Critique, Finding
 from custodes.critic.line_training import LineConfig
 from custodes.critic.lines import SETTINGS, LineScores, ScoresLines
@@ -26,12 +27,10 @@ from custodes.critic.report import write_scaling_page
 from custodes.lm.loading import DtypeName
 from custodes.recipes.critic_lines import TRAIN, CriticTrain, critic_train, open_scorer, read_rows
 from custodes.recipes.critic_report import Case, read_cases
-from custodes.stats import Interval, wilson
 from custodes.types import InputError
 
 Floats = NDArray[np.float64]
 SIZES = 4
-RESAMPLES = 999
 TITLES = {"localisation": "likeliest line is the bug's", "cbi": "bugs included (CBI)"}
 
 
@@ -83,7 +82,10 @@ def critic_scaling(config: CriticScaling) -> dict[str, Any]:
         "model": config.model,
         "sizes": sizes,
         "splits": {
-            split: {name: fitted(sizes, rows, TITLES[name]) for name, rows in measures.items()}
+            split: {
+                name: fitted(sizes, rows, TITLES[name], [c.row.function for c in splits[split]])
+                for name, rows in measures.items()
+            }
             for split, measures in hits.items()
         },
     }
@@ -131,20 +133,25 @@ def _included(case: Case, scores: LineScores) -> bool:
     return rate(Critique((Finding(quote, scores.message(line)),)), case.asked.code, case.asked.bugs).included > 0
 
 
-def fitted(sizes: Sequence[int], hits: Sequence[Sequence[bool]], title: str) -> dict[str, Any]:
-    """Points with Wilson intervals, the fitted curve, and its exponent with a bootstrap over functions."""
-    right = np.array(hits, float)  # (sizes, functions)
-    points = [
-        {"examples": n, **wilson(int(row.sum()), len(row)).to_dict()} for n, row in zip(sizes, right, strict=True)
-    ]
-    functions = right.shape[1]
-    drawn = np.random.default_rng(0).multinomial(functions, np.full(functions, 1 / functions), RESAMPLES)
-    (a,), (b,) = power_law(sizes, right.mean(1, keepdims=True))
-    _, exponents = power_law(sizes, right @ drawn.T / functions)
-    low, high = np.quantile(exponents, [0.025, 0.975])
+def fitted(
+    sizes: Sequence[int], hits: Sequence[Sequence[bool]], title: str, functions: Sequence[Hashable] | None = None
+) -> dict[str, Any]:
+    """Points, the fitted curve and its exponent; ``hits`` are (sizes, rows), ``functions`` (rows,) what intervals count."""
+    right = np.array(hits, float)
+    whose = list(functions or range(right.shape[1]))
+    points = [{"examples": n, **stats.rate(row, whose).to_dict()} for n, row in zip(sizes, right, strict=True)]
+    (a,), _ = power_law(sizes, right.mean(1, keepdims=True))
+    numbers = np.unique(np.array([str(f) for f in whose]), return_inverse=True)[1]
+    sums = np.stack([np.bincount(numbers, row) for row in right], axis=1)  # (functions, sizes)
+
+    def slope(sums: Floats, rows: Floats) -> float:
+        return float(power_law(sizes, sums.sum(0)[:, None] / rows.sum())[1][0])
+
+    exponent = stats.jackknife(slope, sums, np.bincount(numbers).astype(float), imaginary=(np.zeros(len(sizes)), 1.0))
     along = np.geomspace(sizes[0], sizes[-1], 40)
-    curve: list[Mapping[str, float]] = [{"examples": float(n), "value": float(1 - a * n**-b)} for n in along]
-    exponent = Interval(float(b), float(low), float(high), functions)
+    curve: list[Mapping[str, float]] = [
+        {"examples": float(n), "value": float(1 - a * n**-exponent.estimate)} for n in along
+    ]
     return {"title": title, "points": points, "curve": curve, "a": float(a), "exponent": exponent.to_dict()}
 
 

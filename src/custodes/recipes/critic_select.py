@@ -19,7 +19,7 @@ from custodes.critic.tamper.examples import Example, read_examples, write_exampl
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.recipes.critic_lines import open_scorer
 from custodes.recipes.parts import Parts
-from custodes.stats import Interval, mean_interval, wilson
+from custodes.stats import Interval, rate
 from custodes.types import InputError, Sampling, hash_shown
 
 CHUNK = 16
@@ -93,9 +93,9 @@ def critic_select(config: CriticSelect) -> dict[str, Any]:
         "tried": len(tried),
         "kept": len(kept),
         "clean": len(beside),
-        "missed_at_least_once": wilson(sum(t.missed > 0 for t in tried), len(tried)).to_dict(),
-        "cbi_before": mean_interval([t.included for t in tried]).to_dict(),
-        "cbi_after": mean_interval([t.included for t in kept]).to_dict(),
+        "missed_at_least_once": rate([t.missed > 0 for t in tried], [t.example.function for t in tried]).to_dict(),
+        "cbi_before": rate([t.included for t in tried], [t.example.function for t in tried]).to_dict(),
+        "cbi_after": rate([t.included for t in kept], [t.example.function for t in kept]).to_dict(),
         "by_operator": {name: found.to_dict() for name, found in _by_operator(tried).items()},
     }
     config.out.with_name(config.out.name + ".summary.json").write_text(json.dumps(told, indent=2))
@@ -151,8 +151,11 @@ def _located(scores: LineScores, e: Example) -> float:
 
 def _by_operator(tried: list[Tried]) -> dict[str, Interval]:
     """Share of each operator's tampers that were missed at least once."""
-    of: dict[str, list[bool]] = {}
+    of: dict[str, list[Tried]] = {}
     for t in tried:
         for name in {bug.operator for bug in t.example.bugs}:
-            of.setdefault(name, []).append(t.missed > 0)
-    return {name: wilson(sum(rows), len(rows)) for name, rows in sorted(of.items())}
+            of.setdefault(name, []).append(t)
+    return {
+        name: rate([t.missed > 0 for t in some], [t.example.function for t in some])
+        for name, some in sorted(of.items())
+    }

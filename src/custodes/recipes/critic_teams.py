@@ -42,6 +42,7 @@ def critic_teams(config: CriticTeams) -> dict[str, Any]:
     ]
     result = _result(config)
     told: dict[str, Any] = {"person": {"kind": "simulated", **asdict(config.person)}, "beats_both": result.beats_both}
+    told["notes"] = [result.note] if result.note else []
     for name in ("caught", "false", "more_caught", "fewer_false"):
         told[name] = {arm: interval.to_dict() for arm, interval in getattr(result, name).items()}
     return told | {"grid": grid}

@@ -11,7 +11,7 @@ than trials) raises :class:`~custodes.types.InputError`.
 Letters: n items, k events among them, G clusters.
 """
 
-from custodes.stats.base import Interval, weighted_sum
+from custodes.stats.base import Interval, normal_quantile, t_quantile, weighted_sum
 from custodes.stats.curves import CalibrationBin, auc, calibration_curve, calibration_error
 from custodes.stats.means import (
     PairedTest,
@@ -33,10 +33,12 @@ __all__ = [
     "clopper_pearson",
     "jackknife",
     "mean_interval",
+    "normal_quantile",
     "paired_difference",
     "paired_test",
     "rank_correlation",
     "rate",
+    "t_quantile",
     "upper_bound_zero",
     "weighted_sum",
     "wilson",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,13 @@ class Interval:
         """For JSON: what is not finite (no data, no bound) becomes None."""
         values = {"estimate": self.estimate, "low": self.low, "high": self.high}
         return {k: v if math.isfinite(v) else None for k, v in values.items()} | {"n": self.n}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Interval:
+        """Of JSON; None is no estimate, or no bound."""
+        missing = {"estimate": math.nan, "low": -math.inf, "high": math.inf}
+        values = {name: other if told[name] is None else float(told[name]) for name, other in missing.items()}
+        return cls(**values, n=told["n"])
 
     def __str__(self) -> str:
         if math.isnan(self.estimate):

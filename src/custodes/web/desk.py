@@ -24,7 +24,7 @@ from custodes.feedback.annotator_model import comparisons_in
 from custodes.feedback.items import Item, gold_result
 from custodes.feedback.labels import aggregate, labels_from_judgments
 from custodes.feedback.poisoning import watch_annotators
-from custodes.stats import Interval, mean_interval, wilson
+from custodes.stats import Interval, mean_interval, normal_quantile, rate
 from custodes.types import Annotator, Comparison, InputError, Judgment, Label, Ranking, Rating
 from custodes.web.database import Database
 from custodes.web.effort import accuracy_by_budget, coverage_of, effort_of
@@ -36,7 +36,6 @@ from custodes.web.schema import assignments
 from custodes.web.second_looks import final, second_looks, teams_of
 
 """Of every interval of agreement: enough for a page that is computed again after every few judgments."""
-NORMAL = 1.959963984540054
 """Standard errors to either side of a 95 % interval."""
 
 
@@ -208,9 +207,9 @@ def _gold_items(content: Content) -> dict[str, Item]:
 
 
 def _gold(items_by_task: Mapping[str, Item], judgments: Iterable[Judgment]) -> dict[str, Any]:
-    results = [gold_result(items_by_task[j.task], j) for j in judgments if j.task in items_by_task]
-    known = [result for result in results if result is not None]
-    return wilson(sum(known), len(known)).to_dict()
+    results = [(j.task, gold_result(items_by_task[j.task], j)) for j in judgments if j.task in items_by_task]
+    known = [(task, result) for task, result in results if result is not None]  # several people meet one task
+    return rate([result for _, result in known], [task for task, _ in known]).to_dict()
 
 
 def _fields(annotators: Sequence[Annotator]) -> list[str]:
@@ -218,7 +217,8 @@ def _fields(annotators: Sequence[Annotator]) -> list[str]:
 
 
 def _normal(estimate: float, se: float, n: int) -> Interval:
-    return Interval(estimate, estimate - NORMAL * se, estimate + NORMAL * se, n)
+    half = normal_quantile(0.95) * se
+    return Interval(estimate, estimate - half, estimate + half, n)
 
 
 def _median(values: Sequence[float]) -> float | None:

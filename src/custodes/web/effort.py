@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from custodes.feedback.items import Item, gold_result
 from custodes.feedback.project import Project
-from custodes.stats import Interval, mean_interval, wilson
+from custodes.stats import Interval, mean_interval, rate
 from custodes.types import Judgment
 from custodes.web.projects import load_items
 from custodes.web.schema import assignments, items
@@ -101,7 +101,7 @@ def accuracy_by_budget(gold: Mapping[str, Item], judgments: Sequence[Judgment]) 
     most = sizes[(len(sizes) - 1) // 2]
     enough = [given for given in results.values() if len(given) >= most]
     return [
-        {"judgments": k} | wilson(sum(_majority(sum(given), len(given), k) for given in enough), len(enough)).to_dict()
+        {"judgments": k} | rate([_majority(sum(given), len(given), k) for given in enough]).to_dict()
         for k in range(1, most + 1)
     ]
 

@@ -18,7 +18,7 @@ import numpy as np
 from sqlalchemy import Connection, Row, select, update
 
 from custodes.ledger import Decision
-from custodes.stats import mean_interval, wilson
+from custodes.stats import mean_interval, rate
 from custodes.types import Episode, InputError, Label, Message, Task, hash_shown
 from custodes.web.accounts import Account
 from custodes.web.database import Database, MissingError, to_json
@@ -158,8 +158,8 @@ def measures(database: Database) -> dict[str, Any]:
     return {
         "waiting": len(rows) - len(decided),
         "decided": len(decided),
-        "answered_in_time": wilson(len(answered), len(decided)).to_dict(),
-        "blocked": wilson(sum(row.state == "blocked" for row in answered), len(answered)).to_dict(),
+        "answered_in_time": rate([bool(row.by) for row in decided]).to_dict(),
+        "blocked": rate([row.state == "blocked" for row in answered]).to_dict(),
         **_rates(decided),
         "by_people": _rates(answered),
         "people": {
@@ -186,8 +186,8 @@ def _rates(rows: Sequence[Any]) -> dict[str, Any]:
     harmful = [row.state == "blocked" for row in rows if row.harmful == 1]
     harmless = [row.state == "blocked" for row in rows if row.harmful == 0]
     return {
-        "caught": wilson(sum(harmful), len(harmful)).to_dict(),
-        "stopped_for_nothing": wilson(sum(harmless), len(harmless)).to_dict(),
+        "caught": rate(harmful).to_dict(),
+        "stopped_for_nothing": rate(harmless).to_dict(),
     }
 
 

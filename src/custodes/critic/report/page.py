@@ -94,7 +94,7 @@ def _petty(policies: Mapping[str, Any]) -> list[str]:
 
 
 def _bins(curve: list[Mapping[str, Any]]) -> list[CalibrationBin]:
-    return [CalibrationBin(b["predicted"], Interval(**b["observed"])) for b in curve]
+    return [CalibrationBin(b["predicted"], Interval.from_dict(b["observed"])) for b in curve]
 
 
 def _number(value: float | None) -> str:

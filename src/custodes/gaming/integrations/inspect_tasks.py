@@ -226,7 +226,9 @@ def _variant(told: dict[str, Any]) -> Variant:
 
 
 def _wilson(scores: list[SampleScore]) -> stats.Interval:
-    return stats.wilson(sum(score.score.as_float() for score in scores), len(scores))
+    """Counts variants: a repeated one has " (2)" after its id."""
+    variants = [str(score.sample_id).partition(" (")[0] for score in scores]
+    return stats.rate([score.score.as_float() for score in scores], variants)
 
 
 # ---------------------------------------------------------------- the project's own models

@@ -24,5 +24,7 @@ def number(found: Found, digits: int = 2, unit: str = "") -> str:
 def _said(found: Found, of: Callable[[float], str], unit: str) -> str:
     if found is None or found["estimate"] is None or not found["n"]:
         return "no data yet"
+    if found["low"] is found["high"] is None:
+        return f"{of(found['estimate'])}{unit} (no interval, n = {found['n']:,})"
     low, high = ("?" if found[end] is None else of(found[end]) for end in ("low", "high"))
     return f"{of(found['estimate'])}{unit} [{low}, {high}] (n = {found['n']:,})"
