@@ -94,9 +94,9 @@ class FeedbackFile:
         pairs = pairs_from_judgments(held.judgments, episodes, axis=chosen, origins=held.origins)
         pairs += pairs_from_corrections(held.judgments, episodes, chosen)
         if not pairs:
-            where = f" on axis {chosen!r}" if any("comparison" in what for what in self.counts()) else ""
             raise InputError(
-                f"{self.path} holds {listed(self.counts())}, and no comparison{where}; a reward learns from comparisons."
+                f"{self.path} holds {listed(self.counts())}; a reward learns from comparisons, and none on axis "
+                f"{chosen!r} says which of two answers is better."
             )
         return pairs
 
@@ -114,16 +114,17 @@ class FeedbackFile:
 
     def told(self) -> list[str]:
         """Everything that a person should know about how the file was read, one sentence each."""
-        told = [*self.notes, *self.assumed, *self.left_out]
+        told = [*self.notes, *self.assumed, *(f"left out: {what}" for what in self.left_out)]
         if self.skipped:
             told.append(
                 f"{len(self.skipped):,} of {self.rows:,} rows cannot be used and are left out, the first: {self.skipped[0]}"
             )
         return told
 
-    def warn(self, axis: str = "") -> None:
-        """Says :meth:`told` and :meth:`unused` as warnings, but for what reading the table said itself."""
-        for sentence in [*self.told()[len(self.notes) :], *self.unused(axis)]:
+    def warn(self, axis: str | None = None) -> None:
+        """Says :meth:`told` as warnings, but for what reading the table said itself; for a reward on ``axis`` also
+        :meth:`unused`."""
+        for sentence in [*self.told()[len(self.notes) :], *(self.unused(axis) if axis is not None else ())]:
             warnings.warn(f"{self.name}: {sentence.rstrip('.')}.", stacklevel=3)
 
 
@@ -164,7 +165,7 @@ def read_feedback(path: str | Path, *, skip_bad_rows: bool = False, rows: str = 
     left = _sentences(source.left_out)
     others = [name for name in values if name not in form.columns() and name not in NOT_READ and name not in TEXTS]
     if others and form.name != "judgments":
-        left.insert(0, f"left out: {'column' if len(others) == 1 else 'columns'} {', '.join(map(str, others))}")
+        left.insert(0, f"{'column' if len(others) == 1 else 'columns'} {', '.join(map(str, others))}")
     return FeedbackFile(
         str(path), form.name, len(held), feedback, tuple(_sentences(source.assumed)), tuple(left), tuple(skipped), notes
     )

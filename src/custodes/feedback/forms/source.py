@@ -88,7 +88,7 @@ class Source:
     def compare(self, kind: type[Judgment], prompt: Messages, answers: Sequence[Messages], **said: Any) -> None:
         """A comparison or ranking of answers in the order in which they were shown; none of answers that are the same."""
         if len(answers) == 2 and alike(*answers):
-            self.leave_out("comparisons of two answers that are the same say nothing and are left out")
+            self.leave_out("comparisons of two answers that are the same")
             return
         self._silent(answers)
         self.say(kind, prompt, answers, **said)
