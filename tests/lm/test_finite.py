@@ -88,6 +88,21 @@ def test_a_broken_adapter_is_named(tiny_model: Path) -> None:
         sample(lm, 1.0)
 
 
+def test_log_probabilities_and_adapters_on_disk_are_looked_at_too(tiny_model: Path, tmp_path: Path) -> None:
+    lm = load(tiny_model, dtype="float32", adapter=AdapterConfig(rank=2))
+    episodes = TorchEngine(lm).generate([TASK], Sampling(max_tokens=3))
+    lm.save(tmp_path)
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    name = sorted(tensors)[0]
+    tensors[name][0, 0] = float("inf")
+    save_file(tensors, tmp_path / "adapter_model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"adapter_model\.safetensors: tensor model\.layers\.0\..* holds values"):
+        load(tmp_path)
+    lm.decoder.norm.value[0] = float("nan")
+    with pytest.raises(InputError, match=r"its tensor model\.norm\.weight holds"):
+        TorchEngine(lm).logprobs(episodes)
+
+
 def test_an_overflow_names_its_layer(lm: LanguageModel) -> None:
     lm.decoder.layers[1].weights["gate_up"].value.mul_(1e25)
     with pytest.raises(InputError, match=r"layer 1 \(from 0\) computes values that are not finite in torch.float32"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -83,12 +84,20 @@ def write(model: Any, base: Path, file: Path, architecture: str, kind: Kind, **f
     stored = json.loads((base / "tokenizer.json").read_text())
     control = {token["content"] for token in stored["added_tokens"]}
     tokens = sorted(stored["model"]["vocab"], key=stored["model"]["vocab"].get)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    pieces, settings = stored["model"]["byte_fallback"], json.loads((base / "tokenizer_config.json").read_text())
+    types = {True: gguf.TokenType.CONTROL, False: gguf.TokenType.NORMAL}
+    writer.add_tokenizer_model("llama" if pieces else "gpt2")
     writer.add_token_list(tokens)
-    writer.add_token_types([gguf.TokenType.CONTROL if t in control else gguf.TokenType.NORMAL for t in tokens])
-    writer.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in stored["model"]["merges"]])
-    writer.add_eos_token_id(tokens.index("<|endoftext|>"))
+    writer.add_token_types([gguf.TokenType.BYTE if re.fullmatch("<0x..>", t) else types[t in control] for t in tokens])
+    if pieces:
+        writer.add_token_scores([float(-i) for i in range(len(tokens))])
+        writer.add_unk_token_id(0)
+    else:
+        writer.add_tokenizer_pre("gpt-2")
+        writer.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in stored["model"]["merges"]])
+    if "bos_token" in settings:
+        writer.add_bos_token_id(tokens.index(settings["bos_token"]))
+    writer.add_eos_token_id(tokens.index(settings["eos_token"]))
     writer.add_chat_template((base / "chat_template.jinja").read_text())
     for key, value in fields.items():
         writer.add_string(key.replace("__", "."), value)
@@ -169,10 +178,12 @@ def test_a_file_computes_what_the_model_computes(base: Path, tmp_path: Path, arc
         assert torch.equal(tensor, dict(theirs.named_parameters())[name])
 
 
-def test_tokenizer_and_chat_template_are_those_of_the_file(base: Path, tmp_path: Path) -> None:
-    write(make(base, "llama"), base, tmp_path / "model.gguf", "llama", Kind.F16)
-    lm, original = load(tmp_path / "model.gguf"), load(base)
-    talk = [Message("user", "Who watches 12 watchers?\n\n <|im_end|>"), Message("assistant", "We do.")]
+@pytest.mark.parametrize(("template", "architecture"), [("chatml", "llama"), ("llama2", "llama"), ("phi3", "phi3")])
+def test_tokenizer_and_chat_template_are_those_of_the_file(tmp_path: Path, template: str, architecture: str) -> None:
+    base = write_chat_model(tmp_path / "base", template)
+    write(make(base, architecture), base, tmp_path / "model.gguf", architecture, Kind.F16)
+    lm, original = opened(tmp_path / "model.gguf"), load(base)
+    talk = [Message("user", "Who watches 12 watchers?\n\n <|im_end|> é"), Message("assistant", "We do.")]
     assert lm.chat.conversation(talk) == original.chat.conversation(talk)
     assert lm.end_ids == original.end_ids
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from custodes.lm.decoder import PROJECTIONS, Decoder, Layer, part_rows, with_layers
+from custodes.lm.finite import check_tensors
 from custodes.types import InputError
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -119,6 +120,7 @@ class Adapter(nn.Module):
             tensors = {name.removeprefix("base_model.model."): t for name, t in load_file(weights_file).items()}
         except Exception as error:  # safetensors raises its own untyped errors
             raise InputError(f"adapter folder {folder} cannot be read ({error}); save or download it again.") from None
+        check_tensors(tensors, weights_file)
         for option in ("use_rslora", "rank_pattern", "alpha_pattern"):
             if stored.get(option):
                 raise InputError(f"adapter {config_file} uses {option}, which is not supported; use plain LoRA.")

@@ -120,7 +120,12 @@ class Chat:
     def template(self) -> str:
         """The tokenizer's chat template, or that of plain turns where it has none."""
         if self.tokenizer.chat_template is not None:
-            return str(self.tokenizer.get_chat_template())
+            try:
+                return str(self.tokenizer.get_chat_template())
+            except ValueError:  # several by name
+                raise InputError(
+                    f"{self.name} has several chat templates and none is called default; write one as chat_template.jinja."
+                ) from None
         start = list(self.tokenizer("")["input_ids"])[:1]  # a tokenizer's own token for the beginning of a text
         start = start if start == [self.tokenizer.bos_token_id] else []
         return _PLAIN % {"start": "".join(map(self._token, start)), "end": "".join(map(self._token, self.ends[:1]))}

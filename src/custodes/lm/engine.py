@@ -19,7 +19,7 @@ from torch import Tensor
 
 from custodes.lm.decode import Cache, Prompt, Stepper
 from custodes.lm.decoder import Decoder
-from custodes.lm.finite import finite_model
+from custodes.lm.finite import NotFiniteError, finite_model, is_finite
 from custodes.lm.loading import LanguageModel
 from custodes.lm.logprobs import token_logprobs
 from custodes.lm.packing import pack, split_by_budget
@@ -119,6 +119,10 @@ class TorchEngine:
                 values, _ = token_logprobs(
                     hidden, self.lm.decoder.head_weight(), targets.to(hidden.device), temperature
                 )
+            if not is_finite(values):
+                wrong = chosen[rows[int((~values.isfinite()).nonzero()[0])]]
+                with finite_model(self.lm.name, self.lm.decoder, self.lm.adapter):
+                    raise NotFiniteError(episodes[wrong].token_ids.tolist())
             for i, p, part_values in zip(chosen, places, values.cpu().split([len(p) for p in places]), strict=True):
                 results[i][p] = part_values.numpy()
         return results

@@ -155,7 +155,7 @@ def _scale_rope(file: Path, reader: GGUFReader, architecture: str, config: Any) 
 
 
 def _write_tokenizer(file: Path, reader: GGUFReader, config: Any, folder: Path) -> None:
-    from tokenizers import pre_tokenizers
+    from tokenizers import normalizers, pre_tokenizers
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
@@ -169,7 +169,16 @@ def _write_tokenizer(file: Path, reader: GGUFReader, config: Any, folder: Path) 
             "those it was trained on.",
             stacklevel=6,
         )
-    backend.save(str(folder / "tokenizer.json"))
+    if _value(reader, "tokenizer.ggml.model") == "llama" and not config.model_type.startswith("gemma"):
+        # the format's own reader puts a space before every text between control tokens, unless the file says otherwise
+        space = [normalizers.Prepend("▁")] if _value(reader, "tokenizer.ggml.add_space_prefix", True) else []
+        backend.normalizer = normalizers.Sequence([*space, normalizers.Replace(" ", "▁")])
+        backend.pre_tokenizer = None
+    stored = json.loads(backend.to_str())
+    if config.model_type == "phi3":  # white space after these is theirs, which the format has no field for
+        for token in stored["added_tokens"]:
+            token["rstrip"] = token["special"] and token["content"] not in ("<unk>", "<s>", "<|endoftext|>")
+    (folder / "tokenizer.json").write_text(json.dumps(stored, ensure_ascii=False))
     tokens, settings = _value(reader, "tokenizer.ggml.tokens"), {}
     for name in ("bos", "eos", "pad", "unk"):
         long = {"pad": "padding", "unk": "unknown"}.get(name, name)

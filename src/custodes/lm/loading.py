@@ -227,14 +227,18 @@ def model_folder(name: str) -> Path:
         return gguf_model(file)
     if Path(name).is_dir():
         return Path(name)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    owner, _, rest = name.partition("/")
+    repository, _, inside = rest.partition("/")
+    if not owner or not repository or name.startswith((".", "~")) or (inside and not inside.endswith(".gguf")):
         raise InputError(
-            f"no model {name!r}: it is neither an existing folder or .gguf file nor an embedded model (smollm2-135m) nor a hub id (owner/name)."
+            f"no model {name!r}: it is neither an existing folder or .gguf file nor an embedded model (smollm2-135m) nor a hub id (owner/name, or owner/name/FILE.gguf)."
         )
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
+        if inside:
+            return gguf_model(Path(hf_hub_download(f"{owner}/{repository}", inside)))
         patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
         folder = Path(snapshot_download(name, allow_patterns=patterns))
         if not list(folder.glob("*.safetensors")):

@@ -24,6 +24,7 @@ from custodes.files import save_json
 from custodes.lm.adapter import Adapter, merged
 from custodes.lm.chat import QUESTION
 from custodes.lm.decoder import Decoder
+from custodes.lm.finite import check_tensors
 from custodes.lm.loading import DtypeName, LanguageModel, load, model_folder, read_config
 from custodes.lm.weights import is_classifier, read_state
 from custodes.reward.model import RewardModel
@@ -192,9 +193,11 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Tensor]:
     try:
-        return load_file(file)
+        tensors = load_file(file)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file} cannot be read ({error}); restore it or train again.") from None
+    check_tensors(tensors, file)
+    return tensors
 
 
 @contextmanager
