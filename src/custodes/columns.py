@@ -38,11 +38,13 @@ def read_columns(
     names: Mapping[str, Iterable[str]],
     optional: frozenset[str] = frozenset(),
     alike: Sequence[str] = (),
+    extra: Mapping[str, Iterable[str]] | None = None,
 ) -> Columns:
     """The columns ``names`` (in this order, each with other words for it) of any table that ``tables`` reads, as text.
 
     Blanks at a value's ends are left out, and 1 and 1.0 are one value. Columns that are ``optional`` may have
-    empty values. Columns that are ``alike`` hold names of the same things. A CSV whose first row is data has no
+    empty values. Columns that are ``alike`` hold names of the same things. Those
+    in ``extra`` are read where a file has them, and empty where it has not. A CSV whose first row is data has no
     header: its columns are taken by position, which is said. Raises InputError naming file, row and column.
     """
     words = {name: tuple(others) for name, others in names.items()}
@@ -52,14 +54,23 @@ def read_columns(
         frame, number, header = _part(file, words, notes)
         missing = [name for name in words if name not in frame.columns]
         if missing:
-            others = f" ({missing[0]} may also be {', '.join(words[missing[0]])})" if words[missing[0]] else ""
+            also = f" ({missing[0]} may also be {', '.join(words[missing[0]])})" if words[missing[0]] else ""
             raise InputError(
                 f"{file}: column {missing[0]!r} is missing; found {', '.join(header[:8])}, expected "
-                f"{', '.join(words)}{others}."
+                f"{', '.join(words)}{also}."
             )
         if not len(number):
             raise InputError(f"{file} has a header and no rows; every row is one judgment.")
-        columns = [_text(frame[name], file, number) for name in words]
+        others = {name: tuple(same) for name, same in (extra or {}).items()}
+        there = {folded(name) for name in header}
+        others = {name: same for name, same in others.items() if there & {folded(word) for word in (name, *same)}}
+        if others:
+            frame, number, _ = _part(file, words | others, [])
+        absent = pl.Series([""] * len(number), dtype=pl.String)
+        columns = [
+            _text(frame[name], file, number) if name in frame.columns else absent.alias(name)
+            for name in (*words, *(extra or ()))
+        ]
         parts.append((file, pl.DataFrame(columns), number))
     first = np.concatenate([[0], np.cumsum([len(number) for _, _, number in parts])[:-1]])
     frame = _same_numbers(

@@ -81,6 +81,14 @@ def agreement(judgments: Iterable[Judgment], level: Level = "ordinal", axis: str
     return _agreement([[strength + 3 for strength in given] for given in shared], 7, level)
 
 
+def agreement_of_annotators(judgments: Iterable[Judgment], axis: str = "overall") -> list[PairAgreement]:
+    """:func:`agreement_by_pair` over the comparisons and rankings on ``axis``: first, second or a tie, strength apart."""
+    given: dict[Hashable, dict[str, Hashable]] = defaultdict(dict)
+    for pair, annotator, strength in _answers(judgments, axis):
+        given[pair].setdefault(annotator, (strength > 0) - (strength < 0))
+    return agreement_by_pair(given)
+
+
 def agreement_on_ratings(judgments: Iterable[Judgment], axis: str = "overall") -> Agreement:
     """Ordinal alpha over the ratings on ``axis``: what is agreed about is an episode, its first rating by each counts."""
     given: dict[str, dict[str, float]] = defaultdict(dict)

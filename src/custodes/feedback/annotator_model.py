@@ -21,6 +21,7 @@ from custodes.feedback.bradley_terry import Comparisons, Fit, fit
 from custodes.feedback.ordinal import Floats, Ints, label_from_one
 from custodes.feedback.qualities import Items, components
 from custodes.feedback.reliability import A, B, C, S
+from custodes.feedback.truths import Realised, realised
 from custodes.types import Comparison, Episode, InputError, Judgment, Ranking
 
 Method = Literal["hierarchical", "bradley-terry"]
@@ -94,11 +95,14 @@ class AnnotatorModel:
     length_unit: float  # standard deviation of the differences in log-length, nats
     style: tuple[Effect, ...] = ()  # what was controlled for, log-odds per standard deviation of its difference
     repeats: int = 0  # comparisons left out: the same annotator had compared the same two before
+    method: Method = "hierarchical"
+    assumed: tuple[str, ...] = ()  # what a file's reader assumed, one sentence each
+    items_are_ranked: bool = False  # whether items are compared with each other at all, or within their tasks alone
 
     @cached_property
     def notes(self) -> list[str]:
         """What a reader of the numbers has to know, one sentence each."""
-        found = []
+        found = list(self.assumed)
         if not self.fit.converged:
             found.append(f"The fit has not converged after {self.fit.rounds} rounds: its numbers are rough.")
         if self.repeats:
@@ -115,6 +119,9 @@ class AnnotatorModel:
             found.append(
                 f"{alone:,} annotators overlap with nobody: their reliability cannot be told, it is the crowd's."
             )
+        apart = int(self.groups.max(initial=0)) + 1
+        if self.items_are_ranked and apart > 1:
+            found.append(f"The items fall into {apart:,} groups that no comparison connects; each is ranked apart.")
         shared = self.shared_length
         if shared is not None and abs(shared.estimate) > Z * shared.se:
             found.append(
@@ -172,6 +179,23 @@ class AnnotatorModel:
     def resolved(self) -> Floats:
         """(N,) share of the prior variance of q_first - q_second that the judgments removed: 0 nothing is known."""
         return np.clip(1 - self.fit.difference_sd**2 / (2 * self.fit.unit**2), 0.0, 1.0)
+
+    def realised(self, winners: Mapping[tuple[str, str], str], names: Mapping[str, str] | None = None) -> Realised:
+        """What ``better`` states of the pairs whose better one is known, and how often it is right.
+
+        ``winners`` (see ``read_winners``) has ids of episodes, or what ``names`` calls them. Raises InputError where none
+        of them was compared.
+        """
+        data = self.comparisons
+        called = [(names or {}).get(id_, id_) for id_ in self.episodes]
+        stated: dict[tuple[int, int], tuple[float, bool]] = {}
+        for n, (i, j) in enumerate(zip(data.first.tolist(), data.second.tolist(), strict=True)):
+            for one, other in ((self.episodes[i], self.episodes[j]), (called[i], called[j])):
+                winner = winners.get((min(one, other), max(one, other)), "")
+                if winner and one != other:
+                    p = float(self.better[n])
+                    stated[min(i, j), max(i, j)] = (max(p, 1 - p), (p > 0.5) == (winner == one))
+        return realised([p for p, _ in stated.values()], [right for _, right in stated.values()])
 
     @cached_property
     def others(self) -> tuple[Floats, Floats]:
@@ -293,6 +317,7 @@ def fit_comparisons(
             for name, value, se in zip(style, fitted.gamma, fitted.gamma_se, strict=True)
         ),
         repeats=repeats,
+        method=method,
     )
 
 

@@ -36,6 +36,7 @@ class Belief:
     variance: Floats  # (N,)
     plain_mean: Floats  # (N,) of the difference of qualities alone
     plain_variance: Floats  # (N,)
+    adapting: Floats  # (I, F) how the qualities would fall if a coefficient rose by 1
 
 
 class Items:
@@ -69,7 +70,9 @@ class Items:
         difference = turn[:, None] * (solved[self.low] - solved[self.high])[self.of]  # (N, 1 + F)
         if not x.shape[1]:
             mean = difference[:, 0]
-            return Belief(solved[:, 0], np.zeros(0), np.zeros((0, 0)), mean, variance, mean, variance)
+            return Belief(
+                solved[:, 0], np.zeros(0), np.zeros((0, 0)), mean, variance, mean, variance, np.zeros((self.items, 0))
+            )
         through = x - difference[:, 1:]  # what is left of the covariates when the qualities have adapted
         schur = np.eye(x.shape[1]) + (x * precision[:, None]).T @ x - right[:, 1:].T @ solved[:, 1:]
         covariance = np.linalg.inv((schur + schur.T) / 2).astype(np.float64)
@@ -77,7 +80,7 @@ class Items:
         plain = difference[:, 0] - difference[:, 1:] @ gamma
         blurs = (variance + np.einsum("nf,fg,ng->n", by, covariance, by) for by in (through, difference[:, 1:]))
         quality = solved[:, 0] - solved[:, 1:] @ gamma
-        return Belief(quality, gamma, covariance, plain + x @ gamma, next(blurs), plain, next(blurs))
+        return Belief(quality, gamma, covariance, plain + x @ gamma, next(blurs), plain, next(blurs), solved[:, 1:])
 
     def _solve(self, pair: Floats, diagonal: Floats, right: Floats, inverses: list[Floats]) -> Floats:
         solved = np.zeros_like(right)
@@ -88,6 +91,8 @@ class Items:
             shape = (self.items, self.items)
             operator = LinearOperator(shape, matvec=lambda v: diagonal * v - self.matrix @ v, dtype=np.float64)
             scale = LinearOperator(shape, matvec=lambda v: v / diagonal, dtype=np.float64)
+            if self.start.shape != right.shape:
+                self.start = np.zeros_like(right)
             for f in range(right.shape[1]):
                 masked = np.where(self.large, right[:, f], 0.0)
                 self.start[:, f], _ = cg(operator, masked, x0=self.start[:, f], M=scale, rtol=1e-3, maxiter=200)
@@ -102,6 +107,24 @@ class Items:
             g, i, j = group.number, group.low, group.high
             variance[group.pairs] = inverse[g, i, i] + inverse[g, j, j] - 2 * inverse[g, i, j]
         return variance
+
+    def draws(self, precision: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """(count, I) deviations of the qualities from their means, drawn from the Gaussian.
+
+        By perturbation (Papandreou and Yuille 2010): noise of the precision matrix, solved, has its inverse as covariance.
+        """
+        pair = sums(self.of, precision, len(self.low))
+        diagonal = 1.0 + self._sum(pair, 1.0)
+        noise = rng.normal(size=(self.items, count))
+        for n in range(count):
+            noise[:, n] += self._sum(np.sqrt(pair) * rng.normal(size=len(pair)), -1.0)
+        solved = self._solve(pair, diagonal, noise, [group.inverse(pair, diagonal) for group in self.groups])
+        if self.covariates.shape[1]:
+            zero = np.zeros(len(precision))
+            belief = self.believe(precision, zero)
+            gamma = np.linalg.cholesky(belief.gamma_covariance) @ rng.normal(size=(self.covariates.shape[1], count))
+            solved = solved - belief.adapting @ gamma
+        return solved.T
 
     def item_variances(self, precision: Floats) -> Floats:
         """Variance of each quality, covariates held, (I,): the diagonal of the inverse precision matrix."""
