@@ -77,6 +77,8 @@ def detection(found: list[Judge]) -> Detection | None:
 
 def _judge(name: str, e: AnnotatorEstimate, kind: str, median: float) -> Judge:
     reliability = _normal(e.reliability, e.reliability_se, e.judgments)
+    if e.reliability_low is not None and e.reliability_high is not None:
+        reliability = Interval(e.reliability, e.reliability_low, e.reliability_high, e.judgments)
     position = _optional(e.position, e.position_se, e.judgments)
     length = _optional(e.length, e.length_se, e.judgments)
     repeat = wilson(e.repeats_same, e.repeats) if e.repeats else None
@@ -105,7 +107,7 @@ def _evidence(
     if position is not None and _surely_beyond(position, BIAS):
         found.append(f"favours the answer shown {'first' if position.estimate > 0 else 'second'}")
     if length is not None and _surely_beyond(length, BIAS):
-        found.append(f"favours the {'longer' if length.estimate > 0 else 'shorter'} answer")
+        found.append(f"favours the {'longer' if length.estimate > 0 else 'shorter'} answer more than the others do")
     if repeat is not None and repeat.high < REPEATS:
         found.append(f"repeats its own verdict in {percent(repeat.estimate)} of {repeat.n} repeats")
     return found

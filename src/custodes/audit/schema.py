@@ -85,7 +85,7 @@ class AnnotatorEstimate(Row):
 
     Units are those of ``feedback.AnnotatorModel``: ``reliability`` 1 is typical, 0 carries nothing, below 0 is
     inverted; ``position`` is the log-odds added to the first shown, ``length`` the log-odds per standard deviation
-    of the difference in log-length. The truth is known for simulated annotators only and on a scale of its own:
+    of the difference in log-length that somebody adds to what the typical annotator does. The truth is known for simulated annotators only and on a scale of its own:
     only ranks are compared. ``feature`` and what follows are of ``feedback.suspect_inversions``: the prompts on
     which the annotator seems to answer the opposite.
     """
@@ -95,6 +95,8 @@ class AnnotatorEstimate(Row):
     judgments: int
     reliability: float
     reliability_se: float
+    reliability_low: float | None = None  # ends of the 95 % interval; None in rows of 0.1
+    reliability_high: float | None = None
     position: float | None = None
     position_se: float | None = None
     length: float | None = None

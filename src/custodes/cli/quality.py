@@ -1,82 +1,131 @@
-"""Commands of the quality desk about comparisons: who can be believed, what is best, and who seems to poison."""
+"""Commands about those who compare: what their comparisons say together, and whose answers go against the others'."""
 
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from custodes.cli.feedback import read_judged
+from custodes.cli.feedback import estimates_of, print_notes, read_judged
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
+from custodes.types import InputError
 
 if TYPE_CHECKING:
+    from custodes.feedback import AnnotatorModel
     from custodes.feedback.poisoning import Watch
+    from custodes.feedback.ranking import Standing
 
 File = Annotated[Path, tyro.conf.arg(metavar="FILE")]
+SHOWN = 20
 
 
 def comparisons(given: list[str]) -> int:
     """Who can be trusted among those who compared, and what is best."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from custodes.feedback.annotator_model import Method
     from custodes.feedback.labels import fit_comparison_file, write_qualities
+    from custodes.feedback.ranking import bootstrap, standings
+    from custodes.feedback.truths import read_winners
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
-        """Fit reliability and position bias of those who compared items, and the items' quality."""
+        """Fit reliability and position bias of those who compared items, and the items' quality and rank."""
 
         file: tyro.conf.Positional[File]
-        """Table with the columns worker, left, right and label (the winner, or empty for a tie)."""
+        """Table with the columns worker, left, right, label (the winner, or empty for a tie) and, if there is one, task."""
         out: Path | None = None
-        """CSV to write: item, quality, se; the best first."""
+        """CSV to write: item, group, quality, se, low, high, rank, rank_low, rank_high; the best first."""
+        method: Method = "hierarchical"
+        """Reliability and bias of every annotator, or everybody believed equally."""
+        reference: str | None = None
+        """Tell qualities as differences to this item; by default to the mean of all that are connected."""
+        style: tuple[str, ...] = ()
+        """Measures to control for: NAME stands in the columns left_NAME and right_NAME, as a count."""
+        bootstrap: int = 0
+        """Take errors and ranks from this many crowds drawn from the annotators; 0: from the fitted model."""
+        truth: Path | None = None
+        """Table with the columns left, right and label of pairs whose better one is known."""
         json: bool = False
         """Print one JSON object."""
 
     options = parse("quality comparisons", Options, given)
-    model = fit_comparison_file(options.file)
+    if options.bootstrap < 0 or options.bootstrap == 1:
+        raise InputError(f"--bootstrap {options.bootstrap}: give 0, or 2 and more.")
+    truths = read_winners(options.truth) if options.truth is not None else None
+    model = fit_comparison_file(options.file, options.method, options.style)
+    if options.bootstrap:
+        ranked = bootstrap(model, options.bootstrap, options.reference)
+    else:
+        ranked = standings(model, options.reference)
     if options.out is not None:
-        write_qualities(options.out, model)
-    estimates = sorted((model.of(name) for name in model.annotators), key=lambda e: e.reliability)
+        write_qualities(options.out, ranked)
+    right = model.realised(truths) if truths is not None else None
     if options.json:
-        items = zip(model.episodes, model.quality.tolist(), model.quality_se.tolist(), strict=True)
         print_json(
             {
-                "annotators": [
-                    {
-                        "annotator": e.annotator,
-                        "judgments": e.judgments,
-                        "reliability": e.reliability,
-                        "reliability_se": e.reliability_se,
-                        "position": e.position,
-                        "position_se": e.position_se,
-                    }
-                    for e in estimates
-                ],
-                "items": [{"item": i, "quality": q, "se": se} for i, q, se in sorted(items, key=lambda row: -row[1])],
+                "method": model.method,
+                "annotators": [asdict(e) for e in estimates_of(model)],
+                "items": [asdict(s) for s in ranked],
+                "style": [asdict(effect) for effect in model.style],
+                "truth": right.to_dict() if right is not None else None,
+                "converged": model.fit.converged,
+                "notes": model.notes,
             }
         )
         return 0
-    table = Table("annotator", "comparisons", "reliability", "position bias", box=None)
-    for e in estimates:
-        told = ((e.reliability, e.reliability_se), (e.position, e.position_se))
-        table.add_row(e.annotator, f"{e.judgments:,}", *(f"{value:+.2f} ± {1.96 * se:.2f}" for value, se in told))
-    Console().print(table)
-    print("± is the 95 % interval. Reliability: 1 typical, 0 carries nothing, below 0 answers against the others.")
+    _print_annotators(model)
+    _print_items(ranked)
+    for effect in model.style:
+        print(f"{effect.name}: {effect.estimate:+.2f} ± {1.96 * effect.se:.2f} log-odds per standard deviation.")
+    if right is not None:
+        print(f"Where the truth is known, the better one of a pair is {right}.")
+    print_notes(model.notes)
     if options.out is not None:
-        print(f"{len(model.episodes):,} items with their quality in {options.out}")
+        print(f"{len(ranked):,} items with their quality in {options.out}")
     return 0
 
 
-def watch(given: list[str]) -> int:
-    """Who among those who compared seems to poison, and who colludes."""
+def _print_annotators(model: "AnnotatorModel") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from custodes.feedback import fit_annotators
+    if model.method == "bradley-terry":
+        print(f"{len(model.annotators):,} annotators, all believed equally (plain Bradley-Terry).")
+        return
+    table = Table("annotator", "comparisons", "reliability", "95 % interval", "position bias", box=None)
+    estimates = estimates_of(model)
+    for e in estimates[:SHOWN]:
+        interval = f"{e.reliability_low:+.2f} .. {e.reliability_high:+.2f}"
+        bias = f"{e.position:+.2f} ± {1.96 * e.position_se:.2f}"
+        table.add_row(e.annotator, f"{e.judgments:,}", f"{e.reliability:+.2f}", interval, bias)
+    Console().print(table)
+    if len(estimates) > SHOWN:
+        print(f"... and {len(estimates) - SHOWN:,} more; --json prints all.")
+    print("± is the 95 % interval. Reliability: 1 typical, 0 carries nothing, below 0 answers against the others.")
+
+
+def _print_items(ranked: "list[Standing]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("item", "quality", "95 % interval", "rank", "95 % interval", box=None)
+    groups = len({s.group for s in ranked})
+    for s in ranked[:SHOWN]:
+        name = s.item if groups == 1 else f"{s.item} (group {s.group + 1})"
+        ranks = f"{s.rank_low:,} .. {s.rank_high:,}"
+        table.add_row(name, f"{s.quality:+.2f}", f"{s.low:+.2f} .. {s.high:+.2f}", f"{s.rank:,}", ranks)
+    Console().print(table)
+    if len(ranked) > SHOWN:
+        print(f"... and {len(ranked) - SHOWN:,} more; --json prints all, --out writes them.")
+
+
+def watch(given: list[str]) -> int:
+    """Who among the annotators seems to poison, and which groups agree beyond what they see."""
+    from custodes.feedback import agreement, fit_annotators
+    from custodes.feedback.agreement import agreement_of_annotators
     from custodes.feedback.poisoning import watch_annotators
+    from custodes.feedback.truths import read_winners
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
@@ -88,23 +137,66 @@ def watch(given: list[str]) -> int:
         """Probability that the alarm ever rings for an honest annotator."""
         honest: float = 0.5
         """Reliability from which an annotator counts as honest; 1 is typical."""
+        truth: Path | None = None
+        """Table with the columns left, right and label (ids of episodes, or answers) of pairs whose better one is known."""
         json: bool = False
         """Print one JSON object."""
 
     options = parse("quality watch", Options, given)
+    truths = read_winners(options.truth) if options.truth is not None else None
     judgments, episodes = read_judged(options.file)
     model = fit_annotators(judgments, episodes)
+    names = {episode.id: episode.completion for episode in episodes or ()}
+    right = model.realised(truths, names) if truths is not None else None
     tasks = {episode.task.id: episode.task for episode in episodes or ()}
     found = watch_annotators(model, judgments, tasks.values(), level=options.level, honest=options.honest)
     record_watch(found)
-    evaluations = found.evaluations("watch")
+    shared = agreement(judgments)
+    by_pair = agreement_of_annotators(judgments) if len(model.annotators) <= MOST else []
     if options.json:
-        annotators = [{"annotator": e.subject, "judgments": e.n, **e.metrics} for e in evaluations]
-        clusters = [asdict(cluster) for cluster in found.clusters]
-        print_json({"level": found.level, "annotators": annotators, "clusters": clusters})
+        print_json(
+            {
+                "level": found.level,
+                "annotators": [
+                    {"annotator": e.subject, "judgments": e.n, **e.metrics} for e in found.evaluations("watch")
+                ],
+                "clusters": [asdict(cluster) | {"meaning": cluster.meaning} for cluster in found.clusters],
+                "agreement": {"alpha": shared.alpha.to_dict(), "pairs": shared.items, "judgments": shared.judgments},
+                "agreement_by_pair": [_pair(p) for p in by_pair],
+                "truth": right.to_dict() if right is not None else None,
+                "notes": model.notes,
+            }
+        )
         return 0
+    _print_alarms(found)
+    print(f"Krippendorff's alpha over pairs judged by several: {shared.alpha}.")
+    if by_pair:
+        least = min(by_pair[: max(1, len(by_pair) // 2)], key=lambda p: p.ac1.estimate)  # of those who share most
+        print(
+            f"Least agreement of two, among those who share most: {least.first} and {least.second}, kappa {least.kappa}, "
+            f"AC1 {least.ac1}."
+        )
+    if right is not None:
+        print(f"Where the truth is known, the better one of a pair is {right}.")
+    print_notes(model.notes)
+    return 0
+
+
+MOST = 100
+"""Annotators up to which the agreement of every two is computed."""
+
+
+def _pair(p: Any) -> dict[str, Any]:
+    told = {"annotators": [p.first, p.second], "items": p.items}
+    return told | {name: getattr(p, name).to_dict() for name in ("share", "kappa", "ac1")}
+
+
+def _print_alarms(found: "Watch") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("annotator", "judgments", "alarm", "evidence", "suspicion", "labels turned", box=None)
-    for alarm, e in zip(found.alarms, evaluations, strict=True):
+    for alarm, e in zip(found.alarms, found.evaluations("watch"), strict=True):
         rang = f"after {alarm.rang_at}" if alarm.rang_at else ""
         told = (f"{alarm.evidence:.1f}", alarm.suspicion if rang else "", f"{e.metrics['flipped']:.1%}")
         table.add_row(alarm.annotator, f"{alarm.judgments:,}", rang, *told)
@@ -114,8 +206,7 @@ def watch(given: list[str]) -> int:
         f"The alarm rings at evidence {limit}; for an honest annotator it does with probability {found.level:g} at most."
     )
     for cluster in found.clusters:
-        print(f"Agree beyond what they see (p = {cluster.p:.2g}): {', '.join(cluster.annotators)}.")
-    return 0
+        print(f"{', '.join(cluster.annotators)} {cluster.meaning} (p = {cluster.p:.2g}).")
 
 
 def record_watch(found: "Watch") -> None:

@@ -302,7 +302,7 @@ def update(
     shift = np.clip(seen.centre - theta[:, A], -STEADY, STEADY)
     theta[:, A] = seen.centre if population.spread[A] else theta[:, A]
     step = np.einsum("kpq,kq->kp", inverse, gradient[:, 1:]) + ridge[:, 1:] * shift[:, None]
-    theta[:, 1:] += np.clip(step, -STEADY, STEADY)
+    theta[:, 1:] += np.clip(step, -STEADY, STEADY) * (population.spread[1:] > 0)
     theta[:, S] -= theta[:, S].mean()  # what the annotators share is in the thresholds
     if answers.lengths:
         theta[:, C] -= theta[:, A] * _shared(theta)

@@ -142,6 +142,8 @@ def _record_estimates(
             judgments=estimate.judgments,
             reliability=estimate.reliability,
             reliability_se=estimate.reliability_se,
+            reliability_low=estimate.reliability_low,
+            reliability_high=estimate.reliability_high,
             position=estimate.position,
             position_se=estimate.position_se,
             length=estimate.length,

@@ -120,6 +120,7 @@ def _comparisons(content: Content, judgments: Sequence[Judgment], people: dict[s
         for what in ("reliability", "position", "length"):
             estimate, se = getattr(e, what), getattr(e, f"{what}_se")
             people[name][what] = {"se": se} | _normal(estimate, se, e.judgments).to_dict()
+        people[name]["reliability"] |= {"low": e.reliability_low, "high": e.reliability_high}
     for evaluation in watched.evaluations("watch"):
         people[evaluation.subject]["alarm"] = evaluation.metrics
     shared, repeated = agreement(judgments), repeat_consistency(judgments)
@@ -135,20 +136,20 @@ def _comparisons(content: Content, judgments: Sequence[Judgment], people: dict[s
         "agreement_by_group": groups,
         "repeats": repeated.overall.to_dict(),
         "effects": _effects(model),
+        "notes": model.notes,
         "clusters": [{"people": list(c.annotators), "z": c.z, "shared": c.shared, "p": c.p} for c in watched.clusters],
         "alarm_level": watched.level,
     }
 
 
 def _effects(model: AnnotatorModel) -> dict[str, Any]:
-    """Position and length effects of everybody together: means weighted by precision, in log-odds."""
-    found = {}
-    for what in ("position", "length"):
-        values, variances = getattr(model, what), np.square(getattr(model, f"{what}_se"))
-        weight = 1 / np.maximum(variances, 1e-12)
-        mean, se = float(np.sum(weight * values) / np.sum(weight)), float(np.sum(weight) ** -0.5)
-        found[what] = _normal(mean, se, len(model.judgments)).to_dict()
-    return found
+    """What everybody together does, in log-odds: position, the mean weighted by precision; length, bias or quality."""
+    weight = 1 / np.maximum(np.square(model.position_se), 1e-12)
+    mean, se = float(np.sum(weight * model.position) / np.sum(weight)), float(np.sum(weight) ** -0.5)
+    effects = {"position": _normal(mean, se, len(model.judgments)).to_dict()}
+    if (shared := model.shared_length) is not None:
+        effects["length"] = _normal(shared.estimate, shared.se, len(model.judgments)).to_dict()
+    return effects
 
 
 def _by_axis(judgments: Sequence[Judgment]) -> list[dict[str, Any]]:

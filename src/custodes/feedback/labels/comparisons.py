@@ -31,8 +31,8 @@ def fit_comparison_file(path: str | Path, method: Method = "hierarchical", style
     left_NAME and right_NAME as a count (characters, headings ...), whose log1p is taken.
 
     An annotator has one vote on a task's pair. Without a column task, rows that repeat a pair are votes of their own
-    where one would expect them (few items, compared again and again), and repeats where there are far more than chance
-    brings. Raises InputError naming file and row for a label that is neither of the two, for an item compared with itself
+    where chance brings them (few items, compared again and again), and repeats where an annotator has far more than chance
+    brings or the others have far fewer. Raises InputError naming file and row for a label that is neither of the two, for an item compared with itself
     and for a measure that is no count.
     """
     measures: dict[str, tuple[str, ...]] = {f"{side}_{name}": () for name in style for side in ("left", "right")}
@@ -75,10 +75,11 @@ def first_votes(annotator: Ints, pair: Ints, task: Ints | None) -> NDArray[np.bo
     total = np.bincount(annotator)
     repeats = total - np.bincount(annotator, first, minlength=len(total))
     share = np.unique(pair, return_counts=True)[1] / len(pair)
-    suspect = np.zeros(len(total), bool)
-    for k in np.flatnonzero(repeats > 0):  # 1 - (1 - p)^n: whether n chance draws meet a pair of share p
-        chance = total[k] + float(np.expm1(total[k] * np.log1p(-np.minimum(share, 1 - 1e-12))).sum())
-        suspect[k] = repeats[k] > 2 * chance + 3 * np.sqrt(chance) + 1
+    chance = np.zeros(len(total))
+    for n in np.unique(total):  # 1 - (1 - p)^n: whether n draws meet a pair of share p
+        chance[total == n] = n + float(np.expm1(n * np.log1p(-np.minimum(share, 1 - 1e-12))).sum())
+    others = repeats.sum() - repeats < (chance.sum() - chance) / 2  # they do not meet pairs by chance: nor does this one
+    suspect = others | (repeats > 2 * chance + 3 * np.sqrt(chance) + 1)
     return np.asarray(first | ~suspect[annotator])
 
 

@@ -1,4 +1,5 @@
-"""Annotators who poison: an alarm for each with a stated false-alarm rate, groups that collude, and their influence."""
+"""Annotators who poison: an alarm for each with a stated false-alarm rate, groups that collude or
+share a taste, and their influence."""
 
 from custodes.feedback.poisoning.collusion import Cluster, find_clusters
 from custodes.feedback.poisoning.desk import Watch, task_features, watch_annotators

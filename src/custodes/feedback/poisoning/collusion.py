@@ -1,4 +1,6 @@
-"""Groups of annotators who say the same more often than what they see explains.
+"""Groups of annotators who say the same more often than what they see explains: they collude, or share a taste.
+
+Answers alone cannot tell the two apart: an honest minority with a taste of its own agrees just as a conspiracy does.
 
 For an answer of annotator k, r is its residual against what everybody else said (mean 0, variance 1, given all other
 answers). If k and l judge independently, r times l's answer on the same pair has mean 0, but for what every annotator
@@ -12,6 +14,7 @@ residuals' signs drawn at random.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -29,7 +32,9 @@ LARGEST = 1 / 3
 
 @dataclass(frozen=True)
 class Cluster:
-    """A group that agrees beyond what its members see."""
+    """A group that agrees beyond what its members see: they collude, or share a taste that the others have not."""
+
+    meaning: ClassVar[str] = "agree beyond what they see: they collude, or share a taste"
 
     annotators: tuple[str, ...]
     z: float

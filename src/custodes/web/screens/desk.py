@@ -263,8 +263,8 @@ def _suspects(found: Mapping[str, Any], ask: Ask) -> None:
         for cluster in clusters:
             names = ", ".join(people[p]["name"] for p in cluster["people"])
             with tag("div", cls="suspect"):
-                tag("h3", f"{names} may be colluding")
-                said = f"They agree more than what they see explains: z = {cluster['z']:.1f} over {cluster['shared']:,} shared pairs, p = {cluster['p']:.3f}."
+                tag("h3", f"{names} agree beyond what they see")
+                said = f"They collude, or share a taste: z = {cluster['z']:.1f} over {cluster['shared']:,} shared pairs, p = {cluster['p']:.3f}."
                 tag("p", said)
                 with tag("div", cls="actions-row"):
                     for person in cluster["people"]:
@@ -386,7 +386,8 @@ def _agreement(found: Mapping[str, Any]) -> None:
     if "effects" in found:
         effects = found["effects"]
         more.append(["Shown first (log-odds, everybody)", number(effects["position"])])
-        more.append(["Longer by a standard deviation (log-odds)", number(effects["length"])])
+        if "length" in effects:
+            more.append(["Longer by a standard deviation (log-odds), bias or quality", number(effects["length"])])
     if more:
         parts.table(["Consistency and bias", ""], more)
 
