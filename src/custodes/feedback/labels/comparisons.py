@@ -74,11 +74,14 @@ def first_votes(annotator: Ints, pair: Ints, task: Ints | None) -> NDArray[np.bo
         return np.asarray(first)
     total = np.bincount(annotator)
     repeats = total - np.bincount(annotator, first, minlength=len(total))
-    share = np.unique(pair, return_counts=True)[1] / len(pair)
+    count, alike = np.unique(np.unique(pair, return_counts=True)[1], return_counts=True)
+    share = np.minimum(count / len(pair), 1 - 1e-12)
     chance = np.zeros(len(total))
     for n in np.unique(total):  # 1 - (1 - p)^n: whether n draws meet a pair of share p
-        chance[total == n] = n + float(np.expm1(n * np.log1p(-np.minimum(share, 1 - 1e-12))).sum())
-    others = repeats.sum() - repeats < (chance.sum() - chance) / 2  # they do not meet pairs by chance: nor does this one
+        chance[total == n] = n + float(alike @ np.expm1(n * np.log1p(-share)))
+    others = (
+        repeats.sum() - repeats < (chance.sum() - chance) / 2
+    )  # they do not meet pairs by chance: nor does this one
     suspect = others | (repeats > 2 * chance + 3 * np.sqrt(chance) + 1)
     return np.asarray(first | ~suspect[annotator])
 
