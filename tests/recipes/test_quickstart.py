@@ -17,7 +17,7 @@ from custodes.cli import main
 from custodes.ledger import Ledger, verify_ledger
 from custodes.locks import alone_in
 from custodes.recipes.quickstart import QuickstartConfig, quickstart
-from custodes.types import InputError
+from custodes.types import InputError, PreferencePair
 
 HEADLINE = {
     "gold_base",
@@ -218,3 +218,37 @@ def test_a_file_of_judgments_that_is_not_there(tiny_model: Path, tmp_path: Path,
     command = ["quickstart", "--judgments", str(tmp_path / "none.jsonl"), "--model", str(tiny_model)]
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
     assert f"custodes: {tmp_path}/none.jsonl does not exist; give " in capsys.readouterr().err
+
+
+STATED = {"label": 0.6, "weight": 2.0, "margin": 3.0}
+
+
+@pytest.mark.parametrize("arm", ["naive", "careful"])
+def test_what_a_file_states_is_what_the_reward_is_trained_on(
+    arm: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[PreferencePair] = []
+
+    def stop(lm: object, pairs: list[PreferencePair], *given: object, **more: object) -> None:
+        taken.extend(pairs)
+        raise InputError("the pairs are known")
+
+    monkeypatch.setattr("custodes.recipes.quickstart.train_reward", stop)
+    rows = [{"prompt": f"Say {i}.", "chosen": f"{i} is a number.", "rejected": "no", **STATED} for i in range(30)]
+    rows += [{"prompt": f"Say {i}.", "chosen": "no", "rejected": f"{i} is a number.", "weight": 0.0} for i in range(30)]
+    file = tmp_path / "mine.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    with pytest.raises(InputError, match="the pairs are known"):
+        quickstart(small(tiny_model, tmp_path / "out", judgments=str(file), arm=arm))
+    assert len(taken) == 23  # a quarter of the prompts is kept out
+    assert {p.chosen[0].content[-6:] for p in taken} == {"umber."}
+    assert {round(p.label, 6) for p in taken} == {0.6}
+    assert {p.margin for p in taken} == {3.0}
+    assert all(p.weight == 2.0 if arm == "naive" else p.weight > 0 for p in taken)
+
+
+def test_judgments_without_prompts_leave_a_policy_without_tasks(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text("\n".join(json.dumps({"chosen": f"Yes {i}.", "rejected": f"No {i}."}) for i in range(24)))
+    with pytest.raises(InputError, match=r"mine\.jsonl holds no prompts, .* give them with --tasks"):
+        quickstart(small(tiny_model, tmp_path / "out", judgments=str(file)))

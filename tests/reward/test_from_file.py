@@ -20,6 +20,8 @@ from custodes.recipes.reward_from_file import (
     split_by_prompt,
     train_from_file,
 )
+from custodes.reward import RewardConfig
+from custodes.tables import write_rows
 from custodes.types import InputError
 
 
@@ -131,3 +133,37 @@ def test_pairs_of_one_prompt_stay_on_one_side() -> None:
     assert len(held_out) == 15
     assert len(training) == 45
     assert not {p.prompt for p in training} & {p.prompt for p in held_out}
+
+
+ALTERNATING = (
+    "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}"
+    "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize("begins", ["system", "user"])
+def test_rows_that_a_template_refuses_are_named_before_training(
+    begins: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*given: object, **more: object) -> None:
+        raise AssertionError("training began")
+
+    monkeypatch.setattr("custodes.recipes.reward_from_file.train_reward", never)
+    shutil.copytree(tiny_model, tmp_path / "strict")
+    (tmp_path / "strict" / "chat_template.jinja").write_text(ALTERNATING)
+    rows: list[dict[str, object]] = [{"prompt": f"q{n}", "chosen": "a", "rejected": "b"} for n in range(9)]
+    asked = [{"role": begins, "content": "Be kind."}, {"role": "user", "content": "q"}]
+    rows.append({"prompt": asked, "chosen": "a", "rejected": "b"})
+    file = write_rows(tmp_path / "pairs.jsonl", rows)
+    for seed in range(3):  # whichever side of the split it falls on
+        config = TrainFromFile(
+            judgments=str(file),
+            out=tmp_path / f"out{seed}",
+            model=str(tmp_path / "strict"),
+            held_out=0.5,
+            training=RewardConfig(seed=seed),
+        )
+        with pytest.raises(InputError, match=r"pairs\.jsonl, row 10, chosen.*(not supported|must alternate)"):
+            train_from_file(config)

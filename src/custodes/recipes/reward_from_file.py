@@ -86,9 +86,7 @@ def train_from_file(
         begin()
         checkpoints = config.out / "checkpoints"
         lm = load(config.model, dtype=config.dtype)
-        Reader(lm, config.training.max_length).check_replies(
-            held_out, source
-        )  # what cannot be read is said before training
+        Reader(lm, config.training.max_length).check_replies(pairs, source)  # those held out too, before training
         with nullcontext(on_step) if on_step is not None else show_progress() as report:
             model = train_reward(lm, training, config.training, source=source, checkpoints=checkpoints, on_step=report)
         evaluation = None
