@@ -287,7 +287,7 @@ def test_numbered_files_are_shards_in_the_order_of_their_numbers(tmp_path: Path)
 def test_a_name_of_the_hub_needs_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"somebody/pairs:train does not exist here; .* pip install datasets"):
+    with pytest.raises(InputError, match=r"somebody/pairs:train does not exist here; .* pip install 'custodes\[hub\]'"):
         read_rows("somebody/pairs:train")
     (tmp_path / "somebody").mkdir()
     write_rows(tmp_path / "somebody" / "pairs.jsonl", PEOPLE)

@@ -148,8 +148,8 @@ def hub_rows(
         import datasets
     except ImportError:
         raise InputError(
-            f"{name}{f':{split}' if split else ''} does not exist here; if it is a dataset of a hub, pip install "
-            "datasets to read it."
+            f"{name}{f':{split}' if split else ''} does not exist here; if it is a dataset of a hub, what reads "
+            "it is missing: pip install 'custodes[hub]'."
         ) from None
     try:
         splits = datasets.load_dataset(name, config)

@@ -113,7 +113,7 @@ def test_wrong_files_and_names_are_told(judged: Server, tmp_path: Path):
     with pytest.raises(InputError, match="task 1: it needs prompt and answer1"):
         read_platform(tmp_path / "x.json", "label-studio")
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(InputError, match="a list of records"):
+    with pytest.raises(InputError, match="record 1: 'fields' is missing"):
         read_platform(tmp_path / "x.json", "argilla")
 
 

@@ -20,7 +20,7 @@ from custodes.dialogue import Messages, as_completion, as_prompt, text_or_messag
 from custodes.feedback.collection import Feedback, completion_of
 from custodes.feedback.platform_answers import Answered, Scales, judgments_from
 from custodes.feedback.records import judgment_row, read_judgment
-from custodes.tables import Row
+from custodes.tables import Row, read_rows
 from custodes.types import (
     Annotator,
     Comment,
@@ -326,15 +326,9 @@ READERS = {"argilla": from_argilla, "label-studio": from_label_studio}
 
 def read_platform(path: str | Path, form: str) -> Feedback:
     """Reads a platform's JSON file. Raises InputError where it is not one, naming the file."""
-    path = Path(path)
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}.") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path}: it should hold a list of records.")
     if form not in READERS:
         raise InputError(f"form {form!r} is unknown; choose from {', '.join(READERS)}.")
+    rows = [row.values for row in read_rows(path)]
     try:
         return READERS[form](rows)
     except InputError as error:
