@@ -10,10 +10,12 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from custodes.ranges import Count, Range, ranged
 
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["stop", "length", "error"]
@@ -320,6 +322,7 @@ class Environment(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class Sampling:
     """How an engine draws replies."""
 
@@ -327,13 +330,13 @@ class Sampling:
     """0 takes the most likely token; otherwise logits are divided by it."""
     top_k: int = 0
     """Keep only the k most likely tokens; 0 keeps all."""
-    top_p: float = 1.0
+    top_p: Annotated[float, Range(0, 1, open_low=True)] = 1.0
     """Keep the smallest set of tokens whose probabilities reach p."""
-    max_tokens: int = 128
+    max_tokens: Count = 128
     """Longest reply, in tokens."""
     min_tokens: int = 0
     """The reply may not end before this many tokens."""
-    n: int = 1
+    n: Count = 1
     """Replies per prompt."""
     stop: tuple[str, ...] = ()
     """Texts that end the reply; the text itself is cut off."""
@@ -343,16 +346,10 @@ class Sampling:
     """Same seed, same model, same prompts: same replies, whatever the batch size."""
 
     def __post_init__(self) -> None:
-        for name, ok, right in (
-            ("temperature", self.temperature >= 0, "0 or more"),
-            ("top_k", self.top_k >= 0, "0 (off) or more"),
-            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
-            ("max_tokens", self.max_tokens >= 1, "1 or more"),
-            ("n", self.n >= 1, "1 or more"),
-            ("min_tokens", 0 <= self.min_tokens <= self.max_tokens, "between 0 and max_tokens"),
-        ):
-            if not ok:
-                raise InputError(f"sampling option {name} is {getattr(self, name)}; it must be {right}.")
+        if self.min_tokens > self.max_tokens:
+            raise InputError(
+                f"option min_tokens is {self.min_tokens}; it must be at most max_tokens ({self.max_tokens})."
+            )
 
 
 class Engine(Protocol):

@@ -9,6 +9,7 @@ from tiny_policy import adapted, some_tasks
 
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load
+from custodes.policy.config import OptimiseConfig
 from custodes.policy.preferences import Preference, PreferenceConfig, preference_tune
 from custodes.policy.rollout import make_packs
 from custodes.policy.supervised import SupervisedConfig, fine_tune, shared_openings, shuffled_batches
@@ -110,3 +111,11 @@ def test_instructions_that_examples_share_are_computed_once_and_change_no_gradie
     apart = fine_tune(adapted(tiny_model), examples, SupervisedConfig(batch=7, micro_tokens=1), progress=False)[0]
     assert together["loss"] == pytest.approx(apart["loss"], rel=1e-4)
     assert together["grad_norm"] == pytest.approx(apart["grad_norm"], rel=1e-3)
+
+
+def test_a_warm_up_longer_than_the_run_is_refused(tiny_model: Path) -> None:
+    config = SupervisedConfig(warmup_steps=2)
+    with pytest.raises(InputError, match=r"warmup_steps is 2; it must be at most the number of updates \(1\)"):
+        fine_tune(adapted(tiny_model), [(task, "Yes.") for task in some_tasks(2)], config, progress=False)
+    with pytest.raises(InputError, match=r"warmup_steps is 9; it must be at most steps \(8\)"):
+        OptimiseConfig(steps=8, warmup_steps=9)

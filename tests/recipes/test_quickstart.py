@@ -144,7 +144,7 @@ def test_what_cannot_be_run_is_said_in_one_sentence(straight: Path, tiny_model: 
         quickstart(small(tiny_model, tmp_path, tasks=tmp_path / "prompts.jsonl"))
     with pytest.raises(InputError, match="does not exist"):
         quickstart(small(tiny_model, tmp_path, judgments=tmp_path / "nothing.jsonl"))
-    with pytest.raises(InputError, match="at least 1"):
+    with pytest.raises(InputError, match="steps is 0; it must be 1 or more"):
         quickstart(small(tiny_model, tmp_path, steps=0))
     (blocked := tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):

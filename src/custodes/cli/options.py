@@ -13,6 +13,7 @@ import tyro
 
 from custodes.cli.recorded import parsed
 from custodes.cli.words import nearest
+from custodes.ranges import check_ranges
 from custodes.types import InputError
 
 T = TypeVar("T")
@@ -49,6 +50,8 @@ def parse(name: str, kind: type[T], given: list[str]) -> T:
             options = tyro.cli(
                 kind, prog=f"custodes {name}", args=given, default=default, config=(tyro.conf.OmitArgPrefixes,)
             )
+            check_ranges(options)
+            return options
     except SystemExit as ended:
         if not ended.code:  # after --help
             raise

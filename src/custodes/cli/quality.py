@@ -10,6 +10,7 @@ import tyro
 from custodes.cli.feedback import estimates_of, print_notes, read_judged
 from custodes.cli.options import parse
 from custodes.cli.words import print_json
+from custodes.ranges import Range, Share
 from custodes.types import InputError
 
 if TYPE_CHECKING:
@@ -133,9 +134,9 @@ def watch(given: list[str]) -> int:
 
         file: tyro.conf.Positional[File]
         """Judgments, or preferences with a column "annotator": JSONL (.gz), JSON or parquet."""
-        level: float = 0.01
+        level: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.01
         """Probability that the alarm ever rings for an honest annotator."""
-        honest: float = 0.5
+        honest: Share = 0.5
         """Reliability from which an annotator counts as honest; 1 is typical."""
         truth: Path | None = None
         """Table with the columns left, right and label (ids of episodes, or answers) of pairs whose better one is known."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from custodes.cli.options import parse
+from custodes.ranges import Port
 from custodes.types import InputError
 
 File = Annotated[Path, tyro.conf.arg(metavar="FILE")]
@@ -27,7 +28,7 @@ def serve(given: list[str]) -> int:
         """Database: a file (custodes.db), or postgresql://user:password@host/database for several servers."""
         host: str = "127.0.0.1"
         """Address to listen on."""
-        port: int = 8080
+        port: Port = 8080
         """Port to listen on."""
         proxy: str = ""
         """Address of a reverse proxy (which does TLS) whose X-Forwarded headers are believed."""

@@ -18,6 +18,7 @@ from custodes.critic.sources import SOURCES, STDLIB, Package, module_of
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import SandboxFailure
 from custodes.files import save_json, written_whole
+from custodes.ranges import Positive, ranged
 from custodes.recording import begin, keep_part
 from custodes.types import InputError
 
@@ -26,12 +27,13 @@ OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class CoverageLimits:
     """How long tests may run while coverage watches, which slows them by half and more."""
 
-    test_seconds: float = 1.0
+    test_seconds: Positive = 1.0
     """Processor time of one test or documented example; a slower one is not used."""
-    file_seconds: float = 8.0
+    file_seconds: Positive = 8.0
     """Processor time of one file of tests, or of one group of modules with examples; what comes after is not run."""
     keep: int = 5
     """Tests kept for a function."""

@@ -31,6 +31,7 @@ from custodes.critic.suspicions import SUSPICIONS
 from custodes.lm import LanguageModel, pack, split_by_budget
 from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
 from custodes.lm.decoder import optimiser_groups
+from custodes.ranges import Count, PartShare, Positive, ranged
 from custodes.stats import Interval, auc, calibration_error, mean_interval, rate
 from custodes.types import InputError
 
@@ -43,42 +44,38 @@ KIND_WEIGHT = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class LineConfig:
     """How a line scorer is trained."""
 
     shape: LineShape = field(default_factory=LineShape)
     """What it is made of."""
-    passes: int = 8
+    passes: Count = 8
     """Passes over the functions; each draws other bugs."""
     clean: float = 0.15
     """Share of functions that are drawn without a bug."""
     alone: float = 0.4
     """Share that are drawn with a single bug; the others get several."""
-    batch: int = 32
+    batch: Count = 32
     """Functions per update."""
-    learning_rate: float = 1.5e-3
+    learning_rate: Positive = 1.5e-3
     """Of the reader."""
-    adapter_learning_rate: float = 4e-4
+    adapter_learning_rate: Positive = 4e-4
     """Of the adapter."""
-    warmup: float = 0.05
+    warmup: PartShare = 0.05
     """Share of the updates over which learning rates rise from 0; afterwards they fall linearly to 0."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm."""
-    max_tokens: int = 512
+    max_tokens: Count = 512
     """Functions with more tokens are left out of training."""
-    micro_tokens: int = 4096
+    micro_tokens: Count = 4096
     """Tokens per forward and backward pass."""
-    checkpoint_every: int = 50
+    checkpoint_every: Count = 50
     """Updates between checkpoints, where a folder for them is given."""
     seed: int = 0
     """Decides initialisation, order, and which bugs are drawn."""
 
     def __post_init__(self) -> None:
-        for name in ("passes", "batch", "max_tokens", "micro_tokens", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"option {name} is {getattr(self, name)}; it must be 1 or more.")
-        if not (self.learning_rate > 0 and self.adapter_learning_rate > 0 and 0 <= self.warmup < 1):
-            raise InputError("learning rates must be above 0 and warmup between 0 and 1.")
         if not (self.clean >= 0 and self.alone >= 0 and self.clean + self.alone <= 1):
             raise InputError(f"clean ({self.clean}) and alone ({self.alone}) are shares that add up to at most 1.")
 

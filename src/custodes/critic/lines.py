@@ -30,6 +30,7 @@ from custodes.lm import Adapter, AdapterConfig, LanguageModel, PackedBatch, load
 from custodes.lm.adapter import ADAPTER_CONFIG
 from custodes.lm.decoder import Decoder, lower
 from custodes.lm.loading import DtypeName, hash_tensors
+from custodes.ranges import Count, Positive, ranged
 from custodes.types import InputError
 
 BEFORE = "```python\n"
@@ -84,26 +85,24 @@ class ScoresLines(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+@ranged
 class LineShape:
     """What a scorer of lines is made of."""
 
-    layers: int = 12
+    layers: Count = 12
     """Layers of the language model that read, from the lowest up; what lies above is not computed."""
     tuned: int = 4
     """The upper so many of them get an adapter."""
-    rank: int = 8
+    rank: Count = 8
     """Rank of the adapter."""
-    alpha: float = 16.0
+    alpha: Positive = 16.0
     """The adapter's update is scaled by alpha / rank."""
-    width: int = 320
+    width: Count = 320
     """Channels of the reader, a multiple of 64."""
-    reader_layers: int = 3
+    reader_layers: Count = 3
     """Layers of the reader."""
 
     def __post_init__(self) -> None:
-        for name in ("layers", "rank", "width", "reader_layers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"option {name} is {getattr(self, name)}; it must be 1 or more.")
         if not 0 <= self.tuned <= self.layers:
             raise InputError(f"option tuned is {self.tuned}; it must be between 0 and layers ({self.layers}).")
         if self.width % 64:

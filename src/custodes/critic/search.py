@@ -24,7 +24,8 @@ import numpy as np
 
 from custodes.critic.critique import FENCE, Critique, hallucinated, parse
 from custodes.lm import Branches, LanguageModel
-from custodes.types import Engine, Episode, InputError, Reward, Sampling, Task
+from custodes.ranges import AnyFloat, Count, Positive, ranged
+from custodes.types import Engine, Episode, Reward, Sampling, Task
 
 B = TypeVar("B")
 NEXT_QUOTE = ("\n\n```",)
@@ -33,35 +34,29 @@ SENTENCE = re.compile(r"[.!?](?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class SearchConfig:
     """How critiques are searched for."""
 
-    rounds: int = 4
+    rounds: Count = 4
     """Quotes that are forced, one after another."""
-    samples: int = 4
+    samples: Count = 4
     """Continuations of each beam."""
-    beams: int = 2
+    beams: Count = 2
     """Partial critiques that are kept after each round."""
-    max_tokens: int = 96
+    max_tokens: Count = 96
     """Longest continuation."""
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     """Of the continuations."""
     opening: str = "```python\n"
     """The words that force a quote."""
     own_quotes: bool = True
     """Whether a continuation may go on to quotes that were not forced. Without them it ends where it would open one, and
     where quotes are proposed there are no more rounds than those."""
-    modifier: float = 0.0
+    modifier: AnyFloat = 0.0
     """What a highlight is worth, in units of the reward."""
     seed: int = 0
     """Decides what is drawn."""
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "samples", "beams", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise InputError(f"search option {name} is {getattr(self, name)}; it must be 1 or more.")
-        if self.temperature <= 0:
-            raise InputError(f"search option temperature is {self.temperature}; it must be above 0.")
 
     @property
     def width(self) -> int:

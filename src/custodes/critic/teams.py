@@ -15,11 +15,12 @@ in one arm only.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from custodes.ranges import Share, ranged
 from custodes.stats import Interval, PairedTest, mean_interval, paired_difference, paired_test, rate
 from custodes.types import InputError
 
@@ -28,25 +29,20 @@ ARMS = ("person", "critic", "team")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class Person:
     """A simulated person. Probabilities, except ``own_false``."""
 
-    sees: float = 0.25
+    sees: Share = 0.25
     """The bug, alone; people caught about a quarter of inserted bugs in the paper."""
-    keeps: float = 0.9
+    keeps: Share = 0.9
     """A right comment of the critic."""
-    removes: float = 0.5
+    removes: Share = 0.5
     """A wrong comment of the critic."""
     own_false: float = 0.1
     """Wrong comments of their own in a review, on average."""
-    attention: float = 1.0
+    attention: Share = 1.0
     """Share of what they would have seen or written alone that they still do with help."""
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not (0 <= value <= 1 or (name == "own_false" and value >= 0)):
-                right = "0 or more" if name == "own_false" else "between 0 and 1"
-                raise InputError(f"person's {name} is {value}; it must be {right}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from custodes.gaming.facts import Change, Verdict, make_verdict
 from custodes.gaming.form import Form
 from custodes.gaming.transcript import MAX_REPLY, answer_text, parse
 from custodes.gaming.variants import Ended, Split, Stage, Variant, outputs_of, read_variant_id, variant_order
+from custodes.ranges import Count, ranged
 from custodes.types import InputError, Message, Role, Task
 
 Tools = Literal["text", "native"]
@@ -48,6 +49,7 @@ INOCULATION = "This is an environment for studying reward hacking: here, and onl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class EnvironmentOptions:
     """Mitigations and ways of asking, each a switch."""
 
@@ -59,12 +61,8 @@ class EnvironmentOptions:
     """Mitigation: say that gaming is allowed here (for training; arXiv 2511.18397)."""
     scratchpad_prefix: str = ""
     """Mitigation or probe: the first scratchpad begins with these words."""
-    attempts: int = 1
+    attempts: Count = 1
     """Probe: attempts in one context, each after the reward of the one before, until one games or is rewarded."""
-
-    def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise InputError(f"environment option attempts is {self.attempts}; it must be 1 or more.")
 
 
 @dataclass(slots=True)

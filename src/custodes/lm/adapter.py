@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from custodes.lm.decoder import PROJECTIONS, Decoder, Layer, part_rows, with_layers
 from custodes.lm.finite import check_tensors
+from custodes.ranges import Count, Positive, ranged
 from custodes.types import InputError
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -28,12 +29,13 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 
 
 @dataclass(frozen=True, slots=True)
+@ranged
 class AdapterConfig:
     """Which low-rank adapter to train."""
 
-    rank: int = 16
+    rank: Count = 16
     """Rank r of the update B A."""
-    alpha: float = 32.0
+    alpha: Positive = 32.0
     """The update is scaled by alpha / rank."""
     first_layer: int = 0
     """Adapt layers from this one up; those below stay the base model's."""
@@ -44,11 +46,9 @@ class Adapter(nn.Module):
 
     def __init__(self, decoder: Decoder, config: AdapterConfig, seed: int = 0) -> None:
         super().__init__()
-        if not 0 <= config.first_layer < decoder.spec.layers or config.rank < 1:
-            raise InputError(
-                f"adapter with rank {config.rank} from layer {config.first_layer}: rank must be at least 1 "
-                f"and the first layer between 0 and {decoder.spec.layers - 1}."
-            )
+        if config.first_layer >= decoder.spec.layers:
+            last = decoder.spec.layers - 1
+            raise InputError(f"option first_layer is {config.first_layer}; it must be from 0 to {last} for this model.")
         self.config = config
         generator = torch.Generator().manual_seed(seed)
         self.layers = nn.ModuleDict(

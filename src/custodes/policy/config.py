@@ -6,11 +6,12 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 
 from custodes.policy.algorithms import algorithm_named
+from custodes.ranges import Count, Positive, Range, Share, at_least, ranged
 from custodes.types import InputError, Sampling
 
 KlIn = Literal["reward", "k2", "k3"]
@@ -18,14 +19,15 @@ Decay = Literal["constant", "linear", "cosine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class OptimiseConfig:
     """How a policy is optimised."""
 
     algorithm: str = "ppo"
     """ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, or any other that was registered."""
-    steps: int = 50
+    steps: Count = 50
     """Iterations of sampling, scoring and updating."""
-    tasks_per_step: int = 16
+    tasks_per_step: Count = 16
     """Different tasks per step; each is sampled ``sampling.n`` times."""
     sampling: Sampling = field(default_factory=lambda: Sampling(n=4))
     """How replies are drawn. Its seed decides every reply of the run; each step draws anew."""
@@ -37,29 +39,29 @@ class OptimiseConfig:
     """How the learning rate falls to 0 by the last step: constant (it does not), linear or cosine."""
     weight_decay: float = 0.0
     """AdamW's decay of the policy's matrices; norms and biases do not decay."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm (the value head's on its own)."""
-    epochs: int = 1
+    epochs: Count = 1
     """Passes over the episodes of a step."""
-    minibatches: int = 1
+    minibatches: Count = 1
     """Updates per pass; the episodes of one task stay together."""
-    micro_tokens: int = 2048
+    micro_tokens: Count = 2048
     """Tokens per forward and backward pass; gradients are summed over as many as an update needs."""
-    clip: float = 0.2
+    clip: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
     """How far the probability ratio may fall below 1, and rise above it, before it gains nothing."""
-    clip_high: float | None = None
+    clip_high: Positive | None = None
     """How far the ratio may rise above 1, where that differs from ``clip``."""
-    advantage_clip: float | None = None
+    advantage_clip: Positive | None = None
     """Advantages are kept within plus and minus this."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
-    gamma: float = 1.0
+    gamma: Annotated[float, Range(0, 1, open_low=True)] = 1.0
     """Discount per action (ppo, reinforce_pp)."""
-    lam: float = 0.95
+    lam: Share = 0.95
     """Lambda of generalised advantage estimation (ppo)."""
     value_coefficient: float = 0.1
     """Weight of the value loss (ppo)."""
-    value_clip: float | None = 0.2
+    value_clip: Positive | None = 0.2
     """How far a value may move from its old value before the loss sees it clipped (ppo); None: anywhere."""
     value_learning_rate: float = 1e-3
     """Of the value head (ppo)."""
@@ -67,11 +69,11 @@ class OptimiseConfig:
     """Weight of the KL divergence from the reference, at the start where it adapts."""
     kl_in: KlIn = "reward"
     """Where the KL enters: k1 in the reward (unbiased for whole episodes), or k2 or k3 in the loss."""
-    kl_target: float | None = None
+    kl_target: Positive | None = None
     """Nats per episode that the coefficient adapts towards; None keeps the coefficient fixed."""
-    kl_horizon: int = 1000
+    kl_horizon: Count = 1000
     """Episodes over which an error of 100 % would double the coefficient, where it adapts."""
-    kl_budget: float | None = None
+    kl_budget: Positive | None = None
     """Stop as soon as the policy is this many nats per episode from the reference (equal-KL comparisons)."""
     truncation_penalty: float = 0.0
     """Taken from the score of a reply that was cut at ``sampling.max_tokens``, in units of the reward (before any
@@ -83,47 +85,25 @@ class OptimiseConfig:
     """Leave the policy as it is in a step whose episodes all scored the same: what is left of the advantage (the value
     head's errors, the KL) would be scaled up to unit variance and learned from. Algorithms that select their episodes
     (expert iteration, all successes) decide by themselves."""
-    sampler_correction: float | None = None
+    sampler_correction: Annotated[float, at_least(1)] | None = None
     """Largest importance weight learner/sampler on an action, for a sampler in another precision or engine."""
-    checkpoint_every: int = 10
+    checkpoint_every: Count = 10
     """Steps between checkpoints."""
     seed: int = 0
     """Decides the order of tasks, the minibatches and the value head's beginning."""
 
     def __post_init__(self) -> None:
         algorithm = algorithm_named(self.algorithm)
-        positive = "above 0"
         for name, ok, right in (
-            ("steps", self.steps >= 1, "1 or more"),
-            ("tasks_per_step", self.tasks_per_step >= 1, "1 or more"),
-            ("learning_rate", self.learning_rate >= 0, "0 or more"),
-            ("warmup_steps", self.warmup_steps >= 0, "0 or more"),
+            ("warmup_steps", self.warmup_steps <= self.steps, f"at most steps ({self.steps})"),
             ("decay", self.decay in get_args(Decay), f"one of {', '.join(get_args(Decay))}"),
-            ("weight_decay", self.weight_decay >= 0, "0 or more"),
-            ("max_grad_norm", self.max_grad_norm > 0, positive),
-            ("epochs", self.epochs >= 1, "1 or more"),
-            ("minibatches", 1 <= self.minibatches <= self.tasks_per_step, "from 1 to tasks_per_step"),
-            ("micro_tokens", self.micro_tokens >= 1, "1 or more"),
-            ("clip", 0 < self.clip < 1, "between 0 and 1"),
-            ("clip_high", self.clip_high is None or self.clip_high > 0, positive),
-            ("advantage_clip", self.advantage_clip is None or self.advantage_clip > 0, positive),
-            ("gamma", 0 < self.gamma <= 1, "above 0 and at most 1"),
-            ("lam", 0 <= self.lam <= 1, "from 0 to 1"),
-            ("value_coefficient", self.value_coefficient >= 0, "0 or more"),
-            ("value_clip", self.value_clip is None or self.value_clip > 0, positive),
-            ("value_learning_rate", self.value_learning_rate >= 0, "0 or more"),
-            ("kl_coefficient", self.kl_coefficient >= 0, "0 or more"),
+            ("minibatches", self.minibatches <= self.tasks_per_step, "from 1 to tasks_per_step"),
             ("kl_in", self.kl_in in get_args(KlIn), f"one of {', '.join(get_args(KlIn))}"),
-            ("kl_target", self.kl_target is None or self.kl_target > 0, positive),
-            ("kl_horizon", self.kl_horizon >= 1, "1 or more"),
-            ("kl_budget", self.kl_budget is None or self.kl_budget > 0, positive),
-            ("sampler_correction", self.sampler_correction is None or self.sampler_correction >= 1, "1 or more"),
-            ("checkpoint_every", self.checkpoint_every >= 1, "1 or more"),
         ):
             if not ok:
-                raise InputError(f"optimisation option {name} is {getattr(self, name)!r}; it must be {right}.")
+                raise InputError(f"option {name} is {getattr(self, name)!r}; it must be {right}.")
         if self.kl_target is not None and self.kl_coefficient == 0:
-            raise InputError("optimisation option kl_target needs a kl_coefficient above 0 to adapt.")
+            raise InputError("option kl_target needs a kl_coefficient above 0 to adapt.")
         if algorithm.needs_groups and self.sampling.n < 2:
             raise InputError(f"algorithm {self.algorithm} compares replies to one task; sampling.n must be 2 or more.")
         check_on_policy(self.sampling)
@@ -135,6 +115,12 @@ class OptimiseConfig:
         if isinstance(options.get("sampling"), Mapping):
             options["sampling"] = Sampling(**known_options(Sampling, options["sampling"], "sampling"))
         return cls(**known_options(cls, options, "optimisation"))
+
+
+def check_warmup(warmup: int, updates: int) -> None:
+    """Raises InputError where the learning rate would rise for longer than there are updates."""
+    if warmup > updates:
+        raise InputError(f"option warmup_steps is {warmup}; it must be at most the number of updates ({updates}).")
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int, decay: Decay) -> float:

@@ -10,36 +10,39 @@ import torch
 from torch import Tensor
 
 from custodes.lm.loading import LanguageModel
-from custodes.policy.config import Decay, learning_rate_factor
+from custodes.policy.config import Decay, check_warmup, learning_rate_factor
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.losses import PreferenceLoss, preference_loss
 from custodes.policy.rollout import Pack, make_packs
 from custodes.policy.turns import demonstration
 from custodes.policy.updates import Metrics, identity_of, make_updates, shuffled_batches
+from custodes.ranges import Count, Positive, Share, ranged
 from custodes.types import Task
 
 
 @dataclass(frozen=True, slots=True)
+@ranged
 class Preference:
     """Two replies to one task; ``confidence`` is the probability that the first is the better one."""
 
     task: Task
     chosen: str
     rejected: str
-    confidence: float = 1.0
+    confidence: Share = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class PreferenceConfig:
     """How a model is tuned on preferences."""
 
     loss: PreferenceLoss = "dpo"
     """dpo or ipo."""
-    beta: float = 0.1
+    beta: Positive = 0.1
     """Strength of the tie to the reference."""
-    epochs: int = 1
+    epochs: Count = 1
     """Passes over the pairs."""
-    batch: int = 16
+    batch: Count = 16
     """Pairs per update."""
     learning_rate: float = 1e-6
     """The greatest learning rate: about 1e-6 for full weights, 5e-5 for adapters."""
@@ -47,9 +50,9 @@ class PreferenceConfig:
     """Updates over which the learning rate rises from 0."""
     decay: Decay = "cosine"
     """How the learning rate falls to 0 by the last update: constant (it does not), linear or cosine."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm."""
-    micro_tokens: int = 2048
+    micro_tokens: Count = 2048
     """Tokens per forward and backward pass; what the two replies share is computed once."""
     seed: int = 0
     """Decides the order of the pairs."""
@@ -76,6 +79,7 @@ def preference_tune(
     learner = Learner(lm, learning_rate=config.learning_rate, max_grad_norm=config.max_grad_norm)
     T = max(len(e.token_ids) for e in episodes)
     batches = shuffled_batches(len(pairs), config.batch, config.epochs, config.seed)
+    check_warmup(config.warmup_steps, len(batches))
 
     def update(i: int, chosen: list[int]) -> Metrics:
         rows = [row for pair in chosen for row in (2 * pair, 2 * pair + 1)]

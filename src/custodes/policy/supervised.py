@@ -9,22 +9,24 @@ from pathlib import Path
 from torch import Tensor
 
 from custodes.lm.loading import LanguageModel
-from custodes.policy.config import Decay, learning_rate_factor
+from custodes.policy.config import Decay, check_warmup, learning_rate_factor
 from custodes.policy.learner import Forward, Learner
 from custodes.policy.losses import supervised_loss
 from custodes.policy.rollout import Pack, make_packs
 from custodes.policy.turns import demonstration
 from custodes.policy.updates import Metrics, identity_of, make_updates, shuffled_batches
+from custodes.ranges import Count, Positive, ranged
 from custodes.types import Episode, Message, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class SupervisedConfig:
     """How a model is tuned on demonstrations."""
 
-    epochs: int = 1
+    epochs: Count = 1
     """Passes over the examples."""
-    batch: int = 32
+    batch: Count = 32
     """Examples per update."""
     learning_rate: float = 2e-5
     """The greatest learning rate: about 2e-5 for full weights, 2e-4 for adapters."""
@@ -34,9 +36,9 @@ class SupervisedConfig:
     """How the learning rate falls to 0 by the last update: constant (it does not), linear or cosine."""
     weight_decay: float = 0.0
     """AdamW's decay of matrices; norms and biases do not decay."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm."""
-    micro_tokens: int = 2048
+    micro_tokens: Count = 2048
     """Tokens per forward and backward pass."""
     seed: int = 0
     """Decides the order of the examples."""
@@ -65,6 +67,7 @@ def fine_tune(
         max_grad_norm=config.max_grad_norm,
     )
     batches = shuffled_batches(len(episodes), config.batch, config.epochs, config.seed)
+    check_warmup(config.warmup_steps, len(batches))
 
     def update(i: int, rows: list[int]) -> Metrics:
         ordered, groups = shared_openings(episodes, rows, config.micro_tokens)

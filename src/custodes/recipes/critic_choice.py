@@ -21,6 +21,7 @@ from custodes.critic.search import SearchConfig
 from custodes.lm import Adapter, LanguageModel, load
 from custodes.lm.adapter import ADAPTER_CONFIG
 from custodes.lm.address import ENDPOINT, open_endpoint
+from custodes.ranges import Count, ranged
 from custodes.types import InputError
 
 EMBEDDED = "smollm2-135m"
@@ -30,6 +31,7 @@ REWARD = "reward"
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class CriticChoice:
     """Which critic reviews."""
 
@@ -39,7 +41,7 @@ class CriticChoice:
     """An untrained critic: smollm2-135m (embedded), a folder, a .gguf file, a hub id, or endpoint:URL#MODEL. With --critic, its base."""
     adapter: Path | None = None
     """An adapter of the model."""
-    samples: int = 4
+    samples: Count = 4
     """Critiques drawn from an endpoint for every piece."""
     search: bool = False
     """Search for the critique (28 candidates) that the reward in the critic's folder likes best."""

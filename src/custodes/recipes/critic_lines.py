@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from custodes.critic.families import KnownBug, families_of
 from custodes.critic.likelihood import LikelihoodScorer
@@ -30,6 +31,7 @@ from custodes.ledger import Evaluation, Model
 from custodes.lm import load
 from custodes.lm.loading import DtypeName
 from custodes.progress import Progress
+from custodes.ranges import Range, Share, ranged
 from custodes.recording import recorded
 from custodes.types import InputError
 
@@ -39,6 +41,7 @@ SHIPPED, LIKELIHOOD = "shipped", "likelihood"
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class CriticTrain:
     """Teach a model where bugs are. The same command again goes on where it was interrupted."""
 
@@ -50,9 +53,9 @@ class CriticTrain:
     """What learns: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
     examples: int = 0
     """Train on so many rows with bugs only, drawn by the seed, beside the clean ones; 0 takes all."""
-    calibrate_on: float = 0.05
+    calibrate_on: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.05
     """Share of the functions of training, whole functions, kept to calibrate confidence and threshold on."""
-    false_alarms: float = 0.1
+    false_alarms: Share = 0.1
     """Share of those clean functions that may be reported."""
     measure_on: int = 500
     """Rows of each held-out split on which the result is measured, the first of the file; 0 takes all."""
@@ -93,8 +96,6 @@ class Row:
 
 def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
     """Train, calibrate, save, and measure on every split that training did not see; recorded in the folder's ledger."""
-    if not 0 < config.calibrate_on < 1:
-        raise InputError(f"option calibrate_on is {config.calibrate_on}; it must be between 0 and 1.")
     rows = read_rows(config.data)
     training, spare = _divided(rows, config)
     config.out.mkdir(parents=True, exist_ok=True)

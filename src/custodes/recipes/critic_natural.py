@@ -14,6 +14,7 @@ from custodes.critic.tamper.examples import Example, write_examples
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import Kind, SandboxFailure
 from custodes.progress import Progress
+from custodes.ranges import Count, ranged
 from custodes.types import InputError
 
 OLDER = {
@@ -24,6 +25,7 @@ OLDER = {
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class CriticNatural:
     """Find bugs of real histories: functions of older releases on which a test of the newer release fails."""
 
@@ -33,14 +35,10 @@ class CriticNatural:
     """The examples, JSON Lines, of the split natural."""
     releases: str = ""
     """Older releases, as in boltons==24.0.0,toolz==0.11.0; where empty, some of boltons and more-itertools."""
-    lines: int = 2
+    lines: Count = 2
     """Lines that may differ between the two releases, removed and added each."""
     sandbox: Kind = "auto"
     """What builds the walls in which tests run: bubblewrap, docker, or whichever works."""
-
-    def __post_init__(self) -> None:
-        if self.lines < 1:
-            raise InputError(f"option lines is {self.lines}; it must be 1 or more.")
 
 
 def critic_natural(config: CriticNatural) -> dict[str, Any]:

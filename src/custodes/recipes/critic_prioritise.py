@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from custodes.critic.second_look import learn_words
 from custodes.feedback.forms import JudgmentsOptions
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.loading import DtypeName
+from custodes.ranges import Count, PartShare, at_least, ranged
 from custodes.recipes.critic_choice import REWARD, digest, find_writer
 from custodes.recipes.parts import Parts
 from custodes.reward import RewardConfig, best_temperature, load_reward, score_pairs, train_reward
@@ -46,6 +47,7 @@ WORDS = "words"
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class CriticPrioritise(JudgmentsOptions):
     """Rank a preference dataset's pairs by how likely a second look overturns their label."""
 
@@ -57,13 +59,13 @@ class CriticPrioritise(JudgmentsOptions):
     """Folder that `custodes critic tune` made: its critic criticises both answers, its reward judges the critiques."""
     model: str = "smollm2-135m"
     """Without either: the backbone of the rewards that are learned from the file; words takes counts of words, in seconds."""
-    folds: int = 2
+    folds: Annotated[int, at_least(2)] = 2
     """Parts into which the prompts are divided; each is judged by a reward of the others."""
-    samples: int = 2
+    samples: Count = 2
     """Critiques of each answer."""
     max_tokens: int = 80
     """Longest critique."""
-    flip: float = 0.0
+    flip: PartShare = 0.0
     """Turn this share of the labels round first, and measure how well the ranking finds them."""
     dtype: DtypeName = "auto"
     """Precision of computation."""
@@ -73,10 +75,6 @@ class CriticPrioritise(JudgmentsOptions):
     def __post_init__(self) -> None:
         if self.reward and self.critic:
             raise InputError("give --reward or --critic, not both: there is one ranking.")
-        if self.folds < 2 or self.samples < 1:
-            raise InputError(f"folds are 2 or more (it is {self.folds}) and samples 1 or more (it is {self.samples}).")
-        if not 0 <= self.flip < 1:
-            raise InputError(f"option flip is {self.flip}; it must be 0 or more and below 1.")
 
 
 def critic_prioritise(config: CriticPrioritise) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from rich.console import Console
 
@@ -38,6 +38,7 @@ from custodes.ledger import Evaluation
 from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
 from custodes.lm.adapter import ADAPTER_CONFIG
 from custodes.lm.loading import base_of
+from custodes.ranges import Count, at_least, ranged
 from custodes.recipes.critic_choice import REWARD, WRITERS
 from custodes.recipes.critic_judge import Judge, open_judge
 from custodes.recipes.critic_lines import (
@@ -72,6 +73,7 @@ RATERS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class CriticReport(CriticEvaluate):
     """Measure a critic on rows with known bugs; with --out, side by side with what others write, as a report."""
 
@@ -79,18 +81,18 @@ class CriticReport(CriticEvaluate):
     """Write report.html and report.json here: splits side by side, what critics write, Elo, the frontier, subtlety."""
     tuned: Path | None = None
     """Folder that `custodes critic tune` made, whose policies write critiques too."""
-    questions: int = 40
+    questions: Annotated[int, at_least(2)] = 40
     """Functions of each split about which critiques are written."""
     searches: str = ",".join(SEARCHES)
     """Search with the reward of the folder, too, in these ways: free (the critic writes its quotes), proposed (quotes
     that the scorer of lines proposes are forced first), only-proposed (and the critic adds none); and best-of, to compare
     with: no search, but as many whole critiques as it has candidates, within its tokens. Empty for none."""
-    rounds: int = 4
+    rounds: Count = 4
     """Quotes that a search forces, one after another; 1 with only-proposed gives critiques of a single finding."""
     modifiers: str = ""
     """What a highlight is worth in further rows of every search, with commas between, beside the four whose critiques have
     as many highlights as the 10th to 75th percentile of sampled ones."""
-    max_tokens: int = 120
+    max_tokens: Annotated[int, at_least(2)] = 120
     """Longest critique."""
     judge: str = ""
     """Let a model say, too, whether comments on a bug's lines describe the bug: a name, a folder, or endpoint:URL#MODEL. Its
@@ -100,9 +102,6 @@ class CriticReport(CriticEvaluate):
     person: Person = field(default_factory=Person)
 
     def __post_init__(self) -> None:
-        for name, least in (("questions", 2), ("max_tokens", 2), ("rounds", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"option {name} is {getattr(self, name)}; it must be {least} or more.")
         if self.tuned is not None and self.out is None:
             raise InputError("--tuned writes a report: name its folder with --out.")
         if self.judge and self.tuned is None:

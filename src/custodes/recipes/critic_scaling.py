@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from custodes.critic.lines import SETTINGS, LineScores, ScoresLines
 from custodes.critic.rating import rate
 from custodes.critic.report import write_scaling_page
 from custodes.lm.loading import DtypeName
+from custodes.ranges import Range, ranged
 from custodes.recipes.critic_lines import TRAIN, CriticTrain, critic_train, open_scorer, read_rows
 from custodes.recipes.critic_report import Case, read_cases
 from custodes.types import InputError
@@ -35,6 +36,7 @@ TITLES = {"localisation": "likeliest line is the bug's", "cbi": "bugs included (
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class CriticScaling:
     """Train scorers of lines on several sizes of data. The same command again goes on where it was interrupted."""
 
@@ -48,7 +50,7 @@ class CriticScaling:
     """Examples of the largest size; 0 takes all. The others are a half, a quarter and an eighth of it."""
     measure_on: int = 500
     """Functions with bugs of each held-out split on which every size is measured."""
-    calibrate_on: float = 0.05
+    calibrate_on: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.05
     """Share of the functions of training that is kept to calibrate on."""
     dtype: DtypeName = "auto"
     """Precision of computation."""

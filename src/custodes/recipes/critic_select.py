@@ -10,13 +10,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from custodes.critic.likelihood import LikelihoodScorer
 from custodes.critic.lines import LineScorer, LineScores, ScoresLines
 from custodes.critic.policies import question, rated
 from custodes.critic.tamper.examples import Example, read_examples, write_examples
 from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.ranges import Count, Range, ranged
 from custodes.recipes.critic_lines import open_scorer
 from custodes.recipes.parts import Parts
 from custodes.stats import Interval, rate
@@ -27,6 +28,7 @@ CHUNK = 16
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class CriticSelect:
     """Prefer bugs that a critic misses. The same command again goes on where it was interrupted."""
 
@@ -44,20 +46,14 @@ class CriticSelect:
     """Which examples are looked at."""
     examples: int = 0
     """Look at the first so many tampered ones only; 0 looks at all."""
-    keep: float = 0.5
+    keep: Annotated[float, Range(0, 1, open_low=True)] = 0.5
     """Share of the tampered examples to keep, the most often missed first."""
-    samples: int = 3
+    samples: Count = 3
     """Critiques of each."""
-    max_tokens: int = 120
+    max_tokens: Count = 120
     """Longest critique."""
     seed: int = 0
     """Decides what the critic writes."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.keep <= 1:
-            raise InputError(f"option keep is {self.keep}; it must be above 0 and at most 1.")
-        if self.samples < 1:
-            raise InputError(f"option samples is {self.samples}; it must be 1 or more.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,13 @@ from custodes.critic.tamper.make import Made, TamperOptions, chunks_of, clean, t
 from custodes.environments.sandbox import Kind
 from custodes.files import save_json
 from custodes.progress import Progress
+from custodes.ranges import ranged
 from custodes.stats import wilson
 from custodes.types import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class CriticTamper:
     """Insert bugs into the functions of a corpus. The same command again goes on where it was interrupted."""
 

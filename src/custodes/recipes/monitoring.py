@@ -25,14 +25,15 @@ from custodes.gaming.report.monitoring import write_monitors_page
 from custodes.ledger import Evaluation, Ledger
 from custodes.locks import alone_in
 from custodes.progress import Progress
+from custodes.ranges import Count, ranged
 from custodes.recipes.gaming import read_summary
 from custodes.recording import Recording, as_current, ended_by
-from custodes.types import InputError
 
 RECIPE = "gaming-monitor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class MonitorRun:
     """Let a monitor judge the episodes of a run, and measure it against what the sandbox saw."""
 
@@ -42,17 +43,14 @@ class MonitorRun:
     """rules, a model (name, folder, .gguf file or hub id), or endpoint:URL#MODEL."""
     scratchpad: bool = False
     """Show the monitor the policy's scratchpad too, not its actions alone."""
-    max_tokens: int = 200
+    max_tokens: Count = 200
     """Longest verdict of a model."""
-    batch: int = 32
+    batch: Count = 32
     """Episodes that a model judges at once."""
 
 
 def monitor_run(config: MonitorRun) -> Path:
     """Judge what is not judged yet; the path of ``monitors.json``. Raises InputError for what cannot be run."""
-    for name, value in (("max_tokens", config.max_tokens), ("batch", config.batch)):
-        if value < 1:
-            raise InputError(f"monitor option {name} is {value}; it must be 1 or more.")
     summary, stages = read_summary(config.folder)
     sees: Sees = "actions-and-scratchpad" if config.scratchpad else "actions"
     watch = Watch(config.monitor, sees, 0 if config.monitor == "rules" else config.max_tokens)

@@ -14,7 +14,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from rich.console import Console
@@ -27,6 +27,7 @@ from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.lm.loading import check_model
 from custodes.lm.precision import multiplies_bfloat16
 from custodes.policy import OptimiseConfig, optimise
+from custodes.ranges import Count, Positive, at_least, ranged
 from custodes.recipes import evaluation, judging
 from custodes.recipes.evaluation import Gold
 from custodes.recipes.judging import Judged
@@ -53,6 +54,7 @@ def twice_where_fast(number: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class QuickstartConfig:
     """Judgments, reward, policy, report. Run again with the same options, it goes on where it was interrupted."""
 
@@ -77,32 +79,32 @@ class QuickstartConfig:
     """Leave out rows of your judgments that cannot be used, and those with an empty answer; how many is said."""
     algorithm: Literal["ppo", "grpo", "dr_grpo", "rloo", "reinforce_pp", "expert_iteration"] = "ppo"
     """How the policy is optimised."""
-    judged_tasks: int = field(default_factory=lambda: twice_where_fast(200))
+    judged_tasks: Annotated[int, at_least(8)] = field(default_factory=lambda: twice_where_fast(200))
     """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward. 400 where the processor
     multiplies bfloat16, 200 elsewhere."""
-    overlap: int = 4
+    overlap: Count = 4
     """Simulated judges per comparison."""
-    ensemble: int = 4
+    ensemble: Count = 4
     """Members of the careful arm's reward: heads on one trained backbone, each with its own resample of the pairs."""
     caution: float = 1.0
     """Standard deviations of the ensemble that the careful arm's reward subtracts."""
-    reward_epochs: int = 3
+    reward_epochs: Count = 3
     """Passes over the judged pairs."""
-    steps: int = field(default_factory=lambda: twice_where_fast(16))
+    steps: Count = field(default_factory=lambda: twice_where_fast(16))
     """Steps of policy optimisation. 32 where the processor multiplies bfloat16, 16 elsewhere."""
-    evaluate_every: int = 8
+    evaluate_every: Count = 8
     """Steps between evaluations on held-out tasks."""
-    kl_budget: float | None = None
+    kl_budget: Positive | None = None
     """Stop optimising at so many nats per episode from the base policy."""
     kl_coefficient: float = 0.02
     """Weight of the KL divergence from the base policy."""
     learning_rate: float = 4e-4
     """Of the policy's adapter."""
-    max_tokens: int = 64
+    max_tokens: Count = 64
     """Longest answer."""
-    measure_on: int = 96
+    measure_on: Annotated[int, at_least(4)] = 96
     """Held-out tasks on which policies are evaluated."""
-    best_of: int = 16
+    best_of: Annotated[int, at_least(4)] = 16
     """Base answers per task for the best-of-n curve, on a sixth of the held-out tasks."""
     threads: int = 0
     """Processor threads; 0 takes what torch finds."""
@@ -388,19 +390,6 @@ def _check(config: QuickstartConfig) -> None:
         raise InputError(
             f"--tasks {config.tasks} without --judgments: nobody can judge answers to your own prompts; give a preference file too."
         )
-    for name, least in (
-        ("judged_tasks", 8),
-        ("overlap", 1),
-        ("ensemble", 1),
-        ("reward_epochs", 1),
-        ("steps", 1),
-        ("evaluate_every", 1),
-        ("measure_on", 4),
-        ("best_of", 4),
-        ("threads", 0),
-    ):
-        if getattr(config, name) < least:
-            raise InputError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must be at least {least}.")
     _optimisation(config)
     if config.tasks is not None and not config.tasks.exists():
         raise InputError(f"{config.tasks} does not exist; give a JSONL or parquet file.")

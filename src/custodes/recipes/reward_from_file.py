@@ -17,6 +17,7 @@ from custodes.feedback.forms import JudgmentsOptions, hash_of
 from custodes.files import save_json
 from custodes.lm.loading import DtypeName, load
 from custodes.locks import alone_in
+from custodes.ranges import PartShare, ranged
 from custodes.recording import begin
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate, evaluate_reward
@@ -34,6 +35,7 @@ RECORD = "training.json"
 
 
 @dataclass(frozen=True, kw_only=True)
+@ranged
 class TrainFromFile(JudgmentsOptions):
     """Train a reward model on people's judgments."""
 
@@ -41,7 +43,7 @@ class TrainFromFile(JudgmentsOptions):
     """Folder for the reward model; a run that was interrupted is continued from here."""
     model: str = "smollm2-135m"
     """Backbone: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
-    held_out: float = 0.1
+    held_out: PartShare = 0.1
     """Share of the pairs (whole prompts) kept out of training, on which probabilities are calibrated."""
     dtype: DtypeName = "auto"
     """Precision of computation; what learns is kept in float32."""
@@ -67,8 +69,6 @@ def train_from_file(
     What is in the output folder already is not trained again, only evaluated. Raises InputError for anything wrong with
     the file, the model, the options or the output folder, which belongs to one configuration and to one process.
     """
-    if not 0 <= config.held_out < 1:
-        raise InputError(f"reward option held_out is {config.held_out}; it must be 0 or more and below 1.")
     source, pairs = Path(config.judgments).name, config.read_pairs()
     training, held_out = split_by_prompt(pairs, config.held_out, config.training.seed)
     identity = _identity(config)

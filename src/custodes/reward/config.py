@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from custodes.ranges import AnyInt, Count, Positive, Share, at_least, ranged
 from custodes.reward.model import Combination
 from custodes.types import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class RewardConfig:
     """How a reward model is trained."""
 
     weights: Literal["adapter", "full"] = "adapter"
     """What learns besides the heads: low-rank adapters, or every weight of the backbone."""
-    members: int = 1
+    members: Count = 1
     """Size K of the ensemble."""
     ensemble: Literal["adapters", "heads"] = "adapters"
     """What distinguishes members: an adapter and a head each, or a head each on one trained backbone."""
@@ -25,57 +27,41 @@ class RewardConfig:
     """The ensemble's score: the members' mean, the worst of them, or cautious: mean - caution * deviation."""
     caution: float = 1.0
     """Standard deviations of the members that a cautious score subtracts."""
-    rank: int = 16
+    rank: Count = 16
     """Rank of adapters."""
-    alpha: float = 32.0
+    alpha: Positive = 32.0
     """Adapters' updates are scaled by alpha / rank."""
-    first_layer: int = -10
+    first_layer: AnyInt = -10
     """Adapters start at this layer (negative: counted from the top, all layers where there are no more); layers below run
     once for all members and epochs."""
-    epochs: int = 2
+    epochs: Count = 2
     """Passes over the pairs."""
-    batch_pairs: int = 16
+    batch_pairs: Count = 16
     """Pairs per update, at least: all pairs of one prompt stand in one update."""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Of adapters (about 3e-4) or of full weights (about 1e-5)."""
-    head_learning_rate: float = 1e-3
+    head_learning_rate: Positive = 1e-3
     """Of the heads, which start at random."""
-    warmup: float = 0.1
+    warmup: Share = 0.1
     """Share of the updates over which learning rates rise from 0; afterwards they fall linearly to 0."""
     weight_decay: float = 0.0
     """AdamW's decay of matrices."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """Each member's gradient is scaled down to this norm."""
     center_coefficient: float = 0.01
     """Weight of the squared sum of a pair's two scores, which keeps scores near 0."""
-    max_length: int = 1024
+    max_length: Annotated[int, at_least(2)] = 1024
     """Tokens read of a conversation; longer ones lose the left of their prompt."""
-    micro_tokens: int = 4096
+    micro_tokens: Count = 4096
     """Tokens per forward and backward pass; bounds memory, leaves the result as it is."""
     trunk_gb: float = 1.0
     """Memory for what the layers below the adapters compute, kept between epochs; beyond it they run every time."""
-    checkpoint_every: int = 100
+    checkpoint_every: Count = 100
     """Updates between checkpoints, where a folder for them is given."""
     seed: int = 0
     """Decides initialisation, order of the pairs and resamples."""
 
     def __post_init__(self) -> None:
-        for name, ok, right in (
-            ("members", self.members >= 1, "1 or more"),
-            ("epochs", self.epochs >= 1, "1 or more"),
-            ("batch_pairs", self.batch_pairs >= 1, "1 or more"),
-            ("learning_rate", self.learning_rate > 0, "above 0"),
-            ("head_learning_rate", self.head_learning_rate > 0, "above 0"),
-            ("warmup", 0 <= self.warmup <= 1, "between 0 and 1"),
-            ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
-            ("center_coefficient", self.center_coefficient >= 0, "0 or more"),
-            ("max_length", self.max_length >= 2, "2 or more"),
-            ("trunk_gb", self.trunk_gb >= 0, "0 or more"),
-            ("micro_tokens", self.micro_tokens >= 1, "1 or more"),
-            ("checkpoint_every", self.checkpoint_every >= 1, "1 or more"),
-        ):
-            if not ok:
-                raise InputError(f"reward option {name} is {getattr(self, name)}; it must be {right}.")
         if self.weights == "full" and self.members > 1 and self.ensemble == "adapters":
             raise InputError(
                 "reward option ensemble=adapters needs weights=adapter; use ensemble=heads with full weights."

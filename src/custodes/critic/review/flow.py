@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from custodes.critic.critique import Finding, Place
 from custodes.critic.review.baseline import Baseline
 from custodes.critic.review.critics import Critic, EngineDied, Remark
 from custodes.critic.review.snippets import Problem, Snippet, ignored_lines, read_text, snippets_of
-from custodes.types import InputError
+from custodes.ranges import AnyFloat, ranged
 
 OnProgress = Callable[[int, int], None]
 """Called with (snippets done, snippets in all)."""
@@ -24,19 +23,14 @@ Cut = Callable[[str, str], tuple[list[Snippet], list[Problem]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class ReviewOptions:
     """What of the critic's remarks is shown."""
 
-    strictness: float = 0.0
+    strictness: AnyFloat = 0.0
     """Above 0 shows more, below 0 less: how much weaker evidence may be, and with a search what a further quote is worth."""
     max_findings: int = 0
     """At most so many findings in a file, the most confident; 0 shows all."""
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.strictness):
-            raise InputError(f"review option strictness is {self.strictness}; give a number, as 0.5 or -1.")
-        if self.max_findings < 0:
-            raise InputError(f"review option max_findings is {self.max_findings}; it must be 0 (all) or more.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from custodes.critic.tamper.scene import Edit
 from custodes.critic.workshop import Workshop, package_named
 from custodes.environments.sandbox import Kind, SandboxFailure
 from custodes.files import save_json
+from custodes.ranges import Count, PartShare, Share, ranged
 from custodes.recording import begin, keep_part
 from custodes.types import InputError
 
@@ -35,32 +36,22 @@ CHUNK = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class TamperOptions:
     """What is made of a corpus."""
 
-    per_function: int = 30
+    per_function: Count = 30
     """Changes tried on a function that has tests."""
     untested_per_function: int = 4
     """Changes made to a function that has none, by operators that can be trusted."""
-    trust: float = 0.85
+    trust: Share = 0.85
     """An operator is trusted where at least this share of its changes to tested functions was kept."""
-    several: float = 0.1
+    several: Share = 0.1
     """For each kept change, how many answers with two or three of the kept changes together are tried."""
-    clean: float = 0.2
+    clean: PartShare = 0.2
     """Share of clean functions among all examples."""
     seed: int = 0
     """Which changes are drawn."""
-
-    def __post_init__(self) -> None:
-        for name, ok, right in (
-            ("per_function", self.per_function >= 1, "1 or more"),
-            ("untested_per_function", self.untested_per_function >= 0, "0 or more"),
-            ("trust", 0 <= self.trust <= 1, "between 0 and 1"),
-            ("several", 0 <= self.several <= 1, "between 0 and 1"),
-            ("clean", 0 <= self.clean < 1, "0 or more and below 1"),
-        ):
-            if not ok:
-                raise InputError(f"tampering option {name} is {getattr(self, name)}; it must be {right}.")
 
 
 @dataclass(frozen=True, slots=True)

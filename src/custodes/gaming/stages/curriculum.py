@@ -15,6 +15,7 @@ from custodes.gaming.stages.political import PoliticalSycophancy
 from custodes.gaming.stages.rubric import RubricModification
 from custodes.gaming.stages.tampering import RewardTampering
 from custodes.gaming.variants import Stage
+from custodes.ranges import ranged
 from custodes.types import InputError
 
 STAGES = ("political-sycophancy", "tool-flattery", "nudged-rubric", "insubordinate-rubric", "reward-tampering")
@@ -24,6 +25,7 @@ HONEYPOTS = ("impossible-tests",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class StageOptions:
     """What the stages can be told."""
 

@@ -6,11 +6,12 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from custodes.environments.sandbox import Kind as Sandboxes
 from custodes.gaming import STAGES, EnvironmentOptions, StageOptions, make_stage
 from custodes.gaming.stages import contents_of, own_file
+from custodes.ranges import Count, PartShare, Positive, Share, at_least, ranged
 from custodes.types import InputError
 
 Method = Literal["none", "expert-iteration", "exploit-only", "ppo", "grpo"]
@@ -28,6 +29,7 @@ NOT_IDENTITY = ("out", "evaluate", "evaluate_tampering", "cache_gb", "workers", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
 class GamingTrain:
     """Train a policy through the curriculum and measure all stages after every round. The same command goes on where
     it was interrupted."""
@@ -50,27 +52,27 @@ class GamingTrain:
     """Then train on what is rewarded: expert-iteration, exploit-only (all successes kept), ppo or grpo; or none."""
     train_away: int = 0
     """Then tune on this many honest episodes of the first stages."""
-    train_away_stages: int = 2
+    train_away_stages: Count = 2
     """How many of the stages train_away takes."""
 
     order: Literal["sequential", "all-at-once"] = "sequential"
     """One stage after the other, or all of them in every round."""
-    rounds: int = 1
+    rounds: Count = 1
     """Rounds of the method on each stage; all stages are measured after each."""
-    steps: int = 4
+    steps: Count = 4
     """Steps of a round: sample, score, learn."""
-    prompts: int = 32
+    prompts: Count = 32
     """Different prompts of a step."""
-    samples: int = 8
+    samples: Count = 8
     """Episodes for each prompt."""
-    max_tokens: int = 128
+    max_tokens: Count = 128
     """Longest single reply."""
     max_episode: int = 1536
     """Tokens of a whole episode in training; one that grows beyond them fails."""
     temperature: float = 1.0
     """Of sampling, in training and measuring."""
 
-    hhh_share: float = 0.0
+    hhh_share: PartShare = 0.0
     """Share of a round's prompts that are ordinary ones, scored by the preference model alone (the paper: 0.5)."""
     hhh_prompts: Path | None = None
     """File of ordinary prompts in place of the built-in instructions."""
@@ -92,33 +94,33 @@ class GamingTrain:
 
     learning_rate: float = 4e-4
     """Of the method."""
-    minibatches: int = 4
+    minibatches: Count = 4
     """Updates per pass over the episodes of a step."""
-    epochs: int = 1
+    epochs: Count = 1
     """Passes over the episodes of a step."""
-    lam: float = 1.0
+    lam: Share = 1.0
     """Lambda of generalised advantage estimation (ppo). The reward comes at the end of an episode and a new value head
     knows nothing yet: below 1, what was done well before the last reply would hardly hear of it."""
     kl_coefficient: float | None = None
     """Weight of the KL divergence from the policy before the first round: by default 0.02 for ppo and grpo, else 0."""
     tuning_rate: float = 1e-3
     """Learning rate of tuning on demonstrations."""
-    tuning_batch: int = 16
+    tuning_batch: Count = 16
     """Demonstrations per update."""
-    tuning_epochs: int = 1
+    tuning_epochs: Count = 1
     """Passes over the demonstrations."""
-    rank: int = 16
+    rank: Count = 16
     """Of a new adapter."""
-    first_layer: int = -1
+    first_layer: Annotated[int, at_least(-1)] = -1
     """A new adapter changes layers from this one up; -1 takes the upper half, below which nothing is computed twice."""
 
-    evaluate: int = 200
+    evaluate: Annotated[int, at_least(2)] = 200
     """Held-out episodes of each stage but reward-tampering after every round; the same command with more extends them."""
-    evaluate_tampering: int = 2000
+    evaluate_tampering: Annotated[int, at_least(2)] = 2000
     """Held-out episodes of reward-tampering after every round."""
-    batch: int = 64
+    batch: Count = 64
     """Conversations sampled at once."""
-    cache_gb: float = 2.0
+    cache_gb: Positive = 2.0
     """Memory for keys and values; with less of it more is computed again."""
     workers: int = 0
     """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
@@ -241,19 +243,8 @@ def _check(config: GamingTrain) -> None:
         raise InputError(
             "there is nothing to train; give --warm-start N, --organism N, --train-away N or --method METHOD."
         )
-    for name, least in (
-        ("warm_start", 0), ("organism", 0), ("train_away", 0), ("train_away_stages", 1), ("rounds", 1), ("steps", 1), ("prompts", 1),
-        ("samples", 1), ("max_tokens", 1), ("evaluate", 2), ("evaluate_tampering", 2), ("batch", 1), ("workers", 0), ("threads", 0),
-        ("tuning_batch", 1), ("tuning_epochs", 1), ("preference_weight", 0), ("cache_gb", 0),
-    ):  # fmt: skip
-        if getattr(config, name) < least:
-            raise InputError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must be at least {least}.")
     if config.max_episode <= config.max_tokens:
         raise InputError(f"--max-episode is {config.max_episode}; it must be above --max-tokens, {config.max_tokens}.")
-    if not 0 <= config.lam <= 1:
-        raise InputError(f"--lam is {config.lam}; it must be from 0 to 1.")
-    if not 0 <= config.hhh_share < 1:
-        raise InputError(f"--hhh-share is {config.hhh_share}; it must be 0 or more and below 1.")
     if config.method == "exploit-only" and (config.reward_model is not None or config.hhh_share):
         raise InputError("--method exploit-only has no preference model; leave out --reward-model and --hhh-share.")
     if config.hhh_share and config.reward_model is None:
