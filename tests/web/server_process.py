@@ -94,8 +94,18 @@ def tokens(db: str, people: dict[str, Role]) -> dict[str, str]:
     return found
 
 
-def open_project(db: str, text: str, tasks: int) -> None:
-    rows = [{"prompt": f"Question {n}?", "answers": [f"good {n}", f"evil {n}"]} for n in range(tasks)]
+def sessions(db: str, people: list[str]) -> list[str]:
+    """The secret of a session for everybody, as a browser's cookie holds it."""
+    database = Database(db, hasher=QUICK)
+    found = [database.accounts.log_in(name, "a long password", "here")[1].secret for name in people]
+    database.close()
+    return found
+
+
+def open_project(db: str, text: str, tasks: int, answers: dict[int, list[str]] | None = None) -> None:
+    """A project of simple questions; ``answers`` are those of some of them."""
+    plain = {n: [f"good {n}", f"evil {n}"] for n in range(tasks)}
+    rows = [{"prompt": f"Question {n}?", "answers": (answers or {}).get(n, plain[n])} for n in range(tasks)]
     database = Database(db, hasher=QUICK)
     create_project(database, text, items_from_rows(parse_project(text), rows), "test")
     database.close()

@@ -57,6 +57,48 @@ def test_the_desk_is_live_and_puts_into_quarantine_and_lifts_it(site: Site, brow
     expect(row).not_to_contain_text("in quarantine")
 
 
+def test_a_flag_is_answered_and_an_odd_habit_named(site: Site, browser: Browser):
+    rows = [{"prompt": f"Q{n}?", "answers": [f"good {n}", f"evil {n}"]} for n in range(14)]
+    project = site.project("[{kind: comparison}]", rows)
+    eager = somebody(site, f"eager-{project}")
+    for n in range(14):
+        item, _ = work.claim(site.database, project, eager)
+        assert item is not None
+        if n == 0:
+            work.skip(site.database, item["assignment"], eager, "there is no question", flag=True)
+        else:
+            work.hand_in(
+                site.database, item["assignment"], eager, [Answer(question=1, verdict="prefer", strength=1)], 1.5
+            )
+    page = site.visitor(browser, "lead")
+    page.goto(f"{site.address}/desk/{project}")
+    suspect = page.locator(".suspect", has_text=f"eager-{project}: always one side, too fast to have read")
+    expect(suspect).to_contain_text("The answer shown first is preferred 13 of 13 times")
+    row = page.get_by_role("region", name="Flags").locator("tr", has_text="there is no question")
+    row.get_by_role("button", name="Answer").click()
+    page.get_by_label("Your answer").fill("We took it out.")
+    page.get_by_role("button", name="Send").click()
+    expect(row).to_contain_text("We took it out.")
+
+
+def test_a_lead_chooses_who_sees_a_project(site: Site, browser: Browser):
+    project = site.project("[{kind: comparison}]", [{"prompt": "Q?", "answers": ["a", "b"]}])
+    name = f"member-{project}"
+    somebody(site, name)
+    page = site.visitor(browser, "lead")
+    page.goto(f"{site.address}/manage")
+    card = page.get_by_role("region", name=f"Project {project}", exact=True)
+    expect(card).to_contain_text("Seen by everybody.")
+    card.get_by_role("button", name="Members").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_role("button", name="Add").click()
+    expect(card).to_contain_text(f"Seen by {name}.")
+    other = site.visitor(browser)
+    other.goto(site.address)
+    expect(other.locator("main h1")).to_have_text("Projects")
+    assert other.locator("h2", has_text=f"Project {project}").count() == 0
+
+
 def test_actions_are_approved_and_blocked_by_key_and_by_mouse(site: Site, browser: Browser):
     agent, told = somebody(site, "agent"), [Message("user", "Free some **space**.")]
     page = site.visitor(browser, "reviewer")
