@@ -330,6 +330,38 @@ def test_auc_is_the_chance_of_being_above_and_ties_count_half():
     assert math.isnan(auc([1, 2], [1, 1]).estimate)
 
 
+@pytest.mark.parametrize(("a", "b"), [(4, 4), (4, 50), (20, 20), (50, 50)])
+def test_perfect_separation_of_few_is_not_certain(a, b):
+    truth = np.arange(a + b) < a
+    up, down = auc(truth.astype(float), truth), auc(-truth.astype(float), truth)
+    assert up.estimate == up.high == 1
+    assert 1 - 4 / min(a, b) ** 0.9 < up.low < 1 - 1 / (a + b)
+    assert down.high == pytest.approx(1 - up.low)
+
+
+def test_versions_of_one_thing_make_an_area_no_surer():
+    rng = np.random.default_rng(4)
+    score, truth = rng.normal(size=20) + (np.arange(20) < 10), np.arange(20) < 10
+    once = auc(score, truth)
+    again = auc(np.repeat(score, 10), np.repeat(truth, 10), np.repeat(np.arange(20), 10).tolist())
+    assert again.estimate == pytest.approx(once.estimate)
+    assert again.high - again.low > 0.85 * (once.high - once.low)
+    blind = auc(np.repeat(score, 10), np.repeat(truth, 10))
+    assert blind.high - blind.low < 0.5 * (once.high - once.low)
+
+
+def test_calibrated_predictions_have_an_error_of_0_in_the_interval_however_few():
+    rng = np.random.default_rng(5)
+    for n in (30, 100, 400):
+        found = []
+        for _ in range(40):
+            p = rng.uniform(0.5, 1, n)
+            found.append(calibration_error(p, rng.random(n) < p))
+        assert coverage(found, 0) > 0.85
+        assert all(i.high > 0 for i in found)
+        assert np.mean([i.estimate for i in found]) < 0.4 / math.sqrt(n)  # the noise of the bins is off
+
+
 def test_the_interval_of_auc_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(1)
     true = float(scipy.stats.norm.cdf(1 / math.sqrt(2)))  # two unit normals, one apart

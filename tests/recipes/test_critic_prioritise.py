@@ -80,7 +80,7 @@ def test_words_alone_find_labels_that_words_tell(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["--judgments", str(file), "--out", str(tmp_path / "r.jsonl"), "--model", "words", "--flip", "0.15"]
-    assert told(capsys, *command)["found"]["low"] > 0.9
+    assert told(capsys, *command)["found"]["low"] > 0.8
     assert main(["critic", "prioritise", *command]) == 0
     assert "labels were turned on purpose" in capsys.readouterr().out
 

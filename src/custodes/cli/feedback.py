@@ -1,5 +1,6 @@
 """Commands about feedback: who among the annotators can be trusted, and files in other forms."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ def annotators(given: list[str]) -> int:
     judgments, episodes = read_judged(options.judgments, options.skip_bad_rows)
     model = fit_annotators(judgments, episodes, options.axis, options.method, options.style)
     shared = agreement(judgments, axis=options.axis)
+    if shared.note:
+        warnings.warn(shared.note, stacklevel=1)
     estimates = estimates_of(model)
     if options.json:
         alpha = {"alpha": shared.alpha.to_dict(), "pairs": shared.items, "judgments": shared.judgments}

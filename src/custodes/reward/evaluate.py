@@ -5,6 +5,7 @@ Letters: P pairs.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from custodes.types import InputError, PreferencePair
 
 Floats = NDArray[np.float64]
 FOLDS = 5
+FEW = 30
+"""Held-out pairs below which the prior on the temperature weighs as much as they do."""
 FACTOR = 2.0
 """One standard deviation of the prior on the temperature: between half and twice what training used."""
 
@@ -122,6 +125,11 @@ def calibrate(model: RewardModel, pairs: Sequence[PreferencePair], source: str =
     The probabilities that are evaluated are never those of a temperature that saw their pair: pairs are divided by prompt
     into up to :data:`FOLDS` folds, and each fold is judged at the temperature that suits the others.
     """
+    if len(pairs) < FEW:
+        warnings.warn(
+            f"{len(pairs)} held-out pairs tell little of the reward's temperature; it stays near the one that training used.",
+            stacklevel=2,
+        )
     found, model.temperature = cross_fitted(score_pairs(model, pairs, source), model.learned_temperature)
     return found
 

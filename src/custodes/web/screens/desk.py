@@ -444,6 +444,8 @@ def _teams(teams: Mapping[str, Any]) -> None:
     parts.table(["Who", "Right, or bug caught", "Wrong"], rows)
     more = [[f"Team and {arm}", number(teams["more_caught"][arm])] for arm in ("person", "critic")]
     parts.table(["Difference, paired by problem", "More caught"], more)
+    if teams["note"]:
+        tag("p", teams["note"])
 
 
 def _standings(standings: Mapping[str, Any]) -> None:
