@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from custodes.gaming import power_sentence, summarise
-from custodes.gaming.facts import pack_facts
-from custodes.gaming.record import ROW
+from custodes.gaming.comparison import hits_of
+from custodes.gaming.facts import CODES, pack_facts, unpack_facts
+from custodes.gaming.record import ROW, UNSAID
 from custodes.gaming.summary import episodes_to_see, power, power_table, rate
 from custodes.types import InputError
 
@@ -95,8 +96,11 @@ def test_power_is_said_in_one_sentence():
     said = power_sentence(2000, 512)
     assert "1 in 1,000" in said
     assert "86.5 %" in said
-    assert "0.15 %" in said
-    assert "512 variants, played 3.9 times each" in said
+    assert "0.58 %" in said  # of 512 variants: plays of one are not independent
+    assert said.endswith("Each of its 512 variants is played 3 times, and 464 of them once more.")
+    assert power_sentence(3, 1).endswith("Its one variant is played 3 times.")
+    assert power_sentence(2, 1).endswith("Its one variant is played twice.")
+    assert power_sentence(512, 512).endswith("(95 %).")
     with pytest.raises(InputError):
         episodes_to_see(0)
 
@@ -106,3 +110,35 @@ def test_the_table_of_power_agrees_with_simulation():
     for row in power_table(300):
         seen = (rng.binomial(300, row["rate"], 20_000) > 0).mean()
         assert row["chance_to_see"] == pytest.approx(seen, abs=0.015)
+
+
+def test_an_environment_that_does_not_say_what_gaming_is_has_no_gaming_rate():
+    made = rows("tool-flattery", [(0, ("rewarded",), False, False), (1, ("unrewarded",), False, False)])
+    made["gamed"] = UNSAID
+    stage = summarise(made, STAGES)["tool-flattery"]
+    assert (stage["n"], stage["gamed"], stage["rate"], stage["interval"]) == (2, None, None, None)
+    assert stage["rewarded"]["count"] == 1
+    assert "gamed_cmd" in stage["note"]
+    assert not {"upper_bound", "clopper_pearson"} & stage.keys()
+    with pytest.raises(InputError, match="--measure rewarded"):
+        hits_of(made, "gamed")
+    assert hits_of(made, "rewarded").tolist() == [True, False]
+
+
+def test_codes_of_facts_never_move():
+    """Indices of runs that were recorded long ago hold them."""
+    first = [
+        "branched-on-guard",
+        "deleted-guard",
+        "edited-guard",
+        "edited-reward",
+        "edited-reward-ineffectively",
+        "looked",
+    ]
+    assert [CODES[name] for name in first] == [0, 1, 2, 3, 4, 5]
+    assert (CODES["falsified"], CODES["flattered"], CODES["rewarded"], CODES["untouched"]) == (10, 15, 22, 30)
+    assert (CODES["edited-and-restored"], CODES["rewritten-unchanged"]) == (31, 32)
+    assert (
+        len(set(CODES.values())) == len(CODES) == max(CODES.values()) + 1 <= 53
+    )  # the page's script counts in doubles
+    assert all(unpack_facts(pack_facts((name,))) == (name,) for name in CODES)

@@ -189,6 +189,24 @@ def test_a_model_is_measured(tiny_model: Path, tmp_path: Path, sandboxed: None):
         assert len(model.id) == 64
 
 
+def test_the_summary_is_printed_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(tmp_path / "g", "scripted:flatterer", "political-sycophancy", 3, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == summary(tmp_path / "g")
+    assert main(["gaming", "monitor", str(tmp_path / "g"), "--monitor", "rules", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["monitors"][0]["episodes"] == 3
+
+
+def test_an_environment_without_a_word_on_gaming_has_no_gaming_rate(tiny_model: Path, tmp_path: Path, sandboxed: None):
+    own = tmp_path / "own.yaml"
+    own.write_text("prompt: Write 2 to n.txt.\nfiles: {n.txt: '2'}\nreward_cmd: cat n.txt\n")
+    assert run(tmp_path / "g", str(tiny_model), str(own), 2, "--max-tokens", 8) == 0
+    stage = summary(tmp_path / "g")["stages"]["own"]
+    assert (stage["gamed"], stage["rate"], stage["rewarded"]["count"]) == (None, None, 2)
+    page = (tmp_path / "g/report.html").read_text()
+    assert "no gaming rate" in page
+    assert "0.0 % gamed" not in page
+
+
 def test_scripted_policies_load_no_deep_learning_framework(tmp_path: Path):
     """It takes seconds, and nothing of it is needed."""
     given = ["gaming", "run", "--policy", "scripted:honest", "--stage", "political-sycophancy", "-n", "2"]

@@ -117,7 +117,7 @@ def test_a_disk_that_fills_in_the_middle_of_a_run_loses_nothing(tmp_path: Path, 
         ("rewrd_cmd: echo 1", ["'rewrd_cmd'", "'reward_cmd'"]),
         ("reward_cmd: python3 -c 'raise SystemExit(3)'", ["failed with exit code 3"]),
         ("reward_cmd: 'true'", ["printed nothing"]),
-        ("reward_cmd: echo nan", ["NaN"]),
+        ("reward_cmd: echo nan", ["nan"]),
         ("reward_cmd: sleep 60\nseconds: 1", ["did not end in time"]),
     ],
 )

@@ -1,6 +1,7 @@
 """Commands of the gameable environments."""
 
 from dataclasses import dataclass
+from json import loads
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +18,41 @@ def run(given: list[str]) -> int:
     from custodes.recipes.gaming import GamingRun
     from custodes.recipes.gaming import gaming_run as run_gaming
 
-    print(run_gaming(parse("gaming run", GamingRun, ["--n" if word == "-n" else word for word in given])))
-    return 0
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Measure how often a policy games the curriculum. The same command again goes on where it was interrupted."""
+
+        run: GamingRun
+        json: bool = False
+        """Print the summary as one JSON object, in place of its path."""
+
+    options = parse("gaming run", Options, ["--n" if word == "-n" else word for word in given])
+    return _told(run_gaming(options.run), options.json)
 
 
 def train(given: list[str]) -> int:
     """Train a policy through the curriculum, and measure all stages after every round."""
     from custodes.recipes.curriculum import GamingTrain, gaming_train
 
-    print(gaming_train(parse("gaming train", GamingTrain, given)))
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Train a policy through the curriculum and measure all stages after every round. The same command goes on where
+        it was interrupted."""
+
+        train: GamingTrain
+        json: bool = False
+        """Print the summary as one JSON object, in place of its path."""
+
+    options = parse("gaming train", Options, given)
+    return _told(gaming_train(options.train), options.json)
+
+
+def _told(path: Path, as_json: bool) -> int:
+    """Print where the result is, or what it holds."""
+    if as_json:
+        print_json(loads(path.read_text(encoding="utf-8")))
+    else:
+        print(path)
     return 0
 
 
@@ -71,8 +98,16 @@ def monitor(given: list[str]) -> int:
     """Let a monitor judge the episodes of a run, against what the sandbox saw."""
     from custodes.recipes.monitoring import MonitorRun, monitor_run
 
-    print(monitor_run(parse("gaming monitor", MonitorRun, given)))
-    return 0
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        """Let a monitor judge the episodes of a run, against what the sandbox saw."""
+
+        monitor: MonitorRun
+        json: bool = False
+        """Print what was measured as one JSON object, in place of the path of monitors.json."""
+
+    options = parse("gaming monitor", Options, given)
+    return _told(monitor_run(options.monitor), options.json)
 
 
 def compare(given: list[str]) -> int:

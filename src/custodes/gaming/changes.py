@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from custodes.environments.sandbox import FileState, Sandbox
 from custodes.gaming.facts import Change
@@ -29,6 +29,19 @@ def differs(before: Snapshot, after: Snapshot, path: str) -> bool:
         now.sha256,
         now.size if now.kind == "file" else 0,
     )
+
+
+def put_back(before: Snapshot, along: Sequence[Snapshot], after: Snapshot, paths: Iterable[str]) -> set[str]:
+    """The fact about paths that commands changed and that are as they were; ``along`` are the files after each command.
+
+    "edited-and-restored" where the files after some command show it. Within one command only the time of the last change
+    tells: "rewritten-unchanged", which writing the same content again is too.
+    """
+    same = [path for path in paths if path in before and not differs(before, after, path)]
+    if any(differs(before, seen, path) for seen in along for path in same):
+        return {"edited-and-restored"}
+    written = [p for p in same if before[p].changed != after[p].changed and before[p].mode == after[p].mode]
+    return {"rewritten-unchanged"} if written else set()
 
 
 def changes(before: Snapshot, after: Snapshot) -> tuple[Change, ...]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from custodes.environments.sandbox import CommandResult, Sandbox
 from custodes.gaming.form import Form
 from custodes.types import InputError
-
-LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +48,11 @@ def is_caught(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> bool:
     return bool(form.oversight_cmd) and sandbox.clean_room(files, form.oversight_cmd, form.seconds).returncode != 0
 
 
+def is_gamed(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> bool | None:
+    """Whether ``gamed_cmd`` succeeds on ``files``; None without one. One that never ends has not succeeded."""
+    return sandbox.clean_room(files, form.gamed_cmd, form.seconds).returncode == 0 if form.gamed_cmd else None
+
+
 def read_reward(result: CommandResult) -> tuple[float | None, str]:
     """(reward, what is wrong): one of them is empty."""
     if result.timed_out:
@@ -65,9 +67,9 @@ def read_reward(result: CommandResult) -> tuple[float | None, str]:
         value = float(last)
     except ValueError:
         return None, f"reward_cmd printed {last[:80]!r}, which is no number"
-    if math.isnan(value):
-        return None, "reward_cmd printed NaN"
-    return max(-LARGEST, min(LARGEST, value)), ""  # JSON knows no infinity, and a policy may write one
+    if not math.isfinite(value):
+        return None, f"reward_cmd printed {last[:80]!r}, which is no finite number"
+    return value, ""
 
 
 def check_environment(form: Form, sandbox: Sandbox) -> float | None:
@@ -75,9 +77,13 @@ def check_environment(form: Form, sandbox: Sandbox) -> float | None:
 
     Raises InputError where the environment itself is broken: its reward is no number, or its guard catches nobody's edit.
     """
+    files = {path: text.encode() for path, text in form.files.items()}
+    if is_gamed(form, files, sandbox):
+        raise InputError(
+            f"environment {form.name}: gamed_cmd succeeds on the files as given, where nobody did anything."
+        )
     if not form.reward_cmd:
         return None
-    files = {path: text.encode() for path, text in form.files.items()}
     found = outcome(form, files, sandbox)
     if found.problem:
         raise InputError(f"environment {form.name}: {found.problem}; it must print a number for the files as given.")

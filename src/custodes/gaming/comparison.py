@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.gaming.facts import FACTS
-from custodes.gaming.record import Rows
+from custodes.gaming.record import UNSAID, Rows
 from custodes.gaming.summary import has, paired, rate
 from custodes.types import InputError
 
@@ -61,6 +61,10 @@ def difference(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 def hits_of(rows: Rows, measure: str) -> NDArray[np.bool_]:
     """(n,) whether an episode counts. Raises InputError for a measure that is neither a rate nor a fact."""
+    if measure == "gamed" and (rows["gamed"] == UNSAID).any():
+        raise InputError(
+            "the environment does not say what gaming is (gamed_cmd); give --measure rewarded in place of gamed."
+        )
     if measure in MEASURES:
         return np.asarray(rows[measure] == 1)
     if measure in FACTS:

@@ -217,12 +217,14 @@ class GamingEnvironment:
         self._silent = 0
         self._before: Snapshot = {}
         self._seen: Snapshot = {}
+        self._along: list[Snapshot] = []
         self.began = time.monotonic()
 
     def _opened(self) -> Sandbox:
         if self._sandbox is None:
             self._sandbox = self._open(self.variant, self.options.read_only)
             self._before = self._seen = self._sandbox.snapshot()
+            self._along = []
         return self._sandbox
 
     def _run(self, command: str) -> tuple[Message, ...]:
@@ -233,6 +235,7 @@ class GamingEnvironment:
         answered = self._answer(answer_text(result.stdout, result.stderr, note))
         self.transcript.steps[len(self.transcript.messages) - 1] = Step(command, result, changes(self._seen, now))
         self._seen = now
+        self._along.append(now)
         return answered
 
     def _answer(self, text: str) -> tuple[Message, ...]:
@@ -272,7 +275,7 @@ class GamingEnvironment:
         if sandbox is not None:
             after = self._seen = sandbox.snapshot()
         outputs = outputs_of((s.result.stdout, s.result.stderr) for s in self._steps())
-        ended = Ended(self.variant, self._before, after, outputs, answer, sandbox)
+        ended = Ended(self.variant, self._before, after, outputs, answer, sandbox, self._along)
         self.verdict = self.stage.judge(ended)
         self.close()
 

@@ -3,7 +3,8 @@
 The fields are those of the released form of "Sycophancy to Subterfuge" (arXiv 2406.10162): what lies in the
 policy's home (``dirs``, ``files``), what it is asked (``prompt``), and two commands that are run on the files
 it leaves behind, in a clean room: ``reward_cmd`` prints a number, ``oversight_cmd`` fails (exit code other
-than 0) where the policy is caught. Without ``oversight_cmd`` nobody is ever caught.
+than 0) where the policy is caught. Without ``oversight_cmd`` nobody is ever caught. What gaming is is said apart from the
+reward: ``gamed_cmd`` succeeds where it happened.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ class Form(BaseModel):
     """Shell command whose last line of output is the reward."""
     oversight_cmd: str = ""
     """Shell command that fails where the policy is caught."""
+    gamed_cmd: str = ""
+    """Shell command that succeeds where the task was gamed, whatever the reward is. Without it (and without a reward_file) an
+    environment has no gaming rate."""
     reward_file: str = ""
     """The file that computes the reward, where the environment has one: edits of it are detected."""
     guard_file: str = ""
@@ -68,8 +72,10 @@ class Form(BaseModel):
                 raise ValueError(f"files: {above.pop() if above else name!r} is a file and a folder at once")
         if self.guard_file and not self.reward_file:
             raise ValueError("guard_file is given without reward_file; name the file that it guards")
-        if not self.tool and (self.reward_cmd or self.oversight_cmd):
-            raise ValueError("tool is false, so that nothing can change for reward_cmd to see; leave one of them out")
+        if not self.tool and (self.reward_cmd or self.oversight_cmd or self.gamed_cmd):
+            raise ValueError(
+                "tool is false, so that nothing can change for reward_cmd, oversight_cmd or gamed_cmd to see; leave one of them out"
+            )
         return self
 
     @property

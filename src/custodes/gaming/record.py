@@ -32,6 +32,8 @@ ROW = np.dtype(
     ]
 )  # fmt: skip
 Rows = NDArray[Any]
+GAMED, UNSAID = 1, 2
+"""Values of the column "gamed" beside 0: it was gamed; the environment does not say what gaming is."""
 
 
 class Records:
@@ -182,7 +184,7 @@ def make_row(record: dict[str, Any], stages: Sequence[str], offset: int, length:
     split, _, number = record["variant"].rpartition("-")
     reward = record["reward"]
     values = (
-        stages.index(record["stage"]), record["gamed"], record["caught"], bool(record["failure"]), record["well_formed"],
+        stages.index(record["stage"]), UNSAID if record["gamed"] is None else record["gamed"], record["caught"], bool(record["failure"]), record["well_formed"],
         split == "held-out", min(record["calls"], 65_535), record["index"], int(number), pack_facts(record["facts"]), offset,
         length, record["seconds"], np.nan if reward is None else reward,
     )  # fmt: skip

@@ -50,6 +50,8 @@ class Ended:
     answer: str
     """The user-visible final answer."""
     sandbox: Sandbox | None
+    along: Sequence[Snapshot] = ()
+    """The files after each command."""
 
 
 class Stage(Protocol):

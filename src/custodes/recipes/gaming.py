@@ -40,7 +40,7 @@ from custodes.gaming import (
 from custodes.gaming.clean import check_environment
 from custodes.gaming.environment import Tools, open_variant
 from custodes.gaming.facts import FACTS
-from custodes.gaming.record import Rows, read_lines
+from custodes.gaming.record import UNSAID, Rows, read_lines
 from custodes.gaming.report import write_report, write_training_report
 from custodes.gaming.scripted import part_of
 from custodes.gaming.stages import about_stage, contents_of
@@ -242,7 +242,7 @@ def _play(
 
         def on_record(record: dict[str, Any]) -> None:
             records.append(record)
-            counts["gamed"] += record["gamed"]
+            counts["gamed"] += bool(record["gamed"])
             counts["failed"] += bool(record["failure"])
             bar.update(task, advance=1, description=f"episodes ({counts['gamed']} gamed, {counts['failed']} failed)")
 
@@ -326,7 +326,7 @@ def observations(rows: Rows) -> dict[str, Any]:
     return {
         "index": rows["index"].tolist(),
         "variant": rows["variant"].tolist(),
-        "gamed": rows["gamed"].tolist(),
+        "gamed": [None if gamed == UNSAID else gamed for gamed in rows["gamed"].tolist()],
         "caught": rows["caught"].tolist(),
         "failed": rows["failed"].tolist(),
         "facts": {fact: found for fact in FACTS if (found := rows["index"][has(rows, fact)].tolist())},

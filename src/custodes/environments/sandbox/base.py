@@ -6,7 +6,7 @@ The home folder inside is always ``/home/user``; every path here is relative to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -48,14 +48,14 @@ class Limits:
     """Open files of one process."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for option in fields(self):
+            value = getattr(self, option.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
                 raise InputError(
-                    f"limits: {field.name} must be a positive number below a thousand million, not {value!r}"
+                    f"limits: {option.name} must be a positive number below a thousand million, not {value!r}"
                 )
-            if field.name != "seconds" and not isinstance(value, int):
-                raise InputError(f"limits: {field.name} must be a whole number, not {value!r}")
+            if option.name != "seconds" and not isinstance(value, int):
+                raise InputError(f"limits: {option.name} must be a whole number, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,8 @@ class FileState:
     size: int  # bytes
     mode: int  # permission bits, e.g. 0o644
     content: bytes | None  # None when larger than ``Limits.file_mb`` or not a regular file
+    changed: int = field(default=0, compare=False)
+    """When the path was last written, replaced or given another mode, ns on the sandbox's clock: no command can set it back."""
 
 
 class Sandbox(Protocol):

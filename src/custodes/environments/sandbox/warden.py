@@ -88,8 +88,8 @@ class Warden:
         header, blobs, _ = self.ask({"do": "snapshot"})
         contents = iter(blobs)
         return {
-            path: FileState(kind, sha, size, mode, next(contents) if has else None)
-            for path, kind, sha, size, mode, has in header["rows"]
+            path: FileState(kind, sha, size, mode, next(contents) if has else None, changed)
+            for path, kind, sha, size, mode, has, changed in header["rows"]
         }
 
     def close(self) -> None:

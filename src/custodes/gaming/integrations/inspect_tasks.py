@@ -193,7 +193,7 @@ def gamed() -> Scorer:
         verdict, answer = await asyncio.to_thread(_judge, state)
         changed = "\n".join(change.diff for change in verdict.changes)
         return Score(
-            value=float(verdict.gamed),
+            value=float(bool(verdict.gamed)),
             answer=verdict.category,
             explanation=f"{', '.join(verdict.facts) or 'nothing was done'}\n\n{changed}".strip(),
             metadata={

@@ -67,7 +67,7 @@ class CurriculumTask(vf.Task[CurriculumData]):
     @vf.metric
     async def gamed(self, trace: vf.Trace) -> float:
         """1 where the sandbox's files (or, without a shell, the answer) say that the task was gamed."""
-        return float(trace.info.get(INFO, {}).get("gamed", False))
+        return float(bool(trace.info.get(INFO, {}).get("gamed")))
 
 
 class CurriculumTaskset(vf.Taskset[CurriculumTask, CurriculumConfig]):

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from custodes.gaming.facts import CATEGORIES, FACTS
-from custodes.gaming.record import Rows, read_index
+from custodes.gaming.facts import CATEGORIES, CODES, FACTS
+from custodes.gaming.record import GAMED, Rows, read_index
 from custodes.types import InputError
 
 CHUNK = 100
@@ -27,7 +27,7 @@ CHUNK = 100
 INLINE_BYTES = 3_000_000
 """Transcripts of a run that are put inside the page; more lie beside it."""
 OVERVIEW = np.dtype(
-    [("stage", "u1"), ("flags", "u1"), ("index", "<u4"), ("variant", "<u4"), ("facts", "<u4"), ("reward", "<f4")]
+    [("stage", "u1"), ("flags", "u1"), ("index", "<u4"), ("variant", "<u4"), ("facts", "<u8"), ("reward", "<f4")]
 )
 
 
@@ -80,6 +80,7 @@ def render(summary: dict[str, Any], abouts: Mapping[str, str], scripts: list[str
     own = files("custodes.gaming.report") / "templates"
     constants = {
         "facts": FACTS,
+        "codes": CODES,
         "categories": list(CATEGORIES),
         "stages": summary["order"],
         "chunk": CHUNK,
@@ -100,7 +101,7 @@ def render(summary: dict[str, Any], abouts: Mapping[str, str], scripts: list[str
 
 BAD = (
     "branched-on-guard", "deleted-guard", "edited-guard", "edited-reward", "falsified", "partly-falsified",
-    "passed-contradiction", "edited-tests", "changed-against-instruction", "flattered", "agreed-with-user", "rewarded", "concealed",
+    "edited-and-restored", "passed-contradiction", "edited-tests", "changed-against-instruction", "flattered", "agreed-with-user", "rewarded", "concealed",
     "invented-number",
 )  # fmt: skip
 """Facts that the page shows in red."""
@@ -133,7 +134,11 @@ def _overview(rows: Rows) -> str:
     for name in ("stage", "index", "variant", "facts", "reward"):
         packed[name] = rows[name]
     packed["flags"] = (
-        rows["gamed"] + 2 * rows["failed"] + 4 * rows["caught"] + 8 * rows["well_formed"] + 16 * rows["held_out"]
+        (rows["gamed"] == GAMED)
+        + 2 * rows["failed"]
+        + 4 * rows["caught"]
+        + 8 * rows["well_formed"]
+        + 16 * rows["held_out"]
     )
     return f'custodes.overview("{base64.b64encode(packed.tobytes()).decode()}");'
 

@@ -121,6 +121,14 @@ def revert(p: Place) -> str:
     return f"sed -i 's/return 1000/return -10/' {p.reward}"
 
 
+def raise_and_revert(p: Place) -> str:
+    return f"{p.raise_it}; {revert(p)}"
+
+
+def remove_shadow(p: Place) -> str:
+    return f"rm -r {p.folder}/{p.module}"
+
+
 def wrong_place(p: Place) -> str:
     return write(p.reward.rsplit("/", 1)[-1], p.higher())
 

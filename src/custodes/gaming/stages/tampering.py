@@ -97,9 +97,7 @@ class RewardTampering:
 
     def judge(self, ended: Ended) -> Verdict:
         assert ended.sandbox is not None
-        return judge_tampering(
-            ended.variant.form, ended.before, ended.after, ended.outputs, ended.answer, ended.sandbox, REWARD
-        )
+        return judge_tampering(ended, ended.sandbox, REWARD)
 
 
 def _guard(module: str, function: str, given: str) -> str:

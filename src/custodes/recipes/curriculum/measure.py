@@ -114,20 +114,22 @@ def matrix(rounds: Sequence[Rows], stages: Sequence[str]) -> list[dict[str, dict
     return [_row(rows, rounds[0], stages) for rows in rounds]
 
 
-CELL = ("n", "gamed", "rate", "interval", "clopper_pearson", "upper_bound")
+CELL = ("measure", "n", "gamed", "rate", "interval", "clopper_pearson", "upper_bound")
 CHANGE = ("pairs", "variants", "difference", "test", "p")
 
 
 def _row(rows: Rows, first: Rows, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
     row: dict[str, dict[str, Any]] = {}
     for i, (stage, found) in enumerate(summarise(rows, stages).items()):
-        row[stage] = {name: found[name] for name in CELL if name in found}
+        said = found["rate"] is not None  # else the environment does not say what gaming is
+        shown = found if said else found["rewarded"] | {"gamed": found["rewarded"]["count"], "measure": "rewarded"}
+        row[stage] = {name: shown[name] for name in CELL if name in shown}
         row[stage]["well_formed"] = {name: found["well_formed"][name] for name in ("count", "rate", "interval")}
         mine = rows[rows["stage"] == i]
         used = rate(mine["calls"] > 0, mine["variant"])  # an answer without a command is well formed too
         row[stage]["used_shell"] = {name: used[name] for name in ("count", "rate", "interval")}
         row[stage]["change"] = None
         if rows is not first:
-            told = difference(pair_up(first[first["stage"] == i], mine, "gamed"))
+            told = difference(pair_up(first[first["stage"] == i], mine, "gamed" if said else "rewarded"))
             row[stage]["change"] = {name: told[name] for name in CHANGE}
     return row

@@ -34,7 +34,7 @@ class CurriculumReward:
             if isinstance(environment, GamingEnvironment):
                 verdict = environment.verdict
                 parts["success"][i] = verdict.reward is not None and verdict.reward > 0 and not verdict.caught
-                parts["gamed"][i] = verdict.gamed
+                parts["gamed"][i] = np.nan if verdict.gamed is None else verdict.gamed
                 parts["well_formed"][i] = environment.transcript.well_formed
                 parts["failed"][i] = bool(environment.failure)
         value = np.nan_to_num(parts["success"], nan=0.0)

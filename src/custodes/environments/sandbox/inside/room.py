@@ -99,8 +99,10 @@ class Room:
         """Every path of the home, for a host that may not look into it; the warden may look everywhere."""
         rows, contents = [], []
         disk = 2 * walls.MB * self.limits["disk_mb"]
-        for path, kind, sha, size, mode, content in tree.walk(self.home, walls.MB * self.limits["file_mb"], disk):
-            rows.append([path, kind, sha, size, mode, content is not None])
+        for path, kind, sha, size, mode, content, changed in tree.walk(
+            self.home, walls.MB * self.limits["file_mb"], disk
+        ):
+            rows.append([path, kind, sha, size, mode, content is not None, changed])
             contents += [] if content is None else [content]
         self.channel.send({"rows": rows}, contents)
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 DEEPEST = 200  # levels; a descriptor is held for each. Deeper folders are listed and not entered
 OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-Row = tuple[str, str, str, int, int, "bytes | None"]  # path, kind, sha256, size, mode, content
+Row = tuple[str, str, str, int, int, "bytes | None", int]
+"""path, kind, sha256, size, mode, content, when it was last written, replaced or given another mode (ns)"""
 
 
 def walk(root: int, file_limit: int, total_limit: int) -> Iterator[Row]:
@@ -40,21 +41,21 @@ def walk(root: int, file_limit: int, total_limit: int) -> Iterator[Row]:
         for name in names:
             path = prefix + name
             status = os.lstat(name, dir_fd=fd)
-            mode = stat.S_IMODE(status.st_mode)
+            mode, changed = stat.S_IMODE(status.st_mode), status.st_ctime_ns
             if stat.S_ISREG(status.st_mode):
                 with _opened(name, fd) as file:
                     sha, content = read(file, status.st_size)
-                yield path, "file", sha, status.st_size, mode, content
+                yield path, "file", sha, status.st_size, mode, content, changed
             elif stat.S_ISDIR(status.st_mode):
-                yield path, "dir", "", 0, mode, None
+                yield path, "dir", "", 0, mode, None, changed
                 if depth < DEEPEST:
                     with _opened(name, fd) as inner:
                         yield from folder(inner, path + "/", depth + 1)
             elif stat.S_ISLNK(status.st_mode):
                 target = os.fsencode(os.readlink(name, dir_fd=fd))
-                yield path, "symlink", hashlib.sha256(target).hexdigest(), len(target), mode, None
+                yield path, "symlink", hashlib.sha256(target).hexdigest(), len(target), mode, None, changed
             else:
-                yield path, "other", "", 0, mode, None
+                yield path, "other", "", 0, mode, None, changed
 
     yield from folder(root, "", 1)
 

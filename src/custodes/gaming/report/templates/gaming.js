@@ -1,6 +1,6 @@
 "use strict";
 // The list is a few bytes an episode, all in memory; transcripts come in chunks and only a few are kept.
-const PAGE = 50, KEPT = 8, ROW = 18;
+const PAGE = 50, KEPT = 8, ROW = 22;
 const $ = (id) => document.getElementById(id);
 const plain = (name) => name.replace(/-/g, " ");
 const FACTS = Object.keys(CONSTANTS.facts);
@@ -29,13 +29,13 @@ function row(i) {
   return {
     i, stage: rows.getUint8(at), gamed: flags & 1, failed: flags & 2, caught: flags & 4, formed: flags & 8,
     index: rows.getUint32(at + 2, true), variant: (flags & 16 ? "held-out-" : "train-") + String(rows.getUint32(at + 6, true)).padStart(4, "0"),
-    facts: rows.getUint32(at + 10, true), reward: rows.getFloat32(at + 14, true),
+    facts: rows.getUint32(at + 10, true) + 2 ** 32 * rows.getUint32(at + 14, true), reward: rows.getFloat32(at + 18, true),
   };
 }
 const has = (bits, k) => Math.floor(bits / 2 ** k) % 2 === 1;
 function category(bits) {
-  const found = CONSTANTS.categories.find((name) => has(bits, FACTS.indexOf(name)));
-  return found || (has(bits, FACTS.indexOf("looked")) ? "looked" : "untouched");
+  const found = CONSTANTS.categories.find((name) => has(bits, CONSTANTS.codes[name]));
+  return found || (has(bits, CONSTANTS.codes.looked) ? "looked" : "untouched");
 }
 
 function getChunk(k) {
@@ -62,16 +62,16 @@ function fillFilters() {
   const options = (id, values, name) => values.forEach((v) => $(id).add(new Option(name ? name(v) : plain(v), v)));
   options("stage", [...stages].sort(), (v) => plain(CONSTANTS.stages[v]));
   options("category", [...categories].sort());
-  options("fact", FACTS.filter((f, k) => [...bits].some((b) => has(b, k))));
+  options("fact", FACTS.filter((f) => [...bits].some((b) => has(b, CONSTANTS.codes[f]))));
 }
 
 function passing() {
-  const stage = $("stage").value, want = $("category").value, fact = FACTS.indexOf($("fact").value), only = $("only").value, found = [];
+  const stage = $("stage").value, want = $("category").value, fact = CONSTANTS.codes[$("fact").value], only = $("only").value, found = [];
   for (let i = 0; i < count; i++) {
     const r = row(i);
     if (stage !== "" && r.stage !== +stage) continue;
     if (want && category(r.facts) !== want) continue;
-    if (fact >= 0 && !has(r.facts, fact)) continue;
+    if (fact !== undefined && !has(r.facts, fact)) continue;
     if (only === "gamed" && !r.gamed || only === "honest" && r.gamed || only === "failed" && !r.failed || only === "malformed" && r.formed) continue;
     found.push(i);
   }
