@@ -15,6 +15,7 @@ import pytest
 
 from custodes.cli import main
 from custodes.ledger import Ledger, verify_ledger
+from custodes.ledger.checking import check_ledger
 from custodes.locks import alone_in
 from custodes.recipes.quickstart import QuickstartConfig, quickstart
 from custodes.types import InputError, PreferencePair
@@ -125,6 +126,40 @@ def _rows(out: Path) -> int:
             return ledger.execute("select count(*) from log").fetchone()[0]
     except sqlite3.OperationalError:
         return 0
+
+
+def test_what_a_report_rests_on_cannot_be_changed_unseen(
+    straight: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(straight, out)
+    assert check_ledger(out / "ledger.db").ok
+    weights = next((out / "reward" / "careful").rglob("*.safetensors"))
+    right = weights.read_bytes()
+    weights.write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
+    assert main(["verify", str(out / "ledger.db")]) == 1
+    assert weights.name in capsys.readouterr().out
+    assert main(["report", str(out / "ledger.db"), "--out", str(tmp_path / "report")]) == 2
+    assert weights.name in capsys.readouterr().err
+    with pytest.raises(InputError, match=weights.name):
+        quickstart(small(tiny_model, out, arms="all"))
+    weights.write_bytes(right)
+    assert main(["report", str(out / "ledger.db"), "--out", str(out)]) == 0
+    assert main(["verify", str(out / "ledger.db")]) == 0
+
+
+def test_a_deleted_ledger_leaves_a_hole_in_the_report(straight: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(straight, out)
+    for file in out.glob("ledger.db*"):
+        file.unlink()
+    with pytest.warns(UserWarning, match="follows row"):
+        quickstart(small(tiny_model, out, arms="all"))
+    missing = report(out)["missing"]
+    for arm in ("careful", "naive"):
+        assert any(f"policy/{arm}/checkpoints/step-000003 follows row" in m for m in missing)
+        assert any(f"reward/{arm}/" in m and "before the record began" in m for m in missing)
+    assert check_ledger(out / "ledger.db").problems
 
 
 def test_a_persons_own_preferences_and_prompts(tiny_model: Path, tmp_path: Path) -> None:
