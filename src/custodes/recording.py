@@ -57,12 +57,16 @@ def current() -> Recording | None:
 
 
 class Recording:
-    """A run of an open ledger, as files and costs are told to it. Threads may share it."""
+    """A run of an open ledger, as files and costs are told to it. Threads may share it.
 
-    def __init__(self, ledger: Ledger, run: str) -> None:
+    Without ``compare`` files are recorded and not compared with what other runs recorded of them, which takes
+    reading that: for a ledger of very many small runs.
+    """
+
+    def __init__(self, ledger: Ledger, run: str, compare: bool = True) -> None:
         from custodes.ledger.artefacts import Files
 
-        self.ledger, self.run, self.files = ledger, run, Files(ledger)
+        self.ledger, self.run, self.files = ledger, run, Files(ledger, compare)
         self._lock = threading.RLock()
         self._began, self._processor = time.perf_counter(), time.process_time()
 
@@ -367,14 +371,23 @@ def keep_part(path: Path) -> None:
         recording.keep(path)
 
 
+def finds(result: Mapping[str, Any]) -> None:
+    """Tell the command under way what it found, as JSON with finite numbers: it is recorded with the run."""
+    if _command:
+        _command[-1].result = result
+
+
 class Command:
     """A command that will be a run of the ledger ``where``, None for none, once it begins or ends.
 
     A recipe that records itself in that ledger takes its place.
     """
 
-    def __init__(self, name: str, where: str | Path | None, config: Mapping[str, Any], seed: int) -> None:
-        self.name, self.where, self.config, self.seed = name, where, config, seed
+    def __init__(
+        self, name: str, where: str | Path | None, config: Mapping[str, Any], seed: int, compare: bool = True
+    ) -> None:
+        self.name, self.where, self.config, self.seed, self.compare = name, where, config, seed, compare
+        self.result: Mapping[str, Any] | None = None  # what it found, as JSON
         self.recording: Recording | None = None
         self._began, self._processor, self._clock = time.perf_counter(), time.process_time(), time.time()
         _command.append(self)
@@ -385,7 +398,7 @@ class Command:
         if self.recording is None and self.where is not None:
             ledger = Ledger.open(self.where)
             try:
-                recording = Recording(ledger, ledger.start_run(self.name, self.config, self.seed))
+                recording = Recording(ledger, ledger.start_run(self.name, self.config, self.seed), self.compare)
                 recording._began, recording._processor = self._began, self._processor
                 _enter(recording)
             except BaseException:
@@ -395,7 +408,9 @@ class Command:
         return self.recording
 
     def end(self, status: Status, outputs: Sequence[Path]) -> None:
-        """Record outputs and how it ended, unless a recipe has recorded itself there."""
+        """Record outputs, result and how it ended, unless a recipe has recorded itself there."""
+        from custodes.ledger import Evaluation
+
         if self.recording is None and self.where is not None and not self._recorded_itself():
             exists = "://" in str(self.where) or Path(self.where).exists()
             if status != "failed" or exists:  # what was wrong from the start leaves nothing behind
@@ -403,6 +418,9 @@ class Command:
         if self.recording is not None:
             if status == "completed":
                 self.recording.keep(*outputs, since=self._clock)
+                if self.result is not None:
+                    result = Evaluation("result", self.name, "", dict(self.result), 1)
+                    self.recording.ledger.write(self.recording.run, [result])
             self.recording.end(status)
 
     def _recorded_itself(self) -> bool:

@@ -61,7 +61,7 @@ def test_what_is_written_has_its_ledger_beside_it(
     assert (run.recipe, run.status) == ("convert", "completed")
     assert files["input"] == {"preferences.jsonl"}
     assert files["output"] == {"p.parquet"}
-    assert run.config["form"] == "conversational"
+    assert run.config["target"] == str(tmp_path / "out" / "p.parquet")
     spent = run.invocations[-1]
     assert spent["seconds"] > 0
     assert spent["packages"]["custodes"]
@@ -114,7 +114,7 @@ def test_the_ledger_can_be_named_or_left_out(
 def test_what_was_wrong_from_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
     assert call("convert", tmp_path / "nowhere.jsonl", tmp_path / "p.json") == 2
     assert call("critic", "select", "--data", tmp_path / "nowhere.jsonl", "--out", tmp_path / "new" / "s.jsonl") == 2
-    assert call("reward", "train", "--preferences", tmp_path / "nowhere.jsonl", "--out", tmp_path / "r") == 2
+    assert call("reward", "train", "--judgments", tmp_path / "nowhere.jsonl", "--out", tmp_path / "r") == 2
     assert [p.name for p in tmp_path.iterdir()] == []
 
 
@@ -136,15 +136,19 @@ def test_heads_are_kept_and_signed(tmp_path: Path, preferences: Path, monkeypatc
 
 def test_reward_training_and_evaluation(tmp_path: Path, preferences: Path, tiny_model: Path) -> None:
     out = tmp_path / "reward"
-    train = ("reward", "train", "--preferences", preferences, "--out", out, "--model", tiny_model, "--epochs", 1)
+    train = ("reward", "train", "--judgments", preferences, "--out", out, "--model", tiny_model, "--epochs", 1)
     assert call(*train) == 0
     run, files = last_run(out / "ledger.db")
     assert (run.recipe, run.status) == ("reward train", "completed")
     assert "preferences.jsonl" in files["input"]
     assert "training.json" in files["output"]
     assert call(*train) == 0  # finished: measured again
-    assert call("reward", "evaluate", "--model", out, "--preferences", preferences, "--json") == 0
-    assert last_run(personal(tmp_path))[0].recipe == "reward evaluate"
+    assert call("reward", "evaluate", "--model", out, "--judgments", preferences, "--json") == 0
+    run, _ = last_run(personal(tmp_path))
+    assert run.recipe == "reward evaluate"
+    with Ledger.open(personal(tmp_path), read_only=True) as ledger:
+        (result,) = ledger.evaluations(run.id)
+    assert "accuracy" in result.metrics
     assert check_ledger(out / "ledger.db").ok
     weights = next(out.rglob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00\x01")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from custodes.cli.options import parse
-from custodes.cli.words import print_json
+from custodes.cli.words import print_json, without_nan
+from custodes.recording import finds
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,6 +35,7 @@ def answer(
     """
     options, as_json = _parse(name, kind, given)
     found = recipe(options)
+    finds(without_nan(plain(found)))
     if as_json:
         print_json(plain(found))
     else:

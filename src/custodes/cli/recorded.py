@@ -99,7 +99,7 @@ def parsed(name: str, options: Any, config_file: Path | None) -> None:
     if called.personal and isinstance(ledger, Path):  # it holds what was asked of whom
         ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     config = json.loads(json.dumps(asdict(options), default=str))
-    called.command = Command(name, ledger, config, int(getattr(options, "seed", 0) or 0))
+    called.command = Command(name, ledger, config, int(getattr(options, "seed", 0) or 0), compare=not called.personal)
     if ledger is not None or itself:
         reads(*_inputs(options, called.outputs), *([config_file] if config_file else []))
 
@@ -118,7 +118,7 @@ def _places(name: str, options: Any) -> tuple[Path | None, list[Path]]:
 
 
 def _inputs(options: Any, outputs: list[Path]) -> Iterator[Path]:
-    """Files and folders among the options that are there and are not written."""
+    """Files and folders among the options that are there and are not written; databases change, and are left out."""
     for field in fields(options):
         value = getattr(options, field.name)
         if is_dataclass(value) and not isinstance(value, type):
@@ -126,7 +126,7 @@ def _inputs(options: Any, outputs: list[Path]) -> Iterator[Path]:
         elif field.name not in NO_INPUTS:
             for word in value if isinstance(value, tuple) else (value,):
                 named = isinstance(word, Path) or (isinstance(word, str) and ("/" in word or "." in word))
-                if named and Path(word) not in outputs and os.path.exists(word):
+                if named and Path(word) not in outputs and os.path.exists(word) and Path(word).suffix != ".db":
                     yield Path(word)
 
 

@@ -35,14 +35,14 @@ def keep_notes() -> None:
 def print_json(value: dict[str, Any]) -> None:
     """One line of JSON, with all notes in the list "notes"; what is not a number is null, since JSON has no NaN."""
     notes = [*value.get("notes", ()), *(sentence for sentence in NOTES if sentence not in value.get("notes", ()))]
-    print(json.dumps(_without_nan(value | {"notes": notes}), ensure_ascii=False, allow_nan=False))
+    print(json.dumps(without_nan(value | {"notes": notes}), ensure_ascii=False, allow_nan=False))
 
 
-def _without_nan(value: object) -> object:
+def without_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(held) for key, held in value.items()}
+        return {key: without_nan(held) for key, held in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(held) for held in value]
+        return [without_nan(held) for held in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

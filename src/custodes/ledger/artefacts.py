@@ -41,13 +41,13 @@ class Version:
 
 
 class Files:
-    """What a ledger knows of files."""
+    """What a ledger knows of files; nothing yet where it is not ``read``."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, read: bool = True) -> None:
         self.folder = None if "://" in ledger.name else Path(ledger.name).resolve().parent
         self.versions: dict[str, Version] = {}  # as they were written
         self.inputs: dict[str, Version] = {}  # as they were read
-        for seq, run, artefact in ledger.artefacts():
+        for seq, run, artefact in ledger.artefacts() if read else ():
             self.add(seq, run, artefact)
 
     def add(self, seq: int, run: str, artefact: Artefact) -> None:
