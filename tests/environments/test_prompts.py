@@ -145,3 +145,10 @@ def test_bad_files_are_named(tmp_path):
     }.items():
         with pytest.raises(InputError, match=f"{name}.*{says}"):
             read_tasks(tmp_path / name)
+
+
+def test_a_column_with_the_system_prompt_opens_the_conversation(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(json.dumps({"system": "Be terse.", "prompt": "Why?"}) + "\n")
+    (task,) = read_tasks(path)
+    assert [(m.role, m.content) for m in task.messages] == [("system", "Be terse."), ("user", "Why?")]

@@ -73,6 +73,9 @@ LLAMA3 = "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nq<|eot_id
         ({"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "a"},
           "rejected": {"from": "gpt", "value": "b"}}, ["u: q"], ["a: a"], ["a: b"]),
         ({"question": "q", "response_j": "a", "response_k": "b"}, ["u: q"], ["a: a"], ["a: b"]),
+        ({"instruction": "q", "chosen_response": "a", "rejected_response": "b"}, ["u: q"], ["a: a"], ["a: b"]),
+        ({"prompt": "q", "question": "r", "chosen": turns("u: q", "a: a"), "rejected": turns("u: q", "a: b")},
+         ["u: q"], ["a: a"], ["a: b"]),
         ({"prompt": "q", "question": "q ", "chosen": "a", "rejected": "b"}, ["u: q"], ["a: a"], ["a: b"]),
         # conversations repeat their beginning
         ({"prompt": "q", "chosen": turns("s: s", "u: q", "a: a"), "rejected": turns("s: s", "u: q", "a: b")},
@@ -399,6 +402,8 @@ def test_an_unknown_form_is_refused_with_the_nearest(tmp_path: Path) -> None:
         match=r"columns history, human_ref_A, score are no known form.* 'SHP', which also needs human_ref_B, labels",
     ):
         read(tmp_path, {"history": "q", "human_ref_A": "a", "score": 1})
+    with pytest.raises(InputError, match="columns prompt, response, rating are no known form"):
+        read(tmp_path, {"prompt": "q", "response": "a", "rating": 1})  # a bad answer is no demonstration
 
 
 # ---------------------------------------------------------------- what this project writes

@@ -2,7 +2,8 @@
 
 A file is any table that :mod:`custodes.tables` reads. Each row gives its prompt by the first of
 these columns that it has: ``prompt`` (text, or a list of messages), ``messages`` (the reply at the end
-is left out), ``chosen`` (a preference file: the same, from messages or from hh-rlhf's raw dialogue).
+is left out), ``chosen`` (a preference file: the same, from messages or from hh-rlhf's raw dialogue). A column
+``system`` opens the conversation.
 """
 
 from __future__ import annotations
@@ -70,6 +71,9 @@ def _prompt(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     # the reply that follows a prompt in `messages`, `chosen` and raw dialogue is not part of it
     while messages and (messages[-1].role == "assistant" or not messages[-1].content):
         messages = messages[:-1]
+    system = row.get("system")
+    if isinstance(system, str) and system.strip() and messages[:1] and messages[0].role != "system":
+        messages = (Message("system", system.strip()), *messages)
     if not any(m.role == "user" for m in messages):
         raise InputError(f"{where}: column {column!r} has no user message that asks for a reply.")
     return messages

@@ -13,7 +13,10 @@ SCORES = {
     side: (f"score_{side}", f"{side}_score", f"{side}-rating", f"{side}_rating", f"rating_{side}")
     for side in ("chosen", "rejected")
 }
-SIDES = {"chosen": ("chosen", "response_j"), "rejected": ("rejected", "response_k")}
+SIDES = {
+    "chosen": ("chosen", "response_j", "chosen_response"),
+    "rejected": ("rejected", "response_k", "rejected_response"),
+}
 
 
 def preferences(row: Row, source: Source) -> None:
@@ -32,7 +35,8 @@ def preferences(row: Row, source: Source) -> None:
         next((number_of(row.values.get(name)) for name in SCORES[side] if name in row.values), None) for side in SIDES
     ]
     sides = [_answers(row, name) for name in names]
-    annotator, prompt = who(row, *ANNOTATOR), asked(row, source, _turns(row))
+    whole = all(isinstance(a, tuple) and a[:1] and a[0].role != "assistant" for side in sides for a in side)
+    annotator, prompt = who(row, *ANNOTATOR), asked(row, source, _turns(row), whole)
     if len(sides[0]) * len(sides[1]) > 1:
         source.assume("of several answers on a side every chosen one is better than every rejected one")
     for chosen in sides[0]:

@@ -29,9 +29,12 @@ TURNS = ("conversations", "conversation", "messages", "trajectory")
 PROMPT_COLUMNS = (*ASKED, *TURNS, "system", "system_prompt", "history")
 
 
-def asked(row: Row, source: Source, turns: Sequence[str] = TURNS) -> Messages | None:
-    """The prompt of a row: system, history and what is asked. None where no column holds any of them."""
-    system, history, main = _system(row), _history(row, source), _main(row, source, turns)
+def asked(row: Row, source: Source, turns: Sequence[str] = TURNS, whole: bool = False) -> Messages | None:
+    """The prompt of a row: system, history and what is asked. None where no column holds any of them.
+
+    ``whole`` says that the answers are conversations, which hold what was asked: a second prompt is then left out.
+    """
+    system, history, main = _system(row), _history(row, source), _main(row, source, turns, whole)
     if main is None and not system and not history:
         return None
     messages = (*history, *(main or ()))
@@ -66,7 +69,7 @@ def note_tokens(source: Source, name: str, *texts: str) -> None:
 # ---------------------------------------------------------------- what is asked
 
 
-def _main(row: Row, source: Source, turns: Sequence[str]) -> Messages | None:
+def _main(row: Row, source: Source, turns: Sequence[str], whole: bool) -> Messages | None:
     held = [name for name in ASKED if not empty(row.values.get(name))]
     if not held:
         name = next((name for name in turns if not empty(row.values.get(name))), None)
@@ -85,7 +88,7 @@ def _main(row: Row, source: Source, turns: Sequence[str]) -> Messages | None:
         source.assume(f"the column {first!r} is the prompt")
     for name in held[1:]:
         other = content(row, name)
-        if not (isinstance(given, str) and isinstance(other, str)):
+        if whole or not (isinstance(given, str) and isinstance(other, str)):
             source.leave_out(f"the column {name!r}: the prompt is in {first!r}")
         elif plain(other) not in plain(given) and plain(given) not in plain(other):
             raise bad(row, name, f"{first!r} is another prompt; keep the column that was asked ({SKIP}).")

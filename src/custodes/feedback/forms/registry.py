@@ -58,9 +58,28 @@ _PREFERENCE = (*PROMPT_COLUMNS, "label", "weight", "margin", *_ANNOTATOR, *_SCOR
 _COMPLETION = (*PROMPT_COLUMNS, "weight", *_ANNOTATOR)
 _VERDICT = "|".join(comparisons.VERDICTS)
 
+_JUDGED = (
+    "rating",
+    "ratings",
+    "score",
+    "scores",
+    "rank",
+    "reward",
+    "winner",
+    "preference",
+    "feedback",
+    "votes",
+    "is_safe",
+)
+
 FORMS = (
     Form("judgments", ("kind", "task", "annotator"), own.judgment),
-    Form("preferences", ("chosen|response_j", "rejected|response_k"), preferences.preferences, _PREFERENCE),
+    Form(
+        "preferences",
+        ("|".join(preferences.SIDES["chosen"]), "|".join(preferences.SIDES["rejected"])),
+        preferences.preferences,
+        _PREFERENCE,
+    ),
     Form("summarize_from_feedback, comparisons", ("info", "summaries", "choice"), comparisons.summarize, ("worker",)),
     Form("summarize_from_feedback, axis", ("info", "summary"), ratings.summary_axes, ("worker",)),
     Form("SHP", ("history", "human_ref_A", "human_ref_B", "labels"), comparisons.shp),
@@ -145,6 +164,7 @@ FORMS = (
         ("|".join((*completions.ANSWERS, *completions.WHOLE)),),
         completions.demonstrated,
         _COMPLETION,
+        lambda values: not any(name in values for name in _JUDGED),  # an answer that was judged is no demonstration
     ),
 )
 """In the order in which they are tried."""
