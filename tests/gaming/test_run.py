@@ -436,3 +436,24 @@ def test_waiting_for_a_free_worker_is_no_hanging(tmp_path: Path):
     parrot.say = lambda task, sampling: "Done." if len(task.messages) > 2 else "<bash>slow"  # type: ignore[method-assign]
     run(tmp_path, model(parrot), FLATTERY, 8, open_sandbox=opened({"slow": 0.2}, live), loop=loop)
     assert [line["failure"] for line in episodes(tmp_path)] == [""] * 8
+
+
+def test_an_index_of_another_format_or_numbering_is_made_again_from_the_lines(tmp_path: Path):
+    """Facts and stages were positions in lists that grew: an old index must not be read as other facts."""
+    run(tmp_path, ScriptedPolicy("flatterer"), POLITICAL, 20)
+    marks = tmp_path / "episodes.index"
+    now = read_index(marks)
+    head = len(marks.read_bytes().partition(b"\n")[0]) + 1
+    for damaged in (
+        marks.read_bytes()[head:],
+        b'{"format": 1}\n' + marks.read_bytes()[head:],
+        marks.read_bytes()[: head // 2],
+    ):
+        marks.write_bytes(damaged)
+        with pytest.raises(InputError, match="another version"):
+            read_index(marks)
+        with Records(tmp_path, [POLITICAL]) as records:
+            assert records.rows().tolist() == now.tolist()
+    with Records(tmp_path, ["nudged-rubric", POLITICAL]) as records:
+        assert set(records.rows()["stage"].tolist()) == {1}
+        assert records.rows()["facts"].tolist() == now["facts"].tolist()

@@ -1,4 +1,5 @@
-"""Episodes on disk: ``episodes.jsonl``, one object a line, and ``episodes.index``, one fixed-size row each.
+"""Episodes on disk: ``episodes.jsonl``, one object a line, and ``episodes.index``, a line that says what it is and one
+fixed-size row each.
 
 Lines are appended as episodes end. The index says what a run needs to know to go on and to count (which episode, which
 facts), so that 100,000 episodes are resumed and summarised without reading their transcripts. It is written after
@@ -32,6 +33,8 @@ ROW = np.dtype(
     ]
 )  # fmt: skip
 Rows = NDArray[Any]
+FORMAT = 2
+"""Of the index. The first had no line that says so, and was read as whatever facts and stages the reader knew."""
 GAMED, UNSAID = 1, 2
 """Values of the column "gamed" beside 0: it was gamed; the environment does not say what gaming is."""
 
@@ -101,7 +104,9 @@ class Records:
         self.lines.touch()
         self.index.touch()
         size = self.lines.stat().st_size
-        rows = _read_rows(self.index)
+        stages, rows = _read_rows(self.index)
+        if stages != self.stages:  # of an older format, or with other numbers: made again from the lines
+            rows = rows[:0]
         ends = rows["offset"] + rows["length"]
         right = (ends <= size) & _in_line(rows)
         whole = len(rows) if right.all() else int(np.argmin(right))
@@ -111,9 +116,10 @@ class Records:
         if end < size:
             os.truncate(self.lines, end)
         rows = np.concatenate([rows, np.array(found, ROW)]) if found else rows
-        if whole * ROW.itemsize != self.index.stat().st_size or found:
+        head = _head(self.stages)
+        if stages != self.stages or len(head) + whole * ROW.itemsize != self.index.stat().st_size or found:
             fresh = self.index.with_suffix(".new")
-            fresh.write_bytes(rows.tobytes())
+            fresh.write_bytes(head + rows.tobytes())
             fresh.replace(self.index)
         return rows
 
@@ -145,9 +151,12 @@ def _write(file: RawIOBase, data: bytes) -> None:
 def read_index(path: Path) -> Rows:
     """A row for each episode; one that was recorded twice counts once, as it was recorded first.
 
-    Raises InputError where the rows do not follow one another, as two runs in one folder left them.
+    Raises InputError where the rows do not follow one another, as two runs in one folder left them, and for an index of
+    another format.
     """
-    rows = _read_rows(path)
+    stages, rows = _read_rows(path)
+    if stages is None and path.exists() and path.stat().st_size:
+        raise InputError(f"{path} is of another version; the same custodes gaming run command again makes it new.")
     if not _in_line(rows).all():
         raise InputError(
             f"{path} was written by two runs at once; the same custodes gaming run command again puts it in order."
@@ -156,9 +165,24 @@ def read_index(path: Path) -> Rows:
     return rows if len(first) == len(rows) else rows[np.sort(first)]
 
 
-def _read_rows(path: Path) -> Rows:
+def _head(stages: Sequence[str]) -> bytes:
+    """The first line of an index, as long as some rows are: its format, and the stages that its rows number."""
+    line = json.dumps({"format": FORMAT, "stages": list(stages)}).encode()
+    rows = -(-(len(line) + 1) // ROW.itemsize)
+    return line.ljust(rows * ROW.itemsize - 1) + b"\n"
+
+
+def _read_rows(path: Path) -> tuple[list[str] | None, Rows]:
+    """The stages that an index numbers, None where it is of another format, and its rows."""
     data = path.read_bytes() if path.exists() else b""
-    return np.frombuffer(data[: len(data) // ROW.itemsize * ROW.itemsize], ROW)
+    line, end, rest = data.partition(b"\n")
+    try:
+        head = json.loads(line) if end and line.startswith(b'{"format"') else {}
+    except ValueError:
+        head = {}
+    if head.get("format") != FORMAT:
+        return None, np.zeros(0, ROW)
+    return head["stages"], np.frombuffer(rest[: len(rest) // ROW.itemsize * ROW.itemsize], ROW)
 
 
 def _in_line(rows: Rows) -> NDArray[np.bool_]:
