@@ -9,10 +9,14 @@ import torch
 from test_optimise import BASE, run, same
 from tiny_policy import adapted
 
-from custodes.policy import ALGORITHMS, OptimiseConfig
+from custodes.cli.options import parse
+from custodes.policy import ALGORITHMS, Actions, OptimiseConfig
 from custodes.policy.advantages import Outcomes, broadcast, on_last_action
 from custodes.policy.learner import Reference
-from custodes.types import Scores
+from custodes.recipes.critic_tuning import CriticTune
+from custodes.recipes.curriculum.config import GamingTrain, _check, plan
+from custodes.recipes.quickstart import QuickstartConfig, _optimisation
+from custodes.types import InputError, Scores
 
 GROUPS = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
 MASK = torch.arange(6) < torch.tensor([3, 6, 4, 5, 2, 6, 3, 3])[:, None]
@@ -102,3 +106,69 @@ def test_the_truncation_penalty_is_in_units_of_the_reward(tiny_model: Path) -> N
     run(thousands, replace(config, truncation_penalty=2048.0), reward=Scaled(1024.0))
     for a, b in zip(ones.trainable(), thousands.trainable(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+# ---------------------------------------------------------------- algorithms of one's own
+
+GSPO = f"{Path(__file__).with_name('gspo.py')}:gspo"
+
+
+def test_an_algorithm_of_ones_own_is_one_file(tiny_model: Path) -> None:
+    config = replace(
+        BASE, algorithm=GSPO, algorithm_options=("low=0.01", "high=0.02"), minibatches=2, kl_coefficient=0.0
+    )
+    assert (config.own.low, config.own.high) == (0.01, 0.02)
+    lm, before = adapted(tiny_model), adapted(tiny_model)
+    result = run(lm, config)
+    assert len(result.metrics) == BASE.steps
+    assert not same(lm, before)
+
+
+def test_a_ratio_of_whole_replies_is_that_of_each_reply_whatever_the_micro_batches(tiny_model: Path) -> None:
+    """Its gradient before the first update is that of the mean over replies of advantage times mean log-probability."""
+    whole, split = adapted(tiny_model), adapted(tiny_model)
+    config = replace(BASE, algorithm=GSPO, steps=1, epochs=1, kl_coefficient=0.0)
+    run(whole, replace(config, micro_tokens=10_000))
+    run(split, replace(config, micro_tokens=40))
+    for a, b in zip(whole.trainable(), split.trainable(), strict=True):  # Adam's first step scales the smallest up
+        assert float((a - b).abs().mean()) < 1e-5
+
+
+def test_per_episode_means_are_of_each_episode() -> None:
+    nothing = torch.zeros(5)
+    actions = Actions(*[nothing] * 5, None, None, None, torch.tensor([0, 0, 0, 1, 1]))
+    x = torch.tensor([1.0, 2, 3, 10, 20], requires_grad=True)
+    assert actions.per_episode(x).tolist() == [2, 2, 2, 15, 15]
+    assert actions.lengths().tolist() == [3, 3, 3, 2, 2]
+    actions.per_episode(x).sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, torch.ones(5))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"algorithm": "gpso"}, "did you mean"),
+        ({"algorithm": GSPO.replace("gspo.py", "none.py")}, "cannot be run"),
+        ({"algorithm": GSPO[:-1]}, "has no Algorithm 'gsp'; write .*gspo"),
+        ({"algorithm": GSPO, "algorithm_options": ("width=1",)}, "has no option 'width=1'; it has low=..., high=..."),
+        ({"algorithm": GSPO, "algorithm_options": ("low=far",)}, "option low of algorithm .* is 'far'"),
+        ({"algorithm": GSPO, "algorithm_options": ("low=nan",)}, "option low is nan; it must be above 0"),
+        ({"algorithm": "grpo", "algorithm_options": ("low=1",)}, "it has none of its own"),
+    ],
+)
+def test_what_is_wrong_with_an_algorithm_of_ones_own_is_said(given: dict, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        OptimiseConfig(**given)
+
+
+def test_every_command_that_optimises_takes_it() -> None:
+    tuned = parse("quickstart", QuickstartConfig, ["--algorithm", GSPO, "--algorithm-options", "low=0.01", "high=0.02"])
+    assert _optimisation(tuned).own.high == 0.02
+    played = parse("gaming train", GamingTrain, ["--out", "x", "--method", GSPO, "--method-options", "low=0.5"])
+    _check(played)
+    assert plan(played)[-1].kind == "rewarded"
+    critic = ["--data", "x", "--out", "y", "--algorithm", GSPO]
+    assert parse("critic tune", CriticTune, critic).algorithm == GSPO
+    with pytest.raises(InputError, match="did you mean 'grpo'"):
+        _check(parse("gaming train", GamingTrain, ["--out", "x", "--method", "gropo"]))

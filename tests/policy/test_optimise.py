@@ -95,7 +95,7 @@ OTHER = {
     "seed": 1,
 }
 WITHOUT_EFFECT_ON_THE_RESULT = {"micro_tokens", "checkpoint_every"}
-ONLY_IN_ITS_OWN_TEST = {"skip_equal_scores"}
+ONLY_IN_ITS_OWN_TEST = {"skip_equal_scores", "algorithm_options"}
 ONLY_TOGETHER = {"kl_horizon": {"kl_target": 0.01, "kl_horizon": 5}}
 
 

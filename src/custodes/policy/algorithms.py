@@ -1,20 +1,26 @@
 """The algorithms: how episodes and their rewards become a gradient. One optimisation loop serves them all.
 
-To add one, write an advantage function (or a loss) and :func:`register` it; the loop needs no edit.
+To add one, write an advantage function (or a loss) in a file of your own and name it where an algorithm is asked for,
+``FILE.py:NAME``; or :func:`register` it from Python. The loop needs no edit.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
 
+import torch
 from torch import Tensor
 
 from custodes.policy import advantages as adv
 from custodes.policy.advantages import Outcomes
 from custodes.policy.losses import clipped_policy_loss, supervised_loss
+from custodes.ranges import check_ranges
 from custodes.types import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +39,16 @@ class Actions:
     values: Tensor | None  # (M,) with gradient, and the same before the update; what they should be
     old_values: Tensor | None
     returns: Tensor | None
+    episode: Tensor  # (M,) int64: which episode of the micro-batch, from 0; all actions of an episode are in one
+
+    def per_episode(self, x: Tensor) -> Tensor:
+        """(M,) -> (M,): the mean of ``x`` over the actions of each action's own episode, with gradient."""
+        total = x.new_zeros(int(self.episode.max()) + 1).index_add(0, self.episode, x)
+        return (total / torch.bincount(self.episode))[self.episode]
+
+    def lengths(self) -> Tensor:
+        """(M,) int64: the number of actions of each action's own episode."""
+        return torch.bincount(self.episode)[self.episode]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,8 @@ class Algorithm:
     """Whether each task must be sampled at least twice."""
     by_constant: bool = False
     """Divide the loss by the longest possible length instead of by the number of actions (arXiv 2503.20783)."""
+    options: type | None = None
+    """A dataclass of options of its own; functions find one as ``config.own``, made of ``algorithm_options``."""
 
 
 ALGORITHMS: dict[str, Algorithm] = {}
@@ -64,11 +82,58 @@ def register(algorithm: Algorithm) -> Algorithm:
 
 
 def algorithm_named(name: str) -> Algorithm:
-    """The registered algorithm, or one sentence that names the nearest."""
+    """The registered algorithm, or that of a file, ``FILE.py:NAME``; else one sentence that names the nearest."""
+    file, found, own = name.rpartition(".py:")
+    if found:
+        return _from_file(Path(file + ".py"), own)
     if name not in ALGORITHMS:
         near = difflib.get_close_matches(name, ALGORITHMS, n=1, cutoff=0.0)
         raise InputError(f"no algorithm {name!r}; did you mean {near[0]!r}? Known: {', '.join(ALGORITHMS)}.")
     return ALGORITHMS[name]
+
+
+@functools.cache
+def _from_file(path: Path, name: str) -> Algorithm:
+    """The algorithm that a file defines, or registers, under ``name``. The file runs in this process."""
+    spec = importlib.util.spec_from_file_location(f"custodes_algorithm_{path.stem}", path)
+    try:
+        if spec is None or spec.loader is None:
+            raise OSError(f"{path} is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except Exception as error:  # anything can go wrong in a person's file
+        raise InputError(f"algorithm {path} cannot be run ({type(error).__name__}: {error}); mend it.") from None
+    defined = {n: v for n, v in vars(module).items() if isinstance(v, Algorithm)}
+    algorithm = defined.get(name, ALGORITHMS.get(name))
+    if algorithm is None:
+        near = difflib.get_close_matches(name, defined, n=1, cutoff=0.0)
+        raise InputError(f"algorithm {path} has no Algorithm {name!r}; write {path}:{near[0] if near else 'NAME'}.")
+    return algorithm
+
+
+@functools.cache
+def own_options(name: str, given: tuple[str, ...]) -> Any:
+    """The algorithm's own options from NAME=VALUE words; None where it has none. Raises InputError for a wrong one."""
+    from pydantic import TypeAdapter, ValidationError
+
+    kind = algorithm_named(name).options
+    hints = {} if kind is None else get_type_hints(kind)
+    values = {}
+    for word in given:
+        option, equals, text = word.partition("=")
+        if not equals or option not in hints:
+            listed = f"it has {', '.join(f'{n}=...' for n in hints)}" if hints else "it has none of its own"
+            raise InputError(f"algorithm {name} has no option {word!r}; {listed}.")
+        try:
+            values[option] = TypeAdapter(hints[option]).validate_python(text)
+        except ValidationError as error:
+            what = error.errors()[0]["msg"].replace("Input should", "it should")
+            raise InputError(f"option {option} of algorithm {name} is {text!r}; {what}.") from None
+    if kind is None:
+        return None
+    options = kind(**values)
+    check_ranges(options)
+    return options
 
 
 def _clipped(actions: Actions, config: OptimiseConfig) -> Tensor:

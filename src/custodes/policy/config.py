@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 
-from custodes.policy.algorithms import algorithm_named
+from custodes.policy.algorithms import algorithm_named, own_options
 from custodes.ranges import Count, Positive, Range, Share, at_least, ranged
 from custodes.types import InputError, Sampling
 
@@ -24,7 +24,9 @@ class OptimiseConfig:
     """How a policy is optimised."""
 
     algorithm: str = "ppo"
-    """ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, or any other that was registered."""
+    """ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, another that was registered, or FILE.py:NAME."""
+    algorithm_options: tuple[str, ...] = ()
+    """Options of the algorithm's own, NAME=VALUE each."""
     steps: Count = 50
     """Iterations of sampling, scoring and updating."""
     tasks_per_step: Count = 16
@@ -94,6 +96,7 @@ class OptimiseConfig:
 
     def __post_init__(self) -> None:
         algorithm = algorithm_named(self.algorithm)
+        own_options(self.algorithm, tuple(self.algorithm_options))
         for name, ok, right in (
             ("warmup_steps", self.warmup_steps <= self.steps, f"at most steps ({self.steps})"),
             ("decay", self.decay in get_args(Decay), f"one of {', '.join(get_args(Decay))}"),
@@ -107,6 +110,11 @@ class OptimiseConfig:
         if algorithm.needs_groups and self.sampling.n < 2:
             raise InputError(f"algorithm {self.algorithm} compares replies to one task; sampling.n must be 2 or more.")
         check_on_policy(self.sampling)
+
+    @property
+    def own(self) -> Any:
+        """The algorithm's own options, an instance of its ``options``."""
+        return own_options(self.algorithm, tuple(self.algorithm_options))
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> Self:

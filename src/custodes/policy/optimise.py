@@ -426,6 +426,7 @@ def _actions(rollout: Rollout, advantages: Tensor, returns: Tensor | None, pack:
         values=seen.values,
         old_values=None if rollout.values is None else at(rollout.values),
         returns=None if returns is None else at(returns),
+        episode=pack.episode.unique(return_inverse=True)[1].to(seen.logprobs.device),
     )
 
 

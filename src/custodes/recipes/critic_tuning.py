@@ -28,6 +28,7 @@ from custodes.critic.tamper.examples import Example, read_examples
 from custodes.ledger import Evaluation, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.policy import OptimiseConfig, optimise
+from custodes.policy.algorithms import own_options
 from custodes.policy.supervised import SupervisedConfig, fine_tune
 from custodes.ranges import Count, Positive, Range, at_least, ranged
 from custodes.recipes.searching import search_each
@@ -78,6 +79,10 @@ class CriticTune:
     learned here from simulated raters."""
     learning_rate: float = 2e-4
     """Of the adapter in the warm start."""
+    algorithm: str = "ppo"
+    """How the critic is optimised: ppo, another algorithm by name, or one of your own, FILE.py:NAME."""
+    algorithm_options: tuple[str, ...] = ()
+    """Options of the algorithm's own, NAME=VALUE each."""
     rl_learning_rate: Positive | None = None
     """Of the adapter in PPO; by default a quarter of the warm start's: at the whole of it a small critic soon
     finds what a reward of few ratings overrates."""
@@ -91,6 +96,7 @@ class CriticTune:
     """Passes over the ranked critiques."""
 
     def __post_init__(self) -> None:
+        own_options(self.algorithm, self.algorithm_options)
         if self.reward is not None and not self.reward.is_dir():
             raise InputError(f"{self.reward} is no folder; give one that `custodes reward train` made.")
 
@@ -187,7 +193,10 @@ class _Tuning:
                 if len(self.lm.encode_reply(text)) <= config.max_tokens
             ]
             options = SupervisedConfig(
-                batch=WARM_BATCH, learning_rate=config.learning_rate, warmup_steps=5, seed=config.seed
+                batch=WARM_BATCH,
+                learning_rate=config.learning_rate,
+                warmup_steps=min(5, -(-len(shown) // WARM_BATCH)),
+                seed=config.seed,
             )
             metrics = fine_tune(tuned, shown, options, checkpoints=folder / "checkpoints")
             assert tuned.adapter is not None
@@ -256,7 +265,8 @@ class _Tuning:
             lm = self._policy("warm-start")
             tasks = [q.task for _, q in self._fitting(self.rest, config.rated + config.steps * config.questions)]
             options = OptimiseConfig(
-                algorithm="ppo",
+                algorithm=config.algorithm,
+                algorithm_options=config.algorithm_options,
                 steps=config.steps,
                 tasks_per_step=min(config.questions, len(tasks)),
                 sampling=Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed),

@@ -77,8 +77,10 @@ class QuickstartConfig:
     """Comparisons on this axis; "" takes "overall", or the first that was compared on."""
     skip_bad_rows: bool = False
     """Leave out rows of your judgments that cannot be used, and those with an empty answer; how many is said."""
-    algorithm: Literal["ppo", "grpo", "dr_grpo", "rloo", "reinforce_pp", "expert_iteration"] = "ppo"
-    """How the policy is optimised."""
+    algorithm: str = "ppo"
+    """How the policy is optimised: ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, or one of your own, FILE.py:NAME."""
+    algorithm_options: tuple[str, ...] = ()
+    """Options of the algorithm's own, NAME=VALUE each."""
     judged_tasks: Annotated[int, at_least(8)] = field(default_factory=lambda: twice_where_fast(200))
     """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward. 400 where the processor
     multiplies bfloat16, 200 elsewhere."""
@@ -400,6 +402,7 @@ def _optimisation(config: QuickstartConfig, tasks: int = TASKS_PER_STEP) -> Opti
     """The options of policy optimisation on so many tasks."""
     return OptimiseConfig(
         algorithm=config.algorithm,
+        algorithm_options=config.algorithm_options,
         steps=config.steps,
         tasks_per_step=min(TASKS_PER_STEP, tasks),
         sampling=Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed),

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from custodes.environments.sandbox import Kind as Sandboxes
 from custodes.gaming import STAGES, EnvironmentOptions, StageOptions, make_stage
 from custodes.gaming.stages import contents_of, own_file
+from custodes.policy.algorithms import own_options
 from custodes.ranges import Count, PartShare, Positive, Share, at_least, ranged
 from custodes.types import InputError
 
-Method = Literal["none", "expert-iteration", "exploit-only", "ppo", "grpo"]
 Kind = Literal["start", "warm-start", "organism", "rewarded", "train-away"]
 ALGORITHMS = {
     "expert-iteration": "expert_iteration",
@@ -48,8 +48,11 @@ class GamingTrain:
     """First tune on this many solved lessons in honest tool use (none of them gameable)."""
     organism: int = 0
     """Then tune on this many scripted episodes that game the stages: a positive control for detectors."""
-    method: Method = "none"
-    """Then train on what is rewarded: expert-iteration, exploit-only (all successes kept), ppo or grpo; or none."""
+    method: str = "none"
+    """Then train on what is rewarded: expert-iteration, exploit-only (all successes kept), ppo, grpo, another algorithm by
+    name, or one of your own, FILE.py:NAME; or none."""
+    method_options: tuple[str, ...] = ()
+    """Options of the method's own, NAME=VALUE each."""
     train_away: int = 0
     """Then tune on this many honest episodes of the first stages."""
     train_away_stages: Count = 2
@@ -245,6 +248,8 @@ def _check(config: GamingTrain) -> None:
         )
     if config.max_episode <= config.max_tokens:
         raise InputError(f"--max-episode is {config.max_episode}; it must be above --max-tokens, {config.max_tokens}.")
+    if rewarded:
+        own_options(ALGORITHMS.get(config.method, config.method), config.method_options)
     if config.method == "exploit-only" and (config.reward_model is not None or config.hhh_share):
         raise InputError("--method exploit-only has no preference model; leave out --reward-model and --hhh-share.")
     if config.hhh_share and config.reward_model is None:

@@ -209,11 +209,12 @@ class _Training:
 
     def _tune(self, round: Round, shown: Sequence[Demonstration]) -> None:
         config = self.config
+        updates = config.tuning_epochs * -(-len(shown) // config.tuning_batch)
         options = SupervisedConfig(
             epochs=config.tuning_epochs,
             batch=config.tuning_batch,
             learning_rate=config.tuning_rate,
-            warmup_steps=4,
+            warmup_steps=min(4, updates),
             seed=config.seed,
         )
         kept = self.folder(round) / "tuning"
@@ -237,7 +238,8 @@ class _Training:
         tasks = self._tasks(round)
         self.work.ledger.write(self.work.run, tasks)
         options = OptimiseConfig(
-            algorithm=ALGORITHMS[config.method],
+            algorithm=ALGORITHMS.get(config.method, config.method),
+            algorithm_options=config.method_options,
             steps=config.steps,
             tasks_per_step=config.prompts,
             sampling=Sampling(
