@@ -264,6 +264,38 @@ def test_annotators_finds_who_answers_against_the_others(tmp_path: Path):
     assert shown.splitlines()[1].split()[:2] == ["inverter", "40"]
 
 
+def test_comparisons_are_ranked_beside_known_truths(tmp_path: Path):
+    rows = [f"p{n % 4},{a},{b},{min(a, b) if n % 5 else b}" for n in range(60) for a, b in ("ab", "bc", "ca")]
+    table = tmp_path / "compared.csv"
+    table.write_text("\n".join(["worker,left,right,label", *rows, "p0,x,y,x"]))
+    truth = tmp_path / "truth.csv"
+    truth.write_text("left,right,label\na,b,a\nb,c,b\nx,y,y\n")
+    told = json.loads(custodes("quality", "comparisons", table, "--truth", truth, "--reference", "b", "--json").stdout)
+    ranks = [(i["item"], i["group"], i["rank"]) for i in told["items"]]
+    assert ranks == [("a", 0, 1), ("b", 0, 2), ("c", 0, 3), ("x", 1, 1), ("y", 1, 2)]
+    assert next(i for i in told["items"] if i["item"] == "b")["quality"] == 0
+    assert told["truth"]["right"]["n"] == 3
+    assert any("2 groups that no comparison connects" in note for note in told["notes"])
+    shown = custodes("quality", "comparisons", table, "--method", "bradley-terry", "--truth", truth).stdout
+    assert "believed equally" in shown
+    assert "Where the truth is known" in shown
+    assert "--bootstrap 1" in refused("quality", "comparisons", table, "--bootstrap", 1)
+
+
+def test_watch_sets_its_labels_beside_known_truths_and_says_what_a_group_may_be(tmp_path: Path):
+    good, poor = "A good answer.", "A poor answer."
+    rows = [row(n % 40, chosen=good, rejected=poor, annotator=f"honest-{n // 40}") for n in range(160)]
+    path = write(tmp_path / "judged.jsonl", rows)
+    truth = tmp_path / "truth.csv"
+    truth.write_text(f"left,right,label\n{good},{poor},{poor}\n")
+    told = json.loads(custodes("quality", "watch", path, "--truth", truth, "--json").stdout)
+    assert told["truth"]["right"]["estimate"] == 0
+    assert told["truth"]["stated"] > 0.5
+    assert told["agreement_by_pair"][0]["items"] == 40
+    assert any("err independently" in note for note in told["notes"])
+    assert "too sure" in custodes("quality", "watch", path, "--truth", truth).stdout
+
+
 # ---------------------------------------------------------------- models
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judged_world import make_episode, make_task
 from numpy.typing import NDArray
 
 from custodes.feedback.annotator_model import AnnotatorModel, fit_annotators, fit_comparisons
@@ -266,3 +267,32 @@ def test_what_is_stated_is_set_beside_known_truths() -> None:
     assert abs(found.stated - found.right.estimate) < 0.12
     with pytest.raises(InputError, match="do the names agree"):
         model.realised({("x", "y"): "x"})
+
+
+def test_one_comparison_says_nothing_of_length() -> None:
+    task = make_task("t", "q")
+    episodes = [make_episode("x", task, "a long answer indeed"), make_episode("y", task, "short")]
+    judgment = Comparison(id="c", annotator="a", task="t", episodes=("x", "y"), strength=1)
+    found = fit_annotators([judgment], episodes).of("a")
+    assert abs(found.length) < 0.3 < 1.96 * found.length_se
+    assert found.reliability_low < 0 < found.reliability_high
+
+
+def test_markdown_and_length_can_be_controlled_where_texts_are_known() -> None:
+    rng, task = np.random.default_rng(2), make_task("t", "q")
+    texts = ["- a point\n" * int(rng.integers(0, 9)) + "words " * int(rng.integers(1, 60)) for _ in range(40)]
+    episodes = [make_episode(f"e{n}", task, text) for n, text in enumerate(texts)]
+    judgments = []
+    for n in range(600):
+        i, j = rng.choice(40, 2, replace=False)
+        u = 2 * (np.log1p(texts[i].count("- ")) - np.log1p(texts[j].count("- "))) + rng.logistic()
+        answer = {"strength": 1 if u > 0 else -1}
+        judgments.append(
+            Comparison(id=f"c{n}", annotator=f"p{n % 20}", task="t", episodes=(f"e{i}", f"e{j}"), **answer)
+        )
+    model = fit_annotators(judgments, episodes, style=("length", "markdown"))
+    effects = {effect.name: effect for effect in model.style}
+    assert effects["markdown"].estimate > 3 * effects["markdown"].se
+    assert abs(effects["length"].estimate) < 3 * effects["length"].se
+    with pytest.raises(InputError, match="give the episodes too"):
+        fit_annotators(judgments, style=("length",))
