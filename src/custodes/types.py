@@ -343,7 +343,8 @@ class Sampling:
     stop_ids: tuple[int, ...] = ()
     """Token ids that end the reply, besides the model's own end of turn."""
     seed: int = 0
-    """Same seed, same model, same prompts: same replies, whatever the batch size."""
+    """Same seed, same model, same prompts asked together at the same batch size: same replies. In float32 another batch
+    size nearly always draws the same too; in bfloat16 it rounds elsewhere, and many replies part ways."""
 
     def __post_init__(self) -> None:
         if self.min_tokens > self.max_tokens:

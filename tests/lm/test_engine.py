@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,16 @@ def test_batch_size_does_not_change_what_is_drawn(lm: LanguageModel, batch: int)
     assert [e.id for e in drawn] == [e.id for e in reference]
     for a, b in zip(drawn, reference, strict=True):
         np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
+
+
+def test_in_bfloat16_the_same_requests_together_draw_the_same_bit_for_bit(tiny_model: Path):
+    lm = load(tiny_model, dtype="bfloat16")
+    sampling = ending(lm, Sampling(max_tokens=16, n=3, seed=5))
+    first = TorchEngine(lm, max_batch=9).generate(tasks(10), sampling)
+    TorchEngine(lm).generate(tasks(4), replace(sampling, seed=9))  # what was drawn in between leaves no trace
+    again = TorchEngine(load(tiny_model, dtype="bfloat16"), max_batch=9).generate(tasks(10), sampling)
+    assert tokens(again) == tokens(first)
+    assert all(np.array_equal(a.logprobs, b.logprobs) for a, b in zip(again, first, strict=True))
 
 
 def test_memory_bounds_the_batch_and_changes_nothing(lm: LanguageModel):
