@@ -10,6 +10,7 @@ import pytest
 
 from custodes.feedback import FeedbackFile, read_feedback, read_judgments, write_judgments
 from custodes.feedback.collection import completion_of
+from custodes.feedback.forms import JudgmentsOptions
 from custodes.feedback.steps import steps_of
 from custodes.tables import write_rows
 from custodes.types import (
@@ -181,6 +182,13 @@ def test_several_answers_make_every_comparison(tmp_path: Path) -> None:
     row = {"id": "c/1", "prompt": "q", "chosen": ["a1", "a2", "a3"], "rejected": ["b1", "b2", "b3"]}
     made = {(p.chosen[0].content, p.rejected[0].content) for p in read(tmp_path, row).pairs()}
     assert made == {(a, b) for a in row["chosen"] for b in row["rejected"]}
+
+
+def test_pairs_of_weight_zero_are_read_and_written(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "chosen": "a", "rejected": "b", "weight": weight} for weight in (1.0, 0.0)]
+    file = read(tmp_path, *rows)
+    assert [p.weight for p in file.pairs()] == [1, 0]
+    assert JudgmentsOptions(judgments=file.path).read_pairs() == file.pairs()[:1]
 
 
 def test_numbers_are_annotators_too(tmp_path: Path) -> None:

@@ -331,13 +331,13 @@ class Row(NamedTuple):
     strength: int
 
 
-def comparisons_in(judgment: Judgment, axis: str = "overall") -> list[Row]:
+def comparisons_in(judgment: Judgment, axis: str = "overall", weightless: bool = False) -> list[Row]:
     """The comparisons that a judgment holds: one, n (n - 1) / 2 in a ranking of n, none in other kinds.
 
-    A comparison of weight 0 is none: whoever gave it wants it to count for nothing.
+    A comparison of weight 0 is none, but where ``weightless`` asks for it: whoever gave it wants it to count for nothing.
     """
     if isinstance(judgment, Comparison) and judgment.axis == axis and judgment.verdict != "cannot_judge":
-        if not judgment.weight:
+        if not judgment.weight and not weightless:
             return []
         return [Row(judgment.id, judgment.annotator, judgment.episodes[0], judgment.episodes[1], judgment.strength)]
     if isinstance(judgment, Ranking) and judgment.axis == axis:

@@ -29,6 +29,7 @@ def pairs_from_judgments(
     annotator_model: AnnotatorModel | None = None,
     axis: str = "overall",
     origins: Mapping[str, Origin] | None = None,
+    weightless: bool = False,
 ) -> list[PreferencePair]:
     """Training pairs for a reward from the comparisons and rankings on ``axis``.
 
@@ -38,8 +39,8 @@ def pairs_from_judgments(
     biases, the weight the share of the prior variance that those answers resolved, so that a pair of which nothing is
     known weighs nothing while a well-founded tie counts; see :func:`_believed` for what judgments state themselves.
 
-    Judgments of weight 0 and pairs of two equal completions teach nothing and are left out. ``origins`` say where in a
-    file a judgment stands. Raises InputError for an unknown episode.
+    Pairs of two equal completions teach nothing and are left out, as are judgments of weight 0, but where ``weightless``
+    asks for them. ``origins`` say where in a file a judgment stands. Raises InputError for an unknown episode.
     """
     known = {episode.id: episode for episode in episodes}
     if annotator_model is not None:
@@ -49,7 +50,7 @@ def pairs_from_judgments(
             _pair(known, row.first, row.second, *_stated(judgment, row.strength), row.annotator, origin)
             for judgment in judgments
             for origin in [(origins or {}).get(judgment.id, Origin())]
-            for row in comparisons_in(judgment, axis)
+            for row in comparisons_in(judgment, axis, weightless)
         ]
     return [pair for pair in pairs if pair.chosen != pair.rejected]
 

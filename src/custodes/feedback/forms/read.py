@@ -91,7 +91,7 @@ class FeedbackFile:
                 f"{self.path} names what was judged by ids only; write it again with this version, or give the ledger."
             )
         episodes = list(held.episodes.values())
-        pairs = pairs_from_judgments(held.judgments, episodes, axis=chosen, origins=held.origins)
+        pairs = pairs_from_judgments(held.judgments, episodes, axis=chosen, origins=held.origins, weightless=True)
         pairs += pairs_from_corrections(held.judgments, episodes, chosen)
         if not pairs:
             raise InputError(
