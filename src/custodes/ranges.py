@@ -53,7 +53,7 @@ Share = Annotated[float, Range(0, 1)]
 """0 to 1, both included."""
 PartShare = Annotated[float, Range(0, 1, open_high=True)]
 """0 or more, below 1."""
-Port = Annotated[int, Range(0, 65535)]
+Port = Annotated[int, Range(1, 65535)]
 AnyInt = Annotated[int, Range()]
 AnyFloat = Annotated[float, Range()]
 
