@@ -243,6 +243,9 @@ class Growing:
         self.recording, self.path, self.name = recording, path, recording.files.name(path)
         self.by_lines = lines
         self.start, self.line = recording.known(path)  # where the block under way begins
+        known = recording.files.versions.get(self.name)
+        if known is not None and path.exists() and recording.files.problem(known) is not None:
+            self.start, self.line = 0, 0  # made again from other files, after it was compared
         self._end, self._lines, self._digest = self.start, 0, hashlib.sha256()  # the block under way
         self._blocks: list[Block] = []  # whole, and not recorded yet
         self._told = time.monotonic()

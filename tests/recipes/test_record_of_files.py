@@ -88,7 +88,7 @@ def test_an_edited_episode_is_named_by_its_lines(folder: Path, capsys: pytest.Ca
 def test_an_edited_index_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     index = folder / "episodes.index"
     rows = bytearray(index.read_bytes())
-    rows[70 * ROW.itemsize + 1] ^= 1  # whether it gamed
+    rows[-70 * ROW.itemsize + 1] ^= 1  # whether it gamed
     index.write_bytes(bytes(rows))
     assert main(["verify", str(folder / "ledger.db")]) == 1
     assert "episodes.index was edited in bytes" in capsys.readouterr().out
@@ -130,6 +130,16 @@ def test_a_deleted_ledger_is_a_hole_and_no_clean_record(folder: Path, capsys: py
         assert run(folder, 160) == 0
     assert main(["verify", str(folder / "ledger.db")]) == 1
     assert "lines 1 to 150" in capsys.readouterr().out
+
+
+def test_an_index_that_is_made_again_is_recorded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custodes.gaming.record.FORMAT", 99)  # as a later version does with the index of this one
+    assert run(folder, 160) == 0
+    found = check_ledger(folder / "ledger.db")
+    assert found.ok, found.problems
+    (folder / "episodes.index").unlink()
+    assert run(folder, 160) == 0
+    assert check_ledger(folder / "ledger.db").ok
 
 
 PLAY = """
