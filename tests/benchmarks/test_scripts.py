@@ -65,3 +65,11 @@ def test_every_peer_is_pinned() -> None:
     assert not loose
     assert re.search(r"^TORCH=torch==", setup, re.MULTILINE)
     assert re.search(r"^VLLM=\d", setup, re.MULTILINE)
+
+
+def test_labels_of_crowds_are_measured_beside_the_vote() -> None:
+    done = run("label_crowds.py", "--replications", "1", "--crowds", "60 tasks, ten annotators")
+    assert done.returncode == 0, done.stderr
+    *_, row, last = done.stdout.splitlines()
+    assert row.startswith("| 60 tasks, ten annotators | 0.")
+    assert set(json.loads(last)["crowds"]["60 tasks, ten annotators"]) == {"majority", "dawid-skene", "mace", "glad"}
