@@ -161,8 +161,8 @@ def test_measures_are_means_over_questions_and_pairs_are_of_the_same_question() 
     good: list[Episode] = [Said(t) for t in texts]  # type: ignore[misc]
     empty: list[Episode] = [Said("nothing") for _ in texts]  # type: ignore[misc]
     right, nothing = (measure(asked, [[r] for r in rated(asked, e)]) for e in (good, empty))
-    assert right.against(nothing, "cbi").estimate == 1
-    assert right.against(nothing, "cbi").n == 6  # clean code has no bug to include
+    assert right.against(nothing, "cbi")["estimate"] == 1
+    assert right.against(nothing, "cbi")["n"] == 6  # clean code has no bug to include
     assert nothing.of("findings").estimate == 0
 
 
