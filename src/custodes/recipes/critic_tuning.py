@@ -192,7 +192,6 @@ class _Tuning:
                 for text in [demonstration(example)]
                 if len(self.lm.encode_reply(text)) <= config.max_tokens
             ]
-            updates = -(-len(shown) // WARM_BATCH)
             options = SupervisedConfig(
                 batch=WARM_BATCH,
                 learning_rate=config.learning_rate,
