@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
+from custodes.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -78,8 +80,6 @@ def check_ranges(options: Any) -> None:
         value = getattr(options, name)
         for number in value if isinstance(value, tuple | list) else (value,):
             if isinstance(number, int | float) and not isinstance(number, bool) and not range_.holds(number):
-                from custodes.types import InputError  # which is imported by what this module is imported by
-
                 finite = "" if math.isfinite(number) else ", and finite"
                 raise InputError(
                     f"option {name} is {number!r}; it must be {range_}{finite if range_ != Range() else ''}."

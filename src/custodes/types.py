@@ -15,19 +15,13 @@ from typing import Annotated, Any, Literal, Protocol, get_args, runtime_checkabl
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes.errors import InputError as InputError
 from custodes.ranges import Count, Range, ranged
 
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["stop", "length", "error"]
 Verdict = Literal["prefer", "tie", "both_bad", "cannot_judge"]
 AnnotatorKind = Literal["human", "ai", "simulated", "programmatic"]
-
-
-class InputError(ValueError):
-    """Something a person gave us is wrong: one sentence saying what, where and what would be right.
-
-    The command line prints it without a traceback and exits with code 2.
-    """
 
 
 @contextmanager
