@@ -12,7 +12,7 @@ import custodes
 
 ROOT = Path(custodes.__file__).parent
 FLOORS = {
-    "`types.py`, `errors.py`, `ranges.py`, `stats.py`, `tables.py`, `table_text.py`, `table_sources.py`, `columns.py`, `files.py`, `dialogue.py`, "
+    "`types.py`, `errors.py`, `ranges.py`, `stats/`, `tables.py`, `table_text.py`, `table_sources.py`, `columns.py`, `files.py`, `dialogue.py`, "
     "`pictures.py`, `progress.py`, `locks.py`, `digests.py`, `recording.py`, `ledger/`": (
         "the nouns; the error for wrong input; ranges of numeric options; intervals, tests, agreement; the one reader of people's tables; the one atomic write; conversations; "
         "charts as SVG; progress; who is at work in a folder; digests of files; the run that is recorded now; the append-only record"
