@@ -59,6 +59,9 @@ def needed(kind: type) -> list[str]:
         if f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING:
             continue
         hint = hints[f.name]
+        if dataclasses.is_dataclass(hint):
+            words += needed(hint)  # type: ignore[arg-type]
+            continue
         choices = [str(c) for c in get_args(hint) if isinstance(c, str)]
         value = choices[0] if choices else "1" if hint in (int, float) else "somewhere"
         flag = "--" + f.name.replace("_", "-")

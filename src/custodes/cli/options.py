@@ -18,7 +18,7 @@ from custodes.types import InputError
 
 T = TypeVar("T")
 
-RENAMED = {"preferences": "judgments"}
+RENAMED = {"preferences": "judgments", "heldout-tasks": "measure-on", "heldout": "measure-on"}
 """Options that have another name now."""
 
 
@@ -51,7 +51,6 @@ def parse(name: str, kind: type[T], given: list[str]) -> T:
                 kind, prog=f"custodes {name}", args=given, default=default, config=(tyro.conf.OmitArgPrefixes,)
             )
             check_ranges(options)
-            return options
     except SystemExit as ended:
         if not ended.code:  # after --help
             raise
