@@ -39,7 +39,11 @@ class Reader:
 
     lm: LanguageModel
     max_length: int
+    """Tokens that are read of a conversation, at most those of the model's context."""
     padding: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_length", min(self.max_length, self.lm.decoder.spec.context))
 
     def conversation(self, messages: Sequence[Message], where: str) -> Tokens:
         """(T,) ids of a conversation that ends with the reply; at most ``max_length``.
