@@ -158,8 +158,7 @@ class _Loop:
             self.lm = self._policy()
             self.base = replace(self.lm, adapter=None)
             if self.own is not None:
-                longest = min(READ_TOKENS, self.lm.decoder.spec.context)
-                Reader(self.base, longest).check_replies(self.own.pairs(config.axis), self.own.name)
+                Reader(self.base, READ_TOKENS).check_replies(self.own.pairs(config.axis), self.own.name)
             tasks = self._choose_tasks()
             work.ledger.write(work.run, [Model(self.base.fingerprint(), config.model, "base"), *tasks])
         judged = self._judge()
