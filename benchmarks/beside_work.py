@@ -24,7 +24,7 @@ from custodes.reward.config import RewardConfig
 from custodes.reward.train import train_reward
 from custodes.types import Message, PreferencePair, Sampling, Task
 
-BATCH, PAIRS = 32, 64
+BATCH, PAIRS = 32, 32
 
 
 def main() -> None:
