@@ -61,10 +61,10 @@ def with_lengths(lengths: list[int]) -> None:
     Sampling has one limit for all requests, and a real model's own ends differ from engine to engine.
     """
 
-    def finish(request: Request, tokenizer: Any, sampling: Sampling, ends: frozenset[int]) -> bool:
+    def finish(request: Request, chat: Any, sampling: Sampling, ends: frozenset[int]) -> bool:
         if len(request.tokens) < lengths[request.task]:
             return False
-        request.text = tokenizer.decode(request.tokens, skip_special_tokens=True)
+        request.text = chat.tokenizer.decode(request.tokens, skip_special_tokens=True)
         return True
 
     engine_file.finish = finish

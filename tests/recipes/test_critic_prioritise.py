@@ -148,7 +148,7 @@ def test_turning_twice_is_turning_not_at_all() -> None:
     ("options", "sentence"),
     [
         (("--reward", "a", "--critic", "b"), "not both"),
-        (("--folds", "1"), "folds are 2 or more"),
+        (("--folds", "1"), "folds is 1; it must be 2 or more"),
         (("--flip", "1"), "flip is 1"),
         (("--critic", "nowhere"), "holds no critic with a reward"),
         (("--rows", "0:1"), "1 prompts for 2 folds"),

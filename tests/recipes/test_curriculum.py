@@ -24,6 +24,7 @@ from custodes.recipes import curriculum
 from custodes.recipes.curriculum.config import GamingTrain, plan
 from custodes.recipes.curriculum.rewards import CurriculumReward, without_scratchpads
 from custodes.recipes.workspace import Workspace
+from custodes.recording import Recording
 from custodes.types import Episode, InputError, Message, Scores, Task
 
 
@@ -227,7 +228,7 @@ def test_the_page_shows_the_matrix(trained: Path):
 
 def test_the_ledger_holds_every_observation(trained: Path):
     with Ledger.open(trained / "ledger.db", read_only=True) as ledger:
-        (run,) = ledger.runs()
+        (run,) = [run for run in ledger.runs() if run.recipe == curriculum.train.RECIPE]
         assert ledger.verify().ok
         evaluations = {e.id: e for e in ledger.evaluations(run.id)}
         assert len([id for id in evaluations if id.startswith("step-")]) == 2
@@ -389,10 +390,10 @@ def test_other_methods_train_on_all_stages_at_once(sandboxed: None, roomy_model:
 def test_a_step_that_is_made_again_takes_the_place_of_the_first(trained: Path):
     """After a kill a shell may tell another time: both are kept, the later one counts."""
     with Ledger.open(trained / "ledger.db") as ledger:
-        (run,) = ledger.runs()
+        (run,) = [run for run in ledger.runs() if run.recipe == curriculum.train.RECIPE]
         (step, *_) = ledger.evaluations(run.id, "curriculum-step")
         training = curriculum.train._Training.__new__(curriculum.train._Training)
-        training.work = Workspace(trained, ledger, run.id, Console(quiet=True))
+        training.work = Workspace(trained, ledger, run.id, Console(quiet=True), Recording(ledger, run.id))
         round = plan(GamingTrain(out=trained, warm_start=4, method="expert-iteration", stages="tool-flattery"))[2]
         metrics = {name if name in ("step", "kl", "kept") else f"part/{name}": v for name, v in step.metrics.items()}
         for kl in (step.metrics["kl"], 7.0):
@@ -478,7 +479,7 @@ def test_environments_of_ones_own_are_trained_on_and_measured(
     [
         (("--reward-model", "/nowhere", "--method", "ppo"), "--reward-model: no model '/nowhere'"),
         (("--policy", "nosuchmodel", "--warm-start", 2), "--policy: no model 'nosuchmodel'"),
-        (("--method", "expert-iteratoin"), "expert-iteration"),
+        (("--method", "expert-iteratoin"), "did you mean 'expert_iteration'?"),
     ],
 )
 def test_a_typo_is_named_and_leaves_no_folder(

@@ -1,9 +1,9 @@
 """Commands of the gameable environments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from json import loads
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -12,6 +12,8 @@ from custodes.cli.words import print_json
 from custodes.ranges import Count, Port
 from custodes.types import InputError
 
+T = TypeVar("T")
+
 
 def run(given: list[str]) -> int:
     """Measure how often a policy flatters, edits rubrics and rewrites its reward."""
@@ -19,15 +21,14 @@ def run(given: list[str]) -> int:
     from custodes.recipes.gaming import gaming_run as run_gaming
 
     @dataclass(frozen=True, kw_only=True)
-    class Options:
+    class Options(GamingRun):
         """Measure how often a policy games the curriculum. The same command again goes on where it was interrupted."""
 
-        run: GamingRun
         json: bool = False
         """Print the summary as one JSON object, in place of its path."""
 
     options = parse("gaming run", Options, ["--n" if word == "-n" else word for word in given])
-    return _told(run_gaming(options.run), options.json)
+    return _told(run_gaming(_part(GamingRun, options)), options.json)
 
 
 def train(given: list[str]) -> int:
@@ -35,16 +36,20 @@ def train(given: list[str]) -> int:
     from custodes.recipes.curriculum import GamingTrain, gaming_train
 
     @dataclass(frozen=True, kw_only=True)
-    class Options:
+    class Options(GamingTrain):
         """Train a policy through the curriculum and measure all stages after every round. The same command goes on where
         it was interrupted."""
 
-        train: GamingTrain
         json: bool = False
         """Print the summary as one JSON object, in place of its path."""
 
     options = parse("gaming train", Options, given)
-    return _told(gaming_train(options.train), options.json)
+    return _told(gaming_train(_part(GamingTrain, options)), options.json)
+
+
+def _part(kind: type[T], options: Any) -> T:
+    """The options of the job alone."""
+    return kind(**{f.name: getattr(options, f.name) for f in fields(kind)})  # type: ignore[arg-type]
 
 
 def _told(path: Path, as_json: bool) -> int:
@@ -99,15 +104,14 @@ def monitor(given: list[str]) -> int:
     from custodes.recipes.monitoring import MonitorRun, monitor_run
 
     @dataclass(frozen=True, kw_only=True)
-    class Options:
+    class Options(MonitorRun):
         """Let a monitor judge the episodes of a run, against what the sandbox saw."""
 
-        monitor: MonitorRun
         json: bool = False
         """Print what was measured as one JSON object, in place of the path of monitors.json."""
 
     options = parse("gaming monitor", Options, given)
-    return _told(monitor_run(options.monitor), options.json)
+    return _told(monitor_run(_part(MonitorRun, options)), options.json)
 
 
 def compare(given: list[str]) -> int:

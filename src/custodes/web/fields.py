@@ -36,7 +36,8 @@ def restored(text: str, edited: str) -> str:
     ends = _ENDS.findall(text)
     usual = max(dict.fromkeys(ends), key=ends.count)
     changed = edited[head : len(edited) - tail].replace("\n", usual)
-    return text[: stored_place(text, head)] + changed + text[stored_place(text, len(shown) - tail) :]
+    whole = text[: stored_place(text, head)] + changed + text[stored_place(text, len(shown) - tail) :]
+    return whole if in_field(whole) == edited else edited.replace("\n", usual)  # two ends that met would be one
 
 
 def _alike(one: str, other: str) -> int:

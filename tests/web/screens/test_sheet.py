@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from custodes.feedback.items import items_from_rows
@@ -67,6 +67,7 @@ def test_places_and_corrections_are_those_of_the_stored_text():
 
 @settings(max_examples=200, deadline=None)
 @given(st.text("a\r\n", max_size=12), st.text("ab\n", max_size=12))
+@example("\ra\n", "\n\n")
 def test_line_ends_come_back_as_they_were(text, edited):
     assert restored(text, in_field(text)) == text
     assert in_field(restored(text, edited)) == edited
