@@ -116,8 +116,8 @@ def _reward(reward: Section | None) -> str | None:
         return None
     a = reward["accuracy"]
     return (
-        f"The learned reward agrees with the judges on {percent(a.estimate)} of {a.n:,} held-out pairs"
-        f" (95 % interval {percent(a.low)} to {percent(a.high)})."
+        f"The learned reward agrees with the judges on {percent(a.estimate)} of the held-out pairs"
+        f" (95 % interval {percent(a.low)} to {percent(a.high)}, {a.n:,} tasks)."
     )
 
 
