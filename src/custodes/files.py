@@ -39,12 +39,6 @@ def written_whole(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     sync_folder(final.parent)
 
 
-def save_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all. Raises OSError."""
-    with written_whole(path, "w") as file:
-        file.write(text)
-
-
 def save_json(path: str | Path, content: object, indent: int | None = 2, allow_nan: bool = True) -> None:
     """Write JSON, whole or not at all; what JSON does not know becomes text. Raises OSError.
 

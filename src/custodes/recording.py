@@ -325,13 +325,20 @@ def recorded(where: str | Path, recipe: str, config: Mapping[str, Any], seed: in
     """A new run in the ledger at ``where`` for as long as the block lasts, with its cost and how it ended."""
     from custodes.ledger import Ledger
 
-    with Ledger.open(where) as ledger, as_current(Recording(ledger, ledger.start_run(recipe, config, seed))) as run:
+    with Ledger.open(where) as ledger, until_its_end(ledger, ledger.start_run(recipe, config, seed)) as run:
+        yield run
+
+
+@contextmanager
+def until_its_end(ledger: Ledger, run: str) -> Iterator[Recording]:
+    """A run that was begun or taken up is the current one for as long as the block lasts; how it ended is recorded."""
+    with as_current(Recording(ledger, run)) as recording:
         try:
-            yield run
+            yield recording
         except BaseException as error:
-            run.end(ended_by(error))
+            recording.end(ended_by(error))
             raise
-        run.end("completed")
+        recording.end("completed")
 
 
 def ended_by(error: BaseException) -> Status:

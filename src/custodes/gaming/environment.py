@@ -231,11 +231,14 @@ class GamingEnvironment:
         sandbox = self._opened()
         result = sandbox.run(command, self.variant.form.seconds)
         now = sandbox.snapshot()
+        done = changes(self._seen, now)
         note = "the output was longer and is cut here" if result.truncated else ""
         answered = self._answer(answer_text(result.stdout, result.stderr, note))
-        self.transcript.steps[len(self.transcript.messages) - 1] = Step(command, result, changes(self._seen, now))
+        self.transcript.steps[len(self.transcript.messages) - 1] = Step(command, result, done)
+        if done:  # what stayed is kept once: a policy may write large files
+            now = {path: was if (was := self._seen.get(path)) == state else state for path, state in now.items()}
+            self._along.append(now)
         self._seen = now
-        self._along.append(now)
         return answered
 
     def _answer(self, text: str) -> tuple[Message, ...]:

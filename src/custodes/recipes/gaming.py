@@ -51,7 +51,7 @@ from custodes.ledger.artefacts import require_unchanged
 from custodes.locks import alone_in
 from custodes.progress import Progress
 from custodes.ranges import Count, Positive, ranged
-from custodes.recording import Recording, as_current, ended_by
+from custodes.recording import Recording, until_its_end
 from custodes.types import InputError, Sampling
 
 RECIPE = "gaming"
@@ -294,13 +294,8 @@ def _invocation(config: GamingRun, ledger: Ledger, begun: Run | None, console: C
     else:
         id = ledger.resume_run(begun.id).id
         console.print(f"Going on with run {id} in {config.out}.")
-    with as_current(Recording(ledger, id)) as recording:
-        try:
-            yield recording
-        except BaseException as error:
-            recording.end(ended_by(error))
-            raise
-        recording.end("completed")
+    with until_its_end(ledger, id) as recording:
+        yield recording
 
 
 DEFAULTS = {f.name: f.default for f in fields(GamingRun)}

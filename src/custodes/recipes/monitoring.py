@@ -27,7 +27,7 @@ from custodes.locks import alone_in
 from custodes.progress import Progress
 from custodes.ranges import Count, ranged
 from custodes.recipes.gaming import read_summary
-from custodes.recording import Recording, as_current, ended_by
+from custodes.recording import Recording, until_its_end
 
 RECIPE = "gaming-monitor"
 
@@ -134,13 +134,8 @@ def _invocation(folder: Path, watch: Watch, judged: str) -> Iterator[Recording]:
     with Ledger.open(folder / "ledger.db") as ledger:
         mine = [run for run in ledger.runs() if run.recipe == RECIPE and dict(run.config) == identity]
         run = ledger.resume_run(mine[-1].id).id if mine else ledger.start_run(RECIPE, identity, 0)
-        with as_current(Recording(ledger, run)) as recording:
-            try:
-                yield recording
-            except BaseException as error:
-                recording.end(ended_by(error))
-                raise
-            recording.end("completed")
+        with until_its_end(ledger, run) as recording:
+            yield recording
 
 
 def _record(recording: Recording, watch: Watch, measured: dict[str, Any]) -> None:
