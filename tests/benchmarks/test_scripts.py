@@ -24,6 +24,7 @@ def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
         ("reward_training.py", ["--rounds", "1", "--data", "PAIRS"]),
         ("fsbs.py", ["--rounds", "1"]),
         ("beside_work.py", ["--rounds", "1", "--busy", "1"]),
+        ("adapter_decoding.py", ["--rounds", "1", "--batches", "4", "8"]),
     ],
 )
 def test_a_benchmark_of_ours_alone_ends_in_one_json_object(
