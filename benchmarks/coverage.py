@@ -22,8 +22,8 @@ from rich.progress import track
 from scipy.special import expit, logit, ndtri
 
 from custodes import stats
-from custodes.critic.elo import elo
 from custodes.feedback import agreement_by_pair, agreement_on_labels
+from custodes.feedback.elo import elo
 from custodes.stats import Interval
 from custodes.types import Label
 

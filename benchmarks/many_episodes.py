@@ -26,8 +26,8 @@ from result import print_result
 from custodes.gaming import Records, Runner, ScriptedPolicy, jobs_of, make_stage, summarise
 from custodes.gaming.record import ROW
 from custodes.gaming.report import write_report
+from custodes.job.recording import recorded
 from custodes.ledger.checking import check_ledger
-from custodes.recording import recorded
 
 STAGE = "political-sycophancy"
 HEART = "window.still = 0; let beat = performance.now(); setInterval(() => {" \

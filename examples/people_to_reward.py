@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 from custodes.cli import main
-from custodes.recipes.reward_from_file import EvaluateFromFile, evaluate_from_file
+from custodes.loop.reward_from_file import EvaluateFromFile, evaluate_from_file
 from custodes.web import Client
 
 PROJECT = """

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+
+HOLE = "hole in the record"
+"""``Decision.what`` where something is there of which the ledger does not hold how it came about."""
+
+TAKEN = "taken as found"
+"""``Decision.what`` where a killed run goes on with what it had written after the last block that was recorded."""
+
 
 LINES = frozenset((".jsonl", ".csv", ".tsv", ".txt", ".md", ".yaml", ".yml", ".py"))
 """Endings of files that are hashed by lines."""
@@ -83,3 +90,7 @@ def files_in(path: Path) -> list[Path]:
         if len(found) > MOST_FILES:
             break
     return found[:MOST_FILES]
+
+
+def follows_sentence(path: Path, position: Mapping[str, Any]) -> str:
+    return f"checkpoint {path} follows row {int(position['row']):,} ({str(position['hash'])[:12]}), which the ledger does not hold"

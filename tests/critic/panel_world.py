@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from custodes.critic.critique import Critique, Finding, parse
 from custodes.critic.policies import Question
 from custodes.critic.rating import Rated, critique_of, rate
 from custodes.critic.review.question import task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.tamper.bugs import Bug
+from custodes.feedback.critique import Critique, Finding, parse
 
 
 def questions(count: int) -> list[Question]:

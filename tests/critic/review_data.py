@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from custodes.critic.critique import Finding, Place
 from custodes.critic.review import EngineDied, Remark, Snippet
+from custodes.feedback.critique import Finding, Place
 from custodes.types import Episode, Message, Sampling, Task
 
 CODE = """import os

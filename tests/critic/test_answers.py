@@ -10,7 +10,7 @@ import pytest
 from review_data import INJECTIONS, SayingEngine
 
 from custodes.cli import main
-from custodes.critic.critique import parse
+from custodes.critic.jobs import critique as recipe
 from custodes.critic.rating import rate
 from custodes.critic.review import (
     LikelihoodCritic,
@@ -23,8 +23,8 @@ from custodes.critic.review import (
 )
 from custodes.critic.review.question import task_of
 from custodes.critic.tamper.bugs import Bug
+from custodes.feedback.critique import parse
 from custodes.lm import load
-from custodes.recipes import critique as recipe
 from custodes.types import InputError
 
 ANSWER = "The moon is made of rock. It is 40 km away.\nOnly twelve people walked on it."

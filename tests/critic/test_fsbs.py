@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custodes.critic.critique import Finding, parse
 from custodes.critic.search import EngineTree, SearchConfig, best_of, force_sampling_beam_search, tidy
+from custodes.feedback.critique import Finding, parse
 from custodes.lm import Branches, LanguageModel, TorchEngine, load
 from custodes.types import Episode, InputError, Message, Sampling, Scores, Task
 

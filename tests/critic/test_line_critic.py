@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from review_data import CODE, INJECTIONS
 from scored_lines import WordScorer
 
-from custodes.critic.critique import Place
 from custodes.critic.lines import LineScores
 from custodes.critic.review import Commentator, LineCritic, ReviewOptions, Snippet, review
 from custodes.critic.review.line_critic import at_margin, evidence
 from custodes.critic.review.question import SUSPICIOUS
+from custodes.feedback.critique import Place
 from custodes.lm import load
 
 METHOD = Snippet("f.py", 15, "    def grow(self, by):\n        self.size -= by\n        return self.size", "Box.grow")

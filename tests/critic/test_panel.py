@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from panel_world import ASKED, noisy, questions, right, silent
 
-from custodes.critic.critique import Critique, Finding
 from custodes.critic.lines import LineScores
 from custodes.critic.panel import claims, compare, judged
 from custodes.critic.rating import NITPICKS, Rated, SimulatedRater, rate
@@ -18,7 +17,8 @@ from custodes.critic.report import write_critics_page
 from custodes.critic.report.page import LINES
 from custodes.critic.simulated_reviews import alone, team
 from custodes.critic.subtlety import subtlety
-from custodes.critic.teams import Person
+from custodes.feedback.critique import Critique, Finding
+from custodes.feedback.teams import Person
 from custodes.types import InputError
 
 

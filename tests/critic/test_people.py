@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from custodes.critic.critique import Critique, Finding, parse, write
-from custodes.critic.people import changes, code_of, reviews_of
-from custodes.critic.teams import analyse
+from custodes.critic.people import code_of, reviews_of
+from custodes.feedback.critique import Critique, Finding, changes, parse, write
+from custodes.feedback.teams import analyse
 from custodes.types import Correction, Demonstration, Episode, Message, Task
 
 A, B, C = Finding("x = 1", "Off by one."), Finding("y = 2", "Swapped."), Finding("z = 3", "Unused.")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from custodes.critic.critique import Critique, Finding
 from custodes.critic.rating import (
     AXES,
     SimulatedRater,
@@ -17,6 +16,7 @@ from custodes.critic.rating import (
     verdict,
 )
 from custodes.critic.tamper import candidates, tamper
+from custodes.feedback.critique import Critique, Finding
 from custodes.types import Episode, InputError
 
 CODE = """def last(items, count):

@@ -14,7 +14,8 @@ from review_data import CODE, INJECTIONS, LineCritic, SayingEngine
 from rich.console import Console
 
 from custodes.cli import main
-from custodes.critic.critique import Place
+from custodes.critic.jobs import critique as recipe
+from custodes.critic.jobs.critique import exit_code
 from custodes.critic.review import (
     FORMATS,
     Baseline,
@@ -34,9 +35,8 @@ from custodes.critic.review.diffs import changed_lines
 from custodes.critic.review.question import OPENING, plain, task_of
 from custodes.critic.review.screen import show, summary
 from custodes.critic.review.snippets import ignored_lines, read_text, snippets_of
+from custodes.feedback.critique import Place
 from custodes.lm import load
-from custodes.recipes import critique as recipe
-from custodes.recipes.critique import exit_code
 from custodes.types import InputError
 
 SCHEMA = json.loads((Path(__file__).parent / "sarif_schema" / "sarif-2.1.0-rtm.5.json").read_text())

@@ -13,13 +13,13 @@ import pytest
 from scored_lines import WordScorer
 from serving import serving
 
-from custodes.critic.critique import parse
+from custodes.critic.jobs.choice import CriticChoice, open_critic
 from custodes.critic.review import EngineDied, SampledCritic, SearchCritic, Snippet
 from custodes.critic.review.search_critic import proposed_quotes
 from custodes.critic.search import SearchConfig, force_sampling_beam_search
+from custodes.feedback.critique import parse
 from custodes.lm import LanguageModel, load
 from custodes.lm.endpoint import EndpointEngine
-from custodes.recipes.critic_choice import CriticChoice, open_critic
 from custodes.types import Episode, InputError, Message, Scores, Task
 
 CODE = "def last(items):\n    n = len(items)\n    return items[n]"
@@ -169,8 +169,8 @@ def test_a_folder_is_taken_for_what_was_trained_in_it(tuned: Path, tiny_scorer: 
 
 
 def test_the_critic_that_comes_along_is_the_default(tiny_scorer: Path, monkeypatch: pytest.MonkeyPatch):
+    from custodes.critic.jobs import choice as critic_choice
     from custodes.critic.review import LineCritic
-    from custodes.recipes import critic_choice
 
     monkeypatch.setattr(critic_choice, "shipped_critic", lambda: tiny_scorer)
     assert isinstance(open_critic(CriticChoice()), LineCritic)

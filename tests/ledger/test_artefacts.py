@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.digests import blocks_of, digest
+from custodes.job.recording import Growing, Recording, as_current, current
 from custodes.ledger import Ledger
 from custodes.ledger.checking import check_ledger
-from custodes.recording import Growing, Recording, as_current, current
 from custodes.types import InputError
 
 

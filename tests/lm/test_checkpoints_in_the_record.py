@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from custodes.job.recording import Recording, as_current
 from custodes.ledger import Decision, Ledger
 from custodes.ledger.checking import check_ledger
 from custodes.lm.checkpoint import load_checkpoint, save_checkpoint
-from custodes.recording import Recording, as_current
 
 
 @contextmanager

@@ -10,12 +10,12 @@ from test_optimise import BASE, run, same
 from tiny_policy import adapted
 
 from custodes.cli.options import parse
+from custodes.critic.jobs.tune import CriticTune
+from custodes.gaming.jobs.curriculum.config import GamingTrain, _check, plan
+from custodes.loop.quickstart import QuickstartConfig, _optimisation
 from custodes.policy import ALGORITHMS, Actions, OptimiseConfig
 from custodes.policy.advantages import Outcomes, broadcast, on_last_action
 from custodes.policy.learner import Reference
-from custodes.recipes.critic_tuning import CriticTune
-from custodes.recipes.curriculum.config import GamingTrain, _check, plan
-from custodes.recipes.quickstart import QuickstartConfig, _optimisation
 from custodes.types import InputError, Scores
 
 GROUPS = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])

@@ -12,8 +12,8 @@ from made_up_rewards import make_pairs, small
 from transformers import AutoModelForSequenceClassification
 
 from custodes.feedback.formats import write_preferences
-from custodes.locks import alone_in
-from custodes.recipes.reward_from_file import (
+from custodes.job.locks import alone_in
+from custodes.loop.reward_from_file import (
     EvaluateFromFile,
     TrainFromFile,
     evaluate_from_file,
@@ -150,7 +150,7 @@ def test_rows_that_a_template_refuses_are_named_before_training(
     def never(*given: object, **more: object) -> None:
         raise AssertionError("training began")
 
-    monkeypatch.setattr("custodes.recipes.reward_from_file.train_reward", never)
+    monkeypatch.setattr("custodes.loop.reward_from_file.train_reward", never)
     shutil.copytree(tiny_model, tmp_path / "strict")
     (tmp_path / "strict" / "chat_template.jinja").write_text(ALTERNATING)
     rows: list[dict[str, object]] = [{"prompt": f"q{n}", "chosen": "a", "rejected": "b"} for n in range(9)]

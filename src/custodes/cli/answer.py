@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from custodes.cli.options import parse
 from custodes.cli.words import print_json, without_nan
-from custodes.recording import finds
+from custodes.job.recording import finds
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -8,18 +8,18 @@ from custodes.cli.options import parse
 from custodes.stats import Interval
 
 if TYPE_CHECKING:
+    from custodes.critic.jobs.corpus import CriticCorpus
+    from custodes.critic.jobs.evaluate import CriticReport
+    from custodes.critic.jobs.lines import CriticTrain
+    from custodes.critic.jobs.natural import CriticNatural
+    from custodes.critic.jobs.prioritise import CriticPrioritise
+    from custodes.critic.jobs.scaling import CriticScaling
+    from custodes.critic.jobs.select import CriticSelect
+    from custodes.critic.jobs.subtlety import CriticSubtlety
+    from custodes.critic.jobs.tamper import CriticTamper
+    from custodes.critic.jobs.teams import CriticTeams
+    from custodes.critic.jobs.tune import CriticTune
     from custodes.critic.line_training import LineEvaluation
-    from custodes.recipes.critic_corpus import CriticCorpus
-    from custodes.recipes.critic_lines import CriticTrain
-    from custodes.recipes.critic_natural import CriticNatural
-    from custodes.recipes.critic_prioritise import CriticPrioritise
-    from custodes.recipes.critic_report import CriticReport
-    from custodes.recipes.critic_scaling import CriticScaling
-    from custodes.recipes.critic_select import CriticSelect
-    from custodes.recipes.critic_subtlety import CriticSubtlety
-    from custodes.recipes.critic_tamper import CriticTamper
-    from custodes.recipes.critic_teams import CriticTeams
-    from custodes.recipes.critic_tuning import CriticTune
 
 Told = dict[str, Any]
 """What a recipe returns, as plain JSON."""
@@ -27,35 +27,35 @@ Told = dict[str, Any]
 
 def corpus(given: list[str]) -> int:
     """Collect real functions with the tests that exercise them."""
-    from custodes.recipes.critic_corpus import CriticCorpus, critic_corpus
+    from custodes.critic.jobs.corpus import CriticCorpus, critic_corpus
 
     return answer("critic corpus", CriticCorpus, given, critic_corpus, _show_corpus)
 
 
 def tamper(given: list[str]) -> int:
     """Insert known bugs into the functions of a corpus."""
-    from custodes.recipes.critic_tamper import CriticTamper, critic_tamper
+    from custodes.critic.jobs.tamper import CriticTamper, critic_tamper
 
     return answer("critic tamper", CriticTamper, given, critic_tamper, _show_tampers)
 
 
 def natural(given: list[str]) -> int:
     """Find bugs of real histories: older functions on which a newer test fails."""
-    from custodes.recipes.critic_natural import CriticNatural, critic_natural
+    from custodes.critic.jobs.natural import CriticNatural, critic_natural
 
     return answer("critic natural", CriticNatural, given, critic_natural, _show_natural)
 
 
 def select(given: list[str]) -> int:
     """Prefer bugs that a critic misses: the adversarial step."""
-    from custodes.recipes.critic_select import CriticSelect, critic_select
+    from custodes.critic.jobs.select import CriticSelect, critic_select
 
     return answer("critic select", CriticSelect, given, critic_select, _show_selected)
 
 
 def train(given: list[str]) -> int:
     """Teach a model in which line bugs are."""
-    from custodes.recipes.critic_lines import CriticTrain, critic_train
+    from custodes.critic.jobs.lines import CriticTrain, critic_train
 
     return answer(
         "critic train", CriticTrain, given, critic_train, _show_trained,
@@ -65,22 +65,22 @@ def train(given: list[str]) -> int:
 
 def tune(given: list[str]) -> int:
     """Teach a model to write critiques: warm start, reward, PPO, search."""
-    from custodes.recipes.critic_tuning import CriticTune, critic_tune
+    from custodes.critic.jobs.tune import CriticTune, critic_tune
 
     return answer("critic tune", CriticTune, given, critic_tune, _show_tuned)
 
 
 def teams(given: list[str]) -> int:
     """Say when a person with a critic beats both alone, by simulation."""
-    from custodes.recipes.critic_teams import CriticTeams, critic_teams
+    from custodes.critic.jobs.teams import CriticTeams, critic_teams
 
     return answer("critic teams", CriticTeams, given, critic_teams, _show_teams)
 
 
 def evaluate(given: list[str]) -> int:
     """Measure a critic on rows with known bugs."""
-    from custodes.recipes.critic_lines import critic_evaluate
-    from custodes.recipes.critic_report import CriticReport, critic_report
+    from custodes.critic.jobs.evaluate import CriticReport, critic_report
+    from custodes.critic.jobs.lines import critic_evaluate
 
     def recipe(options: CriticReport) -> "Told | LineEvaluation":
         return critic_evaluate(options) if options.out is None else critic_report(options)
@@ -93,36 +93,36 @@ def evaluate(given: list[str]) -> int:
 
 def subtlety(given: list[str]) -> int:
     """Say how subtle each operator's bugs are: how badly a discriminator tells them from clean code."""
-    from custodes.recipes.critic_subtlety import CriticSubtlety, critic_subtlety
+    from custodes.critic.jobs.subtlety import CriticSubtlety, critic_subtlety
 
     return answer("critic subtlety", CriticSubtlety, given, critic_subtlety, _show_subtlety)
 
 
 def prioritise(given: list[str]) -> int:
     """Rank a preference dataset's pairs by how likely a second look overturns them."""
-    from custodes.recipes.critic_prioritise import CriticPrioritise, critic_prioritise
+    from custodes.critic.jobs.prioritise import CriticPrioritise, critic_prioritise
 
     return answer("critic prioritise", CriticPrioritise, given, critic_prioritise, _show_ranked)
 
 
 def scaling(given: list[str]) -> int:
     """Train scorers of lines on four sizes of data, and fit what more examples bring."""
-    from custodes.recipes.critic_scaling import CriticScaling, critic_scaling
+    from custodes.critic.jobs.scaling import CriticScaling, critic_scaling
 
     return answer("critic scaling", CriticScaling, given, critic_scaling, _show_scaling)
 
 
 def critique(given: list[str]) -> int:
     """Review Python code: quote what is suspicious and say what is wrong."""
-    from custodes.recipes.critique import Critique
-    from custodes.recipes.critique import critique as review
+    from custodes.critic.jobs.critique import Critique
+    from custodes.critic.jobs.critique import critique as review
 
     return review(parse("critique", Critique, given))
 
 
 def lsp(given: list[str]) -> int:
     """Serve findings to an editor (Language Server Protocol)."""
-    from custodes.recipes.critique import LanguageServerOptions, serve
+    from custodes.critic.jobs.critique import LanguageServerOptions, serve
 
     serve(parse("lsp", LanguageServerOptions, given))
     return 0
@@ -184,7 +184,7 @@ def _show_tuned(options: "CriticTune", told: Told) -> None:
 
 
 def _show_teams(options: "CriticTeams", told: Told) -> None:
-    from custodes.recipes.critic_teams import GRID
+    from custodes.critic.jobs.teams import GRID
 
     for arm in ("person", "critic", "team"):
         caught, wrong = Interval.from_dict(told["caught"][arm]), Interval.from_dict(told["false"][arm])

@@ -99,8 +99,8 @@ def read_judged(path: str | Path, skip_bad_rows: bool = False) -> tuple[Sequence
 
 def convert(given: list[str]) -> int:
     """Convert feedback in any known form into another form or file type."""
-    from custodes.recipes.converting import Convert, Converted
-    from custodes.recipes.converting import convert as run_convert
+    from custodes.loop.feedback_convert import Convert, Converted
+    from custodes.loop.feedback_convert import convert as run_convert
 
     def show(_: Convert, done: Converted) -> None:
         print(done)

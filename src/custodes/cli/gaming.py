@@ -17,8 +17,8 @@ T = TypeVar("T")
 
 def run(given: list[str]) -> int:
     """Measure how often a policy flatters, edits rubrics and rewrites its reward."""
-    from custodes.recipes.gaming import GamingRun
-    from custodes.recipes.gaming import gaming_run as run_gaming
+    from custodes.gaming.jobs.run import GamingRun
+    from custodes.gaming.jobs.run import gaming_run as run_gaming
 
     @dataclass(frozen=True, kw_only=True)
     class Options(GamingRun):
@@ -33,7 +33,7 @@ def run(given: list[str]) -> int:
 
 def train(given: list[str]) -> int:
     """Train a policy through the curriculum, and measure all stages after every round."""
-    from custodes.recipes.curriculum import GamingTrain, gaming_train
+    from custodes.gaming.jobs.curriculum import GamingTrain, gaming_train
 
     @dataclass(frozen=True, kw_only=True)
     class Options(GamingTrain):
@@ -86,7 +86,7 @@ def policies(given: list[str]) -> int:
 
 def report(given: list[str]) -> int:
     """Write the report of a gaming run, or of a training run, again, from its folder."""
-    from custodes.recipes.gaming import gaming_report as write_again
+    from custodes.gaming.jobs.run import gaming_report as write_again
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
@@ -101,7 +101,7 @@ def report(given: list[str]) -> int:
 
 def monitor(given: list[str]) -> int:
     """Let a monitor judge the episodes of a run, against what the sandbox saw."""
-    from custodes.recipes.monitoring import MonitorRun, monitor_run
+    from custodes.gaming.jobs.monitor import MonitorRun, monitor_run
 
     @dataclass(frozen=True, kw_only=True)
     class Options(MonitorRun):
@@ -116,7 +116,7 @@ def monitor(given: list[str]) -> int:
 
 def compare(given: list[str]) -> int:
     """Compare policies, or mitigations on and off, on the same variants, paired."""
-    from custodes.recipes.comparing import compare_runs, print_comparison
+    from custodes.gaming.jobs.compare import compare_runs, print_comparison
 
     @dataclass(frozen=True, kw_only=True)
     class Options:

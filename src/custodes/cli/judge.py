@@ -103,8 +103,8 @@ def engine_of(model: str, endpoint: str) -> Engine:
 
 def record(found: "AIJudgments", feedback: "Feedback", told: dict[str, Any]) -> None:
     """In the command's run: the pairs, the judgments, and how good they were found to be."""
+    from custodes.job.recording import begin
     from custodes.ledger import Evaluation
-    from custodes.recording import begin
 
     if (recording := begin()) is None:
         return

@@ -19,8 +19,8 @@ Ledger = Annotated[str, tyro.conf.arg(metavar="LEDGER")]
 
 def quickstart(given: list[str]) -> int:
     """Judgments, reward, policy, report: the whole loop on a real model."""
-    from custodes.recipes.quickstart import QuickstartConfig
-    from custodes.recipes.quickstart import quickstart as run_quickstart
+    from custodes.loop.quickstart import QuickstartConfig
+    from custodes.loop.quickstart import quickstart as run_quickstart
 
     run_quickstart(parse("quickstart", QuickstartConfig, given))
     return 0
@@ -28,7 +28,7 @@ def quickstart(given: list[str]) -> int:
 
 def reward_train(given: list[str]) -> int:
     """Train a reward model on a file of preferences."""
-    from custodes.recipes.reward_from_file import TrainFromFile, train_from_file
+    from custodes.loop.reward_from_file import TrainFromFile, train_from_file
 
     options = parse("reward train", TrainFromFile, given)
     _, evaluation = train_from_file(options)
@@ -40,7 +40,7 @@ def reward_train(given: list[str]) -> int:
 
 def reward_evaluate(given: list[str]) -> int:
     """Evaluate a reward model on a file of preferences."""
-    from custodes.recipes.reward_from_file import EvaluateFromFile, evaluate_from_file
+    from custodes.loop.reward_from_file import EvaluateFromFile, evaluate_from_file
 
     def show(_: EvaluateFromFile, found: "RewardEvaluation") -> None:
         for name in (f.name for f in fields(found)):

@@ -212,7 +212,7 @@ def _print_alarms(found: "Watch") -> None:
 
 def record_watch(found: "Watch") -> None:
     """In the command's run: one evaluation per annotator."""
-    from custodes.recording import begin
+    from custodes.job.recording import begin
 
     if (recording := begin()) is not None:
         recording.ledger.write(recording.run, found.evaluations("watch"))

@@ -14,8 +14,8 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from custodes import recording
-from custodes.recording import Command, reads
+from custodes.job import recording
+from custodes.job.recording import Command, reads
 from custodes.types import InputError
 
 UNRECORDED = frozenset(

@@ -18,8 +18,8 @@ from custodes.critic.sources import SOURCES, STDLIB, Package, module_of
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import SandboxFailure
 from custodes.files import save_json, written_whole
+from custodes.job.recording import begin, keep_part
 from custodes.ranges import Positive, ranged
-from custodes.recording import begin, keep_part
 from custodes.types import InputError
 
 OnProgress = Callable[[int, int], None]

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from custodes.critic.critique import write
-from custodes.critic.elo import elo, frontier
 from custodes.critic.families import clusters
 from custodes.critic.policies import Measured, Question, measure
 from custodes.critic.rating import AXES, Rated, RatedFinding, SimulatedRater, agreement, critique_of
 from custodes.critic.tamper.bugs import Bug
 from custodes.feedback import agreement_on_ratings
+from custodes.feedback.critique import write
+from custodes.feedback.elo import elo, frontier
 from custodes.stats import mean_interval, rate
 from custodes.types import InputError, Rating
 

@@ -6,45 +6,17 @@ In a project with ``critique`` questions a person writes from nothing (a demonst
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
-from custodes.critic.critique import Critique, Finding, parse
 from custodes.critic.rating import rate
 from custodes.critic.tamper.bugs import Bug
-from custodes.critic.teams import Review
+from custodes.feedback.critique import parse
+from custodes.feedback.teams import Review
 from custodes.types import Correction, Demonstration, Episode, Judgment, Task
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What became of the findings of a given critique."""
-
-    kept: tuple[Finding, ...]
-    edited: tuple[tuple[Finding, Finding], ...]
-    """(as given, as it is now)"""
-    removed: tuple[Finding, ...]
-    added: tuple[Finding, ...]
-
-    def counts(self) -> dict[str, int]:
-        return {name: len(getattr(self, name)) for name in ("kept", "edited", "removed", "added")}
-
-
-def changes(given: Critique, now: Critique) -> Changes:
-    """Compare two critiques finding by finding.
-
-    The same quote and comment is kept. Of what is left, a finding is edited where its quote, or else its comment, is
-    still there; each finding is matched once, in the order in which it was written.
-    """
-    left, new = list(given.findings), list(now.findings)
-    kept = _matched(left, new, lambda a, b: a == b)
-    edited = _matched(left, new, lambda a, b: a.quote == b.quote)
-    edited += _matched(left, new, lambda a, b: a.comment == b.comment and bool(a.comment))
-    return Changes(tuple(a for a, _ in kept), tuple(edited), tuple(left), tuple(new))
-
-
 def reviews_of(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: Iterable[Judgment]) -> list[Review]:
-    """Every critique of code with known bugs as a review for :func:`~custodes.critic.teams.analyse`.
+    """Every critique of code with known bugs as a review for :func:`~custodes.feedback.teams.analyse`.
 
     A task's bugs are in its metadata ("bugs"), its code is the last code block of its last message. What a person wrote
     from nothing is of the arm "person", from a critic's critique "team", and the critic's own is "critic". The rules of
@@ -80,17 +52,3 @@ def _bugs(metadata: Mapping[str, object]) -> list[Bug]:
         Bug(str(row.get("operator", "")), tuple(row["lines"]), row["description"], str(row.get("original", "")))
         for row in rows
     ]
-
-
-def _matched(
-    left: list[Finding], new: list[Finding], alike: Callable[[Finding, Finding], bool]
-) -> list[tuple[Finding, Finding]]:
-    """Pairs that are alike, taken out of both lists."""
-    found = []
-    for finding in list(left):
-        match = next((other for other in new if alike(finding, other)), None)
-        if match is not None:
-            left.remove(finding)
-            new.remove(match)
-            found.append((finding, match))
-    return found

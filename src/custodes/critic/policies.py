@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes import stats
-from custodes.critic.critique import Critique, Finding, parse, write
 from custodes.critic.families import clusters
 from custodes.critic.rating import NITPICKS, Rated, rate
 from custodes.critic.review.question import CLEAN, OPENING, task_of
@@ -18,6 +17,7 @@ from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import Search
 from custodes.critic.tamper.bugs import Bug
 from custodes.critic.tamper.examples import Example
+from custodes.feedback.critique import Critique, Finding, parse, write
 from custodes.stats import Interval
 from custodes.types import Episode, Task
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes import stats
-from custodes.critic.critique import Critique, Finding, locate
 from custodes.critic.tamper.bugs import Bug
+from custodes.feedback.critique import Critique, Finding, locate
 from custodes.stats import Interval, jackknife
 from custodes.types import Annotator, Engine, Episode, InputError, Message, Rating, Sampling, Task, hash_shown
 

@@ -22,14 +22,14 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from custodes.critic.critique import FENCE, Critique, hallucinated, parse
+from custodes.feedback.critique import FENCE, Critique, hallucinated, parse
 from custodes.lm import Branches, LanguageModel
 from custodes.ranges import AnyFloat, Count, Positive, ranged
 from custodes.types import Engine, Episode, Reward, Sampling, Task
 
 B = TypeVar("B")
 NEXT_QUOTE = ("\n\n```",)
-"""How a critique goes on to another quote, as :func:`~custodes.critic.critique.write` writes it."""
+"""How a critique goes on to another quote, as :func:`~custodes.feedback.critique.write` writes it."""
 SENTENCE = re.compile(r"[.!?](?=\s|$)")
 
 

@@ -1,6 +1,6 @@
 """What simulated people write, alone and starting from a critique: a policy like any other, rated by the same rules.
 
-The person is that of :mod:`custodes.critic.teams`, who sees a bug, keeps right comments, removes wrong ones and makes some
+The person is that of :mod:`custodes.feedback.teams`, who sees a bug, keeps right comments, removes wrong ones and makes some
 up, each with a stated probability. Simulated people know the bugs and are always called simulated.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from custodes.critic.critique import Critique, Finding
 from custodes.critic.policies import Question
 from custodes.critic.rating import Rated, rate
-from custodes.critic.teams import Person
+from custodes.feedback.critique import Critique, Finding
+from custodes.feedback.teams import Person
 
 MADE_UP = "This looks wrong to me and will fail."
 """A comment that describes no bug."""

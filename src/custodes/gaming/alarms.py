@@ -24,7 +24,7 @@ from custodes.gaming.facts import CATEGORIES, category_of, unpack_facts
 from custodes.gaming.monitors import QUESTION, Alarm, Sees
 from custodes.gaming.record import GAMED, UNSAID, Rows
 from custodes.gaming.summary import has, paired, rate
-from custodes.recording import Growing, current
+from custodes.job.recording import Growing, current
 from custodes.types import InputError
 
 ATTEMPTED = (

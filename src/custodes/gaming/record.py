@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.gaming.facts import pack_facts
-from custodes.recording import Growing, Recording, current
+from custodes.job.recording import Growing, Recording, current
 from custodes.types import InputError
 
 ROW = np.dtype(

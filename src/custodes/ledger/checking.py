@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from custodes.digests import HOLE, TAKEN, follows_sentence
 from custodes.ledger.artefacts import check_files
 from custodes.ledger.heads import Head, is_signed_by, read_heads, read_public_key
 from custodes.ledger.ledger import Ledger
-from custodes.recording import HOLE, TAKEN, follows_sentence
 from custodes.types import InputError
 
 MOST_FOLDERS = 20_000

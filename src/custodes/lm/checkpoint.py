@@ -24,7 +24,7 @@ import torch
 
 from custodes.digests import Block
 from custodes.files import sync_folder, to_disk
-from custodes.recording import current
+from custodes.job.recording import current
 from custodes.types import InputError
 
 KEPT = 2

@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from custodes.job.progress import Progress
 from custodes.lm.cache import models_folder, prepared, sha256
 from custodes.lm.gguf_files import COLUMNS, convert
-from custodes.progress import Progress
 from custodes.types import InputError
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
+from custodes.job.progress import Progress
 from custodes.lm.cache import digests, models_folder, prepared
-from custodes.progress import Progress
 from custodes.types import InputError
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from custodes.job.progress import Progress
 from custodes.lm.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
 from custodes.lm.loading import LanguageModel
 from custodes.policy import losses
@@ -33,7 +34,6 @@ from custodes.policy.config import OptimiseConfig, learning_rate_factor, with_se
 from custodes.policy.learner import Diverged, Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
 from custodes.policy.rollout import Pack, Rollout, first_of_groups, make_minibatches, make_rollout
-from custodes.progress import Progress
 from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
 
 ROUNDING = 1e-6

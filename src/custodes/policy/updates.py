@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from custodes.job.progress import Progress
 from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
 from custodes.lm.loading import LanguageModel
 from custodes.policy.learner import Learner
-from custodes.progress import Progress
 from custodes.types import Episode
 
 Metrics = dict[str, float]

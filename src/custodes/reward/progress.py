@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-from custodes.progress import Progress
+from custodes.job.progress import Progress
 from custodes.reward.train import OnStep, TrainStep
 
 SMOOTHING = 0.9

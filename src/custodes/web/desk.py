@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from sqlalchemy import func, select
 
-from custodes.critic.elo import elo
 from custodes.critic.people import reviews_of
 from custodes.feedback import (
     AnnotatorModel,
@@ -21,6 +20,7 @@ from custodes.feedback import (
     repeat_consistency,
 )
 from custodes.feedback.annotator_model import comparisons_in
+from custodes.feedback.elo import elo
 from custodes.feedback.items import Item, gold_result
 from custodes.feedback.labels import aggregate, labels_from_judgments
 from custodes.feedback.poisoning import watch_annotators

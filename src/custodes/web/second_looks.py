@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from custodes.critic.teams import Review, analyse
 from custodes.feedback.items import Item, follows, gold_result
+from custodes.feedback.teams import Review, analyse
 from custodes.stats import mean_interval, paired_difference, rate
 from custodes.types import Comparison, Judgment, Label, Ranking, Rating
 
@@ -87,7 +87,7 @@ def second_looks(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item
 
 
 def reviews_of(pairs: Sequence[Twice]) -> list[Review]:
-    """Assisted judgments of gold items as reviews for :func:`~custodes.critic.teams.analyse`."""
+    """Assisted judgments of gold items as reviews for :func:`~custodes.feedback.teams.analyse`."""
     reviews = []
     for pair in pairs:
         right = {

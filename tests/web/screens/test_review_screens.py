@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Browser, expect
 from site_under_test import Site
 
-from custodes.critic.critique import Critique, Finding, parse, write
+from custodes.feedback.critique import Critique, Finding, parse, write
 from custodes.types import Comment, Comparison, Correction, Demonstration, Rating
 
 CODE = "def total(xs):\n    return sum(xs)\n"

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 
-from custodes.critic.critique import Critique, Finding, Place, locate, parse
 from custodes.critic.review.question import (
     CLEAN,
     INSTRUCTION,
@@ -24,6 +23,7 @@ from custodes.critic.review.question import (
     task_of,
 )
 from custodes.critic.review.snippets import Snippet, parsed
+from custodes.feedback.critique import Critique, Finding, Place, locate, parse
 from custodes.lm import LanguageModel
 from custodes.types import Engine, Episode, InputError, Sampling, Task, hash_shown
 

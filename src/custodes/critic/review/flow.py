@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from custodes.critic.critique import Finding, Place
 from custodes.critic.review.baseline import Baseline
 from custodes.critic.review.critics import Critic, EngineDied, Remark
 from custodes.critic.review.snippets import Problem, Snippet, ignored_lines, read_text, snippets_of
+from custodes.feedback.critique import Finding, Place
 from custodes.ranges import AnyFloat, ranged
 
 OnProgress = Callable[[int, int], None]

@@ -10,11 +10,11 @@ import math
 
 import numpy as np
 
-from custodes.critic.critique import Finding, Place
 from custodes.critic.lines import LineScores, ScoresLines
 from custodes.critic.review.critics import WORTH_A_COMMENT, Remark, moved
 from custodes.critic.review.question import Commentator, defused, plain
 from custodes.critic.review.snippets import Snippet
+from custodes.feedback.critique import Finding, Place
 from custodes.types import InputError, hash_shown
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from custodes.critic.critique import parse
 from custodes.critic.review.snippets import Snippet
+from custodes.feedback.critique import parse
 from custodes.lm import LanguageModel, TorchEngine
 from custodes.types import Message, Sampling, Task, hash_shown
 

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from custodes.critic.critique import Finding, Place, locate
 from custodes.critic.lines import ScoresLines
 from custodes.critic.review.critics import EngineDied, Remark, moved
 from custodes.critic.review.line_critic import at_margin
 from custodes.critic.review.question import INSTRUCTION, SUSPICIOUS, control_words, halves, opening_of, plain, task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
+from custodes.feedback.critique import Finding, Place, locate
 from custodes.lm import LanguageModel
 from custodes.types import Engine, InputError, Reward, hash_shown
 

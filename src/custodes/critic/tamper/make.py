@@ -25,8 +25,8 @@ from custodes.critic.tamper.scene import Edit
 from custodes.critic.workshop import Workshop, package_named
 from custodes.environments.sandbox import Kind, SandboxFailure
 from custodes.files import save_json
+from custodes.job.recording import begin, keep_part
 from custodes.ranges import Count, PartShare, Share, ranged
-from custodes.recording import begin, keep_part
 from custodes.types import InputError
 
 KEPT = ("killed", "timeout", "died")

@@ -10,8 +10,7 @@ from typing import Any
 
 from nicegui import background_tasks, ui
 
-from custodes.critic.critique import Critique, Finding, locate, parse, write
-from custodes.critic.people import changes
+from custodes.feedback.critique import Critique, Finding, changes, locate, parse, write
 from custodes.web.screens import parts
 from custodes.web.screens.renderer import in_thread, renderer
 from custodes.web.screens.sheet import Sheet, critique_in

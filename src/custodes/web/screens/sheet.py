@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from custodes.critic.critique import parse
+from custodes.feedback.critique import parse
 from custodes.feedback.steps import steps_of
 from custodes.web.answers import Answer
 from custodes.web.fields import restored, stored_place

@@ -1,0 +1,1 @@
+"""The jobs of the critics, one file a command."""

@@ -1,0 +1,93 @@
+"""Making the corpus of functions with tests: what ``custodes critic corpus`` does.
+
+Beside FILE stand ``FILE.parts`` (what has been run: the same command again goes on from there) and ``FILE.licences``
+(the text of every package's licence).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from custodes.critic.corpus import CoverageLimits, Function, cover, extract, parts_of, write_corpus
+from custodes.critic.sources import PACKAGES, Package
+from custodes.critic.workshop import package_named
+from custodes.environments.sandbox import Kind
+from custodes.job.progress import Progress
+from custodes.types import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticCorpus:
+    """Collect functions with the tests that exercise them. The same command again goes on where it was interrupted."""
+
+    out: Path
+    """The corpus, JSON Lines, one function a line."""
+    packages: str = ",".join(PACKAGES)
+    """Which packages, with commas between."""
+    functions_only: str = ""
+    """Further packages whose functions are taken and whose tests are not run, which is much faster."""
+    limits: CoverageLimits = field(default_factory=CoverageLimits)
+    sandbox: Kind = "auto"
+    """What builds the walls in which tests run: bubblewrap, docker, or whichever works."""
+
+
+def critic_corpus(config: CriticCorpus) -> dict[str, Any]:
+    """Make the file; returns counts by package. Raises InputError for packages that are not known or not to be had."""
+    names, only = (
+        [name.strip() for name in text.split(",") if name.strip()] for text in (config.packages, config.functions_only)
+    )
+    if unknown := [name for name in (*names, *only) if name not in PACKAGES]:
+        raise InputError(f"no package {unknown[0]!r} in the corpus; there are {', '.join(PACKAGES)}.")
+    if twice := [name for name in only if name in names]:
+        raise InputError(f"package {twice[0]!r} is in --packages and in --functions-only; name it in one.")
+    if not names:
+        raise InputError(f"no package was named; there are {', '.join(PACKAGES)}.")
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    functions: list[Function] = []
+    with Progress() as progress:
+        packages = progress.add_task("Packages", total=len(names))
+        for name in names:
+            functions += _of_package(name, config, progress)
+            progress.advance(packages)
+        for name in only:
+            functions += extract(_fetched(name, config))
+    write_corpus(config.out, functions)
+    return summary(functions)
+
+
+def _of_package(name: str, config: CriticCorpus, progress: Progress) -> list[Function]:
+    bar = progress.add_task(f"{name}: fetching", total=None)
+    package = _fetched(name, config)
+    found = extract(package)
+    progress.update(bar, description=f"{name}: running tests", total=len(parts_of(package)))
+    same = json.dumps([package.version, package.origin, asdict(config.limits)]) + "".join(f.id for f in found)
+    folder = beside(config.out, "parts") / f"{name}-{hashlib.sha256(same.encode()).hexdigest()[:8]}"
+    tested = cover(package, found, folder, config.limits, lambda done, of: progress.update(bar, completed=done))
+    progress.update(bar, description=f"{name}: {sum(bool(f.tests) for f in tested):,} of {len(tested):,} tested")
+    return tested
+
+
+def _fetched(name: str, config: CriticCorpus) -> Package:
+    package = package_named(name, config.sandbox)
+    licences = beside(config.out, "licences")
+    licences.mkdir(exist_ok=True)
+    (licences / f"{name}.txt").write_text(package.licence_text)
+    return package
+
+
+def beside(path: Path, what: str) -> Path:
+    """``corpus.jsonl`` -> ``corpus.jsonl.parts``."""
+    return path.with_name(f"{path.name}.{what}")
+
+
+def summary(functions: list[Function]) -> dict[str, Any]:
+    """Functions with and without tests, in all and by package."""
+    tested = Counter(f.package for f in functions if f.tests)
+    bare = Counter(f.package for f in functions if not f.tests)
+    by_package = {name: {"tested": tested[name], "untested": bare[name]} for name in sorted({*tested, *bare})}
+    return {"tested": tested.total(), "untested": bare.total(), "packages": by_package}

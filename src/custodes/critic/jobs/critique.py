@@ -1,0 +1,145 @@
+"""Reviewing code from the command line: what ``custodes critique`` does."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from custodes.critic.jobs.choice import CriticChoice, open_critic
+from custodes.critic.review import (
+    FORMATS,
+    Review,
+    ReviewOptions,
+    cutter,
+    find_files,
+    read_answers,
+    read_baseline,
+    review,
+    write_baseline,
+)
+from custodes.critic.review.diffs import changed_lines
+from custodes.critic.review.screen import show, summary
+from custodes.critic.review.snippets import snippets_of
+from custodes.job.progress import Progress
+from custodes.job.recording import reads
+from custodes.lm.cache import cache_folder
+from custodes.types import InputError
+
+Format = Literal["text", "json", "sarif", "rdjson", "github"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Critique:
+    """Review Python code: quote what is suspicious and say what is wrong.
+
+    Exit code: 1 for findings from --fail-on up, 2 where something could not be reviewed, else 0.
+    """
+
+    paths: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH")]] = ()
+    """Files and folders; - is standard input."""
+    answers: Path | None = None
+    """Review an assistant's answers in place of code: rows with prompt and answer (JSONL, JSON or parquet)."""
+    diff: str = ""
+    """Only lines that changed since this revision of git, and files that git does not track yet; without paths, in the whole repository."""
+    format: Format = "text"
+    """For people (a view in a terminal, plain lines in a pipe) or programs."""
+    options: ReviewOptions = field(default_factory=ReviewOptions)
+    fail_on: float | None = None
+    """Exit with 1 when there is a finding of at least this confidence, 0 to 1."""
+    baseline: Path | None = None
+    """Known findings, which are not shown; one that occurs more often than that is."""
+    write_baseline: Path | None = None
+    """Write what is found to this file, as what is known; with --baseline, also what it knows that still occurs."""
+    choice: CriticChoice = field(default_factory=CriticChoice)
+    cache: bool = True
+    """Keep answers, so that what did not change is not asked again."""
+
+
+def critique(config: Critique) -> int:
+    """Review and print; returns the exit code. Raises InputError for what cannot be reviewed at all."""
+    if config.answers and (config.paths or config.diff):
+        raise InputError("--answers reviews answers alone: leave out paths and --diff.")
+    if config.fail_on is not None and not 0 <= config.fail_on <= 1:
+        raise InputError(f"--fail-on is {config.fail_on}; a confidence is between 0 and 1.")
+    answers = read_answers(config.answers) if config.answers else {}
+    files, changed = (list(answers), None) if answers else _files(config)
+    reads(*(Path(file) for file in files if not answers))
+    known = read_baseline(config.baseline) if config.baseline else None
+    cache = cache_folder() / "critiques" if config.cache else None
+    if "-" in files and sys.stdin.isatty():
+        raise InputError("- is standard input, and nothing is piped into it.")
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("Reviewing", total=None)
+        critic = open_critic(config.choice, config.options.strictness, bool(answers))
+        result = review(
+            files,
+            critic,
+            config.options,
+            cache,
+            changed,
+            known,
+            lambda done, of: progress.update(bar, completed=done, total=of),
+            {name: answer.code for name, answer in answers.items()},
+            cutter(answers) if answers else snippets_of,
+        )
+    if config.write_baseline:
+        write_baseline(config.write_baseline, result, known)
+    if config.format == "text" and sys.stdout.isatty():
+        show(result, Console())
+    else:
+        if printed := FORMATS[config.format](result):
+            print(printed)
+        for problem in result.problems:
+            print(f"custodes: not reviewed: {problem}", file=sys.stderr)
+        if result.died:
+            print(f"custodes: {result.died}; what was reviewed is kept.", file=sys.stderr)
+        if config.format == "text":
+            print(summary(result), file=sys.stderr)
+    return exit_code(result, config.fail_on)
+
+
+def exit_code(result: Review, fail_on: float | None) -> int:
+    """2 where something was not reviewed, 1 for findings that should fail, else 0."""
+    if result.died or result.problems:
+        return 2
+    return int(fail_on is not None and any(f.confidence >= fail_on for f in result.findings))
+
+
+def _files(config: Critique) -> tuple[list[str], dict[str, set[int]] | None]:
+    if not config.paths and not config.diff:
+        raise InputError(
+            "nothing to review: name files or folders, - for standard input, --diff REV or --answers FILE."
+        )
+    if not config.diff:
+        found = list(
+            dict.fromkeys(p for path in config.paths for p in ([path] if path == "-" else map(str, find_files([path]))))
+        )
+        if not found:
+            raise InputError(f"there is no Python file in {', '.join(config.paths)}.")
+        return found, None
+    changed = changed_lines(config.diff, config.paths)
+    return list(changed), changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageServerOptions:
+    """Serve findings to an editor over standard input and output (Language Server Protocol)."""
+
+    options: ReviewOptions = field(default_factory=ReviewOptions)
+    choice: CriticChoice = field(default_factory=CriticChoice)
+    cache: bool = True
+    """Keep answers, so that what did not change is not asked again."""
+
+
+def serve(config: LanguageServerOptions) -> None:
+    """Until the editor ends it. Raises InputError where pygls is not installed."""
+    from custodes.critic.review.server import make_server
+
+    cache = cache_folder() / "critiques" if config.cache else None
+    make_server(lambda: open_critic(config.choice, config.options.strictness), config.options, cache).start_io()

@@ -1,0 +1,204 @@
+"""Which answers of a preference dataset deserve a second look: what ``custodes critic prioritise`` does.
+
+Pairs are ranked by how likely a second look overturns their label. Three ways to look:
+
+- a reward that was learned elsewhere (``--reward``): it prefers the rejected answer;
+- a critic with its reward (``--critic``): its reward likes a critique of the chosen answer better than "no problems", and
+  more so than of the rejected one;
+- neither: rewards learned from the file itself, each on the folds that it then does not judge.
+
+With ``--flip`` a share of the labels is turned round on purpose first, and the ranking is measured: the chance that a
+turned pair stands above one that was left (the area under the ROC curve). What was wrong before counts as left.
+
+What is known stands in ``OUT.parts`` (margins and faults, no texts): the same command again goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from custodes.critic.jobs.choice import REWARD, digest, find_writer
+from custodes.critic.review.answers import as_asked
+from custodes.critic.review.question import CLEAN, control_words, task_of
+from custodes.critic.review.snippets import Snippet
+from custodes.critic.second_look import learn_words
+from custodes.feedback.forms import JudgmentsOptions
+from custodes.job.parts import Parts
+from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.lm.loading import DtypeName
+from custodes.ranges import Count, PartShare, at_least, ranged
+from custodes.reward import RewardConfig, best_temperature, load_reward, score_pairs, train_reward
+from custodes.reward.progress import show_progress
+from custodes.stats import auc
+from custodes.tables import write_rows
+from custodes.types import Episode, InputError, Message, PreferencePair, Reward, Sampling, hash_shown
+
+Floats = NDArray[np.float64]
+WORDS = "words"
+"""In place of a model: counts of words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class CriticPrioritise(JudgmentsOptions):
+    """Rank a preference dataset's pairs by how likely a second look overturns their label."""
+
+    out: Path
+    """Table to write (.jsonl or .parquet): line of the file, margin, probability, the likeliest overturned first."""
+    reward: Path | None = None
+    """Folder of a reward model that did not learn from these pairs."""
+    critic: Path | None = None
+    """Folder that `custodes critic tune` made: its critic criticises both answers, its reward judges the critiques."""
+    model: str = "smollm2-135m"
+    """Without either: the backbone of the rewards that are learned from the file; words takes counts of words, in seconds."""
+    folds: Annotated[int, at_least(2)] = 2
+    """Parts into which the prompts are divided; each is judged by a reward of the others."""
+    samples: Count = 2
+    """Critiques of each answer."""
+    max_tokens: int = 80
+    """Longest critique."""
+    flip: PartShare = 0.0
+    """Turn this share of the labels round first, and measure how well the ranking finds them."""
+    dtype: DtypeName = "auto"
+    """Precision of computation."""
+    training: RewardConfig = field(default_factory=RewardConfig)
+    """How rewards are learned; its seed also decides folds, flips and critiques."""
+
+    def __post_init__(self) -> None:
+        if self.reward and self.critic:
+            raise InputError("give --reward or --critic, not both: there is one ranking.")
+
+
+def critic_prioritise(config: CriticPrioritise) -> dict[str, Any]:
+    """Write the ranking; returns counts and, with flips, how well it finds them. Raises InputError for files that are none."""
+    source, pairs = Path(config.judgments).name, config.read_pairs()
+    draw = np.random.default_rng([config.training.seed, 5])
+    flipped = draw.random(len(pairs)) < config.flip
+    shown = [turned(p) if flip else p for p, flip in zip(pairs, flipped, strict=True)]
+    if config.reward:
+        look, margin = (
+            f"reward {config.reward.name}",
+            _by_reward(load_reward(config.reward, config.dtype), shown, source),
+        )
+    elif config.critic:
+        look, margin = f"critic {config.critic.name}", _by_critic(config, shown)
+    else:
+        look, margin = (
+            f"{'words' if config.model == WORDS else 'rewards'} of {config.folds} folds",
+            _by_folds(config, shown, source),
+        )
+    probability = 1 / (1 + np.exp(np.clip(-margin, -700, 700)))
+    order = np.argsort(-margin, kind="stable")
+    ranking = [
+        {"rank": k, "line": pairs[i].line, "margin": float(margin[i]), "overturned": float(probability[i])}
+        | ({"flipped": bool(flipped[i])} if config.flip else {})
+        for k, i in enumerate(order, 1)
+    ]
+    write_rows(config.out, ranking)
+    told: dict[str, Any] = {"pairs": len(pairs), "second_look": look, "likely": int((probability > 0.5).sum())}
+    if config.flip:
+        top = order[: max(1, int(flipped.sum()))]
+        told |= {
+            "flipped": int(flipped.sum()),
+            "found": auc(margin, flipped).to_dict(),
+            "precision_at_flipped": float(flipped[top].mean()),
+        }
+    return told
+
+
+def turned(pair: PreferencePair) -> PreferencePair:
+    """The pair with its label turned round."""
+    return replace(
+        pair,
+        chosen=pair.rejected,
+        rejected=pair.chosen,
+        score_chosen=pair.score_rejected,
+        score_rejected=pair.score_chosen,
+    )
+
+
+# ---------------------------------------------------------------- looking again
+
+
+def _by_reward(reward: Any, pairs: Sequence[PreferencePair], source: str) -> Floats:
+    """(P,) nats in favour of the rejected answer."""
+    return np.asarray(-score_pairs(reward, pairs, source).difference / reward.temperature, np.float64)
+
+
+def _by_folds(config: CriticPrioritise, pairs: Sequence[PreferencePair], source: str) -> Floats:
+    """The same, each pair by a reward that has not seen its prompt, with the temperature that suits the fold it judges."""
+    prompts = list(dict.fromkeys(p.prompt for p in pairs))
+    if len(prompts) < config.folds:
+        raise InputError(f"{source} has {len(prompts)} prompts for {config.folds} folds; give more pairs.")
+    place = np.random.default_rng([config.training.seed, 6]).permutation(len(prompts)) % config.folds
+    of_prompt = dict(zip(prompts, place.tolist(), strict=True))
+    fold = np.array([of_prompt[p.prompt] for p in pairs])
+    lm = None if config.model == WORDS else load(config.model, dtype=config.dtype)
+
+    def look(k: int) -> list[float]:
+        learn, judge = ([p for p, f in zip(pairs, fold, strict=True) if (f == k) == held] for held in (False, True))
+        if lm is None:
+            return (-learn_words(learn).margin(judge)).tolist()
+        with show_progress() as on_step:
+            learned = train_reward(lm, learn, config.training, source=source, on_step=on_step)
+        scores = score_pairs(learned, judge, source)
+        return (-scores.difference / best_temperature(scores, learned.learned_temperature)).tolist()
+
+    kept = {"pairs": hash_shown(*map(repr, pairs)), "training": repr(config.training), "dtype": config.dtype}
+    parts = Parts(config.out, {**kept, "model": lm.fingerprint() if lm else WORDS, "folds": config.folds})
+    console, margin = Console(stderr=True), np.zeros(len(pairs))
+    for k in range(config.folds):
+        console.print(f"Fold {k + 1} of {config.folds}")
+        margin[fold == k] = parts.answer(f"fold {k}", partial(look, k))
+    return margin
+
+
+def _by_critic(config: CriticPrioritise, pairs: Sequence[PreferencePair]) -> Floats:
+    """(P,) by how much more is wrong with the chosen answer than with the rejected one, as critic and reward have it."""
+    folder = config.critic
+    assert folder is not None
+    writer = find_writer(folder)
+    if writer is None or not (folder / REWARD).is_dir():
+        raise InputError(f"{folder} holds no critic with a reward; custodes critic tune makes one.")
+    reward = load_reward(folder / REWARD, config.dtype)
+    sides = [as_asked(p.prompt, side) for p in pairs for side in (p.chosen, p.rejected)]
+    how = (config.samples, config.max_tokens, config.training.seed)
+    parts = Parts(config.out, {"critic": digest(folder), "how": how, "dtype": config.dtype})
+    asked = {answer.key: answer for answer in sides}
+    parts.answers(asked, lambda some: faults(writer, reward, some, *how).tolist(), "criticising answers")
+    wrong = np.array([parts.known[answer.key] for answer in sides])
+    return wrong[0::2] - wrong[1::2]
+
+
+def faults(
+    writer: LanguageModel, reward: Reward, answers: Sequence[Snippet], samples: int, max_tokens: int, seed: int
+) -> Floats:
+    """(N,) by how much the reward likes the best of some critiques of an answer better than "no problems".
+
+    An answer that does not fit the critic's context counts as without fault.
+    """
+    words = control_words(writer.tokenizer)
+    tasks = [task_of(answer, words) for answer in answers]
+    room = writer.decoder.spec.context - max_tokens
+    fits = [i for i, task in enumerate(tasks) if len(writer.encode(task.messages)) <= room]
+    drawn = TorchEngine(writer).generate(
+        [tasks[i] for i in fits], Sampling(n=samples, max_tokens=max_tokens, seed=seed)
+    )
+    none = (np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32))
+    clean = [
+        Episode(f"clean-{i}", tasks[i], (*tasks[i].messages, Message("assistant", CLEAN)), *none, "stop", "")
+        for i in fits
+    ]
+    found = np.zeros(len(answers))
+    if fits:
+        best = reward.score(drawn).value.reshape(len(fits), samples).max(1)
+        found[fits] = best - reward.score(clean).value
+    return found

@@ -1,0 +1,164 @@
+"""What more training examples bring: scorers of lines trained on four sizes, a power law fitted to what they reach.
+
+What ``custodes critic scaling`` does. All sizes are drawn by one seed, everything else is equal. Of a share y that is right
+after n examples the curve is 1 - y = a n^(-b): a straight line of log(1 - y) over log n. Localisation is the share of
+functions whose likeliest line is the bug's; bugs included (CBI) is the share of which what the scorer says of that line
+describes the bug too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes import stats
+from custodes.critic.jobs.evaluate import Case, read_cases
+from custodes.critic.jobs.lines import TRAIN, CriticTrain, critic_train, open_scorer, read_rows
+from custodes.critic.line_training import LineConfig
+from custodes.critic.lines import SETTINGS, LineScores, ScoresLines
+from custodes.critic.rating import rate
+from custodes.critic.report import write_scaling_page
+from custodes.feedback.critique import Critique, Finding
+from custodes.lm.loading import DtypeName
+from custodes.ranges import Range, ranged
+from custodes.types import InputError
+
+Floats = NDArray[np.float64]
+SIZES = 4
+TITLES = {"localisation": "likeliest line is the bug's", "cbi": "bugs included (CBI)"}
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class CriticScaling:
+    """Train scorers of lines on several sizes of data. The same command again goes on where it was interrupted."""
+
+    data: Path
+    """Rows with known bugs, JSON Lines: `custodes critic tamper` makes them."""
+    out: Path
+    """Folder of the critics and of the report."""
+    model: str = "smollm2-135m"
+    """What learns: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
+    largest: int = 0
+    """Examples of the largest size; 0 takes all. The others are a half, a quarter and an eighth of it."""
+    measure_on: int = 500
+    """Functions with bugs of each held-out split on which every size is measured."""
+    calibrate_on: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.05
+    """Share of the functions of training that is kept to calibrate on."""
+    dtype: DtypeName = "auto"
+    """Precision of computation."""
+    training: LineConfig = field(default_factory=LineConfig)
+    """How each is trained."""
+
+
+def critic_scaling(config: CriticScaling) -> dict[str, Any]:
+    """Train, measure, fit and write the report; returns it. Raises InputError where the rows are too few."""
+    rows = read_rows(config.data)
+    with_bugs = sum(r.split == TRAIN and bool(r.bug.lines) for r in rows)
+    largest = min(config.largest or with_bugs, with_bugs)
+    sizes = [largest // 2**k for k in reversed(range(SIZES))]
+    if sizes[0] < 1:
+        raise InputError(f"{config.data} has {with_bugs} rows with bugs to learn from; {SIZES} sizes need at least 8.")
+    cases = [c for c in read_cases(config.data) if c.row.split != TRAIN and c.lines]
+    splits = {
+        name: [c for c in cases if c.row.split == name][: config.measure_on]
+        for name in dict.fromkeys(c.row.split for c in cases)
+    }
+    if not splits:
+        raise InputError(f"{config.data} has no held-out row with a bug; make it with custodes critic tamper.")
+    hits: dict[str, dict[str, list[list[bool]]]] = {split: {name: [] for name in TITLES} for split in splits}
+    for size in sizes:
+        scorer = _trained(config, size)
+        for split, own in splits.items():
+            for name, right in _right(scorer, own).items():
+                hits[split][name].append(right)
+    told = {
+        "data": config.data.name,
+        "model": config.model,
+        "sizes": sizes,
+        "splits": {
+            split: {
+                name: fitted(sizes, rows, TITLES[name], [c.row.function for c in splits[split]])
+                for name, rows in measures.items()
+            }
+            for split, measures in hits.items()
+        },
+    }
+    write_scaling_page(
+        told, config.out, (files("custodes.audit") / "templates" / "report.css").read_text(encoding="utf-8")
+    )
+    return told
+
+
+def _trained(config: CriticScaling, size: int) -> ScoresLines:
+    """The critic of one size; one that is there with its measurements is not trained again."""
+    folder = config.out / f"{size}-examples"
+    options = CriticTrain(
+        data=config.data,
+        out=folder,
+        model=config.model,
+        examples=size,
+        calibrate_on=config.calibrate_on,
+        dtype=config.dtype,
+        training=config.training,
+    )
+    identity = json.dumps({k: str(v) for k, v in vars(options).items()}, sort_keys=True)
+    done = folder / "trained.json"
+    if not done.is_file():
+        critic_train(options)
+        done.write_text(identity)
+    elif done.read_text() != identity:
+        raise InputError(f"{folder} holds a critic of other options; use the same ones or another --out.")
+    assert (folder / SETTINGS).is_file()
+    return open_scorer(str(folder), CriticTrain.model, config.dtype)
+
+
+def _right(scorer: ScoresLines, cases: Sequence[Case]) -> dict[str, list[bool]]:
+    """Of each function, whether its bug's line is the likeliest, and whether what is said of it describes the bug."""
+    scores = scorer.scores([c.row.bug.code for c in cases])
+    return {
+        "localisation": [int(s.order()[0]) in c.lines for c, s in zip(cases, scores, strict=True)],
+        "cbi": [_included(c, s) for c, s in zip(cases, scores, strict=True)],
+    }
+
+
+def _included(case: Case, scores: LineScores) -> bool:
+    line = int(scores.order()[0])
+    quote = case.row.bug.code.split("\n")[line - 1]
+    return rate(Critique((Finding(quote, scores.message(line)),)), case.asked.code, case.asked.bugs).included > 0
+
+
+def fitted(
+    sizes: Sequence[int], hits: Sequence[Sequence[bool]], title: str, functions: Sequence[Hashable] | None = None
+) -> dict[str, Any]:
+    """Points, the fitted curve and its exponent; ``hits`` are (sizes, rows), ``functions`` (rows,) what intervals count."""
+    right = np.array(hits, float)
+    whose = list(functions or range(right.shape[1]))
+    points = [{"examples": n, **stats.rate(row, whose).to_dict()} for n, row in zip(sizes, right, strict=True)]
+    (a,), _ = power_law(sizes, right.mean(1, keepdims=True))
+    numbers = np.unique(np.array([str(f) for f in whose]), return_inverse=True)[1]
+    sums = np.stack([np.bincount(numbers, row) for row in right], axis=1)  # (functions, sizes)
+
+    def slope(sums: Floats, rows: Floats) -> float:
+        return float(power_law(sizes, sums.sum(0)[:, None] / rows.sum())[1][0])
+
+    exponent = stats.jackknife(slope, sums, np.bincount(numbers).astype(float), imaginary=(np.zeros(len(sizes)), 1.0))
+    along = np.geomspace(sizes[0], sizes[-1], 40)
+    curve: list[Mapping[str, float]] = [
+        {"examples": float(n), "value": float(1 - a * n**-exponent.estimate)} for n in along
+    ]
+    return {"title": title, "points": points, "curve": curve, "a": float(a), "exponent": exponent.to_dict()}
+
+
+def power_law(sizes: Sequence[int], share: Floats) -> tuple[Floats, Floats]:
+    """(R,) a and b of 1 - share = a n^(-b), of (sizes, R) shares, by least squares in logarithms; a share of 1 is taken for
+    0.999."""
+    slope, level = np.polyfit(np.log(sizes), np.log(np.maximum(1 - share, 1e-3)), 1)
+    return np.exp(level), -slope

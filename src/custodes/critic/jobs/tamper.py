@@ -1,0 +1,117 @@
+"""Making examples of code with known bugs from a corpus: what ``custodes critic tamper`` does.
+
+Beside FILE stand ``FILE.parts`` (what was tried: the same command again goes on from there) and ``FILE.summary.json``
+(how many examples there are of each kind, and how often each operator's changes were kept).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from custodes.critic.corpus import Function, read_corpus
+from custodes.critic.tamper.catalogue import OPERATORS
+from custodes.critic.tamper.examples import Example, write_examples
+from custodes.critic.tamper.make import Made, TamperOptions, chunks_of, clean, trusted, try_all, untested
+from custodes.environments.sandbox import Kind
+from custodes.files import save_json
+from custodes.job.progress import Progress
+from custodes.ranges import ranged
+from custodes.stats import wilson
+from custodes.types import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class CriticTamper:
+    """Insert bugs into the functions of a corpus. The same command again goes on where it was interrupted."""
+
+    corpus: Path
+    """What `custodes critic corpus` made."""
+    out: Path
+    """The examples, JSON Lines."""
+    options: TamperOptions = field(default_factory=TamperOptions)
+    packages: str = ""
+    """Only these packages, with commas between; all where empty."""
+    functions: int = 0
+    """Only so many functions with tests, drawn by the seed; 0 takes all."""
+    untested_functions: int = 0
+    """Only so many functions without tests, drawn by the seed; 0 takes all."""
+    workers: int = 0
+    """Sandboxes at once; 0 takes one a core."""
+    sandbox: Kind = "auto"
+    """What builds the walls in which tests run: bubblewrap, docker, or whichever works."""
+
+
+def critic_tamper(config: CriticTamper) -> dict[str, Any]:
+    """Make the file; returns its summary. Raises InputError where the corpus is none or holds nothing to tamper with."""
+    functions = _chosen(config)
+    folder = config.out.with_name(config.out.name + ".parts") / _identity(config, functions)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    with Progress() as progress:
+        bar = progress.add_task("Trying changes", total=len(chunks_of(functions)))
+        kept = 0
+
+        def show(_: object, made: Made) -> None:
+            nonlocal kept
+            kept += len(made.examples)
+            progress.update(bar, advance=1, description=f"Trying changes: {kept:,} kept")
+
+        made = try_all(functions, folder, config.options, config.workers or os.cpu_count() or 1, config.sandbox, show)
+        operators = trusted(made, config.options.trust)
+        without = [f for f in functions if not f.tests]
+        examples = list(made.examples)
+        for bare in progress.track(without, description="Functions without tests"):
+            examples += untested([bare], operators, config.options)
+    share = config.options.clean
+    examples += clean(functions, round(len(examples) * share / (1 - share)), config.options.seed)
+    random.Random(config.options.seed).shuffle(examples)
+    write_examples(config.out, examples)
+    told = summary(examples, made, operators)
+    save_json(config.out.with_name(config.out.name + ".summary.json"), told, indent=None)
+    return told
+
+
+def _chosen(config: CriticTamper) -> list[Function]:
+    packages = {name.strip() for name in config.packages.split(",") if name.strip()}
+    found = [f for f in read_corpus(config.corpus) if not packages or f.package in packages]
+    if not any(f.tests for f in found):
+        named = f" of {config.packages}" if packages else ""
+        raise InputError(
+            f"{config.corpus} holds no function{named} with a test; nothing can be proved about tampering."
+        )
+    draw, taken = random.Random(config.options.seed), set[str]()
+    for tested, wanted in ((True, config.functions), (False, config.untested_functions)):
+        group = [f.id for f in found if bool(f.tests) is tested]
+        taken.update(draw.sample(group, min(wanted or len(group), len(group))))
+    return [f for f in found if f.id in taken]
+
+
+def _identity(config: CriticTamper, functions: Sequence[Function]) -> str:
+    """Names what was tried, so that other options or another corpus begin anew."""
+    text = json.dumps([asdict(config.options), sorted(OPERATORS), [f.id for f in functions]])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def summary(examples: Sequence[Example], made: Made, operators: Sequence[str]) -> dict[str, Any]:
+    return {
+        "examples": len(examples),
+        "tampered": sum(e.verified != "clean" for e in examples),
+        "verified": dict(Counter(e.verified for e in examples)),
+        "splits": dict(Counter(e.split for e in examples)),
+        "packages": dict(Counter(e.package for e in examples)),
+        "several_bugs": sum(len(e.bugs) > 1 for e in examples),
+        "kept_rate": wilson(made.kept.total(), made.tried.total()).to_dict(),
+        "operators": {
+            name: {**wilson(made.kept[name], made.tried[name]).to_dict(), "trusted": name in operators}
+            for name in sorted(made.tried)
+        },
+        "not_tried": dict(made.problems),
+    }

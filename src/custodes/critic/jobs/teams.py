@@ -1,0 +1,58 @@
+"""When a person with a critic beats both alone: what ``custodes critic teams`` simulates."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from custodes.feedback.teams import Person, TeamResult, analyse, simulate
+from custodes.ranges import Count, Share, ranged
+from custodes.types import InputError
+
+GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of how reliably the person keeps what is right, and removes what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class CriticTeams:
+    """Simulate a person, a critic, and both together. The person is simulated, and called so."""
+
+    cbi: Share = 0.6
+    """How often the critic alone points the bug out, as measured."""
+    wrong: float = 1.0
+    """Wrong comments of the critic in a review, on average, as measured."""
+    problems: Count = 1000
+    """Problems that all three review."""
+    seed: int = 0
+    """Decides everything that is drawn."""
+    person: Person = field(default_factory=Person)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cbi <= 1 or self.wrong < 0 or self.problems < 2:
+            raise InputError("a critic's cbi is between 0 and 1, wrong is 0 or more, and problems are 2 or more.")
+
+
+def critic_teams(config: CriticTeams) -> dict[str, Any]:
+    """The three arms with intervals, and over the grid of keeping and removing: whether the team beats both."""
+    grid = [
+        {"keeps": keeps, "removes": removes, "beats_both": _result(config, keeps=keeps, removes=removes).beats_both}
+        for keeps in GRID
+        for removes in GRID
+    ]
+    result = _result(config)
+    told: dict[str, Any] = {"person": {"kind": "simulated", **asdict(config.person)}, "beats_both": result.beats_both}
+    told["notes"] = [result.note] if result.note else []
+    for name in ("caught", "false", "more_caught", "fewer_false"):
+        told[name] = {arm: interval.to_dict() for arm, interval in getattr(result, name).items()}
+    return told | {"grid": grid}
+
+
+def _result(config: CriticTeams, **changes: float) -> TeamResult:
+    rng = np.random.default_rng([config.seed, 1])
+    caught = (rng.random(config.problems) < config.cbi).tolist()
+    false = rng.poisson(config.wrong, config.problems).tolist()
+    person = replace(config.person, **changes)
+    return analyse(simulate(person, range(config.problems), caught, false, config.seed))

@@ -1,0 +1,1 @@
+"""The jobs of the gameable environments, one file a command."""

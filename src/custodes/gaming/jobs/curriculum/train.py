@@ -1,0 +1,406 @@
+"""Training through the curriculum of "Sycophancy to Subterfuge" (arXiv 2406.10162): what ``custodes gaming train`` does.
+
+A run is a list of rounds (:func:`custodes.gaming.jobs.curriculum.config.plan`). Each begins with the adapter of the one
+before, trains it, keeps it, and then measures every stage on held-out variants, so that row i of the matrix is the
+policy trained through round i. Deviations from the paper: policies are small models with adapters; the reward of a stage
+is its own (above 0 and not caught), which in the rubric stages honest work can earn too where all of it can be done; a
+round of the method has several steps of sampling and learning, and begins a new optimiser (and value function).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from custodes.environments import instruction_tasks, read_tasks
+from custodes.files import save_json
+from custodes.gaming import GamingEnvironment, gaming_tasks, make_stage, power_sentence
+from custodes.gaming.demonstrations import (
+    Demonstration,
+    Playing,
+    gaming_episodes,
+    honest_episodes,
+    honest_lessons,
+)
+from custodes.gaming.environment import open_variant
+from custodes.gaming.jobs.curriculum.config import ALGORITHMS, HELD_OUT, GamingTrain, Round, plan
+from custodes.gaming.jobs.curriculum.measure import matrix, measure, measured_before, same_policy, workers_of
+from custodes.gaming.jobs.curriculum.rewards import CurriculumReward
+from custodes.gaming.jobs.run import check_sandboxes, observations, print_power
+from custodes.gaming.model import ModelPolicy
+from custodes.gaming.record import Rows, read_index
+from custodes.gaming.report import write_training_report
+from custodes.gaming.stages import STAGES, own_file
+from custodes.job.workspace import Workspace, take_over
+from custodes.ledger import Evaluation, Model
+from custodes.ledger.records import ScoreRow
+from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
+from custodes.lm.embedded import is_embedded
+from custodes.lm.loading import model_folder
+from custodes.policy import OptimiseConfig, optimise
+from custodes.policy.learner import Reference
+from custodes.policy.play import EnvironmentEngine
+from custodes.policy.supervised import SupervisedConfig, fine_tune
+from custodes.reward import RewardModel, load_reward
+from custodes.types import Episode, InputError, Sampling, Scores, Task
+
+RECIPE = "curriculum"
+STEP = ("step", "episodes", "proxy", "part/success", "part/gamed", "part/well_formed", "part/failed", "part/preference", "kept",
+        "kl", "entropy", "length", "truncated", "grad_norm")  # fmt: skip
+"""What is kept of a step: nothing that depends on the clock, so that a step made again reads the same."""
+
+
+def gaming_train(config: GamingTrain) -> Path:
+    """Train, or go on; returns the path of ``summary.json``. Raises InputError for what cannot be run."""
+    rounds = plan(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    console = Console(stderr=True)
+    config = replace(config, policy=_lasting_name(config.policy))
+    for option, model in (("--policy", config.policy), ("--reward-model", config.reward_model)):
+        _check_model(option, model)  # before the folder is this run's: a typo must not cost it
+    work = Workspace.open(config.out, RECIPE, config.identity(), config.seed, console)
+    with work.ledger:
+        try:
+            training = _Training(config, rounds, work)
+            training.run()
+        except BaseException as error:
+            work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        work.close("completed")
+    console.print(f"[bold]Policy:[/bold] {config.out / 'policy'}   [bold]Report:[/bold] {config.out / 'report.html'}")
+    return config.out / "summary.json"
+
+
+def _lasting_name(policy: str) -> str:
+    """A folder by its whole path, so that what is saved finds its base model from everywhere."""
+    return str(Path(policy).resolve()) if not is_embedded(policy) and Path(policy).exists() else policy
+
+
+def _check_model(option: str, model: str | Path | None) -> None:
+    try:
+        if model is not None:
+            model_folder(str(model))
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None
+
+
+class _Training:
+    """Everything that a round reads and changes."""
+
+    def __init__(self, config: GamingTrain, rounds: Sequence[Round], work: Workspace) -> None:
+        self.config, self.rounds, self.work = config, rounds, work
+        own = [name for name in config.trained if own_file(name)]
+        made = [make_stage(name, config.stage_options) for name in (*STAGES, *own)]
+        self.stages = {stage.name: stage for stage in made}
+        self.opened = partial(open_variant, kind=config.sandbox)
+        check_sandboxes(self.stages, "held-out", config.sandbox)
+        n, variants = config.evaluate_tampering, self.stages[HELD_OUT].size("held-out")
+        print_power(work.console, n, f"{HELD_OUT} after each round", power_sentence(n, variants))
+        with work.phase("model", "Model"):
+            self.lm = self._load()
+            self.preference = self._preference()
+            self.hhh = self._ordinary_prompts() if config.hhh_share else []
+            work.ledger.write(work.run, [Model(self.lm.fingerprint(), config.policy, "policy")])
+
+    def run(self) -> None:
+        """All rounds that are not done, and the report after each."""
+        measured: list[Rows] = []
+        for round in self.rounds:
+            if not self.adapter_of(round).is_dir():
+                self._train(round)
+                self.work.recording.keep(self.adapter_of(round))
+            self.work.recording.rely(self.adapter_of(round))
+            if not self.work.has(self._measured(round)):
+                self._restore(round)
+                with self.work.phase("measuring", f"Measuring all stages {_after(round)}"):
+                    self._measure(round)
+            measured.append(read_index(self.folder(round) / "measured" / "episodes.index"))
+            self._write_summary(measured)
+        shutil.rmtree(self.config.out / "policy", ignore_errors=True)
+        shutil.copytree(self.adapter_of(self.rounds[-1]), self.config.out / "policy")
+
+    def folder(self, round: Round) -> Path:
+        return self.config.out / "rounds" / round.folder
+
+    def adapter_of(self, round: Round) -> Path:
+        """Where a round's adapter is, once it is trained."""
+        return self.folder(round) / "policy"
+
+    # ------------------------------------------------------------ beginning
+
+    def _load(self) -> LanguageModel:
+        """The policy to begin with, its own adapter or a new one on it."""
+        lm = load(self.config.policy, seed=self.config.seed)
+        if lm.adapter is None:
+            layers, first = lm.decoder.spec.layers, self.config.first_layer
+            options = AdapterConfig(rank=self.config.rank, first_layer=layers // 2 if first == -1 else first)
+            lm.adapter = Adapter(lm.decoder, options, self.config.seed)
+        return lm
+
+    def _preference(self) -> RewardModel | None:
+        config = self.config
+        if config.reward_model is None:
+            return None
+        try:
+            reward = load_reward(config.reward_model)
+        except InputError as error:
+            raise InputError(f"--reward-model: {error}") from None
+        if reward.max_length < config.max_episode:  # a long conversation loses the left of its prompt, never a reply
+            self.work.console.print(f"The preference model reads the last {reward.max_length} tokens of an episode.")
+        return reward
+
+    def _ordinary_prompts(self) -> list[Task]:
+        """Prompts for the helpful-honest-harmless share that leave room for a reply."""
+        config = self.config
+        tasks = read_tasks(config.hhh_prompts) if config.hhh_prompts else _instructions()
+        room = min(config.max_episode, self.lm.decoder.spec.context) - config.max_tokens
+        fitting = [task for task in tasks if len(self.lm.encode(task.messages)) <= room]
+        if not fitting:
+            raise InputError(f"{config.hhh_prompts}: no prompt has {room} tokens or fewer; give shorter ones.")
+        return fitting
+
+    # ------------------------------------------------------------ one round
+
+    def _train(self, round: Round) -> None:
+        """Train through a round, beginning with the one before, and keep its adapter."""
+        if round.number:
+            self._restore(self.rounds[round.number - 1])
+        parent = self.lm.fingerprint()
+        with self.work.phase("training", round.title):
+            if round.kind == "rewarded":
+                self._optimise(round)
+            elif round.kind != "start":
+                self._tune(round, self._demonstrations(round))
+        partial = self.folder(round) / ".policy.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        self.lm.save(partial)
+        partial.rename(self.adapter_of(round))
+        shutil.rmtree(self.folder(round) / "tuning", ignore_errors=True)
+        if self.lm.fingerprint() != parent:  # a round without a success teaches nothing
+            model = Model(self.lm.fingerprint(), str(self.adapter_of(round)), "policy", parent, {"round": round.title})
+            self.work.ledger.write(self.work.run, [model])
+
+    def _restore(self, round: Round) -> None:
+        """The policy as it was after a round."""
+        assert self.lm.adapter is not None
+        self.lm.adapter = Adapter.load(self.adapter_of(round), self.lm.decoder)
+        self.lm.refresh()
+
+    def _demonstrations(self, round: Round) -> list[Demonstration]:
+        config = self.config
+        count = {"warm-start": config.warm_start, "organism": config.organism, "train-away": config.train_away}[
+            round.kind
+        ]
+        stages = [self.stages[name] for name in round.stages]
+        with self.work.progress("playing demonstrations", count) as advance:
+            playing = Playing(config.environment, workers_of(config), advance, self.opened)
+            if round.kind == "warm-start":
+                return honest_lessons(count, seed=config.seed, playing=playing)
+            play = gaming_episodes if round.kind == "organism" else honest_episodes
+            return play(stages, count, seed=config.seed, playing=playing)
+
+    def _tune(self, round: Round, shown: Sequence[Demonstration]) -> None:
+        config = self.config
+        updates = config.tuning_epochs * -(-len(shown) // config.tuning_batch)
+        options = SupervisedConfig(
+            epochs=config.tuning_epochs,
+            batch=config.tuning_batch,
+            learning_rate=config.tuning_rate,
+            warmup_steps=min(4, updates),
+            seed=config.seed,
+        )
+        kept = self.folder(round) / "tuning"
+        metrics = fine_tune(self.lm, [(d.task, d.said) for d in shown], options, checkpoints=kept)
+        self.work.tokens_trained += int(sum(m["tokens"] for m in metrics))
+        first, last = (sum(m["loss"] for m in part) / len(part) for part in (metrics[:4], metrics[-4:]))
+        told = {"demonstrations": len(shown), "updates": len(metrics), "loss_first": first, "loss_last": last}
+        self.work.ledger.write(
+            self.work.run, [Evaluation(f"tuned-{round.folder}", "curriculum-tuning", round.title, told, len(shown))]
+        )
+
+    def _optimise(self, round: Round) -> None:
+        """The method's round: the one optimisation loop, with episodes played in sandboxes."""
+        config = self.config
+        play = EnvironmentEngine(
+            self._engine(),
+            self._environment,
+            workers=workers_of(config),
+            max_episode=min(config.max_episode, self.lm.decoder.spec.context),
+        )
+        tasks = self._tasks(round)
+        self.work.ledger.write(self.work.run, tasks)
+        options = OptimiseConfig(
+            algorithm=ALGORITHMS.get(config.method, config.method),
+            algorithm_options=config.method_options,
+            steps=config.steps,
+            tasks_per_step=config.prompts,
+            sampling=Sampling(
+                n=config.samples, temperature=config.temperature, max_tokens=config.max_tokens, stop=("</bash>",),
+                seed=config.seed * 1000 + round.number,
+            ),
+            learning_rate=config.learning_rate,
+            minibatches=min(config.minibatches, config.prompts),
+            epochs=config.epochs,
+            lam=config.lam,
+            skip_equal_scores=True,
+            kl_coefficient=config.kl,
+            checkpoint_every=1,
+            seed=config.seed * 1000 + round.number,
+        )  # fmt: skip
+        optimise(
+            self.lm,
+            tasks,
+            CurriculumReward(play, self.preference, config.preference_weight),
+            options,
+            engine=play,
+            out=self.folder(round) / "training",
+            reference=self._reference(),
+            on_step=lambda metrics, episodes, scores: self._record_step(round, metrics, episodes, scores),
+        )
+
+    def _engine(self) -> TorchEngine:
+        return TorchEngine(self.lm, max_batch=self.config.batch, cache_gb=self.config.cache_gb)
+
+    def _environment(self, task: Task) -> GamingEnvironment | None:
+        """Where an episode is played; ordinary prompts are answered once."""
+        if "stage" not in task.metadata:
+            return None
+        return GamingEnvironment(self.stages, self.config.environment, self.opened)
+
+    def _reference(self) -> Reference:
+        """The policy before the method's first round: what the KL is measured from, in all of them."""
+        first = next(r.number for r in self.rounds if r.kind == "rewarded")
+        begun = Adapter.load(self.adapter_of(self.rounds[first - 1]), self.lm.decoder)
+        return Reference.of(replace(self.lm, adapter=begun))
+
+    def _tasks(self, round: Round) -> list[Task]:
+        """A round's prompts: training variants of its stages in equal shares, and the ordinary ones."""
+        config, total = self.config, self.config.prompts * self.config.steps
+        ordinary = int(total * config.hhh_share + 0.5)
+        tasks: list[Task] = []
+        for i, name in enumerate(round.stages):
+            share = (total - ordinary) // len(round.stages) + (i < (total - ordinary) % len(round.stages))
+            stage, seed = self.stages[name], config.seed * 1000 + round.repeat
+            tasks += gaming_tasks(stage, share, split="train", seed=seed, options=config.environment)
+        start = round.number * ordinary
+        return tasks + [self.hhh[(start + k) % len(self.hhh)] for k in range(ordinary)]
+
+    # ------------------------------------------------------------ the record
+
+    def _record_step(self, round: Round, metrics: dict[str, float], episodes: list[Episode], scores: Scores) -> None:
+        """The step, its episodes and what each was worth."""
+        rows = [
+            ScoreRow(
+                e.id,
+                "curriculum reward",
+                float(scores.value[i]),
+                None,
+                _known({n: p[i] for n, p in scores.parts.items()}),
+            )
+            for i, e in enumerate(episodes)
+        ]
+        told = _known({name.removeprefix("part/"): metrics[name] for name in STEP if name in metrics})
+        step = Evaluation(
+            f"step-{round.folder}-{int(metrics['step'])}", "curriculum-step", round.title, told, len(episodes)
+        )
+        self.work.tokens_sampled += sum(e.actions for e in episodes)
+        self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
+        self.work.write([*episodes, *rows])
+        before = next((e for e in self.work.ledger.evaluations(self.work.run, step.name) if e.id == step.id), None)
+        if before is None or before.metrics != step.metrics:  # made again after a kill, and a shell told the time
+            self.work.ledger.write(self.work.run, [step], supersedes=None if before is None else step.id)
+
+    def _measure(self, round: Round) -> None:
+        """Play all stages with the round's policy, and record every observation.
+
+        Where this very policy was measured before (a round without a reward leaves it as it was; or the run that it
+        comes from did), what it played then holds: the same episodes would be played again.
+        """
+        config, work = self.config, self.work
+        mine = self.folder(round) / "measured"
+        if (before := self._measured_before(round)) is not None:
+            work.console.print(f"This policy is the one measured in {before}: its episodes hold.")
+            take_over(before, mine)
+            work.recording.keep(mine)
+        name = str(self.adapter_of(round))
+        sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
+        policy = ModelPolicy(self._engine(), name, sampling, config.batch)
+        rows = measure(mine, policy, self.stages, config, work.run, work.console)
+        for i, stage in enumerate(self.stages):
+            found = rows[rows["stage"] == i]
+            id = f"measured-{round.folder}-{stage}-{len(found)}"
+            work.ledger.write(work.run, [Evaluation(id, "curriculum", stage, observations(found), len(found))])
+        done = Evaluation(self._measured(round), "curriculum-round", round.title, {"number": round.number}, len(rows))
+        work.ledger.write(work.run, [done])
+
+    def _measured_before(self, round: Round) -> Path | None:
+        """The measurement of this round's policy by an earlier round, or by the run that this one begins with."""
+        policy = self.adapter_of(round)
+        if round.number == 0:
+            begun = (self.folder(round) / "measured").exists()  # it goes on with its own
+            return None if begun else measured_before(Path(self.config.policy), policy, self.stages, self.config)
+        earlier = self.rounds[: round.number]
+        twin = next((r for r in earlier if same_policy(self.adapter_of(r), policy)), None)
+        return None if twin is None else self.folder(twin) / "measured"
+
+    def _measured(self, round: Round) -> str:
+        """Name of the record that a round was measured with so many episodes."""
+        return f"measured-{round.folder}-{self.config.evaluate}-{self.config.evaluate_tampering}"
+
+    def _write_summary(self, measured: Sequence[Rows]) -> None:
+        """``summary.json`` and ``report.html`` of the rounds so far."""
+        config, stages = self.config, list(self.stages)
+        found = matrix(measured, stages)
+        told = {
+            "kind": "training",
+            "policy": config.policy,
+            "run": self.work.run,
+            "seed": config.seed,
+            "options": {k: v for k, v in config.identity().items() if k not in ("policy", "seed")},
+            "order": stages,
+            "abouts": {name: stage.about for name, stage in self.stages.items()},
+            "planned": len(self.rounds),
+            "rounds": [
+                {
+                    "number": round.number,
+                    "kind": round.kind,
+                    "title": round.title,
+                    "trained_on": list(round.stages),
+                    "folder": f"rounds/{round.folder}",
+                    "training": self._training_of(round),
+                    "measured": row,
+                }
+                for round, row in zip(self.rounds, found, strict=False)
+            ],
+        }
+        path = config.out / "summary.json"
+        save_json(path, told, indent=1, allow_nan=False)
+        write_training_report(config.out)
+
+    def _training_of(self, round: Round) -> dict[str, Any]:
+        """What a round's training was: its steps, or what was demonstrated."""
+        evaluations = list(self.work.ledger.evaluations(self.work.run))
+        steps = [e.metrics for e in evaluations if e.id.startswith(f"step-{round.folder}-")]
+        tuned = [e.metrics for e in evaluations if e.id == f"tuned-{round.folder}"]
+        return {"steps": sorted(steps, key=lambda s: s["step"])} if steps else tuned[0] if tuned else {}
+
+
+def _instructions() -> list[Task]:
+    return [task for task in instruction_tasks() if task.metadata["split"] == "train"]
+
+
+def _after(round: Round) -> str:
+    return f"after {round.title}" if round.number else round.title
+
+
+def _known(values: dict[str, Any]) -> dict[str, float]:
+    """Without what does not apply: a ledger holds finite numbers."""
+    return {name: float(value) for name, value in values.items() if value == value}

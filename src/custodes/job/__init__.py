@@ -1,0 +1,1 @@
+"""What every command shares: the folder, the lock, the recorded run, phases, going on, progress."""

@@ -1,0 +1,1 @@
+"""The jobs of the loop, one file a command."""

@@ -1,0 +1,182 @@
+"""What the audit needs to see of rewards and policies: one observation per pair, episode or task."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.audit import schema
+from custodes.feedback import AnnotatorModel
+from custodes.job.workspace import Workspace
+from custodes.ledger import ScoreRow
+from custodes.lm import LanguageModel, TorchEngine
+from custodes.loop.judging import Judged
+from custodes.reward import RewardModel
+from custodes.reward.evaluate import PairScores, best_temperature
+from custodes.types import Episode, Sampling, Scores, Task
+
+Gold = Callable[[Task, str], float]
+CheckResults = Callable[[Task, str], dict[str, bool]]
+Floats = NDArray[np.float64]
+
+CALIBRATION_SHARE = 3
+"""One held-out task in so many is for calibrating the reward, the others for evaluating it."""
+
+
+def evaluate_reward_model(
+    work: Workspace,
+    arm: str,
+    reward: RewardModel,
+    judged: Judged,
+    believed: AnnotatorModel,
+    held_out: set[str],
+    gold: Gold | None,
+) -> None:
+    """Calibrate the reward on some held-out judged pairs and record what it says of the others.
+
+    Of each pair the outcome is the side that all its judges together favour, each believed as the
+    annotator model believes them: the same outcome for every arm.
+    """
+    pairs = [p for p in _favoured_pairs(judged, believed) if p[0].task.id in held_out]
+    if not pairs:
+        return
+    sides = [e for first, second, _ in pairs for e in (first, second)]
+    scores = reward.score(sides)
+    margin = scores.value[0::2] - scores.value[1::2]
+    outcome = np.array([won for _, _, won in pairs])
+    lengths = np.array([len(reward.lm.encode_reply(e.completion)) for e in sides])
+    length = lengths[0::2] - lengths[1::2]
+    spare = np.array(
+        [int(hashlib.sha256(first.task.id.encode()).hexdigest(), 16) % CALIBRATION_SHARE == 0 for first, _, _ in pairs]
+    )
+    if spare.any():
+        reward.temperature = best_temperature(
+            PairScores(margin[spare], outcome[spare].astype(float), length[spare].astype(float)),
+            reward.learned_temperature,
+        )
+    kept = np.flatnonzero(~spare)
+    row = schema.RewardHeldout(
+        margin=margin[kept].tolist(),
+        outcome=outcome[kept].astype(int).tolist(),
+        length_difference=length[kept].tolist(),
+        temperature=float(reward.temperature),
+        spread=_margin_spread(scores)[kept].tolist() if scores.std is not None else None,
+        gold_difference=[
+            gold(a.task, a.completion) - gold(b.task, b.completion) for a, b, _ in (pairs[i] for i in kept)
+        ]
+        if gold
+        else None,
+        members=reward.members,
+        model=reward_fingerprint(reward),
+        task=[pairs[i][0].task.id for i in kept],
+    )
+    work.record(f"reward-heldout-{arm}", row, arm)
+
+
+def evaluate_policy(
+    work: Workspace, arm: str, step: int, lm: LanguageModel, reward: RewardModel, tasks: Sequence[Task], sampling: Sampling,
+    gold: Gold | None, *, chosen: bool = False,
+) -> list[Episode]:  # fmt: skip
+    """Sample the held-out tasks from the policy as it is, and record proxy, gold and KL to the reference of each episode.
+
+    At step 0 the policy is the base model: its episodes are drawn once for all arms.
+    """
+    acting = lm if step else replace(lm, adapter=None)
+    purpose = f"held-out tasks, {arm} policy at step {step}" if step else "held-out tasks, base policy"
+    engine = TorchEngine(acting)
+    episodes = work.sample(purpose, engine, tasks, sampling)
+    id = f"policy-heldout-{arm}-{step}"
+    if work.has(id):
+        return episodes
+    scores = reward.score(episodes)
+    work.ledger.write(work.run, score_rows(episodes, scores, f"{arm} reward"))
+    row = schema.PolicyHeldout(
+        step=step,
+        episode=[e.id for e in episodes],
+        task=[e.task.id for e in episodes],
+        kl=_kl_to_base(lm, episodes, sampling.temperature).tolist() if step else [0.0] * len(episodes),
+        proxy=scores.value.tolist(),
+        gold=[gold(e.task, e.completion) for e in episodes] if gold else None,
+        length=[e.actions for e in episodes],
+        proxy_std=scores.std.tolist() if scores.std is not None else None,
+        chosen=chosen,
+        policy=acting.fingerprint(),
+    )
+    work.record(id, row, arm)
+    return episodes
+
+
+def evaluate_best_of_n(
+    work: Workspace, arm: str, reward: RewardModel, episodes: Sequence[Episode], n: int, gold: Gold | None
+) -> None:
+    """Score ``n`` base samples of each task, those of one task side by side: the audit draws the curve."""
+    id = f"best-of-n-{arm}"
+    if work.has(id):
+        return
+    proxy = reward.score(episodes).value.reshape(-1, n)
+    golds = np.array([gold(e.task, e.completion) for e in episodes]).reshape(-1, n) if gold else None
+    tasks = [e.task.id for e in episodes[::n]]
+    work.record(
+        id, schema.BestOfN(task=tasks, proxy=proxy.tolist(), gold=None if golds is None else golds.tolist()), arm
+    )
+
+
+def record_checks(
+    work: Workspace, arm: str, base: Sequence[Episode], optimised: Sequence[Episode], results: CheckResults
+) -> None:
+    """Every check of every held-out task, before and after."""
+    rows = []
+    for before, after in zip(base, optimised, strict=True):
+        held, holds = results(before.task, before.completion), results(after.task, after.completion)
+        rows += [(before.task.id, check, float(held[check]), float(holds[check])) for check in held]
+    task, check, was, now = (list(column) for column in zip(*rows, strict=True))
+    work.record(f"checks-{arm}", schema.Checks(task=task, check=check, base=was, optimised=now), arm)
+
+
+def score_rows(episodes: Sequence[Episode], scores: Scores, scorer: str) -> list[ScoreRow]:
+    """What a reward said, for the ledger."""
+    rows = []
+    for i, episode in enumerate(episodes):
+        std = None if scores.std is None else float(scores.std[i])
+        parts = {name: float(part[i]) for name, part in scores.parts.items()}
+        rows.append(ScoreRow(episode.id, scorer, float(scores.value[i]), std, parts))
+    return rows
+
+
+def reward_fingerprint(reward: RewardModel) -> str:
+    """SHA-256 of everything that makes a score: backbone, adapters, heads, centre and scale."""
+    digest = hashlib.sha256(reward.lm.fingerprint().encode())
+    for adapter in reward.adapters:
+        for name, tensor in sorted(adapter.tensors().items()):
+            digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    digest.update(reward.heads.detach().cpu().numpy().tobytes() + reward.center.tobytes() + reward.scale.tobytes())
+    return digest.hexdigest()
+
+
+def _kl_to_base(lm: LanguageModel, episodes: Sequence[Episode], temperature: float) -> Floats:
+    """(B,) nats: the k1 estimate of KL(policy || base) from the sampler's own log-probabilities, summed over actions."""
+    base = TorchEngine(replace(lm, adapter=None)).logprobs(episodes, temperature)
+    return np.array([(e.logprobs.astype(np.float64) - b).sum() for e, b in zip(episodes, base, strict=True)])
+
+
+def _margin_spread(scores: Scores) -> Floats:
+    """(P,) standard deviation over members of first minus second."""
+    members = np.stack([scores.parts[name] for name in sorted(scores.parts)], -1)
+    return (members[0::2] - members[1::2]).std(-1, ddof=1)
+
+
+def _favoured_pairs(judged: Judged, believed: AnnotatorModel) -> list[tuple[Episode, Episode, bool]]:
+    """(first, second, first is favoured) once for every two judged episodes, leaving out the undecided:
+    whoever judged those could not tell them apart."""
+    seen: dict[frozenset[str], tuple[Episode, Episode, bool]] = {}
+    for n, (i, j) in enumerate(zip(believed.comparisons.first, believed.comparisons.second, strict=True)):
+        first, second, better = believed.episodes[i], believed.episodes[j], believed.better[n]
+        if judged.decides(better):
+            seen.setdefault(
+                frozenset((first, second)), (judged.episodes[first], judged.episodes[second], bool(better > 0.5))
+            )
+    return list(seen.values())
