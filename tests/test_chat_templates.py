@@ -13,7 +13,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import load
-from custodes.policy.supervised import SupervisedConfig, fine_tune
+from custodes.policy.methods import Sft
+from custodes.policy.tuning import tune
 from custodes.policy.turns import demonstration
 from custodes.reward.config import RewardConfig
 from custodes.reward.storage import export, load_reward, save_reward
@@ -73,8 +74,8 @@ def test_a_chat_template_from_training_to_transformers_and_back(name: str, tmp_p
     episode = demonstration(lm, task, "We do.")
     assert episode.token_ids[-1] == lm.end_ids[0]
     assert episode.action_mask[-1]
-    tuning = SupervisedConfig(epochs=30, batch=1, learning_rate=2e-2, decay="linear")
-    assert fine_tune(lm, [(task, "We do.")], tuning, progress=False)[-1]["loss"] < 0.1
+    tuning = Sft(epochs=30, batch=1, learning_rate=2e-2, decay="linear")
+    assert tune(lm, [(task, "We do.")], tuning, progress=False)[-1]["loss"] < 0.1
     (drawn,) = TorchEngine(lm).generate([task], Sampling(temperature=0.0, max_tokens=40))
     assert drawn.outcome == "stop"
     assert drawn.token_ids.tolist() == episode.token_ids.tolist()

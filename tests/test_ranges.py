@@ -116,7 +116,7 @@ def test_options_are_checked_when_python_makes_them() -> None:
     checked = options_of_the_package()
     names = {kind.__name__ for kind in checked}
     assert names >= {
-        "OptimiseConfig", "SupervisedConfig", "PreferenceConfig", "RewardConfig", "QuickstartConfig", "GamingRun",
+        "OptimiseConfig", "Sft", "Dpo", "Ipo", "RewardConfig", "QuickstartConfig", "GamingRun",
         "GamingTrain", "CriticTune", "LineConfig", "SearchConfig", "TamperOptions", "AdapterConfig", "Sampling",
     }  # fmt: skip
     for kind in checked:

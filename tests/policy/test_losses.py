@@ -87,20 +87,6 @@ def test_value_clip_is_never_lenient_and_stops_large_moves() -> None:
     assert values.grad[0] != 0
 
 
-def test_dpo_starts_at_log_two_falls_with_the_margin_and_smoothing_mixes_the_two_orders() -> None:
-    zero, margin = torch.zeros(1), torch.linspace(-3, 3, 13)
-    assert losses.preference_loss(zero, zero, 0.1) == pytest.approx(math.log(2))
-    assert (losses.preference_loss(margin, zero, 0.5).diff() < 0).all()
-    half = losses.preference_loss(margin, torch.zeros(13), 0.5, "dpo", 0.5)
-    assert torch.allclose(half, losses.preference_loss(torch.zeros(13), margin, 0.5, "dpo", 0.5))
-
-
-def test_ipo_wants_a_finite_margin() -> None:
-    margin = torch.linspace(0, 10, 101)
-    best = margin[losses.preference_loss(margin, torch.zeros(101), 0.1, "ipo").argmin()]
-    assert float(best) == pytest.approx(5.0)
-
-
 def test_kto_pulls_desirable_up_and_undesirable_down() -> None:
     ratios = torch.zeros(2, requires_grad=True)
     losses.kto_loss(ratios, torch.tensor([True, False]), torch.tensor(0.3), 0.1).sum().backward()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from custodes.lm.loading import LanguageModel, load
+from custodes.policy.methods import Sft
 from custodes.policy.rollout import make_packs
-from custodes.policy.supervised import SupervisedConfig, fine_tune
+from custodes.policy.tuning import tune
 from custodes.policy.turns import answer_ids, demonstration
 from custodes.types import InputError, Message, Task
 
@@ -68,8 +69,8 @@ def test_models_without_a_template_speak_in_turns_too(tiny_model: Path) -> None:
 
 def test_a_conversation_is_learned(tiny_model: Path) -> None:
     lm = load(tiny_model, dtype="float32")
-    config = SupervisedConfig(epochs=40, batch=1, learning_rate=2e-2, decay="linear")
-    metrics = fine_tune(lm, [(TASK, SAID)], config, progress=False)
+    config = Sft(epochs=40, batch=1, learning_rate=2e-2, decay="linear")
+    metrics = tune(lm, [(TASK, SAID)], config, progress=False)
     assert metrics[-1]["loss"] < 0.1 < metrics[0]["loss"]
     assert metrics[0]["tokens"] == demonstration(lm, TASK, SAID).actions
 

@@ -13,32 +13,33 @@ from tiny_policy import adapted, some_tasks
 from custodes.lm.checkpoint import checkpoints
 from custodes.lm.loading import LanguageModel
 from custodes.policy.learner import Learner
-from custodes.policy.preferences import Preference, PreferenceConfig, preference_tune
-from custodes.policy.supervised import SupervisedConfig, fine_tune
+from custodes.policy.methods import Dpo, Sft
+from custodes.policy.tuning import tune
 from custodes.policy.updates import EVERY, Metrics
-from custodes.types import InputError
+from custodes.types import InputError, Message, PreferencePair
 
 REPLIES = ("The quick brown fox.", "A lazy dog.")
 Tune = Callable[[LanguageModel, Path | None], list[Metrics]]
 
 
 def supervised(lm: LanguageModel, folder: Path | None, rate: float = 1e-2) -> list[Metrics]:
-    config = SupervisedConfig(epochs=5, batch=2, learning_rate=rate, seed=3)
-    return fine_tune(lm, [(t, REPLIES[0]) for t in some_tasks(6)], config, checkpoints=folder, progress=False)
+    config = Sft(epochs=5, batch=2, learning_rate=rate, seed=3)
+    return tune(lm, [(t, REPLIES[0]) for t in some_tasks(6)], config, checkpoints=folder, progress=False)
 
 
 def by_preference(lm: LanguageModel, folder: Path | None) -> list[Metrics]:
-    config = PreferenceConfig(epochs=5, batch=2, learning_rate=1e-2, seed=3)
-    pairs = [Preference(t, *REPLIES) for t in some_tasks(6)]
-    return preference_tune(lm, pairs, config, checkpoints=folder, progress=False)
+    config = Dpo(epochs=5, batch=2, learning_rate=1e-2, seed=3)
+    said = [(Message("assistant", text),) for text in REPLIES]
+    pairs = [PreferencePair(t.messages, *said) for t in some_tasks(6)]
+    return tune(lm, pairs, config, checkpoints=folder, progress=False)
 
 
-@pytest.mark.parametrize("tune", [supervised, by_preference])
+@pytest.mark.parametrize("tuned", [supervised, by_preference])
 def test_what_was_killed_goes_on_to_the_same_end(
-    tune: Tune, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tuned: Tune, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, begun, again = adapted(tiny_model), adapted(tiny_model), adapted(tiny_model)
-    metrics = tune(whole, None)
+    metrics = tuned(whole, None)
     own, made = Learner.update, [0]
 
     def until_killed(self: Learner, *given: Any, **named: Any) -> float:
@@ -49,11 +50,11 @@ def test_what_was_killed_goes_on_to_the_same_end(
 
     monkeypatch.setattr(Learner, "update", until_killed)
     with pytest.raises(KeyboardInterrupt):
-        tune(begun, tmp_path)
+        tuned(begun, tmp_path)
     assert len(checkpoints(tmp_path)) == 1
 
     monkeypatch.setattr(Learner, "update", own)
-    assert tune(again, tmp_path) == metrics
+    assert tuned(again, tmp_path) == metrics
     assert all(torch.equal(a, b) for a, b in zip(whole.trainable(), again.trainable(), strict=True))
 
 

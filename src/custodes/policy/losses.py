@@ -8,11 +8,8 @@ the number of actions (or pairs) of the *global* batch, so that any split into m
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 
 def clipped_policy_loss(logprobs: Tensor, old: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
@@ -63,27 +60,6 @@ def kl_k3_loss(logprobs: Tensor, old: Tensor, reference: Tensor) -> Tensor:
 def supervised_loss(logprobs: Tensor) -> Tensor:
     """Negative log-likelihood of each token, (M,)."""
     return -logprobs
-
-
-PreferenceLoss = Literal["dpo", "ipo"]
-
-
-def preference_loss(
-    chosen: Tensor, rejected: Tensor, beta: float, kind: PreferenceLoss = "dpo", smoothing: Tensor | float = 0.0
-) -> Tensor:
-    """Loss of each pair, (P,).
-
-    Args:
-        chosen, rejected: (P,) log p - log q summed over each reply (for IPO: averaged over its tokens).
-        beta: strength of the tie to the reference.
-        kind: ``"dpo"`` (arXiv 2305.18290, eq. 7) or ``"ipo"`` (arXiv 2310.12036, eq. 17).
-        smoothing: probability that the label is wrong (P,) or scalar; a soft label is 1 - smoothing.
-    """
-    margin = chosen - rejected
-    if kind == "ipo":
-        target = (1 - 2 * smoothing) / (2 * beta)
-        return (margin - target).square()
-    return -(1 - smoothing) * logsigmoid(beta * margin) - smoothing * logsigmoid(-beta * margin)
 
 
 def kto_loss(log_ratios: Tensor, desirable: Tensor, baseline: Tensor, beta: float) -> Tensor:

@@ -35,13 +35,13 @@ def answer_ids(
     return np.asarray(lm.chat.between(before, answers, last, prefix), np.int32)
 
 
-def demonstration(lm: LanguageModel, task: Task, said: str | Sequence[Message]) -> Episode:
+def demonstration(lm: LanguageModel, task: Task, said: str | Sequence[Message], where: str = "") -> Episode:
     """An episode in which the policy said this: one reply, or a conversation's messages after the task's own.
 
-    Every reply ends with the end of its turn, and that is an action too. Raises InputError where a reply is empty, no
-    reply comes last, or the whole does not fit the context.
+    Every reply ends with the end of its turn, and that is an action too. Raises InputError, which begins with ``where``,
+    where a reply is empty, no reply comes last, or the whole does not fit the context.
     """
-    with located(f"task {task.id}"):
+    with located(where or f"task {task.id}"):
         return _demonstration(lm, task, [Message("assistant", said)] if isinstance(said, str) else list(said))
 
 

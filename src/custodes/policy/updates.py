@@ -1,6 +1,6 @@
 """A list of updates made one after another: shown as they go, and kept on the way.
 
-Tuning on examples (:mod:`custodes.policy.supervised`, :mod:`custodes.policy.preferences`) knows all of its batches before it
+Tuning on examples (:func:`custodes.policy.tuning.tune`) knows all of its batches before it
 begins. So a run that was killed goes on with the batch after its last checkpoint, and ends where a whole one would.
 """
 
@@ -35,15 +35,15 @@ def shuffled_batches(count: int, size: int, epochs: int, seed: int) -> list[list
     return batches
 
 
-def identity_of(lm: LanguageModel, episodes: Sequence[Episode], config: Any) -> dict[str, str]:
+def identity_of(lm: LanguageModel, episodes: Sequence[Episode], labels: Sequence[float], config: Any) -> dict[str, str]:
     """What must be equal for a checkpoint to be of the same run: the model as it comes, the examples, the options."""
-    examples = hashlib.sha256()
+    examples = hashlib.sha256(repr(list(labels)).encode())
     for episode in episodes:
         examples.update(episode.token_ids.tobytes() + episode.action_mask.tobytes())
     return {
         "model": lm.fingerprint(),
         "examples": examples.hexdigest(),
-        "options": json.dumps(asdict(config), sort_keys=True, default=str),
+        "options": type(config).__name__ + json.dumps(asdict(config), sort_keys=True, default=str),
     }
 
 

@@ -31,7 +31,8 @@ from custodes.ledger import Evaluation, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.policy import OptimiseConfig, optimise
 from custodes.policy.algorithms import own_options
-from custodes.policy.supervised import SupervisedConfig, fine_tune
+from custodes.policy.methods import Sft
+from custodes.policy.tuning import tune
 from custodes.ranges import Count, Positive, Range, at_least, ranged
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.progress import show_progress
@@ -192,13 +193,13 @@ class _Tuning:
                 for text in [demonstration(example)]
                 if len(self.lm.encode_reply(text)) <= config.max_tokens
             ]
-            options = SupervisedConfig(
+            options = Sft(
                 batch=WARM_BATCH,
                 learning_rate=config.learning_rate,
                 warmup_steps=min(5, -(-len(shown) // WARM_BATCH)),
                 seed=config.seed,
             )
-            metrics = fine_tune(tuned, shown, options, checkpoints=folder / "checkpoints")
+            metrics = tune(tuned, shown, options, checkpoints=folder / "checkpoints")
             assert tuned.adapter is not None
             tuned.adapter.save(folder, self.lm.name)
             self._model(tuned, "warm start")

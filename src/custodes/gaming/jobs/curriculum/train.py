@@ -46,8 +46,9 @@ from custodes.lm.embedded import is_embedded
 from custodes.lm.loading import model_folder
 from custodes.policy import OptimiseConfig, optimise
 from custodes.policy.learner import Reference
+from custodes.policy.methods import Sft
 from custodes.policy.play import EnvironmentEngine
-from custodes.policy.supervised import SupervisedConfig, fine_tune
+from custodes.policy.tuning import tune
 from custodes.reward import RewardModel, load_reward
 from custodes.types import Episode, InputError, Sampling, Scores, Task
 
@@ -210,7 +211,7 @@ class _Training:
     def _tune(self, round: Round, shown: Sequence[Demonstration]) -> None:
         config = self.config
         updates = config.tuning_epochs * -(-len(shown) // config.tuning_batch)
-        options = SupervisedConfig(
+        options = Sft(
             epochs=config.tuning_epochs,
             batch=config.tuning_batch,
             learning_rate=config.tuning_rate,
@@ -218,7 +219,7 @@ class _Training:
             seed=config.seed,
         )
         kept = self.folder(round) / "tuning"
-        metrics = fine_tune(self.lm, [(d.task, d.said) for d in shown], options, checkpoints=kept)
+        metrics = tune(self.lm, [(d.task, d.said) for d in shown], options, checkpoints=kept)
         self.work.tokens_trained += int(sum(m["tokens"] for m in metrics))
         first, last = (sum(m["loss"] for m in part) / len(part) for part in (metrics[:4], metrics[-4:]))
         told = {"demonstrations": len(shown), "updates": len(metrics), "loss_first": first, "loss_last": last}

@@ -1,0 +1,73 @@
+"""Supervised tuning: make given replies more likely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from custodes.policy.learner import Forward, Learner
+from custodes.policy.losses import supervised_loss
+from custodes.policy.rollout import Pack, make_packs
+from custodes.policy.tuning import TuneMethod
+from custodes.policy.turns import demonstration
+from custodes.policy.updates import Metrics
+from custodes.ranges import Count, ranged
+from custodes.types import Episode, Message, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
+class Sft(TuneMethod):
+    """The negative log-likelihood of the tokens of given replies, their mean over the update.
+
+    An example is a task with a reply, or with a conversation of several turns (the messages after the task's own); of
+    these the assistant's replies alone are learned. ``loss`` is in nats per token.
+    """
+
+    name: ClassVar[str] = "sft"
+    source: ClassVar[str] = "arXiv 2203.02155, section 3.5"
+    learns_from: ClassVar[Literal["demonstrations", "preferences"]] = "demonstrations"
+
+    batch: Count = 32
+    """Examples per update."""
+    learning_rate: float = 2e-5
+    """The greatest learning rate: about 2e-5 for full weights, 2e-4 for adapters."""
+
+    def objective(self, learner: Learner, examples: Sequence[tuple[Task, str | Sequence[Message]]]) -> _Likelihood:
+        return _Likelihood([demonstration(learner.lm, task, said) for task, said in examples], self.micro_tokens)
+
+
+class _Likelihood:
+    def __init__(self, episodes: list[Episode], micro_tokens: int) -> None:
+        self.episodes, self.micro_tokens, self.labels = episodes, micro_tokens, list[float]()
+
+    def packs(self, chosen: Sequence[int]) -> list[Pack]:
+        rows, groups = shared_openings(self.episodes, chosen, self.micro_tokens)
+        packs = make_packs(self.episodes, rows, self.micro_tokens, groups)
+        self.tokens, self.total = sum(len(p.targets) for p in packs), 0.0
+        return packs
+
+    def loss(self, pack: Pack, seen: Forward) -> Tensor:
+        value = supervised_loss(seen.logprobs).sum() / self.tokens
+        self.total += float(value.detach())
+        return value
+
+    def metrics(self) -> Metrics:
+        return {"loss": self.total}
+
+
+def shared_openings(episodes: Sequence[Episode], rows: Sequence[int], budget: int) -> tuple[list[int], list[int]]:
+    """The rows with those of one system message side by side, and the group of every episode: such neighbours, up to
+    ``budget`` tokens together, so that the instructions that they have in common are computed once for all of them."""
+    opening = [e.task.messages[0].content if e.task.messages[0].role == "system" else "" for e in episodes]
+    ordered = sorted(rows, key=lambda i: opening[i])
+    groups, group, used = [len(episodes) + i for i in range(len(episodes))], 0, 0
+    for before, i in zip([None, *ordered], ordered, strict=False):
+        used += len(episodes[i].token_ids)
+        if before is None or not opening[i] or opening[i] != opening[before] or used > budget:
+            group, used = i, len(episodes[i].token_ids)
+        groups[i] = group
+    return ordered, groups

@@ -1,0 +1,115 @@
+"""Tuning a policy on examples: one function under every method.
+
+A method (``policy/methods/``) is a dataclass. Its fields are its options, and it turns examples into an objective.
+
+Letters: P examples of an update, M actions of a pack, B episodes, T tokens of the longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from torch import Tensor
+
+from custodes.lm.loading import LanguageModel
+from custodes.policy.config import Decay, check_warmup, learning_rate_factor
+from custodes.policy.learner import Forward, Learner
+from custodes.policy.rollout import Pack
+from custodes.policy.updates import Metrics, identity_of, make_updates, shuffled_batches
+from custodes.ranges import Count, Positive, ranged
+from custodes.types import Episode, InputError
+
+
+class TuneObjective(Protocol):
+    """What a method makes of all examples."""
+
+    episodes: list[Episode]
+    labels: list[float]  # whatever else of the examples decides the result
+
+    def packs(self, chosen: Sequence[int]) -> list[Pack]:
+        """The micro-batches of an update on these examples; the loss is of these from now on."""
+        ...
+
+    def loss(self, pack: Pack, seen: Forward) -> Tensor:
+        """Scalar, divided by the size of the whole update: any split into packs gives the same gradient."""
+        ...
+
+    def metrics(self) -> Metrics:
+        """Of the packs whose loss was asked since :meth:`packs`; ``loss`` is among them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
+class TuneMethod:
+    """How a policy is tuned on examples: the options of every method."""
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    learns_from: ClassVar[Literal["demonstrations", "preferences"]]
+    """demonstrations: (task, reply) or (task, messages after its own); preferences: :class:`custodes.types.PreferencePair`."""
+
+    epochs: Count = 1
+    """Passes over the examples."""
+    batch: Count = 16
+    """Examples per update."""
+    learning_rate: float = 1e-6
+    """The greatest learning rate: about 1e-6 for full weights, 5e-5 for adapters."""
+    warmup_steps: int = 0
+    """Updates over which the learning rate rises from 0."""
+    decay: Decay = "cosine"
+    """How the learning rate falls to 0 by the last update: constant (it does not), linear or cosine."""
+    weight_decay: float = 0.0
+    """AdamW's decay of matrices; norms and biases do not decay."""
+    max_grad_norm: Positive = 1.0
+    """The gradient is scaled down to this norm."""
+    micro_tokens: Count = 2048
+    """Tokens per forward and backward pass; what the replies to one prompt share is computed once."""
+    seed: int = 0
+    """Decides the order of the examples."""
+
+    def objective(self, learner: Learner, examples: Sequence[Any]) -> TuneObjective:
+        """What is learned of ``examples``. Raises InputError for one that is empty or does not fit the context."""
+        raise NotImplementedError
+
+
+def tune(
+    lm: LanguageModel,
+    examples: Sequence[Any],
+    method: TuneMethod,
+    *,
+    checkpoints: Path | None = None,
+    progress: bool = True,
+) -> list[Metrics]:
+    """Tune ``lm`` in place on ``examples``, which are what ``method.learns_from`` says.
+
+    Called again with the same arguments, and ``lm`` as it came, it goes on after the last of ``checkpoints`` and ends where
+    an uninterrupted run would. Returns of each update the method's own metrics, ``tokens`` (those that were learned) and
+    ``grad_norm`` (before clipping). Raises InputError: no example; one that is empty or does not fit the context;
+    checkpoints of another run.
+    """
+    if not examples:
+        raise InputError(f"there is no example to learn from; {method.name} needs at least one.")
+    learner = Learner(
+        lm,
+        learning_rate=method.learning_rate,
+        weight_decay=method.weight_decay,
+        max_grad_norm=method.max_grad_norm,
+    )
+    objective = method.objective(learner, examples)
+    batches = shuffled_batches(len(examples), method.batch, method.epochs, method.seed)
+    check_warmup(method.warmup_steps, len(batches))
+
+    def update(i: int, chosen: list[int]) -> Metrics:
+        packs = objective.packs(chosen)
+        factor = learning_rate_factor(i, len(batches), method.warmup_steps, method.decay)
+        norm = learner.update(packs, objective.loss, 1.0, learning_rate_factor=factor)
+        return {**objective.metrics(), "tokens": float(sum(len(p.targets) for p in packs)), "grad_norm": norm}
+
+    def identity() -> dict[str, str]:
+        return identity_of(lm, objective.episodes, objective.labels, method)
+
+    return make_updates(learner, batches, update, identity=identity, checkpoints=checkpoints, progress=progress)
