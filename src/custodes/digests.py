@@ -81,7 +81,7 @@ def files_in(path: Path) -> list[Path]:
         return [path]
     found: list[Path] = []
     for entry in sorted(path.iterdir()) if path.is_dir() else ():
-        if entry.name.startswith((".", "ledger.db")) or entry.suffix in (".partial", ".new", ".pyc"):
+        if entry.name.startswith((".", "ledger.db")) or entry.suffix == ".pyc":
             continue
         if entry.is_dir() and entry.name not in ("checkpoints", "__pycache__") and not entry.is_symlink():
             found += files_in(entry)

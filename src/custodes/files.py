@@ -1,4 +1,7 @@
-"""Files that are never half written: each is written beside its place, brought to disk, and then moved there."""
+"""Files and folders that are never half written: each is written beside its place, brought to disk, and then moved there.
+
+No other file of the package replaces or renames anything by hand.
+"""
 
 from __future__ import annotations
 
@@ -32,21 +35,60 @@ def written_whole(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
             to_disk(file)
         if final.exists():
             shutil.copymode(final, partial)
-        partial.replace(final)
+        move_into_place(partial, final)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    sync_folder(final.parent)
 
 
-def save_json(path: str | Path, content: object, indent: int | None = 2, allow_nan: bool = True) -> None:
-    """Write JSON, whole or not at all; what JSON does not know becomes text. Raises OSError.
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of ``folder``, with what the block put into it, when that ends without an error.
+
+    What an interrupted attempt left is removed. Raises OSError.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        for inside in partial.rglob("*"):
+            _sync(inside)
+        _sync(partial)
+        move_into_place(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def take_over(source: Path, into: Path, ignore: tuple[str, ...] = ()) -> None:
+    """A copy of a finished folder, whole or not at all, in place of what was there; ``ignore`` are patterns of names."""
+    with folder_written_whole(into) as partial:
+        shutil.copytree(source, partial, ignore=shutil.ignore_patterns(*ignore), dirs_exist_ok=True)
+
+
+def move_into_place(source: Path, target: Path) -> Path:
+    """Give a file or folder that is on the disk the name ``target`` of the same file system, in place of what was there."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)
+    _sync(target.parent)
+    return target
+
+
+def save_text(path: str | Path, text: str) -> None:
+    """Write text in UTF-8, whole or not at all. Raises OSError.
 
     Half of a surrogate pair, which UTF-8 has no bytes for, is written as JSON's escape.
     """
-    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=allow_nan, default=str)
     with written_whole(path) as file:
-        file.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+        file.write(text.encode("utf-8", "backslashreplace"))
+
+
+def save_json(path: str | Path, content: object, indent: int | None = 2, allow_nan: bool = True) -> None:
+    """Write JSON, whole or not at all; what JSON does not know becomes text. Raises OSError."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=allow_nan, default=str)
+    save_text(path, f"{text}\n")
 
 
 def to_disk(file: IO[Any]) -> None:
@@ -55,9 +97,9 @@ def to_disk(file: IO[Any]) -> None:
     os.fsync(file.fileno())
 
 
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

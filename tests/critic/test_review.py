@@ -400,7 +400,8 @@ def test_a_cache_that_cannot_be_used_is_said_once_and_stops_nothing(file: str, t
         cache.write_text("a file where a folder should be")
     else:
         for snippet in snippets_of(file, CODE)[0]:
-            (folder / f"{snippet.key}.{'partial' if broken == 'writing' else 'json'}").mkdir(parents=True)
+            name = f"{snippet.key}.json"
+            (folder / (f".{name}.{os.getpid()}.partial" if broken == "writing" else name)).mkdir(parents=True)
     with pytest.warns(UserWarning, match=r"CUSTODES_CACHE.*--no-cache") as notes:
         result = review([file], LineCritic(), DEFAULT, cache)
     assert len(notes) == 1

@@ -12,8 +12,7 @@ from typing import Any, get_args
 
 from custodes.audit import schema, sections, words
 from custodes.ledger import Ledger, Run
-from custodes.ledger.checking import holes_of
-from custodes.ledger.heads import configured_key, read_private_key, sign
+from custodes.ledger.checking import configured_head, holes_of
 from custodes.stats import paired_difference
 from custodes.types import Episode, InputError, Judgment
 
@@ -237,7 +236,7 @@ def _resources(rows: Sequence[schema.Resources], invocations: int) -> Section | 
 def _provenance(ledger: Ledger, run: Run, resources: Sequence[schema.Resources]) -> Section:
     """What the run was, on what, and whether its record still stands as it was written."""
     last = run.invocations[-1] if run.invocations else {}
-    chain, (holes, taken) = ledger.verify(), holes_of(ledger, run.id)
+    chain, (holes, taken), head = ledger.verify(), holes_of(ledger, run.id), configured_head(ledger)
     return {
         "run": run.id,
         "recipe": run.recipe,
@@ -259,14 +258,6 @@ def _provenance(ledger: Ledger, run: Run, resources: Sequence[schema.Resources])
             "problem": chain.problem or (holes[0] if holes else None),
             "holes": holes,
             "taken": taken,
-            **_signature(ledger),
+            "signed": asdict(head) if head.signature else None,
         },
     }
-
-
-def _signature(ledger: Ledger) -> Section:
-    """The head signed by whoever writes the report, where a key is configured."""
-    path = configured_key()
-    if path is None:
-        return {"signed": None}
-    return {"signed": asdict(sign(ledger.head(), read_private_key(path)))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from custodes.audit import charts, words
 from custodes.audit.collect import Audit, collect
+from custodes.files import save_json, save_text
 from custodes.ledger import Ledger
 from custodes.types import InputError
 
@@ -39,10 +39,8 @@ def write_report(ledger: Ledger, run: str, out: str | Path) -> tuple[Path, Path]
     page, data = folder / "report.html", folder / "report.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        page.write_text(render(audit), encoding="utf-8")
-        data.write_text(
-            json.dumps(audit.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        save_text(page, render(audit))
+        save_json(data, audit.to_json(), indent=1, allow_nan=False)
     except OSError as error:
         raise InputError(f"cannot write the report to {folder}: {error.strerror}.") from None
     return page, data

@@ -21,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes.files import written_whole
 from custodes.gaming.facts import pack_facts
 from custodes.job.recording import Growing, Recording, current
 from custodes.types import InputError
@@ -118,9 +119,8 @@ class Records:
         rows = np.concatenate([rows, np.array(found, ROW)]) if found else rows
         head = _head(self.stages)
         if stages != self.stages or len(head) + whole * ROW.itemsize != self.index.stat().st_size or found:
-            fresh = self.index.with_suffix(".new")
-            fresh.write_bytes(head + rows.tobytes())
-            fresh.replace(self.index)
+            with written_whole(self.index) as fresh:
+                fresh.write(head + rows.tobytes())
         return rows
 
     def _read_tail(self, start: int) -> tuple[list[Any], int]:

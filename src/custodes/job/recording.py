@@ -293,6 +293,23 @@ class Growing:
         self.start, self.line, self._end = size, blocks[-1].last_line, size
 
 
+def head_line(folder: Path) -> str:
+    """How far the record of a folder has come, for the foot of its page; "" where nothing is recorded."""
+    from custodes.ledger import Ledger
+    from custodes.ledger.checking import configured_head
+
+    own, recording = folder / "ledger.db", current()
+    if recording is not None and (recording.files.folder == folder.resolve() or not own.is_file()):
+        head = configured_head(recording.ledger)
+    elif own.is_file():
+        with Ledger.open(own, read_only=True) as ledger:
+            head = configured_head(ledger)
+    else:
+        return ""
+    signed = f", signed by {head.key}: {head.signature}" if head.signature else ""
+    return f"When this page was written, the ledger {head.ledger} had {head.rows:,} rows, with the head {head.head}{signed}."
+
+
 @contextmanager
 def as_current(recording: Recording) -> Iterator[Recording]:
     """Make a run the current one for as long as the block lasts."""

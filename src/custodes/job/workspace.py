@@ -6,7 +6,6 @@ What was spent is recorded with what it was spent on, so that the cost of a run 
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -197,12 +196,3 @@ def _recorded(folder: Path, ledger: Ledger, run: str) -> bool:
     if ledger.summary(run).keys() - {"evaluation"}:
         return True
     return any(e.name != SPENT for e in ledger.evaluations(run))
-
-
-def take_over(source: Path, into: Path, ignore: Sequence[str] = ()) -> None:
-    """A finished folder as another's own, whole or not at all, in place of what was there; ``ignore`` are patterns of names."""
-    partial = into.with_name(f".{into.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial, ignore=shutil.ignore_patterns(*ignore))
-    shutil.rmtree(into, ignore_errors=True)
-    partial.rename(into)

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from custodes.digests import HOLE, TAKEN, follows_sentence
 from custodes.ledger.artefacts import check_files
-from custodes.ledger.heads import Head, is_signed_by, read_heads, read_public_key
+from custodes.ledger.heads import (
+    Head,
+    configured_key,
+    is_signed_by,
+    read_heads,
+    read_private_key,
+    read_public_key,
+    sign,
+)
 from custodes.ledger.ledger import Ledger
 from custodes.types import InputError
 
@@ -31,6 +39,12 @@ class Checked:
     @property
     def ok(self) -> bool:
         return not self.problems
+
+
+def configured_head(ledger: Ledger) -> Head:
+    """The head of a ledger, signed where whoever runs this has a key."""
+    path = configured_key()
+    return ledger.head() if path is None else sign(ledger.head(), read_private_key(path))
 
 
 def check_ledger(

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from custodes.files import to_disk
 from custodes.types import InputError
 
 if TYPE_CHECKING:
@@ -141,8 +142,7 @@ def append_head(path: Path, head: Head) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
             file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+            to_disk(file)
     except OSError as error:
         raise InputError(f"the head file {path} cannot be written ({error.strerror}).") from None
 

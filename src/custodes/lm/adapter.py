@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from custodes.files import save_json
 from custodes.lm.decoder import PROJECTIONS, Decoder, Layer, part_rows, with_layers
 from custodes.lm.finite import check_tensors
 from custodes.ranges import Count, Positive, ranged
@@ -94,7 +95,7 @@ class Adapter(nn.Module):
             "target_modules": sorted(part.split(".")[-1] for parts in PROJECTIONS.values() for _, part in parts),
             "layers_to_transform": sorted(int(i) for i in self.layers),
         }
-        (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2))
+        save_json(folder / ADAPTER_CONFIG, config)
 
     def tensors(self) -> dict[str, Tensor]:
         """Names as in a checkpoint (``model.layers.3.self_attn.q_proj.lora_A.weight``) and tensors."""

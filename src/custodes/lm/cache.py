@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from custodes.files import save_json
+from custodes.files import move_into_place, save_json
 from custodes.types import InputError
 
 MARKER = "prepared.json"
@@ -55,9 +55,8 @@ def prepared(folder: Path, source: Mapping[str, str], make: Callable[[Path, Path
                 make(work, staged)
                 files = sorted(file for file in staged.iterdir() if file.is_file())
                 marker = {**source, "files": {file.name: sha256(file) for file in files}}
-                (staged / MARKER).write_text(json.dumps(marker, indent=2))
-                shutil.rmtree(folder, ignore_errors=True)  # a damaged folder, or one of an earlier release
-                staged.rename(folder)
+                save_json(staged / MARKER, marker)
+                move_into_place(staged, folder)  # also of a damaged folder, or of one of an earlier release
                 shutil.rmtree(work, ignore_errors=True)
     return folder
 

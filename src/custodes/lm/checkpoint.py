@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from custodes.digests import Block
-from custodes.files import sync_folder, to_disk
+from custodes.files import folder_written_whole, save_json, save_text
 from custodes.job.recording import current
 from custodes.types import InputError
 
@@ -36,32 +36,19 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
     Raises InputError where the disk is full or read-only; earlier checkpoints stay.
     """
-    final, partial = folder / f"step-{step:06d}", folder / f".step-{step:06d}.partial"
+    final, recording = folder / f"step-{step:06d}", current()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        with _interrupts_wait(), (partial / STATE).open("wb") as file:
-            writer = _Hashing(file)
-            torch.save(state, cast(BinaryIO, writer))
-            to_disk(file)
-        with (partial / CHECKSUM).open("w") as file:
-            file.write(writer.digest.hexdigest())
-            to_disk(file)
-        recording = current()
-        if recording is not None:
-            with (partial / FOLLOWS).open("w") as file:
-                json.dump(recording.position(), file)
-                to_disk(file)
-        sync_folder(partial)
-        shutil.rmtree(final, ignore_errors=True)  # an unreadable one of the same step
-        partial.rename(final)
-        sync_folder(folder)
+        with folder_written_whole(final) as partial:
+            with _interrupts_wait(), (partial / STATE).open("wb") as file:
+                writer = _Hashing(file)
+                torch.save(state, cast(BinaryIO, writer))
+            save_text(partial / CHECKSUM, writer.digest.hexdigest())
+            if recording is not None:
+                save_json(partial / FOLLOWS, recording.position(), indent=None)
         if recording is not None:
             state_file, size = final / STATE, (final / STATE).stat().st_size
             recording.keep_blocks(state_file, [Block(writer.digest.hexdigest(), 0, size)], "checkpoint")
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        shutil.rmtree(partial, ignore_errors=True)
         kept = checkpoints(folder)
         raise InputError(
             f"checkpoint {final} cannot be written ({str(error).splitlines()[0]}); "

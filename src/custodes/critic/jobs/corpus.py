@@ -17,6 +17,7 @@ from custodes.critic.corpus import CoverageLimits, Function, cover, extract, par
 from custodes.critic.sources import PACKAGES, Package
 from custodes.critic.workshop import package_named
 from custodes.environments.sandbox import Kind
+from custodes.files import save_text
 from custodes.job.progress import Progress
 from custodes.types import InputError
 
@@ -76,7 +77,7 @@ def _fetched(name: str, config: CriticCorpus) -> Package:
     package = package_named(name, config.sandbox)
     licences = beside(config.out, "licences")
     licences.mkdir(exist_ok=True)
-    (licences / f"{name}.txt").write_text(package.licence_text)
+    save_text(licences / f"{name}.txt", package.licence_text)
     return package
 
 

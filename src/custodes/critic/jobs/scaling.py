@@ -26,6 +26,7 @@ from custodes.critic.lines import SETTINGS, LineScores, ScoresLines
 from custodes.critic.rating import rate
 from custodes.critic.report import write_scaling_page
 from custodes.feedback.critique import Critique, Finding
+from custodes.files import save_text
 from custodes.lm.loading import DtypeName
 from custodes.ranges import Range, ranged
 from custodes.types import InputError
@@ -113,7 +114,7 @@ def _trained(config: CriticScaling, size: int) -> ScoresLines:
     done = folder / "trained.json"
     if not done.is_file():
         critic_train(options)
-        done.write_text(identity)
+        save_text(done, identity)
     elif done.read_text() != identity:
         raise InputError(f"{folder} holds a critic of other options; use the same ones or another --out.")
     assert (folder / SETTINGS).is_file()

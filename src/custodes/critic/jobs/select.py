@@ -6,7 +6,6 @@ at least 1 of 3). Hard ones come first, and clean functions stay in their share.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from custodes.critic.likelihood import LikelihoodScorer
 from custodes.critic.lines import LineScorer, LineScores, ScoresLines
 from custodes.critic.policies import question, rated
 from custodes.critic.tamper.examples import Example, read_examples, write_examples
+from custodes.files import save_json
 from custodes.job.parts import Parts
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.ranges import Count, Range, ranged
@@ -94,7 +94,7 @@ def critic_select(config: CriticSelect) -> dict[str, Any]:
         "cbi_after": rate([t.included for t in kept], [t.example.function for t in kept]).to_dict(),
         "by_operator": {name: found.to_dict() for name, found in _by_operator(tried).items()},
     }
-    config.out.with_name(config.out.name + ".summary.json").write_text(json.dumps(told, indent=2))
+    save_json(config.out.with_name(config.out.name + ".summary.json"), told)
     return told
 
 

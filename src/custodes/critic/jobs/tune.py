@@ -9,7 +9,6 @@ beam search at four modifiers; the rules rate them all, and differences are pair
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +25,8 @@ from custodes.critic.rating import SimulatedRater, rate
 from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
 from custodes.critic.tamper.examples import Example, read_examples
 from custodes.feedback.critique import parse
-from custodes.job.workspace import Workspace, take_over
+from custodes.files import save_json, take_over
+from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.policy import OptimiseConfig, optimise
@@ -110,7 +110,7 @@ def critic_tune(config: CriticTune) -> dict[str, Any]:
     with work.ledger:
         try:
             summary = _Tuning(config, work).run()
-            (config.out / "summary.json").write_text(json.dumps(summary, indent=2))
+            save_json(config.out / "summary.json", summary)
         except BaseException as error:
             work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
@@ -215,7 +215,7 @@ class _Tuning:
         with self.work.phase("reward", f"Reward from {source}"):
             if not self.work.done(folder) and config.reward is not None:
                 load_reward(config.reward)  # what is no reward is said before it is copied
-                take_over(config.reward, folder, ignore=["checkpoints", "ledger.db*"])
+                take_over(config.reward, folder, ignore=("checkpoints", "ledger.db*"))
                 self.work.finish(folder)
             if not self.work.done(folder) and config.begin is not None:
                 self._take_over("reward")
@@ -291,7 +291,7 @@ class _Tuning:
         source, folder = self.config.begin / part, self.config.out / part
         if not (source / "done").is_file():
             raise InputError(f"{self.config.begin} has no finished {part}; name a folder of `custodes critic tune`.")
-        take_over(source, folder, ignore=["checkpoints"])
+        take_over(source, folder, ignore=("checkpoints",))
         self.work.recording.keep(folder)
 
     def _model(self, lm: LanguageModel, name: str) -> None:

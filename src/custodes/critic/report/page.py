@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from custodes.critic.report import charts
+from custodes.files import save_json, save_text
+from custodes.job.recording import head_line
 from custodes.stats import CalibrationBin, Interval
 from custodes.types import InputError
 
@@ -79,9 +80,9 @@ def _write(folder: Path, told: Mapping[str, Any], template: str, **given: Any) -
     page = folder / "report.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        page.write_text(environment.get_template(template).render(told=told, **given), encoding="utf-8")
-        text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / "report.json").write_text(f"{text}\n", encoding="utf-8")
+        head = head_line(folder)
+        save_text(page, environment.get_template(template).render(told=told, head=head, **given))
+        save_json(folder / "report.json", told, indent=1, allow_nan=False)
     except OSError as error:
         raise InputError(f"cannot write the report to {folder}: {error.strerror}.") from None
     return page

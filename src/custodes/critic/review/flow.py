@@ -14,6 +14,7 @@ from custodes.critic.review.baseline import Baseline
 from custodes.critic.review.critics import Critic, EngineDied, Remark
 from custodes.critic.review.snippets import Problem, Snippet, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Finding, Place
+from custodes.files import save_json
 from custodes.ranges import AnyFloat, ranged
 
 OnProgress = Callable[[int, int], None]
@@ -198,11 +199,9 @@ class _Store:
     def _write(self, snippet: Snippet, found: list[Remark]) -> None:
         if self.folder is None:
             return
-        path = self.folder / f"{snippet.key}.json"
-        partial = path.with_suffix(".partial")
+        rows = [_row(remark, 1 - snippet.first) for remark in found]
         try:
-            partial.write_text(json.dumps([_row(remark, 1 - snippet.first) for remark in found]))
-            partial.replace(path)
+            save_json(self.folder / f"{snippet.key}.json", rows, indent=None)
         except OSError as error:
             self._give_up(error)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from custodes.files import save_text
 from custodes.gaming.report.page import percent, span
+from custodes.job.recording import head_line
 from custodes.types import InputError
 
 COLUMNS = (
@@ -26,7 +28,7 @@ def write_monitors_page(folder: Path) -> Path:
     page = folder / "monitors.html"
     try:
         told = json.loads((folder / "monitors.json").read_text(encoding="utf-8"))
-        page.write_text(render_monitors(told, folder.name), encoding="utf-8")
+        save_text(page, render_monitors(told, folder.name, head_line(folder)))
     except ValueError:
         raise InputError(f"{folder / 'monitors.json'} is no JSON; run custodes gaming monitor again.") from None
     except OSError as error:
@@ -34,8 +36,8 @@ def write_monitors_page(folder: Path) -> Path:
     return page
 
 
-def render_monitors(told: dict[str, Any], name: str) -> str:
-    """The page as text. Everything that came from models is escaped."""
+def render_monitors(told: dict[str, Any], name: str, head: str) -> str:
+    """The page as text; ``head`` says how far the record had come. Everything that came from models is escaped."""
     environment = Environment(
         loader=PackageLoader("custodes.gaming.report"),
         autoescape=select_autoescape(("html", "j2")),
@@ -45,4 +47,6 @@ def render_monitors(told: dict[str, Any], name: str) -> str:
     )
     environment.filters |= {"percent": percent, "span": span, "words": lambda text: text.replace("-", " ")}
     style = (files("custodes.gaming.report") / "templates" / "gaming.css").read_text(encoding="utf-8")
-    return environment.get_template("monitors.html.j2").render(told=told, name=name, style=style, columns=COLUMNS)
+    return environment.get_template("monitors.html.j2").render(
+        told=told, name=name, style=style, columns=COLUMNS, head=head
+    )

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from custodes.files import save_text
 from custodes.gaming.facts import CATEGORIES, CODES, FACTS
 from custodes.gaming.record import GAMED, Rows, read_index
+from custodes.job.recording import head_line
 from custodes.types import InputError
 
 CHUNK = 100
@@ -48,9 +50,9 @@ def write_report(folder: Path, abouts: Mapping[str, str]) -> Path:
         else:
             beside.mkdir()
             for k, chunk in enumerate(chunks(folder / "episodes.jsonl", rows)):
-                (beside / f"episodes-{k:05d}.js").write_text(chunk, encoding="utf-8")
-            (beside / "overview.js").write_text(_overview(rows), encoding="utf-8")
-        page.write_text(render(summary, abouts, scripts, _overview(rows) if inline else ""), encoding="utf-8")
+                save_text(beside / f"episodes-{k:05d}.js", chunk)
+            save_text(beside / "overview.js", _overview(rows))
+        save_text(page, render(summary, abouts, scripts, _overview(rows) if inline else "", head_line(folder)))
     except OSError as error:
         raise InputError(f"cannot write the report to {folder}: {error.strerror}.") from None
     return page
@@ -67,8 +69,8 @@ def chunks(lines: Path, rows: Rows) -> Iterator[str]:
             yield f"custodes.chunk({k // CHUNK},[{','.join(part)}]);"
 
 
-def render(summary: dict[str, Any], abouts: Mapping[str, str], scripts: list[str], overview: str) -> str:
-    """The page as text. Everything that came from models is escaped."""
+def render(summary: dict[str, Any], abouts: Mapping[str, str], scripts: list[str], overview: str, head: str) -> str:
+    """The page as text; ``head`` says how far the record had come. Everything that came from models is escaped."""
     environment = Environment(
         loader=PackageLoader("custodes.gaming.report"),
         autoescape=select_autoescape(("html", "j2")),
@@ -94,6 +96,7 @@ def render(summary: dict[str, Any], abouts: Mapping[str, str], scripts: list[str
         constants=_safe(json.dumps(constants)),
         facts=FACTS,
         overview=overview,
+        head=head,
         chunks=scripts,
         tampering=[(name, label) for name, label in TAMPERING if any(name in s for s in summary["stages"].values())],
     )

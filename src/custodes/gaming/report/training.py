@@ -9,7 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from custodes.files import save_text
 from custodes.gaming.report.page import percent, span
+from custodes.job.recording import head_line
 from custodes.types import InputError
 
 WIDTH, HEIGHT = 920, 210
@@ -29,7 +31,7 @@ def write_training_report(folder: Path) -> Path:
         if summary.get("kind") != "training":
             raise ValueError
         page = folder / "report.html"
-        page.write_text(render_training(summary), encoding="utf-8")
+        save_text(page, render_training(summary, head_line(folder)))
     except ValueError:
         raise InputError(f"{folder} holds no run of custodes gaming train (no summary.json that says so).") from None
     except OSError as error:
@@ -37,8 +39,8 @@ def write_training_report(folder: Path) -> Path:
     return page
 
 
-def render_training(summary: dict[str, Any]) -> str:
-    """The page as text."""
+def render_training(summary: dict[str, Any], head: str = "") -> str:
+    """The page as text; ``head`` says how far the record had come."""
     environment = Environment(
         loader=PackageLoader("custodes.gaming.report"),
         autoescape=select_autoescape(("html", "j2")),
@@ -50,6 +52,7 @@ def render_training(summary: dict[str, Any]) -> str:
     own = files("custodes.gaming.report") / "templates"
     return environment.get_template("training.html.j2").render(
         summary=summary,
+        head=head,
         style=(own / "gaming.css").read_text(encoding="utf-8") + (own / "training.css").read_text(encoding="utf-8"),
         switches=[(name, value) for name, value in summary["options"].items() if value not in (None, False, "", 0)],
         picture=picture(summary["rounds"]),

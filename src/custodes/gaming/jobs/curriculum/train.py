@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 
 from custodes.environments import instruction_tasks, read_tasks
-from custodes.files import save_json
+from custodes.files import folder_written_whole, save_json, take_over
 from custodes.gaming import GamingEnvironment, gaming_tasks, make_stage, power_sentence
 from custodes.gaming.demonstrations import (
     Demonstration,
@@ -38,7 +38,7 @@ from custodes.gaming.model import ModelPolicy
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report import write_training_report
 from custodes.gaming.stages import STAGES, own_file
-from custodes.job.workspace import Workspace, take_over
+from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.ledger.records import ScoreRow
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
@@ -125,8 +125,7 @@ class _Training:
                     self._measure(round)
             measured.append(read_index(self.folder(round) / "measured" / "episodes.index"))
             self._write_summary(measured)
-        shutil.rmtree(self.config.out / "policy", ignore_errors=True)
-        shutil.copytree(self.adapter_of(self.rounds[-1]), self.config.out / "policy")
+        take_over(self.adapter_of(self.rounds[-1]), self.config.out / "policy")
 
     def folder(self, round: Round) -> Path:
         return self.config.out / "rounds" / round.folder
@@ -180,10 +179,8 @@ class _Training:
                 self._optimise(round)
             elif round.kind != "start":
                 self._tune(round, self._demonstrations(round))
-        partial = self.folder(round) / ".policy.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        self.lm.save(partial)
-        partial.rename(self.adapter_of(round))
+        with folder_written_whole(self.adapter_of(round)) as folder:
+            self.lm.save(folder)
         shutil.rmtree(self.folder(round) / "tuning", ignore_errors=True)
         if self.lm.fingerprint() != parent:  # a round without a success teaches nothing
             model = Model(self.lm.fingerprint(), str(self.adapter_of(round)), "policy", parent, {"round": round.title})
