@@ -10,7 +10,8 @@ from typing import Any
 
 from custodes.environments import instruction_tasks
 from custodes.lm import AdapterConfig, TorchEngine, load
-from custodes.policy import ALGORITHMS, OptimiseConfig, optimise
+from custodes.policy import OptimiseConfig, optimise
+from custodes.registry import algorithm
 from custodes.reward import FunctionReward
 from custodes.types import Sampling
 
@@ -21,7 +22,7 @@ def short(completions: list[list[dict[str, str]]], **columns: Any) -> list[float
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--model", default="smollm2-135m")
-parser.add_argument("--algorithm", default="grpo", choices=ALGORITHMS)
+parser.add_argument("--algorithm", default="grpo", help=", ".join(algorithm.names()))
 parser.add_argument("--steps", type=int, default=10)
 chosen = parser.parse_args()
 

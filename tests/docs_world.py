@@ -21,11 +21,11 @@ def names(page: str, folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch)
     """Fills ``folder``, the working directory, and returns the names. ``smollm2-135m`` is the tiny ``model`` here."""
     from custodes.feedback import read_preferences
     from custodes.lm import AdapterConfig, load, loading
-    from custodes.policy import ALGORITHMS
+    from custodes.registry import algorithm
     from custodes.reward import FunctionReward, save_reward, train_reward
     from custodes.reward.config import RewardConfig
 
-    monkeypatch.setitem(ALGORITHMS, "plain", ALGORITHMS["ppo"])  # a page registers it: gone again after the test
+    monkeypatch.setattr(algorithm, "_found", dict(algorithm._found))  # what a page makes known is gone after the test
     where = loading.model_folder
     monkeypatch.setattr(loading, "model_folder", lambda name: where(str(model) if name == "smollm2-135m" else name))
     (folder / "path/to").mkdir(parents=True)

@@ -1,37 +1,30 @@
 """Group sequence policy optimisation (GSPO, arXiv 2507.18071) in one file, as a person would add it."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from custodes.policy import ALGORITHMS, Actions, Algorithm, OptimiseConfig
-from custodes.ranges import above
+from custodes.policy import Actions
+from custodes.policy.algorithms.grpo import GRPO
+from custodes.ranges import Positive
+from custodes.registry import algorithm
 
 
-@dataclass(frozen=True)
-class Options:
-    """The ratio of whole replies moves far less than that of tokens."""
+@algorithm
+@dataclass(frozen=True, kw_only=True)
+class GSPO(GRPO):
+    """The ratio is that of whole replies."""
 
-    low: Annotated[float, above(0)] = 3e-4
-    high: Annotated[float, above(0)] = 4e-4
+    source = "arXiv 2507.18071, eq. 5"
+    averages_over = "episodes"
 
+    low: Positive = 3e-4
+    """How far the ratio of a reply may fall below 1."""
+    high: Positive = 4e-4
+    """How far it may rise above 1."""
 
-def loss(actions: Actions, config: OptimiseConfig) -> Tensor:
-    """Eq. 5: the clipped surrogate of s = (p / p_old)^(1 / length), a mean over replies of any length."""
-    ratio = torch.exp(actions.per_episode(actions.logprobs - actions.old))
-    clipped = ratio.clamp(1 - config.own.low, 1 + config.own.high)
-    surrogate = torch.minimum(ratio * actions.advantages, clipped * actions.advantages)
-    return -surrogate * config.sampling.max_tokens / actions.lengths()
-
-
-gspo = Algorithm(
-    "gspo",
-    ALGORITHMS["grpo"].advantages,
-    loss,
-    "arXiv 2507.18071",
-    needs_groups=True,
-    by_constant=True,
-    options=Options,
-)
+    def loss(self, actions: Actions) -> Tensor:
+        ratio = torch.exp(actions.per_episode(actions.logprobs - actions.old))
+        clipped = ratio.clamp(1 - self.low, 1 + self.high)
+        return -torch.minimum(ratio * actions.advantages, clipped * actions.advantages)

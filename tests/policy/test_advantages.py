@@ -5,8 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from custodes.policy import Outcomes
 from custodes.policy import advantages as adv
+from custodes.policy.algorithms.all_successes import AllSuccesses
+from custodes.policy.algorithms.dr_grpo import DrGRPO
+from custodes.policy.algorithms.expert_iteration import ExpertIteration
+from custodes.policy.algorithms.grpo import GRPO
 
+RELATIVE = [GRPO().relative, DrGRPO().relative, adv.leave_one_out]
 seeds = st.integers(0, 2**31)
 
 
@@ -17,6 +23,16 @@ def episodes(seed: int, B: int = 4, T: int = 9) -> tuple[Tensor, Tensor, Tensor]
     mask[:, T // 2] = True
     rewards, values = torch.randn(2, B, T, generator=g, dtype=torch.float64)
     return rewards, values, mask
+
+
+def outcomes(totals: Tensor, groups: Tensor, lengths: Tensor) -> Outcomes:
+    """Episodes with these totals, each on its last action, of these numbers of actions."""
+    mask = torch.arange(int(lengths.max()) or 1) < lengths[:, None]
+    return Outcomes(adv.on_last_action(totals, mask), torch.zeros(mask.shape), mask, groups)
+
+
+def best(totals: Tensor, groups: Tensor, lengths: Tensor) -> Tensor:
+    return ExpertIteration().select(outcomes(totals, groups, lengths))
 
 
 def poison(x: Tensor, mask: Tensor) -> Tensor:
@@ -85,14 +101,14 @@ def test_whitening_a_constant_or_a_single_action_gives_zero() -> None:
     assert not adv.whiten(torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool)).any()
 
 
-@given(st.floats(-1e3, 1e3), st.integers(1, 7), st.sampled_from([adv.grpo, adv.dr_grpo, adv.rloo]))
+@given(st.floats(-1e3, 1e3), st.integers(1, 7), st.sampled_from(RELATIVE))
 def test_equal_rewards_and_groups_of_one_give_exactly_zero(reward: float, size: int, function) -> None:
     totals = torch.tensor([reward] * size + [3.7], dtype=torch.float64)
     groups = torch.tensor([0] * size + [1])
     assert function(totals, groups).tolist() == [0.0] * (size + 1)
 
 
-@given(seeds, st.sampled_from([adv.grpo, adv.dr_grpo, adv.rloo]))
+@given(seeds, st.sampled_from(RELATIVE))
 def test_group_advantages_sum_to_zero_in_each_group_and_ignore_its_level(seed: int, function) -> None:
     g = torch.Generator().manual_seed(seed)
     totals, groups = torch.randn(12, generator=g, dtype=torch.float64), torch.arange(12) // 4
@@ -103,25 +119,25 @@ def test_group_advantages_sum_to_zero_in_each_group_and_ignore_its_level(seed: i
 
 def test_grpo_ignores_the_scale_of_rewards_and_dr_grpo_keeps_it() -> None:
     totals, groups = torch.tensor([1.0, 2.0, 4.0, 9.0], dtype=torch.float64), torch.zeros(4, dtype=torch.int64)
-    assert torch.allclose(adv.grpo(10 * totals, groups), adv.grpo(totals, groups))
-    assert torch.allclose(adv.dr_grpo(10 * totals, groups), 10 * adv.dr_grpo(totals, groups))
+    assert torch.allclose(GRPO().relative(10 * totals, groups), GRPO().relative(totals, groups))
+    assert torch.allclose(DrGRPO().relative(10 * totals, groups), 10 * DrGRPO().relative(totals, groups))
 
 
 def test_grpo_does_not_blow_up_rounding_noise() -> None:
     totals = torch.tensor([0.3, 0.3 + 1e-12, 0.3], dtype=torch.float64)
-    assert adv.grpo(totals, torch.zeros(3, dtype=torch.int64)).abs().max() < 1e-6
+    assert GRPO().relative(totals, torch.zeros(3, dtype=torch.int64)).abs().max() < 1e-6
 
 
 def test_rloo_baseline_is_of_the_others_only() -> None:
     totals, groups = torch.tensor([1.0, 2.0, 6.0]), torch.zeros(3, dtype=torch.int64)
     more = totals + torch.tensor([5.0, 0.0, 0.0])
-    assert torch.allclose(adv.rloo(more, groups)[0] - adv.rloo(totals, groups)[0], torch.tensor(5.0))
+    assert torch.allclose(adv.leave_one_out(more, groups)[0] - adv.leave_one_out(totals, groups)[0], torch.tensor(5.0))
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=8, max_size=8))
 def test_best_of_group_keeps_one_of_the_best_of_each(rewards: list[float]) -> None:
     totals, groups = torch.tensor(rewards), torch.arange(8) // 4
-    keep = adv.best_of_group(totals, groups, torch.arange(8))
+    keep = best(totals, groups, torch.arange(1, 9))
     telling = [row for row in totals.view(2, 4) if row.amax() > row.amin()]
     assert keep.view(2, 4).sum(1).tolist() == [int(row.amax() > row.amin()) for row in totals.view(2, 4)]
     assert totals[keep].tolist() == [float(row.amax()) for row in telling]
@@ -130,9 +146,9 @@ def test_best_of_group_keeps_one_of_the_best_of_each(rewards: list[float]) -> No
 def test_among_equally_good_episodes_the_shortest_is_kept() -> None:
     totals, groups = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.5, 2.0, 2.0]), torch.tensor([0, 0, 0, 0, 1, 1, 1])
     lengths = torch.tensor([9, 4, 1, 4, 2, 7, 7])
-    assert adv.best_of_group(totals, groups, lengths).tolist() == [False, True, False, False, False, True, False]
+    assert best(totals, groups, lengths).tolist() == [False, True, False, False, False, True, False]
 
 
 def test_all_successes_are_selected_and_nothing_else() -> None:
     totals, groups = torch.tensor([1.0, 0.0, 2.0, 0.0, 0.0]), torch.tensor([0, 0, 0, 1, 1])
-    assert adv.successes(totals, groups, torch.ones(5)).tolist() == [True, False, True, False, False]
+    assert AllSuccesses().select(outcomes(totals, groups, torch.ones(5))).tolist() == [True, False, True, False, False]

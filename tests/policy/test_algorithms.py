@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,28 +9,30 @@ import numpy as np
 import pytest
 import torch
 from test_optimise import BASE, run, same
-from tiny_policy import adapted
+from tiny_policy import EvenTokens, adapted, some_tasks
 
 from custodes.cli.options import parse
 from custodes.critic.jobs.tune import CriticTune
-from custodes.gaming.jobs.curriculum.config import GamingTrain, _check, plan
+from custodes.gaming.jobs.curriculum.config import GamingTrain, plan
+from custodes.lm.engine import TorchEngine
 from custodes.loop.quickstart import QuickstartConfig, _optimisation
-from custodes.policy import ALGORITHMS, Actions, OptimiseConfig
-from custodes.policy.advantages import Outcomes, broadcast, on_last_action
+from custodes.policy import Actions, OptimiseConfig, Outcomes, optimise
+from custodes.policy.advantages import broadcast, on_last_action
 from custodes.policy.learner import Reference
+from custodes.registry import algorithm
 from custodes.types import InputError, Scores
 
 GROUPS = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
 MASK = torch.arange(6) < torch.tensor([3, 6, 4, 5, 2, 6, 3, 3])[:, None]
 KL = torch.where(MASK, torch.randn(8, 6, generator=torch.Generator().manual_seed(0)).double() / 3, 0)
-LEARNING = [name for name, algorithm in ALGORITHMS.items() if algorithm.select is None]
+LEARNING = [name for name in algorithm.names() if not algorithm.make(name).selects]
 
 
 def advantages(name: str, scores: torch.Tensor, coefficient: float, values: float = 0.0) -> torch.Tensor:
     outcomes = Outcomes(
         on_last_action(scores.double(), MASK), coefficient * KL, MASK, GROUPS, torch.full(MASK.shape, values).double()
     )
-    return ALGORITHMS[name].advantages(outcomes, OptimiseConfig())[0]
+    return algorithm.make(name).advantages(outcomes)
 
 
 @pytest.mark.parametrize("name", LEARNING)
@@ -85,7 +89,7 @@ def test_a_failure_is_never_imitated_however_near_to_the_reference(tiny_model: P
 
 
 def test_normalising_a_constant_reward_leaves_it_alone(tiny_model: Path) -> None:
-    config = replace(BASE, algorithm="ppo", normalise_scores=True, value_clip=None)
+    config = replace(BASE, algorithm=algorithm.make("ppo", value_clip=None), normalise_scores=True)
     losses = [m["value_loss"] for m in run(adapted(tiny_model), config, reward=Constant(0.1)).metrics]
     assert max(losses) < 1
 
@@ -110,16 +114,14 @@ def test_the_truncation_penalty_is_in_units_of_the_reward(tiny_model: Path) -> N
 
 # ---------------------------------------------------------------- algorithms of one's own
 
-GSPO = f"{Path(__file__).with_name('gspo.py')}:gspo"
+GSPO = f"{Path(__file__).with_name('gspo.py')}:GSPO"
 
 
 def test_an_algorithm_of_ones_own_is_one_file(tiny_model: Path) -> None:
-    config = replace(
-        BASE, algorithm=GSPO, algorithm_options=("low=0.01", "high=0.02"), minibatches=2, kl_coefficient=0.0
-    )
-    assert (config.own.low, config.own.high) == (0.01, 0.02)
+    own = algorithm.make(GSPO, low=0.01, high=0.02)
+    assert own.name == GSPO
     lm, before = adapted(tiny_model), adapted(tiny_model)
-    result = run(lm, config)
+    result = run(lm, replace(BASE, algorithm=own, minibatches=2, kl_coefficient=0.0))
     assert len(result.metrics) == BASE.steps
     assert not same(lm, before)
 
@@ -127,11 +129,21 @@ def test_an_algorithm_of_ones_own_is_one_file(tiny_model: Path) -> None:
 def test_a_ratio_of_whole_replies_is_that_of_each_reply_whatever_the_micro_batches(tiny_model: Path) -> None:
     """Its gradient before the first update is that of the mean over replies of advantage times mean log-probability."""
     whole, split = adapted(tiny_model), adapted(tiny_model)
-    config = replace(BASE, algorithm=GSPO, steps=1, epochs=1, kl_coefficient=0.0)
+    config = replace(BASE, algorithm=GSPO, steps=1, epochs=1, kl_in="k3")
     run(whole, replace(config, micro_tokens=10_000))
     run(split, replace(config, micro_tokens=40))
     for a, b in zip(whole.trainable(), split.trainable(), strict=True):  # Adam's first step scales the smallest up
         assert float((a - b).abs().mean()) < 1e-5
+
+
+def test_a_run_with_an_algorithm_of_ones_own_is_taken_up_and_other_options_are_refused(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    config = replace(BASE, algorithm=algorithm.make(GSPO, low=0.01))
+    run(adapted(tiny_model), config, out=tmp_path)
+    assert run(adapted(tiny_model), config, out=tmp_path).steps == BASE.steps
+    with pytest.raises(InputError, match=r"written with other algorithm .*'low': 0.01.*, now .*'low': 0.02"):
+        run(adapted(tiny_model), replace(config, algorithm=algorithm.make(GSPO, low=0.02)), out=tmp_path)
 
 
 def test_per_episode_means_are_of_each_episode() -> None:
@@ -145,30 +157,135 @@ def test_per_episode_means_are_of_each_episode() -> None:
     torch.testing.assert_close(x.grad, torch.ones(5))
 
 
+OWN_INPUTS = """
+import torch
+from custodes.policy.algorithms.rloo import RLOO
+from custodes.registry import algorithm
+
+SEEN = []
+
+@algorithm
+class Weighted(RLOO):
+    def inputs(self, outcomes):
+        assert set(outcomes.parts) == {"even"}
+        numbers = torch.arange(len(outcomes.episodes))
+        by_token = numbers[:, None] * 1000 + torch.arange(outcomes.mask.shape[1])
+        return {"weight": outcomes.column("weight"), "number": numbers, "place": by_token, "even": outcomes.parts["even"]}
+
+    def loss(self, actions):
+        SEEN.append(actions.inputs)
+        return actions.inputs["weight"] * super().loss(actions)
+"""
+
+
+def test_columns_of_tasks_parts_of_rewards_and_tables_reach_the_loss_of_their_own_episode(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """Whole batch in one update, and split into minibatches and packs: each action sees what its own episode has."""
+
+    class Parts(EvenTokens):
+        def score(self, episodes) -> Scores:
+            value = super().score(episodes).value
+            return Scores(value, parts={"even": np.arange(len(value), dtype=float)})
+
+    (tmp_path / "weighted.py").write_text(OWN_INPUTS)
+    tasks = [replace(task, metadata={"weight": float(i)}) for i, task in enumerate(some_tasks())]
+    own = algorithm.make(str(tmp_path / "weighted.py"))
+    config = replace(BASE, algorithm=own, steps=1, epochs=1, minibatches=2, micro_tokens=60, kl_coefficient=0.0)
+    lm = adapted(tiny_model)
+    drawn: list = []
+    optimise(
+        lm, tasks, Parts(), config, engine=TorchEngine(lm), progress=False, on_step=lambda m, e, s: drawn.extend(e)
+    )
+    seen = sys.modules[type(own).__module__].SEEN
+    assert len(seen) > 2
+    met = set()
+    for inputs in seen:
+        for weight, number, place, even in zip(
+            *(inputs[n].tolist() for n in ("weight", "number", "place", "even")), strict=True
+        ):
+            assert weight == drawn[int(number)].task.metadata["weight"]
+            assert even == number == place // 1000
+            assert drawn[int(number)].action_mask[int(place) % 1000]
+            met.add((int(number), int(place)))
+    assert len(met) == sum(episode.actions for episode in drawn)
+    with pytest.raises(InputError, match="has None in the column 'weight'; it must be a number"):
+        run(adapted(tiny_model), config, reward=Parts())
+
+
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "sentence"),
     [
-        ({"algorithm": "gpso"}, "did you mean"),
-        ({"algorithm": GSPO.replace("gspo.py", "none.py")}, "cannot be run"),
-        ({"algorithm": GSPO[:-1]}, "has no Algorithm 'gsp'; write .*gspo"),
-        ({"algorithm": GSPO, "algorithm_options": ("width=1",)}, "has no option 'width=1'; it has low=..., high=..."),
-        ({"algorithm": GSPO, "algorithm_options": ("low=far",)}, "option low of algorithm .* is 'far'"),
-        ({"algorithm": GSPO, "algorithm_options": ("low=nan",)}, "option low is nan; it must be above 0"),
-        ({"algorithm": "grpo", "algorithm_options": ("low=1",)}, "it has none of its own"),
+        ("gpso", "there is no algorithm 'gpso'; did you mean 'grpo'"),
+        (GSPO.replace("gspo.py", "none.py"), "cannot be read"),
+        (GSPO[:-1], "has no 'GSP'; write .*:GSPO"),
+        (GSPO.replace(":GSPO", ":Positive"), "is no Algorithm; write a class derived from"),
     ],
 )
-def test_what_is_wrong_with_an_algorithm_of_ones_own_is_said(given: dict, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        OptimiseConfig(**given)
+def test_what_is_wrong_with_an_algorithm_of_ones_own_is_said(given: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        OptimiseConfig(algorithm=given)
 
 
-def test_every_command_that_optimises_takes_it() -> None:
-    tuned = parse("quickstart", QuickstartConfig, ["--algorithm", GSPO, "--algorithm-options", "low=0.01", "high=0.02"])
-    assert _optimisation(tuned).own.high == 0.02
-    played = parse("gaming train", GamingTrain, ["--out", "x", "--method", GSPO, "--method-options", "low=0.5"])
-    _check(played)
+# ---------------------------------------------------------------- on the command line
+
+
+def test_every_command_that_optimises_takes_one_with_its_own_options() -> None:
+    own = ["--algorithm", GSPO, "--low", "0.01"]
+    tuned = parse("quickstart", QuickstartConfig, [*own, "--high=0.02"])
+    assert _optimisation(tuned).algorithm == algorithm.make(GSPO, low=0.01, high=0.02)
+    played = parse("gaming train", GamingTrain, ["--out", "x", *own])
     assert plan(played)[-1].kind == "rewarded"
-    critic = ["--data", "x", "--out", "y", "--algorithm", GSPO]
-    assert parse("critic tune", CriticTune, critic).algorithm == GSPO
-    with pytest.raises(InputError, match="did you mean 'grpo'"):
-        _check(parse("gaming train", GamingTrain, ["--out", "x", "--method", "gropo"]))
+    assert played.algorithm == algorithm.make(GSPO, low=0.01)
+    assert parse("gaming train", GamingTrain, ["--out", "x", "--warm-start", "4"]).algorithm is None
+    critic = parse("critic tune", CriticTune, ["--data", "x", "--out", "y", *own])
+    assert critic.algorithm == algorithm.make(GSPO, low=0.01)
+
+
+def test_an_algorithm_may_stand_in_the_configuration_file_and_flags_override_it(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(f"algorithm: {GSPO}\nlow: 0.01\nsteps: 3\n")
+    config = ["--config", str(tmp_path / "c.yaml")]
+    assert parse("quickstart", QuickstartConfig, config).algorithm == algorithm.make(GSPO, low=0.01)
+    assert parse("quickstart", QuickstartConfig, [*config, "--low", "0.5"]).algorithm == algorithm.make(GSPO, low=0.5)
+    with pytest.raises(InputError, match=r"c.yaml: no option 'low' where algorithm is ppo; did you mean"):
+        parse("quickstart", QuickstartConfig, [*config, "--algorithm", "ppo"])
+    (tmp_path / "c.yaml").write_text("algorithm: grpo\nlam: 0.5\n")
+    with pytest.raises(InputError, match=r"c.yaml: no option 'lam' where algorithm is grpo; ppo has it"):
+        parse("quickstart", QuickstartConfig, config)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["--algorithm", "grpo", "--lam", "0.5"], "quickstart has no option --lam with --algorithm grpo; ppo has it."),
+        (
+            ["--algorithm", "grpo", "--gamma=1"],
+            "no option --gamma with --algorithm grpo; ppo and reinforce_pp have it.",
+        ),
+        (["--algorithm", GSPO, "--lo", "1"], "did you mean --low"),
+        (["--algorithm", GSPO, "--low", "far"], "--low: 'far' is no number"),
+        (["--algorithm", GSPO, "--low", "nan"], "option low is nan; it must be above 0"),
+        (["--algorithm", "gropo"], "did you mean 'grpo'"),
+        (["--algorithm-options", "low=1"], "has no option --algorithm-options"),
+    ],
+)
+def test_an_option_of_another_algorithm_is_refused_and_its_owner_named(given: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        parse("quickstart", QuickstartConfig, given)
+
+
+def test_an_option_that_the_command_has_already_is_refused(tmp_path: Path) -> None:
+    text = Path(__file__).with_name("gspo.py").read_text().replace("low", "steps")
+    (tmp_path / "taken.py").write_text(text)
+    with pytest.raises(InputError, match="has an option 'steps', as the command has; rename it"):
+        parse("quickstart", QuickstartConfig, ["--algorithm", str(tmp_path / "taken.py")])
+
+
+def test_help_shows_the_own_options_with_their_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("quickstart", QuickstartConfig, ["--algorithm", GSPO, "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--low" in shown
+    assert "How far the ratio of a reply may fall below 1." in shown
+    assert "--lam" not in shown
+    assert "Steps of policy optimisation." in shown

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from custodes.policy import losses
+from custodes.policy import Actions, losses
+from custodes.policy.algorithms.ppo import PPO
 
 
 def policies() -> tuple[Tensor, Tensor, Tensor]:
@@ -80,8 +81,9 @@ def test_clip_high_leaves_more_room_above() -> None:
 def test_value_clip_is_never_lenient_and_stops_large_moves() -> None:
     values = torch.linspace(-2, 2, 41, requires_grad=True)
     old, returns = torch.zeros(41), torch.full((41,), 1.5)
-    clipped = losses.value_loss(values, old, returns, 0.2)
-    assert (clipped >= losses.value_loss(values, old, returns, None)).all()
+    actions = Actions(*[old] * 5, values, old, returns, torch.zeros(41, dtype=torch.int64))
+    clipped = PPO(value_clip=0.2).value_loss(actions)
+    assert (clipped >= PPO(value_clip=None).value_loss(actions)).all()
     clipped.sum().backward()
     assert values.grad[-6] == 0  # moved towards its return by more than the clip: no further pull
     assert values.grad[0] != 0

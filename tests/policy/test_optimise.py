@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ from tiny_policy import EvenTokens, adapted, some_tasks
 
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load
-from custodes.policy import ALGORITHMS, Algorithm, Diverged, OptimiseConfig, OptimiseResult, optimise, register
-from custodes.policy.algorithms import algorithm_named
+from custodes.policy import Diverged, OptimiseConfig, OptimiseResult, optimise
+from custodes.policy.algorithms.rloo import RLOO
 from custodes.policy.optimise import RunningStatistics, tasks_of_step
+from custodes.registry import algorithm
 from custodes.types import Episode, InputError, Sampling, Scores
 
 ENDS = tuple(range(0, 300, 12))  # so many ids end a reply that lengths differ
@@ -76,15 +77,8 @@ OTHER = {
     "max_grad_norm": 1e-12,  # Adam is blind to the gradient's scale until it is as small as its epsilon
     "epochs": 3,
     "minibatches": 2,
-    "clip": 0.001,
-    "clip_high": 0.001,
     "advantage_clip": 0.1,
     "entropy_coefficient": 0.5,
-    "gamma": 0.5,
-    "lam": 0.1,
-    "value_coefficient": 5.0,
-    "value_clip": 0.001,
-    "value_learning_rate": 0.1,
     "kl_coefficient": 0.5,
     "kl_in": "k2",
     "kl_target": 0.01,
@@ -94,8 +88,17 @@ OTHER = {
     "sampler_correction": 1.0,
     "seed": 1,
 }
+OF_PPO = {
+    "clip": 0.001,
+    "clip_high": 0.001,
+    "gamma": 0.5,
+    "lam": 0.1,
+    "value_coefficient": 5.0,
+    "value_clip": 0.001,
+    "value_learning_rate": 0.1,
+}
 WITHOUT_EFFECT_ON_THE_RESULT = {"micro_tokens", "checkpoint_every"}
-ONLY_IN_ITS_OWN_TEST = {"skip_equal_scores", "algorithm_options"}
+ONLY_IN_ITS_OWN_TEST = {"skip_equal_scores"}
 ONLY_TOGETHER = {"kl_horizon": {"kl_target": 0.01, "kl_horizon": 5}}
 
 
@@ -111,6 +114,16 @@ def test_every_option_acts(tiny_model: Path, name: str) -> None:
     assert not same(plain, other)
 
 
+def test_every_option_of_ppo_acts(tiny_model: Path) -> None:
+    assert OF_PPO.keys() == {f.name for f in fields(algorithm.find("ppo")) if f.init}
+    plain = adapted(tiny_model)
+    run(plain, BASE)
+    for name, value in OF_PPO.items():
+        other = adapted(tiny_model)
+        run(other, replace(BASE, algorithm=algorithm.make("ppo", **{name: value})))
+        assert not same(plain, other), name
+
+
 def test_micro_batches_do_not_change_what_is_learned(tiny_model: Path) -> None:
     whole, parts = adapted(tiny_model), adapted(tiny_model)
     one = run(whole, replace(BASE, steps=1, micro_tokens=10_000)).metrics[0]
@@ -119,29 +132,25 @@ def test_micro_batches_do_not_change_what_is_learned(tiny_model: Path) -> None:
         assert one[name] == pytest.approx(many[name], abs=1e-4), name
 
 
-@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+@pytest.mark.parametrize("name", algorithm.names())
 def test_the_first_update_of_a_step_has_ratio_exactly_one(tiny_model: Path, name: str) -> None:
     lm = adapted(tiny_model)
     ratios: list[torch.Tensor] = []
-    original = algorithm_named(name)
 
-    def spy(actions, config):
-        ratios.append((actions.logprobs.detach() - actions.old).exp())
-        return original.loss(actions, config)
+    class Spied(algorithm.find(name)):
+        def loss(self, actions):
+            ratios.append((actions.logprobs.detach() - actions.old).exp())
+            return super().loss(actions)
 
-    register(replace(original, name="spied", loss=spy))
-    try:
-        run(lm, replace(BASE, algorithm="spied", steps=1, epochs=1, micro_tokens=10_000))
-        assert len(ratios) == 1
-        if original.select is None:  # expert iteration forms no ratio
-            assert torch.equal(ratios[0], torch.ones_like(ratios[0]))
-        ratios.clear()
-        run(adapted(tiny_model), replace(BASE, algorithm="spied", steps=2, epochs=2, minibatches=2, micro_tokens=60))
-        if original.select is None:
-            assert torch.equal(ratios[0], torch.ones_like(ratios[0]))
-        assert any((r != 1).any() for r in ratios)
-    finally:
-        del ALGORITHMS["spied"]
+    run(lm, replace(BASE, algorithm=Spied(), steps=1, epochs=1, micro_tokens=10_000))
+    assert len(ratios) == 1
+    if not Spied().selects:  # expert iteration forms no ratio
+        assert torch.equal(ratios[0], torch.ones_like(ratios[0]))
+    ratios.clear()
+    run(adapted(tiny_model), replace(BASE, algorithm=Spied(), steps=2, epochs=2, minibatches=2, micro_tokens=60))
+    if not Spied().selects:
+        assert torch.equal(ratios[0], torch.ones_like(ratios[0]))
+    assert any((r != 1).any() for r in ratios)
 
 
 def test_skipping_the_extra_pass_changes_nothing(tiny_model: Path) -> None:
@@ -158,20 +167,17 @@ def test_an_algorithm_is_added_without_touching_the_loop_and_a_nan_stops_the_run
 ) -> None:
     calls = 0
 
-    def loss(actions, config):
-        nonlocal calls
-        calls += 1
-        return actions.logprobs * (float("nan") if calls > 2 else 1.0)
+    class Breaks(RLOO):
+        def loss(self, actions):
+            nonlocal calls
+            calls += 1
+            return actions.logprobs * (float("nan") if calls > 2 else 1.0)
 
-    register(Algorithm("breaks", ALGORITHMS["rloo"].advantages, loss, "this test"))
-    try:
-        lm = adapted(tiny_model)
-        seen: list[Episode] = []
-        config = replace(BASE, algorithm="breaks", epochs=1, checkpoint_every=1, micro_tokens=10_000)
-        with pytest.raises(Diverged) as caught:
-            run(lm, config, out=tmp_path, on_step=lambda metrics, episodes, scores: seen.extend(episodes))
-    finally:
-        del ALGORITHMS["breaks"]
+    lm = adapted(tiny_model)
+    seen: list[Episode] = []
+    config = replace(BASE, algorithm=Breaks(), epochs=1, checkpoint_every=1, micro_tokens=10_000)
+    with pytest.raises(Diverged) as caught:
+        run(lm, config, out=tmp_path, on_step=lambda metrics, episodes, scores: seen.extend(episodes))
     message = str(caught.value)
     assert "step 3" in message
     assert "step-000002" in message
@@ -400,14 +406,13 @@ def test_what_is_divided_by_is_never_made_of_rounding() -> None:
 # ---------------------------------------------------------------- bad input
 
 
-def test_unknown_options_name_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"'kl_coeficient'; did you mean 'kl_coefficient'"):
-        OptimiseConfig.from_mapping({"kl_coeficient": 0.1})
-    with pytest.raises(InputError, match="did you mean 'temperature'"):
-        OptimiseConfig.from_mapping({"sampling": {"temprature": 1.0}})
+def test_unknown_algorithms_and_options_name_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'dr_grpo'"):
         OptimiseConfig(algorithm="drgrpo")
-    assert OptimiseConfig.from_mapping({"steps": 3, "sampling": {"n": 2}}).sampling.n == 2
+    with pytest.raises(InputError, match="algorithm grpo has no option 'lam'; ppo has it"):
+        algorithm.make("grpo", lam=0.5)
+    with pytest.raises(InputError, match="algorithm rloo has no option 'width'; it has clip, clip_high"):
+        algorithm.make("rloo", width=1)
 
 
 @pytest.mark.parametrize("option", [{"top_k": 5}, {"top_p": 0.9}, {"min_tokens": 2}, {"temperature": 0.0}])
@@ -418,11 +423,13 @@ def test_sampling_that_the_gradient_does_not_know_is_refused(option: dict[str, f
 
 @pytest.mark.parametrize(
     "option",
-    [{"steps": 0}, {"clip": 1.5}, {"minibatches": 99}, {"decay": "square"}, {"kl_in": "k1"}, {"kl_target": -1.0}],
+    [{"steps": 0}, {"minibatches": 99}, {"decay": "square"}, {"kl_in": "k1"}, {"kl_target": -1.0}],
 )
 def test_an_option_out_of_range_says_what_is_right(option: dict[str, object]) -> None:
     with pytest.raises(InputError, match=f"option {next(iter(option))} is .*; it must be"):
         OptimiseConfig(**option)
+    with pytest.raises(InputError, match=r"option clip is 1.5; it must be"):
+        algorithm.make("ppo", clip=1.5)
 
 
 def test_comparing_algorithms_need_something_to_compare() -> None:

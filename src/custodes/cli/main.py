@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from custodes import __version__
 from custodes.cli import critic, feedback, gaming, judge, labels, ledger, loop, project, quality, web
 from custodes.cli.recorded import UNRECORDED, recorded_command, take_options
-from custodes.cli.words import complain, forget_output, keep_notes, nearest, storage_problem
+from custodes.cli.words import complain, forget_output, keep_notes, storage_problem
+from custodes.registry import nearest
 from custodes.types import InputError
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

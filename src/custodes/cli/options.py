@@ -3,8 +3,8 @@
 import contextlib
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -12,51 +12,144 @@ from typing import Any, TypeVar, get_type_hints
 import tyro
 
 from custodes.cli.recorded import parsed
-from custodes.cli.words import nearest
 from custodes.ranges import check_ranges
+from custodes.registry import Chosen, Family, nearest
 from custodes.types import InputError
 
 T = TypeVar("T")
 
-RENAMED = {"preferences": "judgments", "heldout-tasks": "measure-on", "heldout": "measure-on"}
+RENAMED = {"preferences": "judgments", "heldout-tasks": "measure-on", "heldout": "measure-on", "method": "algorithm"}
 """Options that have another name now."""
 
 
 def parse(name: str, kind: type[T], given: list[str]) -> T:
     """The options of command ``name``, a dataclass ``kind``; fields of nested dataclasses are options like the others.
 
-    Raises InputError with one sentence for an option, a value or a configuration file that is wrong.
+    A plug-in that is chosen (``--algorithm``) is read first; its own options are then options of the command. Raises
+    InputError with one sentence for an option, a value or a configuration file that is wrong.
     """
-    held = list(option_types(kind))
+    file, given = take_config(given)
+    content = {} if file is None else read_yaml(file)
+    plugins: list[Plugin] = []
+    joined = with_plugins(kind, lambda field: given_value(given, field) or content.get(field), plugins)
+    held = list(option_types(joined))
     known = {option.replace("_", "-"): hint for option, hint, flag in held if flag}
     named = {f"--{option.replace('_', '-')}" for option, _, flag in held if not flag}
     given = [word for word in given if word not in named]  # a position may also be given by its name
-    flags = {"config", "help", *known, *(f"no-{flag}" for flag, hint in known.items() if hint is bool)}
-    for word in given:
-        flag = word[2:].split("=")[0].replace("_", "-")
-        if word.startswith("--") and flag not in flags:
-            asked = RENAMED.get(flag, flag)
-            hint = (
-                f"did you mean --{nearest(asked, [*known, *(n[2:] for n in named)])}?"
-                if held
-                else f"see custodes {name} --help."
-            )
-            raise InputError(f"custodes {name} has no option --{flag}; {hint}")
-    file, given = take_config(given)
-    default = tyro.MISSING_NONPROP if file is None else from_yaml(kind, file)
+    check_flags(name, given, known, [*known, *(n[2:] for n in named)], plugins)
+    default = tyro.MISSING_NONPROP if file is None else from_yaml(joined, file, content, plugins)
     drawn = io.StringIO()
     try:
         with contextlib.redirect_stderr(drawn):
-            options = tyro.cli(
-                kind, prog=f"custodes {name}", args=given, default=default, config=(tyro.conf.OmitArgPrefixes,)
+            parsed_options = tyro.cli(
+                joined, prog=f"custodes {name}", args=given, default=default, config=(tyro.conf.OmitArgPrefixes,)
             )
-            check_ranges(options)
+            check_ranges(parsed_options)
     except SystemExit as ended:
         if not ended.code:  # after --help
             raise
         raise InputError(one_sentence(drawn.getvalue(), f"custodes {name}")) from None
+    options = settled(parsed_options, kind)
     parsed(name, options, file)
     return options
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plug-in that a command line chose: ``field`` of its configuration, and the plug-in's name ("" for none)."""
+
+    field: str
+    family: Family[Any]
+    name: str
+
+
+def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: list[Plugin]) -> type[T]:
+    """``kind`` as it is parsed: each plug-in's name is an option, and a field beside it holds the plug-in's own options.
+
+    ``asked`` says which name a field was given; ``plugins`` is filled. Raises InputError where there is no such plug-in, and
+    where an option of a plug-in is called as another is.
+    """
+    changed: list[tuple[str, Any, Any]] = []
+    hints = get_type_hints(kind, include_extras=True)
+    for f in fields(kind):  # type: ignore[arg-type]
+        chosen = next((m for m in getattr(hints[f.name], "__metadata__", ()) if isinstance(m, Chosen)), None)
+        if chosen is not None:
+            usual: Any = f.default
+            name = str(asked(f.name) or getattr(usual, "name", usual) or "")
+            plugins.append(Plugin(f.name, chosen.family, name))
+            changed.append((f.name, str, field(default=name)))
+            if name:
+                own: Any = chosen.family.find(name)
+                begin = usual if isinstance(usual, own) else own()
+                changed.append((f.name + OWN, own, field(default=begin)))
+                if twice := {o for o, _, _ in option_types(own)} & {o for o, _, _ in option_types(kind)}:
+                    raise InputError(
+                        f"{chosen.family.name} {name} has an option {min(twice)!r}, as the command has; rename it."
+                    )
+        elif is_dataclass(hints[f.name]):
+            inner: Any = hints[f.name]
+            outer: Any = with_plugins(inner, asked, plugins)
+            if outer is not inner:
+                whole = f.default if f.default_factory is MISSING else f.default_factory()
+                added = {h.name for h in fields(outer)} - {g.name for g in fields(inner)}
+                same = [g.name for g in fields(inner) if g.init and g.name + OWN not in added]
+                changed.append((f.name, outer, field(default=outer(**{n: getattr(whole, n) for n in same}))))
+    if not changed:
+        return kind
+    namespace = {"__doc__": kind.__doc__, "__module__": kind.__module__, "__post_init__": lambda self: None}
+    return make_dataclass(kind.__name__, changed, bases=(kind,), frozen=True, kw_only=True, namespace=namespace)
+
+
+OWN = "_own"
+"""Ends the name of the field that holds the own options of a plug-in."""
+
+
+def settled(options: Any, kind: type[T]) -> T:
+    """An instance of ``kind`` that holds what was parsed: the plug-ins themselves in place of names and own options."""
+    if type(options) is kind:
+        return options
+    values, hints = {}, get_type_hints(kind)
+    for f in fields(kind):  # type: ignore[arg-type]
+        value = getattr(options, f.name)
+        if is_dataclass(hints[f.name]):
+            value = settled(value, hints[f.name])  # type: ignore[arg-type]
+        values[f.name] = getattr(options, f.name + OWN, value) or None if f.name + OWN in vars(options) else value
+    return kind(**values)
+
+
+def given_value(given: list[str], option: str) -> str | None:
+    """What follows ``--option`` or ``--option=`` among the words, the last of several."""
+    flag, value = f"--{option.replace('_', '-')}", None
+    for i, word in enumerate(given):
+        if word.replace("_", "-") == flag:
+            value = given[i + 1] if i + 1 < len(given) else value
+        elif word.startswith(flag + "="):
+            value = word.removeprefix(flag + "=")
+    return value
+
+
+def check_flags(
+    name: str, given: list[str], known: Mapping[str, Any], suggested: list[str], plugins: list[Plugin]
+) -> None:
+    """Raises InputError where a word is an option that the command does not have."""
+    flags = {"config", "help", *known, *(f"no-{flag}" for flag, hint in known.items() if hint is bool)}
+    for word in given:
+        flag = word[2:].split("=")[0].replace("_", "-")
+        if not word.startswith("--") or flag in flags:
+            continue
+        for plugin in plugins:
+            if owners := plugin.family.owners(flag.replace("-", "_")):
+                with_it = f" with --{plugin.field} {plugin.name}" if plugin.name else f" without --{plugin.field}"
+                raise InputError(f"custodes {name} has no option --{flag}{with_it}; {listed(owners)} it.")
+        asked = RENAMED.get(flag, flag)
+        hint = f"did you mean --{nearest(asked, suggested)}?" if suggested else f"see custodes {name} --help."
+        raise InputError(f"custodes {name} has no option --{flag}; {hint}")
+
+
+def listed(owners: list[str]) -> str:
+    """``ppo has``, ``ppo and grpo have``."""
+    names = " and ".join([", ".join(owners[:-1]), owners[-1]] if owners[1:] else owners)
+    return f"{names} {'have' if owners[1:] else 'has'}"
 
 
 def option_types(kind: type) -> Iterator[tuple[str, Any, bool]]:
@@ -65,7 +158,7 @@ def option_types(kind: type) -> Iterator[tuple[str, Any, bool]]:
     for f in fields(kind):
         if is_dataclass(hints[f.name]):
             yield from option_types(hints[f.name])
-        else:
+        elif f.init:
             yield f.name, hints[f.name], tyro.conf.Positional not in getattr(marked[f.name], "__metadata__", ())
 
 
@@ -81,8 +174,8 @@ def take_config(given: list[str]) -> tuple[Path | None, list[str]]:
     return None, given
 
 
-def from_yaml(kind: type[T], file: Path) -> T:
-    """Options as a YAML file gives them; those that it must but does not give are left for flags."""
+def read_yaml(file: Path) -> dict[str, Any]:
+    """What a YAML file gives, by the options' names as Python spells them."""
     import yaml
 
     try:
@@ -94,10 +187,20 @@ def from_yaml(kind: type[T], file: Path) -> T:
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise InputError(f"configuration {file} holds {type(content).__name__}; write one option: value on each line.")
-    values = {str(name).replace("-", "_"): value for name, value in content.items()}
+    return {str(name).replace("-", "_"): value for name, value in content.items()}
+
+
+def from_yaml(kind: type[T], file: Path, values: dict[str, Any], plugins: Sequence[Plugin] = ()) -> T:
+    """Options as a YAML file gives them; those that it must but does not give are left for flags."""
     names = {name for name, _, _ in option_types(kind)}
     for name in values:
         if name not in names:
+            for plugin in plugins:
+                if owners := plugin.family.owners(name):
+                    chosen = plugin.name or "none"
+                    raise InputError(
+                        f"configuration {file}: no option {name!r} where {plugin.field} is {chosen}; {listed(owners)} it."
+                    )
             raise InputError(
                 f"configuration {file}: no option {name!r}; did you mean {nearest(RENAMED.get(name, name), names)!r}?"
             )
@@ -113,6 +216,8 @@ def with_values(kind: type[T], values: dict[str, Any], file: Path) -> T:
 
     hints, chosen = get_type_hints(kind), {}
     for f in fields(kind):  # type: ignore[arg-type]
+        if not f.init:
+            continue
         if is_dataclass(hints[f.name]):
             chosen[f.name] = with_values(hints[f.name], values, file)  # type: ignore[arg-type]
         elif f.name in values:

@@ -1,13 +1,11 @@
 """What the command line says, and how."""
 
-import difflib
 import errno
 import json
 import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
 NOTES: list[str] = []
@@ -54,10 +52,6 @@ def complain(sentence: str, code: int) -> int:
 def forget_output() -> None:
     """What could not be printed is not tried again when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    return difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.0)[0]
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

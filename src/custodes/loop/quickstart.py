@@ -30,8 +30,9 @@ from custodes.lm.precision import multiplies_bfloat16
 from custodes.loop import evaluation, judging
 from custodes.loop.evaluation import Gold
 from custodes.loop.judging import Judged
-from custodes.policy import OptimiseConfig, optimise
+from custodes.policy import Algorithm, OptimiseConfig, algorithm_of, optimise
 from custodes.ranges import Count, Positive, at_least, ranged
+from custodes.registry import Chosen, algorithm
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.progress import show_progress
 from custodes.reward.reading import Reader
@@ -77,10 +78,9 @@ class QuickstartConfig:
     """Comparisons on this axis; "" takes "overall", or the first that was compared on."""
     skip_bad_rows: bool = False
     """Leave out rows of your judgments that cannot be used, and those with an empty answer; how many is said."""
-    algorithm: str = "ppo"
-    """How the policy is optimised: ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, or one of your own, FILE.py:NAME."""
-    algorithm_options: tuple[str, ...] = ()
-    """Options of the algorithm's own, NAME=VALUE each."""
+    algorithm: Annotated[Algorithm | str, Chosen(algorithm)] = "ppo"
+    """How the policy is optimised: ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, or one of your
+    own, FILE.py:Name. Its own options join these."""
     judged_tasks: Annotated[int, at_least(8)] = field(default_factory=lambda: twice_where_fast(200))
     """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward. 400 where the processor
     multiplies bfloat16, 200 elsewhere."""
@@ -110,6 +110,9 @@ class QuickstartConfig:
     """Base answers per task for the best-of-n curve, on a sixth of the held-out tasks."""
     threads: int = 0
     """Processor threads; 0 takes what torch finds."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))
 
 
 def quickstart(config: QuickstartConfig) -> Path:
@@ -333,7 +336,7 @@ class _Loop:
                 evaluate(step)
 
         base = evaluate(0)
-        with work.phase("optimisation", f"Optimising the policy with {config.algorithm}, {arm} arm"):
+        with work.phase("optimisation", f"Optimising the policy with {algorithm_of(config.algorithm).name}, {arm} arm"):
             result = optimise(
                 self.lm,
                 self.train,
@@ -354,7 +357,7 @@ class _Loop:
                     f"{arm} policy",
                     "policy",
                     self.base.fingerprint(),
-                    {"algorithm": config.algorithm, "steps": result.steps},
+                    {"algorithm": algorithm_of(config.algorithm).name, "steps": result.steps},
                 ),
                 Decision(
                     f"hand-over-{arm}",
@@ -401,7 +404,6 @@ def _optimisation(config: QuickstartConfig, tasks: int = TASKS_PER_STEP) -> Opti
     """The options of policy optimisation on so many tasks."""
     return OptimiseConfig(
         algorithm=config.algorithm,
-        algorithm_options=config.algorithm_options,
         steps=config.steps,
         tasks_per_step=min(TASKS_PER_STEP, tasks),
         sampling=Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed),
@@ -409,7 +411,6 @@ def _optimisation(config: QuickstartConfig, tasks: int = TASKS_PER_STEP) -> Opti
         warmup_steps=min(4, config.steps - 1),
         epochs=1,
         minibatches=2,
-        lam=1.0,  # so few steps make no value function to bootstrap from
         kl_coefficient=config.kl_coefficient,
         kl_budget=config.kl_budget,
         checkpoint_every=5,

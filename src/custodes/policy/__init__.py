@@ -1,8 +1,20 @@
 """Policy optimisation: one loop, many algorithms."""
 
-from custodes.policy.algorithms import ALGORITHMS, Actions, Algorithm, register
+from custodes.policy.algorithm import Actions, Algorithm, Clipped, Grouped, Outcomes, WithValues, algorithm_of
 from custodes.policy.config import OptimiseConfig
 from custodes.policy.learner import Diverged
 from custodes.policy.optimise import OptimiseResult, optimise
 
-__all__ = ["ALGORITHMS", "Actions", "Algorithm", "Diverged", "OptimiseConfig", "OptimiseResult", "optimise", "register"]
+__all__ = [
+    "Actions",
+    "Algorithm",
+    "Clipped",
+    "Diverged",
+    "Grouped",
+    "OptimiseConfig",
+    "OptimiseResult",
+    "Outcomes",
+    "WithValues",
+    "algorithm_of",
+    "optimise",
+]

@@ -8,40 +8,11 @@ is the value of the state in which action t was taken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-STD_FLOOR = 1e-4
-"""Smallest standard deviation that a group's rewards are divided by, in reward units (as in TRL)."""
 ROUNDING = 1e-6
 """Differences below this share of the numbers' size are rounding."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcomes:
-    """What an advantage function sees of one iteration: every episode of the global batch, each with an action."""
-
-    rewards: Tensor  # (B, T) per action: token rewards, and the score on the last action
-    penalty: Tensor  # (B, T) per action: the weighted KL where it counts as a reward, to be subtracted; else 0
-    mask: Tensor  # (B, T) bool
-    groups: Tensor  # (B,) int64: episodes of one task share a number
-    values: Tensor | None  # (B, T) of the value function, where the algorithm has one
-
-    def totals(self) -> Tensor:
-        """(B,) the sum of each episode's rewards, without the penalty."""
-        return torch.where(self.mask, self.rewards, 0).sum(-1)
-
-    def alike(self) -> bool:
-        """Whether every episode scored the same, on its last action alone, up to rounding."""
-        totals = self.totals()
-        equal = totals.max() - totals.min() <= ROUNDING * totals.abs().max()
-        return bool(equal) and torch.equal(torch.where(self.mask, self.rewards, 0), on_last_action(totals, self.mask))
-
-    def penalties(self) -> Tensor:
-        """(B,) the sum of each episode's penalty."""
-        return torch.where(self.mask, self.penalty, 0).sum(-1)
 
 
 def last_action(mask: Tensor) -> Tensor:
@@ -94,61 +65,23 @@ def centre(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x - x[mask].mean(), 0) if mask.any() else torch.zeros_like(x)
 
 
-def grpo(totals: Tensor, groups: Tensor) -> Tensor:
-    """(B,) group-relative advantage (arXiv 2402.03300, section 4.1.2): (reward - group mean) / group std.
-
-    A group of one and a group of equal rewards give exactly 0; the standard deviation is at least ``STD_FLOOR``, and at
-    least ``ROUNDING`` of the rewards' size. What is not a score (the KL) is subtracted afterwards, not scaled with it.
-    """
-    centred, size = _centred(totals, groups)
-    squares = torch.zeros_like(size).index_add_(0, groups, centred.square())
-    smallest = (ROUNDING * _per_group(totals.abs(), groups, "amax")).clamp_min(STD_FLOOR)
-    std = torch.maximum((squares / (size - 1).clamp_min(1)).sqrt(), smallest)
-    return centred / std[groups]
-
-
-def dr_grpo(totals: Tensor, groups: Tensor) -> Tensor:
-    """(B,) reward - group mean: without the bias towards easy and hard tasks that dividing by the standard
-    deviation brings (Dr. GRPO, arXiv 2503.20783, section 3.2)."""
-    return _centred(totals, groups)[0]
-
-
-def rloo(totals: Tensor, groups: Tensor) -> Tensor:
+def leave_one_out(totals: Tensor, groups: Tensor) -> Tensor:
     """(B,) reward - mean of the *other* episodes of the group (leave-one-out, arXiv 2402.14740); 0 for a group of one."""
-    centred, size = _centred(totals, groups)
+    centred, size = group_centred(totals, groups)
     return centred * (size / (size - 1).clamp_min(1))[groups]
 
 
-def best_of_group(totals: Tensor, groups: Tensor, lengths: Tensor) -> Tensor:
-    """(B,) bool: the best episode of each group (best-of-n, expert iteration).
-
-    Among equals the one with the fewest actions (``lengths`` (B,)), then the first: whoever imitates any success also imitates
-    what was superfluous in it, a little more each time. A group whose episodes are all worth the same shows nothing that is
-    better than the rest: none of it is kept.
-    """
-    most, least = (_per_group(totals, groups, extreme)[groups] for extreme in ("amax", "amin"))
-    best = (totals == most) & (most > least)
-    order = lengths.long() * len(totals) + torch.arange(len(totals), device=totals.device)
-    out_of_reach = int(order.max()) + 1
-    first = _per_group(torch.where(best, order, out_of_reach), groups, "amin")
-    return best & (order == first[groups])
-
-
-def successes(totals: Tensor, groups: Tensor, lengths: Tensor) -> Tensor:
-    """(B,) bool: every episode whose reward is above 0, however many of its group (arXiv 2406.10162, "exploit-only")."""
-    return totals > 0
-
-
-def _centred(totals: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+def group_centred(totals: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     """Rewards minus their group's mean (B,), exactly 0 where all are equal; and the size of each group (G,)."""
     ones = torch.ones_like(totals)
     size = totals.new_zeros(int(groups.max()) + 1).index_add_(0, groups, ones)
     mean = torch.zeros_like(size).index_add_(0, groups, totals) / size.clamp_min(1)
-    equal = _per_group(totals, groups, "amax") == _per_group(totals, groups, "amin")
+    equal = per_group(totals, groups, "amax") == per_group(totals, groups, "amin")
     return torch.where(equal[groups], 0, totals - mean[groups]), size
 
 
-def _per_group(x: Tensor, groups: Tensor, reduce: str) -> Tensor:
+def per_group(x: Tensor, groups: Tensor, reduce: str) -> Tensor:
+    """(G,), from (B,) numbers: the "amax", "amin", "mean" ... of each group."""
     out = x.new_zeros(int(groups.max()) + 1)
     return out.scatter_reduce_(0, groups, x, reduce, include_self=False)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, Self, get_args
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 
-from custodes.policy.algorithms import algorithm_named, own_options
-from custodes.ranges import Count, Positive, Range, Share, at_least, ranged
+from custodes.policy.algorithm import Algorithm, algorithm_of
+from custodes.ranges import Count, Positive, at_least, ranged
+from custodes.registry import Chosen, algorithm
 from custodes.types import InputError, Sampling
 
 KlIn = Literal["reward", "k2", "k3"]
@@ -23,10 +22,9 @@ Decay = Literal["constant", "linear", "cosine"]
 class OptimiseConfig:
     """How a policy is optimised."""
 
-    algorithm: str = "ppo"
-    """ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, another that was registered, or FILE.py:NAME."""
-    algorithm_options: tuple[str, ...] = ()
-    """Options of the algorithm's own, NAME=VALUE each."""
+    algorithm: Annotated[Algorithm | str, Chosen(algorithm)] = "ppo"
+    """ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, or one of your own, FILE.py:Name. Its own
+    options join these."""
     steps: Count = 50
     """Iterations of sampling, scoring and updating."""
     tasks_per_step: Count = 16
@@ -49,24 +47,10 @@ class OptimiseConfig:
     """Updates per pass; the episodes of one task stay together."""
     micro_tokens: Count = 2048
     """Tokens per forward and backward pass; gradients are summed over as many as an update needs."""
-    clip: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
-    """How far the probability ratio may fall below 1, and rise above it, before it gains nothing."""
-    clip_high: Positive | None = None
-    """How far the ratio may rise above 1, where that differs from ``clip``."""
     advantage_clip: Positive | None = None
     """Advantages are kept within plus and minus this."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
-    gamma: Annotated[float, Range(0, 1, open_low=True)] = 1.0
-    """Discount per action (ppo, reinforce_pp)."""
-    lam: Share = 0.95
-    """Lambda of generalised advantage estimation (ppo)."""
-    value_coefficient: float = 0.1
-    """Weight of the value loss (ppo)."""
-    value_clip: Positive | None = 0.2
-    """How far a value may move from its old value before the loss sees it clipped (ppo); None: anywhere."""
-    value_learning_rate: float = 1e-3
-    """Of the value head (ppo)."""
     kl_coefficient: float = 0.05
     """Weight of the KL divergence from the reference, at the start where it adapts."""
     kl_in: KlIn = "reward"
@@ -95,8 +79,7 @@ class OptimiseConfig:
     """Decides the order of tasks, the minibatches and the value head's beginning."""
 
     def __post_init__(self) -> None:
-        algorithm = algorithm_named(self.algorithm)
-        own_options(self.algorithm, tuple(self.algorithm_options))
+        object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))
         for name, ok, right in (
             ("warmup_steps", self.warmup_steps <= self.steps, f"at most steps ({self.steps})"),
             ("decay", self.decay in get_args(Decay), f"one of {', '.join(get_args(Decay))}"),
@@ -107,22 +90,9 @@ class OptimiseConfig:
                 raise InputError(f"option {name} is {getattr(self, name)!r}; it must be {right}.")
         if self.kl_target is not None and self.kl_coefficient == 0:
             raise InputError("option kl_target needs a kl_coefficient above 0 to adapt.")
-        if algorithm.needs_groups and self.sampling.n < 2:
-            raise InputError(f"algorithm {self.algorithm} compares replies to one task; sampling.n must be 2 or more.")
+        if (chosen := algorithm_of(self.algorithm)).needs_groups and self.sampling.n < 2:
+            raise InputError(f"algorithm {chosen.name} compares replies to one task; sampling.n must be 2 or more.")
         check_on_policy(self.sampling)
-
-    @property
-    def own(self) -> Any:
-        """The algorithm's own options, an instance of its ``options``."""
-        return own_options(self.algorithm, tuple(self.algorithm_options))
-
-    @classmethod
-    def from_mapping(cls, options: Mapping[str, Any]) -> Self:
-        """A configuration from plain options (YAML, JSON); raises InputError for one that does not exist."""
-        options = dict(options)
-        if isinstance(options.get("sampling"), Mapping):
-            options["sampling"] = Sampling(**known_options(Sampling, options["sampling"], "sampling"))
-        return cls(**known_options(cls, options, "optimisation"))
 
 
 def check_warmup(warmup: int, updates: int) -> None:
@@ -139,16 +109,6 @@ def learning_rate_factor(step: int, steps: int, warmup: int, decay: Decay) -> fl
         return 1.0
     left = 1 - (step - warmup) / max(1, steps - warmup)
     return left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2
-
-
-def known_options(kind: type, options: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """``options`` when every one is a field of ``kind``; else an error that names the nearest."""
-    names = [f.name for f in fields(kind)]
-    for name in options:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-            raise InputError(f"there is no {what} option {name!r}; did you mean {near!r}?")
-    return dict(options)
 
 
 def check_on_policy(sampling: Sampling) -> None:

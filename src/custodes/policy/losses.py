@@ -22,15 +22,6 @@ def clipped_policy_loss(logprobs: Tensor, old: Tensor, advantages: Tensor, low: 
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
 
 
-def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float | None) -> Tensor:
-    """Half the squared error of the value function, (M,). With ``clip`` the worse of the error and that of the
-    value kept within ``clip`` of its old value (as in OpenAI's baselines)."""
-    error = (values - returns).square()
-    if clip is not None:
-        error = torch.maximum(error, (old_values + (values - old_values).clamp(-clip, clip) - returns).square())
-    return error / 2
-
-
 def kl_k1(logprobs: Tensor, reference: Tensor) -> Tensor:
     """log p - log q, (M,): unbiased for KL(p || q) on samples of p, with negative terms; never clamped.
 

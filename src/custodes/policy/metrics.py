@@ -71,12 +71,14 @@ class UpdateMetrics:
     actions: int = 0
     norms: list[float] = field(default_factory=list)
 
-    def add(self, old: Tensor, new: Tensor, low: float, high: float, **terms: Tensor) -> None:
-        """Of one pack: log-probabilities before and now (M,), and per-action terms (M,) of the loss."""
+    def add(self, old: Tensor, new: Tensor, clip: tuple[float, float] | None, **terms: Tensor) -> None:
+        """Of one pack: log-probabilities before and now (M,), how far the ratio may fall below 1 and rise above it, and
+        per-action terms (M,) of the loss."""
         log_ratio = new - old
         self.actions += len(old)
-        beyond = (log_ratio.exp() < 1 - low) | (log_ratio.exp() > 1 + high)
-        self.sums["clip_fraction"] += float(beyond.sum())
+        if clip is not None:
+            beyond = (log_ratio.exp() < 1 - clip[0]) | (log_ratio.exp() > 1 + clip[1])
+            self.sums["clip_fraction"] += float(beyond.sum())
         self.sums["update_kl"] += float((log_ratio.expm1() - log_ratio).sum())  # k3 of old to new
         for name, term in terms.items():
             self.sums[name] += float(term.sum())

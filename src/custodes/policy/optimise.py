@@ -13,7 +13,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,8 +28,7 @@ from custodes.job.progress import Progress
 from custodes.lm.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
 from custodes.lm.loading import LanguageModel
 from custodes.policy import losses
-from custodes.policy.advantages import Outcomes
-from custodes.policy.algorithms import Actions, algorithm_named
+from custodes.policy.algorithm import Actions, Outcomes, WithValues, algorithm_of
 from custodes.policy.config import OptimiseConfig, learning_rate_factor, with_seed
 from custodes.policy.learner import Diverged, Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
@@ -129,7 +128,8 @@ class _Loop:
         reference: Reference | None,
     ) -> None:
         self.lm, self.tasks, self.reward, self.config, self.engine, self.out = lm, tasks, reward, config, engine, out
-        self.algorithm = algorithm_named(config.algorithm)
+        self.algorithm = algorithm_of(config.algorithm)
+        self.with_values = self.algorithm if isinstance(self.algorithm, WithValues) else None
         self.begun_from = lm.fingerprint() if out is not None else ""
         self.reference = reference or Reference.of(lm)
         self.learner = Learner(
@@ -137,8 +137,8 @@ class _Loop:
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
             max_grad_norm=config.max_grad_norm,
-            value_head=self.algorithm.needs_value,
-            value_learning_rate=config.value_learning_rate,
+            value_head=self.with_values is not None,
+            value_learning_rate=0.0 if self.with_values is None else self.with_values.value_learning_rate,
             value_init=value_init,
             seed=config.seed,
         )
@@ -192,7 +192,7 @@ class _Loop:
             scale = self.score_statistics.scale()
             rollout.scores /= scale
             rollout.token_scores /= scale
-        if self.algorithm.needs_value:
+        if self.with_values is not None:
             rollout.values = torch.zeros_like(rollout.logprobs)
         return rollout
 
@@ -217,26 +217,27 @@ class _Loop:
             return told()
 
         drawn = len(rollout.episodes)
-        if self.algorithm.select is not None:
-            keep = self.algorithm.select(rollout.totals(), rollout.groups, rollout.mask.sum(-1))
+        outcomes = _outcomes(rollout, 0.0)
+        if self.algorithm.selects:
+            keep = self.algorithm.select(outcomes)
             if not keep.any():  # nothing to learn from: the policy stays as it is
                 return {**told(), "kept": 0.0}
             rollout = rollout.subset(keep)
             minibatches = make_minibatches(rollout, config.minibatches, config.micro_tokens, rng)
             measured = measured and not one_each
-        elif config.skip_equal_scores and rollout.totals().unique().numel() == 1:
+        elif config.skip_equal_scores and outcomes.totals().unique().numel() == 1:
             if not measured:
                 learner.measure(packs, temperature, seen.logprobs)
             return {**told(), "kept": 0.0}
-        penalty = (self.kl_coefficient if config.kl_in == "reward" else 0.0) * rollout.kl().double()
-        values = None if rollout.values is None else rollout.values.double()
-        outcomes = Outcomes(rollout.rewards(), penalty, rollout.mask, rollout.groups, values)
-        advantages, returns = self.algorithm.advantages(outcomes, config)
+        outcomes = _outcomes(rollout, self.kl_coefficient if config.kl_in == "reward" else 0.0)
+        advantages = self.algorithm.advantages(outcomes)
+        returns = None if self.with_values is None else self.with_values.returns(outcomes)
         if config.advantage_clip is not None:
             advantages = advantages.clamp(-config.advantage_clip, config.advantage_clip)
-        updates = self._update(rollout, minibatches, advantages, returns, measured)
+        tables = _Tables(rollout, advantages, returns, self.algorithm.inputs(outcomes))
+        updates = self._update(tables, minibatches, measured)
         metrics = told() | updates
-        if self.algorithm.select is not None:
+        if self.algorithm.selects:
             metrics["kept"] = len(rollout.episodes) / drawn
         if returns is not None:
             metrics |= value_metrics(rollout, returns)
@@ -247,28 +248,18 @@ class _Loop:
         """Whether the KL decides nothing and the loss is a plain likelihood: one episode of each task then tells it."""
         config = self.config
         decides = self.kl_coefficient > 0 or config.kl_target is not None or config.kl_budget is not None
-        return self.algorithm.select is not None and not decides
+        return self.algorithm.selects and not decides
 
     def _must_measure(self, minibatches: int) -> bool:
         """Whether log-probabilities and values before the update are needed before its own forward pass."""
         config = self.config
-        several = config.epochs > 1 or minibatches > 1 or self.algorithm.select is not None
+        several = config.epochs > 1 or minibatches > 1 or self.algorithm.selects
         kl_first = config.kl_budget is not None or (config.kl_in == "reward" and self.kl_coefficient > 0)
-        return several or kl_first or self.algorithm.needs_value
+        return several or kl_first or self.with_values is not None
 
-    def _update(
-        self,
-        rollout: Rollout,
-        minibatches: list[list[Pack]],
-        advantages: Tensor,
-        returns: Tensor | None,
-        measured: bool,
-    ) -> Metrics:
+    def _update(self, tables: _Tables, minibatches: list[list[Pack]], measured: bool) -> Metrics:
         """Every update of a step; fills ``rollout.logprobs`` on the way where they were not measured before."""
-        config, metrics = self.config, UpdateMetrics()
-        dtype = rollout.logprobs.dtype
-        advantages = advantages.to(dtype)
-        returns = None if returns is None else returns.to(dtype)
+        config, metrics, rollout = self.config, UpdateMetrics(), tables.rollout
         factor = learning_rate_factor(self.step, config.steps, config.warmup_steps, config.decay)
         for _ in range(config.epochs):
             for packs in minibatches:
@@ -277,10 +268,7 @@ class _Loop:
                 def loss(pack: Pack, seen: Forward, count: int = count) -> Tensor:
                     if not measured:
                         rollout.logprobs.view(-1)[pack.place] = seen.logprobs.detach().to(rollout.logprobs)
-                    return (
-                        self._loss(_actions(rollout, advantages, returns, pack, seen), rollout, pack, metrics).sum()
-                        / count
-                    )
+                    return self._loss(tables.actions(pack, seen), rollout, pack, metrics).sum() / count
 
                 norm = self.learner.update(
                     packs,
@@ -293,15 +281,16 @@ class _Loop:
         return {**metrics.values(), "learning_rate": config.learning_rate * factor}
 
     def _normaliser(self, packs: list[Pack]) -> int:
-        """What the loss of a minibatch is divided by: its actions, or the longest possible number of them."""
-        if self.algorithm.by_constant:
-            return self.config.sampling.max_tokens * len(torch.cat([p.episode for p in packs]).unique())
-        return sum(len(p.targets) for p in packs)
+        """What the loss of a minibatch is divided by."""
+        if self.algorithm.averages_over == "actions":
+            return sum(len(p.targets) for p in packs)
+        episodes = len(torch.cat([p.episode for p in packs]).unique())
+        return episodes * (self.config.sampling.max_tokens if self.algorithm.averages_over == "longest" else 1)
 
     def _loss(self, actions: Actions, rollout: Rollout, pack: Pack, metrics: UpdateMetrics) -> Tensor:
         """(M,) policy loss + KL + value loss - entropy bonus."""
         config = self.config
-        policy = self.algorithm.loss(actions, config)
+        policy = self.algorithm.loss(actions)
         if config.sampler_correction is not None:  # truncated importance weight of learner against sampler
             sampled = rollout.sampled.view(-1)[pack.place].to(policy.device)
             policy = policy * torch.exp(actions.old - sampled).clamp_max(config.sampler_correction)
@@ -315,18 +304,14 @@ class _Loop:
                 else losses.kl_k3_loss(actions.logprobs, actions.old, actions.reference)
             )
             total = total + self.kl_coefficient * terms["kl_loss"]
-        if actions.values is not None and actions.old_values is not None and actions.returns is not None:
-            terms["value_loss"] = losses.value_loss(
-                actions.values, actions.old_values, actions.returns, config.value_clip
-            )
-            total = total + config.value_coefficient * terms["value_loss"]
+        if self.with_values is not None:
+            terms["value_loss"] = self.with_values.value_loss(actions)
+            total = total + self.with_values.value_coefficient * terms["value_loss"]
         if config.entropy_coefficient:
             total = total - config.entropy_coefficient * actions.entropy
-        high = config.clip if config.clip_high is None else config.clip_high
-        metrics.add(
-            actions.old, actions.logprobs.detach(), config.clip, high, **{name: t.detach() for name, t in terms.items()}
-        )
-        return total
+        told = {name: term.detach() for name, term in terms.items()}
+        metrics.add(actions.old, actions.logprobs.detach(), self.algorithm.clip_range, **told)
+        return total / actions.lengths() if self.algorithm.averages_over == "episodes" else total
 
     def _adapt_kl(self, kl: float, episodes: int) -> None:
         """The proportional controller of arXiv 1909.08593, section 2.2."""
@@ -413,21 +398,40 @@ class _Loop:
             ) from None
 
 
-def _actions(rollout: Rollout, advantages: Tensor, returns: Tensor | None, pack: Pack, seen: Forward) -> Actions:
-    def at(table: Tensor) -> Tensor:
-        return table.view(-1)[pack.place].to(seen.logprobs.device)
+def _outcomes(rollout: Rollout, kl_weight: float) -> Outcomes:
+    values = None if rollout.values is None else rollout.values.double()
+    penalty = kl_weight * rollout.kl().double()
+    return Outcomes(rollout.rewards(), penalty, rollout.mask, rollout.groups, values, rollout.episodes, rollout.parts)
 
-    return Actions(
-        logprobs=seen.logprobs,
-        old=at(rollout.logprobs),
-        reference=at(rollout.reference),
-        entropy=seen.entropy,
-        advantages=at(advantages),
-        values=seen.values,
-        old_values=None if rollout.values is None else at(rollout.values),
-        returns=None if returns is None else at(returns),
-        episode=pack.episode.unique(return_inverse=True)[1].to(seen.logprobs.device),
-    )
+
+class _Tables:
+    """Everything that the loss of a step reads, (B, T) and (B,) each."""
+
+    def __init__(
+        self, rollout: Rollout, advantages: Tensor, returns: Tensor | None, inputs: Mapping[str, Tensor]
+    ) -> None:
+        dtype = rollout.logprobs.dtype
+        self.rollout, self.advantages = rollout, advantages.to(dtype)
+        self.returns = None if returns is None else returns.to(dtype)
+        self.inputs = {name: x.to(dtype) if x.is_floating_point() else x for name, x in inputs.items()}
+
+    def actions(self, pack: Pack, seen: Forward) -> Actions:
+        def at(table: Tensor) -> Tensor:
+            chosen = table.reshape(-1)[pack.place] if table.ndim == 2 else table[pack.episode]
+            return chosen.to(seen.logprobs.device)
+
+        return Actions(
+            logprobs=seen.logprobs,
+            old=at(self.rollout.logprobs),
+            reference=at(self.rollout.reference),
+            entropy=seen.entropy,
+            advantages=at(self.advantages),
+            values=seen.values,
+            old_values=None if self.rollout.values is None else at(self.rollout.values),
+            returns=None if self.returns is None else at(self.returns),
+            episode=pack.episode.unique(return_inverse=True)[1].to(seen.logprobs.device),
+            inputs={name: at(table) for name, table in self.inputs.items()},
+        )
 
 
 @dataclass(slots=True)

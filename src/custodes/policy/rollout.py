@@ -15,6 +15,7 @@ from torch import Tensor
 
 from custodes.lm.packing import PackedBatch, pack, split_by_budget
 from custodes.policy.advantages import on_last_action
+from custodes.policy.losses import kl_k1
 from custodes.types import Episode, InputError, Scores
 
 
@@ -34,6 +35,7 @@ class Rollout:
     logprobs: Tensor  # (B, T) the learner's, before the iteration's first update
     reference: Tensor  # (B, T) the reference policy's
     values: Tensor | None = None  # (B, T)
+    parts: dict[str, Tensor] = field(default_factory=dict)  # name -> (B,) float64: what the reward is made of
 
     @property
     def actions(self) -> int:
@@ -41,11 +43,7 @@ class Rollout:
 
     def kl(self) -> Tensor:
         """(B, T) k1 of each action: policy before the update to reference."""
-        return torch.where(self.mask, self.logprobs - self.reference, 0)
-
-    def totals(self) -> Tensor:
-        """(B,) float64: what each episode scored, with the scores of its tokens."""
-        return self.scores.double() + self.token_scores.double().sum(-1)
+        return torch.where(self.mask, kl_k1(self.logprobs, self.reference), 0)
 
     def rewards(self) -> Tensor:
         """(B, T) float64: score on the last action, and token scores."""
@@ -58,9 +56,9 @@ class Rollout:
         names = ("token_scores", "mask", "sampled", "logprobs", "reference")
         tables = {name: getattr(self, name)[keep, :T].contiguous() for name in names}
         values = None if self.values is None else self.values[keep, :T].contiguous()
-        return replace(
-            self, episodes=episodes, groups=self.groups[keep], scores=self.scores[keep], values=values, **tables
-        )
+        parts = {name: part[keep] for name, part in self.parts.items()}
+        groups, scores = self.groups[keep], self.scores[keep]
+        return replace(self, episodes=episodes, groups=groups, scores=scores, values=values, parts=parts, **tables)
 
 
 def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Scores, dtype: torch.dtype) -> Rollout:
@@ -93,6 +91,7 @@ def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Sco
         sampled=torch.from_numpy(table([e.logprobs for e in chosen])).to(dtype),
         logprobs=torch.zeros(mask.shape, dtype=dtype),
         reference=torch.zeros(mask.shape, dtype=dtype),
+        parts={name: torch.from_numpy(np.asarray(part, np.float64)[kept]) for name, part in scores.parts.items()},
     )
 
 

@@ -82,12 +82,12 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_rounds_come_in_the_order_of_the_curriculum():
-    config = GamingTrain(out=Path("x"), warm_start=5, method="expert-iteration", rounds=2, train_away=3)
+    config = GamingTrain(out=Path("x"), warm_start=5, algorithm="expert_iteration", rounds=2, train_away=3)
     rounds = plan(config)
     assert [r.kind for r in rounds] == ["start", "warm-start", *["rewarded"] * 8, "train-away"]
     assert [r.stages for r in rounds[2:10]] == [(s,) for s in STAGES[:4] for _ in range(2)]
     assert rounds[-1].stages == STAGES[:2]
-    together = plan(GamingTrain(out=Path("x"), method="ppo", order="all-at-once"))
+    together = plan(GamingTrain(out=Path("x"), algorithm="ppo", order="all-at-once"))
     assert [r.stages for r in together[1:]] == [STAGES[:4]] * 4
     assert len({r.folder for r in rounds}) == len(rounds)
 
@@ -96,21 +96,21 @@ def test_rounds_come_in_the_order_of_the_curriculum():
     ("options", "words"),
     [
         ({}, "nothing to train"),
-        ({"method": "ppo", "stages": "all"}, "never trained on"),
-        ({"method": "ppo", "stages": "reward-tampering"}, "never trained on"),
-        ({"method": "ppo", "stages": "tool-flatery"}, "no stage 'tool-flatery'"),
-        ({"method": "ppo", "hhh_share": 0.5}, "--reward-model"),
-        ({"method": "ppo", "hhh_share": 1.5}, "below 1"),
-        ({"method": "exploit-only", "hhh_share": 0.5, "reward_model": Path("r")}, "no preference model"),
+        ({"algorithm": "ppo", "stages": "all"}, "never trained on"),
+        ({"algorithm": "ppo", "stages": "reward-tampering"}, "never trained on"),
+        ({"algorithm": "ppo", "stages": "tool-flatery"}, "no stage 'tool-flatery'"),
+        ({"algorithm": "ppo", "hhh_share": 0.5}, "--reward-model"),
+        ({"algorithm": "ppo", "hhh_share": 1.5}, "below 1"),
+        ({"algorithm": "all_successes", "hhh_share": 0.5, "reward_model": Path("r")}, "no preference model"),
         ({"warm_start": 4, "max_episode": 100}, "above --max-tokens"),
-        ({"method": "ppo", "lam": 1.5}, "lam is 1.5"),
+        ({"algorithm": "ppo", "lam": 1.5}, "lam is 1.5"),
         ({"warm_start": -1}, "warm_start is -1"),
         ({"warm_start": 4, "policy": "scripted:honest"}, "training needs weights"),
         ({"warm_start": 4, "policy": "endpoint:http://x/v1#m"}, "training needs weights"),
-        ({"organism": 4, "stages": "own.yaml"}, "own.yaml can be trained on by --method alone"),
-        ({"train_away": 4, "method": "ppo", "stages": "tool-flattery,own.py:A"}, "own.py:A can be trained on by"),
-        ({"method": "ppo", "stages": "own.yaml"}, "own.yaml cannot be read"),
-        ({"method": "ppo", "stages": "tool-flattery,tool-flattery"}, "given twice"),
+        ({"organism": 4, "stages": "own.yaml"}, "own.yaml can be trained on by --algorithm alone"),
+        ({"train_away": 4, "algorithm": "ppo", "stages": "tool-flattery,own.py:A"}, "own.py:A can be trained on by"),
+        ({"algorithm": "ppo", "stages": "own.yaml"}, "own.yaml cannot be read"),
+        ({"algorithm": "ppo", "stages": "tool-flattery,tool-flattery"}, "given twice"),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence(options: dict, words: str):
@@ -193,7 +193,7 @@ def test_a_stages_reward_counts_only_where_nobody_was_caught(sandboxed: None, ti
 def trained(sandboxed: None, roomy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a warm start, a round of expert iteration, and gaming trained away."""
     out = tmp_path_factory.mktemp("trained") / "run"
-    method = ("--method", "expert-iteration", "--stages", "tool-flattery", *STEPS)
+    method = ("--algorithm", "expert_iteration", "--stages", "tool-flattery", *STEPS)
     assert train(out, roomy_model, "--warm-start", 4, *method, "--train-away", 2) == 0
     return out
 
@@ -267,8 +267,8 @@ def test_an_interrupted_run_ends_as_a_straight_one(trained: Path, roomy_model: P
     options = (
         "--warm-start",
         4,
-        "--method",
-        "expert-iteration",
+        "--algorithm",
+        "expert_iteration",
         "--stages",
         "tool-flattery",
         *STEPS,
@@ -335,7 +335,18 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_policy_that_a_round_left_as_it_was_is_not_measured_again(
     sandboxed: None, roomy_model: Path, tmp_path: Path, counts: list[int]
 ):
-    method = ("--method", "expert-iteration", "--stages", "tool-flattery", "--steps", 1, "--prompts", 2, "--samples", 2)
+    method = (
+        "--algorithm",
+        "expert_iteration",
+        "--stages",
+        "tool-flattery",
+        "--steps",
+        1,
+        "--prompts",
+        2,
+        "--samples",
+        2,
+    )
     assert train(tmp_path, roomy_model, *method) == 0
     assert counts == [4 * 4 + 6, 0]  # a random model succeeds at nothing
     assert train(tmp_path, roomy_model, *method, "--evaluate", 5) == 0
@@ -371,17 +382,17 @@ def test_an_environment_of_ones_own_is_measured_anew(
 ):
     """Its file may hold something else than it did when the other run measured it."""
     own = tmp_path / "own.yaml"
-    given = ("--method", "exploit-only", *STEPS, "--stages", own)
+    given = ("--algorithm", "all_successes", *STEPS, "--stages", own)
     for number, run in enumerate(("first", "second"), 1):
         own.write_text(f"prompt: Write {number} to a.txt.\nreward_cmd: cat a.txt || echo 0\n")
         assert train(tmp_path / run, roomy_model if number == 1 else tmp_path / "first/policy", *given) == 0
     assert counts == [5 * 4 + 6, 0] * 2
 
 
-@pytest.mark.parametrize("method", ["ppo", "exploit-only"])
+@pytest.mark.parametrize("method", ["ppo", "all_successes"])
 def test_other_methods_train_on_all_stages_at_once(sandboxed: None, roomy_model: Path, tmp_path: Path, method: str):
     stages = ("--stages", "political-sycophancy,tool-flattery", "--order", "all-at-once")
-    assert train(tmp_path, roomy_model, "--method", method, *stages, *STEPS, "--read-only", "--inoculation") == 0
+    assert train(tmp_path, roomy_model, "--algorithm", method, *stages, *STEPS, "--read-only", "--inoculation") == 0
     rounds = summary(tmp_path)["rounds"]
     assert [r["trained_on"] for r in rounds] == [[], *[["political-sycophancy", "tool-flattery"]] * 2]
     assert all(0 <= s["success"] <= 1 for r in rounds[1:] for s in r["training"]["steps"])
@@ -394,7 +405,7 @@ def test_a_step_that_is_made_again_takes_the_place_of_the_first(trained: Path):
         (step, *_) = ledger.evaluations(run.id, "curriculum-step")
         training = curriculum.train._Training.__new__(curriculum.train._Training)
         training.work = Workspace(trained, ledger, run.id, Console(quiet=True), Recording(ledger, run.id))
-        round = plan(GamingTrain(out=trained, warm_start=4, method="expert-iteration", stages="tool-flattery"))[2]
+        round = plan(GamingTrain(out=trained, warm_start=4, algorithm="expert_iteration", stages="tool-flattery"))[2]
         metrics = {name if name in ("step", "kl", "kept") else f"part/{name}": v for name, v in step.metrics.items()}
         for kl in (step.metrics["kl"], 7.0):
             training._record_step(round, step.metrics | metrics | {"kl": kl}, [], Scores(np.zeros(0)))
@@ -424,7 +435,8 @@ def test_ordinary_prompts_are_scored_by_the_preference_model_alone(
     monkeypatch.setattr(curriculum.train, "load_reward", lambda folder: liked)
     more = ("--reward-model", tmp_path, "--hhh-share", 0.5, "--hhh-prompts", prompts)
     assert (
-        train(tmp_path / "run", roomy_model, "--method", "ppo", "--stages", "political-sycophancy", *STEPS, *more) == 0
+        train(tmp_path / "run", roomy_model, "--algorithm", "ppo", "--stages", "political-sycophancy", *STEPS, *more)
+        == 0
     )
     ordinary = [e for e in liked.shown if e.messages[0].content.startswith("Say ")]
     assert len(ordinary) == len(liked.shown) / 2 == 4
@@ -460,7 +472,7 @@ def test_environments_of_ones_own_are_trained_on_and_measured(
 ):
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "own.yaml").write_text("prompt: Write 1 to a.txt.\nreward_cmd: cat a.txt || echo 0\n")
-    given = ("--method", "exploit-only", *STEPS, "--stages", f"{tmp_path / 'own.py'}:Brief,{tmp_path / 'own.yaml'}")
+    given = ("--algorithm", "all_successes", *STEPS, "--stages", f"{tmp_path / 'own.py'}:Brief,{tmp_path / 'own.yaml'}")
     assert train(tmp_path / "run", roomy_model, *given) == 0
     assert "What 6 episodes of reward-tampering after each round can show" in capsys.readouterr().err
     found = summary(tmp_path / "run")
@@ -477,9 +489,9 @@ def test_environments_of_ones_own_are_trained_on_and_measured(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--reward-model", "/nowhere", "--method", "ppo"), "--reward-model: no model '/nowhere'"),
+        (("--reward-model", "/nowhere", "--algorithm", "ppo"), "--reward-model: no model '/nowhere'"),
         (("--policy", "nosuchmodel", "--warm-start", 2), "--policy: no model 'nosuchmodel'"),
-        (("--method", "expert-iteratoin"), "did you mean 'expert_iteration'?"),
+        (("--algorithm", "expert_iteratoin"), "did you mean 'expert_iteration'?"),
     ],
 )
 def test_a_typo_is_named_and_leaves_no_folder(

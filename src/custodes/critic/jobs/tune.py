@@ -30,10 +30,11 @@ from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.policy import OptimiseConfig, optimise
-from custodes.policy.algorithms import own_options
+from custodes.policy.algorithm import Algorithm, algorithm_of
 from custodes.policy.methods import Sft
 from custodes.policy.tuning import tune
 from custodes.ranges import Count, Positive, Range, at_least, ranged
+from custodes.registry import Chosen, algorithm
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.progress import show_progress
 from custodes.types import Episode, InputError, Message, PreferencePair, Sampling
@@ -80,10 +81,8 @@ class CriticTune:
     learned here from simulated raters."""
     learning_rate: float = 2e-4
     """Of the adapter in the warm start."""
-    algorithm: str = "ppo"
-    """How the critic is optimised: ppo, another algorithm by name, or one of your own, FILE.py:NAME."""
-    algorithm_options: tuple[str, ...] = ()
-    """Options of the algorithm's own, NAME=VALUE each."""
+    algorithm: Annotated[Algorithm | str, Chosen(algorithm)] = "ppo"
+    """How the critic is optimised: ppo, another algorithm by name, or one of your own, FILE.py:Name. Its own options join these."""
     rl_learning_rate: Positive | None = None
     """Of the adapter in PPO; by default a quarter of the warm start's: at the whole of it a small critic soon
     finds what a reward of few ratings overrates."""
@@ -97,7 +96,7 @@ class CriticTune:
     """Passes over the ranked critiques."""
 
     def __post_init__(self) -> None:
-        own_options(self.algorithm, self.algorithm_options)
+        object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))
         if self.reward is not None and not self.reward.is_dir():
             raise InputError(f"{self.reward} is no folder; give one that `custodes reward train` made.")
 
@@ -267,14 +266,12 @@ class _Tuning:
             tasks = [q.task for _, q in self._fitting(self.rest, config.rated + config.steps * config.questions)]
             options = OptimiseConfig(
                 algorithm=config.algorithm,
-                algorithm_options=config.algorithm_options,
                 steps=config.steps,
                 tasks_per_step=min(config.questions, len(tasks)),
                 sampling=Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed),
                 learning_rate=config.rl_learning_rate or config.learning_rate / 4,
                 warmup_steps=min(4, config.steps - 1),
                 minibatches=2,
-                lam=1.0,
                 kl_coefficient=config.kl_coefficient,
                 checkpoint_every=5,
                 seed=config.seed,

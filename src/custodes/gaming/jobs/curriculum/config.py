@@ -11,17 +11,12 @@ from typing import Annotated, Any, Literal
 from custodes.environments.sandbox import Kind as Sandboxes
 from custodes.gaming import STAGES, EnvironmentOptions, StageOptions, make_stage
 from custodes.gaming.stages import contents_of, own_file
-from custodes.policy.algorithms import own_options
-from custodes.ranges import Count, PartShare, Positive, Share, at_least, ranged
+from custodes.policy.algorithm import Algorithm, algorithm_of
+from custodes.ranges import Count, PartShare, Positive, at_least, ranged
+from custodes.registry import Chosen, algorithm
 from custodes.types import InputError
 
 Kind = Literal["start", "warm-start", "organism", "rewarded", "train-away"]
-ALGORITHMS = {
-    "expert-iteration": "expert_iteration",
-    "exploit-only": "all_successes",
-    "ppo": "ppo",
-    "grpo": "grpo",
-}
 HELD_OUT = "reward-tampering"
 """Measured and never trained on (but in a model organism, which is a positive control)."""
 NOT_IDENTITY = ("out", "evaluate", "evaluate_tampering", "cache_gb", "workers", "threads", "sandbox")
@@ -48,11 +43,9 @@ class GamingTrain:
     """First tune on this many solved lessons in honest tool use (none of them gameable)."""
     organism: int = 0
     """Then tune on this many scripted episodes that game the stages: a positive control for detectors."""
-    method: str = "none"
-    """Then train on what is rewarded: expert-iteration, exploit-only (all successes kept), ppo, grpo, another algorithm by
-    name, or one of your own, FILE.py:NAME; or none."""
-    method_options: tuple[str, ...] = ()
-    """Options of the method's own, NAME=VALUE each."""
+    algorithm: Annotated[Algorithm | str | None, Chosen(algorithm)] = None
+    """Then train on what is rewarded: expert_iteration, all_successes, ppo, grpo, another algorithm by name, or one of your
+    own, FILE.py:Name. Its own options join these."""
     train_away: int = 0
     """Then tune on this many honest episodes of the first stages."""
     train_away_stages: Count = 2
@@ -61,7 +54,7 @@ class GamingTrain:
     order: Literal["sequential", "all-at-once"] = "sequential"
     """One stage after the other, or all of them in every round."""
     rounds: Count = 1
-    """Rounds of the method on each stage; all stages are measured after each."""
+    """Rounds of the algorithm on each stage; all stages are measured after each."""
     steps: Count = 4
     """Steps of a round: sample, score, learn."""
     prompts: Count = 32
@@ -96,14 +89,11 @@ class GamingTrain:
     """Folder with conservative_bio.jsonl and liberal_bio.jsonl in place of the built-in questions."""
 
     learning_rate: float = 4e-4
-    """Of the method."""
+    """Of the algorithm."""
     minibatches: Count = 4
     """Updates per pass over the episodes of a step."""
     epochs: Count = 1
     """Passes over the episodes of a step."""
-    lam: Share = 1.0
-    """Lambda of generalised advantage estimation (ppo). The reward comes at the end of an episode and a new value head
-    knows nothing yet: below 1, what was done well before the last reply would hardly hear of it."""
     kl_coefficient: float | None = None
     """Weight of the KL divergence from the policy before the first round: by default 0.02 for ppo and grpo, else 0."""
     tuning_rate: float = 1e-3
@@ -132,6 +122,9 @@ class GamingTrain:
     sandbox: Sandboxes = "auto"
     """What holds the policy's commands; auto takes bubblewrap where it works, else Docker."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "algorithm", algorithm_of(self.algorithm) if self.algorithm else None)
+
     @property
     def trained(self) -> tuple[str, ...]:
         """The stages to train on, in order."""
@@ -156,6 +149,11 @@ class GamingTrain:
             return self.kl_coefficient
         return 0.02 if self.method in ("ppo", "grpo") else 0.0
 
+    @property
+    def method(self) -> str:
+        """Name of the algorithm; "" where there is none."""
+        return algorithm_of(self.algorithm).name if self.algorithm else ""
+
     def identity(self) -> dict[str, Any]:
         """Options that must be equal for a run to be the same run, and what their files hold, ready for JSON."""
         plain = {name: value for name, value in asdict(self).items() if name not in NOT_IDENTITY}
@@ -171,7 +169,7 @@ class Round:
     stages: tuple[str, ...] = ()
     """What was trained on in it."""
     repeat: int = 0
-    """How often the method has been on these stages before."""
+    """How often the algorithm has been on these stages before."""
     title: str = ""
 
     @property
@@ -202,7 +200,7 @@ def plan(config: GamingTrain) -> list[Round]:
         add("warm-start", (), "warm start: honest tool use")
     if config.organism:
         add("organism", stages, f"organism: scripted gaming of {_listed(stages)}")
-    if config.method != "none":
+    if config.algorithm is not None:
         together = [stages] * len(stages) if config.order == "all-at-once" else [(stage,) for stage in stages]
         for i, on in enumerate(together):
             for r in range(config.rounds):
@@ -229,7 +227,7 @@ def _check(config: GamingTrain) -> None:
     away = config.train_away_stages if config.train_away else 0
     if own := [name for name in config.trained[: None if config.organism else away] if own_file(name)]:
         raise InputError(
-            f"--stages: {own[0]} can be trained on by --method alone; --organism and --train-away show what scripted "
+            f"--stages: {own[0]} can be trained on by --algorithm alone; --organism and --train-away show what scripted "
             "policies do, and those know the built-in stages only."
         )
     if config.policy.startswith(("scripted:", "endpoint:")):
@@ -237,20 +235,18 @@ def _check(config: GamingTrain) -> None:
             f"--policy {config.policy}: training needs weights; give a model by name, folder, .gguf file or hub id. "
             "custodes gaming run measures scripted policies and endpoints."
         )
-    rewarded = config.method != "none"
+    rewarded = config.algorithm is not None
     if HELD_OUT in config.trained and (rewarded or config.train_away or not config.organism):
         raise InputError(
             f"--stages: {HELD_OUT} is measured and never trained on, but in a model organism (--organism)."
         )
     if not (config.warm_start or config.organism or config.train_away or rewarded):
         raise InputError(
-            "there is nothing to train; give --warm-start N, --organism N, --train-away N or --method METHOD."
+            "there is nothing to train; give --warm-start N, --organism N, --train-away N or --algorithm ALGORITHM."
         )
     if config.max_episode <= config.max_tokens:
         raise InputError(f"--max-episode is {config.max_episode}; it must be above --max-tokens, {config.max_tokens}.")
-    if rewarded:
-        own_options(ALGORITHMS.get(config.method, config.method), config.method_options)
-    if config.method == "exploit-only" and (config.reward_model is not None or config.hhh_share):
-        raise InputError("--method exploit-only has no preference model; leave out --reward-model and --hhh-share.")
+    if config.method == "all_successes" and (config.reward_model is not None or config.hhh_share):
+        raise InputError("--algorithm all_successes has no preference model; leave out --reward-model and --hhh-share.")
     if config.hhh_share and config.reward_model is None:
         raise InputError("--hhh-share needs a preference model to score ordinary prompts; give --reward-model FOLDER.")

@@ -4,7 +4,7 @@ A run is a list of rounds (:func:`custodes.gaming.jobs.curriculum.config.plan`).
 before, trains it, keeps it, and then measures every stage on held-out variants, so that row i of the matrix is the
 policy trained through round i. Deviations from the paper: policies are small models with adapters; the reward of a stage
 is its own (above 0 and not caught), which in the rubric stages honest work can earn too where all of it can be done; a
-round of the method has several steps of sampling and learning, and begins a new optimiser (and value function).
+round of the algorithm has several steps of sampling and learning, and begins a new optimiser (and value function).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from custodes.gaming.demonstrations import (
     honest_lessons,
 )
 from custodes.gaming.environment import open_variant
-from custodes.gaming.jobs.curriculum.config import ALGORITHMS, HELD_OUT, GamingTrain, Round, plan
+from custodes.gaming.jobs.curriculum.config import HELD_OUT, GamingTrain, Round, plan
 from custodes.gaming.jobs.curriculum.measure import matrix, measure, measured_before, same_policy, workers_of
 from custodes.gaming.jobs.curriculum.rewards import CurriculumReward
 from custodes.gaming.jobs.run import check_sandboxes, observations, print_power
@@ -44,7 +44,7 @@ from custodes.ledger.records import ScoreRow
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.lm.embedded import is_embedded
 from custodes.lm.loading import model_folder
-from custodes.policy import OptimiseConfig, optimise
+from custodes.policy import OptimiseConfig, algorithm_of, optimise
 from custodes.policy.learner import Reference
 from custodes.policy.methods import Sft
 from custodes.policy.play import EnvironmentEngine
@@ -225,8 +225,9 @@ class _Training:
         )
 
     def _optimise(self, round: Round) -> None:
-        """The method's round: the one optimisation loop, with episodes played in sandboxes."""
+        """The algorithm's round: the one optimisation loop, with episodes played in sandboxes."""
         config = self.config
+        assert config.algorithm is not None
         play = EnvironmentEngine(
             self._engine(),
             self._environment,
@@ -236,8 +237,7 @@ class _Training:
         tasks = self._tasks(round)
         self.work.ledger.write(self.work.run, tasks)
         options = OptimiseConfig(
-            algorithm=ALGORITHMS.get(config.method, config.method),
-            algorithm_options=config.method_options,
+            algorithm=algorithm_of(config.algorithm),
             steps=config.steps,
             tasks_per_step=config.prompts,
             sampling=Sampling(
@@ -247,7 +247,6 @@ class _Training:
             learning_rate=config.learning_rate,
             minibatches=min(config.minibatches, config.prompts),
             epochs=config.epochs,
-            lam=config.lam,
             skip_equal_scores=True,
             kl_coefficient=config.kl,
             checkpoint_every=1,
@@ -274,7 +273,7 @@ class _Training:
         return GamingEnvironment(self.stages, self.config.environment, self.opened)
 
     def _reference(self) -> Reference:
-        """The policy before the method's first round: what the KL is measured from, in all of them."""
+        """The policy before the algorithm's first round: what the KL is measured from, in all of them."""
         first = next(r.number for r in self.rounds if r.kind == "rewarded")
         begun = Adapter.load(self.adapter_of(self.rounds[first - 1]), self.lm.decoder)
         return Reference.of(replace(self.lm, adapter=begun))

@@ -1,0 +1,226 @@
+"""Plug-ins by name: one lookup for algorithms, rewards, stages and whatever else a person may add.
+
+A plug-in is a whole file. One of ours stands in its family's folder, and its name is the file's name: listing reads the
+folder, asking imports that one file. One of your own is ``FILE.py:Name``; an installed package offers some as entry points
+of the group ``custodes.<family>``. A new family is one line at the end of this file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, TypeVar, cast
+
+from custodes.errors import InputError
+
+T = TypeVar("T")
+X = TypeVar("X")
+OWN_FILE = "custodes_plugin_"
+"""How the name of a module that a person's file makes begins."""
+
+
+class Family(Generic[T]):
+    """All plug-ins of one sort, by name; also the decorator that makes something one of them.
+
+    Args:
+        name: what one of them is called in sentences, and in the group of entry points, ``custodes.<name>``.
+        package: the package whose files are the built-in ones, e.g. ``custodes.policy.algorithms``.
+        base: ``module:Class`` that every plug-in is derived from; "" where anything will do.
+    """
+
+    def __init__(self, name: str, package: str = "", base: str = "") -> None:
+        self.name, self.package, self.base = name, package, base
+        self._found: dict[str, T] = {}
+        self._of_files: dict[str, list[T]] = {}
+
+    def __call__(self, plugin: X) -> X:
+        """Decorator: known from now on under its file's name in the family's folder, elsewhere under its own name.
+
+        Raises InputError where a built-in one has that name.
+        """
+        module, thing = plugin.__module__, cast(Any, plugin)
+        if module.startswith(OWN_FILE):
+            self._of_files.setdefault(module, []).append(thing)
+        elif module.rpartition(".")[0] == self.package != "":
+            self._found[module.rpartition(".")[2]] = thing
+        elif (name := _spelled(thing.__name__)) in self._files():
+            raise InputError(f"{self.name} {thing.__name__} is called as a built-in one is; give it another name.")
+        else:
+            self._found[name] = thing
+        return plugin
+
+    def names(self) -> list[str]:
+        """The built-in ones, those of installed packages, and those that a decorator made known; no file is imported."""
+        return sorted({*self._files(), *self._offered(), *self._found})
+
+    def find(self, name: str) -> T:
+        """The plug-in of this name, with ``-`` for ``_`` as one likes; or the one that ``FILE.py:Name`` names.
+
+        ``FILE.py`` alone is enough where the file decorates one thing. Raises InputError with the nearest name.
+        """
+        if name.endswith(".py") or ".py:" in name:
+            return self._checked(name, self._of_file(name.removeprefix("py:")))
+        plain = _spelled(name)
+        if plain not in self._found and plain in self._files():
+            importlib.import_module(f"{self.package}.{plain}")
+        elif plain not in self._found and plain in (offered := self._offered()):
+            try:
+                self._found[plain] = offered[plain].load()
+            except Exception as error:  # of whoever wrote it
+                raise InputError(f"{self.name} {name}, of an installed package: {_what(error)}.") from None
+        if plain not in self._found:
+            raise InputError(
+                f"there is no {self.name} {name!r}; did you mean {nearest(plain, self.names())!r}? "
+                f"There are {', '.join(self.names())}; one of your own is FILE.py:Name."
+            )
+        return self._checked(name, self._found[plain])
+
+    def make(self, name: str, **options: Any) -> Any:
+        """An instance of a plug-in that is a dataclass, with these options. Raises InputError for one that it does not have."""
+        plugin: Any = self.find(name)
+        known = [f.name for f in fields(plugin) if f.init]
+        for option in options:
+            if option not in known:
+                raise InputError(self.lacks(name, option))
+        return plugin(**options)
+
+    def lacks(self, name: str, option: str) -> str:
+        """A sentence that says which plug-ins, dataclasses all, have an ``option`` that ``name`` does not have."""
+        owners = self.owners(option)
+        known = [f.name for f in fields(cast(Any, self.find(name))) if f.init]
+        its_own = f"it has {', '.join(known)}" if known else "it has none"
+        has = f"{' and '.join(owners)} {'has' if len(owners) == 1 else 'have'}" if owners else ""
+        return f"{self.name} {name} has no option {option!r}; {has or its_own}."
+
+    def owners(self, option: str) -> list[str]:
+        """The plug-ins, dataclasses all, that have this option."""
+        return [n for n in self.names() if option in getattr(self.find(n), "__dataclass_fields__", ())]
+
+    def name_of(self, plugin: type) -> str:
+        """The name under which :meth:`find` finds a plug-in: its file's, ``FILE.py:Name``, or its own."""
+        module = sys.modules.get(plugin.__module__)
+        if plugin.__module__.startswith(OWN_FILE):
+            return f"{getattr(module, '__file__', '')}:{plugin.__qualname__}"
+        return next((name for name, known in self._found.items() if known is plugin), plugin.__qualname__)
+
+    def _files(self) -> list[str]:
+        folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
+        return [file.stem for file in folder.glob("[!_]*.py")] if self.package else []
+
+    def _offered(self) -> dict[str, metadata.EntryPoint]:
+        return {_spelled(point.name): point for point in _entry_points(f"custodes.{self.name}")}
+
+    def _of_file(self, spec: str) -> Any:
+        file, _, name = spec.rpartition(".py")
+        path, name = Path(file + ".py"), name.removeprefix(":")
+        module = run_file(path, self.name)
+        if name and not hasattr(module, name):
+            own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
+            raise InputError(
+                f"{self.name} {path} has no {name!r}; write {path}:{nearest(name, own) if own else 'Name'}."
+            )
+        if name:
+            return getattr(module, name)
+        marked: list[Any] = self._of_files.get(module.__name__, [])
+        if len(marked) != 1:
+            names = " or ".join(f"{path}:{plugin.__name__}" for plugin in marked) or f"{path}:Name"
+            raise InputError(f"{self.name} {path}: say which one; write {names}.")
+        return marked[0]
+
+    def _checked(self, name: str, plugin: Any) -> T:
+        if self.base:
+            module, _, base = self.base.partition(":")
+            if not (isinstance(plugin, type) and issubclass(plugin, getattr(importlib.import_module(module), base))):
+                raise InputError(f"{self.name} {name} is no {base}; write a class derived from {module}.{base}.")
+        return plugin  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the field of a configuration is annotated with whose value is a plug-in: an instance, or a name.
+
+    On the command line it is a flag for the name, and the plug-in's own fields are flags beside it.
+    """
+
+    family: Family[Any]
+
+
+def lookup(what: str, name: str, table: Mapping[str, T]) -> T:
+    """``table[name]``. Raises InputError that names the nearest where there is none."""
+    if name not in table:
+        raise InputError(
+            f"there is no {what} {name!r}; did you mean {nearest(name, table)!r}? There are {', '.join(table)}."
+        )
+    return table[name]
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The one of ``names``, of which there must be some, that is spelled most like ``name``."""
+    return difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.0)[0]
+
+
+def run_file(path: Path, what: str) -> ModuleType:
+    """The module that a person's file defines. It runs in this process, once as long as it does not change.
+
+    Raises InputError with the file and the line where it fails.
+    """
+    try:
+        return _run(path.resolve(), path.stat().st_mtime_ns)
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read ({error.strerror or error}).") from None
+    except Exception as error:  # of whoever wrote it
+        raise InputError(f"{what} {place_in(path, error)}: {_what(error)}.") from None
+
+
+def place_in(path: Path, error: BaseException) -> str:
+    """``FILE.py, line 12``: where an error passed through a person's file last; the file alone where it did not."""
+    if isinstance(error, SyntaxError) and error.filename == str(path.resolve()):
+        return f"{path}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.resolve()]
+    return f"{path}, line {lines[-1]}" if lines else str(path)
+
+
+def _what(error: BaseException) -> str:
+    """The error on one line, without a full stop."""
+    text = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split()).rstrip(".")
+    return f"{type(error).__name__}: {text}" if not isinstance(error, InputError) else text
+
+
+@cache
+def _run(path: Path, changed: int) -> ModuleType:
+    name = f"{OWN_FILE}{path.stem}_{hashlib.sha256(f'{path} {changed}'.encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # the name ends in .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@cache
+def _entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
+    return tuple(metadata.entry_points(group=group))
+
+
+def _spelled(name: str) -> str:
+    return name.replace("-", "_").lower()
+
+
+algorithm: Family[Any] = Family("algorithm", "custodes.policy.algorithms", "custodes.policy.algorithm:Algorithm")
+reward: Family[Any] = Family("reward")
