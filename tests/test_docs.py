@@ -46,19 +46,23 @@ def python_of(page: Path) -> list[str]:
 
 
 @cache
-def options_of(command: str) -> set[str]:
+def options_of(command: str, *chosen: str) -> set[str]:
+    """The options of a command, and those of the algorithm that is chosen."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        main([*command.split(), "--help"])
+        main([*command.split(), *chosen, "--help"])
     return {"--help", "--config", "--ledger", "--head-file", *re.findall(r"--[\w-]+", printed.getvalue())}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_commands_and_options_exist(page: Path):
+def test_commands_and_options_exist(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write_named(page, tmp_path)
     for language, text in code(page):
         for command, rest in [] if language == "python" else COMMAND.findall(text.replace("\\\n", " ")):
             assert command in COMMANDS or command in GROUPS, f"custodes {command}"
-            unknown = set(re.findall(r"--[\w-]+", rest)) - options_of(command)
+            chosen = re.search(r"(--algorithm) ([a-z][\w.]*)", rest)
+            unknown = set(re.findall(r"--[\w-]+", rest)) - options_of(command, *(chosen.groups() if chosen else ()))
             assert not unknown, f"custodes {command}: {unknown}"
 
 
@@ -121,9 +125,7 @@ def test_shell_is_bash_and_our_commands_take_its_options(page: Path, tmp_path: P
     monkeypatch.chdir(tmp_path)
     calls, programs = tmp_path / "calls", tmp_path / "programs"
     (tmp_path / "people-reward").mkdir()  # a folder that an option names is looked for at once
-    for _, text in blocks(page, "yaml"):
-        if named := re.match(r"# (\S+\.yaml)\n", text):
-            (tmp_path / named[1]).write_text(text)
+    write_named(page, tmp_path)
     for _, text in blocks(page, "", "sh"):
         calls.write_text("")
         programs.write_text("")
@@ -141,6 +143,13 @@ def test_shell_is_bash_and_our_commands_take_its_options(page: Path, tmp_path: P
         for call in recorded:
             with pytest.raises(ParsedError):
                 run(call.split("\0"))
+
+
+def write_named(page: Path, folder: Path) -> None:
+    """The page's files: blocks that begin with a comment that names one."""
+    for _, text in blocks(page, "yaml", "python"):
+        if named := re.match(r"# (\S+\.(?:yaml|py))\n", text):
+            (folder / named[1]).write_text(text)
 
 
 def parsed_only(parse: Callable[..., object]) -> Callable[..., object]:
@@ -162,7 +171,7 @@ def test_python_runs_or_the_page_says_why_not(
     if page.stem == "reading-the-report":
         docs_world.record_a_demo(tmp_path)
     for why, text in blocks(page, "python"):
-        program = compile(text, str(page), "exec")
+        program = compile(text, str(page), "exec", dont_inherit=True)
         if not why:
             known = known or docs_world.names(page.stem, tmp_path, tiny_model, monkeypatch)
             exec(program, known)

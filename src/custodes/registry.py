@@ -96,15 +96,15 @@ class Family(Generic[T]):
 
     def lacks(self, name: str, option: str) -> str:
         """A sentence that says which plug-ins, dataclasses all, have an ``option`` that ``name`` does not have."""
-        owners = self.owners(option)
         known = [f.name for f in fields(cast(Any, self.find(name))) if f.init]
         its_own = f"it has {', '.join(known)}" if known else "it has none"
-        has = f"{' and '.join(owners)} {'has' if len(owners) == 1 else 'have'}" if owners else ""
-        return f"{self.name} {name} has no option {option!r}; {has or its_own}."
+        return f"{self.name} {name} has no option {option!r}; {self.owners(option) or its_own}."
 
-    def owners(self, option: str) -> list[str]:
-        """The plug-ins, dataclasses all, that have this option."""
-        return [n for n in self.names() if option in getattr(self.find(n), "__dataclass_fields__", ())]
+    def owners(self, option: str) -> str:
+        """``ppo and grpo have it``: the plug-ins, dataclasses all, that have this option; "" where none has."""
+        owners = [n for n in self.names() if option in getattr(self.find(n), "__dataclass_fields__", ())]
+        names = " and ".join([", ".join(owners[:-1]), owners[-1]] if owners[1:] else owners)
+        return f"{names} {'have' if owners[1:] else 'has'} it" if owners else ""
 
     def name_of(self, plugin: type) -> str:
         """The name under which :meth:`find` finds a plug-in: its file's, ``FILE.py:Name``, or its own."""

@@ -133,7 +133,7 @@ def test_a_ratio_of_whole_replies_is_that_of_each_reply_whatever_the_micro_batch
     run(whole, replace(config, micro_tokens=10_000))
     run(split, replace(config, micro_tokens=40))
     for a, b in zip(whole.trainable(), split.trainable(), strict=True):  # Adam's first step scales the smallest up
-        assert float((a - b).abs().mean()) < 1e-5
+        assert float((a - b).detach().abs().mean()) < 1e-5
 
 
 def test_a_run_with_an_algorithm_of_ones_own_is_taken_up_and_other_options_are_refused(
@@ -247,7 +247,7 @@ def test_an_algorithm_may_stand_in_the_configuration_file_and_flags_override_it(
     config = ["--config", str(tmp_path / "c.yaml")]
     assert parse("quickstart", QuickstartConfig, config).algorithm == algorithm.make(GSPO, low=0.01)
     assert parse("quickstart", QuickstartConfig, [*config, "--low", "0.5"]).algorithm == algorithm.make(GSPO, low=0.5)
-    with pytest.raises(InputError, match=r"c.yaml: no option 'low' where algorithm is ppo; did you mean"):
+    with pytest.raises(InputError, match=r"c.yaml: no option 'low'; did you mean"):
         parse("quickstart", QuickstartConfig, [*config, "--algorithm", "ppo"])
     (tmp_path / "c.yaml").write_text("algorithm: grpo\nlam: 0.5\n")
     with pytest.raises(InputError, match=r"c.yaml: no option 'lam' where algorithm is grpo; ppo has it"):

@@ -80,8 +80,16 @@ def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: lis
             changed.append((f.name, str, field(default=name)))
             if name:
                 own: Any = chosen.family.find(name)
-                begin = usual if isinstance(usual, own) else own()
-                changed.append((f.name + OWN, own, field(default=begin)))
+                shown = mirror(
+                    own,
+                    [
+                        (g.name, tyro.conf.Suppress[str], field(init=False, default=""))
+                        for g in fields(own)
+                        if not g.init
+                    ],
+                )
+                begin = {g.name: getattr(usual, g.name) for g in fields(own) if g.init and isinstance(usual, own)}
+                changed.append((f.name + OWN, shown, field(default=shown(**begin))))
                 if twice := {o for o, _, _ in option_types(own)} & {o for o, _, _ in option_types(kind)}:
                     raise InputError(
                         f"{chosen.family.name} {name} has an option {min(twice)!r}, as the command has; rename it."
@@ -94,8 +102,11 @@ def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: lis
                 added = {h.name for h in fields(outer)} - {g.name for g in fields(inner)}
                 same = [g.name for g in fields(inner) if g.init and g.name + OWN not in added]
                 changed.append((f.name, outer, field(default=outer(**{n: getattr(whole, n) for n in same}))))
-    if not changed:
-        return kind
+    return mirror(kind, changed) if changed else kind
+
+
+def mirror(kind: type[T], changed: list[tuple[str, Any, Any]]) -> type[T]:
+    """``kind`` with some fields changed, and without its checks."""
     namespace = {"__doc__": kind.__doc__, "__module__": kind.__module__, "__post_init__": lambda self: None}
     return make_dataclass(kind.__name__, changed, bases=(kind,), frozen=True, kw_only=True, namespace=namespace)
 
@@ -109,11 +120,14 @@ def settled(options: Any, kind: type[T]) -> T:
     if type(options) is kind:
         return options
     values, hints = {}, get_type_hints(kind)
-    for f in fields(kind):  # type: ignore[arg-type]
+    for f in (f for f in fields(kind) if f.init):  # type: ignore[arg-type]
         value = getattr(options, f.name)
-        if is_dataclass(hints[f.name]):
+        if f.name + OWN in vars(options):
+            own = getattr(options, f.name + OWN)
+            value = settled(own, type(own).__bases__[0])
+        elif is_dataclass(hints[f.name]):
             value = settled(value, hints[f.name])  # type: ignore[arg-type]
-        values[f.name] = getattr(options, f.name + OWN, value) or None if f.name + OWN in vars(options) else value
+        values[f.name] = value
     return kind(**values)
 
 
@@ -140,16 +154,10 @@ def check_flags(
         for plugin in plugins:
             if owners := plugin.family.owners(flag.replace("-", "_")):
                 with_it = f" with --{plugin.field} {plugin.name}" if plugin.name else f" without --{plugin.field}"
-                raise InputError(f"custodes {name} has no option --{flag}{with_it}; {listed(owners)} it.")
+                raise InputError(f"custodes {name} has no option --{flag}{with_it}; {owners}.")
         asked = RENAMED.get(flag, flag)
         hint = f"did you mean --{nearest(asked, suggested)}?" if suggested else f"see custodes {name} --help."
         raise InputError(f"custodes {name} has no option --{flag}; {hint}")
-
-
-def listed(owners: list[str]) -> str:
-    """``ppo has``, ``ppo and grpo have``."""
-    names = " and ".join([", ".join(owners[:-1]), owners[-1]] if owners[1:] else owners)
-    return f"{names} {'have' if owners[1:] else 'has'}"
 
 
 def option_types(kind: type) -> Iterator[tuple[str, Any, bool]]:
@@ -199,7 +207,7 @@ def from_yaml(kind: type[T], file: Path, values: dict[str, Any], plugins: Sequen
                 if owners := plugin.family.owners(name):
                     chosen = plugin.name or "none"
                     raise InputError(
-                        f"configuration {file}: no option {name!r} where {plugin.field} is {chosen}; {listed(owners)} it."
+                        f"configuration {file}: no option {name!r} where {plugin.field} is {chosen}; {owners}."
                     )
             raise InputError(
                 f"configuration {file}: no option {name!r}; did you mean {nearest(RENAMED.get(name, name), names)!r}?"
