@@ -223,4 +223,5 @@ def _spelled(name: str) -> str:
 
 
 algorithm: Family[Any] = Family("algorithm", "custodes.policy.algorithms", "custodes.policy.algorithm:Algorithm")
+method: Family[Any] = Family("method", "custodes.policy.methods", "custodes.policy.tuning:TuneMethod")
 reward: Family[Any] = Family("reward")

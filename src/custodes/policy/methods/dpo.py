@@ -9,9 +9,11 @@ from torch import Tensor
 
 from custodes.policy.pairs import Gains, PairMethod
 from custodes.ranges import ranged
+from custodes.registry import method
 from custodes.reward.preference import preference_loss
 
 
+@method
 @dataclass(frozen=True, slots=True, kw_only=True)
 @ranged
 class Dpo(PairMethod):

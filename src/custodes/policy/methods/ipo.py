@@ -9,8 +9,10 @@ from torch import Tensor
 
 from custodes.policy.pairs import Gains, PairMethod
 from custodes.ranges import ranged
+from custodes.registry import method
 
 
+@method
 @dataclass(frozen=True, slots=True, kw_only=True)
 @ranged
 class Ipo(PairMethod):

@@ -15,9 +15,11 @@ from custodes.policy.tuning import TuneMethod
 from custodes.policy.turns import demonstration
 from custodes.policy.updates import Metrics
 from custodes.ranges import Count, ranged
+from custodes.registry import method
 from custodes.types import Episode, Message, Task
 
 
+@method
 @dataclass(frozen=True, slots=True, kw_only=True)
 @ranged
 class Sft(TuneMethod):
