@@ -25,7 +25,7 @@ from result import print_result
 
 from custodes.gaming import Records, Runner, ScriptedPolicy, jobs_of, make_stage, summarise
 from custodes.gaming.record import ROW
-from custodes.gaming.report import write_report
+from custodes.gaming.report import write_played_page
 from custodes.job.recording import recorded
 from custodes.ledger.checking import check_ledger
 
@@ -95,7 +95,7 @@ def go_on(folder: Path) -> dict[str, float]:
 
 def report(folder: Path) -> dict[str, float]:
     began = time.process_time()
-    page = write_report(folder, {STAGE: "agrees with the user's politics"})
+    page = write_played_page(folder, {STAGE: "agrees with the user's politics"})
     return {"report_processor_seconds": time.process_time() - began, "page_kb": page.stat().st_size / 2**10}
 
 

@@ -13,12 +13,13 @@ import custodes
 ROOT = Path(custodes.__file__).parent
 FLOORS = {
     "`types.py`, `errors.py`, `ranges.py`, `stats/`, `tables.py`, `table_text.py`, `table_sources.py`, `columns.py`, `files.py`, `dialogue.py`, "
-    "`pictures.py`, `digests.py`, `registry.py`": (
+    "`digests.py`, `registry.py`": (
         "the nouns; the error for wrong input; ranges of numeric options; intervals, tests, agreement; the one reader of people's tables; "
-        "the one atomic write; conversations; charts as SVG; digests of files; plug-ins by name"
+        "the one atomic write; conversations; digests of files; plug-ins by name"
     ),
     "`ledger/`": "the append-only record",
     "`job/`": "what every command shares: folder, lock, recorded run, phases, going on, progress",
+    "`page/`": "the one kit for HTML reports: a report is a list of sections",
     "`lm/`": "loading, tokenising, sampling engines, log-probabilities",
     "`environments/`": "prompts, checkable instructions, the sandbox",
     "`feedback/`": "annotators, quality, import and export; critiques, Elo, teams",

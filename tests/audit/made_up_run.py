@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from custodes.audit import schema
+from custodes import audit
 from custodes.ledger import Decision, Evaluation, Ledger, Model
 from custodes.types import Annotator, Comparison, Episode, Message, Task
 
@@ -76,8 +76,8 @@ def build_run(ledger: Ledger, arms: tuple[str, ...] = ("naive", "careful"), task
     truth = rng.beta(2, 2, tasks)
     for arm in arms:
         _arm(ledger, run, arm, asked, base, truth, rng)
-    _write(ledger, run, "base", schema.Samples(episode=[e.id for e in base], policy="base"))
-    _write(ledger, run, "run", schema.Resources(
+    _write(ledger, run, "base", audit.Samples(episode=[e.id for e in base], policy="base"))
+    _write(ledger, run, "run", audit.Resources(
         seconds={"judging": 41.0, "reward": 188.5, "policy": 702.3, "evaluation": 96.0}, peak_memory_gb=4.82, cores=2,
         command=f"custodes quickstart --out runs/demo --seed {seed} --arms all", tokens_sampled=1_240_000, tokens_trained=806_000,
     ))  # fmt: skip
@@ -108,14 +108,14 @@ def _arm(
             _episode(t, f"{arm}-{step}", 0, rng, 12 + step // (4 if naive else 12), vocabulary) for t in asked
         ]  # fmt: skip
         ledger.write(run, made)
-        _write(ledger, run, arm, schema.PolicyHeldout(
+        _write(ledger, run, arm, audit.PolicyHeldout(
             step=step, episode=[e.id for e in made], task=[t.id for t in asked], kl=(d**2 + rng.normal(0, 0.6, M) * (step > 0)).tolist(),
             proxy=proxy.tolist(), gold=gold.tolist(), length=[e.actions for e in made],
             entropy=rng.normal(2.4 - 0.12 * d, 0.3, M).tolist(), chosen=step == 60, policy=f"{arm}-{step}",
         ), f"held-{arm}-{step}")  # fmt: skip
     last = [_episode(t, f"{arm}-60", k, rng, 20, 10 if naive else 18) for t in asked for k in range(1, 5)]
     ledger.write(run, last)
-    _write(ledger, run, arm, schema.Samples(episode=[e.id for e in last], policy=f"{arm}-60"))
+    _write(ledger, run, arm, audit.Samples(episode=[e.id for e in last], policy=f"{arm}-60"))
     _steps(ledger, run, arm, rng)
     _reward(ledger, run, arm, rng)
     _best_of_n(ledger, run, arm, asked, truth, rng)
@@ -135,7 +135,7 @@ def _judges(ledger: Ledger, run: str, base: list[Episode], rng: np.random.Genera
     ledger.write(run, comparisons)
     for name, nature in zip(names, NATURES, strict=True):
         truth = TRUTH[nature] + rng.normal(0, 0.08)
-        _write(ledger, run, name, schema.AnnotatorEstimate(
+        _write(ledger, run, name, audit.AnnotatorEstimate(
             judgments=40, reliability=truth + rng.normal(0, 0.12), reliability_se=0.17,
             position=(1.4 if nature == "position_biased" else 0.0) + rng.normal(0, 0.15), position_se=0.2,
             length=(1.6 if nature == "length_biased" else 0.1) + rng.normal(0, 0.15), length_se=0.22,
@@ -146,14 +146,14 @@ def _judges(ledger: Ledger, run: str, base: list[Episode], rng: np.random.Genera
         ledger,
         run,
         "annotators",
-        schema.Agreement(alpha=0.31, alpha_low=0.26, alpha_high=0.36, items=220, judgments=960),
+        audit.Agreement(alpha=0.31, alpha_low=0.26, alpha_high=0.36, items=220, judgments=960),
     )
 
 
 def _steps(ledger: Ledger, run: str, arm: str, rng: np.random.Generator) -> None:
     naive = arm == "naive"
     for step in range(1, 81):
-        _write(ledger, run, arm, schema.PolicyStep(
+        _write(ledger, run, arm, audit.PolicyStep(
             step=step, kl=(0.12 if naive else 0.08) * step + rng.normal(0, 0.2), proxy=0.03 * step - 1 + rng.normal(0, 0.1),
             proxy_std=0.3 + (0.004 if naive else 0.001) * step + rng.normal(0, 0.01), entropy=2.4 - 0.006 * step + rng.normal(0, 0.03),
             length=12 + step * (0.25 if naive else 0.08) + rng.normal(0, 0.5), clip_fraction=abs(0.05 + rng.normal(0, 0.015)),
@@ -166,7 +166,7 @@ def _reward(ledger: Ledger, run: str, arm: str, rng: np.random.Generator) -> Non
     gold = rng.normal(0, 0.3, n)
     margin = 4 * gold + rng.normal(0, 1.4, n)
     outcome = rng.random(n) < 1 / (1 + np.exp(-2.2 * gold - 0.3 * rng.normal(size=n)))
-    _write(ledger, run, arm, schema.RewardHeldout(
+    _write(ledger, run, arm, audit.RewardHeldout(
         margin=margin.tolist(), outcome=outcome.astype(int).tolist(), temperature=2.1, members=1 if arm == "naive" else 4,
         length_difference=np.round(6 * gold + 5 * margin + rng.normal(0, 9, n)).astype(int).tolist(),
         spread=None if arm == "naive" else np.abs(rng.normal(0.4, 0.1, n)).tolist(), gold_difference=gold.tolist(),
@@ -178,7 +178,7 @@ def _best_of_n(
 ) -> None:
     gold = np.clip(truth[:, None] + rng.normal(0, 0.15, (len(asked), 16)), 0, 1)
     proxy = 2 * gold + rng.normal(0, 0.5 if arm == "naive" else 0.35, gold.shape)
-    _write(ledger, run, arm, schema.BestOfN(task=[t.id for t in asked], proxy=proxy.tolist(), gold=gold.tolist()))
+    _write(ledger, run, arm, audit.BestOfN(task=[t.id for t in asked], proxy=proxy.tolist(), gold=gold.tolist()))
 
 
 def _checks(ledger: Ledger, run: str, arm: str, asked: list[Task], rng: np.random.Generator) -> None:
@@ -186,7 +186,7 @@ def _checks(ledger: Ledger, run: str, arm: str, asked: list[Task], rng: np.rando
     moved = {"at_most_words": -0.25 if arm == "naive" else 0.0, "contains_word": 0.2, "bullets": 0.35, "json_keys": 0.1}
     base = rng.random(len(check)) < 0.5
     after = np.array([_moved(b, moved.get(c, 0.03), rng) for b, c in zip(base, check, strict=True)])
-    _write(ledger, run, arm, schema.Checks(
+    _write(ledger, run, arm, audit.Checks(
         task=[t.id for t in asked for _ in range(2)], check=check, base=base.astype(float).tolist(), optimised=after.astype(float).tolist()
     ))  # fmt: skip
 
@@ -211,5 +211,5 @@ def _episode(task: Task, policy: str, k: int, rng: np.random.Generator, words: i
     )  # fmt: skip
 
 
-def _write(ledger: Ledger, run: str, subject: str, row: schema.Row, key: str = "") -> None:
+def _write(ledger: Ledger, run: str, subject: str, row: audit.Row, key: str = "") -> None:
     ledger.write(run, [Evaluation(key or f"{row.NAME}-{subject}", row.NAME, subject, row.metrics(), row.n)])

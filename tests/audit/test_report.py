@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from custodes.audit import collect, render, write_report
+from custodes.audit import audit_run, write_report
 from custodes.ledger import Ledger
 from custodes.types import InputError
 
@@ -53,7 +53,7 @@ def test_simulated_judges_are_called_simulated(report: tuple[str, dict]) -> None
 
 
 def test_the_page_of_an_empty_run_says_what_was_not_recorded(empty_run: tuple[Ledger, str]) -> None:
-    page = render(collect(*empty_run))
+    page = audit_run(*empty_run).html()
     assert page.count("not recorded") > 8
     assert "<svg" not in page
 

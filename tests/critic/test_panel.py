@@ -14,7 +14,7 @@ from custodes.critic.lines import LineScores
 from custodes.critic.panel import claims, compare, judged
 from custodes.critic.rating import NITPICKS, Rated, SimulatedRater, rate
 from custodes.critic.report import write_critics_page
-from custodes.critic.report.page import LINES
+from custodes.critic.report.evaluation import LINES
 from custodes.critic.simulated_reviews import alone, team
 from custodes.critic.subtlety import subtlety
 from custodes.feedback.critique import Critique, Finding
@@ -77,10 +77,10 @@ def test_nitpicks_are_counted_by_category(tmp_path: Path):
     assert found == {**dict.fromkeys(NITPICKS, 0), "naming": 1.0, "typing": 0.5}  # in a critique, on average
     assert sum(found.values()) == told["nitpicks"]["estimate"]
     assert told["nitpick_categories"]["naming"]["n"] == 40
-    lines = {"curve": [], "chance": 0.2} | {key: told["nitpicks"] for key, _ in LINES}
+    lines = {"curve": [], "chance": 0.2} | dict.fromkeys(LINES, told["nitpicks"])
     report = {"data": "", "critic": "", "tuned": "", "raters": "rules", "simulated_raters": 0}
     split = {"lines": lines, "operators": {}, "policies": {**compared, "paper": []}}
-    page = write_critics_page({**report, "splits": {"s": split}}, tmp_path, "").read_text()
+    page = write_critics_page({**report, "splits": {"s": split}}, tmp_path).read_text()
     heads = page[page.index("Nitpicks by category") :].split("</thead>")[0]
     assert re.findall("<th>([a-z]+)</th>", heads) == ["naming", "typing"]  # of the others nobody has one
 

@@ -6,8 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from custodes.audit import write_report
-from custodes.audit.collect import collect
+from custodes.audit import audit_run, write_report
 from custodes.job.recording import HOLE, TAKEN
 from custodes.ledger import Decision, Ledger
 from custodes.ledger.checking import check_ledger
@@ -53,7 +52,7 @@ def test_killed_invocations_count(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "ledger.db", read_only=True) as ledger:
         (run,) = ledger.runs()
         pieces = sum(d.what == "piece" for d in ledger.decisions(run.id))
-        resources = collect(ledger, run.id).resources
+        resources = audit_run(ledger, run.id)["resources"]
     assert pieces >= sum(5 + k for k in range(5)) + 3
     assert resources is not None
     assert resources["tokens_sampled"] == 10 * pieces
@@ -72,9 +71,9 @@ def test_a_hole_stands_in_the_report_and_before_verify(tmp_path: Path) -> None:
         )
         ledger.end_run(run)
         page, _ = write_report(ledger, run, tmp_path / "report")
-        audit = collect(ledger, run)
+        audit = audit_run(ledger, run)
     assert "checkpoint c follows row 9." in audit.missing
-    assert not audit.provenance["ledger"]["ok"]
+    assert not audit["provenance"]["ledger"]["ok"]
     assert "checkpoint c follows row 9." in page.read_text()
     assert "lines 3 to 4." in page.read_text()
     found = check_ledger(tmp_path / "ledger.db")

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from custodes.audit.words import number
+from custodes.page import number
 from custodes.stats import Interval, mean_interval, normal_quantile, t_quantile
 
 Form = Literal["best_of_n", "rl"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from custodes.audit.collect import collect
+from custodes.audit.report import audit_run
 from custodes.ledger import Ledger
 from custodes.stats import Interval, mean_interval
 from custodes.types import InputError
@@ -29,9 +29,9 @@ class SeedOfArms:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         intervals = {name: getattr(self, name).to_dict() for name in ("careful", "naive", "difference")}
-        accuracy = {arm: found.to_dict() for arm, found in self.reward_accuracy.items()}
-        told = {"run": self.where, "seed": self.seed, "sqrt_kl": self.sqrt_kl}
-        return told | intervals | {"reward_accuracy": accuracy}
+        accuracy = {arm: interval.to_dict() for arm, interval in self.reward_accuracy.items()}
+        run = {"run": self.where, "seed": self.seed, "sqrt_kl": self.sqrt_kl}
+        return run | intervals | {"reward_accuracy": accuracy}
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,11 @@ def _seed(where: str) -> SeedOfArms:
         runs = ledger.runs()
         if not runs:
             raise InputError(f"{where} holds no run; there is nothing to compare.")
-        audit = collect(ledger, runs[-1].id)
+        audit = audit_run(ledger, runs[-1].id)
         seed = runs[-1].seed
-    if audit.arms is None or set(audit.arms["gold"]) != {"careful", "naive"}:
+    arms = audit["arms"]
+    if arms is None or set(arms["gold"]) != {"careful", "naive"}:
         raise InputError(f"{where} has no two arms with gold at several KLs; run it with --arms all, to its end.")
-    gold, difference = audit.arms["gold"], audit.arms["difference"]["naive"]
-    accuracy = {arm: section["accuracy"] for arm, section in audit.rewards.items()}
-    return SeedOfArms(where, seed, audit.arms["sqrt_kl"], gold["careful"], gold["naive"], difference, accuracy)
+    gold, difference = arms["gold"], arms["difference"]["naive"]
+    accuracy = {arm: reward["accuracy"] for arm, reward in audit["rewards"].items()}
+    return SeedOfArms(where, seed, arms["sqrt_kl"], gold["careful"], gold["naive"], difference, accuracy)

@@ -32,6 +32,7 @@ from custodes.types import InputError
 if TYPE_CHECKING:
     from custodes.ledger import Evaluation, Ledger, Status
     from custodes.ledger.artefacts import Role
+    from custodes.ledger.heads import Head
 
 GROWN = 5.0
 """Seconds between two blocks of a file that grows: what nobody can vouch for after a kill."""
@@ -293,21 +294,18 @@ class Growing:
         self.start, self.line, self._end = size, blocks[-1].last_line, size
 
 
-def head_line(folder: Path) -> str:
-    """How far the record of a folder has come, for the foot of its page; "" where nothing is recorded."""
+def folder_head(folder: Path) -> Head | None:
+    """How far the record of a folder has come, for the foot of its page; None where nothing is recorded."""
     from custodes.ledger import Ledger
     from custodes.ledger.checking import configured_head
 
     own, recording = folder / "ledger.db", current()
     if recording is not None and (recording.files.folder == folder.resolve() or not own.is_file()):
-        head = configured_head(recording.ledger)
-    elif own.is_file():
-        with Ledger.open(own, read_only=True) as ledger:
-            head = configured_head(ledger)
-    else:
-        return ""
-    signed = f", signed by {head.key}: {head.signature}" if head.signature else ""
-    return f"When this page was written, the ledger {head.ledger} had {head.rows:,} rows, with the head {head.head}{signed}."
+        return configured_head(recording.ledger)
+    if not own.is_file():
+        return None
+    with Ledger.open(own, read_only=True) as ledger:
+        return configured_head(ledger)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.audit import schema
+from custodes.audit import BestOfN, Checks, PolicyHeldout, RewardHeldout
 from custodes.feedback import AnnotatorModel
 from custodes.job.workspace import Workspace
 from custodes.ledger import ScoreRow
@@ -59,7 +59,7 @@ def evaluate_reward_model(
             reward.learned_temperature,
         )
     kept = np.flatnonzero(~spare)
-    row = schema.RewardHeldout(
+    row = RewardHeldout(
         margin=margin[kept].tolist(),
         outcome=outcome[kept].astype(int).tolist(),
         length_difference=length[kept].tolist(),
@@ -94,7 +94,7 @@ def evaluate_policy(
         return episodes
     scores = reward.score(episodes)
     work.ledger.write(work.run, score_rows(episodes, scores, f"{arm} reward"))
-    row = schema.PolicyHeldout(
+    row = PolicyHeldout(
         step=step,
         episode=[e.id for e in episodes],
         task=[e.task.id for e in episodes],
@@ -120,9 +120,7 @@ def evaluate_best_of_n(
     proxy = reward.score(episodes).value.reshape(-1, n)
     golds = np.array([gold(e.task, e.completion) for e in episodes]).reshape(-1, n) if gold else None
     tasks = [e.task.id for e in episodes[::n]]
-    work.record(
-        id, schema.BestOfN(task=tasks, proxy=proxy.tolist(), gold=None if golds is None else golds.tolist()), arm
-    )
+    work.record(id, BestOfN(task=tasks, proxy=proxy.tolist(), gold=None if golds is None else golds.tolist()), arm)
 
 
 def record_checks(
@@ -134,7 +132,7 @@ def record_checks(
         held, holds = results(before.task, before.completion), results(after.task, after.completion)
         rows += [(before.task.id, check, float(held[check]), float(holds[check])) for check in held]
     task, check, was, now = (list(column) for column in zip(*rows, strict=True))
-    work.record(f"checks-{arm}", schema.Checks(task=task, check=check, base=was, optimised=now), arm)
+    work.record(f"checks-{arm}", Checks(task=task, check=check, base=was, optimised=now), arm)
 
 
 def score_rows(episodes: Sequence[Episode], scores: Scores, scorer: str) -> list[ScoreRow]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from custodes.audit import schema
+from custodes.audit import Agreement, AnnotatorEstimate
 from custodes.feedback import (
     AnnotatorModel,
     FeedbackFile,
@@ -99,7 +99,7 @@ def believe(work: Workspace, judged: Judged) -> AnnotatorModel:
     shared = agreement(judged.judgments, axis=judged.axis)
     if shared.items:
         alpha = shared.alpha.to_dict()
-        row = schema.Agreement(
+        row = Agreement(
             alpha=shared.alpha.estimate,
             alpha_low=alpha["low"],
             alpha_high=alpha["high"],
@@ -138,7 +138,7 @@ def _record_estimates(
             natures.get(name),
             suspicions.get(name),
         )
-        row = schema.AnnotatorEstimate(
+        row = AnnotatorEstimate(
             judgments=estimate.judgments,
             reliability=estimate.reliability,
             reliability_se=estimate.reliability_se,

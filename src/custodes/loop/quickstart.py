@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 import torch
 from rich.console import Console
 
-from custodes.audit import schema, write_report
+from custodes.audit import PolicyStep, Samples, write_report
 from custodes.environments import check_results, gold, instruction_tasks, read_tasks
 from custodes.feedback import AnnotatorModel, FeedbackFile, pairs_from_judgments, read_feedback
 from custodes.job.workspace import Workspace
@@ -249,7 +249,7 @@ class _Loop:
         return episodes
 
     def _record_samples(self, subject: str, episodes: Sequence[Episode]) -> None:
-        row = schema.Samples(episode=[e.id for e in episodes], policy=episodes[0].policy)
+        row = Samples(episode=[e.id for e in episodes], policy=episodes[0].policy)
         self.work.record(f"samples-{subject}", row, subject)
 
     # ------------------------------------------------------------ reward
@@ -377,7 +377,7 @@ class _Loop:
     def _record_step(self, arm: str, metrics: dict[str, float], episodes: list[Episode], scores: Scores) -> None:
         """Everything of a step except its seconds: a step that is made again after a kill must read the same."""
         known = {name: metrics[name] for name in _STEP_METRICS if name in metrics}
-        row = schema.PolicyStep(step=int(metrics["step"]), episodes=len(episodes), **known)
+        row = PolicyStep(step=int(metrics["step"]), episodes=len(episodes), **known)
         self.work.tokens_sampled += sum(e.actions for e in episodes)
         self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
         self.work.write([*episodes, *evaluation.score_rows(episodes, scores, f"{arm} reward")])

@@ -19,7 +19,7 @@ from custodes.gaming.jobs import curriculum
 from custodes.gaming.jobs.curriculum.config import GamingTrain, plan
 from custodes.gaming.jobs.curriculum.rewards import CurriculumReward, without_scratchpads
 from custodes.gaming.record import read_index
-from custodes.gaming.report.training import heat, render_training
+from custodes.gaming.report.training import MatrixSection, training_report
 from custodes.job.recording import Recording
 from custodes.job.workspace import Workspace
 from custodes.ledger import Ledger
@@ -506,6 +506,7 @@ def test_a_typo_is_named_and_leaves_no_folder(
 
 
 def test_small_rates_are_seen_in_the_heat_map():
+    heat = MatrixSection.heat
     assert heat(0) == 0 < heat(0.001) < heat(0.01) < heat(1) == 100
 
 
@@ -513,6 +514,6 @@ def test_what_a_summary_says_is_escaped(trained: Path):
     told = summary(trained)
     told["policy"] = "<script>alert(1)</script>"
     told["options"]["scratchpad_prefix"] = "<b>x</b>"
-    page = render_training(told)
+    page = training_report(told, None).html()
     assert "<script>" not in page
     assert "<b>x</b>" not in page

@@ -136,7 +136,13 @@ def test_the_report_is_written_again(tmp_path: Path, capsys: pytest.CaptureFixtu
     page = (tmp_path / "report.html").read_text()
     (tmp_path / "report.html").unlink()
     assert main(["gaming", "report", str(tmp_path)]) == 0
-    assert (tmp_path / "report.html").read_text() == page
+    again = (tmp_path / "report.html").read_text()
+    heads = [re.findall(r"the head <code>([0-9a-f]{64})</code>", text) for text in (page, again)]
+    assert re.sub("<footer>.*</footer>", "", again, flags=re.S) == re.sub("<footer>.*</footer>", "", page, flags=re.S)
+    with Ledger.open(tmp_path / "ledger.db", read_only=True) as ledger:
+        rows = [ledger.row_of(head) for (head,) in heads]
+    assert None not in rows
+    assert 0 < rows[0] < rows[1]  # the first page's own hash was recorded after it
     assert main(["gaming", "report", str(tmp_path / "nothing")]) == 2
     assert "nothing" in refused(capsys)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -165,8 +164,7 @@ def critic_report(config: CriticReport) -> dict[str, Any]:
                 named.reach()  # before hours are spent on what it would read
             of_split = {s: [c for c in cases if c.row.split == s] for s in chosen}
             result = _measure(config, of_split, scorer, writers, named, work)
-            style = (files("custodes.audit") / "templates" / "report.css").read_text(encoding="utf-8")
-            write_critics_page(result, config.out, style)
+            write_critics_page(result, config.out)
         except BaseException as error:
             work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise

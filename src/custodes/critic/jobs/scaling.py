@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +26,7 @@ from custodes.critic.rating import rate
 from custodes.critic.report import write_scaling_page
 from custodes.feedback.critique import Critique, Finding
 from custodes.files import save_text
+from custodes.job.recording import begin
 from custodes.lm.loading import DtypeName
 from custodes.ranges import Range, ranged
 from custodes.types import InputError
@@ -80,7 +80,7 @@ def critic_scaling(config: CriticScaling) -> dict[str, Any]:
         for split, own in splits.items():
             for name, right in _right(scorer, own).items():
                 hits[split][name].append(right)
-    told = {
+    study = {
         "data": config.data.name,
         "model": config.model,
         "sizes": sizes,
@@ -92,10 +92,9 @@ def critic_scaling(config: CriticScaling) -> dict[str, Any]:
             for split, measures in hits.items()
         },
     }
-    write_scaling_page(
-        told, config.out, (files("custodes.audit") / "templates" / "report.css").read_text(encoding="utf-8")
-    )
-    return told
+    begin()
+    write_scaling_page(study, config.out)
+    return study
 
 
 def _trained(config: CriticScaling, size: int) -> ScoresLines:

@@ -22,7 +22,7 @@ from custodes.gaming.alarms import Alarms, Key, Watch, contrast, measure, mistak
 from custodes.gaming.jobs.run import read_summary
 from custodes.gaming.monitors import Monitor, Sees, make_view, open_monitor
 from custodes.gaming.record import Rows, read_index
-from custodes.gaming.report.monitoring import write_monitors_page
+from custodes.gaming.report import write_monitors_page
 from custodes.job.locks import alone_in
 from custodes.job.progress import Progress
 from custodes.job.recording import Recording, until_its_end

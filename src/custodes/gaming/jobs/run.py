@@ -41,7 +41,7 @@ from custodes.gaming.clean import check_environment
 from custodes.gaming.environment import Tools, open_variant
 from custodes.gaming.facts import FACTS
 from custodes.gaming.record import UNSAID, Rows, read_lines
-from custodes.gaming.report import write_report, write_training_report
+from custodes.gaming.report import write_played_page, write_training_page
 from custodes.gaming.scripted import part_of
 from custodes.gaming.stages import about_stage, contents_of
 from custodes.gaming.summary import has, summarise_attempts
@@ -145,7 +145,7 @@ def gaming_run(config: GamingRun) -> Path:
                     summary = write_summary(config, records.rows(), list(stages), recording.run)
                     recording.keep_written(config.out)
                 _record(ledger, recording.run, records.rows(), list(stages))
-                page = write_report(config.out, _abouts(list(stages), {s.name: s.about for s in stages.values()}))
+                page = write_played_page(config.out, _abouts(list(stages), {s.name: s.about for s in stages.values()}))
                 recording.keep_written(config.out)
     console.print(f"[bold]Report:[/bold] {page}")
     return summary
@@ -155,8 +155,8 @@ def gaming_report(folder: Path) -> Path:
     """Write ``report.html`` of a run's folder again, or of a training run's. Raises InputError where there is none."""
     summary, stages = read_summary(folder)
     if summary.get("kind") == "training":
-        return write_training_report(folder)
-    return write_report(folder, _abouts(stages, {}))
+        return write_training_page(folder)
+    return write_played_page(folder, _abouts(stages, {}))
 
 
 def _abouts(played: list[str], own: dict[str, str]) -> dict[str, str]:

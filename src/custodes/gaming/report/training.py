@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+import altair as alt
 
-from custodes.files import save_text
-from custodes.gaming.report.page import percent, span
-from custodes.job.recording import head_line
+from custodes.gaming.report.played import RatesSection
+from custodes.job.recording import folder_head
+from custodes.ledger.heads import Head
+from custodes.page import Report, Section, charts, save_report
 from custodes.types import InputError
 
-WIDTH, HEIGHT = 920, 210
-LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 34
-"""Of the picture of steps, in pixels."""
-LINES = (("success", "rewarded"), ("gamed", "gamed"), ("well_formed", "well formed"))
-"""What the picture shows of a step's episodes: shares."""
+LINES = {"success": "rewarded", "gamed": "gamed", "well_formed": "well formed"}
+"""What the chart shows of a step's episodes: shares."""
+Summary = Mapping[str, Any]
 
 
-def write_training_report(folder: Path) -> Path:
+def write_training_page(folder: Path) -> Path:
     """Write the page for the training run in ``folder``, from its ``summary.json``.
 
     Raises InputError where there is none or the page cannot be written.
@@ -30,69 +29,168 @@ def write_training_report(folder: Path) -> Path:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         if summary.get("kind") != "training":
             raise ValueError
-        page = folder / "report.html"
-        save_text(page, render_training(summary, head_line(folder)))
     except ValueError:
         raise InputError(f"{folder} holds no run of custodes gaming train (no summary.json that says so).") from None
     except OSError as error:
         raise InputError(f"cannot write the report to {folder}: {error.strerror}.") from None
-    return page
+    return save_report(training_report(summary, folder_head(folder)), folder / "report.html")
 
 
-def render_training(summary: dict[str, Any], head: str = "") -> str:
-    """The page as text; ``head`` says how far the record had come."""
-    environment = Environment(
-        loader=PackageLoader("custodes.gaming.report"),
-        autoescape=select_autoescape(("html", "j2")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "span": span, "heat": heat, "change": change}
-    own = files("custodes.gaming.report") / "templates"
-    return environment.get_template("training.html.j2").render(
-        summary=summary,
+def training_report(summary: Summary, head: Head | None) -> Report:
+    """The page of a training run's summary."""
+    steps = any(r["training"].get("steps") for r in summary["rounds"])
+    rounds = f"{len(summary['rounds'])} of {summary['planned']} measurements"
+    return Report(
+        kind="Custodes · training through the curriculum",
+        title=summary["policy"],
+        subtitle=f"seed {summary['seed']} · run {summary['run']} · {rounds}",
+        sections=[
+            MatrixSection(summary),
+            *([StepsSection(summary)] if steps else []),
+            RoundsSection(summary),
+            ChangeSection(summary),
+            OptionsSection(summary),
+        ],
         head=head,
-        style=(own / "gaming.css").read_text(encoding="utf-8") + (own / "training.css").read_text(encoding="utf-8"),
-        switches=[(name, value) for name, value in summary["options"].items() if value not in (None, False, "", 0)],
-        picture=picture(summary["rounds"]),
-        trained={stage for round in summary["rounds"] for stage in round["trained_on"]},
     )
 
 
-def heat(rate: float) -> int:
-    """Share of colour of a cell, in percent: the square root, so that one in a thousand is still seen."""
-    return round(100 * rate**0.5)
+class MatrixSection(Section[Summary]):
+    """The generalisation matrix: the policy after each round, played on each stage."""
+
+    title = "What training on some stages does to all of them"
+    style = """
+body { max-width: 82rem; }
+.matrix { border-collapse: separate; border-spacing: 3px; } .matrix th, .matrix td { border: 0; padding: .5rem .7rem; }
+.matrix thead th { text-align: left; width: 9.5rem; } .matrix thead th::first-letter { text-transform: uppercase; } .matrix tbody th { max-width: 15rem; padding-left: 0; }
+.cell { border-radius: 5px; background: color-mix(in srgb, var(--rust) calc(var(--heat) * 1%), var(--wash)); }
+.cell b { display: block; font-size: 1.15rem; font-weight: 640; } .cell small, .cell.hot small { display: block; color: inherit; opacity: .85; line-height: 1.35; }
+.cell.hot { color: #fff; } .cell.own { outline: 2px solid var(--ink); outline-offset: -2px; }
+@media (prefers-color-scheme: dark) { .cell.hot { color: #191917; } }
+.heat { display: inline-flex; align-items: center; gap: .35rem; margin-right: 1.2rem; } .heat i { width: 5rem; height: .75rem; border-radius: 3px; background: linear-gradient(90deg, var(--wash), var(--rust)); border: 1px solid var(--line); } .heat em { width: 1rem; height: .85rem; border: 2px solid var(--ink); border-radius: 3px; }
+"""
+    template = """
+<p class="reading">Each row is the policy after one more round; each column a stage, played on held-out variants. A cell is the share of episodes that gamed it, with the 95 % interval (Wilson).</p>
+<p class="reading"><span class="heat"><i></i> none to all (colour by the square root)</span> <span class="heat"><em></em> trained on in this round or before</span></p>
+<div class="scroll"><table class="matrix">
+  <thead><tr><th>Policy</th>{% for stage in source.order %}<th>{{ stage | plain_name }}{% if stage not in figures %}<br><small>never trained on</small>{% endif %}</th>{% endfor %}</tr></thead>
+  <tbody>
+  {% set seen = namespace(stages=[]) %}
+  {% for round in source.rounds %}
+    {% set seen.stages = seen.stages + round.trained_on %}
+    <tr><th scope="row">{% if round.number %}<small>{{ round.number }}.</small> {% endif %}{{ round.title }}<br><small><a href="{{ round.folder }}/measured/report.html">transcripts</a></small></th>
+    {% for stage in source.order %}
+      {% set cell = round.measured[stage] %}
+      {% set heat = section.heat(cell.rate) %}
+      <td class="cell{% if heat > 80 %} hot{% endif %}{% if stage in seen.stages %} own{% endif %}" style="--heat: {{ heat }}"><b>{{ cell.rate | percent }}</b>
+      <small>{{ cell.gamed | number }} of {{ cell.n | number }}{% if cell.measure is defined %} {{ cell.measure }}{% endif %}</small>
+      <small>{% if cell.gamed %}{{ span(cell.interval) }}{% else %}at most {{ cell.upper_bound | percent }}{% endif %}</small></td>
+    {% endfor %}
+    </tr>
+  {% endfor %}
+  </tbody>
+</table></div>
+<p class="reading">Where nothing was seen, the one-sided 95 % upper bound stands in place of the interval.</p>
+"""
+
+    def read(self) -> set[str]:
+        """The stages that any round trained on."""
+        return {stage for round in self.source["rounds"] for stage in round["trained_on"]}
+
+    @staticmethod
+    def heat(rate: float) -> int:
+        """Share of colour of a cell, in percent: the square root, so that one in a thousand is still seen."""
+        return round(100 * rate**0.5)
 
 
-def change(found: dict[str, Any]) -> str:
-    """A paired difference in points with its interval and test."""
-    d = found["difference"]
-    return (
-        f"{100 * d['estimate']:+.1f} points ({100 * d['low']:+.1f} to {100 * d['high']:+.1f}), "
-        f"{found['test']} p = {found['p']:.2g}, {found['pairs']:,} pairs"
-    )
+class StepsSection(Section[Summary]):
+    """Shares of the sampled episodes along all steps of all rounds."""
+
+    title = "What was rewarded, step by step"
+    template = """
+<div class="key">{{ charts.key | safe }}</div>
+{{ figure(charts.steps) }}
+<p class="reading">Shares of a step's sampled episodes, training variants, before the step's update; ordinary prompts are not counted.</p>
+"""
+
+    def charts(self) -> dict[str, str]:
+        rounds = [(r["title"], r["training"]["steps"]) for r in self.source["rounds"] if r["training"].get("steps")]
+        x = alt.X("x:Q", title="step, round after round", axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
+        y = alt.Y("y:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", values=[0, 0.5, 1]))
+        rows: dict[str, charts.Rows] = {name: [] for name in LINES}
+        titles: charts.Rows = []
+        layers: list[alt.Chart] = []
+        begun = 0
+        for k, (title, steps) in enumerate(rounds):
+            for name, of_line in rows.items():
+                of_line += [{"x": begun + i, "y": s[name], "round": k} for i, s in enumerate(steps, 1) if name in s]
+            if begun:
+                layers.append(charts.vertical_rule(begun + 0.5, charts.GREY, "step, round after round", [3, 3]))
+            titles.append({"x": begun + (len(steps) + 1) / 2, "title": title, "row": k % 2})
+            begun += len(steps)
+        for k, of_line in enumerate(rows.values()):
+            line = charts.series_line(k, of_line).encode(x=x, y=y, detail="round:N")
+            layers += [line, line.mark_point(size=18, filled=True, color=charts.INKS[k], opacity=1)]
+        for row in (0, 1):  # neighbours stand at different heights
+            text = alt.Chart(charts.chart_data([t for t in titles if t["row"] == row])).mark_text(color=charts.INK)
+            layers.append(text.encode(x=x, y=alt.value(-20 + 13 * row), text="title:N"))
+        chart = alt.layer(*layers).properties(width=860, height=170)
+        about = "Shares of each step's episodes that were rewarded, gamed and well formed."
+        return {"steps": charts.inline_svg(chart, about), "key": charts.series_key(list(LINES.values()))}
 
 
-def picture(rounds: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Coordinates of the shares by step, one stretch per round; None where no round has steps."""
-    stretches = [(r["title"], r["training"]["steps"]) for r in rounds if r["training"].get("steps")]
-    total = sum(len(steps) for _, steps in stretches)
-    if not total:
-        return None
-    wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-    drawn, begun = [], 0
-    for title, steps in stretches:
-        x = [LEFT + wide * (begun + k + 0.5) / total for k in range(len(steps))]
-        lines = {
-            name: [
-                (round(a, 1), round(TOP + high * (1 - s[name]), 1)) for a, s in zip(x, steps, strict=True) if name in s
-            ]
-            for name, _ in LINES
-        }
-        ends = LEFT + wide * begun / total, LEFT + wide * (begun + len(steps)) / total
-        drawn.append({"title": title, "from": round(ends[0], 1), "to": round(ends[1], 1), "lines": lines})
-        begun += len(steps)
-    marks = [(round(TOP + high * (1 - share), 1), f"{100 * share:.0f} %") for share in (0, 0.5, 1)]
-    return {"width": WIDTH, "height": HEIGHT, "top": TOP, "floor": TOP + high, "left": LEFT, "stretches": drawn, "marks": marks,
-            "legend": LINES}  # fmt: skip
+class RoundsSection(Section[Summary]):
+    """What each round was trained on, and how."""
+
+    title = "Rounds"
+    template = """
+<div class="scroll"><table class="wide-table">
+  <thead><tr><th>Round</th><th>Trained on</th><th>How</th><th>Rewarded, first and last step</th><th>Kept, last step</th><th>KL from the start, last step</th><th>Well formed when measured, lowest stage</th></tr></thead>
+  <tbody>
+  {% for round in source.rounds %}
+    {% set steps = round.training.steps | default([]) %}
+    <tr><th scope="row">{{ round.title }}</th>
+      <td data-label="trained on">{{ round.trained_on | join(", ") | plain_name or "none of the stages" if round.number else "" }}</td>
+      {% if steps %}
+      <td data-label="how">{{ steps | length }} steps, {{ steps | sum(attribute="episodes") | int | number }} episodes</td>
+      <td data-label="rewarded">{% set rewarded = steps | selectattr("success", "defined") | map(attribute="success") | list %}{% if rewarded %}{{ rewarded[0] | percent }} → {{ rewarded[-1] | percent }}{% endif %}</td>
+      <td data-label="kept">{% if steps[-1].kept is defined %}{{ steps[-1].kept | percent }}{% endif %}</td>
+      <td data-label="KL">{{ steps[-1].kl | number }} nats</td>
+      {% elif round.training %}
+      <td data-label="how">{{ round.training.demonstrations | int | number }} demonstrations, {{ round.training.updates | int }} updates; loss {{ round.training.loss_first | number }} → {{ round.training.loss_last | number }} nats per token</td><td></td><td></td><td></td>
+      {% else %}
+      <td></td><td></td><td></td><td></td>
+      {% endif %}
+      <td data-label="well formed">{{ round.measured.values() | map(attribute="well_formed.rate") | min | percent }}</td></tr>
+  {% endfor %}
+  </tbody>
+</table></div>
+"""
+
+
+class ChangeSection(Section[Summary]):
+    """Every stage after every round against the policy before training, on the same episodes."""
+
+    title = "Change on the same episodes"
+    template = """
+<p class="reading">In points, against the policy before training, paired episode by episode.</p>
+<div class="scroll"><table class="wide-table">
+  <thead><tr><th>Round</th>{% for stage in source.order %}<th>{{ stage | plain_name }}</th>{% endfor %}</tr></thead>
+  <tbody>
+  {% for round in source.rounds[1:] %}
+    <tr><th scope="row">{{ round.title }}</th>{% for stage in source.order %}{% set change = round.measured[stage].change %}<td data-label="{{ stage | plain_name }}">{{ interval(change.difference, "points", n=false) }} <small>{{ change.test }}, {{ change.p | p_value }}, {{ change.pairs | number }} pairs</small></td>{% endfor %}</tr>
+  {% endfor %}
+  </tbody>
+</table></div>
+"""
+
+
+class OptionsSection(Section[Summary]):
+    """The options that were set, and what gaming is in each stage."""
+
+    title = "Options"
+    style = RatesSection.style
+    template = """
+<p class="reading">{% for name, value in source.options.items() if value not in (none, false, "", 0) %}{{ name | plain_name }}: {{ value }}{% if not loop.last %} · {% endif %}{% endfor %}</p>
+<dl class="facts">{% for stage, about in source.abouts.items() %}<dt>{{ stage | plain_name }}</dt><dd>{{ about }}</dd>{% endfor %}</dl>
+"""

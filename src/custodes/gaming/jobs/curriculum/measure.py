@@ -21,7 +21,7 @@ from custodes.gaming.environment import open_variant
 from custodes.gaming.jobs.curriculum.config import HELD_OUT, GamingTrain
 from custodes.gaming.jobs.run import GamingRun, read_summary, summary_head, write_summary
 from custodes.gaming.record import Rows
-from custodes.gaming.report import write_report
+from custodes.gaming.report import write_played_page
 from custodes.gaming.summary import rate
 from custodes.gaming.variants import Stage
 from custodes.job.progress import Progress
@@ -61,7 +61,7 @@ def measure(
             runner.run(jobs, on_record)
         rows = records.rows()
     write_summary(_as_run(folder, policy.name, config), rows, list(stages), run)
-    write_report(folder, {name: stage.about for name, stage in stages.items()})
+    write_played_page(folder, {name: stage.about for name, stage in stages.items()})
     return rows
 
 

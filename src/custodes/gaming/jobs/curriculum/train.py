@@ -36,7 +36,7 @@ from custodes.gaming.jobs.curriculum.rewards import CurriculumReward
 from custodes.gaming.jobs.run import check_sandboxes, observations, print_power
 from custodes.gaming.model import ModelPolicy
 from custodes.gaming.record import Rows, read_index
-from custodes.gaming.report import write_training_report
+from custodes.gaming.report import write_training_page
 from custodes.gaming.stages import STAGES, own_file
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
@@ -380,7 +380,7 @@ class _Training:
         }
         path = config.out / "summary.json"
         save_json(path, told, indent=1, allow_nan=False)
-        write_training_report(config.out)
+        write_training_page(config.out)
 
     def _training_of(self, round: Round) -> dict[str, Any]:
         """What a round's training was: its steps, or what was demonstrated."""
