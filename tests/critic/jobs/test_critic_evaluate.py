@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from serving import serving
-from test_critic_tuning import examples
+from test_critic_tune import examples
 
 from custodes.cli import main
 from custodes.critic.jobs.scaling import fitted, power_law
