@@ -24,7 +24,7 @@ CheckResults = Callable[[Task, str], dict[str, bool]]
 Floats = NDArray[np.float64]
 
 CALIBRATION_SHARE = 3
-"""One held-out task in so many is for calibrating the reward, the others for evaluating it."""
+"""One held-out task in so many is for calibrating the reward; how well it is calibrated is measured on the others."""
 
 
 def evaluate_reward_model(
@@ -36,7 +36,7 @@ def evaluate_reward_model(
     held_out: set[str],
     gold: Gold | None,
 ) -> None:
-    """Calibrate the reward on some held-out judged pairs and record what it says of the others.
+    """Calibrate the reward on some held-out judged pairs and record what it says of all, and which those were.
 
     Of each pair the outcome is the side that all its judges together favour, each believed as the
     annotator model believes them: the same outcome for every arm.
@@ -58,21 +58,19 @@ def evaluate_reward_model(
             PairScores(margin[spare], outcome[spare].astype(float), length[spare].astype(float)),
             reward.learned_temperature,
         )
-    kept = np.flatnonzero(~spare)
     row = RewardHeldout(
-        margin=margin[kept].tolist(),
-        outcome=outcome[kept].astype(int).tolist(),
-        length_difference=length[kept].tolist(),
+        margin=margin.tolist(),
+        outcome=outcome.astype(int).tolist(),
+        length_difference=length.tolist(),
         temperature=float(reward.temperature),
-        spread=_margin_spread(scores)[kept].tolist() if scores.std is not None else None,
-        gold_difference=[
-            gold(a.task, a.completion) - gold(b.task, b.completion) for a, b, _ in (pairs[i] for i in kept)
-        ]
+        spread=_margin_spread(scores).tolist() if scores.std is not None else None,
+        gold_difference=[gold(a.task, a.completion) - gold(b.task, b.completion) for a, b, _ in pairs]
         if gold
         else None,
         members=reward.members,
         model=reward_fingerprint(reward),
-        task=[pairs[i][0].task.id for i in kept],
+        task=[first.task.id for first, _, _ in pairs],
+        calibrated_on=spare.tolist(),
     )
     work.record(f"reward-heldout-{arm}", row, arm)
 

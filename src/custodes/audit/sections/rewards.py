@@ -22,13 +22,14 @@ class RewardHeldout(Row):
     """The reward on held-out judged pairs, one entry per pair; ``subject`` is the arm.
 
     ``margin`` is raw: reward of the first shown minus reward of the second; P(first better) is
-    sigmoid(margin) before and sigmoid(margin / temperature) after calibration. ``temperature`` must have
-    been fitted on other pairs than these. ``outcome`` is 1 where the first was preferred and 0 where the
-    second was; pairs without a preference are left out.
+    sigmoid(margin) before and sigmoid(margin / temperature) after calibration. ``calibrated_on`` is true for
+    the pairs that ``temperature`` was fitted on: calibration is measured on the others, what asks only which
+    is better on all. ``outcome`` is 1 where the first was preferred and 0 where the second was; pairs without
+    a preference are left out.
     """
 
     NAME: ClassVar[str] = "reward_heldout"
-    ALIGNED = ("margin", "outcome", "length_difference", "spread", "gold_difference", "task")
+    ALIGNED = ("margin", "outcome", "length_difference", "spread", "gold_difference", "task", "calibrated_on")
 
     margin: list[float]
     outcome: list[int]
@@ -39,6 +40,7 @@ class RewardHeldout(Row):
     members: int = 1
     model: str = ""  # content hash of the reward
     task: list[str] | None = None  # pairs of one task depend on each other
+    calibrated_on: list[bool] | None = None
 
 
 class RewardsSection(ArmSection):
@@ -54,7 +56,7 @@ class RewardsSection(ArmSection):
 <table class="kv">
   {{ row("Agrees with the judges", r.accuracy, "percent", "held-out pairs; n counts their tasks") }}
   {{ row("Prefers the truly better", r.gold_accuracy, "percent", "pairs whose gold differs; n counts their tasks") }}
-  {{ row("Calibration error, raw", r.ece_before) }}
+  {{ row("Calibration error, raw", r.ece_before, note="pairs that the temperature was not fitted on") }}
   {{ row("Calibration error, calibrated", r.ece_after, note="temperature " ~ (r.temperature | number)) }}
   {% if r.length %}{{ row("Correlation with length", r.length.correlation, "signed", "Spearman, of reward and length differences") }}
   {{ row("Right where the longer was preferred", r.length.longer, "percent") }}
@@ -75,17 +77,20 @@ class RewardsSection(ArmSection):
         if row is None or not row.n:
             return None
         right = calibration.agrees(row.margin, 2 * np.asarray(row.outcome) - 1)
+        apart = np.ones(row.n, bool) if row.calibrated_on is None else ~np.asarray(row.calibrated_on, bool)
+        margin, right_apart = np.asarray(row.margin)[apart], right[apart]
+        task = None if row.task is None else np.asarray(row.task)[apart].tolist()
         stated = {
-            "before": calibration.confidence(row.margin),
-            "after": calibration.confidence(row.margin, row.temperature),
+            "before": calibration.confidence(margin),
+            "after": calibration.confidence(margin, row.temperature),
         }
         length = hacking.length_audit(row.margin, row.outcome, row.length_difference, row.task)
         return {
             "accuracy": rate(right, row.task),
             "gold_accuracy": _gold_accuracy(row),
             "temperature": row.temperature,
-            **{f"ece_{name}": calibration_error(p, right, calibration.BINS, row.task) for name, p in stated.items()},
-            **{f"diagram_{name}": calibration_curve(p, right, calibration.BINS) for name, p in stated.items()},
+            **{f"ece_{name}": calibration_error(p, right_apart, calibration.BINS, task) for name, p in stated.items()},
+            **{f"diagram_{name}": calibration_curve(p, right_apart, calibration.BINS) for name, p in stated.items()},
             "length": vars(length) if length else None,
             "spread": _spread(row, right),
             "members": row.members,
