@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 from custodes.cli import main
-from custodes.loop.reward_from_file import EvaluateFromFile, evaluate_from_file
+from custodes.loop.reward_evaluate import RewardEvaluate, reward_evaluate
 from custodes.web import Client
 
 PROJECT = """
@@ -127,5 +127,5 @@ with tempfile.TemporaryDirectory() as name:
     file = folder / "held_out.jsonl"
     rows = [{"prompt": q, "chosen": good, "rejected": bad} for q, good, bad in held_out]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    result = evaluate_from_file(EvaluateFromFile(model=folder / "reward", judgments=str(file)))
+    result = reward_evaluate(RewardEvaluate(model=folder / "reward", judgments=str(file)))
     print(f"Accuracy of the reward on held-out pairs: {result.accuracy}")

@@ -22,7 +22,7 @@ import pytest
 import tyro
 import yaml
 
-from custodes.cli import COMMANDS, main
+from custodes.cli import commands, main
 from custodes.cli.main import run
 from custodes.cli.options import option_types
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
-GROUPS = sorted({name.split()[0] for name in COMMANDS if " " in name})
+GROUPS = sorted({name.split()[0] for name in commands() if " " in name})
 COMMAND = re.compile(rf"\bcustodes ((?:(?:{'|'.join(GROUPS)}) )?[a-z]+)([^\n|]*)")
 
 
@@ -60,7 +60,7 @@ def test_commands_and_options_exist(page: Path, tmp_path: Path, monkeypatch: pyt
     write_named(page, tmp_path)
     for language, text in code(page):
         for command, rest in [] if language == "python" else COMMAND.findall(text.replace("\\\n", " ")):
-            assert command in COMMANDS or command in GROUPS, f"custodes {command}"
+            assert command in commands() or command in GROUPS, f"custodes {command}"
             chosen = re.search(r"(--algorithm) ([a-z][\w.]*)", rest)
             unknown = set(re.findall(r"--[\w-]+", rest)) - options_of(command, *(chosen.groups() if chosen else ()))
             assert not unknown, f"custodes {command}: {unknown}"
@@ -78,7 +78,7 @@ def test_names_that_python_examples_import_exist(page: Path):
 
 def test_every_command_is_in_the_reference():
     reference = (ROOT / "docs/reference/cli.md").read_text()
-    assert all(f"custodes {name}" in reference for name in COMMANDS)
+    assert all(f"custodes {name}" in reference for name in commands())
 
 
 # ---------------------------------------------------------------- every block of code, run or parsed
@@ -203,14 +203,14 @@ def test_what_is_held_out_and_measured_has_one_name_and_one_type(monkeypatch: py
         raise ParsedError
 
     monkeypatch.setattr("tyro.cli", noted)
-    for command in COMMANDS:
+    for command in commands():
         with contextlib.suppress(ParsedError):
             run(command.split())
     types: dict[str, set[str]] = {}
     for kind in kinds:
         for name, hint, _ in option_types(kind):
             types.setdefault(name, set()).add(str(hint))
-    assert len(kinds) == len(COMMANDS)
+    assert len(kinds) == len(commands())
     assert types["rows"] == {"<class 'str'>"}
     assert types["held_out"] == {"<class 'float'>"}
     assert types["measure_on"] == {"<class 'int'>"}

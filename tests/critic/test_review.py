@@ -15,7 +15,7 @@ from rich.console import Console
 
 from custodes.cli import main
 from custodes.critic.jobs import critique as recipe
-from custodes.critic.jobs.critique import exit_code
+from custodes.critic.jobs.critique import ReviewedCode
 from custodes.critic.review import (
     FORMATS,
     Baseline,
@@ -387,7 +387,7 @@ def test_an_engine_that_dies_in_the_middle_of_a_folder_leaves_what_was_done(tmp_
     result = review(files, LineCritic(lives=2), DEFAULT, tmp_path / "cache")
     assert len(result.findings) == 2
     assert result.died == "2 of 4 pieces were not reviewed: connection refused"
-    assert exit_code(result, None) == 2
+    assert ReviewedCode(result, None).exit_code == 2
     critic = LineCritic()
     assert len(review(files, critic, DEFAULT, tmp_path / "cache").findings) == 4
     assert len(critic.asked) == 2

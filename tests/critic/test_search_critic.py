@@ -13,7 +13,7 @@ import pytest
 from scored_lines import WordScorer
 from serving import serving
 
-from custodes.critic.jobs.choice import CriticChoice, open_critic
+from custodes.critic.choice import CriticChoice, open_critic
 from custodes.critic.review import EngineDied, SampledCritic, SearchCritic, Snippet
 from custodes.critic.review.search_critic import proposed_quotes
 from custodes.critic.search import SearchConfig, force_sampling_beam_search
@@ -169,7 +169,7 @@ def test_a_folder_is_taken_for_what_was_trained_in_it(tuned: Path, tiny_scorer: 
 
 
 def test_the_critic_that_comes_along_is_the_default(tiny_scorer: Path, monkeypatch: pytest.MonkeyPatch):
-    from custodes.critic.jobs import choice as critic_choice
+    from custodes.critic import choice as critic_choice
     from custodes.critic.review import LineCritic
 
     monkeypatch.setattr(critic_choice, "shipped_critic", lambda: tiny_scorer)

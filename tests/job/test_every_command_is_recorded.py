@@ -56,7 +56,7 @@ def test_what_is_written_has_its_ledger_beside_it(
     tmp_path: Path, preferences: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "out").mkdir()
-    assert call("convert", preferences, tmp_path / "out" / "p.parquet") == 0
+    assert call("feedback", "convert", preferences, tmp_path / "out" / "p.parquet") == 0
     run, files = last_run(tmp_path / "out" / "ledger.db")
     assert (run.recipe, run.status) == ("convert", "completed")
     assert files["input"] == {"preferences.jsonl"}
@@ -73,14 +73,14 @@ def test_what_is_written_has_its_ledger_beside_it(
 
 
 def test_an_edited_input_is_named(tmp_path: Path, preferences: Path) -> None:
-    assert call("convert", preferences, tmp_path / "p.json") == 0
+    assert call("feedback", "convert", preferences, tmp_path / "p.json") == 0
     preferences.write_text(preferences.read_text().replace("Bad 3.", "Bad 4."))
     assert "preferences.jsonl was edited in lines 1 to 24" in check_ledger(tmp_path / "ledger.db").problems[0]
 
 
 def test_what_only_prints_is_in_the_persons_ledger(tmp_path: Path, preferences: Path) -> None:
     for _ in range(2):
-        assert call("annotators", preferences) == 0
+        assert call("feedback", "annotators", preferences) == 0
         run, files = last_run(personal(tmp_path))
         assert (run.recipe, run.status, files["input"]) == ("annotators", "completed", {"preferences.jsonl"})
     preferences.write_text("{}\n")
@@ -93,7 +93,7 @@ def test_a_project_has_a_ledger_of_its_own(tmp_path: Path, preferences: Path, mo
     (tmp_path / "project" / ".custodes").mkdir(parents=True)
     (tmp_path / "project" / "deep").mkdir()
     monkeypatch.chdir(tmp_path / "project" / "deep")
-    assert call("annotators", preferences) == 0
+    assert call("feedback", "annotators", preferences) == 0
     assert last_run(tmp_path / "project" / ".custodes" / "ledger.db")[0].recipe == "annotators"
     assert not personal(tmp_path).exists()
 
@@ -101,26 +101,26 @@ def test_a_project_has_a_ledger_of_its_own(tmp_path: Path, preferences: Path, mo
 def test_the_ledger_can_be_named_or_left_out(
     tmp_path: Path, preferences: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert call("annotators", preferences, "--ledger", tmp_path / "named.db") == 0
+    assert call("feedback", "annotators", preferences, "--ledger", tmp_path / "named.db") == 0
     assert last_run(tmp_path / "named.db")[0].recipe == "annotators"
-    assert call("annotators", preferences, "--ledger=none") == 0
+    assert call("feedback", "annotators", preferences, "--ledger=none") == 0
     monkeypatch.setenv("CUSTODES_LEDGER", "none")
-    assert call("convert", preferences, tmp_path / "p.json") == 0
+    assert call("feedback", "convert", preferences, tmp_path / "p.json") == 0
     assert not personal(tmp_path).exists()
     assert not (tmp_path / "ledger.db").exists()
-    assert call("annotators", preferences, "--ledger") == 2
+    assert call("feedback", "annotators", preferences, "--ledger") == 2
 
 
 def test_what_was_wrong_from_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
-    assert call("convert", tmp_path / "nowhere.jsonl", tmp_path / "p.json") == 2
+    assert call("feedback", "convert", tmp_path / "nowhere.jsonl", tmp_path / "p.json") == 2
     assert call("critic", "select", "--data", tmp_path / "nowhere.jsonl", "--out", tmp_path / "new" / "s.jsonl") == 2
     assert call("reward", "train", "--judgments", tmp_path / "nowhere.jsonl", "--out", tmp_path / "r") == 2
     assert [p.name for p in tmp_path.iterdir()] == []
 
 
 def test_a_failure_is_recorded_where_there_is_a_ledger(tmp_path: Path, preferences: Path) -> None:
-    assert call("convert", preferences, tmp_path / "p.json") == 0
-    assert call("convert", tmp_path / "nowhere.jsonl", tmp_path / "q.json") == 2
+    assert call("feedback", "convert", preferences, tmp_path / "p.json") == 0
+    assert call("feedback", "convert", tmp_path / "nowhere.jsonl", tmp_path / "q.json") == 2
     run, files = last_run(tmp_path / "ledger.db")
     assert (run.recipe, run.status, files["output"]) == ("convert", "failed", set())
 
@@ -129,7 +129,7 @@ def test_heads_are_kept_and_signed(tmp_path: Path, preferences: Path, monkeypatc
     public, heads = make_key(tmp_path / "key"), tmp_path / "heads.jsonl"
     monkeypatch.setenv("CUSTODES_LEDGER_KEY", str(tmp_path / "key"))
     for name in ("p.json", "q.json"):
-        assert call("convert", preferences, tmp_path / name, "--head-file", heads) == 0
+        assert call("feedback", "convert", preferences, tmp_path / name, "--head-file", heads) == 0
     assert len(read_heads(heads)) == 2
     assert call("verify", tmp_path / "ledger.db", "--head-file", heads, "--public-key", public) == 0
 

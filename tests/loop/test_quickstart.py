@@ -17,7 +17,7 @@ from custodes.cli import main
 from custodes.job.locks import alone_in
 from custodes.ledger import Ledger, verify_ledger
 from custodes.ledger.checking import check_ledger
-from custodes.loop.quickstart import QuickstartConfig, quickstart
+from custodes.loop.quickstart import Quickstart, quickstart
 from custodes.types import InputError, PreferencePair
 
 HEADLINE = {
@@ -43,8 +43,8 @@ SMALL = {
 }
 
 
-def small(tiny_model: Path, out: Path, **options: object) -> QuickstartConfig:
-    return QuickstartConfig(**{"model": str(tiny_model), "out": out, **SMALL, **options})  # type: ignore[arg-type]
+def small(tiny_model: Path, out: Path, **options: object) -> Quickstart:
+    return Quickstart(**{"model": str(tiny_model), "out": out, **SMALL, **options})  # type: ignore[arg-type]
 
 
 def report(out: Path) -> dict:
@@ -139,12 +139,12 @@ def test_what_a_report_rests_on_cannot_be_changed_unseen(
     weights.write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
     assert main(["verify", str(out / "ledger.db")]) == 1
     assert weights.name in capsys.readouterr().out
-    assert main(["report", str(out / "ledger.db"), "--out", str(tmp_path / "report")]) == 2
+    assert main(["audit", "report", str(out / "ledger.db"), "--out", str(tmp_path / "report")]) == 2
     assert weights.name in capsys.readouterr().err
     with pytest.raises(InputError, match=weights.name):
         quickstart(small(tiny_model, out, arms="all"))
     weights.write_bytes(right)
-    assert main(["report", str(out / "ledger.db"), "--out", str(out)]) == 0
+    assert main(["audit", "report", str(out / "ledger.db"), "--out", str(out)]) == 0
     assert main(["verify", str(out / "ledger.db")]) == 0
 
 

@@ -13,9 +13,9 @@ from tiny_policy import EvenTokens, adapted, some_tasks
 
 from custodes.cli.options import parse
 from custodes.critic.jobs.tune import CriticTune
-from custodes.gaming.jobs.curriculum.config import GamingTrain, plan
+from custodes.gaming.curriculum.config import GamingTrain, plan
 from custodes.lm.engine import TorchEngine
-from custodes.loop.quickstart import QuickstartConfig, _optimisation
+from custodes.loop.quickstart import Quickstart, _optimisation
 from custodes.policy import Actions, OptimiseConfig, Outcomes, optimise
 from custodes.policy.advantages import broadcast, on_last_action
 from custodes.policy.learner import Reference
@@ -232,7 +232,7 @@ def test_what_is_wrong_with_an_algorithm_of_ones_own_is_said(given: str, sentenc
 
 def test_every_command_that_optimises_takes_one_with_its_own_options() -> None:
     own = ["--algorithm", GSPO, "--low", "0.01"]
-    tuned = parse("quickstart", QuickstartConfig, [*own, "--high=0.02"])
+    tuned = parse("quickstart", Quickstart, [*own, "--high=0.02"])
     assert _optimisation(tuned).algorithm == algorithm.make(GSPO, low=0.01, high=0.02)
     played = parse("gaming train", GamingTrain, ["--out", "x", *own])
     assert plan(played)[-1].kind == "rewarded"
@@ -245,13 +245,13 @@ def test_every_command_that_optimises_takes_one_with_its_own_options() -> None:
 def test_an_algorithm_may_stand_in_the_configuration_file_and_flags_override_it(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(f"algorithm: {GSPO}\nlow: 0.01\nsteps: 3\n")
     config = ["--config", str(tmp_path / "c.yaml")]
-    assert parse("quickstart", QuickstartConfig, config).algorithm == algorithm.make(GSPO, low=0.01)
-    assert parse("quickstart", QuickstartConfig, [*config, "--low", "0.5"]).algorithm == algorithm.make(GSPO, low=0.5)
+    assert parse("quickstart", Quickstart, config).algorithm == algorithm.make(GSPO, low=0.01)
+    assert parse("quickstart", Quickstart, [*config, "--low", "0.5"]).algorithm == algorithm.make(GSPO, low=0.5)
     with pytest.raises(InputError, match=r"c.yaml: no option 'low'; did you mean"):
-        parse("quickstart", QuickstartConfig, [*config, "--algorithm", "ppo"])
+        parse("quickstart", Quickstart, [*config, "--algorithm", "ppo"])
     (tmp_path / "c.yaml").write_text("algorithm: grpo\nlam: 0.5\n")
     with pytest.raises(InputError, match=r"c.yaml: no option 'lam' where algorithm is grpo; ppo has it"):
-        parse("quickstart", QuickstartConfig, config)
+        parse("quickstart", Quickstart, config)
 
 
 @pytest.mark.parametrize(
@@ -271,19 +271,19 @@ def test_an_algorithm_may_stand_in_the_configuration_file_and_flags_override_it(
 )
 def test_an_option_of_another_algorithm_is_refused_and_its_owner_named(given: list[str], sentence: str) -> None:
     with pytest.raises(InputError, match=re.escape(sentence)):
-        parse("quickstart", QuickstartConfig, given)
+        parse("quickstart", Quickstart, given)
 
 
 def test_an_option_that_the_command_has_already_is_refused(tmp_path: Path) -> None:
     text = Path(__file__).with_name("gspo.py").read_text().replace("low", "steps")
     (tmp_path / "taken.py").write_text(text)
     with pytest.raises(InputError, match="has an option 'steps', as the command has; rename it"):
-        parse("quickstart", QuickstartConfig, ["--algorithm", str(tmp_path / "taken.py")])
+        parse("quickstart", Quickstart, ["--algorithm", str(tmp_path / "taken.py")])
 
 
 def test_help_shows_the_own_options_with_their_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse("quickstart", QuickstartConfig, ["--algorithm", GSPO, "--help"])
+        parse("quickstart", Quickstart, ["--algorithm", GSPO, "--help"])
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--low" in shown
     assert "How far the ratio of a reply may fall below 1." in shown

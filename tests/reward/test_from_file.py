@@ -13,13 +13,8 @@ from transformers import AutoModelForSequenceClassification
 
 from custodes.feedback.formats import write_preferences
 from custodes.job.locks import alone_in
-from custodes.loop.reward_from_file import (
-    EvaluateFromFile,
-    TrainFromFile,
-    evaluate_from_file,
-    split_by_prompt,
-    train_from_file,
-)
+from custodes.loop.reward_evaluate import RewardEvaluate, reward_evaluate
+from custodes.loop.reward_train import RewardTrain, reward_train, split_by_prompt
 from custodes.reward import RewardConfig
 from custodes.tables import write_rows
 from custodes.types import InputError
@@ -32,7 +27,7 @@ def preferences(tmp_path: Path) -> Path:
 
 def test_train_save_evaluate(tiny_model: Path, preferences: Path, tmp_path: Path) -> None:
     out, steps = tmp_path / "reward", []
-    config = TrainFromFile(
+    config = RewardTrain(
         judgments=preferences,
         out=out,
         model=str(tiny_model),
@@ -41,11 +36,12 @@ def test_train_save_evaluate(tiny_model: Path, preferences: Path, tmp_path: Path
         dtype="float32",
         training=small("heads", epochs=4),
     )
-    model, held_out = train_from_file(config, on_step=steps.append)
+    trained = reward_train(config, on_step=steps.append)
+    model, held_out = trained.model, trained.evaluation
     assert held_out.accuracy.n == 12
     assert steps[-1].step == steps[-1].steps == 40
     assert not (out / "checkpoints").exists()
-    evaluation = evaluate_from_file(EvaluateFromFile(model=out, judgments=preferences, rows="60:", dtype="float32"))
+    evaluation = reward_evaluate(RewardEvaluate(model=out, judgments=preferences, rows="60:", dtype="float32"))
     assert evaluation.accuracy.n == 40
     assert evaluation.accuracy.low > 0.7
     assert evaluation.temperature == pytest.approx(model.temperature)
@@ -59,7 +55,7 @@ def test_rows_that_are_none_are_refused(
     tiny_model: Path, preferences: Path, tmp_path: Path, rows: str, said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        evaluate_from_file(EvaluateFromFile(model=tiny_model, judgments=preferences, rows=rows))
+        reward_evaluate(RewardEvaluate(model=tiny_model, judgments=preferences, rows=rows))
 
 
 def test_an_output_folder_that_cannot_be_written_is_said_before_training(
@@ -67,12 +63,12 @@ def test_an_output_folder_that_cannot_be_written_is_said_before_training(
 ) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="cannot be written to"):
-        train_from_file(TrainFromFile(judgments=preferences, out=tmp_path / "taken", model=str(tiny_model)))
+        reward_train(RewardTrain(judgments=preferences, out=tmp_path / "taken", model=str(tiny_model)))
 
 
 @pytest.fixture
-def trained(tiny_model: Path, preferences: Path, tmp_path: Path) -> TrainFromFile:
-    config = TrainFromFile(
+def trained(tiny_model: Path, preferences: Path, tmp_path: Path) -> RewardTrain:
+    config = RewardTrain(
         judgments=preferences,
         out=tmp_path / "reward",
         model=str(tiny_model),
@@ -81,15 +77,15 @@ def trained(tiny_model: Path, preferences: Path, tmp_path: Path) -> TrainFromFil
         dtype="float32",
         training=small("adapter", epochs=1, members=2),
     )
-    train_from_file(config)
+    reward_train(config)
     return config
 
 
-def test_the_same_command_again_only_measures(trained: TrainFromFile, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_command_again_only_measures(trained: RewardTrain, capsys: pytest.CaptureFixture[str]) -> None:
     measured = json.loads((trained.out / "training.json").read_text())["held_out_evaluation"]
     before = {f.name: f.stat().st_mtime_ns for f in trained.out.iterdir() if f.name != ".lock"}
     steps: list[object] = []
-    _, again = train_from_file(trained, on_step=steps.append)
+    again = reward_train(trained, on_step=steps.append).evaluation
     assert again is not None
     assert again.to_dict() == measured
     assert not steps
@@ -97,34 +93,34 @@ def test_the_same_command_again_only_measures(trained: TrainFromFile, capsys: py
     assert "is trained" in capsys.readouterr().err
 
 
-def test_a_folder_belongs_to_one_configuration(trained: TrainFromFile, tmp_path: Path) -> None:
+def test_a_folder_belongs_to_one_configuration(trained: RewardTrain, tmp_path: Path) -> None:
     for name, changed in (("epochs", replace(trained, training=replace(trained.training, epochs=2))),
                           ("rows", replace(trained, rows=":41"))):  # fmt: skip
         with pytest.raises(InputError, match=rf"with {name} = .* another --out"):
-            train_from_file(changed)
+            reward_train(changed)
     copied = tmp_path / "copied.jsonl"
     shutil.copy(trained.judgments, copied)
-    train_from_file(replace(trained, judgments=copied))
+    reward_train(replace(trained, judgments=copied))
     copied.write_text(copied.read_text() + copied.read_text().splitlines()[0])
     with pytest.raises(InputError, match="trained on other judgments"):
-        train_from_file(replace(trained, judgments=copied))
+        reward_train(replace(trained, judgments=copied))
 
 
-def test_no_model_that_is_there_is_overwritten(tiny_model: Path, trained: TrainFromFile, tmp_path: Path) -> None:
+def test_no_model_that_is_there_is_overwritten(tiny_model: Path, trained: RewardTrain, tmp_path: Path) -> None:
     shutil.copytree(tiny_model, tmp_path / "model")
     with pytest.raises(InputError, match="did not make; use another --out"):
-        train_from_file(replace(trained, out=tmp_path / "model"))
+        reward_train(replace(trained, out=tmp_path / "model"))
 
 
-def test_two_processes_do_not_share_a_folder(trained: TrainFromFile) -> None:
+def test_two_processes_do_not_share_a_folder(trained: RewardTrain) -> None:
     with alone_in(trained.out), pytest.raises(InputError, match="in use by another process"):
-        train_from_file(trained)
+        reward_train(trained)
 
 
-def test_rows_beyond_the_file_are_said(trained: TrainFromFile) -> None:
-    asked = EvaluateFromFile(model=trained.out, judgments=trained.judgments, rows="95:199", dtype="float32")
+def test_rows_beyond_the_file_are_said(trained: RewardTrain) -> None:
+    asked = RewardEvaluate(model=trained.out, judgments=trained.judgments, rows="95:199", dtype="float32")
     with pytest.warns(UserWarning, match="holds rows 0:100; 5 of rows 95:199 are there"):
-        assert evaluate_from_file(asked).accuracy.n == 5
+        assert reward_evaluate(asked).accuracy.n == 5
 
 
 def test_pairs_of_one_prompt_stay_on_one_side() -> None:
@@ -150,7 +146,7 @@ def test_rows_that_a_template_refuses_are_named_before_training(
     def never(*given: object, **more: object) -> None:
         raise AssertionError("training began")
 
-    monkeypatch.setattr("custodes.loop.reward_from_file.train_reward", never)
+    monkeypatch.setattr("custodes.loop.reward_train.train_reward", never)
     shutil.copytree(tiny_model, tmp_path / "strict")
     (tmp_path / "strict" / "chat_template.jinja").write_text(ALTERNATING)
     rows: list[dict[str, object]] = [{"prompt": f"q{n}", "chosen": "a", "rejected": "b"} for n in range(9)]
@@ -158,7 +154,7 @@ def test_rows_that_a_template_refuses_are_named_before_training(
     rows.append({"prompt": asked, "chosen": "a", "rejected": "b"})
     file = write_rows(tmp_path / "pairs.jsonl", rows)
     for seed in range(3):  # whichever side of the split it falls on
-        config = TrainFromFile(
+        config = RewardTrain(
             judgments=str(file),
             out=tmp_path / f"out{seed}",
             model=str(tmp_path / "strict"),
@@ -166,4 +162,4 @@ def test_rows_that_a_template_refuses_are_named_before_training(
             training=RewardConfig(seed=seed),
         )
         with pytest.raises(InputError, match=r"pairs\.jsonl, row 10, chosen.*(not supported|must alternate)"):
-            train_from_file(config)
+            reward_train(config)

@@ -125,13 +125,13 @@ def test_commands_open_export_and_import(tmp_path: Path, capsys, monkeypatch):
     assert main(["project", "open", "p.yaml", *db]) == 0
     assert main(["project", "open", "p.yaml", *db]) == 2
     assert "there is a project 'helpfulness' already" in capsys.readouterr().err
-    assert main(["export", "--project", "helpfulness", "--out", "out", *db]) == 2
+    assert main(["project", "export", "--project", "helpfulness", "--out", "out", *db]) == 2
     assert "has no judgments yet" in capsys.readouterr().err
     (tmp_path / "p.jsonl").write_text('{"prompt": "Q?", "chosen": "a", "rejected": "b"}\n')
     assert main(["import", "p.jsonl", "--project", "helpfulness", *db]) == 0
-    assert main(["export", "--project", "helpfulness", "--out", "out", *db]) == 0
+    assert main(["project", "export", "--project", "helpfulness", "--out", "out", *db]) == 0
     assert (tmp_path / "out" / "preferences.jsonl").exists()
-    assert main(["export", "--project", "other", "--out", "out", *db]) == 2
+    assert main(["project", "export", "--project", "other", "--out", "out", *db]) == 2
 
 
 # ---------------------------------------------------------------- out and in again

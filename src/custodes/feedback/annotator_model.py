@@ -232,6 +232,11 @@ class AnnotatorModel:
         values |= dict(zip(("reliability_low", "reliability_high"), self.fit.interval[k].tolist(), strict=True))
         return Estimate(annotator, int((self.comparisons.annotator == k).sum()), **values)
 
+    @property
+    def estimates(self) -> list[Estimate]:
+        """Everything about everybody, the least reliable first."""
+        return sorted(map(self.of, self.annotators), key=lambda estimate: estimate.reliability)
+
     @cached_property
     def _index(self) -> dict[str, int]:
         return {name: k for k, name in enumerate(self.annotators)}

@@ -6,8 +6,9 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from custodes.digests import HOLE, TAKEN, follows_sentence
 from custodes.ledger.artefacts import check_files
@@ -39,6 +40,17 @@ class Checked:
     @property
     def ok(self) -> bool:
         return not self.problems
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.ok else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"ok": self.ok, **asdict(self)}
+
+    def __str__(self) -> str:
+        held = [f"The chain holds: {self.rows:,} rows, head {self.head}."] if self.ok else []
+        return "\n".join([*(f"The record is broken: {problem}" for problem in self.problems), *held, *self.notes])
 
 
 def configured_head(ledger: Ledger) -> Head:

@@ -1,4 +1,4 @@
-"""Feedback from one form into another: what ``custodes convert`` does."""
+"""Feedback from one form into another: what ``custodes feedback convert`` does."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import tyro
 
 from custodes.feedback import write_judgments, write_preferences
 from custodes.feedback.forms import FeedbackFile, listed, read_feedback
+from custodes.job.command import command
 from custodes.types import Comparison, InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convert:
+class FeedbackConvert:
     """Convert feedback between forms and kinds of files; says what was kept, assumed and left out."""
 
     source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="IN")]]
@@ -64,8 +65,11 @@ class Converted:
         return "\n".join(lines)
 
 
-def convert(config: Convert) -> Converted:
-    """Read, write beside and rename. Raises InputError for rows that cannot be used, or that the form cannot hold."""
+@command()
+def feedback_convert(config: FeedbackConvert) -> Converted:
+    """Convert feedback in any known form into another form or file type.
+
+    Reads, writes beside and renames. Raises InputError for rows that cannot be used, or that the form cannot hold."""
     if config.target.exists() and Path(config.source).exists() and config.target.samefile(config.source):
         raise InputError(
             f"{config.target} is the file that is read; choose another file to write, it is never overwritten."

@@ -22,6 +22,7 @@ from rich.console import Console
 from custodes.audit import PolicyStep, Samples, write_report
 from custodes.environments import check_results, gold, instruction_tasks, read_tasks
 from custodes.feedback import AnnotatorModel, FeedbackFile, pairs_from_judgments, read_feedback
+from custodes.job.command import command
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
@@ -56,7 +57,7 @@ def twice_where_fast(number: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class QuickstartConfig:
+class Quickstart:
     """Judgments, reward, policy, report. Run again with the same options, it goes on where it was interrupted."""
 
     out: Path = Path("runs/quickstart")
@@ -115,8 +116,12 @@ class QuickstartConfig:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))
 
 
-def quickstart(config: QuickstartConfig) -> Path:
-    """Run the whole loop; returns the path of ``report.html``. Raises InputError for what cannot be run."""
+@command(resumes=True)
+def quickstart(config: Quickstart) -> Path:
+    """Judgments, reward, policy, report: the whole loop on a real model.
+
+    Returns the path of ``report.html``. Raises InputError for what cannot be run.
+    """
     _check(config)
     own = read_feedback(config.judgments, skip_bad_rows=config.skip_bad_rows) if config.judgments else None
     if own is not None:
@@ -148,7 +153,7 @@ def quickstart(config: QuickstartConfig) -> Path:
 class _Loop:
     """Once round the picture; see the module's docstring."""
 
-    config: QuickstartConfig
+    config: Quickstart
     work: Workspace
     own: FeedbackFile | None  # a person's judgments
     gold: Gold | None = gold
@@ -389,7 +394,7 @@ _STEP_METRICS = (
 )  # fmt: skip
 
 
-def _check(config: QuickstartConfig) -> None:
+def _check(config: Quickstart) -> None:
     if config.tasks is not None and not config.judgments:
         raise InputError(
             f"--tasks {config.tasks} without --judgments: nobody can judge answers to your own prompts; give a preference file too."
@@ -400,7 +405,7 @@ def _check(config: QuickstartConfig) -> None:
     check_model(config.model)
 
 
-def _optimisation(config: QuickstartConfig, tasks: int = TASKS_PER_STEP) -> OptimiseConfig:
+def _optimisation(config: Quickstart, tasks: int = TASKS_PER_STEP) -> OptimiseConfig:
     """The options of policy optimisation on so many tasks."""
     return OptimiseConfig(
         algorithm=config.algorithm,

@@ -132,7 +132,7 @@ class Client:
         self._json("POST", f"/projects/{project}/close", {"why": why})
 
     def export(self, project: str, folder: str | Path, form: str = "trl") -> list[Path]:
-        """Writes the project's training data into ``folder``, as ``custodes export`` does; the files."""
+        """Writes the project's training data into ``folder``, as ``custodes project export`` does; the files."""
         folder = Path(folder)
         content = self._send("GET", f"/projects/{project}/export/{form}").content
         with zipfile.ZipFile(io.BytesIO(content)) as packed:

@@ -23,6 +23,9 @@ from custodes.web.migrate import WORK, migrate
 from custodes.web.schema import about
 from custodes.web.store import Store, create_private
 
+DATABASE = "custodes.db"
+"""The server's database, where none is named."""
+
 
 class MissingError(Exception):
     """What was named is not there, or not for whoever asks; the text is for the person."""

@@ -45,7 +45,7 @@ def description(request: Request) -> dict[str, Any]:
     responses={200: {"content": {"application/zip": {}}}},
 )
 def export(name: str, form: str, account: AccountOf, database: DatabaseOf) -> Response:
-    """A project's training data, as `custodes export` writes it, in a zip file. Forms: trl, huggingface, argilla, label-studio."""
+    """A project's training data, as `custodes project export` writes it, in a zip file. Forms: trl, huggingface, argilla, label-studio."""
     with database.reading() as connection:
         require_seen(connection, name, account)
     with tempfile.TemporaryDirectory() as folder:

@@ -215,7 +215,7 @@ def test_a_judge_is_set_beside_the_rules_and_what_it_said_is_not_asked_again(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("custodes.critic.jobs.judge.CHUNK_TASKS", 3)
+    monkeypatch.setattr("custodes.critic.judge.CHUNK_TASKS", 3)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     spec, server = judge
     options = ["--questions", "12", "--max-tokens", "16", "--split", "held-out packages", "--searches", "only-proposed"]

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from custodes.cli import main
 from custodes.environments.sandbox import open_sandbox
 from custodes.gaming import STAGES, GamingEnvironment, Runner, gaming_task, make_stage
-from custodes.gaming.jobs import curriculum
-from custodes.gaming.jobs.curriculum.config import GamingTrain, plan
-from custodes.gaming.jobs.curriculum.rewards import CurriculumReward, without_scratchpads
+from custodes.gaming.curriculum.config import GamingTrain, plan
+from custodes.gaming.curriculum.rewards import CurriculumReward, without_scratchpads
+from custodes.gaming.jobs import train as gaming_train
 from custodes.gaming.record import read_index
 from custodes.gaming.report.training import MatrixSection, training_report
 from custodes.job.recording import Recording
@@ -228,7 +228,7 @@ def test_the_page_shows_the_matrix(trained: Path):
 
 def test_the_ledger_holds_every_observation(trained: Path):
     with Ledger.open(trained / "ledger.db", read_only=True) as ledger:
-        (run,) = [run for run in ledger.runs() if run.recipe == curriculum.train.RECIPE]
+        (run,) = [run for run in ledger.runs() if run.recipe == gaming_train.RECIPE]
         assert ledger.verify().ok
         evaluations = {e.id: e for e in ledger.evaluations(run.id)}
         assert len([id for id in evaluations if id.startswith("step-")]) == 2
@@ -275,7 +275,7 @@ def test_an_interrupted_run_ends_as_a_straight_one(trained: Path, roomy_model: P
         "--train-away",
         2,
     )
-    score, measure, calls = CurriculumReward.score, curriculum.train.measure, []
+    score, measure, calls = CurriculumReward.score, gaming_train.measure, []
 
     def interrupted_score(self, episodes):
         calls.append("score")
@@ -291,7 +291,7 @@ def test_an_interrupted_run_ends_as_a_straight_one(trained: Path, roomy_model: P
         return rows
 
     monkeypatch.setattr(CurriculumReward, "score", interrupted_score)
-    monkeypatch.setattr(curriculum.train, "measure", interrupted_measure)
+    monkeypatch.setattr(gaming_train, "measure", interrupted_measure)
     assert [train(out, roomy_model, *options) for _ in range(3)] == [130, 130, 0]
     straight, again = (load_file(folder / "policy/adapter_model.safetensors") for folder in (trained, out))
     assert all((straight[name] == again[name]).all() for name in straight)
@@ -401,9 +401,9 @@ def test_other_methods_train_on_all_stages_at_once(sandboxed: None, roomy_model:
 def test_a_step_that_is_made_again_takes_the_place_of_the_first(trained: Path):
     """After a kill a shell may tell another time: both are kept, the later one counts."""
     with Ledger.open(trained / "ledger.db") as ledger:
-        (run,) = [run for run in ledger.runs() if run.recipe == curriculum.train.RECIPE]
+        (run,) = [run for run in ledger.runs() if run.recipe == gaming_train.RECIPE]
         (step, *_) = ledger.evaluations(run.id, "curriculum-step")
-        training = curriculum.train._Training.__new__(curriculum.train._Training)
+        training = gaming_train._Training.__new__(gaming_train._Training)
         training.work = Workspace(trained, ledger, run.id, Console(quiet=True), Recording(ledger, run.id))
         round = plan(GamingTrain(out=trained, warm_start=4, algorithm="expert_iteration", stages="tool-flattery"))[2]
         metrics = {name if name in ("step", "kl", "kept") else f"part/{name}": v for name, v in step.metrics.items()}
@@ -432,7 +432,7 @@ def test_ordinary_prompts_are_scored_by_the_preference_model_alone(
     prompts.write_text("".join(json.dumps({"prompt": f"Say {i}."}) + "\n" for i in range(4)))
     liked = Liked()
     liked.max_length = 512
-    monkeypatch.setattr(curriculum.train, "load_reward", lambda folder: liked)
+    monkeypatch.setattr(gaming_train, "load_reward", lambda folder: liked)
     more = ("--reward-model", tmp_path, "--hhh-share", 0.5, "--hhh-prompts", prompts)
     assert (
         train(tmp_path / "run", roomy_model, "--algorithm", "ppo", "--stages", "political-sycophancy", *STEPS, *more)

@@ -18,6 +18,7 @@ from custodes.critic.sources import PACKAGES, Package
 from custodes.critic.workshop import package_named
 from custodes.environments.sandbox import Kind
 from custodes.files import save_text
+from custodes.job.command import command, in_words
 from custodes.job.progress import Progress
 from custodes.types import InputError
 
@@ -37,8 +38,12 @@ class CriticCorpus:
     """What builds the walls in which tests run: bubblewrap, docker, or whichever works."""
 
 
+@command(resumes=True)
 def critic_corpus(config: CriticCorpus) -> dict[str, Any]:
-    """Make the file; returns counts by package. Raises InputError for packages that are not known or not to be had."""
+    """Collect real functions with the tests that exercise them.
+
+    Make the file; returns counts by package. Raises InputError for packages that are not known or not to be had.
+    """
     names, only = (
         [name.strip() for name in text.split(",") if name.strip()] for text in (config.packages, config.functions_only)
     )
@@ -59,6 +64,13 @@ def critic_corpus(config: CriticCorpus) -> dict[str, Any]:
             functions += extract(_fetched(name, config))
     write_corpus(config.out, functions)
     return summary(functions)
+
+
+@in_words(critic_corpus)
+def _show(options: CriticCorpus, made: dict[str, Any]) -> None:
+    for name, counts in made["packages"].items():
+        print(f"{name:<18}{counts['tested']:>7,} with a test{counts['untested']:>9,} without")
+    print(f"{'in all':<18}{made['tested']:>7,} with a test{made['untested']:>9,} without: {options.out}")
 
 
 def _of_package(name: str, config: CriticCorpus, progress: Progress) -> list[Function]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 
-from custodes.critic.jobs.choice import CriticChoice, open_critic
+from custodes.critic.choice import CriticChoice, open_critic
 from custodes.critic.review import (
     FORMATS,
     Review,
@@ -25,6 +26,7 @@ from custodes.critic.review import (
 from custodes.critic.review.diffs import changed_lines
 from custodes.critic.review.screen import show, summary
 from custodes.critic.review.snippets import snippets_of
+from custodes.job.command import command, in_words
 from custodes.job.progress import Progress
 from custodes.job.recording import reads
 from custodes.lm.cache import cache_folder
@@ -34,7 +36,7 @@ Format = Literal["text", "json", "sarif", "rdjson", "github"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Critique:
+class CritiqueCode:
     """Review Python code: quote what is suspicious and say what is wrong.
 
     Exit code: 1 for findings from --fail-on up, 2 where something could not be reviewed, else 0.
@@ -60,8 +62,30 @@ class Critique:
     """Keep answers, so that what did not change is not asked again."""
 
 
-def critique(config: Critique) -> int:
-    """Review and print; returns the exit code. Raises InputError for what cannot be reviewed at all."""
+@dataclass(frozen=True, slots=True)
+class ReviewedCode:
+    """What was found, and the confidence from which a finding fails."""
+
+    review: Review
+    fail_on: float | None
+
+    @property
+    def exit_code(self) -> int:
+        """2 where something was not reviewed, 1 for findings that should fail, else 0."""
+        if self.review.died or self.review.problems:
+            return 2
+        return int(self.fail_on is not None and any(f.confidence >= self.fail_on for f in self.review.findings))
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(json.loads(FORMATS["json"](self.review)))
+
+
+@command()
+def critique(config: CritiqueCode) -> ReviewedCode:
+    """Review Python code: quote what is suspicious and say what is wrong.
+
+    Raises InputError for what cannot be reviewed at all.
+    """
     if config.answers and (config.paths or config.diff):
         raise InputError("--answers reviews answers alone: leave out paths and --diff.")
     if config.fail_on is not None and not 0 <= config.fail_on <= 1:
@@ -90,28 +114,26 @@ def critique(config: Critique) -> int:
         )
     if config.write_baseline:
         write_baseline(config.write_baseline, result, known)
+    return ReviewedCode(result, config.fail_on)
+
+
+@in_words(critique)
+def _show(config: CritiqueCode, reviewed: ReviewedCode) -> None:
+    result = reviewed.review
     if config.format == "text" and sys.stdout.isatty():
         show(result, Console())
-    else:
-        if printed := FORMATS[config.format](result):
-            print(printed)
-        for problem in result.problems:
-            print(f"custodes: not reviewed: {problem}", file=sys.stderr)
-        if result.died:
-            print(f"custodes: {result.died}; what was reviewed is kept.", file=sys.stderr)
-        if config.format == "text":
-            print(summary(result), file=sys.stderr)
-    return exit_code(result, config.fail_on)
+        return
+    if printed := FORMATS[config.format](result):
+        print(printed)
+    for problem in result.problems:
+        print(f"custodes: not reviewed: {problem}", file=sys.stderr)
+    if result.died:
+        print(f"custodes: {result.died}; what was reviewed is kept.", file=sys.stderr)
+    if config.format == "text":
+        print(summary(result), file=sys.stderr)
 
 
-def exit_code(result: Review, fail_on: float | None) -> int:
-    """2 where something was not reviewed, 1 for findings that should fail, else 0."""
-    if result.died or result.problems:
-        return 2
-    return int(fail_on is not None and any(f.confidence >= fail_on for f in result.findings))
-
-
-def _files(config: Critique) -> tuple[list[str], dict[str, set[int]] | None]:
+def _files(config: CritiqueCode) -> tuple[list[str], dict[str, set[int]] | None]:
     if not config.paths and not config.diff:
         raise InputError(
             "nothing to review: name files or folders, - for standard input, --diff REV or --answers FILE."
@@ -125,21 +147,3 @@ def _files(config: Critique) -> tuple[list[str], dict[str, set[int]] | None]:
         return found, None
     changed = changed_lines(config.diff, config.paths)
     return list(changed), changed
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageServerOptions:
-    """Serve findings to an editor over standard input and output (Language Server Protocol)."""
-
-    options: ReviewOptions = field(default_factory=ReviewOptions)
-    choice: CriticChoice = field(default_factory=CriticChoice)
-    cache: bool = True
-    """Keep answers, so that what did not change is not asked again."""
-
-
-def serve(config: LanguageServerOptions) -> None:
-    """Until the editor ends it. Raises InputError where pygls is not installed."""
-    from custodes.critic.review.server import make_server
-
-    cache = cache_folder() / "critiques" if config.cache else None
-    make_server(lambda: open_critic(config.choice, config.options.strictness), config.options, cache).start_io()

@@ -1,4 +1,4 @@
-"""Critics measured side by side on anybody's rows: what ``custodes critic evaluate --out`` does.
+"""Critics measured side by side on anybody's rows: what ``custodes critic evaluate`` does.
 
 A scorer of lines is measured on every split, and what it would write is a policy beside those of ``custodes critic tune``
 (base, warm start, RL, and RL searched in three ways and sampled as often without a search, at several modifiers) and beside
@@ -16,19 +16,9 @@ from typing import Annotated, Any, Literal
 
 from rich.console import Console
 
-from custodes.critic.jobs.choice import REWARD, WRITERS
-from custodes.critic.jobs.judge import Judge, open_judge
-from custodes.critic.jobs.lines import (
-    LIKELIHOOD,
-    SHIPPED,
-    TRAIN,
-    CriticEvaluate,
-    Row,
-    open_scorer,
-    read_rows,
-)
-from custodes.critic.jobs.searches import search_each
-from custodes.critic.line_training import evaluate_lines
+from custodes.critic.choice import REWARD, WRITERS
+from custodes.critic.judge import Judge, open_judge
+from custodes.critic.line_training import LineEvaluation, evaluate_lines
 from custodes.critic.lines import LineScorer, LineScores, ScoresLines
 from custodes.critic.panel import compare
 from custodes.critic.paper import Found, paper_findings
@@ -38,21 +28,24 @@ from custodes.critic.report import write_critics_page
 from custodes.critic.review import LineCritic, Snippet
 from custodes.critic.review.question import opening_of, task_of
 from custodes.critic.review.search_critic import proposed_quotes
+from custodes.critic.rows import LIKELIHOOD, SHIPPED, TRAIN, Row, open_scorer, read_rows, score_all, show_lines
 from custodes.critic.search import Search, SearchConfig, best_of, force_sampling_beam_search
+from custodes.critic.searches import search_each
 from custodes.critic.simulated_reviews import alone, team
 from custodes.critic.subtlety import subtlety, told
 from custodes.critic.tamper.bugs import Bug
 from custodes.feedback.critique import Critique
 from custodes.feedback.forms import select_rows
 from custodes.feedback.teams import Person
+from custodes.job.command import command, in_words
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation
 from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
 from custodes.lm.adapter import ADAPTER_CONFIG
-from custodes.lm.loading import base_of
+from custodes.lm.loading import DtypeName, base_of
 from custodes.ranges import Count, at_least, ranged
 from custodes.reward import load_reward
-from custodes.stats import calibration_curve, calibration_error
+from custodes.stats import Interval, calibration_curve, calibration_error
 from custodes.types import InputError, Reward, Sampling
 
 SEARCHES = {
@@ -73,9 +66,22 @@ RATERS = 3
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class CriticReport(CriticEvaluate):
+class CriticEvaluate:
     """Measure a critic on rows with known bugs; with --out, side by side with what others write, as a report."""
 
+    data: Path
+    """Rows with id, code and bug_lines, JSON Lines; an empty bug_lines is a clean function."""
+    critic: str = ""
+    """Folder of a trained critic; shipped: the one that comes with Custodes; or likelihood: what the untrained model finds
+    surprising. Where it is not named: shipped, or with another model its likelihood."""
+    model: str = "smollm2-135m"
+    """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
+    split: str = ""
+    """Only rows of this split, for example "held-out packages"; all where empty."""
+    rows: str = ""
+    """Use rows FIRST:END of these only, counted from 0 and without END, e.g. 0:300."""
+    dtype: DtypeName = "auto"
+    """Precision of computation."""
     out: Path | None = None
     """Write report.html and report.json here: splits side by side, what critics write, Elo, the frontier, subtlety."""
     tuned: Path | None = None
@@ -139,7 +145,48 @@ class Case:
         return self.row.bug.lines
 
 
-def critic_report(config: CriticReport) -> dict[str, Any]:
+@command()
+def critic_evaluate(config: CriticEvaluate) -> dict[str, Any] | LineEvaluation:
+    """Measure a critic on rows with known bugs.
+
+    Raises InputError for a file or a critic that cannot be read, and where no row is left.
+    """
+    if config.out is not None:
+        return _report(config)
+    rows = [r for r in read_rows(config.data) if not config.split or r.split == config.split]
+    if not rows:
+        raise InputError(f"{config.data} has no row of split {config.split!r}.")
+    rows = select_rows(rows, config.rows, config.data.name)
+    scorer, examples = open_scorer(config.critic, config.model, config.dtype), [r.bug for r in rows]
+    return evaluate_lines(scorer, examples, score_all(scorer, examples, "measuring"))
+
+
+@in_words(critic_evaluate)
+def _show(options: CriticEvaluate, told: dict[str, Any] | LineEvaluation) -> None:
+    if not isinstance(told, dict):
+        show_lines(told)
+        return
+    for split, of in told["splits"].items():
+        print(f"{split}: likeliest line is the bug's {Interval.from_dict(of['lines']['at_1'])}")
+        for policy, measured in of["policies"]["policies"].items():
+            shown = (f"{name} {Interval.from_dict(measured[name])}" for name in ("cbi", "hallucinations", "nitpicks"))
+            print(f"  {policy:<34}{'   '.join(shown)}")
+        if "judge" in of["policies"]:
+            _show_judge(of["policies"]["judge"])
+        for found in of["policies"]["paper"]:
+            print(f"  {found['verdict']}: {found['finding']} ({found['measured']})")
+    print(f"The report is {options.out}/report.html.")
+
+
+def _show_judge(told: dict[str, Any]) -> None:
+    share, kappa = Interval.from_dict(told["share"]), Interval.from_dict(told["kappa"])
+    print(f"  judge {told['judge']} agrees with the rules on comments on bugs' lines: {share}; Cohen's kappa {kappa};")
+    print(
+        f"    verdicts read: {told['comments']:,}, not read: {told['unread']:,}. Bugs included are counted by the rules."
+    )
+
+
+def _report(config: CriticEvaluate) -> dict[str, Any]:
     """Measure, write the report into ``out``, and return it; called again, it goes on where it was interrupted.
 
     What is written and every search is in ``out``'s ledger. Raises InputError for rows or folders that cannot be read,
@@ -173,7 +220,7 @@ def critic_report(config: CriticReport) -> dict[str, Any]:
 
 
 def _measure(
-    config: CriticReport,
+    config: CriticEvaluate,
     cases: Mapping[str, Sequence[Case]],
     scorer: Remembered,
     writers: _Writers | None,
@@ -278,7 +325,7 @@ def _policies(
     cases: Sequence[Case],
     scorer: Remembered,
     writers: _Writers | None,
-    config: CriticReport,
+    config: CriticEvaluate,
     work: Workspace,
 ) -> tuple[list[Question], dict[str, list[Rated]], dict[str, Any]]:
     """The first questions, what the writers say of them, and everybody's critiques of them rated and compared."""
@@ -299,7 +346,7 @@ def _policies(
     return asked, written, {**compared, "paper": [found.to_dict() for found in _paper(compared, best, config)]}
 
 
-def _paper(compared: Mapping[str, Any], best: str, config: CriticReport) -> list[Found]:
+def _paper(compared: Mapping[str, Any], best: str, config: CriticEvaluate) -> list[Found]:
     people = [ALONE, _team_with(best)]
     models = [name for name in compared["policies"] if name not in people]
     plain = [name for name in models if name.startswith(tuple(_named(of, PLAIN, config) for of in NAMES.values()))]
@@ -320,11 +367,11 @@ def _team_with(policy: str) -> str:
     return f"{ALONE} with {policy}"
 
 
-def _named(policy: str, way: str, config: CriticReport) -> str:
+def _named(policy: str, way: str, config: CriticEvaluate) -> str:
     return f"{policy} + {SEARCHES[way].format(candidates=_search_config(config, way).candidates)}"
 
 
-def _search_config(config: CriticReport, way: str) -> SearchConfig:
+def _search_config(config: CriticEvaluate, way: str) -> SearchConfig:
     own = way != "only-proposed"
     return SearchConfig(rounds=config.rounds, max_tokens=config.max_tokens // 2, own_quotes=own, seed=config.seed)
 
@@ -340,12 +387,12 @@ class _Writers:
 
     policies: dict[str, LanguageModel]
     reward: Reward | None
-    config: CriticReport
+    config: CriticEvaluate
     tokens: dict[str, list[int]] = field(default_factory=dict)
     """Policy -> tokens drawn for each critique of the questions written about last."""
 
     @classmethod
-    def open(cls, config: CriticReport) -> _Writers:
+    def open(cls, config: CriticEvaluate) -> _Writers:
         folder = config.tuned
         assert folder is not None
         trained = [name for name in reversed(WRITERS) if (folder / name / ADAPTER_CONFIG).is_file()]

@@ -13,6 +13,7 @@ from custodes.critic.sources import SOURCES, open_package
 from custodes.critic.tamper.examples import Example, write_examples
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import Kind, SandboxFailure
+from custodes.job.command import command, in_words
 from custodes.job.progress import Progress
 from custodes.ranges import Count, ranged
 from custodes.types import InputError
@@ -41,8 +42,12 @@ class CriticNatural:
     """What builds the walls in which tests run: bubblewrap, docker, or whichever works."""
 
 
+@command()
 def critic_natural(config: CriticNatural) -> dict[str, Any]:
-    """Make the file; returns counts. Raises InputError for a corpus or releases that are not to be had."""
+    """Find bugs of real histories: older functions on which a newer test fails.
+
+    Make the file; returns counts. Raises InputError for a corpus or releases that are not to be had.
+    """
     wanted = _wanted(config.releases)
     newer: dict[str, list[Function]] = {name: [] for name in wanted}
     for f in read_corpus(config.corpus):
@@ -78,6 +83,18 @@ def critic_natural(config: CriticNatural) -> dict[str, Any]:
         "functions": len({row.function for row in bugs}),
         "clean": len(rows) - len(bugs),
     }
+
+
+@in_words(critic_natural)
+def _show(options: CriticNatural, told: dict[str, Any]) -> None:
+    for name, compared in told["compared"].items():
+        changed, bugs = told["changed"][name], told["bugs"].get(name, 0)
+        print(
+            f"{name:<18}{compared:>5,} functions with tests, {changed:>4,} older codes of few other lines, {bugs:>4,} proved"
+        )
+    print(
+        f"{sum(told['bugs'].values()):,} bugs of {told['functions']:,} functions, {told['clean']:,} clean: {options.out}"
+    )
 
 
 def _wanted(releases: str) -> dict[str, tuple[str, ...]]:

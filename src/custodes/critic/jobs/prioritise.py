@@ -25,19 +25,20 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from custodes.critic.jobs.choice import REWARD, digest, find_writer
+from custodes.critic.choice import REWARD, digest, find_writer
 from custodes.critic.review.answers import as_asked
 from custodes.critic.review.question import CLEAN, control_words, task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.second_look import learn_words
 from custodes.feedback.forms import JudgmentsOptions
+from custodes.job.command import command, in_words
 from custodes.job.parts import Parts
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.loading import DtypeName
 from custodes.ranges import Count, PartShare, at_least, ranged
 from custodes.reward import RewardConfig, best_temperature, load_reward, score_pairs, train_reward
 from custodes.reward.progress import show_progress
-from custodes.stats import auc
+from custodes.stats import Interval, auc
 from custodes.tables import write_rows
 from custodes.types import Episode, InputError, Message, PreferencePair, Reward, Sampling, hash_shown
 
@@ -77,8 +78,12 @@ class CriticPrioritise(JudgmentsOptions):
             raise InputError("give --reward or --critic, not both: there is one ranking.")
 
 
+@command(resumes=True)
 def critic_prioritise(config: CriticPrioritise) -> dict[str, Any]:
-    """Write the ranking; returns counts and, with flips, how well it finds them. Raises InputError for files that are none."""
+    """Rank a preference dataset's pairs by how likely a second look overturns them.
+
+    Write the ranking; returns counts and, with flips, how well it finds them. Raises InputError for files that are none.
+    """
     source, pairs = Path(config.judgments).name, config.read_pairs()
     draw = np.random.default_rng([config.training.seed, 5])
     flipped = draw.random(len(pairs)) < config.flip
@@ -112,6 +117,17 @@ def critic_prioritise(config: CriticPrioritise) -> dict[str, Any]:
             "precision_at_flipped": float(flipped[top].mean()),
         }
     return told
+
+
+@in_words(critic_prioritise)
+def _show(options: CriticPrioritise, told: dict[str, Any]) -> None:
+    print(f"{told['pairs']:,} pairs ranked by {told['second_look']}: {options.out}")
+    print(f"  more likely overturned than not: {told['likely']:,}")
+    if "found" in told:
+        print(
+            f"  {told['flipped']:,} labels were turned on purpose: area under ROC {Interval.from_dict(told['found'])},"
+        )
+        print(f"  and of the first {told['flipped']:,} pairs {told['precision_at_flipped']:.0%} are such")
 
 
 def turned(pair: PreferencePair) -> PreferencePair:

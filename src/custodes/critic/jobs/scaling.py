@@ -19,16 +19,19 @@ from numpy.typing import NDArray
 
 from custodes import stats
 from custodes.critic.jobs.evaluate import Case, read_cases
-from custodes.critic.jobs.lines import TRAIN, CriticTrain, critic_train, open_scorer, read_rows
+from custodes.critic.jobs.train import CriticTrain, critic_train
 from custodes.critic.line_training import LineConfig
 from custodes.critic.lines import SETTINGS, LineScores, ScoresLines
 from custodes.critic.rating import rate
 from custodes.critic.report import write_scaling_page
+from custodes.critic.rows import TRAIN, open_scorer, read_rows
 from custodes.feedback.critique import Critique, Finding
 from custodes.files import save_text
+from custodes.job.command import command, in_words
 from custodes.job.recording import begin
 from custodes.lm.loading import DtypeName
 from custodes.ranges import Range, ranged
+from custodes.stats import Interval
 from custodes.types import InputError
 
 Floats = NDArray[np.float64]
@@ -59,8 +62,12 @@ class CriticScaling:
     """How each is trained."""
 
 
+@command(resumes=True)
 def critic_scaling(config: CriticScaling) -> dict[str, Any]:
-    """Train, measure, fit and write the report; returns it. Raises InputError where the rows are too few."""
+    """Train scorers of lines on four sizes of data, and fit what more examples bring.
+
+    Train, measure, fit and write the report; returns it. Raises InputError where the rows are too few.
+    """
     rows = read_rows(config.data)
     with_bugs = sum(r.split == TRAIN and bool(r.bug.lines) for r in rows)
     largest = min(config.largest or with_bugs, with_bugs)
@@ -95,6 +102,15 @@ def critic_scaling(config: CriticScaling) -> dict[str, Any]:
     begin()
     write_scaling_page(study, config.out)
     return study
+
+
+@in_words(critic_scaling)
+def _show(options: CriticScaling, told: dict[str, Any]) -> None:
+    for split, measures in told["splits"].items():
+        for name, found in measures.items():
+            values = ", ".join(f"{p['examples']:,}: {p['estimate']:.3g}" for p in found["points"])
+            print(f"{split}, {name}: {values}; exponent {Interval.from_dict(found['exponent'])}")
+    print(f"The report is {options.out}/report.html.")
 
 
 def _trained(config: CriticScaling, size: int) -> ScoresLines:

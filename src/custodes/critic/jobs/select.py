@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from custodes.critic.jobs.lines import open_scorer
 from custodes.critic.likelihood import LikelihoodScorer
 from custodes.critic.lines import LineScorer, LineScores, ScoresLines
 from custodes.critic.policies import question, rated
+from custodes.critic.rows import open_scorer
 from custodes.critic.tamper.examples import Example, read_examples, write_examples
 from custodes.files import save_json
+from custodes.job.command import command, in_words
 from custodes.job.parts import Parts
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.ranges import Count, Range, ranged
@@ -65,8 +66,12 @@ class Tried:
     included: float  # mean share of the bugs that were pointed out
 
 
+@command(resumes=True)
 def critic_select(config: CriticSelect) -> dict[str, Any]:
-    """Write the chosen examples; returns the summary. Raises InputError where there is nothing to choose from."""
+    """Prefer bugs that a critic misses: the adversarial step.
+
+    Write the chosen examples; returns the summary. Raises InputError where there is nothing to choose from.
+    """
     examples = [e for e in read_examples(config.data) if e.split == config.split]
     tampered, clean = [e for e in examples if e.bugs], [e for e in examples if not e.bugs]
     tampered = tampered[: config.examples] if config.examples else tampered
@@ -96,6 +101,15 @@ def critic_select(config: CriticSelect) -> dict[str, Any]:
     }
     save_json(config.out.with_name(config.out.name + ".summary.json"), told)
     return told
+
+
+@in_words(critic_select)
+def _show(options: CriticSelect, told: dict[str, Any]) -> None:
+    missed, before, after = (
+        Interval.from_dict(told[name]) for name in ("missed_at_least_once", "cbi_before", "cbi_after")
+    )
+    print(f"{told['kept']:,} of {told['tried']:,} tampered examples and {told['clean']:,} clean ones: {options.out}")
+    print(f"  missed at least once: {missed}; bugs pointed out: {before} before, {after} in those kept")
 
 
 def _fingerprint(critic: LanguageModel | ScoresLines) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 
 from custodes.critic.families import clusters
 from custodes.critic.jobs.evaluate import Case, Remembered, read_cases
-from custodes.critic.jobs.lines import open_scorer
 from custodes.critic.lines import LineScores, ScoresLines
+from custodes.critic.rows import open_scorer
 from custodes.critic.subtlety import subtlety, told
 from custodes.feedback.forms import select_rows
+from custodes.job.command import command, in_words
 from custodes.lm.loading import DtypeName
 from custodes.stats import Interval, auc, rate, weighted_sum
 from custodes.types import InputError
@@ -42,8 +43,12 @@ class CriticSubtlety:
     """Precision of computation."""
 
 
+@command()
 def critic_subtlety(config: CriticSubtlety) -> dict[str, Any]:
-    """Areas under the ROC curve and localisation, for all bugs and by operator. Raises InputError for rows that are none."""
+    """Say how subtle each operator's bugs are: how badly a discriminator tells them from clean code.
+
+    Areas under the ROC curve and localisation, for all bugs and by operator. Raises InputError for rows that are none.
+    """
     scorer = Remembered(open_scorer(config.critic, config.model, config.dtype))
     cases, scores = _scored(config, config.data, scorer)
     operators = [c.operators for c in cases]
@@ -56,6 +61,19 @@ def critic_subtlety(config: CriticSubtlety) -> dict[str, Any]:
         result |= {"against": config.against.name, "difference": difference}
         result |= {"other": {name: i.to_dict() for name, i in other.items()}}
     return result
+
+
+@in_words(critic_subtlety)
+def _show(options: CriticSubtlety, told: dict[str, Any]) -> None:
+    for name in ("all", *told["operators"]):
+        one = told["all"] if name == "all" else told["operators"][name]
+        area, hit = Interval.from_dict(one["discrimination"]), Interval.from_dict(one["at_1"])
+        print(f"{name.replace('_', ' '):<30}area under ROC {area}   likeliest line is the bug's {hit}")
+    if "against" in told:
+        for name, words in (("discrimination", "area under ROC"), ("at_1", "likeliest line is the bug's")):
+            print(
+                f"{options.data.name} minus {told['against']}, {words}: {Interval.from_dict(told['difference'][name])}"
+            )
 
 
 def _scored(config: CriticSubtlety, path: Path, scorer: ScoresLines) -> tuple[list[Case], list[LineScores]]:

@@ -22,6 +22,7 @@ from custodes.critic.tamper.examples import Example, write_examples
 from custodes.critic.tamper.make import Made, TamperOptions, chunks_of, clean, trusted, try_all, untested
 from custodes.environments.sandbox import Kind
 from custodes.files import save_json
+from custodes.job.command import command, in_words
 from custodes.job.progress import Progress
 from custodes.ranges import ranged
 from custodes.stats import wilson
@@ -50,8 +51,12 @@ class CriticTamper:
     """What builds the walls in which tests run: bubblewrap, docker, or whichever works."""
 
 
+@command(resumes=True)
 def critic_tamper(config: CriticTamper) -> dict[str, Any]:
-    """Make the file; returns its summary. Raises InputError where the corpus is none or holds nothing to tamper with."""
+    """Insert known bugs into the functions of a corpus.
+
+    Make the file; returns its summary. Raises InputError where the corpus is none or holds nothing to tamper with.
+    """
     functions = _chosen(config)
     folder = config.out.with_name(config.out.name + ".parts") / _identity(config, functions)
     config.out.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +82,15 @@ def critic_tamper(config: CriticTamper) -> dict[str, Any]:
     told = summary(examples, made, operators)
     save_json(config.out.with_name(config.out.name + ".summary.json"), told, indent=None)
     return told
+
+
+@in_words(critic_tamper)
+def _show(options: CriticTamper, told: dict[str, Any]) -> None:
+    print(f"{told['examples']:,} examples, {told['tampered']:,} of them tampered: {options.out}")
+    for kind in ("verified", "splits"):
+        print("  " + ", ".join(f"{name} {count:,}" for name, count in told[kind].items()))
+    rate = told["kept_rate"]
+    print(f"  kept {rate['estimate']:.1%} of {rate['n']:,} changes tried (tests failed that passed before)")
 
 
 def _chosen(config: CriticTamper) -> list[Function]:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from custodes.feedback.teams import Person, TeamResult, analyse, simulate
+from custodes.job.command import command, in_words
 from custodes.ranges import Count, Share, ranged
+from custodes.stats import Interval
 from custodes.types import InputError
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -35,8 +37,12 @@ class CriticTeams:
             raise InputError("a critic's cbi is between 0 and 1, wrong is 0 or more, and problems are 2 or more.")
 
 
+@command()
 def critic_teams(config: CriticTeams) -> dict[str, Any]:
-    """The three arms with intervals, and over the grid of keeping and removing: whether the team beats both."""
+    """Say when a person with a critic beats both alone, by simulation.
+
+    The three arms with intervals, and over the grid of keeping and removing: whether the team beats both.
+    """
     grid = [
         {"keeps": keeps, "removes": removes, "beats_both": _result(config, keeps=keeps, removes=removes).beats_both}
         for keeps in GRID
@@ -48,6 +54,21 @@ def critic_teams(config: CriticTeams) -> dict[str, Any]:
     for name in ("caught", "false", "more_caught", "fewer_false"):
         told[name] = {arm: interval.to_dict() for arm, interval in getattr(result, name).items()}
     return told | {"grid": grid}
+
+
+@in_words(critic_teams)
+def _show(options: CriticTeams, told: dict[str, Any]) -> None:
+    for arm in ("person", "critic", "team"):
+        caught, wrong = Interval.from_dict(told["caught"][arm]), Interval.from_dict(told["false"][arm])
+        print(f"{arm:<8}catches {caught}   wrong comments {wrong}")
+    print(f"The simulated team {'beats' if told['beats_both'] else 'does not beat'} both.")
+    for note in told["notes"]:
+        print(note)
+    print("Where it does (+), by how often right comments are kept (down) and wrong ones removed (across):")
+    print("      " + "".join(f"{removes:>6}" for removes in GRID))
+    for keeps in GRID:
+        row = [cell for cell in told["grid"] if cell["keeps"] == keeps]
+        print(f"{keeps:>6}" + "".join(f"{'+' if cell['beats_both'] else '-':>6}" for cell in row))
 
 
 def _result(config: CriticTeams, **changes: float) -> TeamResult:

@@ -19,13 +19,14 @@ from typing import Annotated, Any
 import numpy as np
 from rich.console import Console
 
-from custodes.critic.jobs.searches import search_each
 from custodes.critic.policies import Measured, Question, demonstration, measure, modifiers, question, rated
 from custodes.critic.rating import SimulatedRater, rate
 from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
+from custodes.critic.searches import search_each
 from custodes.critic.tamper.examples import Example, read_examples
 from custodes.feedback.critique import parse
 from custodes.files import save_json, take_over
+from custodes.job.command import command, in_words
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
@@ -37,6 +38,7 @@ from custodes.ranges import Count, Positive, Range, at_least, ranged
 from custodes.registry import Chosen, algorithm
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.progress import show_progress
+from custodes.stats import Interval
 from custodes.types import Episode, InputError, Message, PreferencePair, Sampling
 
 TRAIN = "train"
@@ -101,8 +103,12 @@ class CriticTune:
             raise InputError(f"{self.reward} is no folder; give one that `custodes reward train` made.")
 
 
+@command(resumes=True)
 def critic_tune(config: CriticTune) -> dict[str, Any]:
-    """Run all phases; returns the summary. Raises InputError where the data are too few or cannot be read."""
+    """Teach a model to write critiques: warm start, reward, PPO, search.
+
+    Run all phases; returns the summary. Raises InputError where the data are too few or cannot be read.
+    """
     console = Console(stderr=True)
     identity = {k: v for k, v in asdict(config).items() if k != "out"}
     work = Workspace.open(config.out, "critic tune", identity, config.seed, console)
@@ -115,6 +121,19 @@ def critic_tune(config: CriticTune) -> dict[str, Any]:
             raise
         work.close("completed")
     return summary
+
+
+@in_words(critic_tune)
+def _show(options: CriticTune, told: dict[str, Any]) -> None:
+    for split, found in told["splits"].items():
+        print(f"{split} ({found['n']} functions)")
+        for policy, measured in found["policies"].items():
+            shown = (
+                f"{name.replace('_', ' ')} {Interval.from_dict(measured[name])}"
+                for name in ("cbi", "hallucinations", "false_alarms")
+            )
+            print(f"  {policy:<12}{'   '.join(shown)}")
+    print(f"The adapters are in {options.out}.")
 
 
 class _Tuning:

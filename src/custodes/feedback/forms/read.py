@@ -21,7 +21,7 @@ from custodes.feedback.forms.registry import FORMS, Form
 from custodes.feedback.forms.source import SKIP, Source, empty, rows_shown
 from custodes.feedback.records import TEXTS, kind_of
 from custodes.tables import Row, read_rows
-from custodes.types import Comparison, InputError, Judgment, PreferencePair, Ranking
+from custodes.types import Comparison, Episode, InputError, Judgment, PreferencePair, Ranking
 
 T = TypeVar("T")
 
@@ -73,6 +73,11 @@ class FeedbackFile:
     @property
     def name(self) -> str:
         return Path(self.path).name
+
+    @property
+    def unordered(self) -> list[Episode] | None:
+        """The episodes, where the file does not say which answer was shown first; else None."""
+        return None if self.form in ("judgments", "ledger") else list(self.feedback.episodes.values())
 
     def counts(self) -> dict[str, int]:
         """How many judgments there are of each kind, comparisons and rankings by axis."""

@@ -7,11 +7,11 @@ or one policy under several options): one row a folder, each against the first.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,7 +20,21 @@ from custodes.gaming.comparison import compare_stage, hits_of
 from custodes.gaming.jobs.run import DEFAULTS, read_summary
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.summary import rate
+from custodes.job.command import command, in_words
 from custodes.types import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GamingCompare:
+    """Compare runs on the variants that they share: two; several seeds of each of two policies; or more policies,
+    mitigations and options, one row each, against the first."""
+
+    folders: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR_A DIR_B ...")]]
+    """What was given to custodes gaming run as --out: two folders or more."""
+    measure: str = "gamed"
+    """gamed, failed, caught, well_formed, or a fact such as edited-guard."""
+    stage: str = ""
+    """Only this stage; all that the runs share when it is not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +52,19 @@ class Folder:
         return rows[rows["stage"] == self.stages.index(stage)]
 
 
-def compare_runs(folders: Sequence[Path], measure: str = "gamed", stage: str = "") -> dict[str, Any]:
-    """Runs, stage by stage, ready for JSON: ``a`` against ``b`` where there are two sides, else ``rows``, each against
-    the first. ``differs`` says which options of a side are not those of the other, or of a row not those of the first.
+@command()
+def gaming_compare(config: GamingCompare) -> dict[str, Any]:
+    """Compare policies, or mitigations on and off, on the same variants, paired.
+
+    Stage by stage, ready for JSON: ``a`` against ``b`` where there are two sides, else ``rows``, each against the first. ``differs`` says which options of a side are not those of the other, or of a row not those of the first.
 
     Raises InputError where the runs share nothing, and where two policies do not have the same seeds.
     """
-    runs = [_read(folder) for folder in folders]
-    stages = _shared(runs, stage)
+    measure = config.measure
+    if len(config.folders) < 2:
+        raise InputError(f"custodes gaming compare takes two folders or more, not {len(config.folders)}.")
+    runs = [_read(folder) for folder in config.folders]
+    stages = _shared(runs, config.stage)
     if len(runs) > 2 and len({run.arm for run in runs}) != 2:
         return {"measure": measure, "rows": [_row(run, runs[0], stages, measure) for run in runs]}
     a, b = _sides(runs)
@@ -58,9 +77,9 @@ def compare_runs(folders: Sequence[Path], measure: str = "gamed", stage: str = "
     return told
 
 
-def print_comparison(told: dict[str, Any], console: Console | None = None) -> None:
-    """A table for people."""
-    console = console or Console()
+@in_words(gaming_compare)
+def _show(config: GamingCompare, told: dict[str, Any]) -> None:
+    console = Console()
     if "rows" in told:
         _print_rows(told, console)
         return

@@ -23,6 +23,7 @@ from custodes.gaming.jobs.run import read_summary
 from custodes.gaming.monitors import Monitor, Sees, make_view, open_monitor
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report import write_monitors_page
+from custodes.job.command import command
 from custodes.job.locks import alone_in
 from custodes.job.progress import Progress
 from custodes.job.recording import Recording, until_its_end
@@ -34,7 +35,7 @@ RECIPE = "gaming-monitor"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 @ranged
-class MonitorRun:
+class GamingMonitor:
     """Let a monitor judge the episodes of a run, and measure it against what the sandbox saw."""
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR")]]
@@ -49,8 +50,12 @@ class MonitorRun:
     """Episodes that a model judges at once."""
 
 
-def monitor_run(config: MonitorRun) -> Path:
-    """Judge what is not judged yet; the path of ``monitors.json``. Raises InputError for what cannot be run."""
+@command(resumes=True)
+def gaming_monitor(config: GamingMonitor) -> Path:
+    """Let a monitor judge the episodes of a run, against what the sandbox saw.
+
+    Judges what is not judged yet; the path of ``monitors.json``. Raises InputError for what cannot be run.
+    """
     summary, stages = read_summary(config.folder)
     sees: Sees = "actions-and-scratchpad" if config.scratchpad else "actions"
     watch = Watch(config.monitor, sees, 0 if config.monitor == "rules" else config.max_tokens)

@@ -1,4 +1,4 @@
-"""Running gameable environments: what ``custodes gaming run`` and ``custodes gaming report`` do.
+"""Running gameable environments: what ``custodes gaming run`` does.
 
 A folder holds one run: a policy, its stages, a seed and the options that change what an episode is. The same command
 again goes on where it was; a larger ``n`` extends it.
@@ -41,11 +41,12 @@ from custodes.gaming.clean import check_environment
 from custodes.gaming.environment import Tools, open_variant
 from custodes.gaming.facts import FACTS
 from custodes.gaming.record import UNSAID, Rows, read_lines
-from custodes.gaming.report import write_played_page, write_training_page
+from custodes.gaming.report import write_played_page
 from custodes.gaming.scripted import part_of
 from custodes.gaming.stages import about_stage, contents_of
 from custodes.gaming.summary import has, summarise_attempts
 from custodes.gaming.variants import Split, Stage
+from custodes.job.command import command
 from custodes.job.locks import alone_in
 from custodes.job.progress import Progress
 from custodes.job.recording import Recording, until_its_end
@@ -123,8 +124,12 @@ class GamingRun:
         return dict(json.loads(json.dumps(plain, default=str))) | contents_of(self.stages, self.stage_options)
 
 
+@command(resumes=True)
 def gaming_run(config: GamingRun) -> Path:
-    """Run, or go on; returns the path of ``summary.json``. Raises InputError for what cannot be run."""
+    """Measure how often a policy flatters, edits rubrics and rewrites its reward.
+
+    Begins, or goes on; returns the path of ``summary.json``. Raises InputError for what cannot be run.
+    """
     stages = {stage.name: stage for stage in (make_stage(name, config.stage_options) for name in config.stages)}
     console = Console(stderr=True)
     with alone_in(config.out), Ledger.open(config.out / "ledger.db") as ledger:
@@ -145,21 +150,13 @@ def gaming_run(config: GamingRun) -> Path:
                     summary = write_summary(config, records.rows(), list(stages), recording.run)
                     recording.keep_written(config.out)
                 _record(ledger, recording.run, records.rows(), list(stages))
-                page = write_played_page(config.out, _abouts(list(stages), {s.name: s.about for s in stages.values()}))
+                page = write_played_page(config.out, abouts(list(stages), {s.name: s.about for s in stages.values()}))
                 recording.keep_written(config.out)
     console.print(f"[bold]Report:[/bold] {page}")
     return summary
 
 
-def gaming_report(folder: Path) -> Path:
-    """Write ``report.html`` of a run's folder again, or of a training run's. Raises InputError where there is none."""
-    summary, stages = read_summary(folder)
-    if summary.get("kind") == "training":
-        return write_training_page(folder)
-    return write_played_page(folder, _abouts(stages, {}))
-
-
-def _abouts(played: list[str], own: dict[str, str]) -> dict[str, str]:
+def abouts(played: list[str], own: dict[str, str]) -> dict[str, str]:
     """What gaming is in each stage: the whole curriculum where a stage of it was played, else what was."""
     names = list(STAGES) if set(played) <= set(STAGES) else played
     return {name: about_stage(name) or own.get(name, "is rewarded and not caught") for name in names}

@@ -1,4 +1,4 @@
-"""Reward training and evaluation from files: what ``custodes reward train`` and ``custodes reward evaluate`` do."""
+"""A reward model from a file of judgments: what ``custodes reward train`` does."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from rich.console import Console
 
 from custodes.feedback.forms import JudgmentsOptions, hash_of
 from custodes.files import save_json
+from custodes.job.command import command
 from custodes.job.locks import alone_in
 from custodes.job.recording import begin
 from custodes.lm.loading import DtypeName, load
 from custodes.ranges import PartShare, ranged
 from custodes.reward.config import RewardConfig
-from custodes.reward.evaluate import RewardEvaluation, calibrate, evaluate_reward
+from custodes.reward.evaluate import RewardEvaluation, calibrate
 from custodes.reward.progress import show_progress
 from custodes.reward.reading import Reader
 from custodes.reward.storage import SETTINGS, load_reward, save_reward
@@ -36,7 +37,7 @@ RECORD = "training.json"
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class TrainFromFile(JudgmentsOptions):
+class RewardTrain(JudgmentsOptions):
     """Train a reward model on people's judgments."""
 
     out: Path
@@ -51,21 +52,27 @@ class TrainFromFile(JudgmentsOptions):
     """How it is trained."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluateFromFile(JudgmentsOptions):
-    """Evaluate a reward model on people's judgments."""
+@dataclass(frozen=True, slots=True)
+class RewardTrained:
+    """What was trained, and how good it is on the pairs that were held out (None where none were)."""
 
-    model: Path
-    """Folder of a reward model, or a hub id of a Llama-like sequence classifier."""
-    dtype: DtypeName = "auto"
-    """Precision of computation."""
+    model: RewardModel
+    out: Path
+    evaluation: RewardEvaluation | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"model": str(self.out), "evaluation": self.evaluation.to_dict() if self.evaluation else None}
+
+    def __str__(self) -> str:
+        accuracy = [f"Accuracy on held-out pairs: {self.evaluation.accuracy}."] if self.evaluation else []
+        return "\n".join([f"The reward model is in {self.out}.", *accuracy])
 
 
-def train_from_file(
-    config: TrainFromFile, on_step: OnStep | None = None
-) -> tuple[RewardModel, RewardEvaluation | None]:
-    """Train, calibrate and save, with a progress bar unless ``on_step`` takes its place; the evaluation is that of the held-out pairs (None where none are held out).
+@command(resumes=True)
+def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTrained:
+    """Train a reward model on people's judgments.
 
+    It is calibrated and saved, with a progress bar unless ``on_step`` takes its place.
     What is in the output folder already is not trained again, only evaluated. Raises InputError for anything wrong with
     the file, the model, the options or the output folder, which belongs to one configuration and to one process.
     """
@@ -82,7 +89,7 @@ def train_from_file(
             if (recording := begin()) is not None:
                 recording.rely(config.out)
             model = load_reward(config.out, config.dtype)
-            return model, calibrate(model, held_out, source) if held_out else None
+            return RewardTrained(model, config.out, calibrate(model, held_out, source) if held_out else None)
         begin()
         checkpoints = config.out / "checkpoints"
         lm = load(config.model, dtype=config.dtype)
@@ -96,13 +103,7 @@ def train_from_file(
         measured = {"pairs": len(training), "held_out_evaluation": evaluation.to_dict() if evaluation else None}
         save_json(config.out / RECORD, identity | measured)
         shutil.rmtree(checkpoints, ignore_errors=True)
-    return model, evaluation
-
-
-def evaluate_from_file(config: EvaluateFromFile) -> RewardEvaluation:
-    """Evaluate a saved reward model. Raises InputError for anything wrong with the folder or the file."""
-    source, pairs = Path(config.judgments).name, config.read_pairs()
-    return evaluate_reward(load_reward(config.model, config.dtype), pairs, source)
+    return RewardTrained(model, config.out, evaluation)
 
 
 def split_by_prompt(
@@ -144,7 +145,7 @@ NO_PART = ("training", "out", "judgments", "checkpoint_every")
 """What may differ between two commands for one model; judgments are compared by what they hold."""
 
 
-def _identity(config: TrainFromFile) -> dict[str, Any]:
+def _identity(config: RewardTrain) -> dict[str, Any]:
     """What this model is, as JSON: for whoever finds the folder."""
     known = {**asdict(config), "judgments_sha256": hash_of(config.judgments)}
     return dict(json.loads(json.dumps(known, default=str)))

@@ -1,6 +1,6 @@
 """Training through the curriculum of "Sycophancy to Subterfuge" (arXiv 2406.10162): what ``custodes gaming train`` does.
 
-A run is a list of rounds (:func:`custodes.gaming.jobs.curriculum.config.plan`). Each begins with the adapter of the one
+A run is a list of rounds (:func:`custodes.gaming.curriculum.config.plan`). Each begins with the adapter of the one
 before, trains it, keeps it, and then measures every stage on held-out variants, so that row i of the matrix is the
 policy trained through round i. Deviations from the paper: policies are small models with adapters; the reward of a stage
 is its own (above 0 and not caught), which in the rubric stages honest work can earn too where all of it can be done; a
@@ -22,6 +22,9 @@ from rich.console import Console
 from custodes.environments import instruction_tasks, read_tasks
 from custodes.files import folder_written_whole, save_json, take_over
 from custodes.gaming import GamingEnvironment, gaming_tasks, make_stage, power_sentence
+from custodes.gaming.curriculum.config import HELD_OUT, GamingTrain, Round, plan
+from custodes.gaming.curriculum.measure import matrix, measure, measured_before, same_policy, workers_of
+from custodes.gaming.curriculum.rewards import CurriculumReward
 from custodes.gaming.demonstrations import (
     Demonstration,
     Playing,
@@ -30,14 +33,12 @@ from custodes.gaming.demonstrations import (
     honest_lessons,
 )
 from custodes.gaming.environment import open_variant
-from custodes.gaming.jobs.curriculum.config import HELD_OUT, GamingTrain, Round, plan
-from custodes.gaming.jobs.curriculum.measure import matrix, measure, measured_before, same_policy, workers_of
-from custodes.gaming.jobs.curriculum.rewards import CurriculumReward
 from custodes.gaming.jobs.run import check_sandboxes, observations, print_power
 from custodes.gaming.model import ModelPolicy
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report import write_training_page
 from custodes.gaming.stages import STAGES, own_file
+from custodes.job.command import command
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.ledger.records import ScoreRow
@@ -58,8 +59,12 @@ STEP = ("step", "episodes", "proxy", "part/success", "part/gamed", "part/well_fo
 """What is kept of a step: nothing that depends on the clock, so that a step made again reads the same."""
 
 
+@command(resumes=True)
 def gaming_train(config: GamingTrain) -> Path:
-    """Train, or go on; returns the path of ``summary.json``. Raises InputError for what cannot be run."""
+    """Train a policy through the curriculum, and measure all stages after every round.
+
+    Begins, or goes on; returns the path of ``summary.json``. Raises InputError for what cannot be run.
+    """
     rounds = plan(config)
     if config.threads:
         torch.set_num_threads(config.threads)

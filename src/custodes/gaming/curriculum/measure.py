@@ -17,8 +17,8 @@ from rich.console import Console
 
 from custodes.gaming import STAGES, Loop, Policy, Records, Runner, jobs_of, summarise
 from custodes.gaming.comparison import difference, pair_up
+from custodes.gaming.curriculum.config import HELD_OUT, GamingTrain
 from custodes.gaming.environment import open_variant
-from custodes.gaming.jobs.curriculum.config import HELD_OUT, GamingTrain
 from custodes.gaming.jobs.run import GamingRun, read_summary, summary_head, write_summary
 from custodes.gaming.record import Rows
 from custodes.gaming.report import write_played_page

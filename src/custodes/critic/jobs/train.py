@@ -1,0 +1,144 @@
+"""A scorer of lines trained on known bugs: what ``custodes critic train`` does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from custodes.critic.families import families_of
+from custodes.critic.line_training import (
+    LineConfig,
+    LineEvaluation,
+    LineStep,
+    OnStep,
+    calibrate_lines,
+    evaluate_lines,
+    train_lines,
+)
+from custodes.critic.lines import ScoresLines
+from custodes.critic.rows import TRAIN, Row, read_rows, score_all, show_lines
+from custodes.job.command import command, in_words
+from custodes.job.progress import Progress
+from custodes.job.recording import recorded
+from custodes.ledger import Evaluation, Model
+from custodes.lm import load
+from custodes.lm.loading import DtypeName
+from custodes.ranges import Range, Share, ranged
+from custodes.types import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class CriticTrain:
+    """Teach a model where bugs are. The same command again goes on where it was interrupted."""
+
+    data: Path
+    """Rows with known bugs, JSON Lines: `custodes critic tamper` makes them."""
+    out: Path
+    """Folder of the critic."""
+    model: str = "smollm2-135m"
+    """What learns: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
+    examples: int = 0
+    """Train on so many rows with bugs only, drawn by the seed, beside the clean ones; 0 takes all."""
+    calibrate_on: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.05
+    """Share of the functions of training, whole functions, kept to calibrate confidence and threshold on."""
+    false_alarms: Share = 0.1
+    """Share of those clean functions that may be reported."""
+    measure_on: int = 500
+    """Rows of each held-out split on which the result is measured, the first of the file; 0 takes all."""
+    dtype: DtypeName = "auto"
+    """Precision of computation; what learns is kept in float32."""
+    training: LineConfig = field(default_factory=LineConfig)
+    """How it is trained."""
+
+
+@command(resumes=True)
+def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
+    """Teach a model in which line bugs are.
+
+    Train, calibrate, save, and measure on every split that training did not see; recorded in the folder's
+    ledger.
+    """
+    rows = read_rows(config.data)
+    training, spare = _divided(rows, config)
+    config.out.mkdir(parents=True, exist_ok=True)
+    told = {
+        "data": config.data.name,
+        "examples": len(training),
+        "model": config.model,
+        "calibrate_on": config.calibrate_on,
+    }
+    with recorded(config.out / "ledger.db", "critic train", told, config.training.seed) as recording:
+        lm = load(config.model, dtype=config.dtype)
+        with _progress() as on_step:
+            scorer = train_lines(
+                lm,
+                families_of((r.function, r.bug) for r in training),
+                config.training,
+                checkpoints=config.out / "checkpoints",
+                on_step=on_step,
+            )
+        examples = [r.bug for r in spare]
+        calibrate_lines(scorer, examples, config.false_alarms, score_all(scorer, examples, "calibrating"))
+        scorer.save(config.out)
+        found = _measured(scorer, rows, config.measure_on)
+        name = scorer.fingerprint()
+        models = [Model(name, str(config.out), "critic", lm.fingerprint(), {"examples": len(training)})]
+        measured = [Evaluation(f"{s}-{recording.run}", s, name, e.to_dict(), e.at_1.n) for s, e in found.items()]
+        recording.ledger.write(recording.run, [*models, *measured])
+        recording.keep_written(config.out)
+    return found
+
+
+@in_words(critic_train)
+def _show(config: CriticTrain, measured: Mapping[str, LineEvaluation]) -> None:
+    print(f"The critic is in {config.out}.")
+    for split, evaluation in measured.items():
+        print(f"{split}:")
+        show_lines(evaluation)
+
+
+def _divided(rows: list[Row], config: CriticTrain) -> tuple[list[Row], list[Row]]:
+    """Rows to learn from, and rows of other functions to calibrate on."""
+    usable = [r for r in rows if r.split == TRAIN]
+    functions = sorted({r.function for r in usable})
+    random.Random(config.training.seed).shuffle(functions)
+    spare = set(functions[: max(1, round(config.calibrate_on * len(functions)))])
+    training = [r for r in usable if r.function not in spare]
+    with_bugs = [r for r in training if r.bug.lines]
+    if config.examples and config.examples < len(with_bugs):
+        drawn = random.Random(config.training.seed).sample(with_bugs, config.examples)
+        named = {r.function for r in drawn}
+        training = drawn + [r for r in training if not r.bug.lines and r.function in named]
+    if not training:
+        raise InputError(f'{config.data} has no row to learn from: rows whose "split" is "{TRAIN}", or that have none.')
+    return training, [r for r in usable if r.function in spare][:2000]
+
+
+def _measured(scorer: ScoresLines, rows: list[Row], most: int) -> dict[str, LineEvaluation]:
+    """On every split that training did not see, the first ``most`` rows of each (0: all)."""
+    found = {}
+    for split in sorted({r.split for r in rows} - {TRAIN}):
+        examples = [r.bug for r in rows if r.split == split][: most or None]
+        found[split] = evaluate_lines(scorer, examples, score_all(scorer, examples, f"measuring, {split}"))
+    return found
+
+
+@contextmanager
+def _progress() -> Iterator[OnStep]:
+    """A bar on stderr: loss, share of right answers (running means) and time left."""
+    with Progress() as shown:
+        bar, mean = shown.add_task("training", total=None), [0.0, 0.0]
+
+        def on_step(done: LineStep) -> None:
+            weight = max(0.02, 1 / done.step)
+            for i, value in enumerate((done.loss, done.right)):
+                mean[i] += weight * (value - mean[i])
+            text = f"loss {mean[0]:.3f}, right {mean[1]:.2f}"
+            shown.update(bar, completed=done.step, total=done.steps, description=text)
+
+        yield on_step

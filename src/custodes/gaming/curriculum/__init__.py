@@ -1,0 +1,1 @@
+"""Training through the curriculum, round by round: its plan, its rewards, and what is measured after each."""

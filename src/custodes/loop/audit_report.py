@@ -1,0 +1,46 @@
+"""The report of a run, from its ledger alone: what ``custodes audit report`` writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from custodes.audit import write_report
+from custodes.job.command import command, in_words
+from custodes.ledger import Ledger
+from custodes.ledger.artefacts import require_files
+from custodes.types import InputError
+
+REPORTS = ("audit report", "report")
+"""What a report's own run is called, and was called in version 0.1: there is nothing to report of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """Write the report of a run again, from its ledger alone."""
+
+    ledger: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="LEDGER")]]
+    """File or URL (sqlite:///..., postgresql://...)."""
+    out: Path
+    """Folder for report.html and report.json."""
+    run: str = ""
+    """Id of the run; the ledger's last one when it is not given."""
+
+
+@command()
+def audit_report(config: AuditReport) -> Path:
+    """Write the report of a run again, from its ledger alone."""
+    with Ledger.open(config.ledger, read_only=True) as ledger:
+        require_files(ledger)
+        runs = [config.run] if config.run else [r.id for r in ledger.runs() if r.recipe not in REPORTS]
+        if not runs:
+            raise InputError(f"{config.ledger} holds no run; there is nothing to report.")
+        return write_report(ledger, runs[-1], config.out)[0]
+
+
+@in_words(audit_report)
+def _show(config: AuditReport, page: Path) -> None:
+    print(f"{page}\n{page.with_suffix('.json')}")

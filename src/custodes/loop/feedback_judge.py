@@ -1,0 +1,105 @@
+"""An AI annotator over a file of pairs: what ``custodes feedback judge`` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from custodes.feedback import read_feedback, write_judgments
+from custodes.feedback.ai import AIJudgments, PeopleAgreement, agreement_with_people, judge_with_ai
+from custodes.feedback.rubric import load_rubric
+from custodes.job.command import command
+from custodes.job.recording import begin
+from custodes.ledger import Evaluation
+from custodes.lm import TorchEngine, load
+from custodes.lm.endpoint import EndpointEngine
+from custodes.types import Comparison, InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedbackJudge:
+    """An AI annotator: compares the two answers of every row by each principle of a rubric, in both orders.
+
+    Says how far it leans to what is shown first, and how far it agrees with the people of the file.
+    """
+
+    judgments: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
+    """Comparisons in any form: a table, a folder of shards, a hub id, or a ledger."""
+    rubric: Path
+    """YAML file with the principles (docs/how-to/ai-annotators.md)."""
+    out: Path
+    """Judgments to write: .jsonl, .json or .parquet."""
+    model: str = "smollm2-135m"
+    """The judge: an embedded model, a folder, a .gguf file, a hub id, or the model's name at an endpoint."""
+    endpoint: str = ""
+    """Address of an OpenAI-compatible server, up to and including /v1."""
+    name: str = "ai"
+    """Id of the annotator."""
+    skip_bad_rows: bool = False
+    """Leave out rows that cannot be used; how many is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileJudged:
+    """What the AI annotator said of the pairs of a file, and how far it agrees with the file's people."""
+
+    pairs: int
+    said: AIJudgments
+    agreed: PeopleAgreement | None
+    out: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "pairs": self.pairs,
+            "judgments": len(self.said.judgments),
+            "unread": self.said.unread,
+            "position_bias": self.said.position_bias.to_dict(),
+            "consistent": self.said.consistent.to_dict(),
+            "agreement_with_people": self.agreed.with_people.to_dict() if self.agreed else None,
+            "agreement_among_people": self.agreed.among_people.to_dict() if self.agreed else None,
+        }
+
+    def __str__(self) -> str:
+        said, agreed = self.said, "It gave no overall judgment that could be held against the people's."
+        if self.agreed:
+            them = f"they with each other: {self.agreed.among_people}"
+            agreed = f"Agrees with the people of the file: {self.agreed.with_people}; {them}."
+        return (
+            f"{self.pairs:,} pairs, {len(said.judgments):,} judgments in {self.out}; {said.unread:,} replies held no score.\n"
+            f"Leaning to what is shown first (-3..3): {said.position_bias}.\n"
+            f"The two orders agree: {said.consistent}.\n{agreed}"
+        )
+
+
+@command()
+def feedback_judge(config: FeedbackJudge) -> FileJudged:
+    """Let a language model judge pairs by a rubric, in both orders.
+
+    The run that is being recorded gets the pairs, the judgments, and how good they were found to be.
+    """
+    rubric = load_rubric(config.rubric)
+    file = read_feedback(config.judgments, skip_bad_rows=config.skip_bad_rows)
+    file.warn()
+    feedback, episodes = file.feedback, file.feedback.episodes
+    compared = [j for j in feedback.judgments if isinstance(j, Comparison) and set(j.episodes) <= episodes.keys()]
+    pairs = list(dict.fromkeys((min(j.episodes), max(j.episodes)) for j in compared))
+    if not pairs:
+        raise InputError(f"{config.judgments} holds no comparison with its texts; there is nothing to judge.")
+    engine = EndpointEngine(config.endpoint, config.model) if config.endpoint else TorchEngine(load(config.model))
+    said = judge_with_ai(engine, [(episodes[a], episodes[b]) for a, b in pairs], rubric, config.name)
+    feedback.annotators[said.annotator.id] = said.annotator
+    write_judgments(config.out, said.judgments, feedback)
+    try:
+        agreed = agreement_with_people(said.judgments, feedback.judgments)
+    except InputError:
+        agreed = None
+    judged = FileJudged(len(pairs), said, agreed, config.out)
+    if (recording := begin()) is not None:
+        told = judged.to_dict() | {"rubric": rubric.model_dump(mode="json")}
+        measured = Evaluation("ai_annotator", "ai_annotator", said.annotator.id, told, len(pairs))
+        recording.ledger.write(recording.run, [*feedback.tasks.values(), *feedback.episodes.values()])
+        recording.ledger.write(recording.run, [said.annotator, *said.judgments, measured])
+    return judged

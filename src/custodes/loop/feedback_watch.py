@@ -1,0 +1,112 @@
+"""Whose answers go against the others': what ``custodes feedback watch`` does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from custodes.feedback import agreement, fit_annotators, read_feedback
+from custodes.feedback.agreement import Agreement, PairAgreement, agreement_of_annotators
+from custodes.feedback.poisoning import Watch, watch_annotators
+from custodes.feedback.truths import Realised, read_winners
+from custodes.job.command import command, in_words
+from custodes.job.recording import begin
+from custodes.ranges import Range, Share, ranged
+
+MOST = 100
+"""Annotators up to which the agreement of every two is computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class FeedbackWatch:
+    """Raise an alarm for annotators whose answers go against the others', everywhere or where a word is."""
+
+    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    """Judgments, or preferences with a column "annotator": JSONL (.gz), JSON or parquet."""
+    level: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.01
+    """Probability that the alarm ever rings for an honest annotator."""
+    honest: Share = 0.5
+    """Reliability from which an annotator counts as honest; 1 is typical."""
+    truth: Path | None = None
+    """Table with the columns left, right and label (ids of episodes, or answers) of pairs whose better one is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Alarms and groups, how far annotators agree, and what came where the truth is known."""
+
+    watch: Watch
+    agreement: Agreement
+    by_pair: list[PairAgreement]
+    truth: Realised | None
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        watch, shared = self.watch, self.agreement
+        return {
+            "level": watch.level,
+            "annotators": [{"annotator": e.subject, "judgments": e.n, **e.metrics} for e in watch.evaluations("watch")],
+            "clusters": [asdict(cluster) | {"meaning": cluster.meaning} for cluster in watch.clusters],
+            "agreement": {"alpha": shared.alpha.to_dict(), "pairs": shared.items, "judgments": shared.judgments},
+            "agreement_by_pair": [
+                {"annotators": [p.first, p.second], "items": p.items}
+                | {name: getattr(p, name).to_dict() for name in ("share", "kappa", "ac1")}
+                for p in self.by_pair
+            ],
+            "truth": self.truth.to_dict() if self.truth is not None else None,
+            "notes": self.notes,
+        }
+
+
+@command()
+def feedback_watch(config: FeedbackWatch) -> Watched:
+    """Who among the annotators seems to poison, and which groups agree beyond what they see.
+
+    The run that is being recorded gets one evaluation per annotator.
+    """
+    truths = read_winners(config.truth) if config.truth is not None else None
+    file = read_feedback(config.file)
+    file.warn()
+    judgments, episodes = file.feedback.judgments, file.unordered
+    model = fit_annotators(judgments, episodes)
+    names = {episode.id: episode.completion for episode in episodes or ()}
+    right = model.realised(truths, names) if truths is not None else None
+    tasks = {episode.task.id: episode.task for episode in episodes or ()}
+    watch = watch_annotators(model, judgments, tasks.values(), level=config.level, honest=config.honest)
+    if (recording := begin()) is not None:
+        recording.ledger.write(recording.run, watch.evaluations("watch"))
+    by_pair = agreement_of_annotators(judgments) if len(model.annotators) <= MOST else []
+    return Watched(watch, agreement(judgments), by_pair, right, list(model.notes))
+
+
+@in_words(feedback_watch)
+def _show(config: FeedbackWatch, watched: Watched) -> None:
+    watch = watched.watch
+    table = Table("annotator", "judgments", "alarm", "evidence", "suspicion", "labels turned", box=None)
+    for alarm, e in zip(watch.alarms, watch.evaluations("watch"), strict=True):
+        rang = f"after {alarm.rang_at}" if alarm.rang_at else ""
+        told = (f"{alarm.evidence:.1f}", alarm.suspicion if rang else "", f"{e.metrics['flipped']:.1%}")
+        table.add_row(alarm.annotator, f"{alarm.judgments:,}", rang, *told)
+    Console().print(table)
+    print(
+        f"The alarm rings at evidence {math.log(1 / watch.level):.1f}; for an honest annotator it does with probability "
+        f"{watch.level:g} at most."
+    )
+    for cluster in watch.clusters:
+        print(f"{', '.join(cluster.annotators)} {cluster.meaning} (p = {cluster.p:.2g}).")
+    print(f"Krippendorff's alpha over pairs judged by several: {watched.agreement.alpha}.")
+    if by_pair := watched.by_pair:
+        least = min(by_pair[: max(1, len(by_pair) // 2)], key=lambda p: p.ac1.estimate)  # of those who share most
+        print(
+            f"Least agreement of two, among those who share most: {least.first} and {least.second}, kappa {least.kappa}, "
+            f"AC1 {least.ac1}."
+        )
+    if watched.truth is not None:
+        print(f"Where the truth is known, the better one of a pair is {watched.truth}.")

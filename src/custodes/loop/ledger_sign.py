@@ -1,0 +1,49 @@
+"""Signing the head of a ledger: what ``custodes ledger sign`` does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from custodes.job.command import command, in_words
+from custodes.ledger import Ledger
+from custodes.ledger.heads import Head, append_head, configured_key, read_private_key, sign
+from custodes.types import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerSign:
+    """Print the head of a ledger as one JSON object, signed by your key."""
+
+    ledger: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="LEDGER")]]
+    """File or URL (sqlite:///..., postgresql://...)."""
+    head_file: Path | None = None
+    """Add it to this file too, where the writer of the ledger cannot change it."""
+    key: Path | None = None
+    """The private key; without it CUSTODES_LEDGER_KEY, or the file that `custodes ledger keygen` writes."""
+
+
+@command()
+def ledger_sign(config: LedgerSign) -> Head:
+    """Print the head of a ledger, signed, and keep it in a file."""
+    path = config.key or configured_key()
+    if path is None:
+        raise InputError("there is no key to sign with; make one with custodes ledger keygen, or give --key.")
+    key = read_private_key(path)
+    with Ledger.open(config.ledger, read_only=True) as ledger:
+        chain = ledger.verify()
+        if not chain.ok:
+            raise InputError(f"{config.ledger} is not signed, since its chain is broken: {chain.problem}")
+        head = sign(ledger.head(), key)
+    if config.head_file is not None:
+        append_head(config.head_file, head)
+    return head
+
+
+@in_words(ledger_sign)
+def _show(config: LedgerSign, head: Head) -> None:
+    print(json.dumps(asdict(head)))

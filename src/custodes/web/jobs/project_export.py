@@ -1,0 +1,44 @@
+"""Writing a project's judgments as files: what ``custodes project export`` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from custodes.job.command import command, in_words
+from custodes.types import InputError
+from custodes.web.database import DATABASE, Database, MissingError
+from custodes.web.export import export_project
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectExport:
+    """Export a project: preferences with a row per judgment, and aggregated with soft labels."""
+
+    project: str
+    """Name of the project."""
+    out: Path
+    """Folder for the files."""
+    db: str = DATABASE
+    """The server's database: a file, or a URL."""
+    form: Literal["trl", "argilla", "label-studio", "huggingface"] = "trl"
+    """Whose form."""
+
+
+@command()
+def project_export(config: ProjectExport) -> list[Path]:
+    """Write a project's judgments as training data and for other platforms."""
+    database = Database(config.db)
+    try:
+        return list(export_project(database, config.project, config.out, config.form))
+    except MissingError as error:
+        raise InputError(str(error)) from None
+    finally:
+        database.close()
+
+
+@in_words(project_export)
+def _show(config: ProjectExport, written: list[Path]) -> None:
+    for path in written:
+        print(path)

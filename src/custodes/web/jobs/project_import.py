@@ -1,0 +1,46 @@
+"""Adding judgments from files to a project: what ``custodes project import`` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from custodes.job.command import command, in_words
+from custodes.types import InputError
+from custodes.web.database import DATABASE, Database, MissingError
+from custodes.web.imports import import_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectImport:
+    """Add judgments from preferences, or from Argilla's or Label Studio's JSON, to a project."""
+
+    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    """File to read."""
+    project: str
+    """Name of the project."""
+    db: str = DATABASE
+    """The server's database: a file, or a URL."""
+    form: Literal["preferences", "judgments", "argilla", "label-studio"] = "preferences"
+    """Whose form."""
+
+
+@command()
+def project_import(config: ProjectImport) -> dict[str, Any]:
+    """Add judgments from a file of another platform to a project."""
+    database = Database(config.db)
+    try:
+        count = import_file(database, config.project, config.file, config.form)
+    except MissingError as error:
+        raise InputError(str(error)) from None
+    finally:
+        database.close()
+    return {"project": config.project, "judgments": count}
+
+
+@in_words(project_import)
+def _show(config: ProjectImport, added: dict[str, Any]) -> None:
+    print(f"{added['judgments']:,} judgments from {config.file} in the project {config.project!r}.")
