@@ -58,7 +58,7 @@ def test_what_is_written_has_its_ledger_beside_it(
     (tmp_path / "out").mkdir()
     assert call("feedback", "convert", preferences, tmp_path / "out" / "p.parquet") == 0
     run, files = last_run(tmp_path / "out" / "ledger.db")
-    assert (run.recipe, run.status) == ("convert", "completed")
+    assert (run.recipe, run.status) == ("feedback convert", "completed")
     assert files["input"] == {"preferences.jsonl"}
     assert files["output"] == {"p.parquet"}
     assert run.config["target"] == str(tmp_path / "out" / "p.parquet")
@@ -82,7 +82,7 @@ def test_what_only_prints_is_in_the_persons_ledger(tmp_path: Path, preferences: 
     for _ in range(2):
         assert call("feedback", "annotators", preferences) == 0
         run, files = last_run(personal(tmp_path))
-        assert (run.recipe, run.status, files["input"]) == ("annotators", "completed", {"preferences.jsonl"})
+        assert (run.recipe, run.status, files["input"]) == ("feedback annotators", "completed", {"preferences.jsonl"})
     preferences.write_text("{}\n")
     found = check_ledger(personal(tmp_path))
     assert found.ok  # nothing rests on what was read then
@@ -94,7 +94,7 @@ def test_a_project_has_a_ledger_of_its_own(tmp_path: Path, preferences: Path, mo
     (tmp_path / "project" / "deep").mkdir()
     monkeypatch.chdir(tmp_path / "project" / "deep")
     assert call("feedback", "annotators", preferences) == 0
-    assert last_run(tmp_path / "project" / ".custodes" / "ledger.db")[0].recipe == "annotators"
+    assert last_run(tmp_path / "project" / ".custodes" / "ledger.db")[0].recipe == "feedback annotators"
     assert not personal(tmp_path).exists()
 
 
@@ -102,7 +102,7 @@ def test_the_ledger_can_be_named_or_left_out(
     tmp_path: Path, preferences: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert call("feedback", "annotators", preferences, "--ledger", tmp_path / "named.db") == 0
-    assert last_run(tmp_path / "named.db")[0].recipe == "annotators"
+    assert last_run(tmp_path / "named.db")[0].recipe == "feedback annotators"
     assert call("feedback", "annotators", preferences, "--ledger=none") == 0
     monkeypatch.setenv("CUSTODES_LEDGER", "none")
     assert call("feedback", "convert", preferences, tmp_path / "p.json") == 0
@@ -122,7 +122,7 @@ def test_a_failure_is_recorded_where_there_is_a_ledger(tmp_path: Path, preferenc
     assert call("feedback", "convert", preferences, tmp_path / "p.json") == 0
     assert call("feedback", "convert", tmp_path / "nowhere.jsonl", tmp_path / "q.json") == 2
     run, files = last_run(tmp_path / "ledger.db")
-    assert (run.recipe, run.status, files["output"]) == ("convert", "failed", set())
+    assert (run.recipe, run.status, files["output"]) == ("feedback convert", "failed", set())
 
 
 def test_heads_are_kept_and_signed(tmp_path: Path, preferences: Path, monkeypatch: pytest.MonkeyPatch) -> None:

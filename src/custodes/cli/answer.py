@@ -2,7 +2,6 @@
 
 import json
 import types
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from custodes.cli.options import option_types, parse
 from custodes.cli.table import Listed
-from custodes.cli.words import print_json, without_nan
+from custodes.cli.words import NOTES, print_json, without_nan
 from custodes.job.command import Declared
 from custodes.job.recording import finds
 from custodes.types import InputError
@@ -31,7 +30,7 @@ def call(listed: Listed, given: list[str]) -> int:
     if "-n" in given and any(name == "n" for name, _, _ in option_types(kind)):
         given = ["--n" if word == "-n" else word for word in given]
     options: Any = parse(listed.name, kind, given)
-    plain = declared.options(**{f.name: getattr(options, f.name) for f in fields(declared.options)})
+    plain = declared.options(**{f.name: getattr(options, f.name) for f in fields(declared.options) if f.init})
     result = declared.function(plain)
     values = as_json(result) if isinstance(result, Mapping) or hasattr(result, "to_dict") else None
     if values is not None:
@@ -43,7 +42,8 @@ def call(listed: Listed, given: list[str]) -> int:
     elif declared.prints:
         declared.show(plain, result)
         for note in values.get("notes", ()) if values else ():
-            warnings.warn(note, stacklevel=1)
+            if note not in NOTES:
+                print(f"Note: {note}")
     return int(getattr(result, "exit_code", 0))
 
 

@@ -80,10 +80,8 @@ def group_of(name: str) -> str:
 
 def split(given: list[str]) -> tuple[str, list[str]]:
     """(name, its arguments) of what stands on the command line; a group alone is a name too."""
-    two = " ".join(given[:2])
-    words = (
-        2 if given[:1] and (given[0] in GROUPS or two in ELSEWHERE) and not two.partition(" ")[2].startswith("-") else 1
-    )
+    first, second = [*given, "", ""][:2]
+    words = 2 if second and not second.startswith("-") and (first in GROUPS or f"{first} {second}" in ELSEWHERE) else 1
     return " ".join(given[:words]), given[words:]
 
 
@@ -91,19 +89,20 @@ def find(name: str) -> Listed:
     """The command of that name. Raises InputError, which names the likeliest one, where there is none."""
     if name in commands():
         return commands()[name]
-    group, _, verb = name.rpartition(" ") if name.split()[0] in GROUPS else ("", "", name)
-    near = {known.split()[-1]: known for known in commands() if group and group_of(known) == group} or dict.fromkeys(
-        commands()
-    )
+    group, verb = name.split() if name.split()[0] in GROUPS else ("", name)
     likely = [ELSEWHERE[words] for words in (name, verb) if ELSEWHERE.get(words) in commands()][:1]
     likely = likely or [known for known in commands() if known.split()[-1] == verb]
-    likely = likely or [near[word] or word for word in difflib.get_close_matches(verb, near, n=1, cutoff=0.5)]
+    likely = likely or _alike(verb, {k.split()[-1]: k for k in commands() if group and group_of(k) == group})
+    likely = likely or ([] if group else _alike(verb, {known: known for known in commands()}))
     meant = (
-        f"did you mean {' or '.join(map(repr, likely))}?"
-        if likely
-        else f"see custodes {group} --help.".replace("  ", " ")
+        f"did you mean {' or '.join(map(repr, likely))}?" if likely else f"see {f'custodes {group}'.strip()} --help."
     )
     raise InputError(f"there is no command {name!r}; {meant}")
+
+
+def _alike(word: str, names: dict[str, str]) -> list[str]:
+    """What the most similar name stands for, if there is one that is similar at all."""
+    return [names[near] for near in difflib.get_close_matches(word, names, n=1, cutoff=0.5)]
 
 
 def overview(group: str) -> str:

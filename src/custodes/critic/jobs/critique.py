@@ -77,7 +77,8 @@ class ReviewedCode:
         return int(self.fail_on is not None and any(f.confidence >= self.fail_on for f in self.review.findings))
 
     def to_dict(self) -> dict[str, Any]:
-        return dict(json.loads(FORMATS["json"](self.review)))
+        problems = [str(problem) for problem in self.review.problems]
+        return {"findings": json.loads(FORMATS["json"](self.review)), "problems": problems, "died": self.review.died}
 
 
 @command()
