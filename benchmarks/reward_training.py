@@ -62,7 +62,7 @@ def train(lm: LanguageModel, file: Path, turns: Turns) -> None:
         warnings.simplefilter("ignore")  # that some prompts are cut is said above
         pairs = read_preferences(file)
         turns.begin()
-        train_reward(lm, pairs, config, on_step=on_step)
+        train_reward(lm, pairs, config, on_step=on_step, progress=False)
 
 
 def short_pairs(lm: LanguageModel, file: Path, count: int) -> list[dict[str, str]]:

@@ -21,6 +21,7 @@ FLOORS = {
     "`job/`": "what every command shares: folder, lock, recorded run, phases, going on, progress",
     "`page/`": "the one kit for HTML reports: a report is a list of sections",
     "`lm/`": "loading, tokenising, sampling engines, log-probabilities",
+    "`train/`": "one trainer: batches, schedule, clipping, divergence, checkpoints, going on; alone with lm/ it may know of ranks",
     "`environments/`": "prompts, checkable instructions, the sandbox",
     "`feedback/`": "annotators, quality, import and export; critiques, Elo, teams",
     "`reward/`": "reward functions and models",

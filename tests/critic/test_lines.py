@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from custodes.critic.families import Family, KnownBug, families_of
-from custodes.critic.line_training import LineConfig, LineStep, calibrate_lines, evaluate_lines, train_lines
+from custodes.critic.line_training import LineConfig, calibrate_lines, evaluate_lines, train_lines
 from custodes.critic.lines import LineScorer, LineShape, new_line_scorer
 from custodes.critic.reader import Reader
 from custodes.critic.suspicions import SUSPICIONS
 from custodes.lm import LanguageModel, load, pack
+from custodes.train import TrainStep
 from custodes.types import InputError
 
 CODE = "def f(a):\n    b = a + 1\n\n    return b"
@@ -134,13 +135,13 @@ def test_an_untrained_scorer_prefers_no_line(blank: LineScorer) -> None:
 
 
 def test_bugs_that_can_be_seen_are_found_where_they_are(lm: LanguageModel) -> None:
-    seen: list[LineStep] = []
+    seen: list[TrainStep] = []
     scorer = train_lines(lm, families(300), CONFIG, on_step=seen.append)
     before = evaluate_lines(new_line_scorer(lm, SHAPE), examples(90, 1))
     after = evaluate_lines(scorer, examples(90, 1))
     assert after.at_1.low > before.at_1.high
     assert after.at_1.low > after.chance
-    assert seen[-1].loss < seen[0].loss / 2
+    assert seen[-1].metrics["loss"] < seen[0].metrics["loss"] / 2
     assert [s.step for s in seen] == list(range(1, seen[-1].steps + 1))
     assert lm.adapter is None  # the model that was given is as it was
     told = next(s for s in scorer.scores([e.code for e in examples(9, 1) if e.lines]))
@@ -158,7 +159,7 @@ def test_an_interrupted_training_ends_as_the_straight_one(lm: LanguageModel, tmp
     config = replace(CONFIG, passes=1, checkpoint_every=2)
     straight = train_lines(lm, families(80), config)
 
-    def stop(step: LineStep) -> None:
+    def stop(step: TrainStep) -> None:
         if step.step == 3:
             raise KeyboardInterrupt
 

@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM
 from custodes.lm.adapter import AdapterConfig
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load
-from custodes.policy.learner import Diverged, Forward, Learner, Reference
+from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.rollout import Pack, make_packs, table
+from custodes.train import Diverged
 from custodes.types import Episode
 
 
@@ -97,7 +98,7 @@ def test_micro_batches_give_the_gradient_of_one_batch(policy: LanguageModel, bud
                 count
             ).backward()
         grads = [p.grad.clone() for p in [*learner.parameters, *learner.value_head.parameters()]]
-        learner.optimiser.zero_grad()
+        learner.trainer.optimiser.zero_grad()
         return len(packs), grads
 
     (one, whole), (several, parts) = gradients(10_000), gradients(budget)
@@ -164,8 +165,8 @@ def test_gradient_is_clipped_to_the_norm_that_was_asked_for(policy: LanguageMode
     packs = packs_of(some_episodes(policy))
     learner = Learner(policy, learning_rate=0.0, max_grad_norm=0.5)
     seen: list[Tensor] = []
-    step = learner.optimiser.step
-    learner.optimiser.step = lambda: (
+    step = learner.trainer.optimiser.step
+    learner.trainer.optimiser.step = lambda: (
         seen.extend(p.grad.clone() for p in learner.parameters if p.grad is not None),
         step(),
     )
@@ -189,7 +190,7 @@ def test_matrices_decay_and_norms_and_biases_do_not(tiny_model: Path) -> None:
         return [p for group in groups if group["weight_decay"] == 0 for p in group["params"]]
 
     lm = load(tiny_model, dtype="float32")
-    groups = Learner(lm, learning_rate=1e-3, weight_decay=0.1, value_head=True).optimiser.param_groups
+    groups = Learner(lm, learning_rate=1e-3, weight_decay=0.1, value_head=True).trainer.optimiser.param_groups
     assert {p.ndim for group in groups if group["weight_decay"] > 0 for p in group["params"]} == {2}
     vectors = [p for p in lm.trainable() if p.ndim == 1]
     assert vectors

@@ -16,7 +16,6 @@ from custodes.policy.methods.sft import shared_openings
 from custodes.policy.rollout import make_packs
 from custodes.policy.tuning import tune
 from custodes.policy.turns import demonstration
-from custodes.policy.updates import shuffled_batches
 from custodes.types import InputError, Message, PreferencePair, Sampling
 
 REPLY = "The quick brown fox."
@@ -40,14 +39,6 @@ def test_the_loss_is_per_token_of_the_reply_whatever_the_micro_batches(tiny_mode
     assert first[0] == pytest.approx(first[1], rel=1e-4)
     lm = adapted(tiny_model)
     assert first[0]["tokens"] == sum(len(lm.encode_reply(text)) for _, text in examples)
-
-
-def test_every_epoch_covers_everything_once() -> None:
-    batches = shuffled_batches(10, 4, 2, seed=0)
-    assert [len(b) for b in batches] == [4, 4, 2, 4, 4, 2]
-    for epoch in (batches[:3], batches[3:]):
-        assert sorted(i for batch in epoch for i in batch) == list(range(10))
-    assert batches[:3] != batches[3:]
 
 
 def test_what_cannot_be_learned_from_is_one_sentence(tiny_model: Path) -> None:

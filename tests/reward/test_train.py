@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import pytest
 import torch
 from made_up_rewards import KINDS, SMALL, make_pairs, small
 
-from custodes.lm.loading import load
+from custodes.lm.loading import LanguageModel, load
 from custodes.reward.evaluate import evaluate_reward
 from custodes.reward.model import RewardModel
-from custodes.reward.train import Prompts, TrainStep, _Trainer, learning_rate_factor, train_reward
+from custodes.reward.prompts import Prompts
+from custodes.reward.train import PairObjective, _new_model, train_reward
+from custodes.train import TrainStep
 from custodes.types import InputError, PreferencePair
 
 
@@ -63,7 +66,21 @@ def test_micro_batches_do_not_change_the_gradient(tiny_model: Path, pairs: list[
         config = small(kind, epochs=1, micro_tokens=budget, batch_pairs=8, max_grad_norm=1e9)
         train_reward(load(tiny_model, dtype="float64"), pairs, config, on_step=log.append)
     for a, b in zip(*steps.values(), strict=True):
-        np.testing.assert_allclose((a.loss, a.grad_norm), (b.loss, b.grad_norm), rtol=1e-4)
+        for name in ("loss", "grad_norm"):
+            np.testing.assert_allclose(a.metrics[name], b.metrics[name], rtol=1e-4)
+
+
+def objective_of(lm: LanguageModel, pairs: list[PreferencePair], kind: str, prompts: Sequence[object]) -> PairObjective:
+    config = small(kind)
+    model = _new_model(lm, config)
+    read, _ = model.reader.pairs(pairs)
+    return PairObjective(model, read, Prompts.of(read, prompts), config)
+
+
+def learn(objective: PairObjective, batch: Sequence[int]) -> None:
+    """Gradients of the loss on the pairs of these prompts."""
+    for micro in objective.micro_batches(list(batch)):
+        objective.loss(micro).backward()
 
 
 def compared_with_each_other(prompts: int, replies: int = 4) -> list[PreferencePair]:
@@ -80,24 +97,39 @@ def compared_with_each_other(prompts: int, replies: int = 4) -> list[PreferenceP
 def test_replies_in_several_pairs_are_computed_once_and_the_gradient_is_that_of_the_pairs(tiny_model: Path) -> None:
     pairs = compared_with_each_other(1)
     grads, tokens = [], []
-    for split in (False, True):
-        trainer = _Trainer(load(tiny_model, dtype="float64"), pairs, small("adapter"), "")
-        if split:  # each pair a prompt of its own
-            trainer.prompts = Prompts.of(trainer.pairs, range(len(pairs)))
-        *_, computed = trainer._gradients(list(range(len(trainer.prompts.pairs))))
-        tokens.append(computed)
-        grads.append([p.grad.clone() for p in [trainer.model.heads, *trainer.backbone]])
+    for prompts in (
+        [pair.prompt for pair in pairs],
+        range(len(pairs)),
+    ):  # the second time each pair a prompt of its own
+        objective = objective_of(load(tiny_model, dtype="float64"), pairs, "adapter", prompts)
+        learn(objective, range(len(objective.prompts.pairs)))
+        tokens.append(objective.metrics()["tokens"])
+        grads.append([p.grad.clone() for p in [objective.model.heads, *objective.backbone]])
     for mine, theirs in zip(*grads, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-8)
     assert tokens[0] < tokens[1] / 2
 
 
-def test_all_pairs_of_a_prompt_stand_in_one_update_and_every_pair_in_every_epoch(tiny_model: Path) -> None:
+def test_all_pairs_of_a_prompt_stand_in_one_update_and_every_pair_in_every_epoch(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pairs = compared_with_each_other(7)
-    trainer = _Trainer(load(tiny_model, dtype="float32"), pairs, small("adapter", epochs=3), "")
-    seen = [p for batch in trainer.batches for p in batch]
-    assert sorted(seen) == sorted(list(range(7)) * 3)
-    assert seen[:7] != seen[7:14]
+    steps: list[list[int]] = []
+    rows = PairObjective.rows
+
+    class Spied(PairObjective):
+        def micro_batches(self, batch):
+            parts = super().micro_batches(batch)
+            steps.append(sorted(i for part in parts for i in rows(self, part)))
+            return parts
+
+    monkeypatch.setattr("custodes.reward.train.PairObjective", Spied)
+    train_reward(load(tiny_model, dtype="float32"), pairs, small("adapter", epochs=3))
+    prompts = [[pairs.index(p) for p in pairs if p.prompt == prompt] for prompt in {p.prompt for p in pairs}]
+    for step in steps:
+        assert all(set(own) <= set(step) or not set(own) & set(step) for own in prompts)
+    assert sorted(i for step in steps for i in step) == sorted(list(range(len(pairs))) * 3)
+    assert steps[: len(steps) // 3] != steps[len(steps) // 3 : 2 * len(steps) // 3]
 
 
 @pytest.mark.parametrize("kind", ["adapters", "heads"])
@@ -163,16 +195,16 @@ def test_full_training_leaves_the_unused_head_alone_and_moves_used_embeddings(
 
 
 def test_the_embedding_gradient_is_the_one_autograd_gives(tiny_model: Path, pairs: list[PreferencePair]) -> None:
-    trainer = _Trainer(load(tiny_model, dtype="float64"), pairs, small("full"), "")
-    for _ in range(2):  # the second time rows of the first must have been cleared
-        batch = trainer.batches[trainer.step]
-        trainer._gradients(batch)
-        trainer.step += 1
-    embedding = trainer.model.lm.decoder.embedding
+    objective = objective_of(load(tiny_model, dtype="float64"), pairs, "full", [pair.prompt for pair in pairs])
+    embedding = objective.model.lm.decoder.embedding
+    learn(objective, range(5))
+    embedding.master.grad = None
+    learn(objective, range(5, 10))  # rows of the first update must have been cleared
     mine = embedding.master.grad.clone()
-    trainer.optimiser.zero_grad()
-    trainer.embedding = None  # now the dense way
-    trainer._gradients(batch)
+    for parameter in objective.backbone:
+        parameter.grad = None
+    objective.embedding = None  # now the dense way
+    learn(objective, range(5, 10))
     torch.testing.assert_close(mine, embedding.master.grad, rtol=1e-4, atol=1e-7)
 
 
@@ -182,7 +214,7 @@ from pathlib import Path
 torch.set_num_threads(1)
 sys.path[:0] = [{here!r}]
 from made_up_rewards import make_pairs, small
-from custodes.lm.loading import load
+from custodes.lm.loading import LanguageModel, load
 from custodes.reward.train import train_reward
 def killed(done):
     if done.step == {at}:
@@ -222,9 +254,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_that_is_said(tiny_model: Path, 
 def test_checkpoints_of_another_run_are_refused(tiny_model: Path, tmp_path: Path, pairs) -> None:
     train_reward(load(tiny_model, dtype="float32"), pairs, small("adapter", checkpoint_every=3), checkpoints=tmp_path)
     config = small("adapter", checkpoint_every=3, learning_rate=1e-4)
-    with pytest.raises(InputError, match=r"another run \(learning_rate differ\)"):
+    with pytest.raises(InputError, match=r"another run \(learning_rate was 0.005, now 0.0001\)"):
         train_reward(load(tiny_model, dtype="float32"), pairs, config, checkpoints=tmp_path)
-    with pytest.raises(InputError, match=r"another run \(pairs differ\)"):
+    with pytest.raises(InputError, match=r"another run \(other pairs\)"):
         train_reward(
             load(tiny_model, dtype="float32"), pairs[1:], small("adapter", checkpoint_every=3), checkpoints=tmp_path
         )
@@ -240,9 +272,10 @@ def test_a_loss_that_is_not_finite_stops_with_step_rows_and_last_checkpoint(
         if done.step == 4:
             lm.decoder.norm.value.fill_(torch.nan)
 
-    with pytest.raises(
-        InputError, match=r"stopped at update 5: loss nan .*pairs.jsonl row \d+.* last good checkpoint .*step-000004"
-    ):
+    said = (
+        r"stopped at step 5: the loss is nan, from pairs pairs.jsonl row \d+.* last good checkpoint is .*step-000004; "
+    )
+    with pytest.raises(InputError, match=said + r"lower the learning rate \(0.005\) or look at these pairs"):
         train_reward(lm, pairs, config, source="pairs.jsonl", checkpoints=tmp_path, on_step=poison)
 
 
@@ -265,13 +298,3 @@ def test_no_pairs_and_no_weight_are_refused(tiny_model: Path, pairs: list[Prefer
         train_reward(lm, [], SMALL)
     with pytest.raises(InputError, match="not all 0"):
         train_reward(lm, [replace(p, weight=0.0) for p in pairs], SMALL)
-
-
-@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
-def test_learning_rate_rises_then_falls_and_is_never_0(warmup: float) -> None:
-    factors = [learning_rate_factor(step, 50, warmup) for step in range(50)]
-    top = int(np.argmax(factors))
-    assert 0 < min(factors) <= max(factors) <= 1
-    assert factors[: top + 1] == sorted(factors[: top + 1])
-    assert factors[top:] == sorted(factors[top:], reverse=True)
-    assert abs(top - warmup * 50) <= 1

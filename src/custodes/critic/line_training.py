@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,22 +22,21 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from torch import Tensor, nn
+from torch import Tensor
 
 from custodes.critic.families import Family, KnownBug, clusters
-from custodes.critic.lines import LineScorer, LineScores, LineShape, ScoresLines, new_line_scorer
+from custodes.critic.lines import LineScorer, LineScores, LineShape, Reading, ScoresLines, new_line_scorer
 from custodes.critic.suspicions import SUSPICIONS
-from custodes.lm import LanguageModel, pack, split_by_budget
-from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
-from custodes.lm.decoder import optimiser_groups
+from custodes.lm import LanguageModel, PackedBatch, pack, split_by_budget
 from custodes.ranges import Count, PartShare, Positive, ranged
 from custodes.stats import Interval, auc, calibration_error, mean_interval, rate
+from custodes.train import Metrics, OnStep, Trainer, learning_rate_factor, orders, parameter_groups
 from custodes.types import InputError
 
 ROUNDING = 1e-9
 """More than what computing a probability in another order changes."""
-WEIGHT_DECAY = 0.01
-"""AdamW's, of matrices."""
+WEIGHT_DECAY, BETAS = 0.01, (0.9, 0.98)
+"""AdamW's: decay of matrices, and how long it averages."""
 KIND_WEIGHT = 0.3
 """Weight of telling kinds of bugs apart, beside finding them."""
 
@@ -81,18 +79,6 @@ class LineConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class LineStep:
-    """What one update did."""
-
-    step: int  # from 1
-    steps: int
-    loss: float  # nats per function
-    right: float  # share of those with a bug whose likeliest line was one of its, before the update
-    tokens: int
-    seconds_left: float
-
-
-@dataclass(frozen=True, slots=True)
 class LineEvaluation:
     """How well the lines are found, by functions."""
 
@@ -120,9 +106,6 @@ class LineEvaluation:
         return {name: getattr(self, name).to_dict() for name in intervals} | {"chance": chance}
 
 
-OnStep = Callable[[LineStep], None]
-
-
 def train_lines(
     lm: LanguageModel,
     families: Sequence[Family],
@@ -130,31 +113,58 @@ def train_lines(
     *,
     checkpoints: Path | None = None,
     on_step: OnStep | None = None,
+    progress: bool = True,
 ) -> LineScorer:
     """Train a scorer of lines; the same seed and options give the same weights.
 
-    ``lm`` stays as it is. Where ``checkpoints`` holds one of this very run, it is continued.
+    ``lm`` stays as it is. Where ``checkpoints`` holds one of this very run, it is continued. A step's metrics are ``loss``
+    (nats per function), ``right`` (share of the functions with a bug whose likeliest line was one of its, before the
+    update), ``grad_norm`` and ``tokens``.
+
     Raises InputError: no function that fits; a loss that is not finite; checkpoints of another run.
     """
-    trainer = _Trainer(lm, families, config or LineConfig())
-    if checkpoints is not None:
-        trainer.resume(checkpoints)
-    began, first = time.monotonic(), trainer.step
-    while trainer.step < trainer.steps:
-        done = trainer.update()
-        if on_step is not None:
-            left = (time.monotonic() - began) / (trainer.step - first) * (trainer.steps - trainer.step)
-            on_step(replace(done, seconds_left=left))
-        if checkpoints is not None and trainer.step % trainer.config.checkpoint_every == 0:
-            save_checkpoint(checkpoints, trainer.step, trainer.state())
-    return _as_saved(trainer.scorer)
+    config = config or LineConfig()
+    named = {kind for f in families for kind in (*(c.kind for c in f.changes), *(k for r in f.rows for k in r.kinds))}
+    scorer = new_line_scorer(lm, config.shape, sorted(named - {""}), config.seed)
+    scorer.messages = {kind: SUSPICIONS.get(kind, "") for kind in scorer.kinds}
+    families = _fitting(scorer, families, config.max_tokens)
+    adapter = scorer.adapter
+    trainer = Trainer(
+        [*parameter_groups(adapter.parameters() if adapter else (), config.adapter_learning_rate, WEIGHT_DECAY),
+         *parameter_groups(scorer.reader.parameters(), config.learning_rate, WEIGHT_DECAY)],
+        refresh=adapter.refresh if adapter else lambda: None,
+        max_grad_norm=config.max_grad_norm,
+        betas=BETAS,
+    )  # fmt: skip
+    batches = [
+        [(epoch, int(i)) for i in batch]
+        for epoch, order in enumerate(orders(len(families), config.passes, config.seed))
+        for batch in np.array_split(order, math.ceil(len(order) / config.batch))
+    ]
+    objective, warmup = _LineObjective(scorer, families, config), config.warmup * len(batches)
 
+    def identity() -> dict[str, Any]:
+        kept = {k: v for k, v in asdict(config).items() if k not in ("checkpoint_every", "micro_tokens")}
+        functions = hashlib.sha256(repr(families).encode()).hexdigest()
+        return {**kept, "functions": functions, "base model": scorer.lm.fingerprint()}
 
-@torch.no_grad()
-def _as_saved(scorer: LineScorer) -> LineScorer:
-    """The reader rounded to half precision, as it is kept: what is calibrated is what is loaded."""
-    for parameter in scorer.reader.parameters():
-        parameter.copy_(parameter.half())
+    trainer.run(
+        len(batches),
+        lambda i: trainer.step(objective, batches[i], learning_rate_factor(i, len(batches), warmup, warmup, "linear")),
+        title="critic training",
+        identity=identity,
+        rows="functions",
+        named=lambda i: (families[i].code or families[i].rows[0].code).split("\n")[0],
+        checkpoints=checkpoints,
+        every=config.checkpoint_every,
+        keep_end=True,
+        on_step=on_step,
+        progress=progress,
+        shown={"loss": "loss", "right": "right"},
+    )
+    with torch.no_grad():  # the reader is kept in half precision: what is calibrated is what is loaded
+        for parameter in scorer.reader.parameters():
+            parameter.copy_(parameter.half())
     return scorer
 
 
@@ -237,101 +247,41 @@ def _nats(logits: NDArray[np.float64], example: KnownBug) -> float:
 # ---------------------------------------------------------------- the training
 
 
-class _Trainer:
-    def __init__(self, lm: LanguageModel, families: Sequence[Family], config: LineConfig) -> None:
-        self.config, self.step = config, 0
-        named = {
-            kind for f in families for kind in (*(c.kind for c in f.changes), *(k for r in f.rows for k in r.kinds))
-        }
-        self.scorer = new_line_scorer(lm, config.shape, sorted(named - {""}), config.seed)
-        self.scorer.messages = {kind: SUSPICIONS.get(kind, "") for kind in self.scorer.kinds}
-        self.families = self._fitting(families)
-        self.order = [
-            [(number, int(i)) for i in batch]
-            for number in range(config.passes)
-            for order in [np.random.default_rng([config.seed, number]).permutation(len(self.families))]
-            for batch in np.array_split(order, max(1, math.ceil(len(order) / config.batch)))
-        ]
-        self.steps = len(self.order)
-        self.parameters = self.scorer.parameters()
-        adapter = list(self.scorer.adapter.parameters()) if self.scorer.adapter is not None else []
-        reader = list(self.scorer.reader.parameters())
-        groups = [
-            *optimiser_groups(adapter, config.adapter_learning_rate, WEIGHT_DECAY),
-            *optimiser_groups(reader, config.learning_rate, WEIGHT_DECAY),
-        ]
-        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
-        kept = {k: v for k, v in asdict(config).items() if k not in ("checkpoint_every", "micro_tokens")}
-        self.identity = {
-            **kept,
-            "functions": hashlib.sha256(repr(self.families).encode()).hexdigest(),
-            "base model": self.scorer.lm.fingerprint(),
-        }
+class _LineObjective:
+    """A batch is functions, each with the pass that draws its bugs; a micro-batch, their numbers in it and readings, packed."""
 
-    def _fitting(self, families: Sequence[Family]) -> list[Family]:
-        kept = []
-        for family in families:
-            for row in family.rows:
-                count = row.code.count("\n") + 1
-                if any(not 1 <= line <= count for line in row.lines):
-                    raise InputError(
-                        f"an example of {count} lines has its bug in lines {row.lines}; lines count from 1."
-                    )
-            rows = tuple(r for r in family.rows if self._fits(r.code))
-            if rows or (family.code and self._fits(family.code)):
-                kept.append(replace(family, rows=rows))
-        if not kept:
-            raise InputError(
-                f"none of {len(families)} functions fits {self.config.max_tokens} tokens; give some that do."
-            )
-        if len(kept) < len(families):
-            left = len(families) - len(kept)
-            warnings.warn(
-                f"{left} of {len(families)} functions are longer than {self.config.max_tokens} tokens and left out.",
-                stacklevel=4,
-            )
-        return kept
+    def __init__(self, scorer: LineScorer, families: Sequence[Family], config: LineConfig) -> None:
+        self.scorer, self.families, self.config = scorer, families, config
 
-    def _fits(self, code: str) -> bool:
-        return len(self.scorer.read(code).tokens) <= self.config.max_tokens
-
-    def update(self) -> LineStep:
+    def micro_batches(self, batch: Sequence[tuple[int, int]]) -> list[tuple[list[int], list[Reading], PackedBatch]]:
         config = self.config
-        drawn = [
-            self.families[i].draw(f"{config.seed} {number} {i}", config.clean, config.alone)
-            for number, i in self.order[self.step]
-        ]
-        readings = [self.scorer.read(e.code) for e in drawn]
-        rising = config.warmup * self.steps
-        factor = min(
-            (self.step + 1) / rising if rising else 1.0, (self.steps - self.step) / max(1.0, self.steps - rising)
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["full_lr"] * factor
-        self.optimiser.zero_grad()
-        total, right, tokens = 0.0, 0, 0
+        self.batch = batch
+        self.drawn = [self.families[i].draw(f"{config.seed} {n} {i}", config.clean, config.alone) for n, i in batch]
+        readings = [self.scorer.read(e.code) for e in self.drawn]
+        self.total, self.right, self.tokens = 0.0, 0, 0
+        parts = []
         for part in split_by_budget([len(r.tokens) for r in readings], config.micro_tokens):
             own = [readings[i] for i in part]
-            packed = pack([r.tokens for r in own])
-            states = self.scorer.states(packed, own)
-            losses = [self._loss(of_lines, drawn[i]) for of_lines, i in zip(states, part, strict=True)]
-            loss = torch.stack([value for value, _ in losses]).sum() / len(drawn)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-            right += sum(hit for _, hit in losses)
-            tokens += packed.tokens
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm))
-        if not (math.isfinite(total) and math.isfinite(norm)):
-            raise InputError(
-                f"training stopped at update {self.step + 1}: loss {total}, gradient norm {norm}; lower learning_rate ({config.learning_rate})."
-            )
-        self.optimiser.step()
-        self._refresh()
-        self.step += 1
-        with_bug = sum(bool(e.lines) for e in drawn)
-        return LineStep(self.step, self.steps, total, right / max(1, with_bug), tokens, 0.0)
+            parts.append((part, own, pack([r.tokens for r in own])))
+        return parts
 
-    def _loss(self, states: Tensor, example: KnownBug) -> tuple[Tensor, bool]:
+    def loss(self, micro: tuple[list[int], list[Reading], PackedBatch]) -> Tensor:
+        part, readings, packed = micro
+        losses = [self._of(s, self.drawn[i]) for s, i in zip(self.scorer.states(packed, readings), part, strict=True)]
+        loss = torch.stack([value for value, _ in losses]).sum() / len(self.drawn)
+        self.total += float(loss.detach())
+        self.right += sum(hit for _, hit in losses)
+        self.tokens += packed.tokens
+        return loss
+
+    def rows(self, micro: tuple[list[int], list[Reading], PackedBatch]) -> list[int]:
+        return [self.batch[i][1] for i in micro[0]]
+
+    def metrics(self) -> Metrics:
+        with_bug = sum(bool(e.lines) for e in self.drawn)
+        return {"loss": self.total, "right": self.right / max(1, with_bug), "tokens": float(self.tokens)}
+
+    def _of(self, states: Tensor, example: KnownBug) -> tuple[Tensor, bool]:
         """Nats of a function with line states (L, h), and whether its likeliest line is one of the bug's."""
         reader, device = self.scorer.reader, states.device
         wrong = torch.tensor([line - 1 for line in example.lines], dtype=torch.int64, device=device)
@@ -346,25 +296,25 @@ class _Trainer:
         likeliest = int(torch.where(said, logits.detach(), -torch.inf).argmax()) + 1
         return loss, likeliest in example.lines
 
-    def _refresh(self) -> None:
-        if self.scorer.adapter is not None:
-            self.scorer.adapter.refresh()
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "identity": self.identity,
-            "step": self.step,
-            "parameters": [p.detach() for p in self.parameters],
-            "optimiser": self.optimiser.state_dict(),
-        }
+def _fitting(scorer: LineScorer, families: Sequence[Family], most: int) -> list[Family]:
+    """Families without the codes of more than ``most`` tokens; those of which nothing is left are left out."""
 
-    @torch.no_grad()
-    def resume(self, folder: Path) -> None:
-        state = load_own_checkpoint(folder, self.identity)
-        if state is None:
-            return
-        for mine, stored in zip(self.parameters, state["parameters"], strict=True):
-            mine.copy_(stored)
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-        self._refresh()
+    def fits(code: str) -> bool:
+        return len(scorer.read(code).tokens) <= most
+
+    kept = []
+    for family in families:
+        for row in family.rows:
+            count = row.code.count("\n") + 1
+            if any(not 1 <= line <= count for line in row.lines):
+                raise InputError(f"an example of {count} lines has its bug in lines {row.lines}; lines count from 1.")
+        rows = tuple(r for r in family.rows if fits(r.code))
+        if rows or (family.code and fits(family.code)):
+            kept.append(replace(family, rows=rows))
+    if not kept:
+        raise InputError(f"none of {len(families)} functions fits {most} tokens; give some that do.")
+    if len(kept) < len(families):
+        left = len(families) - len(kept)
+        warnings.warn(f"{left} of {len(families)} functions are longer than {most} tokens and left out.", stacklevel=3)
+    return kept

@@ -13,8 +13,7 @@ import random
 import shutil
 import signal
 import threading
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -78,25 +77,6 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], Path, list[str]] | No
             f"none of the {len(found)} checkpoints in {folder} can be read; remove that folder to start again."
         )
     return None
-
-
-def load_own_checkpoint(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The state of the newest whole checkpoint, which must be of the run whose ``identity`` is this; None where there is none.
-
-    A damaged one that was passed over is warned of. Raises InputError for checkpoints of another run.
-    """
-    found = load_checkpoint(folder)
-    if found is None:
-        return None
-    state, path, passed = found
-    for sentence in passed:
-        warnings.warn(sentence, stacklevel=4)
-    if differs := [name for name, value in identity.items() if state["identity"].get(name) != value]:
-        raise InputError(
-            f"checkpoint {path} belongs to another run ({', '.join(differs)} differ); "
-            "use the same options and data, or another output folder."
-        )
-    return state
 
 
 def checkpoints(folder: Path) -> list[Path]:

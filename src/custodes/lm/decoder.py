@@ -12,7 +12,7 @@ H heads, G key-value heads, D head dimension, V vocabulary.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -97,21 +97,6 @@ def _rope(config: Any) -> tuple[tuple[float, ...], float] | None:
         inv_freq, scale = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"))
         return tuple(inv_freq.float().tolist()), float(scale)
     return None
-
-
-def optimiser_groups(
-    parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float
-) -> list[dict[str, Any]]:
-    """AdamW's groups: matrices decay, norms and biases (vectors) do not. ``full_lr`` is the rate before any schedule."""
-    own = list(parameters)
-    return [
-        {"params": params, "lr": learning_rate, "full_lr": learning_rate, "weight_decay": decay}
-        for params, decay in (
-            ([p for p in own if p.ndim > 1], weight_decay),
-            ([p for p in own if p.ndim < 2], 0.0),
-        )
-        if params
-    ]
 
 
 class Weight(nn.Module):

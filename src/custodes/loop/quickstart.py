@@ -35,9 +35,8 @@ from custodes.policy import Algorithm, OptimiseConfig, algorithm_of, optimise
 from custodes.ranges import Count, Positive, at_least, ranged
 from custodes.registry import Chosen, algorithm
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
-from custodes.reward.progress import show_progress
 from custodes.reward.reading import Reader
-from custodes.reward.train import TrainStep
+from custodes.train import TrainStep
 from custodes.types import Episode, InputError, PreferencePair, Sampling, Scores, Task
 
 Arm = Literal["naive", "careful"]
@@ -286,21 +285,19 @@ class _Loop:
                     checkpoint_every=20,
                     seed=config.seed,
                 )
-                with show_progress() as show:
 
-                    def on_step(done: TrainStep) -> None:
-                        work.tokens_trained += done.tokens
-                        work.tick()
-                        show(done)
+                def on_step(done: TrainStep) -> None:
+                    work.tokens_trained += int(done.metrics["tokens"])
+                    work.tick()
 
-                    reward = train_reward(
-                        self.base,
-                        pairs,
-                        options,
-                        source=str(config.judgments or "judgments"),
-                        checkpoints=folder / "checkpoints",
-                        on_step=on_step,
-                    )
+                reward = train_reward(
+                    self.base,
+                    pairs,
+                    options,
+                    source=str(config.judgments or "judgments"),
+                    checkpoints=folder / "checkpoints",
+                    on_step=on_step,
+                )
                 save_reward(reward, folder)
                 work.finish(folder)
             reward = load_reward(folder)

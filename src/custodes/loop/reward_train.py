@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +21,10 @@ from custodes.lm.loading import DtypeName, load
 from custodes.ranges import PartShare, ranged
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate
-from custodes.reward.progress import show_progress
 from custodes.reward.reading import Reader
 from custodes.reward.storage import SETTINGS, load_reward, save_reward
-from custodes.reward.train import OnStep, train_reward
+from custodes.reward.train import train_reward
+from custodes.train import OnStep
 from custodes.types import InputError, PreferencePair
 
 if TYPE_CHECKING:
@@ -94,8 +93,15 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
         checkpoints = config.out / "checkpoints"
         lm = load(config.model, dtype=config.dtype)
         Reader(lm, config.training.max_length).check_replies(pairs, source)  # those held out too, before training
-        with nullcontext(on_step) if on_step is not None else show_progress() as report:
-            model = train_reward(lm, training, config.training, source=source, checkpoints=checkpoints, on_step=report)
+        model = train_reward(
+            lm,
+            training,
+            config.training,
+            source=source,
+            checkpoints=checkpoints,
+            on_step=on_step,
+            progress=on_step is None,
+        )
         evaluation = None
         if held_out:
             evaluation = calibrate(model, held_out, source)

@@ -2,8 +2,8 @@
 
 from custodes.policy.algorithm import Actions, Algorithm, Clipped, Grouped, Outcomes, WithValues, algorithm_of
 from custodes.policy.config import OptimiseConfig
-from custodes.policy.learner import Diverged
 from custodes.policy.optimise import OptimiseResult, optimise
+from custodes.train import Diverged
 
 __all__ = [
     "Actions",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, get_args
 
@@ -11,10 +10,10 @@ import numpy as np
 from custodes.policy.algorithm import Algorithm, algorithm_of
 from custodes.ranges import Count, Positive, at_least, ranged
 from custodes.registry import Chosen, algorithm
+from custodes.train import Decay
 from custodes.types import InputError, Sampling
 
 KlIn = Literal["reward", "k2", "k3"]
-Decay = Literal["constant", "linear", "cosine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,22 +92,6 @@ class OptimiseConfig:
         if (chosen := algorithm_of(self.algorithm)).needs_groups and self.sampling.n < 2:
             raise InputError(f"algorithm {chosen.name} compares replies to one task; sampling.n must be 2 or more.")
         check_on_policy(self.sampling)
-
-
-def check_warmup(warmup: int, updates: int) -> None:
-    """Raises InputError where the learning rate would rise for longer than there are updates."""
-    if warmup > updates:
-        raise InputError(f"option warmup_steps is {warmup}; it must be at most the number of updates ({updates}).")
-
-
-def learning_rate_factor(step: int, steps: int, warmup: int, decay: Decay) -> float:
-    """The learning rate of a step (from 0) relative to the greatest: a linear rise, then ``decay`` to 0."""
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    if decay == "constant":
-        return 1.0
-    left = 1 - (step - warmup) / max(1, steps - warmup)
-    return left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
 def check_on_policy(sampling: Sampling) -> None:

@@ -1,4 +1,4 @@
-"""The learner: forward passes over packs, gradients, updates. It knows nothing of algorithms or of rewards.
+"""The learner: forward passes of a policy over packs, and updates. It knows nothing of algorithms or of rewards.
 
 Log-probabilities, entropies and values are computed at actions only. Everything below the first
 layer that learns is computed once per pack and kept, for the reference, the old policy and every
@@ -10,34 +10,18 @@ Letters: B episodes, T tokens of the longest, N unique tokens of a pack, M its a
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from custodes.lm.adapter import Adapter
-from custodes.lm.decoder import Decoder, Weight, optimiser_groups
+from custodes.lm.decoder import Decoder, Weight
 from custodes.lm.loading import LanguageModel
 from custodes.lm.logprobs import token_logprobs
 from custodes.policy.rollout import Pack
-from custodes.types import InputError
-
-ADAM_EPSILON = 1e-8
-ADAM_BETAS = (0.9, 0.999)
-
-
-class Diverged(InputError):  # noqa: N818 - what happened, not who erred
-    """A loss or gradient is NaN or infinite; the weights are those before the update.
-
-    ``rows`` are the episodes of the rollout that it came from.
-    """
-
-    def __init__(self, what: str, rows: Sequence[int]) -> None:
-        super().__init__(what)
-        self.what, self.rows = what, list(rows)
+from custodes.train import Trainer, gradients_of, parameter_groups
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,16 +81,18 @@ class Learner:
         value_init: tuple[Tensor, float] | None = None,
         seed: int = 0,
     ) -> None:
-        self.lm, self.max_grad_norm = lm, max_grad_norm
-        self.parameters = lm.trainable()
+        self.lm, self.parameters = lm, lm.trainable()
         self.value_head = _value_head(lm.decoder, value_init, seed) if value_head else None
-        groups = optimiser_groups(self.parameters, learning_rate, weight_decay)
-        if self.value_head is not None:
-            head = list(self.value_head.parameters())
-            groups.append(
-                {"params": head, "lr": value_learning_rate, "weight_decay": 0.0, "full_lr": value_learning_rate}
-            )
-        self.optimiser = torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
+        head = [] if self.value_head is None else list(self.value_head.parameters())
+        self.trainer = Trainer(
+            [
+                *parameter_groups(self.parameters, learning_rate, weight_decay),
+                *parameter_groups(head, value_learning_rate),
+            ],
+            refresh=lm.refresh,
+            max_grad_norm=max_grad_norm,
+            parts=lambda: [gradients_of(own) for own in (self.parameters, head) if own],
+        )
 
     def forward(self, pack: Pack, temperature: float, entropy: bool = False) -> Forward:
         """The present policy on a pack; gradients flow unless they are switched off."""
@@ -149,45 +135,13 @@ class Learner:
         ``loss`` must already be divided by the number of actions of *all* packs (and ranks).
         Raises :class:`Diverged` before any weight changes where a loss or the gradient is not finite.
         """
-        self.optimiser.zero_grad(set_to_none=True)
-        for pack in packs:
-            value = loss(pack, self.forward(pack, temperature, entropy))
-            if not torch.isfinite(value):
-                raise Diverged(f"the loss is {value.item()}", pack.episode.unique().tolist())
-            value.backward()
-        norm = self._clip()
-        if not math.isfinite(norm):
-            raise Diverged(f"the gradient's norm is {norm}", torch.cat([p.episode for p in packs]).unique().tolist())
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["full_lr"] * learning_rate_factor
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.lm.refresh()
-        return norm
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that an update changed."""
-        head = {} if self.value_head is None else self.value_head.state_dict()
-        return {
-            "parameters": [p.detach() for p in self.parameters],
-            "value_head": head,
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Return to a state, bit for bit; the weights that compute follow."""
-        for parameter, stored in zip(self.parameters, state["parameters"], strict=True):
-            parameter.copy_(stored)
-        if self.value_head is not None:
-            self.value_head.load_state_dict(state["value_head"])
-        try:
-            self.optimiser.load_state_dict(state["optimiser"])
-        except ValueError:
-            raise InputError(
-                "the checkpoint's optimiser has other groups of weights, as version 0.1 wrote them; begin in another folder."
-            ) from None
-        self.lm.refresh()
+        norms = self.trainer.update(
+            packs,
+            lambda pack: loss(pack, self.forward(pack, temperature, entropy)),
+            lambda pack: pack.episode.unique().tolist(),
+            learning_rate_factor,
+        )
+        return norms[0]
 
     def _hidden(self, pack: Pack, decoder: Decoder, adapter: Adapter | None) -> Tensor:
         """(M, d) after the final norm at the token before each action; what lies below the first layer that learns is
@@ -201,22 +155,6 @@ class Learner:
         return decoder.final(
             decoder.run(pack.trunk, pack.batch, first, decoder.spec.layers, adapter, wanted=pack.predict)
         )
-
-    def _clip(self) -> float:
-        """Scale gradients down to the greatest norm, the value head's on its own; the norm of the policy's before."""
-        norm = _clip_to(self.parameters, self.max_grad_norm)
-        if self.value_head is None:
-            return norm
-        head_norm = _clip_to(list(self.value_head.parameters()), self.max_grad_norm)
-        return norm if math.isfinite(head_norm) else head_norm
-
-
-def _clip_to(parameters: Sequence[nn.Parameter], largest: float) -> float:
-    grads = [p.grad for p in parameters if p.grad is not None]
-    norm = float(torch.nn.utils.get_total_norm(grads))
-    if norm > largest:
-        torch._foreach_mul_(grads, largest / norm)
-    return norm
 
 
 def _value_head(decoder: Decoder, init: tuple[Tensor, float] | None, seed: int) -> nn.Linear:

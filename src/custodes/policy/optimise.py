@@ -29,10 +29,11 @@ from custodes.lm.checkpoint import load_checkpoint, random_states, restore_rando
 from custodes.lm.loading import LanguageModel
 from custodes.policy import losses
 from custodes.policy.algorithm import Actions, Outcomes, WithValues, algorithm_of
-from custodes.policy.config import OptimiseConfig, learning_rate_factor, with_seed
-from custodes.policy.learner import Diverged, Forward, Learner, Reference
+from custodes.policy.config import OptimiseConfig, with_seed
+from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
 from custodes.policy.rollout import Pack, Rollout, first_of_groups, make_minibatches, make_rollout
+from custodes.train import Diverged, learning_rate_factor
 from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
 
 ROUNDING = 1e-6
@@ -260,7 +261,9 @@ class _Loop:
     def _update(self, tables: _Tables, minibatches: list[list[Pack]], measured: bool) -> Metrics:
         """Every update of a step; fills ``rollout.logprobs`` on the way where they were not measured before."""
         config, metrics, rollout = self.config, UpdateMetrics(), tables.rollout
-        factor = learning_rate_factor(self.step, config.steps, config.warmup_steps, config.decay)
+        factor = learning_rate_factor(
+            self.step, config.steps, config.warmup_steps + 1, config.warmup_steps, config.decay
+        )
         for _ in range(config.epochs):
             for packs in minibatches:
                 count = self._normaliser(packs)
@@ -337,7 +340,7 @@ class _Loop:
             "stopped": self.stopped,
             "config": self._identity(),
             "begun_from": self.begun_from,
-            "learner": self.learner.state_dict(),
+            "learner": self.learner.trainer.state_dict(),
             "kl_coefficient": self.kl_coefficient,
             "score_statistics": asdict(self.score_statistics),
             "metrics": self.metrics,
@@ -359,7 +362,7 @@ class _Loop:
             console.print(sentence)
         self._check_same(state, path)
         self.step, self.stopped, self.kl_coefficient = state["step"], state["stopped"], state["kl_coefficient"]
-        self.learner.load_state_dict(state["learner"])
+        self.learner.trainer.load_state_dict(state["learner"])
         self.score_statistics = RunningStatistics(**state["score_statistics"])
         self.metrics, self.last_good = state["metrics"], path
         self._write_metrics(self.metrics, "w")

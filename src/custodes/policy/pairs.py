@@ -17,8 +17,8 @@ from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.rollout import Pack, make_packs
 from custodes.policy.tuning import TuneMethod
 from custodes.policy.turns import demonstration
-from custodes.policy.updates import Metrics
 from custodes.ranges import Positive, ranged
+from custodes.train import Metrics
 from custodes.types import PreferencePair, Task
 
 

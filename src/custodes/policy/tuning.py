@@ -7,19 +7,19 @@ Letters: P examples of an update, M actions of a pack, B episodes, T tokens of t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor
 
 from custodes.lm.loading import LanguageModel
-from custodes.policy.config import Decay, check_warmup, learning_rate_factor
 from custodes.policy.learner import Forward, Learner
 from custodes.policy.rollout import Pack
-from custodes.policy.updates import Metrics, identity_of, make_updates, shuffled_batches
 from custodes.ranges import Count, Positive, ranged
+from custodes.train import Decay, Metrics, OnStep, check_warmup, learning_rate_factor, shuffled_batches
 from custodes.types import Episode, InputError
 
 
@@ -68,6 +68,8 @@ class TuneMethod:
     """The gradient is scaled down to this norm."""
     micro_tokens: Count = 2048
     """Tokens per forward and backward pass; what the replies to one prompt share is computed once."""
+    checkpoint_every: Count = 10
+    """Updates between checkpoints, where a folder for them is given."""
     seed: int = 0
     """Decides the order of the examples."""
 
@@ -82,14 +84,19 @@ def tune(
     method: TuneMethod,
     *,
     checkpoints: Path | None = None,
+    on_step: OnStep | None = None,
     progress: bool = True,
 ) -> list[Metrics]:
     """Tune ``lm`` in place on ``examples``, which are what ``method.learns_from`` says.
 
     Called again with the same arguments, and ``lm`` as it came, it goes on after the last of ``checkpoints`` and ends where
     an uninterrupted run would. Returns of each update the method's own metrics, ``tokens`` (those that were learned) and
-    ``grad_norm`` (before clipping). Raises InputError: no example; one that is empty or does not fit the context;
-    checkpoints of another run.
+    ``grad_norm`` (before clipping).
+
+    Raises:
+        InputError: no example; one that is empty or does not fit the context; checkpoints of another run.
+        Diverged: a loss or gradient is not finite; names step, examples and the last good checkpoint.
+        KeyboardInterrupt: after Ctrl-C, once the state is saved.
     """
     if not examples:
         raise InputError(f"there is no example to learn from; {method.name} needs at least one.")
@@ -99,17 +106,31 @@ def tune(
         weight_decay=method.weight_decay,
         max_grad_norm=method.max_grad_norm,
     )
-    objective = method.objective(learner, examples)
-    batches = shuffled_batches(len(examples), method.batch, method.epochs, method.seed)
-    check_warmup(method.warmup_steps, len(batches))
+    objective, warmup = method.objective(learner, examples), method.warmup_steps
+    batches = shuffled_batches([1] * len(examples), method.batch, method.epochs, method.seed)
+    check_warmup(warmup, len(batches))
 
-    def update(i: int, chosen: list[int]) -> Metrics:
-        packs = objective.packs(chosen)
-        factor = learning_rate_factor(i, len(batches), method.warmup_steps, method.decay)
+    def step(i: int) -> Metrics:
+        packs = objective.packs(batches[i])
+        factor = learning_rate_factor(i, len(batches), warmup + 1, warmup, method.decay)
         norm = learner.update(packs, objective.loss, 1.0, learning_rate_factor=factor)
         return {**objective.metrics(), "tokens": float(sum(len(p.targets) for p in packs)), "grad_norm": norm}
 
-    def identity() -> dict[str, str]:
-        return identity_of(lm, objective.episodes, objective.labels, method)
+    def identity() -> dict[str, Any]:
+        seen = hashlib.sha256(repr(objective.labels).encode())
+        for episode in objective.episodes:
+            seen.update(episode.token_ids.tobytes() + episode.action_mask.tobytes())
+        options = {k: v for k, v in asdict(method).items() if k != "checkpoint_every"}
+        return {"model": lm.fingerprint(), "examples": seen.hexdigest(), "method": method.name, **options}
 
-    return make_updates(learner, batches, update, identity=identity, checkpoints=checkpoints, progress=progress)
+    return learner.trainer.run(
+        len(batches),
+        step,
+        title=f"{method.name} tuning",
+        identity=identity,
+        named=lambda row: objective.episodes[row].task.id,
+        checkpoints=checkpoints,
+        every=method.checkpoint_every,
+        on_step=on_step,
+        progress=progress,
+    )

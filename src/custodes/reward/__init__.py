@@ -14,7 +14,7 @@ from custodes.reward.evaluate import (
 from custodes.reward.model import RewardModel, combine_members
 from custodes.reward.preference import preference_loss
 from custodes.reward.storage import export, load_reward, save_reward
-from custodes.reward.train import TrainStep, train_reward
+from custodes.reward.train import train_reward
 
 __all__ = [
     "FunctionReward",
@@ -24,7 +24,6 @@ __all__ = [
     "RewardConfig",
     "RewardEvaluation",
     "RewardModel",
-    "TrainStep",
     "best_temperature",
     "calibrate",
     "combine_members",

@@ -13,11 +13,9 @@ Letters: P pairs, S distinct replies, K members, N tokens of a packed batch, d h
 from __future__ import annotations
 
 import hashlib
-import math
-import time
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,36 +25,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from custodes.lm.adapter import Adapter, AdapterConfig, merged
-from custodes.lm.checkpoint import checkpoints as list_checkpoints
-from custodes.lm.checkpoint import load_own_checkpoint, save_checkpoint
-from custodes.lm.decoder import Decoder, Weight, optimiser_groups
+from custodes.lm.decoder import Decoder, Weight
 from custodes.lm.loading import LanguageModel
-from custodes.lm.packing import pack
+from custodes.lm.packing import PackedBatch, pack
 from custodes.reward.config import RewardConfig
 from custodes.reward.model import RewardModel, new_heads
 from custodes.reward.preference import preference_loss
-from custodes.reward.reading import TokenPair, Tokens, micro_batches
+from custodes.reward.prompts import Prompts
+from custodes.reward.reading import TokenPair, micro_batches
+from custodes.train import (
+    Metrics,
+    OnStep,
+    Trainer,
+    gradients_of,
+    learning_rate_factor,
+    parameter_groups,
+    shuffled_batches,
+)
 from custodes.types import InputError, PreferencePair
 
 STANDARDISE_ON = 256
 """Training pairs whose scores give the mean and standard deviation by which scores are standardised."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainStep:
-    """What one update did, for progress and logs."""
-
-    step: int  # from 1
-    steps: int
-    loss: float  # nats per pair, mean over members
-    accuracy: float  # share of the batch's pairs that the members' mean orders as labelled, before the update
-    grad_norm: float  # largest over members, before clipping
-    tokens: int  # computed, forward and backward
-    seconds: float
-    seconds_left: float
-
-
-OnStep = Callable[[TrainStep], None]
 
 
 def train_reward(
@@ -67,6 +56,7 @@ def train_reward(
     source: str = "",
     checkpoints: Path | None = None,
     on_step: OnStep | None = None,
+    progress: bool = True,
 ) -> RewardModel:
     """Train a reward model on ``pairs``; the same seed and configuration give the same weights, bit for bit.
 
@@ -74,302 +64,167 @@ def train_reward(
     ``source`` names the pairs' file in messages. Where ``checkpoints`` holds one of this very run, it is
     continued. Pairs' ``label``, ``margin`` and ``weight`` are used (weights relative to their mean).
 
-    Raises InputError: no pairs; a completion that does not fit; a loss that is not finite; checkpoints of another run.
+    A step's metrics are ``loss`` (nats per pair, mean over members), ``accuracy`` (share of the update's pairs that the
+    members' mean orders as labelled, before it), ``grad_norm`` (the largest of the members', before clipping) and
+    ``tokens`` (computed forward and backward).
+
+    Raises InputError: no pairs; a completion that does not fit; checkpoints of another run. Raises
+    :class:`custodes.train.Diverged` for a loss that is not finite.
     """
     config = config or RewardConfig()
-    trainer = _Trainer(replace(lm, adapter=None), pairs, config, source)
-    if checkpoints is not None:
-        trainer.resume(checkpoints)
-    started, first = time.monotonic(), trainer.step
-    while trainer.step < trainer.steps:
-        done = trainer.update(_last_good(checkpoints))
-        if on_step is not None:
-            elapsed = time.monotonic() - started
-            left = elapsed / (trainer.step - first) * (trainer.steps - trainer.step)
-            on_step(replace(done, seconds=elapsed, seconds_left=left))
-        if checkpoints is not None and trainer.step % config.checkpoint_every == 0 and trainer.step < trainer.steps:
-            save_checkpoint(checkpoints, trainer.step, trainer.state())
-    return trainer.finish()
+    if not pairs:
+        raise InputError(f"{source or 'the preferences'} hold no pair to train on; give at least one.")
+    model = _new_model(replace(lm, adapter=None), config)
+    read, cut = model.reader.pairs(pairs, source)
+    if cut:
+        warnings.warn(
+            f"{source or 'preferences'}: {cut} of {len(pairs)} pairs are longer than {model.max_length} tokens; "
+            "the left of their prompts was not read.",
+            stacklevel=2,
+        )
+    objective = PairObjective(model, read, Prompts.of(read, [pair.prompt for pair in pairs]), config)
+    trainer = Trainer(
+        [*parameter_groups(objective.backbone, config.learning_rate, config.weight_decay),
+         *parameter_groups([model.heads], config.head_learning_rate)],
+        refresh=objective.refresh,
+        max_grad_norm=config.max_grad_norm,
+        parts=objective.parts,
+    )  # fmt: skip
+    batches = shuffled_batches(
+        [len(own) for own in objective.prompts.pairs], config.batch_pairs, config.epochs, config.seed, 0
+    )
+    warmup = config.warmup * len(batches)
+
+    def step(i: int) -> Metrics:
+        factor = learning_rate_factor(i, len(batches), warmup, warmup, "linear")
+        return trainer.step(objective, batches[i], factor)
+
+    trainer.run(
+        len(batches),
+        step,
+        title="reward training",
+        identity=lambda: _identity(model.lm, read, config),
+        rows="pairs",
+        named=lambda i: read[i].where,
+        checkpoints=checkpoints,
+        every=config.checkpoint_every,
+        on_step=on_step,
+        progress=progress,
+        shown={"loss": "loss", "accuracy": "accuracy"},
+    )
+    return _standardised(model, read, config.seed)
 
 
-def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Of update ``step`` (from 0): rises linearly over the first ``warmup`` share, then falls linearly towards 0."""
-    rising = warmup * steps
-    return min((step + 1) / rising if rising > 0 else 1.0, (steps - step) / max(1.0, steps - rising), 1.0)
+class PairObjective:
+    """The Bradley-Terry loss of all members on the pairs of some prompts.
 
+    A micro-batch is whole prompts: their numbers, and their sequences packed.
+    """
 
-class _Trainer:
-    """The model, its optimiser and where in the run it is."""
+    def __init__(self, model: RewardModel, pairs: Sequence[TokenPair], prompts: Prompts, config: RewardConfig) -> None:
+        self.model, self.pairs, self.prompts, self.config = model, pairs, prompts, config
+        self.weights = _pair_weights(pairs, config)
+        decoder, self.embedding = model.lm.decoder, None
+        if config.weights == "adapter":
+            self.backbone: list[nn.Parameter] = [p for adapter in model.adapters for p in adapter.parameters()]
+        elif not isinstance(decoder, Decoder):  # an architecture that transformers runs: plain gradients
+            self.backbone = decoder.train_all()
+        else:  # the head over the vocabulary has no part in a reward and stays as it is
+            weights = [m for m in decoder.modules() if isinstance(m, Weight) and m is not decoder.head]
+            for weight in weights:
+                weight.train_master()
+            self.backbone = [w.master for w in weights if w.master is not None]
+            self.embedding = EmbeddingRows(decoder.embedding)
+        tokens = sum(len(s) for group in prompts.sequences for s in group)
+        size = tokens * decoder.spec.hidden * decoder.dtype.itemsize
+        reused = bool(model.adapters) and model.first_layer > 0 and config.epochs > 1
+        self.trunks: dict[int, Tensor] | None = {} if reused and size <= config.trunk_gb * 2**30 else None
 
-    def __init__(self, lm: LanguageModel, pairs: Sequence[PreferencePair], config: RewardConfig, source: str) -> None:
-        if not pairs:
-            raise InputError(f"{source or 'the preferences'} hold no pair to train on; give at least one.")
-        self.config, self.step = config, 0
-        self.model = _new_model(lm, config)
-        self.pairs, cut = self.model.reader.pairs(pairs, source)
-        if cut:
-            warnings.warn(
-                f"{source or 'preferences'}: {cut} of {len(pairs)} pairs are longer than {self.model.max_length} tokens; "
-                "the left of their prompts was not read.",
-                stacklevel=3,
-            )
-        self.weights = _pair_weights(self.pairs, config)
-        self.prompts = Prompts.of(self.pairs, [pair.prompt for pair in pairs])
-        self.batches = self._batches()
-        self.steps = len(self.batches)
-        self.identity = _identity(lm, self.pairs, config)
-        self.backbone, self.embedding = _backbone_parameters(self.model, config)
-        self.optimiser = self._optimiser()
-        self.trunk = _Trunk.of(self.model, self.prompts, config)
+    def micro_batches(self, batch: Sequence[int]) -> list[tuple[list[int], PackedBatch]]:
+        sequences = [s for prompt in batch for s in self.prompts.sequences[prompt]]
+        groups = [prompt for prompt in batch for _ in self.prompts.sequences[prompt]]
+        parts = micro_batches(sequences, groups, self.config.micro_tokens)
+        self.P = sum(len(self.prompts.pairs[prompt]) for prompt in batch)
+        self.total, self.correct, self.tokens = 0.0, 0.0, sum(packed.tokens for _, packed in parts)
+        return [(list(dict.fromkeys(groups[i] for i in part)), packed) for part, packed in parts]
 
-    def update(self, last_good: str) -> TrainStep:
-        """One update on the next batch of pairs."""
-        rates = learning_rate_factor(self.step, self.steps, self.config.warmup)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["full_lr"] * rates
-        batch = self.batches[self.step]
-        loss, correct, tokens = self._gradients(batch)
-        norm = self._clip()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            own = [i for prompt in batch for i in self.prompts.pairs[prompt]]
-            rows = ", ".join(self.pairs[i].where for i in own[:4]) + (", ..." if len(own) > 4 else "")
-            raise InputError(
-                f"reward training stopped at update {self.step + 1}: loss {loss} and gradient norm {norm} ({rows}); "
-                f"{last_good}lower learning_rate ({self.config.learning_rate}) or look at these pairs."
-            )
-        self.optimiser.step()
-        self._refresh()
-        self.step += 1
-        return TrainStep(self.step, self.steps, loss, correct, norm, tokens, 0.0, 0.0)
-
-    def state(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on; order and rates follow from the step and the seed."""
-        return {
-            "identity": self.identity,
-            "step": self.step,
-            "heads": self.model.heads.detach(),
-            "backbone": [p.detach() for p in self.backbone],
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def resume(self, folder: Path) -> None:
-        state = load_own_checkpoint(folder, self.identity)
-        if state is None:
-            return
-        with torch.no_grad():
-            for mine, stored in zip(
-                [self.model.heads, *self.backbone], [state["heads"], *state["backbone"]], strict=True
-            ):
-                mine.copy_(stored)
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-        self._refresh()
-
-    def finish(self) -> RewardModel:
-        """Standardise on the training data: each member's mean becomes 0, its standard deviation 1.
-
-        An adapter that all heads share is merged first: the folder that ``transformers`` loads holds one backbone, and
-        what is measured is what is saved.
-        """
-        model = self.model
-        self.optimiser.zero_grad()
-        if len(model.adapters) == 1:
-            model.lm = replace(model.lm, decoder=merged(model.lm.decoder, model.adapters[0]))
-            model.adapters = []
-        rng = np.random.default_rng([self.config.seed, 2])
-        sample = rng.permutation(len(self.pairs))[:STANDARDISE_ON]
-        sequences = [s for i in sample for s in (self.pairs[i].chosen, self.pairs[i].rejected)]
-        raw = model.raw_scores(sequences, np.repeat(sample, 2).tolist())
-        model.center, model.scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-6)
-        model.temperature = float(1 / model.scale.mean())  # the loss was in the heads' own logits
-        model.learned_temperature = model.temperature
-        return model
-
-    def _batches(self) -> list[list[int]]:
-        """Prompts of every update: each epoch runs through all of them in an order of its own."""
-        batches: list[list[int]] = []
-        for epoch in range(self.config.epochs):
-            order = np.random.default_rng([self.config.seed, 0, epoch]).permutation(len(self.prompts.pairs))
-            room = 0
-            for prompt in order.tolist():
-                if room <= 0:
-                    batches.append([])
-                    room = self.config.batch_pairs
-                batches[-1].append(prompt)
-                room -= len(self.prompts.pairs[prompt])
-        return batches
-
-    def _gradients(self, batch: list[int]) -> tuple[float, float, int]:
-        """Gradients of the mean loss over the batch, whatever the micro-batches; loss, accuracy and tokens computed."""
-        model, K, prompts = self.model, self.model.members, self.prompts
-        sequences = [s for prompt in batch for s in prompts.sequences[prompt]]
-        groups = [prompt for prompt in batch for _ in prompts.sequences[prompt]]
-        pairs = sum(len(prompts.pairs[prompt]) for prompt in batch)
-        total, correct, tokens = 0.0, 0.0, 0
-        self.optimiser.zero_grad()
+    def loss(self, micro: tuple[list[int], PackedBatch]) -> Tensor:
+        model, K, (inside, packed) = self.model, self.model.members, micro
+        packed = packed.to(model.lm.decoder.device)
         if self.embedding is not None:
-            self.embedding.clear()
-        for part, packed in micro_batches(sequences, groups, self.config.micro_tokens):
-            packed = packed.to(model.lm.decoder.device)
-            inside = list(dict.fromkeys(groups[i] for i in part))  # in the order in which they are packed
-            if self.embedding is not None:
-                values = model.values(packed, embedded=self.embedding.rows(packed.ids))
-            else:
-                values = model.values(packed, trunk=self.trunk.rows(inside) if self.trunk is not None else None)
-            own, first, second = prompts.sides(inside)
-            chosen, rejected = values[first], values[second]
-            loss = preference_loss(chosen, rejected, *self._targets(own), self.config.center_coefficient) / pairs
-            (loss if len(model.adapters) == K else loss / K).backward()
-            if self.embedding is not None:
-                self.embedding.collect()
-            total += loss.item() / K
-            labels = np.array([self.pairs[i].label for i in own])
-            z = (chosen - rejected).detach().mean(-1).cpu().numpy()
-            correct += float(np.where(labels == 0.5, 0.5, (z > 0) == (labels > 0.5)).sum())
-            tokens += packed.tokens
-        return total, correct / pairs, tokens
-
-    def _targets(self, own: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Labels (P, 1), margins (P, 1) and weights (P, K) of the pairs ``own``."""
-        like = self.model.heads
-        columns = [
-            [[self.pairs[i].label] for i in own],
-            [[self.pairs[i].margin] for i in own],
-            self.weights[own].tolist(),
-        ]
-        label, margin, weight = (torch.tensor(c, dtype=like.dtype, device=like.device) for c in columns)
-        return label, margin, weight
-
-    def _optimiser(self) -> torch.optim.AdamW:
-        config = self.config
-        groups = optimiser_groups(self.backbone, config.learning_rate, config.weight_decay)
-        groups.append({"params": [self.model.heads], "full_lr": config.head_learning_rate, "weight_decay": 0.0})
-        return torch.optim.AdamW(groups, fused=True)
-
-    def _clip(self) -> float:
-        """Scale each independent part of the gradient down to ``max_grad_norm``; the largest norm before that."""
-        model, (heads,) = self.model, _gradients_of([self.model.heads])
-        if len(model.adapters) == model.members:  # members learn apart, whatever becomes of the others
-            parts = [[*_gradients_of(adapter.parameters()), heads[k]] for k, adapter in enumerate(model.adapters)]
+            values = model.values(packed, embedded=self.embedding(packed.ids))
         else:
-            parts = [[*_gradients_of(self.backbone), heads]]
-        norms = [float(nn.utils.get_total_norm(part)) for part in parts]
-        for norm, part in zip(norms, parts, strict=True):
-            if norm > self.config.max_grad_norm:
-                torch._foreach_mul_(part, self.config.max_grad_norm / norm)
-        return max(norms, key=lambda norm: norm if math.isfinite(norm) else math.inf)
+            values = model.values(packed, trunk=None if self.trunks is None else self._trunk(inside))
+        own, first, second = self.prompts.sides(inside)
+        chosen, rejected = values[first], values[second]
+        told = [[[self.pairs[i].label] for i in own], [[self.pairs[i].margin] for i in own], self.weights[own].tolist()]
+        label, margin, weight = (torch.tensor(column, dtype=values.dtype, device=values.device) for column in told)
+        loss = preference_loss(chosen, rejected, label, margin, weight, self.config.center_coefficient) / self.P
+        self.total += loss.item() / K
+        labels, z = np.array([self.pairs[i].label for i in own]), (chosen - rejected).detach().mean(-1).cpu().numpy()
+        self.correct += float(np.where(labels == 0.5, 0.5, (z > 0) == (labels > 0.5)).sum())
+        return loss if len(model.adapters) == K else loss / K
 
-    def _refresh(self) -> None:
+    def rows(self, micro: tuple[list[int], PackedBatch]) -> list[int]:
+        return [i for prompt in micro[0] for i in self.prompts.pairs[prompt]]
+
+    def metrics(self) -> Metrics:
+        return {"loss": self.total, "accuracy": self.correct / self.P, "tokens": float(self.tokens)}
+
+    def parts(self) -> list[list[Tensor]]:
+        """The gradients that are clipped apart: each member's, where members share nothing that learns."""
+        model, (heads,) = self.model, gradients_of([self.model.heads])
+        if len(model.adapters) == model.members:
+            return [[*gradients_of(adapter.parameters()), heads[k]] for k, adapter in enumerate(model.adapters)]
+        return [[*gradients_of(self.backbone), heads]]
+
+    def refresh(self) -> None:
         for adapter in self.model.adapters:
             adapter.refresh()
         self.model.lm.decoder.refresh()
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prompts:
-    """Pairs by prompt, with the distinct replies of each: what is packed and computed together."""
-
-    pairs: list[list[int]]  # of each prompt
-    sequences: list[list[Tokens]]  # of each prompt: prompt and reply, every reply once
-    places: list[tuple[int, int]]  # of each pair: its chosen and its rejected among its prompt's sequences
-
-    @classmethod
-    def of(cls, pairs: Sequence[TokenPair], prompts: Sequence[Hashable]) -> Prompts:
-        numbers: dict[Hashable, int] = {}
-        members: list[list[int]] = []
-        known: list[dict[bytes, int]] = []  # reply -> place, of each prompt
-        sequences: list[list[Tokens]] = []
-        places: list[tuple[int, int]] = []
-        for i, (pair, prompt) in enumerate(zip(pairs, prompts, strict=True)):
-            number = numbers.setdefault(prompt, len(numbers))
-            if number == len(members):
-                members.append([])
-                known.append({})
-                sequences.append([])
-            members[number].append(i)
-            found = []
-            for side in (pair.chosen, pair.rejected):
-                place = known[number].setdefault(side.tobytes(), len(known[number]))
-                if place == len(sequences[number]):
-                    sequences[number].append(side)
-                found.append(place)
-            places.append((found[0], found[1]))
-        return cls(members, sequences, places)
-
-    def sides(self, prompts: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
-        """Pairs of ``prompts``, and where their sides stand among all sequences of ``prompts`` in order."""
-        own: list[int] = []
-        first: list[int] = []
-        second: list[int] = []
-        start = 0
-        for prompt in prompts:
-            for i in self.pairs[prompt]:
-                own.append(i)
-                first.append(start + self.places[i][0])
-                second.append(start + self.places[i][1])
-            start += len(self.sequences[prompt])
-        return own, first, second
-
-
-class _Trunk:
-    """What the layers below the adapters make of each prompt's sequences: the same in every epoch.
-
-    Each prompt is computed on its own, so that a run resumed in any epoch finds the same numbers to the last bit.
-    """
-
-    def __init__(self, model: RewardModel, prompts: Prompts) -> None:
-        self.model, self.prompts = model, prompts
-        self.known: dict[int, Tensor] = {}  # (N of the prompt, d)
-
-    @classmethod
-    def of(cls, model: RewardModel, prompts: Prompts, config: RewardConfig) -> _Trunk | None:
-        """None where nothing is shared between epochs, or where it would not fit ``trunk_gb``."""
-        if not model.adapters or not model.first_layer or config.epochs == 1:
-            return None
-        tokens = sum(len(s) for group in prompts.sequences for s in group)
-        size = tokens * model.lm.decoder.spec.hidden * model.lm.decoder.dtype.itemsize
-        return cls(model, prompts) if size <= config.trunk_gb * 2**30 else None
-
-    def rows(self, prompts: Sequence[int]) -> Tensor:
-        """(N, d) of a pack of ``prompts`` in order."""
-        for prompt in prompts:
-            if prompt not in self.known:
-                self.known[prompt] = self._computed(self.prompts.sequences[prompt])
-        return torch.cat([self.known[prompt] for prompt in prompts])
-
     @torch.no_grad()
-    def _computed(self, sequences: list[Tokens]) -> Tensor:
+    def _trunk(self, prompts: Sequence[int]) -> Tensor:
+        """(N, d): what the layers below the adapters make of a pack of ``prompts``, the same in every epoch.
+
+        Each prompt is computed on its own, so that a run resumed in any epoch finds the same numbers to the last bit.
+        """
+        assert self.trunks is not None
         decoder = self.model.lm.decoder
-        packed = pack(sequences, [0] * len(sequences)).to(decoder.device)
-        return decoder.run(decoder.embed(packed), packed, 0, self.model.first_layer)
+        for prompt in prompts:
+            if prompt not in self.trunks:
+                sequences = self.prompts.sequences[prompt]
+                packed = pack(sequences, [0] * len(sequences)).to(decoder.device)
+                self.trunks[prompt] = decoder.run(decoder.embed(packed), packed, 0, self.model.first_layer)
+        return torch.cat([self.trunks[prompt] for prompt in prompts])
 
 
-class _EmbeddingGradient:
-    """The gradient of the embedding's master, written only at rows of tokens at hand.
+class EmbeddingRows:
+    """Embeddings of tokens whose gradient is written only at the rows at hand.
 
     Autograd would form a dense (V, d) gradient for every micro-batch: at V = 49,152 a fifth of the whole model.
     """
 
     def __init__(self, weight: Weight) -> None:
         self.weight = weight
-        self.dense = torch.zeros_like(weight().float())
+        self.gradient = torch.zeros_like(weight().float())
         self.touched: list[Tensor] = []
 
-    def clear(self) -> None:
-        for ids in self.touched:
-            self.dense.index_fill_(0, ids, 0.0)
-        self.touched = []
-        self.weight.master.grad = self.dense  # type: ignore[union-attr]
-
-    def rows(self, ids: Tensor) -> Tensor:
-        """(N, d) embeddings of ``ids`` whose gradient :meth:`collect` takes up."""
-        self.leaf = F.embedding(ids, self.weight.value).requires_grad_()
+    def __call__(self, ids: Tensor) -> Tensor:
+        """(N, d) embeddings of ``ids`` (N,)."""
+        assert self.weight.master is not None
+        if self.weight.master.grad is not self.gradient:  # a new update begins
+            for before in self.touched:
+                self.gradient.index_fill_(0, before, 0.0)
+            self.touched, self.weight.master.grad = [], self.gradient
         self.touched.append(ids)
-        return self.leaf
+        rows = F.embedding(ids, self.weight.value).requires_grad_()
 
-    def collect(self) -> None:
-        assert self.leaf.grad is not None
-        self.dense.index_add_(0, self.touched[-1], self.leaf.grad.float())
+        def add(grad: Tensor) -> None:
+            self.gradient.index_add_(0, ids, grad.float())
+
+        rows.register_hook(add)
+        return rows
 
 
 def _new_model(lm: LanguageModel, config: RewardConfig) -> RewardModel:
@@ -388,25 +243,6 @@ def _new_model(lm: LanguageModel, config: RewardConfig) -> RewardModel:
         caution=config.caution,
         max_length=config.max_length,
     )
-
-
-def _backbone_parameters(
-    model: RewardModel, config: RewardConfig
-) -> tuple[list[nn.Parameter], _EmbeddingGradient | None]:
-    """What learns besides the heads; the head over the vocabulary has no part in a reward and stays as it is."""
-    if config.weights == "adapter":
-        return [p for adapter in model.adapters for p in adapter.parameters()], None
-    decoder = model.lm.decoder
-    if not isinstance(decoder, Decoder):  # an architecture that transformers runs: plain gradients
-        return decoder.train_all(), None
-    weights = [m for m in decoder.modules() if isinstance(m, Weight) and m is not decoder.head]
-    for weight in weights:
-        weight.train_master()
-    return [w.master for w in weights if w.master is not None], _EmbeddingGradient(decoder.embedding)
-
-
-def _gradients_of(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    return [p.grad for p in parameters if p.grad is not None]
 
 
 def _pair_weights(pairs: Sequence[TokenPair], config: RewardConfig) -> np.ndarray:
@@ -432,6 +268,19 @@ def _identity(lm: LanguageModel, pairs: Sequence[TokenPair], config: RewardConfi
     return {**kept, "pairs": digest.hexdigest(), "base model": lm.fingerprint()}
 
 
-def _last_good(checkpoints: Path | None) -> str:
-    found = list_checkpoints(checkpoints) if checkpoints is not None else []
-    return f"the last good checkpoint is {found[-1]}; " if found else ""
+def _standardised(model: RewardModel, pairs: Sequence[TokenPair], seed: int) -> RewardModel:
+    """Each member's mean on the training data becomes 0, its standard deviation 1.
+
+    An adapter that all heads share is merged first: the folder that ``transformers`` loads holds one backbone, and
+    what is measured is what is saved.
+    """
+    if len(model.adapters) == 1:
+        model.lm = replace(model.lm, decoder=merged(model.lm.decoder, model.adapters[0]))
+        model.adapters = []
+    sample = np.random.default_rng([seed, 2]).permutation(len(pairs))[:STANDARDISE_ON]
+    sequences = [s for i in sample for s in (pairs[i].chosen, pairs[i].rejected)]
+    raw = model.raw_scores(sequences, np.repeat(sample, 2).tolist())
+    model.center, model.scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-6)
+    model.temperature = float(1 / model.scale.mean())  # the loss was in the heads' own logits
+    model.learned_temperature = model.temperature
+    return model

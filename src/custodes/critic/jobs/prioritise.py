@@ -37,7 +37,6 @@ from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.loading import DtypeName
 from custodes.ranges import Count, PartShare, at_least, ranged
 from custodes.reward import RewardConfig, best_temperature, load_reward, score_pairs, train_reward
-from custodes.reward.progress import show_progress
 from custodes.stats import Interval, auc
 from custodes.tables import write_rows
 from custodes.types import Episode, InputError, Message, PreferencePair, Reward, Sampling, hash_shown
@@ -163,8 +162,7 @@ def _by_folds(config: CriticPrioritise, pairs: Sequence[PreferencePair], source:
         learn, judge = ([p for p, f in zip(pairs, fold, strict=True) if (f == k) == held] for held in (False, True))
         if lm is None:
             return (-learn_words(learn).margin(judge)).tolist()
-        with show_progress() as on_step:
-            learned = train_reward(lm, learn, config.training, source=source, on_step=on_step)
+        learned = train_reward(lm, learn, config.training, source=source)
         scores = score_pairs(learned, judge, source)
         return (-scores.difference / best_temperature(scores, learned.learned_temperature)).tolist()
 

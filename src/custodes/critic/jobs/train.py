@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +12,6 @@ from custodes.critic.families import families_of
 from custodes.critic.line_training import (
     LineConfig,
     LineEvaluation,
-    LineStep,
-    OnStep,
     calibrate_lines,
     evaluate_lines,
     train_lines,
@@ -22,7 +19,6 @@ from custodes.critic.line_training import (
 from custodes.critic.lines import ScoresLines
 from custodes.critic.rows import TRAIN, Row, read_rows, score_all, show_lines
 from custodes.job.command import command, in_words
-from custodes.job.progress import Progress
 from custodes.job.recording import recorded
 from custodes.ledger import Evaluation, Model
 from custodes.lm import load
@@ -74,14 +70,8 @@ def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
     }
     with recorded(config.out / "ledger.db", "critic train", told, config.training.seed) as recording:
         lm = load(config.model, dtype=config.dtype)
-        with _progress() as on_step:
-            scorer = train_lines(
-                lm,
-                families_of((r.function, r.bug) for r in training),
-                config.training,
-                checkpoints=config.out / "checkpoints",
-                on_step=on_step,
-            )
+        families = families_of((r.function, r.bug) for r in training)
+        scorer = train_lines(lm, families, config.training, checkpoints=config.out / "checkpoints")
         examples = [r.bug for r in spare]
         calibrate_lines(scorer, examples, config.false_alarms, score_all(scorer, examples, "calibrating"))
         scorer.save(config.out)
@@ -126,19 +116,3 @@ def _measured(scorer: ScoresLines, rows: list[Row], most: int) -> dict[str, Line
         examples = [r.bug for r in rows if r.split == split][: most or None]
         found[split] = evaluate_lines(scorer, examples, score_all(scorer, examples, f"measuring, {split}"))
     return found
-
-
-@contextmanager
-def _progress() -> Iterator[OnStep]:
-    """A bar on stderr: loss, share of right answers (running means) and time left."""
-    with Progress() as shown:
-        bar, mean = shown.add_task("training", total=None), [0.0, 0.0]
-
-        def on_step(done: LineStep) -> None:
-            weight = max(0.02, 1 / done.step)
-            for i, value in enumerate((done.loss, done.right)):
-                mean[i] += weight * (value - mean[i])
-            text = f"loss {mean[0]:.3f}, right {mean[1]:.2f}"
-            shown.update(bar, completed=done.step, total=done.steps, description=text)
-
-        yield on_step

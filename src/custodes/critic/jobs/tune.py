@@ -37,7 +37,6 @@ from custodes.policy.tuning import tune
 from custodes.ranges import Count, Positive, Range, at_least, ranged
 from custodes.registry import Chosen, algorithm
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
-from custodes.reward.progress import show_progress
 from custodes.stats import Interval
 from custodes.types import Episode, InputError, Message, PreferencePair, Sampling
 
@@ -247,12 +246,9 @@ class _Tuning:
                     raise InputError(
                         "the critiques of every example were rated alike: nothing can be ranked; rate more."
                     )
-                with show_progress() as on_step:
-                    base = replace(self.lm, adapter=None)
-                    options = RewardConfig(epochs=config.reward_epochs, seed=config.seed)
-                    reward = train_reward(
-                        base, pairs, options, source="ratings", checkpoints=folder / "checkpoints", on_step=on_step
-                    )
+                base = replace(self.lm, adapter=None)
+                options = RewardConfig(epochs=config.reward_epochs, seed=config.seed)
+                reward = train_reward(base, pairs, options, source="ratings", checkpoints=folder / "checkpoints")
                 save_reward(reward, folder)
                 self.work.finish(folder)
             return load_reward(folder)

@@ -13,9 +13,9 @@ from custodes.policy.losses import supervised_loss
 from custodes.policy.rollout import Pack, make_packs
 from custodes.policy.tuning import TuneMethod
 from custodes.policy.turns import demonstration
-from custodes.policy.updates import Metrics
 from custodes.ranges import Count, ranged
 from custodes.registry import method
+from custodes.train import Metrics
 from custodes.types import Episode, Message, Task
 
 
