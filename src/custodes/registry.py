@@ -225,3 +225,4 @@ def _spelled(name: str) -> str:
 algorithm: Family[Any] = Family("algorithm", "custodes.policy.algorithms", "custodes.policy.algorithm:Algorithm")
 method: Family[Any] = Family("method", "custodes.policy.methods", "custodes.policy.tuning:TuneMethod")
 reward: Family[Any] = Family("reward")
+section: Family[Any] = Family("section", "custodes.audit.sections", "custodes.audit.record:RunSection")

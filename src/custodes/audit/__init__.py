@@ -1,5 +1,6 @@
 """What got better, what was gamed, and who was not to be trusted: computed from the ledger alone."""
 
+from custodes.audit.heldout import chosen_row
 from custodes.audit.record import ArmSection, RecordedRun, RunSection
 from custodes.audit.report import audit_run, write_report
 from custodes.audit.rows import PolicyHeldout, Row
@@ -27,6 +28,7 @@ __all__ = [
     "Samples",
     "SeedsOfArms",
     "audit_run",
+    "chosen_row",
     "compare_arms",
     "write_report",
 ]

@@ -28,6 +28,8 @@ class AuditReport:
     """Folder for report.html and report.json."""
     run: str = ""
     """Id of the run; the ledger's last one when it is not given."""
+    section: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """One more section, of your own: FILE.py or FILE.py:Name. May be repeated."""
 
 
 @command()
@@ -38,7 +40,7 @@ def audit_report(config: AuditReport) -> Path:
         runs = [config.run] if config.run else [r.id for r in ledger.runs() if r.recipe not in REPORTS]
         if not runs:
             raise InputError(f"{config.ledger} holds no run; there is nothing to report.")
-        return write_report(ledger, runs[-1], config.out)[0]
+        return write_report(ledger, runs[-1], config.out, config.section)[0]
 
 
 @in_words(audit_report)

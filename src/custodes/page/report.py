@@ -67,11 +67,15 @@ class Report:
         environment = _environment()
         shown = []
         for section in self.sections:
+            seen = {
+                "section": section,
+                "figures": section.figures,
+                "charts": section.charts(),
+                "source": section.source,
+            }
             try:
-                body = environment.from_string(section.template).render(
-                    section=section, figures=section.figures, charts=section.charts(), source=section.source
-                )
-            except TemplateError as error:
+                body = environment.from_string(section.template).render(seen)
+            except (TemplateError, TypeError, ValueError, LookupError) as error:
                 raise InputError(f"the template of the section {section.name!r} fails: {error}.") from error
             shown.append((section, Markup(body)))  # escaped when it was rendered
         return environment.get_template("page.html.j2").render(

@@ -14,9 +14,11 @@ from custodes.audit.record import RunSection
 from custodes.audit.rows import PolicyHeldout
 from custodes.audit.sections.optimisation import DISTANCE, gain_axes
 from custodes.page import charts, number, signed
+from custodes.registry import section
 from custodes.stats import mean_interval, paired_difference
 
 
+@section
 class ArmsSection(RunSection):
     """Gold by interpolation; differences paired by task, of the first arm from the others."""
 

@@ -13,6 +13,7 @@ from custodes.audit.heldout import chosen_row, paired_values, task_matrix
 from custodes.audit.record import ArmSection
 from custodes.audit.rows import PolicyHeldout, Row
 from custodes.page import number, signed
+from custodes.registry import section
 from custodes.stats import calibration_error, mean_interval
 from custodes.types import Episode
 
@@ -29,6 +30,7 @@ class Samples(Row):
     policy: str = ""
 
 
+@section
 class DiversitySection(ArmSection):
     """Every figure is {"base", "optimised", "difference"}, paired by task (within) or by block of tasks (across)."""
 

@@ -14,6 +14,7 @@ from custodes.audit.heldout import chosen_row, task_matrix
 from custodes.audit.record import ArmSection, listed
 from custodes.audit.rows import PolicyHeldout, Row
 from custodes.page import charts, plain_name, signed
+from custodes.registry import section
 from custodes.stats import wilson
 from custodes.types import Episode
 
@@ -34,6 +35,7 @@ class Checks(Row):
     optimised: list[float]
 
 
+@section
 class GamingSection(ArmSection):
     """Checks before and after, the gap of proxy and gold, and the tasks on which they moved most apart."""
 

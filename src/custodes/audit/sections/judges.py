@@ -15,6 +15,7 @@ import numpy as np
 from custodes.audit.record import RunSection
 from custodes.audit.rows import Row
 from custodes.page import Tile, charts, number, percent, plain_name
+from custodes.registry import section
 from custodes.stats import Interval, normal_quantile, rank_correlation, wilson
 
 HONEST = frozenset({"expert", "hasty"})  # natures that try to answer truthfully; hasty ones are merely careless
@@ -81,6 +82,7 @@ class Agreement(Row):
         return self.items
 
 
+@section
 class JudgesSection(RunSection):
     """Everyone who judged, least reliable first, and how well the estimates match what is known."""
 

@@ -6,11 +6,13 @@ from collections import Counter
 from typing import Any, get_args
 
 from custodes.audit.record import RunSection
+from custodes.registry import section
 from custodes.types import Judgment
 
 JUDGMENTS = tuple(kind.__name__.lower() for kind in get_args(Judgment))
 
 
+@section
 class LoopSection(RunSection):
     """Tasks, episodes, judgments, annotators, models and decisions."""
 

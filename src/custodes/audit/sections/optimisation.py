@@ -15,6 +15,7 @@ from custodes.audit.heldout import chosen_row, gain_over_base, mean_of, shared_t
 from custodes.audit.record import ArmSection
 from custodes.audit.rows import PolicyHeldout, Row
 from custodes.page import Tile, charts, number, signed
+from custodes.registry import section
 from custodes.stats import Interval, mean_interval, paired_difference
 
 DISTANCE = "√KL from the base policy (√nats)"
@@ -74,6 +75,7 @@ class BestOfN(Row):
     gold: list[list[float]] | None = None
 
 
+@section
 class OptimisationSection(ArmSection):
     """One curve an arm: gains over the base policy on the held-out tasks against sqrt(KL)."""
 

@@ -8,8 +8,10 @@ from typing import Any
 from custodes.audit.record import RunSection
 from custodes.audit.sections.resources import Resources
 from custodes.ledger.checking import configured_head, holes_of
+from custodes.registry import section
 
 
+@section
 class ProvenanceSection(RunSection):
     """Command, configuration, versions, and the ledger's verification."""
 

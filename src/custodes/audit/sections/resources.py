@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from custodes.audit.record import RunSection
 from custodes.audit.rows import Row
 from custodes.page import Tile, duration, number
+from custodes.registry import section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Resources(Row):
     machine: dict[str, str] = field(default_factory=dict)
 
 
+@section
 class ResourcesSection(RunSection):
     """Seconds and tokens of a run added up, and the largest of the peak memories."""
 

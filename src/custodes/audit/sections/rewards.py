@@ -14,6 +14,7 @@ from custodes.audit.record import ArmSection
 from custodes.audit.rows import Row
 from custodes.page import Tile, percent
 from custodes.page.charts import reliability_chart
+from custodes.registry import section
 from custodes.stats import Interval, calibration_curve, calibration_error, mean_interval, rate
 
 
@@ -43,6 +44,7 @@ class RewardHeldout(Row):
     calibrated_on: list[bool] | None = None
 
 
+@section
 class RewardsSection(ArmSection):
     """Accuracy, calibration, length and disagreement of each arm's reward."""
 
