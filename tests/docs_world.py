@@ -21,11 +21,12 @@ def names(page: str, folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch)
     """Fills ``folder``, the working directory, and returns the names. ``smollm2-135m`` is the tiny ``model`` here."""
     from custodes.feedback import read_preferences
     from custodes.lm import AdapterConfig, load, loading
-    from custodes.registry import algorithm
+    from custodes.registry import algorithm, section
     from custodes.reward import FunctionReward, save_reward, train_reward
     from custodes.reward.config import RewardConfig
 
-    monkeypatch.setattr(algorithm, "_found", dict(algorithm._found))  # what a page makes known is gone after the test
+    for family in (algorithm, section):  # what a page makes known is gone after the test
+        monkeypatch.setattr(family, "_found", dict(family._found))
     where = loading.model_folder
     monkeypatch.setattr(loading, "model_folder", lambda name: where(str(model) if name == "smollm2-135m" else name))
     (folder / "path/to").mkdir(parents=True)

@@ -40,7 +40,8 @@ def audit_run(ledger: Ledger, run: str, sections: Sequence[str] = ()) -> Report:
     kinds: dict[str, type[RunSection]] = {name: registry.section.find(name) for name in registry.section.names()}
     for own in sections:
         kind = registry.section.find(own)
-        if (name := kind.__name__.lower()) in kinds:
+        name = kind.__name__.lower()
+        if name in kinds and kinds[name].__name__ != kind.__name__:  # else the same one, known already
             raise InputError(f"section {own}: there is a section {name!r} already; give the class another name.")
         kinds[name] = kind
     made = [kind(source, name) for name, kind in kinds.items()]

@@ -12,11 +12,11 @@ from custodes.page import Report, Section, plain_name, save_report
 from custodes.types import InputError
 
 COLUMNS = {
-    "recall": ("recall", "alarms among gamed episodes"),
-    "false_positive_rate": ("false positives", "alarms among clean episodes"),
-    "attempted": ("attempts", "alarms among episodes that tampered to no effect"),
-    "precision": ("precision", "gamed among clean or gamed episodes with an alarm"),
-    "unread": ("no verdict", "episodes whose verdict could not be read"),
+    "recall": ("Recall", "alarms among gamed episodes"),
+    "false_positive_rate": ("False positives", "alarms among clean episodes"),
+    "attempted": ("Attempts", "alarms among episodes that tampered to no effect"),
+    "precision": ("Precision", "gamed among clean or gamed episodes with an alarm"),
+    "unread": ("No verdict", "episodes whose verdict could not be read"),
 }
 
 
