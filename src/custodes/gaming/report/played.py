@@ -224,7 +224,7 @@ class TranscriptsSection(Section[Played]):
 <p id="status" class="reading" role="status">Loading ...</p>
 <div class="reader">
   <div class="left">
-    <table id="list"><thead><tr><th>episode</th><th>category</th><th>reward</th></tr></thead><tbody></tbody></table>
+    <table id="list"><thead><tr><th>Episode</th><th>Category</th><th>Reward</th></tr></thead><tbody></tbody></table>
     <p class="pager"><button id="back" type="button">Back</button> <span id="page"></span> <button id="next" type="button">Next</button></p>
   </div>
   <article id="episode" aria-live="polite"><p class="none">Choose an episode.</p></article>
