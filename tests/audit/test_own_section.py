@@ -36,7 +36,7 @@ def broken(file: Path, old: str, new: str) -> str:
 def test_it_stands_on_the_page_and_in_the_json(recorded_run: tuple[Ledger, str], file: Path, tmp_path: Path) -> None:
     ledger, run = recorded_run
     out = tmp_path / "out"
-    command = ["report", ledger.name, "--run", run, "--out", str(out), "--section", f"{file}:Refusals"]
+    command = ["audit", "report", ledger.name, "--run", run, "--out", str(out), "--section", f"{file}:Refusals"]
     assert main([*command, "--ledger", "none"]) == 0
     page, data = (out / "report.html").read_text(), json.loads((out / "report.json").read_text())
     assert '<h2 id="s-refusals">Refusals</h2>' in page

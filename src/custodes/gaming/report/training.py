@@ -12,7 +12,7 @@ import altair as alt
 from custodes.gaming.report.played import RatesSection
 from custodes.job.recording import folder_head
 from custodes.ledger.heads import Head
-from custodes.page import Report, Section, charts, save_report
+from custodes.page import Report, Section, charts, plain_name, save_report
 from custodes.types import InputError
 
 LINES = {"success": "rewarded", "gamed": "gamed", "well_formed": "well formed"}
@@ -78,7 +78,7 @@ body { max-width: 82rem; }
   {% set seen = namespace(stages=[]) %}
   {% for round in source.rounds %}
     {% set seen.stages = seen.stages + round.trained_on %}
-    <tr><th scope="row">{% if round.number %}<small>{{ round.number }}.</small> {% endif %}{{ round.title }}<br><small><a href="{{ round.folder }}/measured/report.html">transcripts</a></small></th>
+    <tr><th scope="row">{% if round.number %}{{ round.number }}. {% endif %}{{ round.title | plain_name }}<br><small><a href="{{ round.folder }}/measured/report.html">transcripts</a></small></th>
     {% for stage in source.order %}
       {% set cell = round.measured[stage] %}
       {% set heat = section.heat(cell.rate) %}
@@ -115,7 +115,9 @@ class StepsSection(Section[Summary]):
 
     def charts(self) -> dict[str, str]:
         rounds = [(r["title"], r["training"]["steps"]) for r in self.source["rounds"] if r["training"].get("steps")]
-        x = alt.X("x:Q", title="step, round after round", axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
+        total = sum(len(steps) for _, steps in rounds)
+        ticks = {"values": list(range(1, total + 1))} if total <= 20 else {"tickCount": 10}
+        x = alt.X("x:Q", title="step, round after round", axis=alt.Axis(grid=False, format="d", **ticks))
         y = alt.Y("y:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", values=[0, 0.5, 1]))
         rows: dict[str, charts.Rows] = {name: [] for name in LINES}
         titles: charts.Rows = []
@@ -126,7 +128,7 @@ class StepsSection(Section[Summary]):
                 of_line += [{"x": begun + i, "y": s[name], "round": k} for i, s in enumerate(steps, 1) if name in s]
             if begun:
                 layers.append(charts.vertical_rule(begun + 0.5, charts.GREY, "step, round after round", [3, 3]))
-            titles.append({"x": begun + (len(steps) + 1) / 2, "title": title, "row": k % 2})
+            titles.append({"x": begun + (len(steps) + 1) / 2, "title": plain_name(title), "row": k % 2})
             begun += len(steps)
         for k, of_line in enumerate(rows.values()):
             line = charts.series_line(k, of_line).encode(x=x, y=y, detail="round:N")
@@ -149,7 +151,7 @@ class RoundsSection(Section[Summary]):
   <tbody>
   {% for round in source.rounds %}
     {% set steps = round.training.steps | default([]) %}
-    <tr><th scope="row">{{ round.title }}</th>
+    <tr><th scope="row">{{ round.title | plain_name }}</th>
       <td data-label="trained on">{{ round.trained_on | join(", ") | plain_name or "none of the stages" if round.number else "" }}</td>
       {% if steps %}
       <td data-label="how">{{ steps | length }} steps, {{ steps | sum(attribute="episodes") | int | number }} episodes</td>
@@ -178,7 +180,7 @@ class ChangeSection(Section[Summary]):
   <thead><tr><th>Round</th>{% for stage in source.order %}<th>{{ stage | plain_name }}</th>{% endfor %}</tr></thead>
   <tbody>
   {% for round in source.rounds[1:] %}
-    <tr><th scope="row">{{ round.title }}</th>{% for stage in source.order %}{% set change = round.measured[stage].change %}<td data-label="{{ stage | plain_name }}">{{ interval(change.difference, "points", n=false) }} <small>{{ change.test }}, {{ change.p | p_value }}, {{ change.pairs | number }} pairs</small></td>{% endfor %}</tr>
+    <tr><th scope="row">{{ round.title | plain_name }}</th>{% for stage in source.order %}{% set change = round.measured[stage].change %}<td data-label="{{ stage | plain_name }}">{{ interval(change.difference, "points", n=false) }} <small>{{ change.test }}, {{ change.p | p_value }}, {{ change.pairs | number }} pairs</small></td>{% endfor %}</tr>
   {% endfor %}
   </tbody>
 </table></div>
