@@ -47,8 +47,8 @@ import postgres
 from result import print_result
 from server_process import ServerProcess, open_project, sessions, tokens
 
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.project import TEMPLATE
-from custodes.types import Comparison
 from custodes.web import Database
 from custodes.web.access import COOKIE
 from custodes.web.export import read_project

@@ -24,8 +24,8 @@ from scipy.special import expit, logit, ndtri
 from custodes import stats
 from custodes.feedback import agreement_by_pair, agreement_on_labels
 from custodes.feedback.elo import elo
+from custodes.feedback.kinds.label import Label
 from custodes.stats import Interval
-from custodes.types import Label
 
 Draw = Callable[[np.random.Generator], tuple[Interval, float]]  # the interval of one data set, and the truth
 

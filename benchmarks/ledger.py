@@ -16,8 +16,9 @@ from collections.abc import Callable
 
 from result import print_result
 
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.ledger import Ledger
-from custodes.types import Comparison, hash_shown
+from custodes.types import hash_shown
 
 
 def main() -> None:

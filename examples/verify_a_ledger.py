@@ -9,8 +9,9 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.ledger import Ledger, verify_ledger
-from custodes.types import Annotator, Comparison, Message, Task
+from custodes.types import Annotator, Message, Task
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "ledger.db"

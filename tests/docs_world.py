@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from custodes.types import Comparison, Episode, Label, Message, Task
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.label import Label
+from custodes.types import Episode, Message, Task
 
 PEOPLE = ("anna", "ben", "cleo")
 COLUMNS = ["t0", "t1", "t2", "t3"] * 3, [p for p in PEOPLE for _ in range(4)], ["yes", "no", "no", "yes"] * 3

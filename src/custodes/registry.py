@@ -226,3 +226,7 @@ algorithm: Family[Any] = Family("algorithm", "custodes.policy.algorithms", "cust
 method: Family[Any] = Family("method", "custodes.policy.methods", "custodes.policy.tuning:TuneMethod")
 reward: Family[Any] = Family("reward")
 section: Family[Any] = Family("section", "custodes.audit.sections", "custodes.audit.record:RunSection")
+kind: Family[Any] = Family("kind", "custodes.feedback.kinds", "custodes.feedback.questions:Question")
+widget: Family[Any] = Family(
+    "widget", "custodes.web.screens.kinds", "custodes.web.screens.question_widget:QuestionWidget"
+)

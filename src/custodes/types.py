@@ -7,20 +7,21 @@ Letters: B episodes in a batch, T tokens of an episode (prompt included).
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol, get_args, runtime_checkable
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes import registry
 from custodes.errors import InputError as InputError
 from custodes.ranges import Count, Range, ranged
 
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["stop", "length", "error"]
-Verdict = Literal["prefer", "tie", "both_bad", "cannot_judge"]
 AnnotatorKind = Literal["human", "ai", "simulated", "programmatic"]
 
 
@@ -103,13 +104,36 @@ class Annotator:
     profile: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """What every judgment carries.
+class Compared(NamedTuple):
+    """One comparison of two episodes: ``strength`` -3..3, positive for the first shown, 0 a tie."""
 
-    ``episodes`` are ids in the order in which they were shown; ``shown`` is the SHA-256 of exactly
-    what was shown (:func:`hash_shown`); ``assistance`` names the help that was shown ("" for none).
+    judgment: str
+    annotator: str
+    first: str
+    second: str
+    strength: int
+    probability: float | None = None
+    """That the first is better, where the judgment itself states it."""
+    weight: float = 1.0
+    margin: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgment:
+    """What somebody said of episodes. Each kind is a class of its own, a file of :mod:`custodes.feedback.kinds`.
+
+    ``episodes`` are ids in the order in which they were shown. ``shown`` is the SHA-256 of exactly what was shown
+    (:func:`hash_shown`). ``assistance`` names the help that was shown ("" for none).
     """
+
+    kind: ClassVar[str]
+    """The name of this kind in ledgers and files."""
+    seldom: ClassVar[Mapping[str, Any]] = {}
+    """Fields that are written only where they differ from these. A row without them means these."""
+    columns: ClassVar[Mapping[str, str]] = {}
+    """Fields whose column in files of judgments has another name, since fields of one name hold values of one type."""
+    form: ClassVar[Literal["pair", "ranks", "number", "choice", "spans", "text"]] = "text"
+    """In what form annotation platforms hold such an answer."""
 
     id: str
     annotator: str
@@ -120,135 +144,68 @@ class Judged:
     assistance: str = ""
     guideline: str = ""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison(Judged):
-    """Two episodes side by side. ``strength`` is -3..3 without 0 when ``verdict`` is "prefer":
-    positive means that the *first shown* is better; it is 0 for every other verdict.
-
-    A source may say more: ``probability`` that the first shown is better (a soft label), ``weight`` of the judgment in
-    training, and ``margin``, by how much the reward of the better one should exceed that of the other."""
-
-    verdict: Verdict = "prefer"
-    strength: int = 0
-    axis: str = "overall"
-    probability: float | None = None
-    weight: float = 1.0
-    margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        if len(self.episodes) != 2:
-            raise InputError(f"comparison {self.id} holds {len(self.episodes)} episodes; it takes 2.")
-        if self.verdict not in get_args(Verdict):
-            raise InputError(f"comparison {self.id}: verdict {self.verdict!r} is not one of {get_args(Verdict)}.")
-        if (self.verdict == "prefer") != (self.strength != 0) or abs(self.strength) > 3:
+    def __init_subclass__(cls) -> None:
+        held = JUDGMENTS.get(cls.kind, cls)
+        if held.__module__.startswith("custodes.") and held.__module__ != cls.__module__:
             raise InputError(
-                f"comparison {self.id}: verdict {self.verdict!r} with strength {self.strength}; "
-                "a preference has strength -3..3 without 0, every other verdict has 0."
+                f"{cls.__name__}: judgments of the kind {cls.kind!r} are {held.__name__}; choose another name."
             )
-        if self.probability is not None and (self.probability - 0.5) * self.strength < 0:
-            raise InputError(
-                f"comparison {self.id}: strength {self.strength} and probability {self.probability} of the first shown "
-                "contradict each other."
-            )
-        if not (self.probability is None or 0 <= self.probability <= 1) or self.weight < 0:
-            raise InputError(
-                f"comparison {self.id}: probability {self.probability}, weight {self.weight}; "
-                "a probability is 0 to 1 and a weight 0 or more."
-            )
+        JUDGMENTS[cls.kind] = cls
+
+    def comparisons(self, axis: str | None = "overall", weightless: bool = False) -> list[Compared]:
+        """The comparisons on ``axis`` (None: on any) that this judgment holds; of weight 0 only where ``weightless``."""
+        return []
+
+    def pairs(
+        self, episodes: Mapping[str, Episode], worse: Mapping[tuple[str, str], Sequence[str]]
+    ) -> list[PreferencePair]:
+        """Training pairs that nobody compared: an edited text over what its editor edited.
+
+        ``worse`` has, by annotator and episode, the episodes that this annotator found worse.
+        """
+        return []
+
+    def examples(self, tasks: Mapping[str, Task], episodes: Mapping[str, Episode]) -> list[Example]:
+        """What can be imitated. Raises InputError for an unknown task or episode."""
+        return []
+
+    def known(self, gold: Mapping[str, Any]) -> Any:
+        """What an item's ``gold`` says is right about this judgment's question; None where it says nothing."""
+        return None
+
+    def is_right(self, known: Any) -> bool | None:
+        """Whether this judgment is what is ``known`` to be right; None where it is about something else."""
+        return None
+
+    def stance(self) -> object:
+        """What somebody may change when they judge again with help; None for kinds that are not judged twice."""
+        return None
+
+    def on_platform(self, order: Sequence[str]) -> tuple[str, Any]:
+        """(question, value) in a platform's ``form``. ``order`` has the episodes as the platform's record has them."""
+        common = {field.name for field in fields(Judgment)}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in common}
+        return self.kind, own["text"] if own.keys() == {"text"} else json.dumps(own)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking(Judged):
-    """``ranks[i]`` is the rank of ``episodes[i]``: 1 is best, equal ranks are ties."""
-
-    ranks: tuple[int, ...]
-    axis: str = "overall"
-
-    def __post_init__(self) -> None:
-        if len(self.ranks) != len(self.episodes) or len(self.ranks) < 2 or min(self.ranks, default=0) < 1:
-            raise InputError(
-                f"ranking {self.id}: {len(self.ranks)} ranks for {len(self.episodes)} episodes; give one rank from 1 up for each of at least two."
-            )
+JUDGMENTS: dict[str, type[Judgment]] = {}
+"""The kinds that have been imported, by name; :func:`judgment_type` imports the others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rating(Judged):
-    """One episode on a named axis, from ``lowest`` to ``highest``: 1..7 (4 = unsure) where nothing else is said."""
-
-    value: float
-    axis: str = "overall"
-    lowest: float = 1
-    highest: float = 7
-
-    def __post_init__(self) -> None:
-        if not self.lowest <= self.value <= self.highest:
-            raise InputError(f"rating {self.id}: value {self.value} is outside {self.lowest}..{self.highest}.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label(Judged):
-    """A category given to one episode, e.g. ``name="acceptable", value="yes"``."""
-
-    name: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correction(Judged):
-    """The annotator's edit of one episode's completion into what it should have been."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demonstration(Judged):
-    """The annotator's own answer to a task; ``episodes`` is empty."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comment(Judged):
-    """Language feedback on one episode."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanMark(Judged):
-    """Fine-grained feedback: characters ``start:end`` of the completion; severity 1 (slight) to 3."""
-
-    start: int
-    end: int
-    category: str
-    severity: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.start < self.end or self.severity not in (1, 2, 3):
-            raise InputError(
-                f"span {self.id}: {self.start}:{self.end} severity {self.severity}; give 0 <= start < end and severity 1..3."
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepMark(Judged):
-    """Process supervision: step number ``step`` (from 0) is good (+1), neutral (0) or bad (-1)."""
-
-    step: int
-    value: int
-
-    def __post_init__(self) -> None:
-        if self.step < 0 or self.value not in (-1, 0, 1):
-            raise InputError(
-                f"step mark {self.id}: step {self.step}, value {self.value}; give step >= 0 and value -1, 0 or 1."
-            )
-
-
-Judgment = Comparison | Ranking | Rating | Label | Correction | Demonstration | Comment | SpanMark | StepMark
-
-SELDOM = {"probability": None, "weight": 1.0, "margin": 0.0, "lowest": 1, "highest": 7}
-"""Fields of judgments that are written only where they differ from these, which is what rows without them mean."""
+def judgment_type(kind: str) -> type[Judgment]:
+    """The class of the judgments of a kind. Raises InputError where no plug-in has it."""
+    if kind not in JUDGMENTS:  # the files are imported when they are asked for, the likeliest first
+        for name in sorted(registry.kind.names(), key=lambda name: not f"{kind}_".startswith(f"{name}_")):
+            registry.kind.find(name)
+            if kind in JUDGMENTS:
+                break
+    if kind not in JUDGMENTS:
+        names = sorted(JUDGMENTS)
+        raise InputError(
+            f"there is no kind of judgment {kind!r}; did you mean {registry.nearest(kind, names)!r}? There are "
+            f"{', '.join(names)}; another kind comes with the package that it was made with."
+        )
+    return JUDGMENTS[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +228,18 @@ class PreferencePair:
     """Row of the file, from 1; 0 where it did not come from a file."""
     place: str = field(default="", compare=False, repr=False)
     """File and row, for messages: "prefs.jsonl, row 12"; "" where it did not come from a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One completion of a prompt: a demonstration, or where ``label`` is given an answer found (un)acceptable."""
+
+    prompt: tuple[Message, ...]
+    completion: tuple[Message, ...]
+    label: bool | None = None
+    weight: float = 1.0
+    annotator: str = ""
+    line: int = 0
 
 
 def hash_shown(*parts: str) -> str:

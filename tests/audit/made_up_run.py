@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from custodes import audit
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.ledger import Decision, Evaluation, Ledger, Model
-from custodes.types import Annotator, Comparison, Episode, Message, Task
+from custodes.types import Annotator, Episode, Message, Task
 
 WORDS = [
     "river",

@@ -6,8 +6,10 @@ import numpy as np
 
 from custodes.critic.people import code_of, reviews_of
 from custodes.feedback.critique import Critique, Finding, changes, parse, write
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.demonstration import Demonstration
 from custodes.feedback.teams import analyse
-from custodes.types import Correction, Demonstration, Episode, Message, Task
+from custodes.types import Episode, Message, Task
 
 A, B, C = Finding("x = 1", "Off by one."), Finding("y = 2", "Swapped."), Finding("z = 3", "Unused.")
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from custodes.feedback import SimulatedAnnotator, simulated_annotators
-from custodes.types import Comparison, Episode, Message, Task
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.types import Episode, Message, Task
 
 CROWD = {"expert": 6, "hasty": 4, "length_biased": 4, "position_biased": 4, "random": 3, "poisoner": 3}
 WORDS = ["river", "stone", "cloud", "lamp", "apple", "chair", "winter", "paper", "garden", "bridge", "music", "salt"]

@@ -14,7 +14,10 @@ from custodes.feedback import (
     agreement_on_ratings,
     repeat_consistency,
 )
-from custodes.types import Annotator, Comparison, Label, Rating
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.rating import Rating
+from custodes.types import Annotator
 
 
 def said(annotator: str, pair: tuple[str, str], strength: int, n: int = 0) -> Comparison:

@@ -13,8 +13,9 @@ import pytest
 
 from custodes.cli import main
 from custodes.feedback.ai import agreement_with_people, judge_with_ai, read_score
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.rubric import TEMPLATE, Rubric, load_rubric
-from custodes.types import Comparison, Episode, InputError, Message, Sampling, Task
+from custodes.types import Episode, InputError, Message, Sampling, Task
 
 
 class Judge:

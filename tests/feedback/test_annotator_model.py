@@ -8,7 +8,10 @@ from judged_world import make_episode, make_task, make_world
 from scipy.stats import spearmanr
 
 from custodes.feedback import fit_annotators
-from custodes.types import Comparison, InputError, Label, Ranking
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.ranking import Ranking
+from custodes.types import InputError
 
 
 def comparison(n: int, annotator: str, first: str, second: str, **answer) -> Comparison:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from custodes.feedback.annotator_model import AnnotatorModel, fit_annotators, fit_comparisons
 from custodes.feedback.bradley_terry import Comparisons, fit
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.labels import fit_comparison_file
 from custodes.feedback.ranking import bootstrap, standings
-from custodes.types import Comparison, InputError
+from custodes.types import InputError
 
 
 def tasks_of_four(

@@ -14,7 +14,11 @@ from custodes.feedback import (
     pairs_from_corrections,
     pairs_from_judgments,
 )
-from custodes.types import Comparison, Correction, Demonstration, InputError, Label, Message
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.demonstration import Demonstration
+from custodes.feedback.kinds.label import Label
+from custodes.types import InputError, Message
 
 Q, A, B = (Message("user", "q"),), (Message("assistant", "a"),), (Message("assistant", "b"),)
 COMMON = {"annotator": "ann", "task": "t"}

@@ -11,22 +11,18 @@ import pytest
 from custodes.feedback import FeedbackFile, read_feedback, read_judgments, write_judgments
 from custodes.feedback.collection import completion_of
 from custodes.feedback.forms import JudgmentsOptions
+from custodes.feedback.kinds.comment import Comment
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.demonstration import Demonstration
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.ranking import Ranking
+from custodes.feedback.kinds.rating import Rating
+from custodes.feedback.kinds.span import SpanMark
+from custodes.feedback.kinds.step import StepMark
 from custodes.feedback.steps import steps_of
 from custodes.tables import write_rows
-from custodes.types import (
-    Comment,
-    Comparison,
-    Correction,
-    Demonstration,
-    InputError,
-    Judgment,
-    Label,
-    Message,
-    Ranking,
-    Rating,
-    SpanMark,
-    StepMark,
-)
+from custodes.types import InputError, Judgment, Message
 
 HH = Path(__file__).parents[3] / "shared/data/hh_rlhf/harmless_base_dev.jsonl.gz"
 ROLES = {"u": "user", "a": "assistant", "s": "system"}

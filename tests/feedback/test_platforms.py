@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from custodes.feedback.kinds.comment import Comment
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.ranking import Ranking
+from custodes.feedback.kinds.rating import Rating
+from custodes.feedback.kinds.span import SpanMark
 from custodes.feedback.platforms import read_platform, to_argilla, to_label_studio
-from custodes.types import Comment, Comparison, InputError, Label, Ranking, Rating, SpanMark
+from custodes.types import InputError
 
 SAMPLES = Path(__file__).parent / "platform_samples"
 

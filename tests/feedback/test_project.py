@@ -9,8 +9,11 @@ import pytest
 
 from custodes.cli import main
 from custodes.feedback.items import follows, gold_result, read_items
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.project import TEMPLATE, parse_project
-from custodes.types import Comparison, InputError, Label, Rating
+from custodes.types import InputError
 
 PROJECT = parse_project(TEMPLATE)
 
@@ -144,13 +147,16 @@ CRITIQUES = (
     ("questions", "says"),
     [
         ("[{kind: tamper, answers: 2}]", "a tamper shows one answer"),
-        ("[{kind: comparison}, {kind: critique}]", "tampers and critiques are of one answer"),
+        ("[{kind: comparison}, {kind: critique}]", "a critique is of one answer"),
         ("[{kind: rating, answers: 4}, {kind: comparison}]", "show the same number of answers"),
-        ("[{kind: rating, prefilled: 0.5}]", "prefilled is for critiques only"),
+        ("[{kind: rating, prefilled: 0.5}]", "field 'questions.1.prefilled': there is no such field"),
         ("[{kind: critique, prefilled: 2}]", "questions.1.prefilled"),
         ("[{kind: ranking, answers: 1}]", "a ranking shows at least 2 answers"),
-        ("[{kind: comment}]\nassisted: true", "only comparisons, rankings, ratings and labels are judged again"),
-        ("[{kind: tamper}, {kind: rating}]\nassisted: true", "tampers and critiques are not judged twice"),
+        (
+            "[{kind: comment}]\nassisted: true",
+            "only questions of the kinds comparison, label, ranking, rating are judged again",
+        ),
+        ("[{kind: tamper}, {kind: rating}]\nassisted: true", "a tamper is not judged twice"),
     ],
 )
 def test_questions_that_do_not_fit_together_are_told(questions, says):

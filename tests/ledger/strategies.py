@@ -9,22 +9,17 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from custodes.feedback.kinds.comment import Comment
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.demonstration import Demonstration
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.ranking import Ranking
+from custodes.feedback.kinds.rating import Rating
+from custodes.feedback.kinds.span import SpanMark
+from custodes.feedback.kinds.step import StepMark
 from custodes.ledger import Decision, Evaluation, Model, ScoreRow
-from custodes.types import (
-    Annotator,
-    Comment,
-    Comparison,
-    Correction,
-    Demonstration,
-    Episode,
-    Label,
-    Message,
-    Ranking,
-    Rating,
-    SpanMark,
-    StepMark,
-    Task,
-)
+from custodes.types import Annotator, Episode, Message, Task
 
 texts = st.text(max_size=20)  # any characters, NUL and line feeds included
 ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n"), min_size=1, max_size=12)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.ledger import Ledger, Verification, verify_ledger
 from custodes.ledger.chain import GENESIS, Row, hash_row, verify_chain
 from custodes.ledger.database import Database
-from custodes.types import Comparison, InputError
+from custodes.types import InputError
 
 patient = settings(deadline=None)  # a busy machine is not a failure
 

@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy import text
 
 from custodes.cli import main
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.ledger import Ledger, verify_ledger
 from custodes.ledger.chain import GENESIS, hash_row
 from custodes.ledger.checking import check_ledger
 from custodes.ledger.database import Database
 from custodes.ledger.heads import append_head, make_key, read_heads, read_private_key, sign
-from custodes.types import Comparison, InputError
+from custodes.types import InputError
 
 
 @pytest.fixture

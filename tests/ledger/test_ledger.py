@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from strategies import contents, records
 
 from custodes import __version__
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.rating import Rating
 from custodes.ledger import Decision, Evaluation, Ledger, Model, Record, ScoreRow
-from custodes.types import Annotator, Comparison, Episode, InputError, Message, Rating, Task
+from custodes.types import Annotator, Episode, InputError, Message, Task
 
 
 def comparison(i: int, strength: int = 1, key: str | None = None) -> Comparison:

@@ -13,10 +13,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from custodes import ledger as package
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.rating import Rating
+from custodes.feedback.kinds.span import SpanMark
 from custodes.ledger import Decision, Evaluation, Ledger, Model, ScoreRow
 from custodes.ledger.database import Database
 from custodes.ledger.schema import FORMAT, VERSION_TABLE, metadata
-from custodes.types import Annotator, Comparison, Episode, Label, Message, Rating, SpanMark, Task
+from custodes.types import Annotator, Episode, Message, Task
 
 
 def query(where: str, sql: str) -> list[tuple[Any, ...]]:

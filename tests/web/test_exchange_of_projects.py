@@ -13,9 +13,10 @@ from web_server import PROJECT, Server
 from custodes.cli import main
 from custodes.feedback import read_judgments, read_preferences
 from custodes.feedback.items import items_from_rows
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.platforms import from_argilla, from_label_studio, read_platform, to_argilla, to_label_studio
 from custodes.feedback.project import parse_project
-from custodes.types import Comparison, InputError
+from custodes.types import InputError
 from custodes.web import export_project, import_file
 from custodes.web.database import MissingError
 from custodes.web.export import read_project

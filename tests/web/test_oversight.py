@@ -8,7 +8,7 @@ import time
 import pytest
 from web_server import Person, Server
 
-from custodes.types import Label
+from custodes.feedback.kinds.label import Label
 
 ACTION = {"policy": "agent-7", "action": "rm -rf build", "context": [{"role": "user", "content": "Clean up."}]}
 

@@ -8,8 +8,12 @@ import pytest
 from web_server import Person, Server
 
 from custodes.feedback.items import items_from_rows
+from custodes.feedback.kinds.comment import Comment
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.demonstration import Demonstration
+from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.project import TEMPLATE, parse_project
-from custodes.types import Comment, Comparison, Correction, Demonstration, Rating
 from custodes.web.export import read_project
 from custodes.web.projects import create_project
 

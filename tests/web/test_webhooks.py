@@ -14,9 +14,9 @@ from server_process import ServerProcess, open_project, tokens
 from sqlalchemy import select
 from web_server import PROJECT, Server, better_left
 
+from custodes.feedback.questions import Answer
 from custodes.types import InputError
 from custodes.web import Client, courier, refresh, work
-from custodes.web.answers import Answer
 from custodes.web.courier import CLAIM, PAUSES, Courier
 from custodes.web.schema import assignments, outbox, webhooks
 from custodes.web.webhooks import DELIVERY, EVENTS, SIGNATURE, add_webhook, sign, verify_signature

@@ -8,10 +8,15 @@ import pytest
 from web_server import PROJECT, Server, better_left
 
 from custodes.feedback.items import items_from_rows
+from custodes.feedback.kinds.comment import Comment
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.project import parse_project
-from custodes.types import Comment, Comparison, Correction, Label, Rating, hash_shown
+from custodes.types import hash_shown
 from custodes.web import refresh
-from custodes.web.giving import give, offer_for, open_items_for
+from custodes.web.leases import give, offer_for, open_items_for
 from custodes.web.projects import create_project, open_project
 from custodes.web.work import claim
 

@@ -19,8 +19,9 @@ from custodes.critic.tamper.bugs import Bug
 from custodes.feedback import agreement_on_ratings
 from custodes.feedback.critique import write
 from custodes.feedback.elo import elo, frontier
+from custodes.feedback.kinds.rating import Rating
 from custodes.stats import mean_interval, rate
-from custodes.types import InputError, Rating
+from custodes.types import InputError
 
 HIGHER_IS_BETTER = {axis: axis not in ("nitpick", "hallucination") for axis in AXES}
 COMPARED = ("cbi", "located", "comprehensiveness", "hallucinations", "nitpicks", "conciseness", "overall")

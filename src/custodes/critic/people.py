@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from custodes.critic.rating import rate
 from custodes.critic.tamper.bugs import Bug
 from custodes.feedback.critique import parse
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.demonstration import Demonstration
 from custodes.feedback.teams import Review
-from custodes.types import Correction, Demonstration, Episode, Judgment, Task
+from custodes.types import Episode, Judgment, Task
 
 
 def reviews_of(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: Iterable[Judgment]) -> list[Review]:

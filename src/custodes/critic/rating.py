@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from custodes import stats
 from custodes.critic.tamper.bugs import Bug
 from custodes.feedback.critique import Critique, Finding, locate
+from custodes.feedback.kinds.rating import Rating
 from custodes.stats import Interval, jackknife
-from custodes.types import Annotator, Engine, Episode, InputError, Message, Rating, Sampling, Task, hash_shown
+from custodes.types import Annotator, Engine, Episode, InputError, Message, Sampling, Task, hash_shown
 
 AXES = ("cbi", "comprehensiveness", "nitpick", "hallucination", "conciseness", "overall")
 Kind = Literal["bug", "nearby", "nitpick", "hallucination", "misquote"]

@@ -11,7 +11,7 @@ from custodes.feedback.agreement import (
     repeat_consistency,
 )
 from custodes.feedback.annotator_model import AnnotatorModel, Estimate, fit_annotators
-from custodes.feedback.collection import Example, Feedback
+from custodes.feedback.collection import Feedback
 from custodes.feedback.exchange import (
     examples_from_judgments,
     feedback_from_examples,
@@ -29,7 +29,7 @@ from custodes.feedback.forms import FeedbackFile, read_feedback
 from custodes.feedback.inversion import Suspicion, prompt_words, suspect_inversions
 from custodes.feedback.records import read_judgments, write_judgments
 from custodes.feedback.simulated import NATURES, Nature, SimulatedAnnotator, simulated_annotators
-from custodes.types import PreferencePair
+from custodes.types import Example, PreferencePair
 
 __all__ = [
     "NATURES",

@@ -13,9 +13,10 @@ import krippendorff
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from custodes.feedback.annotator_model import comparisons_in
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.rating import Rating
 from custodes.stats import Interval, jackknife, rate
-from custodes.types import Annotator, Judgment, Label, Rating
+from custodes.types import Annotator, Judgment
 
 Level = Literal["ordinal", "nominal"]
 LEAST_ITEMS = 10
@@ -164,7 +165,7 @@ def repeat_consistency(judgments: Iterable[Judgment], axis: str = "overall") -> 
 def _answers(judgments: Iterable[Judgment], axis: str) -> Iterable[tuple[tuple[str, str], str, int]]:
     """(pair in order of ids, annotator, strength for the first of the pair) of every comparison."""
     for judgment in judgments:
-        for row in comparisons_in(judgment, axis):
+        for row in judgment.comparisons(axis):
             turned = row.second < row.first
             pair = (row.second, row.first) if turned else (row.first, row.second)
             yield pair, row.annotator, -row.strength if turned else row.strength

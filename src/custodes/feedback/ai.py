@@ -17,21 +17,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from custodes.feedback.annotator_model import comparisons_in
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.rubric import Principle, Rubric
 from custodes.stats import Interval, mean_interval, rate
-from custodes.types import (
-    Annotator,
-    Comparison,
-    Engine,
-    Episode,
-    InputError,
-    Judgment,
-    Message,
-    Sampling,
-    Task,
-    hash_shown,
-)
+from custodes.types import Annotator, Engine, Episode, InputError, Judgment, Message, Sampling, Task, hash_shown
 
 SCALE = """\
 Answer with one number and nothing else:
@@ -197,7 +186,7 @@ def _consistency(scores: np.ndarray) -> Interval:
 def _signs(judgments: Iterable[Judgment], axis: str) -> dict[tuple[str, str], list[float]]:
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for judgment in judgments:
-        for row in comparisons_in(judgment, axis):
+        for row in judgment.comparisons(axis):
             turned = -1 if row.second < row.first else 1
             pair = (min(row.first, row.second), max(row.first, row.second))
             found[pair].append(float(np.sign(row.strength) * turned))

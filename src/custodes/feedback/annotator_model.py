@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from custodes.feedback.ordinal import Floats, Ints, label_from_one
 from custodes.feedback.qualities import Items, components
 from custodes.feedback.reliability import A, B, C, S
 from custodes.feedback.truths import Realised, realised
-from custodes.types import Comparison, Episode, InputError, Judgment, Ranking
+from custodes.types import Episode, InputError, Judgment
 
 Method = Literal["hierarchical", "bradley-terry"]
 Style = Literal["length", "markdown"]
@@ -258,7 +258,7 @@ def fit_annotators(
     same two episodes again has one vote: the first. Raises InputError when nothing is left, when an episode is compared
     with itself, when a judged episode is not among ``episodes``, or when style is to be controlled without them.
     """
-    rows = [row for judgment in judgments for row in comparisons_in(judgment, axis)]
+    rows = [row for judgment in judgments for row in judgment.comparisons(axis)]
     if not rows:
         raise InputError(f"no comparison or ranking on axis {axis!r} among the judgments: there is nothing to fit.")
     for row in rows:
@@ -324,35 +324,6 @@ def fit_comparisons(
         repeats=repeats,
         method=method,
     )
-
-
-class Row(NamedTuple):
-    """One comparison: ``strength`` -3..3, positive for the first shown, 0 a tie."""
-
-    judgment: str
-    annotator: str
-    first: str
-    second: str
-    strength: int
-
-
-def comparisons_in(judgment: Judgment, axis: str = "overall", weightless: bool = False) -> list[Row]:
-    """The comparisons that a judgment holds: one, n (n - 1) / 2 in a ranking of n, none in other kinds.
-
-    A comparison of weight 0 is none, but where ``weightless`` asks for it: whoever gave it wants it to count for nothing.
-    """
-    if isinstance(judgment, Comparison) and judgment.axis == axis and judgment.verdict != "cannot_judge":
-        if not judgment.weight and not weightless:
-            return []
-        return [Row(judgment.id, judgment.annotator, judgment.episodes[0], judgment.episodes[1], judgment.strength)]
-    if isinstance(judgment, Ranking) and judgment.axis == axis:
-        ranked = list(zip(judgment.episodes, judgment.ranks, strict=True))
-        return [
-            Row(judgment.id, judgment.annotator, first, second, int(np.sign(below - above)))
-            for i, (first, above) in enumerate(ranked)
-            for second, below in ranked[i + 1 :]
-        ]
-    return []
 
 
 def _numbered(names: tuple[str, ...]) -> tuple[tuple[str, ...], Ints]:

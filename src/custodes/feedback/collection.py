@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 
 from custodes.dialogue import Messages
-from custodes.types import (
-    Annotator,
-    AnnotatorKind,
-    Comparison,
-    Episode,
-    InputError,
-    Judgment,
-    Task,
-)
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.types import Annotator, AnnotatorKind, Episode, Example, InputError, Judgment, Message, Task
 
 LABEL = "acceptable"
 """Name of the label that a true/false ``label`` column becomes; its values are "yes" and "no"."""
@@ -37,18 +30,6 @@ class Origin:
     """Id of the episode that the row calls chosen; "" where it names none."""
     scores: tuple[float | None, float | None] = (None, None)
     """Somebody's scores of chosen and rejected, on a scale of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One completion of a prompt: a demonstration, or where ``label`` is given an answer found (un)acceptable."""
-
-    prompt: Messages
-    completion: Messages
-    label: bool | None = None
-    weight: float = 1.0
-    annotator: str = ""
-    line: int = 0
 
 
 @dataclass
@@ -159,6 +140,21 @@ def text_columns(judgment: Judgment, tasks: Mapping[str, Task], episodes: Mappin
 def completion_of(episode: Episode) -> Messages:
     """What an episode adds to its task's messages."""
     return episode.messages[len(episode.task.messages) :]
+
+
+def judged_episode(episodes: Mapping[str, Episode], id_: str) -> Episode:
+    """The episode with this id. Raises InputError where there is none."""
+    if id_ not in episodes:
+        raise InputError(f"judged episode {id_} is not among the {len(episodes):,} episodes given.")
+    return episodes[id_]
+
+
+def imitated(judgment: Judgment, text: str, tasks: Mapping[str, Task]) -> Example:
+    """The answer ``text`` to a judgment's task, to be imitated. Raises InputError for an unknown task."""
+    if judgment.task not in tasks:
+        raise InputError(f"judgment {judgment.id} is on task {judgment.task}, which is not among the tasks.")
+    answer = (Message("assistant", text),)
+    return Example(tasks[judgment.task].messages, answer, annotator=judgment.annotator)
 
 
 def _hash(messages: Messages) -> str:

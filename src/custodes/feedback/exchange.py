@@ -7,20 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from custodes.feedback.annotator_model import AnnotatorModel, comparisons_in
-from custodes.feedback.collection import LABEL, UNNAMED, Example, Feedback, Origin, completion_of
-from custodes.types import (
-    Comparison,
-    Correction,
-    Demonstration,
-    Episode,
-    InputError,
-    Judgment,
-    Label,
-    Message,
-    PreferencePair,
-    Task,
-)
+from custodes.feedback.annotator_model import AnnotatorModel
+from custodes.feedback.collection import LABEL, UNNAMED, Feedback, Origin, completion_of, judged_episode
+from custodes.feedback.kinds.demonstration import Demonstration
+from custodes.feedback.kinds.label import Label
+from custodes.types import Compared, Episode, Example, Judgment, PreferencePair, Task
 
 
 def pairs_from_judgments(
@@ -47,20 +38,17 @@ def pairs_from_judgments(
         pairs = _believed(judgments, known, annotator_model)
     else:
         pairs = [
-            _pair(known, row.first, row.second, *_stated(judgment, row.strength), row.annotator, origin)
+            _pair(known, row.first, row.second, _stated(row), row.weight, row.margin, row.annotator, origin)
             for judgment in judgments
             for origin in [(origins or {}).get(judgment.id, Origin())]
-            for row in comparisons_in(judgment, axis, weightless)
+            for row in judgment.comparisons(axis, weightless)
         ]
     return [pair for pair in pairs if pair.chosen != pair.rejected]
 
 
-def _stated(judgment: Judgment, strength: int) -> tuple[float, float, float]:
-    """Label of the first, weight and margin of one comparison, as the judgment itself states them."""
-    label = 0.5 + 0.5 * float(np.sign(strength))
-    if not isinstance(judgment, Comparison):
-        return label, 1.0, 0.0
-    return label if judgment.probability is None else judgment.probability, judgment.weight, judgment.margin
+def _stated(row: Compared) -> float:
+    """Label of the first of two, as the judgment itself states it."""
+    return 0.5 + 0.5 * float(np.sign(row.strength)) if row.probability is None else row.probability
 
 
 def _believed(
@@ -71,22 +59,21 @@ def _believed(
     A stated probability p is read as the answer itself with probability |2p - 1| and as a coin's otherwise, so the
     model's label moves towards 1/2 by that factor. Where nobody is named there is nobody to believe: p stands.
     """
-    wanted = {judgment.id: judgment for judgment in judgments}
+    compared = [row for judgment in judgments for row in judgment.comparisons(axis=None)]
+    wanted = {(row.judgment, row.first, row.second): row for row in compared}
     data, names = model.comparisons, model.episodes
     told: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}  # weight, label, margin, resolved
     for n, judgment_id in enumerate(model.judgments):
-        if judgment_id not in wanted:
-            continue
-        judgment = wanted[judgment_id]
-        stated, weight, margin = _stated(judgment, int(data.strength[n]))
-        label = float(model.better[n])
-        if isinstance(judgment, Comparison) and judgment.probability is not None:
-            sure = abs(2 * stated - 1)
-            label = stated if judgment.annotator == UNNAMED else 0.5 + (label - 0.5) * sure
         first, second = names[data.first[n]], names[data.second[n]]
+        if (judgment_id, first, second) not in wanted:
+            continue
+        row, label = wanted[judgment_id, first, second], float(model.better[n])
+        if row.probability is not None:
+            sure = abs(2 * row.probability - 1)
+            label = row.probability if row.annotator == UNNAMED else 0.5 + (label - 0.5) * sure
         if (second, first) in told:
             first, second, label = second, first, 1 - label
-        told.setdefault((first, second), []).append((weight, label, margin, float(model.resolved[n])))
+        told.setdefault((first, second), []).append((row.weight, label, row.margin, float(model.resolved[n])))
     pairs = []
     for (first, second), rows in told.items():
         weights, labels, margins, resolved = np.array(rows).T
@@ -105,24 +92,11 @@ def pairs_from_corrections(
     """
     judgments, known = list(judgments), {episode.id: episode for episode in episodes}
     worse: dict[tuple[str, str], list[str]] = {}
-    for row in (row for judgment in judgments for row in comparisons_in(judgment, axis)):
+    for row in (row for judgment in judgments for row in judgment.comparisons(axis)):
         if row.strength:
             better, other = (row.first, row.second) if row.strength > 0 else (row.second, row.first)
             worse.setdefault((row.annotator, better), []).append(other)
-    pairs = []
-    for judgment in judgments:
-        if not isinstance(judgment, Correction):
-            continue
-        original = _find(known, judgment.episodes[0])
-        if judgment.text.splitlines() == original.completion.splitlines():  # a browser's field has line ends of its own
-            continue
-        edited = (*completion_of(original)[:-1], Message("assistant", judgment.text))
-        below = worse.get((judgment.annotator, original.id), [])
-        for one in (original, *(_find(known, id_) for id_ in below)):
-            pairs.append(
-                PreferencePair(original.task.messages, edited, completion_of(one), annotator=judgment.annotator)
-            )
-    return pairs
+    return [pair for judgment in judgments for pair in judgment.pairs(known, worse)]
 
 
 def examples_from_judgments(
@@ -133,24 +107,7 @@ def examples_from_judgments(
     Judgments of other kinds hold no example. Raises InputError for an unknown task or episode.
     """
     tasks_by_id, known = {task.id: task for task in tasks}, {episode.id: episode for episode in episodes}
-    examples = []
-    for judgment in judgments:
-        if isinstance(judgment, Demonstration | Correction):
-            if judgment.task not in tasks_by_id:
-                raise InputError(f"judgment {judgment.id} is on task {judgment.task}, which is not among the tasks.")
-            answer = (Message("assistant", judgment.text),)
-            examples.append(Example(tasks_by_id[judgment.task].messages, answer, annotator=judgment.annotator))
-        elif isinstance(judgment, Label) and judgment.name == LABEL:
-            episode = _find(known, judgment.episodes[0])
-            examples.append(
-                Example(
-                    episode.task.messages,
-                    completion_of(episode),
-                    label=judgment.value == "yes",
-                    annotator=judgment.annotator,
-                )
-            )
-    return examples
+    return [example for judgment in judgments for example in judgment.examples(tasks_by_id, known)]
 
 
 # ---------------------------------------------------------------- files become judgments
@@ -207,7 +164,7 @@ def _pair(
 ) -> PreferencePair:
     """The pair with what its row calls chosen as ``chosen``, else the likelier better one; ``label`` is the probability
     for the first."""
-    one, other = _find(known, first), _find(known, second)
+    one, other = judged_episode(known, first), judged_episode(known, second)
     if origin.chosen == second if origin.chosen else label < 0.5:
         one, other, label = other, one, 1 - label
     return PreferencePair(
@@ -223,9 +180,3 @@ def _pair(
         line=origin.line,
         place=origin.place,
     )
-
-
-def _find(known: Mapping[str, Episode], id_: str) -> Episode:
-    if id_ not in known:
-        raise InputError(f"judged episode {id_} is not among the {len(known):,} episodes given.")
-    return known[id_]

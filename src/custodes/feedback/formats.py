@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from custodes.dialogue import Messages, write_dialogue
-from custodes.feedback.collection import Example
 from custodes.feedback.forms import read_feedback
 from custodes.feedback.forms.completions import example_of
 from custodes.feedback.forms.source import Source
 from custodes.tables import read_rows, write_rows
-from custodes.types import InputError, PreferencePair
+from custodes.types import Example, InputError, PreferencePair
 
 Form = Literal["conversational", "text", "dialogue"]
 

@@ -18,9 +18,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from custodes.dialogue import as_completion, as_prompt, text_or_messages
 from custodes.feedback.project import Project
-from custodes.feedback.records import describe
+from custodes.feedback.questions import describe
 from custodes.tables import Row, read_rows
-from custodes.types import Comparison, Episode, InputError, Judgment, Label, Message, Ranking, Rating, Task
+from custodes.types import Episode, InputError, Judgment, Message, Task
 
 Messages = tuple[Message, ...]
 
@@ -102,9 +102,7 @@ def items_from_rows(project: Project, rows: Iterable[Mapping[str, Any]]) -> list
 def answers_shown(project: Project) -> int:
     """How many answers an item of this project shows."""
     sides = [question.sides for question in project.questions if question.sides]
-    if sides:
-        return sides[0]
-    return int(any(q.kind != "demonstration" for q in project.questions))
+    return sides[0] if sides else max(question.shows for question in project.questions)
 
 
 def follows(item: Item, judgment: Judgment) -> bool | None:
@@ -115,21 +113,8 @@ def follows(item: Item, judgment: Judgment) -> bool | None:
 
 def gold_result(item: Item, judgment: Judgment) -> bool | None:
     """Whether a judgment of a gold item is right; None where nothing is known about this question."""
-    gold = item.gold
-    if isinstance(judgment, Comparison | Ranking) and judgment.axis == "overall" and "better" in gold:
-        best = gold["better"]
-        if best not in judgment.episodes:
-            return None
-        place = judgment.episodes.index(best)
-        if isinstance(judgment, Comparison):
-            return (judgment.strength > 0) if place == 0 else (judgment.strength < 0)
-        return judgment.ranks[place] == min(judgment.ranks) and judgment.ranks.count(judgment.ranks[place]) == 1
-    if isinstance(judgment, Label) and judgment.name in gold.get("labels", {}):
-        return bool(judgment.value == gold["labels"][judgment.name])
-    if isinstance(judgment, Rating) and judgment.axis in gold.get("ratings", {}):
-        low, high = gold["ratings"][judgment.axis]
-        return bool(low <= judgment.value <= high)
-    return None
+    known = judgment.known(item.gold)
+    return None if known is None else judgment.is_right(known)
 
 
 def _distinct(project: Project, rows: Iterable[Row]) -> list[Item]:
@@ -146,10 +131,10 @@ def _items(project: Project, row: Row) -> list[Item]:
     try:
         found = _Columns.model_validate(row.values)
     except ValidationError as error:
-        raise InputError(f"{row.place}, {describe(error)}.") from None
+        raise InputError(f"{row.place}, {describe(error.errors(include_url=False)[0])}.") from None
     shown = answers_shown(project)
-    if not found.answers and all(q.kind == "critique" for q in project.questions):
-        shown = 0  # every critique of this task begins from nothing
+    if not found.answers and all(question.bare for question in project.questions):
+        shown = 0  # a critique of this task begins from nothing, say
     if len(found.answers) < shown:
         raise InputError(f"{row.place}, field 'answers': {len(found.answers)} answers; the project shows {shown}.")
     if found.models and len(found.models) != len(found.answers):

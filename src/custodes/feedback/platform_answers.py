@@ -13,21 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from custodes.feedback.collection import Feedback
-from custodes.types import (
-    Comment,
-    Comparison,
-    Correction,
-    Demonstration,
-    Episode,
-    InputError,
-    Judgment,
-    Label,
-    Ranking,
-    Rating,
-    SpanMark,
-    Task,
-    Verdict,
-)
+from custodes.feedback.kinds.comment import Comment
+from custodes.feedback.kinds.comparison import Comparison, Verdict
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.demonstration import Demonstration
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.ranking import Ranking
+from custodes.feedback.kinds.rating import Rating
+from custodes.feedback.kinds.span import SpanMark
+from custodes.types import Episode, InputError, Judgment, Task
 
 ALIKE: dict[str, Verdict] = {
     **dict.fromkeys(("tie", "equal", "same", "both", "bothgood", "equallygood", "nopreference"), "tie"),

@@ -21,27 +21,11 @@ from custodes.feedback.collection import Feedback, completion_of
 from custodes.feedback.platform_answers import Answered, Scales, judgments_from
 from custodes.feedback.records import judgment_row, read_judgment
 from custodes.tables import Row, read_rows
-from custodes.types import (
-    Annotator,
-    Comment,
-    Comparison,
-    Correction,
-    Demonstration,
-    Episode,
-    InputError,
-    Judgment,
-    Label,
-    Message,
-    Ranking,
-    Rating,
-    SpanMark,
-    StepMark,
-    Task,
-)
+from custodes.types import Annotator, Episode, InputError, Judgment, Message, Task
 
 OWN = "custodes"
 """Where what a form cannot hold is kept: in Argilla's and Label Studio's metadata."""
-WORDS = {"response1": 1, "response2": -1}
+SIDES = {"response1": "left", "response2": "right"}
 
 
 # ---------------------------------------------------------------- out
@@ -101,22 +85,19 @@ def to_label_studio(
 
 def _result(judgment: Judgment, question: str, value: Any, shown: int) -> dict[str, Any]:
     to = ",".join(f"answer{n}" for n in range(1, shown + 1)) if shown else "prompt"
-    made: dict[str, Any]
-    if isinstance(judgment, Comparison) and value in WORDS:
-        made = {"type": "pairwise", "value": {"selected": "left" if value == "response1" else "right"}}
-    elif isinstance(judgment, Rating):
+    made: dict[str, Any] = {"type": "choices", "value": {"choices": [value]}}
+    if judgment.form == "pair" and value in SIDES:
+        made = {"type": "pairwise", "value": {"selected": SIDES[value]}}
+    elif judgment.form == "number":
         made = {"type": "rating", "value": {"rating": value}}
-    elif isinstance(judgment, SpanMark):
+    elif judgment.form == "spans":
         (mark,) = value
-        made = {"type": "labels", "value": {**mark, "labels": [mark["label"]]}}
-        del made["value"]["label"]
-    elif isinstance(judgment, Ranking):
+        made = {"type": "labels", "value": {"start": mark["start"], "end": mark["end"], "labels": [mark["label"]]}}
+    elif judgment.form == "ranks":
         order = sorted(value, key=lambda one: one["rank"])
         made = {"type": "ranker", "value": {"ranker": {"rank": [one["value"] for one in order]}}}
-    elif isinstance(judgment, Correction | Demonstration | Comment):
+    elif judgment.form == "text":
         made = {"type": "textarea", "value": {"text": [value]}}
-    else:
-        made = {"type": "choices", "value": {"choices": [value]}}
     meta = {OWN: [json.dumps({"value": made["value"], "row": judgment_row(judgment)})]}
     return {"from_name": question, "to_name": to, **made, "meta": meta}
 
@@ -149,35 +130,9 @@ def _items_of(
             continue  # a demonstration of which nobody gave the task
         task = episodes[key[0]].task if key else (tasks or {})[judgment.task]
         item = items.setdefault((task.id, *key), _Item(task, [episodes[id_] for id_ in key]))
-        question, value = _told(judgment, key)
+        question, value = judgment.on_platform(key)
         item.told.setdefault((judgment.annotator, question), []).append((judgment, value))
     return list(items.values())
-
-
-def _told(judgment: Judgment, key: Sequence[str]) -> tuple[str, Any]:
-    """(question, value) of a judgment, with the episodes as the record has them, not as they were shown."""
-    if isinstance(judgment, Comparison):
-        first = "response1" if judgment.episodes[0] == key[0] else "response2"
-        second = "response2" if first == "response1" else "response1"
-        better = first if judgment.strength > 0 else second if judgment.strength < 0 else judgment.verdict
-        return _asked("preference", judgment.axis), better
-    if isinstance(judgment, Ranking):
-        ranks = dict(zip(judgment.episodes, judgment.ranks, strict=True))
-        value = [{"value": f"response{n}", "rank": ranks[id_]} for n, id_ in enumerate(key, 1)]
-        return _asked("ranking", judgment.axis), value
-    if isinstance(judgment, Rating):
-        return f"rating-{judgment.axis}", judgment.value
-    if isinstance(judgment, Label):
-        return judgment.name, judgment.value
-    if isinstance(judgment, SpanMark):
-        return "span", [{"label": judgment.category, "start": judgment.start, "end": judgment.end}]
-    if isinstance(judgment, StepMark):
-        return f"step-{judgment.step}", {1: "good", 0: "neutral", -1: "bad"}[judgment.value]
-    return type(judgment).__name__.lower(), judgment.text
-
-
-def _asked(kind: str, axis: str) -> str:
-    return kind if axis == "overall" else f"{kind}-{axis}"
 
 
 def _text(messages: tuple[Message, ...]) -> str:

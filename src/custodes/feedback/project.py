@@ -8,35 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
+from custodes import registry
+from custodes.feedback.questions import AxisQuestion, Name, Part, Question, Share, describe, question_class
 from custodes.types import InputError
 
-Kind = Literal[
-    "comparison",
-    "ranking",
-    "rating",
-    "label",
-    "correction",
-    "demonstration",
-    "comment",
-    "span",
-    "step",
-    "tamper",
-    "critique",
-]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
+M = TypeVar("M", bound=Part)
+Place = tuple[int | str, ...]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Axis(_Part):
+class Axis(Part):
     """One thing that is judged apart from the others, on 1 to 7."""
 
     name: Name
@@ -47,57 +32,12 @@ class Axis(_Part):
     """What 7 means."""
 
 
-class Category(_Part):
-    """A value that a label or a span can have."""
-
-    value: Name
-    title: str
-
-
-class Question(_Part):
-    """One kind of judgment that is asked of every item."""
-
-    kind: Kind
-    axis: Name = "overall"
-    """For comparisons, rankings and ratings: on which axis."""
-    answers: Annotated[int, Field(ge=1, le=4)] | None = None
-    """How many answers are shown side by side; 2 for comparisons and rankings, 1 for others, unless it says more."""
-    name: Name | None = None
-    """For labels: what is labelled."""
-    values: tuple[Category, ...] = ()
-    """For labels and spans: what can be said."""
-    prefilled: Share | None = None
-    """For critiques: how often the given critique is there to begin from; otherwise the person begins from nothing."""
-    optional: bool = False
-
-    @property
-    def sides(self) -> int | None:
-        """Answers that must be side by side for this question; None where any number will do."""
-        return self.answers or (2 if self.kind in ("comparison", "ranking") else None)
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.kind == "label" and (self.name is None or len(self.values) < 2):
-            raise ValueError("a label needs a name and at least two values")
-        if self.kind == "span" and not self.values:
-            raise ValueError("a span needs at least one value, the categories that can be marked")
-        if self.kind == "comparison" and self.sides != 2:
-            raise ValueError("a comparison shows 2 answers; use a ranking for more")
-        if self.kind == "ranking" and self.answers == 1:
-            raise ValueError("a ranking shows at least 2 answers")
-        if self.kind in ("tamper", "critique") and self.answers not in (None, 1):
-            raise ValueError(f"a {self.kind} shows one answer")
-        if self.prefilled is not None and self.kind != "critique":
-            raise ValueError("prefilled is for critiques only")
-        return self
-
-
-class Guidelines(_Part):
+class Guidelines(Part):
     version: str = Field(min_length=1)
     text: str = Field(min_length=1)
 
 
-class Assignment(_Part):
+class Assignment(Part):
     """Who gets what."""
 
     overlap: Annotated[int, Field(ge=1, le=100)] = 3
@@ -120,7 +60,7 @@ class Assignment(_Part):
         return self
 
 
-class Stopping(_Part):
+class Stopping(Part):
     """When the project ends; whatever comes first. Without any of these, when every item has its overlap."""
 
     judgments: Annotated[int, Field(ge=1)] | None = None
@@ -130,7 +70,7 @@ class Stopping(_Part):
     """Mean over items of the probability that the fitted better answer is the worse one."""
 
 
-class Quota(_Part):
+class Quota(Part):
     """Whose judgments: shares of a population by a field of the annotators' profiles."""
 
     field: Name
@@ -145,7 +85,7 @@ class Quota(_Part):
         return shares
 
 
-class Project(_Part):
+class Project(Part):
     """A whole project; see ``TEMPLATE`` for what each field is."""
 
     name: Name
@@ -154,7 +94,7 @@ class Project(_Part):
     """File of tasks (relative to the project's file), or "" when they are imported."""
     guidelines: Guidelines
     axes: tuple[Axis, ...] = ()
-    questions: Annotated[tuple[Question, ...], Field(min_length=1)]
+    questions: Annotated[tuple[SerializeAsAny[Question], ...], Field(min_length=1)]
     reasons: tuple[str, ...] = ()
     assisted: bool = False
     """Whether everything is judged twice: alone first, then with the help that the task brings."""
@@ -196,16 +136,15 @@ def parse_project(text: str, where: str = "project") -> Project:
         raise InputError(f"{where}: holds {type(content).__name__}; it should hold fields such as name and questions.")
     for number, key in _repeated(root):
         raise InputError(f"{where}, line {number}, field {key!r}: it is there twice; keep one.")
+    content = _tuples(content)
     try:
-        project = Project.model_validate(_tuples(content))
-    except ValidationError as error:
-        # an unknown name explains the missing one that it was meant to be
-        first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-        field = ".".join(str(part + 1 if isinstance(part, int) else part) for part in first["loc"])
-        raise InputError(f"{where}, line {_line(root, first['loc'])}, {_what(field, first)}.") from None
-    for place, what in _contradictions(project):
-        field = ".".join(str(part + 1 if isinstance(part, int) else part) for part in place)
-        raise InputError(f"{where}, line {_line(root, place)}, field {field!r}: {what}.")
+        if isinstance(asked := content.get("questions"), tuple):
+            content["questions"] = tuple(_question(values, n) for n, values in enumerate(asked))
+        project = _checked(Project, content)
+        for place, what in _contradictions(project):
+            raise _Wrong(place, f"field {_dotted(place)!r}: {what}")
+    except _Wrong as wrong:
+        raise InputError(f"{where}, line {_line(root, wrong.place)}, {wrong}.") from None
     return project
 
 
@@ -222,7 +161,41 @@ def new_project(path: str | Path) -> Path:
     return path
 
 
-def _contradictions(project: Project) -> Iterator[tuple[tuple[int | str, ...], str]]:
+class _Wrong(Exception):  # noqa: N818 (becomes an InputError, which names the line too)
+    def __init__(self, place: Place, what: str) -> None:
+        super().__init__(what)
+        self.place = place
+
+
+def _question(values: Any, n: int) -> Question:
+    """The ``n``-th question of a file, from 0, as its kind has it."""
+    place = ("questions", n)
+    try:
+        cls = (
+            question_class(values["kind"])
+            if isinstance(values, dict) and isinstance(values.get("kind"), str)
+            else Question
+        )
+    except InputError as error:
+        raise _Wrong((*place, "kind"), f"field {_dotted((*place, 'kind'))!r}: {error}") from None
+    return _checked(cls, values, place)
+
+
+def _checked(cls: type[M], values: Any, place: Place = ()) -> M:
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        # an unknown name explains the missing one that it was meant to be
+        first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+        place = (*place, *first["loc"])
+        raise _Wrong(place, describe(first, _dotted(place))) from None
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(str(part + 1 if isinstance(part, int) else part) for part in place)
+
+
+def _contradictions(project: Project) -> Iterator[tuple[Place, str]]:
     """(place, what is wrong) of parts that are right by themselves and do not fit together."""
     names = ["overall"]
     for n, axis in enumerate(project.axes):
@@ -230,24 +203,25 @@ def _contradictions(project: Project) -> Iterator[tuple[tuple[int | str, ...], s
             yield ("axes", n, "name"), f"there is an axis {axis.name!r} already"
         names.append(axis.name)
     for n, question in enumerate(project.questions):
-        if question.kind in ("comparison", "ranking", "rating") and question.axis not in names:
+        if isinstance(question, AxisQuestion) and question.axis not in names:
             yield ("questions", n, "axis"), f"{question.axis!r} is no axis; the axes are {', '.join(names)}"
-    kinds = {question.kind for question in project.questions}
     shown = {question.sides for question in project.questions} - {None}
+    alone = [question.kind for question in project.questions if question.by_itself]
     if len(shown) > 1:
         yield ("questions",), "the questions of one project show the same number of answers"
-    if kinds & {"tamper", "critique"} and shown - {1}:
-        yield ("questions",), "tampers and critiques are of one answer; ask about several in another project"
-    if project.assisted and not kinds & {"comparison", "ranking", "rating", "label"}:
-        yield ("assisted",), "only comparisons, rankings, ratings and labels are judged again with help"
-    if project.assisted and kinds & {"tamper", "critique"}:
-        yield ("assisted",), "tampers and critiques are not judged twice; ask for them in another project"
+    if alone and shown - {1}:
+        yield ("questions",), f"a {alone[0]} is of one answer; ask about several in another project"
+    if project.assisted and not any(question.twice for question in project.questions):
+        twice = [name for name in registry.kind.names() if registry.kind.find(name).twice]
+        yield ("assisted",), f"only questions of the kinds {', '.join(twice)} are judged again with help"
+    if project.assisted and alone:
+        yield ("assisted",), f"a {alone[0]} is not judged twice; ask for it in another project"
 
 
 # ---------------------------------------------------------------- where something stands in the file
 
 
-def _line(root: yaml.Node, place: tuple[int | str, ...]) -> int:
+def _line(root: yaml.Node, place: Place) -> int:
     """Line (from 1) of the field at ``place``; of what should hold it where it is missing."""
     node, line = root, int(root.start_mark.line)
     for part in place:
@@ -278,18 +252,6 @@ def _repeated(node: yaml.Node) -> Iterator[tuple[int, str]]:
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             yield from _repeated(value)
-
-
-def _what(field: str, error: Any) -> str:
-    """The field and what is wrong with it, in words."""
-    if error["type"] == "missing":
-        return f"field {field!r}: it is missing"
-    if error["type"] == "extra_forbidden":
-        return f"field {field!r}: there is no such field"
-    cause = error.get("ctx", {}).get("error")
-    what = str(cause) if isinstance(cause, ValueError) else error["msg"].replace("Input should", "it should")
-    given = "" if isinstance(cause, ValueError) else f" (given: {str(error['input'])[:40]!r})"
-    return f"field {field!r}: {what}{given}" if field else f"{what}{given}"
 
 
 def _tuples(value: Any) -> Any:

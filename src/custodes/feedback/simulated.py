@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from custodes.types import Annotator, Comparison, Episode, InputError, Task, Verdict, hash_shown
+from custodes.feedback.kinds.comparison import Comparison, Verdict
+from custodes.types import Annotator, Episode, InputError, Task, hash_shown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,16 +13,13 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from operator import attrgetter
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Run, ScoreRow
-from custodes.types import SELDOM, Annotator, Episode, InputError, Judgment, Message, Task
-
-JUDGMENTS: dict[str, type] = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", t.__name__).lower(): t for t in get_args(Judgment)}
-"""Name of each type of judgment in the ledger: "comparison", "span_mark", ..."""
+from custodes.types import Annotator, Episode, InputError, Judgment, Message, Task, judgment_type
 
 LONGEST_KEY = 1000  # bytes; PostgreSQL indexes at most 2,704 bytes of run, kind and key together
 
@@ -37,9 +34,13 @@ class Entry(NamedTuple):
 
 def encode(record: Record | Run) -> Entry:
     """The row of ``record``. Raises InputError where the record holds what JSON or a database cannot."""
-    if type(record) not in _WRITERS:
-        raise InputError(f"the ledger cannot hold a {type(record).__name__}; it holds {', '.join(_names())}.")
-    kind, write = _WRITERS[type(record)]
+    cls = type(record)
+    if isinstance(record, Judgment) and cls not in _WRITERS:
+        _WRITERS[cls] = ("judgment", _typed(type(record)))
+    if cls not in _WRITERS:
+        held = ", ".join(known.__name__ for known in _WRITERS if known is not Run)
+        raise InputError(f"the ledger cannot hold a {cls.__name__}; it holds {held} and judgments.")
+    kind, write = _WRITERS[cls]
     key = _score_key(record) if isinstance(record, ScoreRow) else record.id
     if not isinstance(key, str) or not 0 < len(key.encode(errors="replace")) <= LONGEST_KEY or _CONTROL.search(key):
         raise InputError(
@@ -75,21 +76,18 @@ def _flat(cls: type) -> Callable[[Any], dict[str, Any]]:
     return lambda record: dict(zip(names, get(record), strict=True))
 
 
-def _typed(name: str, cls: type) -> Callable[[Any], dict[str, Any]]:
-    """A writer of a judgment of type ``name``."""
-    write = _flat(cls)
+def _typed(cls: type[Judgment]) -> Callable[[Any], dict[str, Any]]:
+    """A writer of a kind of judgment."""
+    write, seldom = _flat(cls), cls.seldom
     return lambda record: {
-        "type": name,
-        **{k: v for k, v in write(record).items() if k not in SELDOM or v != SELDOM[k]},
+        "type": cls.kind,
+        **{k: v for k, v in write(record).items() if k not in seldom or v != seldom[k]},
     }
 
 
 def _read_judgment(key: str, body: dict[str, Any]) -> Any:
-    cls = JUDGMENTS[body.pop("type")]
-    for name in ("episodes", "ranks"):
-        if name in body:
-            body[name] = tuple(body[name])
-    return cls(id=key, **body)
+    cls: type[Any] = judgment_type(body.pop("type"))
+    return cls(id=key, **{name: tuple(value) if isinstance(value, list) else value for name, value in body.items()})
 
 
 def _write_task(task: Task) -> dict[str, Any]:
@@ -160,7 +158,6 @@ def _score_key(score: ScoreRow) -> str:
 _WRITERS: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     Task: ("task", _write_task),
     Episode: ("episode", _write_episode),
-    **{cls: ("judgment", _typed(name, cls)) for name, cls in JUDGMENTS.items()},
     Annotator: ("annotator", _flat(Annotator)),
     Model: ("model", _flat(Model)),
     ScoreRow: ("score", _flat(ScoreRow)),
@@ -183,8 +180,8 @@ _READERS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
 }
 
 
-def _names() -> list[str]:
-    return [cls.__name__ for cls in _WRITERS if cls is not Run]
+RECORD_KINDS = frozenset(_READERS)
+"""What a row can be."""
 
 
 # ---------------------------------------------------------------- parts of a body

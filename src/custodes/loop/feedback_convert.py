@@ -10,8 +10,9 @@ import tyro
 
 from custodes.feedback import write_judgments, write_preferences
 from custodes.feedback.forms import FeedbackFile, listed, read_feedback
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.job.command import command
-from custodes.types import Comparison, InputError
+from custodes.types import InputError
 
 
 @dataclass(frozen=True, kw_only=True)

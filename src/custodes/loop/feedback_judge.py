@@ -10,13 +10,14 @@ import tyro
 
 from custodes.feedback import read_feedback, write_judgments
 from custodes.feedback.ai import AIJudgments, PeopleAgreement, agreement_with_people, judge_with_ai
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.rubric import load_rubric
 from custodes.job.command import command
 from custodes.job.recording import begin
 from custodes.ledger import Evaluation
 from custodes.lm import TorchEngine, load
 from custodes.lm.endpoint import EndpointEngine
-from custodes.types import Comparison, InputError
+from custodes.types import InputError
 
 
 @dataclass(frozen=True, kw_only=True)

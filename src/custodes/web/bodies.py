@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from custodes.web.answers import Answer
+from custodes.feedback.questions import Answer
 from custodes.web.work import Stage
 
 Line = Annotated[str, Field(min_length=1, max_length=200)]

@@ -9,16 +9,17 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy import update
 
 from custodes.feedback.items import read_items
 from custodes.feedback.project import load_project
+from custodes.feedback.questions import Answer
 from custodes.types import Annotator, AnnotatorKind, Message
 from custodes.web import oversight, work
 from custodes.web.accounts import ROLES, Account, Role
-from custodes.web.answers import Answer
 from custodes.web.database import Database
 from custodes.web.projects import create_project
 from custodes.web.schema import assignments
@@ -72,18 +73,20 @@ def _judge(database: Database, account: Account, skill: float, better: set[str],
         left = item["answers"][0][-1]["content"] in better
         right = rng.random() < skill
         strength = int(rng.integers(1, 4)) * (1 if left == right else -1)
-        answers = [Answer(question=1, verdict="prefer", strength=strength)]
+        answers: list[dict[str, Any]] = [{"question": 1, "verdict": "prefer", "strength": strength}]
         for place in range(2):
             good = (place == 0) == left
             value = int(np.clip(rng.normal(5.5 if good == right else 3, 1), 1, 7))
-            answers.append(Answer(question=2, place=place, value=value))
+            answers.append({"question": 2, "place": place, "value": value})
         seconds = float(rng.gamma(4, 5))
         with (
             database.writing() as connection
         ):  # they got it that long ago: nobody works longer than the server's clock says
             here = assignments.c.id == item["assignment"]
             connection.execute(update(assignments).where(here).values(given=database.clock() - seconds))
-        work.hand_in(database, item["assignment"], account, answers, seconds)
+        work.hand_in(
+            database, item["assignment"], account, [Answer.model_validate(answer) for answer in answers], seconds
+        )
 
 
 def _ask_for_approval(database: Database, account: Account) -> None:

@@ -19,13 +19,16 @@ from custodes.feedback import (
     fit_annotators,
     repeat_consistency,
 )
-from custodes.feedback.annotator_model import comparisons_in
 from custodes.feedback.elo import elo
 from custodes.feedback.items import Item, gold_result
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.ranking import Ranking
+from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.labels import aggregate, labels_from_judgments
 from custodes.feedback.poisoning import watch_annotators
 from custodes.stats import Interval, mean_interval, normal_quantile, rate
-from custodes.types import Annotator, Comparison, InputError, Judgment, Label, Ranking, Rating
+from custodes.types import Annotator, InputError, Judgment
 from custodes.web.database import Database
 from custodes.web.effort import accuracy_by_budget, coverage_of, effort_of
 from custodes.web.export import Content, read_project
@@ -70,7 +73,7 @@ def quality_of(database: Database, name: str) -> dict[str, Any]:
         "assisted": second_looks(used, content.items_by_task),
         "teams": teams_of(reviews_of(content.tasks.values(), content.episodes.values(), judgments)),
     }
-    if any(comparisons_in(j) for j in judgments):
+    if any(j.comparisons() for j in judgments):
         found |= _comparisons(content, judgments, found["people"])
     return found
 

@@ -16,7 +16,6 @@ from custodes.feedback import (
     write_judgments,
     write_preferences,
 )
-from custodes.feedback.annotator_model import comparisons_in
 from custodes.feedback.items import Item
 from custodes.feedback.platforms import to_argilla, to_label_studio
 from custodes.feedback.records import judgment_row
@@ -104,7 +103,7 @@ def export_project(
     written = [write_judgments(folder / "judgments.jsonl", content.judgments, texts)]
     episodes = list(content.episodes.values())
     edited = pairs_from_corrections(content.judgments, episodes)
-    compared = any(comparisons_in(j) for j in content.judgments)
+    compared = any(j.comparisons() for j in content.judgments)
     if compared or edited:
         kind = "parquet" if form == "huggingface" else "jsonl"
         each = pairs_from_judgments(content.judgments, episodes) + edited

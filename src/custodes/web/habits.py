@@ -13,8 +13,10 @@ from typing import Any
 from scipy.stats import binomtest
 
 from custodes.feedback.items import Item, gold_result
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.rating import Rating
 from custodes.stats import wilson
-from custodes.types import Comparison, Judgment, Rating
+from custodes.types import Judgment
 from custodes.web.export import Content
 
 LEVEL = 0.01

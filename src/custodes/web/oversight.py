@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from sqlalchemy import Connection, Row, select, update
 
+from custodes.feedback.kinds.label import Label
 from custodes.ledger import Decision
 from custodes.stats import mean_interval, rate
-from custodes.types import Episode, InputError, Label, Message, Task, hash_shown
+from custodes.types import Episode, InputError, Message, Task, hash_shown
 from custodes.web.accounts import Account
 from custodes.web.database import Database, MissingError, to_json
 from custodes.web.schema import about, actions

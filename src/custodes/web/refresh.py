@@ -14,7 +14,6 @@ from scipy.special import ndtr
 from sqlalchemy import func, select
 
 from custodes.feedback import fit_annotators
-from custodes.feedback.annotator_model import comparisons_in
 from custodes.feedback.poisoning import watch_annotators
 from custodes.feedback.selection import QualityBelief
 from custodes.web.database import Database
@@ -47,7 +46,7 @@ def refresh(database: Database, name: str) -> float | None:
     the worse one: 1/2 where nothing is known. Raises MissingError for an unknown project.
     """
     content = read_project(database, name)
-    if not any(comparisons_in(j) for j in content.judgments):
+    if not any(j.comparisons() for j in content.judgments):
         return None
     with database.reading() as connection:
         alarmed = wanted(connection, name, "alarm")

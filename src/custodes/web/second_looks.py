@@ -12,7 +12,7 @@ import numpy as np
 from custodes.feedback.items import Item, follows, gold_result
 from custodes.feedback.teams import Review, analyse
 from custodes.stats import mean_interval, paired_difference, rate
-from custodes.types import Comparison, Judgment, Label, Ranking, Rating
+from custodes.types import Judgment
 
 NODS = 0.5
 """Seconds within which nobody can have read the help: accepting it faster is rubber-stamping."""
@@ -29,7 +29,7 @@ class Twice:
 
     @property
     def changed(self) -> bool:
-        return _said(self.alone) != _said(self.assisted)
+        return self.alone.stance() != self.assisted.stance()
 
     @property
     def nods(self) -> bool:
@@ -51,7 +51,7 @@ def judged_twice(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item
         for id_, second in by_id.items()
         if MARK in id_
         and second.task in items_by_task
-        and isinstance(second, Comparison | Ranking | Rating | Label)
+        and second.stance() is not None
         and (first := by_id.get(id_.replace(MARK, "-", 1))) is not None
     ]
 
@@ -134,22 +134,10 @@ def _items(pairs: Sequence[Twice]) -> list[str]:
 
 def _helper_is_right(item: Item, judgment: Judgment) -> bool | None:
     """Whether what the help says about a judgment's question is what gold says; None where one of them says nothing."""
-    says, gold = (item.assistance.says if item.assistance else {}), item.gold
-    if isinstance(judgment, Comparison | Ranking) and judgment.axis == "overall":
-        told, known = says.get("better"), gold.get("better")
-        return None if told is None or known is None else bool(told == known)
-    if isinstance(judgment, Label):
-        told, known = says.get("labels", {}).get(judgment.name), gold.get("labels", {}).get(judgment.name)
-        return None if told is None or known is None else bool(told == known)
-    if isinstance(judgment, Rating):
-        span, right = says.get("ratings", {}).get(judgment.axis), gold.get("ratings", {}).get(judgment.axis)
-        return None if span is None or right is None else bool(right[0] <= sum(span) / 2 <= right[1])
-    return None
-
-
-def _said(judgment: Judgment) -> object:
-    if isinstance(judgment, Comparison):
-        return judgment.verdict, judgment.strength
-    if isinstance(judgment, Ranking):
-        return judgment.ranks
-    return judgment.value if isinstance(judgment, Rating | Label) else None
+    says = judgment.known(item.assistance.says if item.assistance else {})
+    right = judgment.known(item.gold)
+    if says is None or right is None:
+        return None
+    if isinstance(says, list):  # a span of ratings
+        return bool(right[0] <= sum(says) / 2 <= right[1])
+    return bool(says == right)

@@ -15,13 +15,15 @@ from sqlalchemy import Connection, Row, case, func, select, update
 
 from custodes.feedback.assignment import finished, over_quota
 from custodes.feedback.items import Item, gold_result
+from custodes.feedback.kinds.comment import Comment
 from custodes.feedback.project import Project, Stopping
+from custodes.feedback.questions import Answer
 from custodes.ledger import Decision
-from custodes.types import Comment, InputError, Judged, Judgment
+from custodes.types import InputError, Judgment
 from custodes.web.accounts import Account
-from custodes.web.answers import Answer, judgments_of, new_episodes
+from custodes.web.answers import judgments_of
 from custodes.web.database import Database, MissingError, to_json
-from custodes.web.giving import count, end_leases, give, leases_of, offer_for, open_items_for
+from custodes.web.leases import count, end_leases, give, leases_of, offer_for, open_items_for
 from custodes.web.members import may_see, require_seen
 from custodes.web.projects import end_project, load_item, open_project, parsed, progress_of, quarantined
 from custodes.web.schema import assignments, projects
@@ -130,7 +132,8 @@ def hand_in(
         now = database.clock()
         seconds = min(seconds, _passed(row, stage, revise, now))
         order = json.loads(row.shown)
-        judgments = judgments_of(project, item, order, answers, key, account.id, seconds, sorted(reasons), assistance)
+        given = (key, account.id, seconds, sorted(reasons), assistance)
+        judgments, made = judgments_of(project, item, order, answers, *given)
         ids = [judgment.id for judgment in judgments]
         told = {"judgments": ids, "annotator": account.id, "item": row.item}
         if row.state == "skipped":
@@ -138,7 +141,7 @@ def hand_in(
         if stage == "alone":
             _keep_alone(database, connection, row, run, judgments, answers, seconds, now)
             return ids
-        database.ledger.write(run, new_episodes(project, item, answers, account.id), connection=connection)
+        database.ledger.write(run, made, connection=connection)
         if row.state == "done" and not revise:
             try:
                 return database.ledger.write(run, judgments, connection=connection)  # the same again: quietly ignored
@@ -196,7 +199,7 @@ def _earlier(database: Database, id_: str, account: Account) -> list[Judgment]:
 
 def _withdrawn(judgment: Judgment) -> Judgment:
     """What takes the place of a judgment that its annotator took back."""
-    about = {field.name: getattr(judgment, field.name) for field in fields(Judged)}
+    about = {field.name: getattr(judgment, field.name) for field in fields(Judgment)}
     return Comment(**about, text="withdrawn")
 
 

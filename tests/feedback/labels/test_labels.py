@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from custodes.feedback.kinds.label import Label
 from custodes.feedback.labels import METHODS, LabelTable, aggregate, label_table, labels_from_judgments
-from custodes.types import InputError, Label
+from custodes.types import InputError
 
 MODELS = [m for m in METHODS if m != "majority"]
 

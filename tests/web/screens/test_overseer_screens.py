@@ -6,10 +6,10 @@ from playwright.sync_api import Browser, expect
 from site_under_test import PASSWORD, Site
 from sqlalchemy import update
 
+from custodes.feedback.questions import Answer
 from custodes.types import Annotator, Message
 from custodes.web import oversight, work
 from custodes.web.accounts import Account
-from custodes.web.answers import Answer
 from custodes.web.schema import assignments
 
 

@@ -6,7 +6,11 @@ from playwright.sync_api import Browser, expect
 from site_under_test import Site
 
 from custodes.feedback.critique import Critique, Finding, parse, write
-from custodes.types import Comment, Comparison, Correction, Demonstration, Rating
+from custodes.feedback.kinds.comment import Comment
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.demonstration import Demonstration
+from custodes.feedback.kinds.rating import Rating
 
 CODE = "def total(xs):\n    return sum(xs)\n"
 PROMPT = f"Review it.\n\n```python\n{CODE}```"

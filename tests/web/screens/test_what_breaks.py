@@ -5,7 +5,8 @@ from __future__ import annotations
 from playwright.sync_api import Browser, expect
 from site_under_test import Site
 
-from custodes.types import Comment, Comparison
+from custodes.feedback.kinds.comment import Comment
+from custodes.feedback.kinds.comparison import Comparison
 
 PAIR = {"prompt": "What is 2 + 2?", "answers": ["It is 4.", "It is *probably* 5."]}
 QUESTIONS = "[{kind: comparison}, {kind: comment, optional: true}]"

@@ -6,18 +6,16 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from site_under_test import Site
 
-from custodes.types import (
-    Comment,
-    Comparison,
-    Correction,
-    Demonstration,
-    Judgment,
-    Label,
-    Ranking,
-    Rating,
-    SpanMark,
-    StepMark,
-)
+from custodes.feedback.kinds.comment import Comment
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.demonstration import Demonstration
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.ranking import Ranking
+from custodes.feedback.kinds.rating import Rating
+from custodes.feedback.kinds.span import SpanMark
+from custodes.feedback.kinds.step import StepMark
+from custodes.types import Judgment
 
 PAIR = {"prompt": "What is 2 + 2?", "answers": ["It is 4.", "It is *probably* 5."]}
 ONE = {"prompt": "What is 2 + 2?", "answers": ["It is 4, I hope."]}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, get_args
+from typing import Any
 
 from custodes.audit.record import RunSection
+from custodes.ledger.codec import RECORD_KINDS
 from custodes.registry import section
-from custodes.types import Judgment
-
-JUDGMENTS = tuple(kind.__name__.lower() for kind in get_args(Judgment))
 
 
 @section
@@ -22,7 +20,7 @@ class LoopSection(RunSection):
 <table class="kv">
   <tr><th scope="row">Tasks</th><td>{{ figures.tasks | number }}</td></tr>
   <tr><th scope="row">Episodes</th><td>{{ figures.episodes | number }}, by {{ figures.policies | number }} versions of the policy</td></tr>
-  <tr><th scope="row">Judgments</th><td>{% for kind, n in figures.judgments.items() %}{{ n | number }} {{ kind }}{{ "s" if n != 1 }}{{ ", " if not loop.last }}{% else %}<span class="none">not recorded</span>{% endfor %}</td></tr>
+  <tr><th scope="row">Judgments</th><td>{% for kind, n in figures.judgments.items() %}{{ n | number }} {{ kind | replace("_", " ") }}{{ "s" if n != 1 }}{{ ", " if not loop.last }}{% else %}<span class="none">not recorded</span>{% endfor %}</td></tr>
   <tr><th scope="row">Annotators</th><td>{% for kind, n in figures.annotators.items() %}{{ n | number }} {{ kind }}{{ ", " if not loop.last }}{% else %}<span class="none">not recorded</span>{% endfor %}</td></tr>
 </table>
 {% if figures.models %}
@@ -42,7 +40,7 @@ class LoopSection(RunSection):
             "tasks": counts.get("task", 0),
             "episodes": counts.get("episode", 0),
             "policies": self.source.policies,
-            "judgments": {name: counts[name] for name in JUDGMENTS if name in counts},
+            "judgments": {name: n for name, n in counts.items() if name not in RECORD_KINDS},
             "annotators": dict(Counter(a.kind for a in ledger.annotators(run))),
             "models": [{"name": m.name, "kind": m.kind, "id": m.id, "parent": m.parent} for m in ledger.models(run)],
             "decisions": [{"what": d.what, "why": d.why, "subject": d.subject} for d in ledger.decisions(run)],

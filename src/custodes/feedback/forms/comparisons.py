@@ -9,8 +9,11 @@ from custodes.dialogue import Messages, as_completion, exchanges, from_json, pla
 from custodes.feedback.forms.preferences import ANNOTATOR
 from custodes.feedback.forms.prompts import asked, shared_turns
 from custodes.feedback.forms.source import SKIP, Source, answer, bad, content, items, number, part, text, truth, who
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.ranking import Ranking
 from custodes.tables import Row
-from custodes.types import Comparison, InputError, Label, Message, Ranking
+from custodes.types import InputError, Message
 
 
 def _ways(strength: int, verdict: str = "prefer") -> dict[str, Any]:

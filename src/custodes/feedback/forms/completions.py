@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from custodes.dialogue import Messages, alike, as_completion, as_prompt
-from custodes.feedback.collection import LABEL, Example
+from custodes.feedback.collection import LABEL
 from custodes.feedback.forms.preferences import ANNOTATOR
 from custodes.feedback.forms.prompts import asked, check_answer, note_tokens
 from custodes.feedback.forms.source import SKIP, Source, content, empty, number, truth, who
+from custodes.feedback.kinds.demonstration import Demonstration
+from custodes.feedback.kinds.label import Label
 from custodes.tables import Row
-from custodes.types import Demonstration, InputError, Label
+from custodes.types import Example, InputError
 
 ANSWERS = ("completion", "output", "response", "answer")
 WHOLE = ("messages", "conversations", "text")

@@ -8,9 +8,14 @@ from collections.abc import Sequence
 from custodes.dialogue import Messages, as_completion
 from custodes.feedback.forms.prompts import asked, only_text
 from custodes.feedback.forms.source import SKIP, Source, bad, items, number, part, text, truth, who
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.span import SpanMark
+from custodes.feedback.kinds.step import StepMark
 from custodes.feedback.steps import steps_of
 from custodes.tables import Row
-from custodes.types import Comparison, Correction, Label, Message, SpanMark, StepMark
+from custodes.types import Message
 
 
 def stepwise(row: Row, source: Source) -> None:

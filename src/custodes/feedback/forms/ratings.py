@@ -8,8 +8,11 @@ from custodes.dialogue import Messages, as_completion, as_prompt, read_dialogue
 from custodes.feedback.forms.comparisons import helpsteer_prompt, post
 from custodes.feedback.forms.prompts import asked, only_text
 from custodes.feedback.forms.source import SKIP, Source, answer, bad, items, number, number_of, part, text, truth, who
+from custodes.feedback.kinds.comment import Comment
+from custodes.feedback.kinds.label import Label
+from custodes.feedback.kinds.ranking import Ranking
+from custodes.feedback.kinds.rating import Rating
 from custodes.tables import Row
-from custodes.types import Comment, Label, Ranking, Rating
 
 HELPSTEER = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 

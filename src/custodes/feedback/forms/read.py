@@ -19,9 +19,11 @@ from custodes.feedback.exchange import pairs_from_corrections, pairs_from_judgme
 from custodes.feedback.forms.own import is_ledger, ledger
 from custodes.feedback.forms.registry import FORMS, Form
 from custodes.feedback.forms.source import SKIP, Source, empty, rows_shown
-from custodes.feedback.records import TEXTS, kind_of
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.kinds.ranking import Ranking
+from custodes.feedback.records import TEXTS
 from custodes.tables import Row, read_rows
-from custodes.types import Comparison, Episode, InputError, Judgment, PreferencePair, Ranking
+from custodes.types import Episode, InputError, Judgment, PreferencePair
 
 T = TypeVar("T")
 
@@ -248,7 +250,7 @@ def _sentences(numbers: Mapping[str, Sequence[int]]) -> list[str]:
 
 def _described(judgment: Judgment) -> str:
     axis = getattr(judgment, "axis", getattr(judgment, "name", ""))
-    return _on(kind_of(judgment), axis)
+    return _on(judgment.kind, axis)
 
 
 def listed(counts: Mapping[str, int]) -> str:

@@ -7,8 +7,11 @@ from typing import Any
 
 from custodes.dialogue import ROLES, Messages
 from custodes.feedback.forms.source import SKIP, Source, bad, part
+from custodes.feedback.kinds.demonstration import Demonstration
+from custodes.feedback.kinds.ranking import Ranking
+from custodes.feedback.kinds.rating import Rating
 from custodes.tables import Row
-from custodes.types import Demonstration, Message, Ranking, Rating
+from custodes.types import Message
 
 Node = dict[str, Any]
 

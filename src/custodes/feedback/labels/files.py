@@ -11,10 +11,11 @@ import numpy as np
 import polars as pl
 
 from custodes.columns import numbered, numbers_of, read_columns, write_columns
+from custodes.feedback.kinds.label import Label
 from custodes.feedback.labels.aggregate import Aggregated
 from custodes.feedback.labels.table import LabelTable, label_table, sorted_table
 from custodes.tables import warn
-from custodes.types import InputError, Judgment, Label
+from custodes.types import InputError, Judgment
 
 WORKER = ("annotator", "worker_id", "annotator_id", "rater", "labeler", "user")
 LABELS = {"task": ("task_id", "item", "item_id"), "worker": WORKER, "label": ("class", "answer")}

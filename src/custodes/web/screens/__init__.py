@@ -5,16 +5,16 @@ To add a page, write a file here and import it below. The file holds a function 
     @page("/projects/{name}/people", Rule(LEADS), "People", nav="People")
     async def people(visit: Visit, name: str) -> None:
         accounts = await visit.do(visit.database.accounts.all)
-        with parts.card("Accounts"):
+        with widgets.card("Accounts"):
             ...
 
 ``page`` makes the address, lets in whom the rule admits (everybody else is sent to the door or told), and puts the page
 into the frame of ``shell.py``; with ``nav`` it stands in the navigation of those who may see it. Whatever touches the
 database goes through ``visit.do``, which works in a thread and first looks whether the person is still signed in;
-``async with visit.telling():`` around it says in one sentence what went wrong. ``parts.py`` has what pages are made
+``async with visit.telling():`` around it says in one sentence what went wrong. ``widgets.py`` has what pages are made
 of, all of it reached by keyboard: give a control ``data-key`` and it answers to that key and is in the map on ``?``.
 
-What people wrote is shown with ``parts.markdown`` or as text, never as HTML. Styles are in ``static/screens.css``, by
+What people wrote is shown with ``widgets.markdown`` or as text, never as HTML. Styles are in ``static/screens.css``, by
 variables that know light and dark; what must happen in the browser is in ``static/screens.js``. Nothing comes from
 another host.
 """

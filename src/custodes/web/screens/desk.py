@@ -13,12 +13,12 @@ from custodes.web.access import LEADS, Rule
 from custodes.web.desk import mark_of, quality_of
 from custodes.web.flags import answer_flag
 from custodes.web.projects import quarantine
-from custodes.web.screens import charts, parts
+from custodes.web.screens import charts, widgets
 from custodes.web.screens.files import address
 from custodes.web.screens.pages import page
-from custodes.web.screens.parts import Act
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
+from custodes.web.screens.widgets import Act
 from custodes.web.screens.words import number, share
 from custodes.web.work import projects_of
 
@@ -67,18 +67,18 @@ class Desk:
         self.flagged = ""
         self.rests_until = 0.0
         self.root: Tag = tag("div", cls="stack", aria_busy="true")
-        with parts.dialog("quarantine", "Quarantine"):
+        with widgets.dialog("quarantine", "Quarantine"):
             self.question = tag("p")
-            self.field = parts.line(
+            self.field = widgets.line(
                 "Why? It stands in the ledger.", "", self._reason, maxlength=500, id="quarantine-why", autofocus=""
             )
-            parts.button("Decide", self._decide, cls="main")
-        with parts.dialog("answering", "Answer a flag"):
+            widgets.button("Decide", self._decide, cls="main")
+        with widgets.dialog("answering", "Answer a flag"):
             self.flag = tag("p")
-            self.reply = parts.line(
+            self.reply = widgets.line(
                 "Your answer; whoever raised the flag sees it.", "", maxlength=500, id="answering-text"
             )
-            made = parts.button("Send", cls="main")
+            made = widgets.button("Send", cls="main")
             js = "() => emit(document.getElementById('answering-text').value)"
             made.on("click", lambda e: self._reply(str(e.args)), js_handler=js)
 
@@ -158,29 +158,29 @@ def show(found: Mapping[str, Any], drawn: Mapping[str, str], ask: Ask, answer: C
     _figures(found)
     _suspects(found, ask)
     if found["flags"]:
-        with parts.card("Flags"):
+        with widgets.card("Flags"):
             _flags(found, answer)
-    with parts.card("People"):
+    with widgets.card("People"):
         _people(found, ask)
     with tag("div", cls="halves"):
-        with parts.card("Agreement"):
+        with widgets.card("Agreement"):
             _agreement(found)
-        with parts.card("Coverage"):
+        with widgets.card("Coverage"):
             _coverage(found["coverage"])
         if found["accuracy_by_budget"]:
-            with parts.card("Accuracy against budget"):
+            with widgets.card("Accuracy against budget"):
                 _budget(found, drawn)
         if drawn["rhythm"]:
-            with parts.card("Throughput"):
+            with widgets.card("Throughput"):
                 ui.html(drawn["rhythm"], sanitize=False)
         if found["assisted"]:
-            with parts.card("Help"):
+            with widgets.card("Help"):
                 _help(found)
         if found["teams"]:
-            with parts.card("Persons, critic and teams"):
+            with widgets.card("Persons, critic and teams"):
                 _teams(found["teams"])
         if found["standings"]:
-            with parts.card("Models"):
+            with widgets.card("Models"):
                 _standings(found["standings"])
 
 
@@ -245,7 +245,7 @@ def _suspects(found: Mapping[str, Any], ask: Ask) -> None:
         if (of["rubber_stamps"]["estimate"] or 0) > NODDING
     }
     clusters, habits = found.get("clusters", []), found["habits"]
-    with parts.card("Needs a look"):
+    with widgets.card("Needs a look"):
         if not rung and not nods and not clusters and not habits:
             level = found.get("alarm_level")
             more = f" An honest annotator's alarm ever rings with a probability of {level:g} at most." if level else ""
@@ -259,7 +259,7 @@ def _suspects(found: Mapping[str, Any], ask: Ask) -> None:
                     tag("p", habit["said"])
                 with tag("div", cls="actions-row"):
                     name = people[person]["name"]
-                    parts.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
+                    widgets.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
         for cluster in clusters:
             names = ", ".join(people[p]["name"] for p in cluster["people"])
             with tag("div", cls="suspect"):
@@ -269,7 +269,7 @@ def _suspects(found: Mapping[str, Any], ask: Ask) -> None:
                 with tag("div", cls="actions-row"):
                     for person in cluster["people"]:
                         name = people[person]["name"]
-                        parts.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
+                        widgets.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
         for person, stamps in nods.items():
             with tag("div", cls="suspect"):
                 tag("h3", f"{people[person]['name']} accepts help unread")
@@ -290,7 +290,7 @@ def _suspect(person: str, about: Mapping[str, Any], level: float, ask: Ask) -> N
         flipped = f"Without these judgments {100 * alarm['flipped']:.0f} % of the compared pairs would be decided the other way."
         tag("p", flipped, "quiet")
         with tag("div", cls="actions-row"):
-            parts.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
+            widgets.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
 
 
 def _flags(found: Mapping[str, Any], answer: Callable[[Any], Act]) -> None:
@@ -310,7 +310,7 @@ def _flags(found: Mapping[str, Any], answer: Callable[[Any], Act]) -> None:
                         if flag["answer"]:
                             tag("p", flag["answer"])
                         else:
-                            parts.button("Answer", answer(flag), aria_label=f"Answer the flag of {name}")
+                            widgets.button("Answer", answer(flag), aria_label=f"Answer the flag of {name}")
     if len(found["flags"]) > MOST_FLAGS:
         tag("p", f"And {len(found['flags']) - MOST_FLAGS:,} more.", "quiet")
 
@@ -332,7 +332,7 @@ def _people(found: Mapping[str, Any], ask: Ask) -> None:
         tag("p", said, "quiet")
     for label, people in found["labels"].items():
         rows = [[found["people"].get(p, {"name": p})["name"], share(of)] for p, of in people.items()]
-        parts.table(["Person", "Right, by Dawid and Skene"], rows, f"Label: {label}")
+        widgets.table(["Person", "Right, by Dawid and Skene"], rows, f"Label: {label}")
 
 
 def _person(person: str, about: Mapping[str, Any], compared: bool, ask: Ask) -> None:
@@ -353,9 +353,9 @@ def _person(person: str, about: Mapping[str, Any], compared: bool, ask: Ask) -> 
     tag("td", f"in quarantine: {about.get('why', '')}" if out else rang)
     with tag("td"):
         if out:
-            parts.button("Lift", ask(person, name, True), aria_label=f"Lift the quarantine of {name}")
+            widgets.button("Lift", ask(person, name, True), aria_label=f"Lift the quarantine of {name}")
         else:
-            parts.button("Quarantine", ask(person, name, False), aria_label=f"Quarantine {name}")
+            widgets.button("Quarantine", ask(person, name, False), aria_label=f"Quarantine {name}")
 
 
 def _cell(said: str, chart: str = "") -> None:
@@ -379,7 +379,7 @@ def _agreement(found: Mapping[str, Any]) -> None:
     for field, groups in found.get("agreement_by_group", {}).items():
         rows += [[f"Within {field}: {group or 'not given'}", number(alpha)] for group, alpha in groups.items()]
     if rows:
-        parts.table(["Krippendorff's alpha", "1 is perfect, 0 chance"], rows)
+        widgets.table(["Krippendorff's alpha", "1 is perfect, 0 chance"], rows)
     more = []
     if "repeats" in found:
         more.append(["Same answer when shown again", share(found["repeats"])])
@@ -389,14 +389,14 @@ def _agreement(found: Mapping[str, Any]) -> None:
         if "length" in effects:
             more.append(["Longer by a standard deviation (log-odds), bias or quality", number(effects["length"])])
     if more:
-        parts.table(["Consistency and bias", ""], more)
+        widgets.table(["Consistency and bias", ""], more)
 
 
 def _coverage(coverage: Mapping[str, Any]) -> None:
     rows = [["All", *_covered(coverage)], *([tag_, *_covered(of)] for tag_, of in coverage["by_tag"].items())]
-    parts.table(["Tag", "Items begun", "complete", "Prompts begun"], rows)
+    widgets.table(["Tag", "Items begun", "complete", "Prompts begun"], rows)
     spread = coverage["by_judgments"]
-    parts.table(["Judgments", "Items"], [[n, count] for n, count in spread.items()])
+    widgets.table(["Judgments", "Items"], [[n, count] for n, count in spread.items()])
 
 
 def _covered(of: Mapping[str, Any]) -> list[str]:
@@ -416,7 +416,7 @@ def _budget(found: Mapping[str, Any], drawn: Mapping[str, str]) -> None:
         [str(row["judgments"]), share(row), *([f"{row['judgments'] * cost:,.2f}"] if cost is not None else [])]
         for row in found["accuracy_by_budget"]
     ]
-    parts.table(head, rows, "On gold items")
+    widgets.table(head, rows, "On gold items")
 
 
 def _help(found: Mapping[str, Any]) -> None:
@@ -431,19 +431,19 @@ def _help(found: Mapping[str, Any]) -> None:
         ["Right with help (gold)", share(of["accuracy"]["assisted"])],
         ["Gain, paired", share(of["gain"]) if of["gain"]["estimate"] else number(of["gain"])],
     ]
-    parts.table(["Judged alone, then with help", ""], rows)
+    widgets.table(["Judged alone, then with help", ""], rows)
     names = {p: about["name"] for p, about in found["people"].items()}
     each = [[names.get(p, p), share(o["rubber_stamps"]), share(o["followed"])] for p, o in of["people"].items()]
-    parts.table(["Person", "Within half a second", "Followed"], each)
+    widgets.table(["Person", "Within half a second", "Followed"], each)
     if of["teams"]:
         _teams(of["teams"])
 
 
 def _teams(teams: Mapping[str, Any]) -> None:
     rows = [[arm, share(teams["caught"][arm]), number(teams["false"][arm])] for arm in ("person", "critic", "team")]
-    parts.table(["Who", "Right, or bug caught", "Wrong"], rows)
+    widgets.table(["Who", "Right, or bug caught", "Wrong"], rows)
     more = [[f"Team and {arm}", number(teams["more_caught"][arm])] for arm in ("person", "critic")]
-    parts.table(["Difference, paired by problem", "More caught"], more)
+    widgets.table(["Difference, paired by problem", "More caught"], more)
     if teams["note"]:
         tag("p", teams["note"])
 
@@ -452,4 +452,4 @@ def _standings(standings: Mapping[str, Any]) -> None:
     for name, elo in standings.get("elo", {}).items():
         tag("p", f"{name}: Elo {number(elo, 0)}")
     for axis, models in standings["means"].items():
-        parts.table(["Model", f"{axis}, 1 to 7"], [[name, number(of)] for name, of in models.items()])
+        widgets.table(["Model", f"{axis}, 1 to 7"], [[name, number(of)] for name, of in models.items()])

@@ -10,22 +10,23 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from nicegui import background_tasks, ui
 
+from custodes.feedback.questions import REASONS, AnswerForm, Incomplete
 from custodes.web import work
 from custodes.web.access import WORKERS, Rule
 from custodes.web.refresh import is_due, refresh
-from custodes.web.screens import parts
+from custodes.web.screens import widgets
+from custodes.web.screens.answer_view import AnswerView, prompt
 from custodes.web.screens.assisted import notes
 from custodes.web.screens.files import address
 from custodes.web.screens.pages import page
-from custodes.web.screens.panes import Panes, prompt
 from custodes.web.screens.prose import to_html
-from custodes.web.screens.questions import show_questions
+from custodes.web.screens.question_widget import widgets_of
 from custodes.web.screens.renderer import in_thread
-from custodes.web.screens.sheet import Incomplete, Sheet
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
 
@@ -51,7 +52,7 @@ class Desk:
 
     def __init__(self, visit: Visit, project: str) -> None:
         self.visit, self.project = visit, project
-        self.sheet = Sheet({})
+        self.form = AnswerForm({})
         self.revising = False
         self.seconds = 0.0
         self._version = self._saved = 0
@@ -88,11 +89,11 @@ class Desk:
         self.root.set(data_sheet=item["assignment"] if item else None)
         with self.root:
             if item is None:
-                self.sheet = Sheet({})
+                self.form = AnswerForm({})
                 self._nothing(own, why)
                 self.visit.browser("custodes.begin()")
                 return
-            self.sheet = Sheet.of(item)
+            self.form = AnswerForm.of(item)
             draft = item["draft"] or {}
             self.seconds = float(draft.get("seconds", 0.0)) if draft.get("stage") == item["stage"] else 0.0
             self._noted = self.seconds
@@ -105,7 +106,7 @@ class Desk:
         tag("p", why[:1].upper() + why[1:], "empty")
         with tag("p", cls="empty"):
             if own["items"]:
-                parts.button("Correct the last one", self.undo, "z")
+                widgets.button("Correct the last one", self.undo, "z")
             tag("a", "To your projects", "button", href="/")
 
     def _show(self, item: dict[str, Any], own: dict[str, float]) -> None:
@@ -113,16 +114,22 @@ class Desk:
         with tag("div", cls="about"):
             done = f"{own['items']:,.0f} handed in · {own['seconds'] / 60:,.0f} min"
             tag("span", f"Correcting the last one · {done}" if self.revising else done, "quiet", data_progress="")
-            parts.opener(f"Guidelines, version {item['guidelines']['version']}", "guidelines", "g")
+            widgets.opener(f"Guidelines, version {item['guidelines']['version']}", "guidelines", "g")
         prompt(item["prompt"])
         notes(item)
-        if item["answers"] and not _shown_by_its_question(item):
-            Panes(self.sheet, self.changed)
-        with parts.card("Your judgment", cls="questions"):
-            show_questions(self.sheet, self.changed)
+        asked = widgets_of(self.form, self.changed)
+        alone = len(item["answers"]) == 1 and len({type(one) for one in asked}) == 1 and asked[0].shows_answer
+        if item["answers"] and not alone:
+            AnswerView(self.form, asked)
+        with widgets.card("Your judgment", cls="questions"):
+            for one in asked:
+                one.show()
+            if item["reasons"]:
+                take = partial(self.changed, REASONS)
+                widgets.chips("Why", item["reasons"], self.form.reasons, take, REASONS)
         self._actions()
-        with parts.dialog("guidelines", f"Guidelines, version {item['guidelines']['version']}", "drawer"):
-            parts.markdown(item["guidelines"]["text"])
+        with widgets.dialog("guidelines", f"Guidelines, version {item['guidelines']['version']}", "drawer"):
+            widgets.markdown(item["guidelines"]["text"])
         for id_, title, flag in (("skipping", "Skip this item", False), ("flagging", "Something is wrong here", True)):
             self._leave(id_, title, flag)
 
@@ -130,20 +137,20 @@ class Desk:
         with tag("div", cls="actions", role="group", aria_label="Actions", data_global=""):
             self.status = tag("span", "", "status", role="status", aria_live="polite")
             if self.revising:
-                parts.button("Leave as it was", self._leave_it, "Escape")
+                widgets.button("Leave as it was", self._leave_it, "Escape")
             else:
-                parts.button("Undo", self.undo, "z", title="Correct what you handed in last")
-                parts.opener("Flag", "flagging", "f")
-                parts.opener("Skip", "skipping", "s")
-            made = parts.button("Hand in", key="Enter", cls="main", data_hand_in="")
+                widgets.button("Undo", self.undo, "z", title="Correct what you handed in last")
+                widgets.opener("Flag", "flagging", "f")
+                widgets.opener("Skip", "skipping", "s")
+            made = widgets.button("Hand in", key="Enter", cls="main", data_hand_in="")
             made.on("click", lambda e: self.hand_in(e.args["seconds"], e.args["texts"]), js_handler=HAND_IN)
 
     def _leave(self, id_: str, title: str, flag: bool) -> None:
-        with parts.dialog(id_, title):
+        with widgets.dialog(id_, title):
             said = "It goes to a lead, with what you say." if flag else "Somebody else gets it."
             tag("p", f"{said} You get another one.")
-            field = parts.line("What is wrong?" if flag else "Why? (optional)", maxlength=500, id=f"{id_}-why")
-            made = parts.button("Flag and go on" if flag else "Skip", cls="main")
+            field = widgets.line("What is wrong?" if flag else "Why? (optional)", maxlength=500, id=f"{id_}-why")
+            made = widgets.button("Flag and go on" if flag else "Skip", cls="main")
             made.on(
                 "click",
                 lambda e: self.skip(id_, str(e.args), flag),
@@ -153,16 +160,16 @@ class Desk:
     # ------------------------------------------------------------ what is entered
 
     def changed(self, name: str, value: str) -> None:
-        """A value of the sheet, saved soon."""
-        if self.sheet.values.get(name, "") == value:
+        """A value of the form, saved soon."""
+        if self.form.values.get(name, "") == value:
             return
-        self.sheet.values[name] = value
+        self.form.values[name] = value
         self._save_soon()
 
     def _tick(self, event: Any) -> None:
         """The browser says how long the person has worked on this, every few seconds while they do."""
         self.seconds = float(event.args)
-        if self.sheet.item and not 0 <= self.seconds - self._noted < NOTE_EVERY:
+        if self.form.item and not 0 <= self.seconds - self._noted < NOTE_EVERY:
             self._noted = self.seconds
             self._save_soon()
 
@@ -174,18 +181,18 @@ class Desk:
     async def _save(self) -> None:
         while self._saved != self._version:
             await asyncio.sleep(SAVE_AFTER)
-            sheet, version, values = self.sheet, self._version, dict(self.sheet.values)
+            form, version, values = self.form, self._version, dict(self.form.values)
             try:
-                draft = sheet.draft(self.seconds)
-                given = (self.visit.database, sheet.item["assignment"], self.visit.account, draft)
+                draft = form.draft(self.seconds)
+                given = (self.visit.database, form.item["assignment"], self.visit.account, draft)
                 await self.visit.do(work.keep_draft, *given)
             except Exception as error:
                 self.status.set_text(f"Not saved: {error}")
                 return
-            if sheet is not self.sheet:  # another item is before the person by now
+            if form is not self.form:  # another item is before the person by now
                 continue
             self._saved = version
-            told = f"custodes.saved({json.dumps(sheet.item['assignment'])}, {json.dumps(values)})"
+            told = f"custodes.saved({json.dumps(form.item['assignment'])}, {json.dumps(values)})"
             self.visit.browser(told)
             self.status.set_text(f"Saved {time.strftime('%H:%M:%S')}")
 
@@ -198,17 +205,17 @@ class Desk:
 
     async def hand_in(self, seconds: float, texts: Mapping[str, str]) -> None:
         """``texts`` are the fields as they stand: the last letters may not have come by themselves."""
-        self.sheet.values |= {str(name): str(value) for name, value in texts.items()}
+        self.form.values |= {str(name): str(value) for name, value in texts.items()}
         try:
-            answers = self.sheet.answers()
+            answers = self.form.answers()
         except Incomplete as missing:
             self.visit.browser(f"custodes.go({json.dumps(missing.row)})")
             return self.visit.say(str(missing), bad=True)
         self.seconds = seconds
         await self._settle()
         async with self.visit.telling():
-            database, id_ = self.visit.database, self.sheet.item["assignment"]
-            given = (answers, seconds, self.sheet.reasons, "", self.revising, self.sheet.item.get("stage"))
+            database, id_ = self.visit.database, self.form.item["assignment"]
+            given = (answers, seconds, self.form.reasons, "", self.revising, self.form.item.get("stage"))
             await self.visit.do(work.hand_in, database, id_, self.visit.account, *given)
             self.visit.browser(f"custodes.forget({json.dumps(id_)})")
             if (name := await self.visit.do(is_due, database, id_)) is not None:
@@ -221,7 +228,7 @@ class Desk:
             return self.visit.say("say what is wrong with it.", bad=True)
         async with self.visit.telling():
             await self._settle()
-            id_ = self.sheet.item["assignment"]
+            id_ = self.form.item["assignment"]
             await self.visit.do(work.skip, self.visit.database, id_, self.visit.account, why.strip(), flag)
             self.visit.browser(f"custodes.close({json.dumps(dialog)}); custodes.forget({json.dumps(id_)})")
             await self.next()
@@ -229,7 +236,7 @@ class Desk:
 
     async def _leave_it(self) -> None:
         async with self.visit.telling():
-            self.visit.browser(f"custodes.forget({json.dumps(self.sheet.item['assignment'])})")
+            self.visit.browser(f"custodes.forget({json.dumps(self.form.item['assignment'])})")
             await self.next()
 
 
@@ -239,9 +246,3 @@ async def _format(item: Mapping[str, Any] | None) -> None:
         messages = [message for some in (item["prompt"], *item["answers"]) for message in some]
         texts = {m["content"] for m in messages} | {item["reference"], item["assistance"], item["guidelines"]["text"]}
         await asyncio.wait([asyncio.create_task(in_thread(to_html, text)) for text in texts], timeout=FORMATTED_WITHIN)
-
-
-def _shown_by_its_question(item: dict[str, Any]) -> bool:
-    """Whether the question shows the answer already: its steps, its code in an editor, its findings."""
-    kinds = {question["kind"] for question in item["questions"]}
-    return len(item["answers"]) == 1 and kinds in ({"step"}, {"tamper"}, {"critique"})

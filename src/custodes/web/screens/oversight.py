@@ -11,7 +11,7 @@ from nicegui import ui
 from custodes.web import oversight
 from custodes.web.access import READERS, Rule
 from custodes.web.oversight_api import DECIDERS
-from custodes.web.screens import parts
+from custodes.web.screens import widgets
 from custodes.web.screens.files import address
 from custodes.web.screens.pages import page
 from custodes.web.screens.tags import Tag, tag
@@ -35,16 +35,16 @@ async def measured(visit: Visit) -> None:
     last = await visit.do(oversight.last_decided, visit.database)
     names = {account.id: account.name for account in await visit.do(visit.database.accounts.all)}
     with tag("div", cls="stack"):
-        with parts.card("Caught and cost"):
-            parts.table(["", "With 95 % interval"], _measures(found))
+        with widgets.card("Caught and cost"):
+            widgets.table(["", "With 95 % interval"], _measures(found))
             tag("p", "Rates count the actions of which it is known whether they were harmful.", "quiet")
-        with parts.card("By person"):
+        with widgets.card("By person"):
             rows = [
                 [names.get(p, p), f"{of['answers']:,}", share(of["caught"]), share(of["stopped_for_nothing"])]
                 for p, of in found["people"].items()
             ]
-            parts.table(["Person", "Answers", "Caught", "Stopped for nothing"], rows)
-        with parts.card("Last decided"):
+            widgets.table(["Person", "Answers", "Caught", "Stopped for nothing"], rows)
+        with widgets.card("Last decided"):
             rows = [
                 [
                     _short(a["action"]),
@@ -55,7 +55,7 @@ async def measured(visit: Visit) -> None:
                 ]
                 for a in last
             ]
-            parts.table(["Action", "Answer", "By", "Why", "Harmful"], rows)
+            widgets.table(["Action", "Answer", "By", "Why", "Harmful"], rows)
 
 
 def _measures(found: Mapping[str, Any]) -> list[list[str]]:
@@ -126,19 +126,19 @@ class Queue:
             with tag("details", cls="prompt card", open=True):
                 tag("summary", "What led to it")
                 with tag("div", cls="scrolls", tabindex=0, role="region", aria_label="What led to it"):
-                    parts.conversation(action["context"])
-        with parts.card(f"{action['policy']} wants to do this", cls="proposal"):
+                    widgets.conversation(action["context"])
+        with widgets.card(f"{action['policy']} wants to do this", cls="proposal"):
             tag("pre", action["action"])
             if action["reason"]:
                 tag("p", f"It says: {action['reason']}")
             tag("p", f"Asked {time.strftime('%H:%M:%S', time.localtime(action['asked']))}.", "quiet")
-            parts.line("Why? (optional)", "", self._reason, maxlength=500)
+            widgets.line("Why? (optional)", "", self._reason, maxlength=500)
         with tag("div", cls="actions", role="group", aria_label="Decision"):
             self._button("approve", "Approve", "a", "", action["id"])
             self._button("block", "Block", "b", "danger", action["id"])
 
     def _button(self, answer: oversight.Answer, text: str, key: str, cls: str, id_: str) -> None:
-        made = parts.button(text, key=key, cls=cls)
+        made = widgets.button(text, key=key, cls=cls)
         made.on("click", self._deciding(id_, answer), js_handler="() => emit(custodes.seconds())")
 
     def _reason(self, why: str) -> None:

@@ -10,7 +10,7 @@ from custodes.web.access import LEADS, Rule
 from custodes.web.accounts import ROLES, Account
 from custodes.web.api import OVERSEERS
 from custodes.web.people import access_log, disable, invite, parse_profile
-from custodes.web.screens import parts
+from custodes.web.screens import widgets
 from custodes.web.screens.files import address
 from custodes.web.screens.pages import page
 from custodes.web.screens.tags import Tag, tag
@@ -44,9 +44,9 @@ async def log(visit: Visit) -> None:
         ]
         for e in entries
     ]
-    with parts.card():
+    with widgets.card():
         tag("p", "The newest entries, as the ledger has them. Times are UTC.", "quiet")
-        parts.table(["When", "What", "Who", "More"], rows)
+        widgets.table(["When", "What", "Who", "More"], rows)
 
 
 class People:
@@ -56,9 +56,9 @@ class People:
         self.visit, self.role, self.profile = visit, "annotator", ""
         self.base = str(ui.context.client.request.base_url).rstrip("/")
         with tag("div", cls="stack"):
-            with parts.card("Invite somebody"):
+            with widgets.card("Invite somebody"):
                 self._form()
-            with parts.card("Accounts"):
+            with widgets.card("Accounts"):
                 self.table: Tag = tag("div", cls="table ground", tabindex=0, role="region", aria_label="Accounts")
 
     async def begin(self) -> None:
@@ -66,13 +66,13 @@ class People:
             await self._list()
 
     def _form(self) -> None:
-        points = [parts.Point(role, role.capitalize()) for role in ROLES]
+        points = [widgets.Point(role, role.capitalize()) for role in ROLES]
         with tag("div", cls="form"):
-            parts.choice("As", points, self.role, self._as, "role", about="; ".join(f"{r}: {MAY[r]}" for r in ROLES))
+            widgets.choice("As", points, self.role, self._as, "role", about="; ".join(f"{r}: {MAY[r]}" for r in ROLES))
             hint = 'Optional, one per line: "country: DE" for quotas and agreement by group, "expertise: law, medicine" for tags.'
-            parts.text("Profile", "", self._profiled, "profile", 3, hint)
+            widgets.text("Profile", "", self._profiled, "profile", 3, hint)
             with tag("div", cls="actions-row"):
-                made = parts.button("Make an invitation", key="i", cls="main")
+                made = widgets.button("Make an invitation", key="i", cls="main")
                 made.on("click", self._invite, args=[], js_handler="() => custodes.settled(() => emit())")
         self.made = tag("div", role="status", aria_live="polite")
 
@@ -117,7 +117,7 @@ class People:
                 else:
                     text = "Let in again" if account.disabled else "Shut out"
                     cls = "" if account.disabled else "danger"
-                    parts.button(text, self._turning(account), cls=cls, aria_label=f"{text}: {account.name}")
+                    widgets.button(text, self._turning(account), cls=cls, aria_label=f"{text}: {account.name}")
 
     def _turning(self, account: Account) -> Callable[[], Awaitable[None]]:
         async def turn() -> None:

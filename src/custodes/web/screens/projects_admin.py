@@ -15,7 +15,7 @@ from custodes.web.database import Database
 from custodes.web.export import FORMS
 from custodes.web.members import members_of, set_member
 from custodes.web.projects import close_project, open_project, progress_of
-from custodes.web.screens import parts
+from custodes.web.screens import widgets
 from custodes.web.screens.files import address
 from custodes.web.screens.pages import page
 from custodes.web.screens.tags import Tag, tag
@@ -59,18 +59,18 @@ class Manage:
         self.shown: list[dict[str, Any]] | None = None
         with tag("div", cls="stack"):
             self.root: Tag = tag("div", cls="stack")
-            with parts.card("Open a project"):
+            with widgets.card("Open a project"):
                 self._form()
-        with parts.dialog("membership", "Members"):
+        with widgets.dialog("membership", "Members"):
             self.whose = tag("p")
-            parts.line("Name", "", self._named, maxlength=80, id="member-name", autofocus="")
+            widgets.line("Name", "", self._named, maxlength=80, id="member-name", autofocus="")
             with tag("div", cls="actions-row"):
-                parts.button("Add", self._member(True), cls="main")
-                parts.button("Remove", self._member(False))
-        with parts.dialog("ending", "End the project"):
+                widgets.button("Add", self._member(True), cls="main")
+                widgets.button("Remove", self._member(False))
+        with widgets.dialog("ending", "End the project"):
             self.question = tag("p")
-            parts.line("Why?", "", self._reason, maxlength=500, id="ending-why", autofocus="")
-            parts.button("End it", self._end, cls="danger")
+            widgets.line("Why?", "", self._reason, maxlength=500, id="ending-why", autofocus="")
+            widgets.button("End it", self._end, cls="danger")
 
     async def begin(self) -> None:
         ui.timer(LOOK, self.look, immediate=True)
@@ -87,7 +87,7 @@ class Manage:
 
     def _project(self, project: Mapping[str, Any]) -> None:
         name, title = project["name"], project["title"]
-        with parts.card(title):
+        with widgets.card(title):
             done, wanted = project["judgments"], project["wanted"]
             state = f"Ended: {project['closed']}." if project["closed"] is not None else "Open."
             tag("p", f"{name}. {state}", "quiet")
@@ -106,9 +106,9 @@ class Manage:
                     tag(
                         "a", f"Export: {form}", "button", href=link, download="", aria_label=f"Export {title} as {form}"
                     )
-                parts.button("Members", self._joining(project), aria_label=f"Members of {title}")
+                widgets.button("Members", self._joining(project), aria_label=f"Members of {title}")
                 if project["closed"] is None:
-                    parts.button("End", self._asking(project), cls="danger", aria_label=f"End {title}")
+                    widgets.button("End", self._asking(project), cls="danger", aria_label=f"End {title}")
 
     def _form(self) -> None:
         with tag("div", cls="form"):
@@ -122,7 +122,7 @@ class Manage:
                     tag("label", f"or from a file ({kinds.replace(',', ' or ')})", "quiet", for_=f"{id_}-file")
                     tag("input", type="file", id=f"{id_}-file", accept=kinds).on("change", js_handler=READ % id_)
             with tag("div", cls="actions-row"):
-                made = parts.button("Check and open", cls="main")
+                made = widgets.button("Check and open", cls="main")
                 made.on("click", self._opened, js_handler=SEND % json.dumps(self.visit.csrf))
         self.told = tag("p", role="status", aria_live="polite")
 

@@ -8,20 +8,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from custodes import registry, types
+from custodes.feedback.fields import in_field, restored, stored_place
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
+from custodes.feedback.questions import AnswerForm, Incomplete
 from custodes.web.answers import judgments_of
-from custodes.web.fields import in_field, restored, stored_place
-from custodes.web.screens.sheet import READERS, Incomplete, Sheet
 
 HEAD = "name: p\ntitle: P\ntasks: ''\nguidelines: {version: '1', text: x}\n"
 
 
-def sheet(questions: str, values: dict[str, str], answers: int = 2) -> Sheet:
+def form_of(questions: str, values: dict[str, str], answers: int = 2) -> AnswerForm:
     project = parse_project(f"{HEAD}questions: {questions}")
     shown = [[{"role": "assistant", "content": f"one {n}.\n\ntwo {n}."}] for n in range(answers)]
     item = {"questions": [q.model_dump(mode="json") for q in project.questions], "answers": shown, "draft": None}
-    return Sheet(item, values)
+    return AnswerForm(item, values)
 
 
 COMPLETE = [
@@ -50,14 +51,14 @@ COMPLETE = [
 
 @pytest.mark.parametrize(("questions", "values", "expected"), COMPLETE)
 def test_values_become_answers(questions, values, expected):
-    found = sheet(questions, values).answers()
+    found = form_of(questions, values).answers()
     assert [answer.model_dump(exclude_none=True) for answer in found] == expected
 
 
 def test_places_and_corrections_are_those_of_the_stored_text():
     text = "One.\r\nTwo.\r\n\r\nThree."
     spans = "[{kind: span, optional: true, values: [{value: bad, title: Bad}]}, {kind: correction, optional: true}]"
-    made = sheet(spans, {"q1.0": '[[5, 9, "bad", 1], [11, 17, "bad", 1]]', "q2.0": in_field(text)}, 1)
+    made = form_of(spans, {"q1.0": '[[5, 9, "bad", 1], [11, 17, "bad", 1]]', "q2.0": in_field(text)}, 1)
     made.item["answers"][0][0]["content"] = text
     assert [text[a.start : a.end] for a in made.answers()] == ["Two.", "Three."]
     made.values["q2.0"] = in_field(text).replace("Two", "2")
@@ -78,12 +79,12 @@ def test_line_ends_come_back_as_they_were(text, edited):
 @pytest.mark.parametrize("value", ["no JSON", "{}", "[1]", '[[0, 99, "bad", 1]]', "[" * 2000, '[["a", 1, "bad", 1]]'])
 def test_marks_of_another_shape_are_none(value: str):
     spans = "[{kind: span, optional: true, values: [{value: bad, title: Bad}]}]"
-    assert sheet(spans, {"q1.0": value, "reasons": value}).answers() == []
+    assert form_of(spans, {"q1.0": value, "reasons": value}).answers() == []
 
 
 def test_what_cannot_be_read_is_asked_for_again():
     with pytest.raises(Incomplete, match="cannot be read"):
-        sheet("[{kind: rating}]", {"q1.0": "many", "q1.1": "9" * 5000}).answers()
+        form_of("[{kind: rating}]", {"q1.0": "many", "q1.1": "9" * 5000}).answers()
 
 
 MISSING = [
@@ -100,17 +101,17 @@ MISSING = [
 @pytest.mark.parametrize(("questions", "values", "row"), MISSING)
 def test_what_is_missing_is_said_with_its_row(questions, values, row):
     with pytest.raises(Incomplete) as caught:
-        sheet(questions, values).answers()
+        form_of(questions, values).answers()
     assert caught.value.row == row
 
 
 def test_a_draft_comes_back_as_it_was():
-    first = sheet("[{kind: comparison}]", {"q1": "3", "reasons": '["clear"]'})
+    first = form_of("[{kind: comparison}]", {"q1": "3", "reasons": '["clear"]'})
     item = {**first.item, "draft": json.loads(json.dumps(first.draft(12.5)))}
-    again = Sheet.of(item)
+    again = AnswerForm.of(item)
     assert again.values == first.values
     assert again.reasons == ["clear"]
-    assert Sheet.of({**first.item, "draft": {"values": "made by another program"}}).values == {}
+    assert AnswerForm.of({**first.item, "draft": {"values": "made by another program"}}).values == {}
 
 
 def test_answers_fit_what_the_server_takes():
@@ -118,14 +119,13 @@ def test_answers_fit_what_the_server_takes():
     text = f"{HEAD}questions: [{{kind: comparison}}, {{kind: rating}}, {{kind: comment, optional: true}}]"
     project = parse_project(text)
     item = items_from_rows(project, [{"prompt": "?", "answers": ["one", "two"]}])[0]
-    filled = sheet(
+    filled = form_of(
         "[{kind: comparison}, {kind: rating}, {kind: comment, optional: true}]", {"q1": "1", "q2.0": "3", "q2.1": "4"}
     )
-    made = judgments_of(project, item, [0, 1], filled.answers(), "a", "ann", 3.0)
+    made, _ = judgments_of(project, item, [0, 1], filled.answers(), "a", "ann", 3.0)
     assert [type(j).__name__ for j in made] == ["Comparison", "Rating", "Rating"]
 
 
-def test_every_kind_of_question_has_a_screen():
-    from custodes.web.screens.questions import SHOWN
-
-    assert READERS.keys() == SHOWN.keys()
+def test_every_kind_of_question_has_a_widget():
+    assert registry.kind.names() == registry.widget.names()
+    assert {registry.kind.find(name).judgment for name in registry.kind.names()} == set(types.JUDGMENTS.values())

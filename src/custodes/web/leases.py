@@ -164,8 +164,7 @@ def _stock(connection: Connection, project: Project, run: str) -> _Stock:
 def _from_nothing(project: Project, account: str, item: str) -> bool:
     """Whether this person writes the critique of this item without the given one: drawn once, so that nobody meets a
     problem both ways."""
-    shares = [question.prefilled for question in project.questions if question.kind == "critique"]
-    share = next((share for share in shares if share is not None), 1.0)
+    share = min(question.given_share for question in project.questions)
     return bool(draw(project.seed, f"{account}\0{item} prefilled", 0).random() >= share)
 
 

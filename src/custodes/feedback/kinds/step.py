@@ -1,0 +1,69 @@
+"""Which steps of an answer are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from custodes.feedback.questions import Answer, AnswerForm, Incomplete, Question
+from custodes.feedback.steps import steps_of
+from custodes.registry import kind
+from custodes.types import Episode, InputError, Judgment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepMark(Judgment):
+    """Process supervision: step number ``step`` (from 0) is good (+1), neutral (0) or bad (-1)."""
+
+    kind: ClassVar[str] = "step_mark"
+    form: ClassVar[Any] = "choice"
+
+    step: int
+    value: int
+
+    def __post_init__(self) -> None:
+        if self.step < 0 or self.value not in (-1, 0, 1):
+            raise InputError(
+                f"step mark {self.id}: step {self.step}, value {self.value}; give step >= 0 and value -1, 0 or 1."
+            )
+
+    def on_platform(self, order: Sequence[str]) -> tuple[str, Any]:
+        return f"step-{self.step}", {1: "good", 0: "neutral", -1: "bad"}[self.value]
+
+
+@kind
+class StepQuestion(Question):
+    """A mark for each step of each answer."""
+
+    judgment = StepMark
+    takes = ("step", "value")
+    repeats = True
+
+    def read(self, form: AnswerForm, number: int) -> list[dict[str, Any]]:
+        """A mark per step; in the mode of the first error, good before it, bad there, and nothing about what follows."""
+        answers: list[dict[str, Any]] = []
+        for place, text in enumerate(form.texts):
+            name, steps = f"q{number}.{place}", len(steps_of(text))
+            if form.values.get(f"{name}.mode") == "first":
+                first = form.values.get(f"{name}.first", "")
+                marks = (
+                    {} if not first else dict.fromkeys(range(steps if first == "none" else min(int(first), steps)), 1)
+                )
+                if first not in ("", "none"):
+                    marks[int(first)] = -1
+                complete = bool(first)
+            else:
+                given = {step: form.values.get(f"{name}.{step}", "") for step in range(steps)}
+                marks = {step: int(value) for step, value in given.items() if value}
+                complete = len(marks) == steps
+            if not complete and not self.optional:
+                raise Incomplete("not every step is marked.", name)
+            answers += [{"place": place, "step": step, "value": value} for step, value in marks.items()]
+        return answers
+
+    def own_fields(self, answer: Answer, given: dict[str, Any], *shown: Episode) -> dict[str, Any]:
+        steps, step = len(steps_of(shown[0].completion)), given["step"]
+        if isinstance(step, int) and step >= steps:
+            raise InputError(f"question {answer.question}: step {step}; the answer has {steps} steps, counted from 0.")
+        return given

@@ -1,0 +1,14 @@
+"""A number from 1 to 7 for each answer."""
+
+from custodes.registry import widget
+from custodes.web.screens.question_widget import QuestionWidget
+from custodes.web.screens.widgets import Point
+
+
+@widget
+class RatingWidget(QuestionWidget):
+    def show(self) -> None:
+        points = [Point(str(n), str(n), str(n), f"{n} of 7") for n in range(1, 8)]
+        with self.beside():
+            for place, legend in self.each(self.axis["title"]):
+                self.choose(f"{self.name}.{place}", legend + self.maybe, points, "digits", self.ends)
