@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import socket
 from pathlib import Path
-from typing import get_args
 
 import httpx
 import pytest
 from server_process import ServerProcess, free_port
 from web_server import Server
 
+from custodes import registry
 from custodes.cli import main
-from custodes.feedback.project import Kind, load_project
+from custodes.feedback.project import load_project
 from custodes.web import oversight
 from custodes.web.access import CSRF
 from custodes.web.accounts import RefusedError
@@ -23,7 +23,7 @@ from custodes.web.desk import quality_of
 
 def test_every_kind_of_question_is_in_the_demo():
     projects = [load_project(file) for file in FOLDER.glob("*.yaml")]
-    assert {question.kind for project in projects for question in project.questions} == set(get_args(Kind))
+    assert {question.kind for project in projects for question in project.questions} == set(registry.kind.names())
     assert any(project.assisted for project in projects)
 
 

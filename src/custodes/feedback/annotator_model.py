@@ -266,7 +266,7 @@ def fit_annotators(
             raise InputError(f"judgment {row.judgment} compares episode {row.first} with itself; give two episodes.")
     first_of = {(row.annotator, frozenset((row.first, row.second))): row for row in reversed(rows)}
     kept = [row for row in rows if first_of[row.annotator, frozenset((row.first, row.second))] is row]
-    ids, annotators, firsts, seconds, strengths = zip(*kept, strict=True)
+    ids, annotators, firsts, seconds, strengths, *_ = zip(*kept, strict=True)
     annotator_ids, k = _numbered(annotators)
     episode_ids, both = _numbered(firsts + seconds)
     first, second = both[: len(kept)], both[len(kept) :]

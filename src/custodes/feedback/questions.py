@@ -189,14 +189,15 @@ def _check(cls: type[Judgment]) -> type[BaseModel]:
     return create_model(cls.kind, __config__=ConfigDict(strict=True, allow_inf_nan=False), **columns)
 
 
-def checked_judgment(cls: type[Any], values: Mapping[str, Any]) -> Judgment:
+def checked_judgment(cls: type[Judgment], values: Mapping[str, Any]) -> Judgment:
     """A judgment of values from outside. Raises InputError naming the field whose value is of another type."""
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
         _check(cls).model_validate(values)
     except ValidationError as error:
         raise InputError(f"{describe(error.errors(include_url=False)[0])}.") from None
-    judgment: Judgment = cls(**values)
+    make: Any = cls
+    judgment: Judgment = make(**values)
     return judgment
 
 
