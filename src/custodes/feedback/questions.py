@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from custodes import registry
-from custodes.types import Episode, InputError, Judgment, located
+from custodes.types import Episode, InputError, Judgment, judgment_type, located
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -182,18 +182,19 @@ class CategoryQuestion(Question):
 
 
 @cache
-def _check(cls: type[Judgment]) -> type[BaseModel]:
+def _check(kind: str) -> type[BaseModel]:
     """A model that takes the fields of a kind and nothing that would have to be converted."""
+    cls = judgment_type(kind)
     hints = get_type_hints(cls)
     columns: Any = {f.name: (hints[f.name], ... if f.default is MISSING else f.default) for f in fields(cls)}
-    return create_model(cls.kind, __config__=ConfigDict(strict=True, allow_inf_nan=False), **columns)
+    return create_model(kind, __config__=ConfigDict(strict=True, allow_inf_nan=False), **columns)
 
 
 def checked_judgment(cls: type[Judgment], values: Mapping[str, Any]) -> Judgment:
     """A judgment of values from outside. Raises InputError naming the field whose value is of another type."""
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
-        _check(cls).model_validate(values)
+        _check(cls.kind).model_validate(values)
     except ValidationError as error:
         raise InputError(f"{describe(error.errors(include_url=False)[0])}.") from None
     make: Any = cls
