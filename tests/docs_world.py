@@ -69,8 +69,10 @@ def _write_files(folder: Path) -> None:
         for p in PEOPLE
     ]  # fmt: skip
     write_judgments(folder / "judgments.parquet", _judgments())
-    for name in ("prefs.jsonl", "prefs.parquet", "preferences.jsonl", "prompts.jsonl"):
+    for name in ("prefs.jsonl", "prefs.parquet", "preferences.jsonl"):
         write_rows(folder / name, rows)
+    asked = [{"prompt": f"Say something about {i}.", "topic": str(i), "answer": str(i)} for i in range(12)]
+    write_rows(folder / "prompts.jsonl", asked)
     write_rows(folder / "sft.jsonl", [{"prompt": "Name a river.", "completion": "The Danube."}])
 
 

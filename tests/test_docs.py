@@ -172,6 +172,8 @@ def test_python_runs_or_the_page_says_why_not(
     if page.stem in ("reading-the-report", "add-a-section"):
         docs_world.record_a_demo(tmp_path)
     for why, text in blocks(page, "python"):
+        if named := re.match(r"# (\w+\.py)\n", text):  # a file that the page's commands name
+            (tmp_path / named[1]).write_text(text)
         program = compile(text, str(page), "exec", dont_inherit=True)
         if not why:
             known = known or docs_world.names(page.stem, tmp_path, tiny_model, monkeypatch)

@@ -224,7 +224,7 @@ def _spelled(name: str) -> str:
 
 algorithm: Family[Any] = Family("algorithm", "custodes.policy.algorithms", "custodes.policy.algorithm:Algorithm")
 method: Family[Any] = Family("method", "custodes.policy.methods", "custodes.policy.tuning:TuneMethod")
-reward: Family[Any] = Family("reward")
+reward: Family[Any] = Family("reward", "custodes.reward.functions")
 section: Family[Any] = Family("section", "custodes.audit.sections", "custodes.audit.record:RunSection")
 kind: Family[Any] = Family("kind", "custodes.feedback.kinds", "custodes.feedback.questions:Question")
 widget: Family[Any] = Family(

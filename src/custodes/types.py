@@ -256,7 +256,9 @@ def hash_shown(*parts: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What a reward says of B episodes. ``std`` is its own uncertainty, None where it has none."""
+    """What a reward says of B episodes. ``std`` is its own uncertainty, None where it has none.
+
+    Where a reward has no opinion of an episode, its value and all of its parts are NaN: the episode teaches nothing."""
 
     value: NDArray[np.float64]  # (B,)
     std: NDArray[np.float64] | None = None  # (B,)

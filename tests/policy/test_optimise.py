@@ -86,7 +86,6 @@ OTHER = {
     "truncation_penalty": 3.0,
     "normalise_scores": True,
     "sampler_correction": 1.0,
-    "seed": 1,
 }
 OF_PPO = {
     "clip": 0.001,

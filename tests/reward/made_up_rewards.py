@@ -47,6 +47,14 @@ def make_pairs(n: int, seed: int = 0) -> list[PreferencePair]:
     ]
 
 
+def episode(text: str = "hello", name: str = "e", **metadata: object) -> Episode:
+    task = Task("t", (Message("user", "Say something."),), metadata=metadata)
+    ids = np.arange(5, dtype=np.int32)
+    return Episode(
+        name, task, (*task.messages, Message("assistant", text)), ids, ids > 2, np.zeros(5, np.float32), "stop", "p"
+    )
+
+
 def ensemble(lm: LanguageModel, kind: str, members: int = 3, first_layer: int = 1) -> RewardModel:
     """Its adapters act, though nothing was learned."""
     generator = torch.Generator().manual_seed(7)

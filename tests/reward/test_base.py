@@ -6,19 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_rewards import episode
 
-from custodes.reward.base import FunctionReward, Mixture, RewardBase, mixture
-from custodes.types import Episode, InputError, Message, Reward, Scores, Task
+from custodes.reward import FunctionReward, Mixture, RewardBase, mixture
+from custodes.types import InputError, Reward, Scores
 
 VALUES = st.floats(-100, 100)
-
-
-def episode(text: str = "hello", name: str = "e", **metadata: object) -> Episode:
-    task = Task("t", (Message("user", "Say something."),), metadata=metadata)
-    ids = np.arange(5, dtype=np.int32)
-    return Episode(
-        name, task, (*task.messages, Message("assistant", text)), ids, ids > 2, np.zeros(5, np.float32), "stop", "p"
-    )
 
 
 class Constant(RewardBase):
@@ -122,7 +115,7 @@ def test_kwargs_receive_every_column() -> None:
     FunctionReward(reward).score([episode(topic="cats")])
 
 
-def test_none_means_does_not_apply() -> None:
+def test_none_means_no_opinion() -> None:
     short = FunctionReward(
         lambda completions: [None if len(c[0]["content"]) > 2 else 4.0 for c in completions], "short"
     )
@@ -130,7 +123,8 @@ def test_none_means_does_not_apply() -> None:
     assert scores.value.tolist() == [1.0, 3.0]
     assert np.isnan(scores.parts["short"][0])
     assert scores.parts["short"][1] == 4.0
-    assert short.score([episode("long")]).value.tolist() == [0.0]
+    assert np.isnan(short.score([episode("long")]).value).all()
+    assert np.isnan((short + 2 * short).score([episode("long")]).value).all()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), "good", [1.0]])

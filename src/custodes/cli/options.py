@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import tyro
 
@@ -37,6 +37,7 @@ def parse(name: str, kind: type[T], given: list[str]) -> T:
     named = {f"--{option.replace('_', '-')}" for option, _, flag in held if not flag}
     given = [word for word in given if word not in named]  # a position may also be given by its name
     check_flags(name, given, known, [*known, *(n[2:] for n in named)], plugins)
+    given = gathered(given, {f"--{flag}" for flag, hint in known.items() if get_origin(hint) is tuple})
     default = tyro.MISSING_NONPROP if file is None else from_yaml(joined, file, content, plugins)
     drawn = io.StringIO()
     try:
@@ -129,6 +130,25 @@ def settled(options: Any, kind: type[T]) -> T:
             value = settled(value, hints[f.name])  # type: ignore[arg-type]
         values[f.name] = value
     return kind(**values)
+
+
+def gathered(given: list[str], several: set[str]) -> list[str]:
+    """``--reward A --reward B`` as ``--reward A B``, which means the same, for flags that take several values."""
+    others: list[str] = []
+    values: dict[str, list[str]] = {}
+    into = others
+    for word in given:
+        flag, equals, value = word.partition("=")
+        flag = flag.replace("_", "-")
+        if flag in several:
+            into = values.setdefault(flag, [])
+            into += [value] if equals else []
+        elif word.startswith("-") and not re.match(r"-\.?\d", word):
+            into = others
+            into.append(word)
+        else:
+            into.append(word)
+    return [*others, *(word for flag, held in values.items() for word in (flag, *held))]
 
 
 def given_value(given: list[str], option: str) -> str | None:

@@ -34,7 +34,7 @@ UNRECORDED = frozenset(
 """Commands that change nothing, and servers, which keep ledgers of their own."""
 
 RECORDS_ITSELF = frozenset(
-    ("quickstart", "gaming run", "gaming train", "gaming monitor", "critic tune", "critic train")
+    ("quickstart", "policy optimise", "gaming run", "gaming train", "gaming monitor", "critic tune", "critic train")
 )
 """Commands that go on from the ledger in their folder."""
 

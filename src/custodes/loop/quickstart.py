@@ -17,27 +17,27 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from rich.console import Console
 
-from custodes.audit import PolicyStep, Samples, write_report
-from custodes.environments import check_results, gold, instruction_tasks, read_tasks
+from custodes.environments import GoldReward, check_results, gold, instruction_tasks, read_tasks
 from custodes.feedback import AnnotatorModel, FeedbackFile, pairs_from_judgments, read_feedback
 from custodes.job.command import command
 from custodes.job.workspace import Workspace
-from custodes.ledger import Decision, Model
+from custodes.ledger import Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.lm.loading import check_model
 from custodes.lm.precision import multiplies_bfloat16
 from custodes.loop import evaluation, judging
+from custodes.loop.chosen_tasks import LEAST, fitting_tasks, split_tasks
 from custodes.loop.evaluation import Gold
 from custodes.loop.judging import Judged
-from custodes.policy import Algorithm, OptimiseConfig, algorithm_of, optimise
+from custodes.loop.optimised_arm import OptimisedArm, record_samples, recorded_run
+from custodes.policy import Algorithm, OptimiseConfig, algorithm_of
 from custodes.ranges import Count, Positive, at_least, ranged
 from custodes.registry import Chosen, algorithm
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.reading import Reader
 from custodes.train import TrainStep
-from custodes.types import Episode, InputError, PreferencePair, Sampling, Scores, Task
+from custodes.types import Episode, InputError, PreferencePair, Sampling, Task
 
 Arm = Literal["naive", "careful"]
 READ_TOKENS = 1024
@@ -128,24 +128,8 @@ def quickstart(config: Quickstart) -> Path:
         own.warn(config.axis)
     if config.threads:
         torch.set_num_threads(config.threads)
-    console = Console(stderr=True)
     identity = {k: v for k, v in asdict(config).items() if k not in ("out", "threads")}
-    work = Workspace.open(config.out, "quickstart", identity, config.seed, console)
-    try:
-        with work.ledger:
-            try:
-                _Loop(config, work, own).run()
-            except BaseException as error:
-                work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-                raise
-            work.close("completed")
-            page, data = write_report(work.ledger, work.run, config.out)
-            work.recording.keep(page, data)
-    except KeyboardInterrupt:
-        console.print(f"Interrupted; run the same command again to go on from where it was ({config.out}).")
-        raise
-    console.print(f"[bold]Report:[/bold] {page}")
-    return page
+    return recorded_run(config.out, "quickstart", identity, config.seed, lambda work: _Loop(config, work, own).run())
 
 
 @dataclass
@@ -175,7 +159,9 @@ class _Loop:
         for arm in ("naive", "careful") if config.arms == "all" else (config.arm,):
             reward = self._reward(arm, judged, believed)
             with work.phase("evaluation", f"Best of {config.best_of}, {arm} reward"):
-                evaluation.evaluate_best_of_n(work, arm, reward, base_episodes, config.best_of, self.gold)
+                evaluation.evaluate_best_of_n(
+                    work, arm, reward, base_episodes, config.best_of, GoldReward() if self.gold else None
+                )
             self._optimise(arm, reward)
 
     def _policy(self) -> LanguageModel:
@@ -192,10 +178,10 @@ class _Loop:
         if self.own is not None:
             self.gold = None
             tasks = read_tasks(config.tasks) if config.tasks is not None else self._asked(self.own)
-            tasks = self._fitting(tasks)
-            random.Random(config.seed).shuffle(tasks)
-            cut = max(1, min(config.measure_on, len(tasks) // 5))
-            self.held_out, self.train = tasks[:cut], tasks[cut:]
+            room = min(self.lm.decoder.spec.context, READ_TOKENS) - config.max_tokens
+            least, source = max(LEAST, config.measure_on // 16), str(config.tasks or config.judgments)
+            tasks = fitting_tasks(self.lm, tasks, room, least, source, self.work.console)
+            self.train, self.held_out = split_tasks(tasks, config.measure_on, config.seed)
         else:
             tasks = instruction_tasks()
             random.Random(config.seed).shuffle(tasks)
@@ -211,20 +197,6 @@ class _Loop:
                 f"{own.path} holds no prompts, which the policy is to answer; give them with --tasks FILE."
             )
         return tasks
-
-    def _fitting(self, tasks: list[Task]) -> list[Task]:
-        """Tasks whose prompt leaves room for an answer; how many do not is said."""
-        room = min(self.lm.decoder.spec.context, READ_TOKENS) - self.config.max_tokens
-        fitting = [t for t in tasks if len(self.lm.encode(t.messages)) <= room]
-        if len(fitting) < max(10, self.config.measure_on // 16):
-            raise InputError(
-                f"{self.config.tasks or self.config.judgments}: only {len(fitting)} prompts of at most {room} tokens; give at least 10."
-            )
-        if len(fitting) < len(tasks):
-            self.work.console.print(
-                f"{len(tasks) - len(fitting)} of {len(tasks)} prompts are longer than {room} tokens and are left out."
-            )
-        return fitting
 
     def _judge(self) -> Judged:
         config, work = self.config, self.work
@@ -249,12 +221,8 @@ class _Loop:
             "sampling", f"The base policy answers {len(tasks)} held-out tasks, {config.best_of} times each"
         ):
             episodes = work.sample("best of n, base policy", TorchEngine(self.base), tasks, sampling)
-        self._record_samples("base", [e for i, e in enumerate(episodes) if i % config.best_of < 4])
+        record_samples(work, "base", [e for i, e in enumerate(episodes) if i % config.best_of < 4])
         return episodes
-
-    def _record_samples(self, subject: str, episodes: Sequence[Episode]) -> None:
-        row = Samples(episode=[e.id for e in episodes], policy=episodes[0].policy)
-        self.work.record(f"samples-{subject}", row, subject)
 
     # ------------------------------------------------------------ reward
 
@@ -320,75 +288,24 @@ class _Loop:
     # ------------------------------------------------------------ policy
 
     def _optimise(self, arm: Arm, reward: RewardModel) -> None:
-        config, work = self.config, self.work
-        tasks = self.held_out[: config.measure_on]
-        sampling = Sampling(n=1, max_tokens=config.max_tokens, seed=config.seed + 2)
-        self.lm = self._policy()
-
-        def evaluate(step: int, chosen: bool = False) -> list[Episode]:
-            with work.phase("evaluation", f"Held-out tasks, {arm} arm, step {step}"):
-                return evaluation.evaluate_policy(
-                    work, arm, step, self.lm, reward, tasks, sampling, self.gold, chosen=chosen
-                )
-
-        def on_step(metrics: dict[str, float], episodes: list[Episode], scores: Scores) -> None:
-            self._record_step(arm, metrics, episodes, scores)
-            step = int(metrics["step"])
-            if step % config.evaluate_every == 0 and step < config.steps:
-                evaluate(step)
-
-        base = evaluate(0)
-        with work.phase("optimisation", f"Optimising the policy with {algorithm_of(config.algorithm).name}, {arm} arm"):
-            result = optimise(
-                self.lm,
-                self.train,
-                reward,
-                _optimisation(config, len(self.train)),
-                engine=TorchEngine(self.lm),
-                out=config.out / "policy" / arm,
-                on_step=on_step,
-            )
-        optimised = evaluate(result.steps, chosen=True)
-        self.lm.save(config.out / "policy" / arm / "adapter")
-        id = self.lm.fingerprint()
-        work.ledger.write(
-            work.run,
-            [
-                Model(
-                    id,
-                    f"{arm} policy",
-                    "policy",
-                    self.base.fingerprint(),
-                    {"algorithm": algorithm_of(config.algorithm).name, "steps": result.steps},
-                ),
-                Decision(
-                    f"hand-over-{arm}",
-                    "handed over this policy",
-                    f"optimisation ended by its {result.stopped.replace('_', ' ')}; gold had no part in the choice",
-                    id,
-                ),
-            ],
-        )
+        config = self.config
+        held_out = self.held_out[: config.measure_on]
+        done = OptimisedArm(
+            self.work,
+            arm,
+            self._policy(),
+            reward,
+            f"{arm} reward",
+            self.train,
+            held_out,
+            _optimisation(config, len(self.train)),
+            folder=config.out / "policy" / arm,
+            evaluate_every=config.evaluate_every,
+            policy=config.out / "policy" / arm / "adapter",
+            gold=GoldReward() if self.gold else None,
+        ).run()
         if self.gold is not None:
-            evaluation.record_checks(work, arm, base, optimised, check_results)
-        few = self.held_out[: max(1, config.measure_on // 4)]
-        with work.phase("sampling", f"Diversity of the optimised policy, {arm} arm"):
-            several = Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed + 1)
-            self._record_samples(arm, work.sample(f"diversity, {arm} policy", TorchEngine(self.lm), few, several))
-
-    def _record_step(self, arm: str, metrics: dict[str, float], episodes: list[Episode], scores: Scores) -> None:
-        """Everything of a step except its seconds: a step that is made again after a kill must read the same."""
-        known = {name: metrics[name] for name in _STEP_METRICS if name in metrics}
-        row = PolicyStep(step=int(metrics["step"]), episodes=len(episodes), **known)
-        self.work.tokens_sampled += sum(e.actions for e in episodes)
-        self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
-        self.work.write([*episodes, *evaluation.score_rows(episodes, scores, f"{arm} reward")])
-        self.work.record(f"step-{arm}-{int(metrics['step'])}", row, arm)
-
-
-_STEP_METRICS = (
-    "kl", "kl_token", "proxy", "proxy_std", "entropy", "length", "truncated", "clip_fraction", "value_error", "grad_norm", "kl_coefficient"
-)  # fmt: skip
+            evaluation.record_checks(self.work, arm, done.before, done.after, check_results)
 
 
 def _check(config: Quickstart) -> None:
@@ -416,7 +333,6 @@ def _optimisation(config: Quickstart, tasks: int = TASKS_PER_STEP) -> OptimiseCo
         kl_coefficient=config.kl_coefficient,
         kl_budget=config.kl_budget,
         checkpoint_every=5,
-        seed=config.seed,
     )
 
 

@@ -29,9 +29,9 @@ class OptimiseConfig:
     tasks_per_step: Count = 16
     """Different tasks per step; each is sampled ``sampling.n`` times."""
     sampling: Sampling = field(default_factory=lambda: Sampling(n=4))
-    """How replies are drawn. Its seed decides every reply of the run; each step draws anew."""
-    learning_rate: float = 1e-5
-    """Of the policy's weights: about 1e-6 for full weights, 1e-4 for adapters."""
+    """How replies are drawn. Its seed decides everything of the run that is drawn; each step draws anew."""
+    learning_rate: float | None = None
+    """Of the policy's weights; None: by the size of the model, 4e-4 for adapters of small ones and 1e-5 for all their weights."""
     warmup_steps: int = 0
     """Steps over which the learning rate rises from 0."""
     decay: Decay = "constant"
@@ -44,8 +44,8 @@ class OptimiseConfig:
     """Passes over the episodes of a step."""
     minibatches: Count = 1
     """Updates per pass; the episodes of one task stay together."""
-    micro_tokens: Count = 2048
-    """Tokens per forward and backward pass; gradients are summed over as many as an update needs."""
+    micro_tokens: Count | None = None
+    """Tokens per forward and backward pass, summed over as many as an update needs; None: 2048, or as many as fit memory."""
     advantage_clip: Positive | None = None
     """Advantages are kept within plus and minus this."""
     entropy_coefficient: float = 0.0
@@ -74,8 +74,6 @@ class OptimiseConfig:
     """Largest importance weight learner/sampler on an action, for a sampler in another precision or engine."""
     checkpoint_every: Count = 10
     """Steps between checkpoints."""
-    seed: int = 0
-    """Decides the order of tasks, the minibatches and the value head's beginning."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))

@@ -10,23 +10,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custodes.policy.rollout import Rollout
+from custodes.policy.rollout import Rollout, has_opinion
 from custodes.types import Episode, Scores
 
 
 def sampling_metrics(episodes: Sequence[Episode], scores: Scores) -> dict[str, float]:
     """Of everything that was sampled: rewards before any penalty, lengths in tokens, the share cut at the limit."""
+    judged = has_opinion(scores)
     values = {
         "episodes": float(len(episodes)),
-        "proxy": float(np.mean(scores.value)),
-        "proxy_spread": float(np.std(scores.value)),
+        "proxy": float(np.mean(scores.value[judged])),
+        "proxy_spread": float(np.std(scores.value[judged])),
         "length": float(np.mean([e.actions for e in episodes])),
         "truncated": float(np.mean([e.outcome == "length" for e in episodes])),
     }
     if scores.std is not None:
         values["proxy_std"] = float(np.mean(scores.std))
-    applies = {name: part[~np.isnan(part)] for name, part in scores.parts.items()}  # NaN: not to this episode
-    return values | {f"part/{name}": float(np.mean(part)) for name, part in applies.items() if len(part)}
+    if not judged.all():
+        values["no_opinion"] = float(np.mean(~judged))
+    known = {name: part[~np.isnan(part)] for name, part in scores.parts.items()}  # NaN: no opinion of this episode
+    return values | {f"part/{name}": float(np.mean(part)) for name, part in known.items() if len(part)}
 
 
 def kl_metrics(rollout: Rollout) -> dict[str, float]:

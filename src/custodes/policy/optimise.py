@@ -33,6 +33,7 @@ from custodes.policy.config import OptimiseConfig, with_seed
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
 from custodes.policy.rollout import Pack, Rollout, first_of_groups, make_minibatches, make_rollout
+from custodes.policy.sizes import learning_rate_for, micro_tokens_for
 from custodes.train import Diverged, learning_rate_factor
 from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
 
@@ -45,6 +46,10 @@ Metrics = dict[str, float]
 OnStep = Callable[[Metrics, list[Episode], Scores], None]
 OnCheckpoint = Callable[[int, Path], None]
 Stopped = Literal["steps", "kl_budget"]
+
+
+class Unscored(InputError):  # noqa: N818 - what happened, not who erred
+    """The replies of a step could not be drawn or scored: an environment or a reward raised, took too long, or said nonsense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,7 @@ def optimise(
 
     Raises:
         InputError: options, tasks and checkpoints that do not fit.
+        Unscored: the reward failed; what was learned before is saved, and the same call goes on from there.
         Diverged: a loss or gradient is not finite; names step, episodes and the last good checkpoint.
         KeyboardInterrupt: after Ctrl-C, once the state is saved.
     """
@@ -101,7 +107,11 @@ def optimise(
     loop.resume(console)
     with _bar(console, config.steps, loop.step, progress) as show, _interruptible(console) as interrupted:
         while loop.stopped is None:
-            metrics, episodes, scores = loop.run_step()
+            try:
+                metrics, episodes, scores = loop.run_step()
+            except Unscored:
+                loop.save()  # the steps before it are whole
+                raise
             show(metrics, loop.step)
             if on_step is not None:
                 on_step(metrics, episodes, scores)
@@ -133,15 +143,17 @@ class _Loop:
         self.with_values = self.algorithm if isinstance(self.algorithm, WithValues) else None
         self.begun_from = lm.fingerprint() if out is not None else ""
         self.reference = reference or Reference.of(lm)
+        self.learning_rate = learning_rate_for(lm) if config.learning_rate is None else config.learning_rate
+        self.micro_tokens = config.micro_tokens or micro_tokens_for(lm)
         self.learner = Learner(
             lm,
-            learning_rate=config.learning_rate,
+            learning_rate=self.learning_rate,
             weight_decay=config.weight_decay,
             max_grad_norm=config.max_grad_norm,
             value_head=self.with_values is not None,
             value_learning_rate=0.0 if self.with_values is None else self.with_values.value_learning_rate,
             value_init=value_init,
-            seed=config.seed,
+            seed=config.sampling.seed,
         )
         self.step = 0  # steps made
         self.stopped: Stopped | None = None
@@ -153,14 +165,19 @@ class _Loop:
     def run_step(self) -> tuple[Metrics, list[Episode], Scores]:
         """Sample, score, learn. Sets ``stopped`` when this was the last step."""
         config, start = self.config, time.perf_counter()
-        tasks = tasks_of_step(self.tasks, config.tasks_per_step, self.step, config.seed)
-        episodes = self.engine.generate(tasks, with_seed(config.sampling, self.step))
-        sampled = time.perf_counter()
-        scores = self.reward.score(episodes)
+        tasks = tasks_of_step(self.tasks, config.tasks_per_step, self.step, config.sampling.seed)
+        try:
+            episodes = self.engine.generate(tasks, with_seed(config.sampling, self.step))
+            sampled = time.perf_counter()
+            scores = self.reward.score(episodes)
+            rollout = self._rollout(episodes, scores)
+        except InputError as error:
+            kept = "" if self.out is None else "; what was learned is kept, and the same command goes on from here"
+            raise Unscored(f"step {self.step + 1}: {str(error).rstrip('.')}{kept}.") from error.__cause__
         scored = time.perf_counter()
         metrics = {"step": float(self.step + 1), **sampling_metrics(episodes, scores)}
         try:
-            metrics |= self._learn(self._rollout(episodes, scores))
+            metrics |= self._learn(rollout)
         except Diverged as error:
             raise self._diverged(error) from None
         end, tokens = time.perf_counter(), sum(e.actions for e in episodes)
@@ -200,10 +217,10 @@ class _Loop:
     def _learn(self, rollout: Rollout) -> Metrics:
         """Measure the policy and the reference, and update; or, beyond the KL budget, only stop."""
         config, learner, temperature = self.config, self.learner, self.config.sampling.temperature
-        rng = np.random.default_rng([config.seed, self.step])
+        rng = np.random.default_rng([config.sampling.seed, self.step])
         one_each = self._kl_is_only_told()
         seen = rollout.subset(first_of_groups(rollout.groups)) if one_each else rollout
-        minibatches = make_minibatches(seen, config.minibatches, config.micro_tokens, rng)
+        minibatches = make_minibatches(seen, config.minibatches, self.micro_tokens, rng)
         packs = [pack for minibatch in minibatches for pack in minibatch]
         measured = self._must_measure(len(minibatches))
         if measured:
@@ -224,7 +241,7 @@ class _Loop:
             if not keep.any():  # nothing to learn from: the policy stays as it is
                 return {**told(), "kept": 0.0}
             rollout = rollout.subset(keep)
-            minibatches = make_minibatches(rollout, config.minibatches, config.micro_tokens, rng)
+            minibatches = make_minibatches(rollout, config.minibatches, self.micro_tokens, rng)
             measured = measured and not one_each
         elif config.skip_equal_scores and outcomes.totals().unique().numel() == 1:
             if not measured:
@@ -281,7 +298,7 @@ class _Loop:
                     learning_rate_factor=factor,
                 )
                 metrics.norms.append(norm)
-        return {**metrics.values(), "learning_rate": config.learning_rate * factor}
+        return {**metrics.values(), "learning_rate": self.learning_rate * factor}
 
     def _normaliser(self, packs: list[Pack]) -> int:
         """What the loss of a minibatch is divided by."""

@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes.environments.own import BrokenEnvironment
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel
 from custodes.lm.requests import Request, make_request
@@ -210,6 +211,8 @@ def _step(attempt: _Attempt, reply: str) -> tuple[Message, ...] | None:
         return None
     try:
         return attempt.environment.step(reply)
+    except BrokenEnvironment:
+        raise
     except Exception as error:  # a sandbox that broke: its episode failed, the others go on
         attempt.environment.close()
         attempt.environment.fail(f"crashed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")

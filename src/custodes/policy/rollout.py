@@ -62,14 +62,20 @@ class Rollout:
 
 
 def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Scores, dtype: torch.dtype) -> Rollout:
-    """Tables of the episodes that have an action; the others teach nothing and stay out of every baseline.
+    """Tables of the episodes that have an action and that the reward has an opinion of; the others teach nothing and stay
+    out of every baseline.
 
     Raises InputError where a score is not finite or a token score sits on something that is not an action.
     """
-    bad = [e.id for e, value in zip(episodes, scores.value, strict=True) if not np.isfinite(value)]
+    judged = has_opinion(scores)
+    bad = [e.id for e, value, own in zip(episodes, scores.value, judged, strict=True) if own and not np.isfinite(value)]
     if bad:
         raise InputError(f"the reward gave no finite score for {len(bad)} episodes, the first of them {bad[0]}.")
-    kept = [i for i, e in enumerate(episodes) if e.actions]
+    if not judged.any():
+        raise InputError(
+            f"the reward has no opinion on any of the {len(episodes)} episodes, the first of them {episodes[0].id}."
+        )
+    kept = [i for i, e in enumerate(episodes) if e.actions and judged[i]]
     if not kept:
         raise InputError(f"none of the {len(episodes)} episodes holds an action; there is nothing to learn from.")
     chosen = [episodes[i] for i in kept]
@@ -93,6 +99,13 @@ def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Sco
         reference=torch.zeros(mask.shape, dtype=dtype),
         parts={name: torch.from_numpy(np.asarray(part, np.float64)[kept]) for name, part in scores.parts.items()},
     )
+
+
+def has_opinion(scores: Scores) -> NDArray[np.bool_]:
+    """(B,) false where a reward says nothing of an episode: all of its parts, and its value, are NaN."""
+    if not scores.parts:
+        return np.ones(len(scores.value), bool)
+    return ~(np.isnan(scores.value) & np.all([np.isnan(part) for part in scores.parts.values()], axis=0))
 
 
 def first_of_groups(groups: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ class BestOfN:
         k = self.n if k is None else k
         if not 1 <= k <= self.n:
             raise InputError(f"best of {k} was asked of {self.n} replies; ask for 1 to {self.n}.")
-        return [self.episodes[i * self.n + int(row[:k].argmax())] for i, row in enumerate(self.values())]
+        known = np.nan_to_num(self.values(), nan=-np.inf)  # no opinion: taken where there is nothing else
+        return [self.episodes[i * self.n + int(row[:k].argmax())] for i, row in enumerate(known)]
 
 
 def best_of_n(

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor
 
+from custodes import registry
 from custodes.lm.loading import LanguageModel
 from custodes.policy.learner import Forward, Learner
 from custodes.policy.rollout import Pack
@@ -52,12 +53,15 @@ class TuneMethod:
     learns_from: ClassVar[Literal["demonstrations", "preferences"]]
     """demonstrations: (task, reply) or (task, messages after its own); preferences: :class:`custodes.types.PreferencePair`."""
 
+    rates: ClassVar[tuple[float, float]] = (5e-5, 1e-6)
+    """Learning rates of adapters and of all weights, where none is given."""
+
     epochs: Count = 1
     """Passes over the examples."""
     batch: Count = 16
     """Examples per update."""
-    learning_rate: float = 1e-6
-    """The greatest learning rate: about 1e-6 for full weights, 5e-5 for adapters."""
+    learning_rate: float | None = None
+    """The greatest learning rate; None: the method's own for adapters, or for all weights."""
     warmup_steps: int = 0
     """Updates over which the learning rate rises from 0."""
     decay: Decay = "cosine"
@@ -76,6 +80,11 @@ class TuneMethod:
     def objective(self, learner: Learner, examples: Sequence[Any]) -> TuneObjective:
         """What is learned of ``examples``. Raises InputError for one that is empty or does not fit the context."""
         raise NotImplementedError
+
+
+def method_of(given: TuneMethod | str) -> TuneMethod:
+    """The method itself, or one by its name or ``FILE.py:Name``, with its defaults. Raises InputError."""
+    return given if isinstance(given, TuneMethod) else registry.method.make(given)  # type: ignore[no-any-return]
 
 
 def tune(
@@ -102,7 +111,7 @@ def tune(
         raise InputError(f"there is no example to learn from; {method.name} needs at least one.")
     learner = Learner(
         lm,
-        learning_rate=method.learning_rate,
+        learning_rate=method.rates[lm.adapter is None] if method.learning_rate is None else method.learning_rate,
         weight_decay=method.weight_decay,
         max_grad_norm=method.max_grad_norm,
     )

@@ -1,6 +1,6 @@
 """Rewards: functions, mixtures, and models learned from preferences."""
 
-from custodes.reward.base import FunctionReward, Mixture, RewardBase, mixture
+from custodes.reward.base import Mixture, RewardBase, mixture
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import (
     PairScores,
@@ -11,6 +11,7 @@ from custodes.reward.evaluate import (
     evaluate_scores,
     score_pairs,
 )
+from custodes.reward.function_reward import FunctionReward
 from custodes.reward.model import RewardModel, combine_members
 from custodes.reward.preference import preference_loss
 from custodes.reward.storage import export, load_reward, save_reward

@@ -26,6 +26,7 @@ from custodes.lm.chat import QUESTION
 from custodes.lm.decoder import Decoder
 from custodes.lm.finite import check_tensors
 from custodes.lm.loading import DtypeName, LanguageModel, load, model_folder, read_config
+from custodes.lm.precision import device_named
 from custodes.lm.weights import is_classifier, read_state
 from custodes.reward.model import RewardModel
 from custodes.types import InputError, Message
@@ -68,7 +69,7 @@ def load_reward(folder: Path | str, dtype: DtypeName = "auto", device: str = "cp
 
     Raises InputError where the folder is not a reward model, is damaged, or its base model has changed.
     """
-    folder = model_folder(str(folder))
+    folder, device = model_folder(str(folder)), device_named(device)
     settings = _settings(folder)
     if "base" in settings:
         lm = load(settings["base"], dtype=dtype, device=device)

@@ -122,7 +122,8 @@ def _sureness(rows: Sequence[PolicyHeldout], episodes: Mapping[str, Episode]) ->
         [(e, g) for e, g in zip(r.episode, r.gold or [], strict=False) if e in episodes and episodes[e].actions]
         for r in pair
     ]
-    if all(len(k) > 1 for k in known):
+    shares = all(0 <= g <= 1 for side in known for _, g in side)  # else no probability can be held against them
+    if shares and all(len(k) > 1 for k in known):
         for name, side in zip(("base", "optimised"), known, strict=True):
             sure = calibration.policy_confidence([episodes[e].logprobs[episodes[e].action_mask] for e, _ in side])
             gold = np.array([g for _, g in side])

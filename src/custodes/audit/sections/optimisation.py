@@ -146,7 +146,7 @@ class OptimisationSection(ArmSection):
 
     def claims(self) -> list[str]:
         advice = self.first.get("advice") if self.first else None
-        return [self._gold_claim(), *([advice] if advice else [])]
+        return [self._gold_claim(), *self._reward_claim(), *([advice] if advice else [])]
 
     def _gold_claim(self) -> str:
         if self._gain is None:
@@ -162,6 +162,15 @@ class OptimisationSection(ArmSection):
         if gain.high < 0:
             return f"The policy became truly worse: gold fell {levels} ({bounds})."
         return f"Whether the policy became truly better is not clear: gold went {levels} ({bounds})."
+
+    def _reward_claim(self) -> Iterator[str]:
+        """What was optimised against, where nothing truer is known."""
+        points = self.first.get("points", ()) if self.first and self._gain is None else ()
+        gain = next((p["proxy"] for p in reversed(points) if p["chosen"]), None)
+        if gain is not None:
+            verb = "did not change clearly" if gain.low <= 0 <= gain.high else "fell" if gain.estimate < 0 else "rose"
+            bounds = f"{signed(gain.estimate)}, 95 % interval {signed(gain.low)} to {signed(gain.high)}"
+            yield f"The reward that was optimised against {verb} ({bounds}, paired on {gain.n:,} held-out tasks)."
 
     def charts(self) -> dict[str, Any]:
         steps = {}

@@ -289,7 +289,6 @@ class _Tuning:
                 minibatches=2,
                 kl_coefficient=config.kl_coefficient,
                 checkpoint_every=5,
-                seed=config.seed,
             )
             optimise(lm, tasks, reward, options, engine=TorchEngine(lm), out=folder)
             assert lm.adapter is not None

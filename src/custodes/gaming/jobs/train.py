@@ -43,8 +43,7 @@ from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.ledger.records import ScoreRow
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
-from custodes.lm.embedded import is_embedded
-from custodes.lm.loading import model_folder
+from custodes.lm.loading import lasting_name, model_folder
 from custodes.policy import OptimiseConfig, algorithm_of, optimise
 from custodes.policy.learner import Reference
 from custodes.policy.methods import Sft
@@ -69,7 +68,7 @@ def gaming_train(config: GamingTrain) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     console = Console(stderr=True)
-    config = replace(config, policy=_lasting_name(config.policy))
+    config = replace(config, policy=lasting_name(config.policy))
     for option, model in (("--policy", config.policy), ("--reward-model", config.reward_model)):
         _check_model(option, model)  # before the folder is this run's: a typo must not cost it
     work = Workspace.open(config.out, RECIPE, config.identity(), config.seed, console)
@@ -83,11 +82,6 @@ def gaming_train(config: GamingTrain) -> Path:
         work.close("completed")
     console.print(f"[bold]Policy:[/bold] {config.out / 'policy'}   [bold]Report:[/bold] {config.out / 'report.html'}")
     return config.out / "summary.json"
-
-
-def _lasting_name(policy: str) -> str:
-    """A folder by its whole path, so that what is saved finds its base model from everywhere."""
-    return str(Path(policy).resolve()) if not is_embedded(policy) and Path(policy).exists() else policy
 
 
 def _check_model(option: str, model: str | Path | None) -> None:
@@ -255,7 +249,6 @@ class _Training:
             skip_equal_scores=True,
             kl_coefficient=config.kl,
             checkpoint_every=1,
-            seed=config.seed * 1000 + round.number,
         )  # fmt: skip
         optimise(
             self.lm,

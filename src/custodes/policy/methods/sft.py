@@ -33,10 +33,10 @@ class Sft(TuneMethod):
     source: ClassVar[str] = "arXiv 2203.02155, section 3.5"
     learns_from: ClassVar[Literal["demonstrations", "preferences"]] = "demonstrations"
 
+    rates: ClassVar[tuple[float, float]] = (2e-4, 2e-5)
+
     batch: Count = 32
     """Examples per update."""
-    learning_rate: float = 2e-5
-    """The greatest learning rate: about 2e-5 for full weights, 2e-4 for adapters."""
 
     def objective(self, learner: Learner, examples: Sequence[tuple[Task, str | Sequence[Message]]]) -> _Likelihood:
         return _Likelihood([demonstration(learner.lm, task, said) for task, said in examples], self.micro_tokens)

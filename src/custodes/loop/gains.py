@@ -1,0 +1,62 @@
+"""What an optimisation gained on held-out prompts, read back from what it recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from custodes.audit import RecordedRun
+from custodes.audit.heldout import chosen_row, task_matrix
+from custodes.job.workspace import Workspace
+from custodes.stats import Interval, mean_interval, paired_difference
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One run: the held-out reward of the base model and of the policy, paired by prompt."""
+
+    policy: str
+    seed: int
+    steps: int
+    stopped: str
+    before: Interval
+    after: Interval
+    difference: Interval
+    kl: Interval
+    """Nats an episode, from the policy to the base, on the policy's own replies."""
+    gold: Interval | None = None
+    """The difference in gold, where there is one."""
+    report: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        names = ("before", "after", "difference", "kl", *(["gold"] if self.gold is not None else []))
+        intervals = {name: getattr(self, name).to_dict() for name in names}
+        told = {"policy": self.policy, "seed": self.seed, "steps": self.steps, "stopped": self.stopped}
+        return told | intervals | ({"report": str(self.report)} if self.report else {})
+
+
+def gain_of(work: Workspace, arm: str, policy: str, seed: int, steps: int, stopped: str) -> Gain:
+    """The gain of an arm whose held-out prompts were measured at step 0 and at its end."""
+    rows = RecordedRun(work.ledger, work.run).heldout[arm]
+    ends = [rows[0], chosen_row(rows)]
+    proxy, gold = task_matrix(ends, "proxy"), task_matrix(ends, "gold")
+    assert proxy is not None  # every row has it
+    return Gain(
+        policy,
+        seed,
+        steps,
+        stopped,
+        mean_interval(proxy[0]),
+        mean_interval(proxy[1]),
+        paired_difference(proxy[1], proxy[0]),
+        mean_interval(ends[1].kl),
+        None if gold is None else paired_difference(gold[1], gold[0]),
+    )
+
+
+def gains_over_seeds(gains: Sequence[Gain]) -> Interval:
+    """Student's t over the runs' differences: what to expect of another seed."""
+    return mean_interval([gain.difference.estimate for gain in gains])

@@ -1,0 +1,161 @@
+"""A policy that is optimised against a reward: measured on held-out tasks on its way, recorded, and handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from custodes.audit import PolicyStep, Samples, write_report
+from custodes.job.workspace import Workspace
+from custodes.ledger import Decision, Model
+from custodes.lm import LanguageModel, TorchEngine
+from custodes.loop import evaluation
+from custodes.policy import OptimiseConfig, OptimiseResult, algorithm_of, optimise
+from custodes.policy.learner import Reference
+from custodes.types import Engine, Episode, Reward, Sampling, Scores, Task
+
+SNAPSHOTS = "snapshots"
+"""Folder of the adapters that were measured on the way: what policies are compared by at equal KL."""
+
+
+def recorded_run(
+    out: Path, recipe: str, identity: Mapping[str, Any], seed: int, run: Callable[[Workspace], None]
+) -> Path:
+    """``run`` in the workspace of ``out``, with its end recorded and its report; returns the path of ``report.html``."""
+    console = Console(stderr=True)
+    work = Workspace.open(out, recipe, identity, seed, console)
+    try:
+        with work.ledger:
+            try:
+                run(work)
+            except BaseException as error:
+                work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+                raise
+            work.close("completed")
+            page, data = write_report(work.ledger, work.run, out)
+            work.recording.keep(page, data)
+    except KeyboardInterrupt:
+        console.print(f"Interrupted; run the same command again to go on from where it was ({out}).")
+        raise
+    console.print(f"[bold]Report:[/bold] {page}")
+    return page
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """Held-out episodes of the base model and of the policy that is handed over, and how the optimisation went."""
+
+    before: list[Episode]
+    after: list[Episode]
+    result: OptimiseResult
+
+
+@dataclass
+class OptimisedArm:
+    """One optimisation of a run, under a name of its own."""
+
+    work: Workspace
+    arm: str
+    lm: LanguageModel  # as it begins; it becomes the policy
+    reward: Reward
+    scorer: str  # the reward's name in the ledger
+    train: Sequence[Task]
+    held_out: Sequence[Task]
+    options: OptimiseConfig
+    folder: Path  # metrics, checkpoints and snapshots
+    evaluate_every: int
+    policy: Path  # folder of the policy that is handed over
+    gold: Reward | None = None
+    make_engine: Callable[[LanguageModel], Engine] = TorchEngine
+
+    def __post_init__(self) -> None:
+        self.reference = Reference.of(self.lm)
+        self.base = replace(self.lm, decoder=self.reference.decoder, adapter=self.reference.adapter)
+
+    def run(self) -> Optimised:
+        """Measure, optimise, measure, save; what is done already is not done again."""
+        base = self._evaluate(0)
+        with self.work.phase(
+            "optimisation", f"Optimising the policy with {algorithm_of(self.options.algorithm).name}, {self.arm} arm"
+        ):
+            result = optimise(
+                self.lm,
+                self.train,
+                self.reward,
+                self.options,
+                engine=self.make_engine(self.lm),
+                out=self.folder,
+                reference=self.reference,
+                on_step=self._on_step,
+            )
+        last = self._evaluate(result.steps, chosen=True)
+        self.lm.save(self.policy)
+        self._record_policy(result)
+        few = self.held_out[: max(1, len(self.held_out) // 4)]
+        with self.work.phase("sampling", f"Diversity of the optimised policy, {self.arm} arm"):
+            several = self._sampling(4, 1)
+            sampled = self.work.sample(f"diversity, {self.arm} policy", self.make_engine(self.lm), few, several)
+            record_samples(self.work, self.arm, sampled)
+        return Optimised(base, last, result)
+
+    def _sampling(self, n: int, draw: int) -> Sampling:
+        """How held-out replies are drawn: with the seed that is ``draw`` after that of the run."""
+        sampling = self.options.sampling
+        return replace(sampling, n=n, seed=sampling.seed + draw)
+
+    def _evaluate(self, step: int, chosen: bool = False) -> list[Episode]:
+        with self.work.phase("evaluation", f"Held-out tasks, {self.arm} arm, step {step}"):
+            return evaluation.evaluate_policy(
+                self.work,
+                self.arm,
+                step,
+                (self.make_engine(self.lm), self.make_engine(self.base)),
+                self.reward,
+                self.held_out,
+                self._sampling(1, 2),
+                self.gold,
+                policy=(self.lm if step else self.base).fingerprint(),
+                scorer=self.scorer,
+                chosen=chosen,
+            )
+
+    def _on_step(self, metrics: dict[str, float], episodes: list[Episode], scores: Scores) -> None:
+        """Record everything of a step except its seconds: a step that is made again after a kill must read the same."""
+        step = int(metrics["step"])
+        known = {name: metrics[name] for name in _STEP_METRICS if name in metrics}
+        row = PolicyStep(step=step, episodes=len(episodes), **known)
+        self.work.tokens_sampled += sum(e.actions for e in episodes)
+        self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
+        self.work.write([*episodes, *evaluation.score_rows(episodes, scores, self.scorer)])
+        self.work.record(f"step-{self.arm}-{step}", row, self.arm)
+        if step % self.evaluate_every == 0 and step < self.options.steps:
+            self._evaluate(step)
+            if self.lm.adapter is not None:
+                self.lm.save(self.folder / SNAPSHOTS / f"step-{step:06d}")
+
+    def _record_policy(self, result: OptimiseResult) -> None:
+        id, algorithm = self.lm.fingerprint(), algorithm_of(self.options.algorithm).name
+        parent, told = self.base.fingerprint(), {"algorithm": algorithm, "steps": result.steps}
+        why = f"optimisation ended by its {result.stopped.replace('_', ' ')}; gold had no part in the choice"
+        self.work.ledger.write(
+            self.work.run,
+            [
+                Model(id, f"{self.arm} policy", "policy", parent, told),
+                Decision(f"hand-over-{self.arm}", "handed over this policy", why, id),
+            ],
+        )
+
+
+def record_samples(work: Workspace, subject: str, episodes: Sequence[Episode]) -> None:
+    """Several replies to the same tasks, by which diversity is measured."""
+    row = Samples(episode=[e.id for e in episodes], policy=episodes[0].policy)
+    work.record(f"samples-{subject}", row, subject)
+
+
+_STEP_METRICS = (
+    "kl", "kl_token", "proxy", "proxy_std", "entropy", "length", "truncated", "clip_fraction", "value_error", "grad_norm", "kl_coefficient"
+)  # fmt: skip

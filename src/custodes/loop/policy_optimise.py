@@ -1,0 +1,270 @@
+"""A model, prompts and a reward: the policy that earns more of it, measured on held-out prompts and recorded.
+
+What ``custodes policy optimise`` does. The command goes on where it was interrupted, and where a reward or an environment
+failed: mend its file and call it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from custodes.environments import prompts_are_text, read_tasks
+from custodes.environments.own import own_environment
+from custodes.files import save_json
+from custodes.job.command import command, in_words
+from custodes.job.recording import reads
+from custodes.job.workspace import Workspace
+from custodes.ledger import Decision, Model
+from custodes.lm import TorchEngine
+from custodes.lm.address import EngineName
+from custodes.lm.loading import check_model
+from custodes.loop import evaluation
+from custodes.loop.chosen_tasks import LEAST, fitting_tasks, say_near_duplicates, split_tasks
+from custodes.loop.gains import Gain, gain_of, gains_over_seeds
+from custodes.loop.new_policy import NewPolicy, new_policy
+from custodes.loop.optimised_arm import OptimisedArm, recorded_run
+from custodes.loop.policy_plan import Plan, plan_of
+from custodes.policy import OptimiseConfig, algorithm_of
+from custodes.policy.environment_reward import EnvironmentReward
+from custodes.ranges import Count, ranged
+from custodes.reward import RewardModel
+from custodes.reward.options import RewardOptions
+from custodes.stats import Interval
+from custodes.types import InputError, Reward, Task
+
+POLICY = "policy"
+"""Folder of the policy within a run's folder."""
+NO_IDENTITY = ("out", "threads", "dry_run", "seeds", "reward_timeout")
+"""Options that may differ between two calls of one run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class PolicyOptimise(RewardOptions, NewPolicy):
+    """Optimise a model on your prompts against your reward. Run again with the same options, it goes on where it was interrupted."""
+
+    out: Path
+    """Folder for the policy, the report, the ledger and the checkpoints."""
+    tasks: str
+    """Prompts: a table (.jsonl, .json, .csv, .parquet) or a hub id, with a column prompt or messages. Its other columns reach
+    reward functions by name."""
+    prompt_column: str = ""
+    """The column with the prompt, where it is not called prompt or messages."""
+    system: str = ""
+    """System message that opens every conversation."""
+    eval_tasks: str = ""
+    """Held-out prompts in a file of their own; else every fifth of the prompts, at most --measure-on."""
+    measure_on: Count = 96
+    """Held-out prompts on which the policy is measured."""
+    evaluate_every: Count = 10
+    """Steps between evaluations on held-out prompts."""
+    gold: str = ""
+    """A reward that held-out replies are measured with and that is never optimised against."""
+    environment: str = ""
+    """Play each prompt in an environment of your own, FILE.py:Name: several turns, tools. Its own reward is called environment."""
+    engine: EngineName = "torch"
+    """What draws replies. Only torch, in this process, sees each update."""
+    seeds: Count = 1
+    """Runs with so many seeds, from --seed on, each in a folder of its own; their gains are set side by side."""
+    dry_run: bool = False
+    """Say what would be done, and what memory, time and cost it would take; write nothing."""
+    threads: int = 0
+    """Processor threads; 0 takes what torch finds."""
+    optimisation: OptimiseConfig = field(default_factory=OptimiseConfig)
+
+    @property
+    def seed(self) -> int:
+        return self.optimisation.sampling.seed
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two calls to be of one run."""
+        return {name: value for name, value in asdict(self).items() if name not in NO_IDENTITY}
+
+
+@dataclass(frozen=True)
+class OptimisedPolicy:
+    """What a call of the command came to."""
+
+    out: Path
+    seeds: tuple[Gain, ...]
+    """One run each."""
+    over_seeds: Interval | None = None
+    """Of the runs' gains, where there are several: what to expect of another seed."""
+    plan: Plan | None = None
+    """Of a dry run."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        if self.plan is not None:
+            return {"out": str(self.out), "plan": self.plan.to_dict()}
+        told: dict[str, Any] = {"out": str(self.out), "runs": [gain.to_dict() for gain in self.seeds]}
+        return told | ({"over_seeds": self.over_seeds.to_dict()} if self.over_seeds else {})
+
+
+@command(resumes=True)
+def policy_optimise(config: PolicyOptimise) -> OptimisedPolicy:
+    """Optimise a model on your prompts against your reward.
+
+    Raises InputError for what cannot be run, and with the episode where a reward fails.
+    """
+    _check(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.dry_run:
+        run = _Optimisation(config, Console(stderr=True))
+        plan = plan_of(
+            run.lm,
+            run.reward,
+            (run.train, run.held_out, run.duplicates),
+            config.optimisation,
+            run.engine(run.lm),
+            config.evaluate_every,
+        )
+        return OptimisedPolicy(config.out, (), plan=plan)
+    if config.seeds == 1:
+        return OptimisedPolicy(config.out, (_one(config),))
+    gains = []
+    for seed in range(config.seed, config.seed + config.seeds):
+        sampling = replace(config.optimisation.sampling, seed=seed)
+        optimisation = replace(config.optimisation, sampling=sampling)
+        gains.append(_one(replace(config, out=config.out / f"seed-{seed}", optimisation=optimisation, seeds=1)))
+    done = OptimisedPolicy(config.out, tuple(gains), gains_over_seeds(gains))
+    save_json(config.out / "seeds.json", done.to_dict())
+    return done
+
+
+@in_words(policy_optimise)
+def _show(config: PolicyOptimise, done: OptimisedPolicy) -> None:
+    if done.plan is not None:
+        for sentence in done.plan.sentences():
+            print(sentence)
+    for gain in done.seeds:
+        print(f"The policy is in {gain.policy}; {gain.steps} steps, ended by its {gain.stopped.replace('_', ' ')}.")
+        print(
+            f"Reward on held-out prompts: {gain.before} before, {gain.after} after; gained {gain.difference}, paired."
+        )
+        print(f"KL from the base model, nats an episode: {gain.kl}.")
+        if gain.gold is not None:
+            print(f"Gold gained: {gain.gold}, paired.")
+    if done.over_seeds is not None:
+        print(f"Gained over seeds (Student's t of the seeds' gains): {done.over_seeds}.")
+
+
+def _check(config: PolicyOptimise) -> None:
+    """What is wrong is said before a folder is claimed."""
+    if config.engine != "torch":
+        raise InputError(
+            f"--engine {config.engine} cannot be optimised yet: it would have to receive the weights after each update; leave it out, "
+            "or use it with custodes policy sample."
+        )
+    if not config.reward and not config.environment:
+        raise InputError("nothing to optimise against; give --reward, for example --reward FILE.py:NAME.")
+    if "environment" in config.reward and not config.environment:
+        raise InputError("--reward environment needs an environment; name it with --environment FILE.py:Name.")
+    check_model(config.model)
+
+
+def _one(config: PolicyOptimise) -> Gain:
+    """One run, with one seed, in its folder."""
+    gain: list[Gain] = []
+
+    def run(work: Workspace) -> None:
+        reads(*(Path(name) for name in (config.tasks, config.eval_tasks) if name and Path(name).exists()))
+        optimisation = _Optimisation(config, work.console, work)
+        gain.append(optimisation.run())
+
+    report = recorded_run(config.out, "policy optimise", config.identity(), config.seed, run)
+    return replace(gain[0], report=report)
+
+
+class _Optimisation:
+    """What one run is made of; opened in ``work``, it can be run."""
+
+    def __init__(self, config: PolicyOptimise, console: Console, work: Workspace | None = None) -> None:
+        self.config, self.console, self.work = config, console, work
+        play = EnvironmentReward(own_environment(config.environment)) if config.environment else None
+        self.engine = TorchEngine if play is None else play.engine
+        text = prompts_are_text(config.tasks, config.prompt_column)
+        known: dict[str, Reward] = {"environment": play} if play is not None else {}
+        rewards = config if config.reward else replace(config, reward=("environment",))
+        self.reward = rewards.open_rewards(text=text, device=config.device, known=known)
+        self.gold = (
+            replace(config, reward=(config.gold,), weights="").open_rewards(text=text, known=known)
+            if config.gold
+            else None
+        )
+        self.lm = new_policy(config, config.seed)
+        self.train, self.held_out = self._tasks()
+        self.duplicates = say_near_duplicates(self.train, self.held_out, console)
+
+    def run(self) -> Gain:
+        config, work = self.config, self.work
+        assert work is not None
+        base = replace(self.lm, adapter=None)
+        work.ledger.write(work.run, [Model(base.fingerprint(), config.model, "base"), *self.train, *self.held_out])
+        name = getattr(self.reward, "name", type(self.reward).__name__)
+        self._record_sources(work, name)
+        algorithm = algorithm_of(config.optimisation.algorithm).name
+        arm = OptimisedArm(
+            work,
+            algorithm,
+            self.lm,
+            self.reward,
+            name,
+            self.train,
+            self.held_out,
+            config.optimisation,
+            folder=config.out / "optimisation",
+            evaluate_every=config.evaluate_every,
+            policy=config.out / POLICY,
+            gold=self.gold,
+            make_engine=self.engine,
+        )
+        done = arm.run()
+        gain = gain_of(work, algorithm, str(config.out / POLICY), config.seed, done.result.steps, done.result.stopped)
+        save_json(config.out / "result.json", gain.to_dict())
+        return gain
+
+    def _tasks(self) -> tuple[list[Task], list[Task]]:
+        config = self.config
+        sampling = config.optimisation.sampling
+        room = self.lm.decoder.spec.context - sampling.max_tokens
+        tasks = read_tasks(config.tasks, config.prompt_column, config.system)
+        if not config.eval_tasks:
+            fitting = fitting_tasks(self.lm, tasks, room, LEAST, config.tasks, self.console)
+            train, held_out = split_tasks(fitting, config.measure_on, config.seed)
+        else:
+            train = fitting_tasks(self.lm, tasks, room, 1, config.tasks, self.console)
+            others = read_tasks(config.eval_tasks, config.prompt_column, config.system)
+            held_out = fitting_tasks(self.lm, others, room, 1, config.eval_tasks, self.console)[: config.measure_on]
+        if len(train) < config.optimisation.tasks_per_step:
+            raise InputError(
+                f"{config.tasks}: {len(train)} prompts to train on and {config.optimisation.tasks_per_step} per step; "
+                f"give more, or --tasks-per-step {len(train)}."
+            )
+        return train, held_out
+
+    def _record_sources(self, work: Workspace, name: str) -> None:
+        """Keep the Python that scores and plays, and the rewards' fingerprints. A file that was mended on the way is kept too."""
+        files = self.config.python_files()
+        if self.config.environment:
+            files.append(Path(self.config.environment.rpartition(".py")[0] + ".py"))
+        for file in dict.fromkeys(files):
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            kept = self.config.out / "sources" / f"{file.stem}-{digest[:12]}.py"
+            if not kept.exists():
+                kept.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, kept)
+                why = f"SHA-256 {digest}, kept as {kept.name}"
+                work.ledger.write(
+                    work.run, [Decision(f"source-{digest[:12]}", "runs this file from here on", why, str(file))]
+                )
+        if isinstance(self.reward, RewardModel):
+            work.ledger.write(work.run, [Model(evaluation.reward_fingerprint(self.reward), name, "reward", None, {})])

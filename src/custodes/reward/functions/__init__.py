@@ -1,0 +1,1 @@
+"""Built-in reward functions with TRL's signature; a file's name is the reward's name."""

@@ -1,0 +1,104 @@
+"""From the words of a command line to one reward: saved models, Python functions, judges with a rubric, and mixtures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from custodes import registry
+from custodes.feedback.rubric import load_rubric
+from custodes.lm.address import ENDPOINT, open_endpoint
+from custodes.ranges import Positive, ranged
+from custodes.reward.base import Mixture
+from custodes.reward.function_reward import FunctionReward
+from custodes.reward.rubric import RubricReward
+from custodes.reward.storage import load_reward
+from custodes.types import InputError, Reward
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class RewardOptions:
+    """What replies are scored with, for every command that scores some."""
+
+    reward: tuple[str, ...] = ()
+    """A saved reward (folder or hub id), a Python function FILE.py:NAME, a built-in function (numeric_answer), or a judge
+    endpoint:URL#MODEL. Give several for a weighted sum."""
+    weights: str = ""
+    """Weights of the rewards, in their order or by name: 1,0.5 or helpful=1,short=0.5. Without: 1 each."""
+    rubric: Path | None = None
+    """YAML file with the principles by which a judge grades."""
+    reward_timeout: Positive = 600.0
+    """Seconds that a Python function may take for the replies of one step."""
+
+    def open_rewards(
+        self, *, text: bool = False, device: str = "cpu", known: Mapping[str, Reward] | None = None
+    ) -> Reward:
+        """One reward of them all.
+
+        Args:
+            text: whether Python functions receive text in place of messages, as TRL gives it for prompts that are text.
+            device: where saved rewards compute.
+            known: rewards that are made already, by the words that name them.
+
+        Raises InputError for a reward that cannot be opened, and for weights that do not fit.
+        """
+        if not self.reward:
+            raise InputError("nothing to score replies with; give --reward, for example --reward FILE.py:NAME.")
+        opened = [(known or {}).get(spec) or self._open(spec, text, device) for spec in self.reward]
+        names = [getattr(reward, "name", type(reward).__name__) for reward in opened]
+        weights = read_weights(self.weights, names)
+        if len(opened) == 1 and weights == [1.0]:
+            return opened[0]
+        return Mixture(list(zip(names, opened, weights, strict=True)))
+
+    def python_files(self) -> list[Path]:
+        """The files of Python functions among the rewards."""
+        return [Path(spec.removeprefix("py:").rpartition(".py")[0] + ".py") for spec in self.reward if _is_python(spec)]
+
+    def _open(self, spec: str, text: bool, device: str) -> Reward:
+        if spec.startswith(ENDPOINT):
+            if self.rubric is None:
+                raise InputError(
+                    f"--reward {spec} is a judge; give the principles that it grades by with --rubric FILE.yaml."
+                )
+            rubric = load_rubric(self.rubric)
+            return RubricReward(open_endpoint(spec, "--reward"), rubric, rubric.name)
+        if not _is_python(spec) and (Path(spec).is_dir() or "/" in spec):
+            return load_reward(spec, device=device)
+        plugin = registry.reward.find(spec)
+        if isinstance(plugin, type):
+            plugin = plugin()
+        if isinstance(plugin, Reward):
+            return plugin
+        if callable(plugin):
+            return FunctionReward(plugin, text=text, seconds=self.reward_timeout)
+        raise InputError(
+            f"reward {spec} is {type(plugin).__name__}; it must be a function with TRL's signature or a reward."
+        )
+
+
+def _is_python(spec: str) -> bool:
+    return spec.endswith(".py") or ".py:" in spec
+
+
+def read_weights(text: str, names: list[str]) -> list[float]:
+    """``1,0.5`` in the order of ``names``, or ``name=0.5,...`` for some of them; 1 for the others."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    pairs = [word.rpartition("=") for word in words]
+    by_name = {name.strip(): value for name, equals, value in pairs if equals}
+    if not words:
+        return [1.0] * len(names)
+    if by_name and (len(by_name) < len(words) or not by_name.keys() <= set(names)):
+        raise InputError(f"--weights {text}: write numbers, or NAME=NUMBER with names of {', '.join(names)}.")
+    if not by_name and len(words) != len(names):
+        raise InputError(f"--weights {text} are {len(words)} numbers for {len(names)} rewards; give one for each.")
+    try:
+        weights = [float(by_name.get(name, "1")) for name in names] if by_name else [float(word) for word in words]
+    except ValueError:
+        weights = [math.nan]
+    if not all(map(math.isfinite, weights)):
+        raise InputError(f"--weights {text}: each weight must be a finite number.")
+    return weights
