@@ -128,4 +128,5 @@ def test_answers_fit_what_the_server_takes():
 
 def test_every_kind_of_question_has_a_widget():
     assert registry.kind.names() == registry.widget.names()
-    assert {registry.kind.find(name).judgment for name in registry.kind.names()} == set(types.JUDGMENTS.values())
+    ours = {cls for cls in types.JUDGMENTS.values() if cls.__module__.startswith("custodes.")}
+    assert {registry.kind.find(name).judgment for name in registry.kind.names()} == ours
