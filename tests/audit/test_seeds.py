@@ -29,14 +29,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_what_seeds_say_is_the_mean_of_what_each_says_and_wider(runs: list[str]) -> None:
     found = compare_arms(runs)
-    each = [seed.difference for seed in found.seeds]
+    each = [seed.difference for seed in found.runs]
     assert found.difference.n == 3
     assert found.difference.estimate == pytest.approx(sum(d.estimate for d in each) / 3)
-    for seed in found.seeds:  # at equal KL, on the same tasks, the difference is that of the means
+    for seed in found.runs:  # at equal KL, on the same tasks, the difference is that of the means
         assert seed.difference.estimate == pytest.approx(seed.careful.estimate - seed.naive.estimate)
         assert seed.difference.n == 48
         assert set(seed.reward_accuracy) == {"careful", "naive"}
-    assert [seed.seed for seed in found.seeds] == [1, 2, 3]
+    assert [seed.seed for seed in found.runs] == [1, 2, 3]
 
 
 def test_one_run_says_nothing_of_other_seeds(runs: list[str]) -> None:
@@ -44,9 +44,9 @@ def test_one_run_says_nothing_of_other_seeds(runs: list[str]) -> None:
 
 
 def test_the_command_prints_every_seed(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["arms", *runs]) == 0
+    assert main(["audit", "compare", *runs]) == 0
     assert "Over seeds" in capsys.readouterr().out
-    assert main(["arms", *runs, "--json"]) == 0
+    assert main(["audit", "compare", *runs, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [run["seed"] for run in told["runs"]] == [1, 2, 3]
     assert told["difference"]["n"] == 3

@@ -132,13 +132,7 @@ def value_at(distance: ArrayLike, values: ArrayLike, at: float) -> Array:
     """
     distance, values = np.asarray(distance, float), np.asarray(values, float)
     order = np.argsort(distance, kind="stable")
-    distance, values = distance[order], values[order]
-    right = int(np.clip(np.searchsorted(distance, at), 1, len(distance) - 1)) if len(distance) > 1 else 0
-    if right == 0:
-        return values[0]
-    left, span = right - 1, distance[right] - distance[right - 1]
-    share = float(np.clip((at - distance[left]) / span, 0, 1)) if span > 0 else 1.0
-    return (1 - share) * values[left] + share * values[right]
+    return np.array([np.interp(at, distance[order], of_task) for of_task in values[order].T])
 
 
 def _shape(d: Array, form: Form) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -110,8 +110,3 @@ class ArmSection(RunSection):
     def missing_of(self, figures: Mapping[str, Any]) -> Iterable[str]:
         """What an arm's figures lack."""
         return ()
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence: a, b and c."""
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]

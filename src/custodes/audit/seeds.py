@@ -9,6 +9,7 @@ from typing import Any
 
 from custodes.audit.report import audit_run
 from custodes.ledger import Ledger
+from custodes.page import plain_json
 from custodes.stats import Interval, mean_interval
 from custodes.types import InputError
 
@@ -17,7 +18,7 @@ from custodes.types import InputError
 class SeedOfArms:
     """One run: the careful arm against the naive one at the largest sqrt(KL) that both reached."""
 
-    where: str
+    run: str
     seed: int
     sqrt_kl: float
     careful: Interval
@@ -26,25 +27,18 @@ class SeedOfArms:
     """Gold of the careful arm minus gold of the naive one, paired by task; it speaks of this run's tasks alone."""
     reward_accuracy: dict[str, Interval]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        intervals = {name: getattr(self, name).to_dict() for name in ("careful", "naive", "difference")}
-        accuracy = {arm: interval.to_dict() for arm, interval in self.reward_accuracy.items()}
-        run = {"run": self.where, "seed": self.seed, "sqrt_kl": self.sqrt_kl}
-        return run | intervals | {"reward_accuracy": accuracy}
-
 
 @dataclass(frozen=True)
 class SeedsOfArms:
     """Several runs that differ in their seed."""
 
-    seeds: tuple[SeedOfArms, ...]
+    runs: tuple[SeedOfArms, ...]
     difference: Interval
     """Student's t over the runs' differences (n is the number of runs): what to expect of another seed."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"runs": [seed.to_dict() for seed in self.seeds], "difference": self.difference.to_dict()}
+        return dict(plain_json(self))
 
 
 def compare_arms(ledgers: Sequence[str | Path]) -> SeedsOfArms:
@@ -57,7 +51,7 @@ def compare_arms(ledgers: Sequence[str | Path]) -> SeedsOfArms:
     seeds = tuple(_seed(str(where)) for where in ledgers)
     twice = [s for i, s in enumerate(seeds) if s.seed in {other.seed for other in seeds[:i]}]
     if twice:
-        raise InputError(f"{twice[0].where} has seed {twice[0].seed} like another run; runs of one seed are one run.")
+        raise InputError(f"{twice[0].run} has seed {twice[0].seed} like another run; runs of one seed are one run.")
     return SeedsOfArms(seeds, mean_interval([s.difference.estimate for s in seeds]))
 
 

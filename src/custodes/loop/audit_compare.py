@@ -33,7 +33,7 @@ def audit_compare(config: AuditCompare) -> SeedsOfArms:
 @in_words(audit_compare)
 def _show(config: AuditCompare, compared: SeedsOfArms) -> None:
     table = Table("seed", "√KL", "gold, careful", "gold, naive", "difference, paired by task", box=None)
-    for s in compared.seeds:
+    for s in compared.runs:
         table.add_row(str(s.seed), f"{s.sqrt_kl:.2f}", *(str(i) for i in (s.careful, s.naive, s.difference)))
     Console().print(table)
     print(f"Over seeds (Student's t of the seeds' differences): {compared.difference}.")

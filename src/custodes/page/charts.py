@@ -144,16 +144,21 @@ def vertical_rule(value: float, ink: str, title: str, dash: Sequence[int] = (1, 
     return rule.encode(x=alt.X("at:Q", title=title))  # titles of layers are joined unless they are the same
 
 
-def end_labels(ends: Rows, x: alt.X, y: alt.Y, height: float) -> list[alt.Chart]:
-    """Names at the ends of lines, pushed apart where the ends are close; ``height`` is that of all data, in their units."""
-    placed: Rows = []
-    for end in sorted(ends, key=lambda e: e["y"]):
-        floor = placed[-1]["y"] + height * 14 / HEIGHT if placed else -np.inf
-        placed.append(end | {"y": max(end["y"], floor)})
-    if not placed:
-        return []
-    text = alt.Chart(chart_data(placed)).mark_text(align="left", dx=8, color=INK)
-    return [text.encode(x=x, y=y, text="label:N")]
+def end_labels(
+    ends: Rows, x: alt.X, y: alt.Y, height: float, pixels: int = HEIGHT, top: float = np.inf
+) -> list[alt.Chart]:
+    """Names beside points, pushed up where points are close, and all down where one would stand above ``top``.
+
+    ``height`` is that of all data, in their units, and ``pixels`` in pixels.
+    """
+    placed: list[float] = []
+    ends = sorted(ends, key=lambda e: (e["y"], e["x"]))
+    for end in ends:
+        placed.append(max(end["y"], placed[-1] + height * 14 / pixels if placed else -np.inf))
+    over = max([*placed, -np.inf]) - top
+    rows = [end | {"y": at - max(over, 0.0)} for end, at in zip(ends, placed, strict=True)]
+    text = alt.Chart(chart_data(rows)).mark_text(align="left", dx=8, color=INK)
+    return [text.encode(x=x, y=y, text="label:N")] if rows else []
 
 
 def chart_legend(columns: int = 0) -> alt.Legend:

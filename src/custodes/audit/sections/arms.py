@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import altair as alt
 import numpy as np
 
 from custodes.audit import overoptimisation
 from custodes.audit.heldout import gain_over_base, shared_tasks, task_matrix
 from custodes.audit.record import RunSection
-from custodes.audit.rows import PolicyHeldout
-from custodes.audit.sections.optimisation import DISTANCE, gain_axes
-from custodes.page import charts, number, signed
+from custodes.audit.sections.optimisation import gain_chart
+from custodes.page import number, signed
 from custodes.registry import section
 from custodes.stats import mean_interval, paired_difference
 
@@ -76,32 +73,9 @@ class ArmsSection(RunSection):
     def charts(self) -> dict[str, str]:
         if not self.figures:
             return {}
-        curves = {arm: self.source.heldout[arm] for arm in self.figures["gold"]}
-        return {"arms": _arms_chart(curves, self.figures["sqrt_kl"])}
-
-
-def _arms_chart(curves: Mapping[str, Sequence[PolicyHeldout]], at: float) -> str:
-    """Gold gained by each arm against sqrt(KL); the distance at which the arms are compared is marked."""
-    x, y, lower = gain_axes("gold gained over base")
-    layers: list[alt.Chart] = []
-    ends: charts.Rows = []
-    heights: list[float] = []
-    for k, (arm, points) in enumerate(curves.items()):
-        gold, distance = task_matrix(points, "gold"), np.sqrt(np.maximum([np.mean(p.kl) for p in points], 0))
-        gains = [gain_over_base(gold, i) for i in range(len(points))]
-        rows = [
-            charts.interval_span(gain, "y") | {"x": float(d), "label": arm}
-            for gain, d in zip(gains, distance, strict=True)
-            if gain
-        ]
-        rows.sort(key=lambda r: r["x"])
-        ink, base = charts.INKS[k % len(charts.INKS)], alt.Chart(charts.chart_data(rows)).encode(x=x)
-        layers.append(charts.series_line(k, rows).encode(x=x, y=y))
-        layers.append(base.mark_rule(color=ink).encode(y=lower, y2="high:Q"))
-        layers.append(charts.point_marks(base, y, ink, filled=k == 0))
-        ends.append(rows[-1])
-        heights += [r["y"] for r in rows]
-    layers.append(charts.vertical_rule(at, charts.GREY, DISTANCE, [2, 2]))
-    labels = charts.end_labels(ends, x, y, max(heights) - min(heights))
-    chart = alt.layer(*layers, *labels).properties(width=charts.WIDTH, height=charts.HEIGHT)
-    return charts.inline_svg(chart, "Gold reward gained by each arm against the square root of the KL.", 74)
+        curves: dict[str, Any] = {}
+        for arm in self.figures["gold"]:
+            rows = self.source.heldout[arm]
+            gold, distance = task_matrix(rows, "gold"), np.sqrt(np.maximum([np.mean(r.kl) for r in rows], 0))
+            curves[arm] = [(float(d), gain_over_base(gold, i)) for i, d in enumerate(distance)], None
+        return {"arms": gain_chart("gold", curves, self.figures["sqrt_kl"])}

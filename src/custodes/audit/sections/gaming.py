@@ -11,7 +11,7 @@ import numpy as np
 
 from custodes.audit import hacking
 from custodes.audit.heldout import chosen_row, task_matrix
-from custodes.audit.record import ArmSection, listed
+from custodes.audit.record import ArmSection
 from custodes.audit.rows import PolicyHeldout, Row
 from custodes.page import charts, plain_name, signed
 from custodes.registry import section
@@ -87,15 +87,13 @@ class GamingSection(ArmSection):
     def claims(self) -> list[str]:
         if not self.first or "checks" not in self.first:
             return []
-        changed = {
-            way: [plain_name(c["check"]) for c in self.first["checks"] if c["change"] == way]
+        better, worse = (
+            " and ".join(", ".join(names).rsplit(", ", 1))  # a, b and c
             for way in ("better", "worse")
-        }
-        better, worse = changed["better"], changed["worse"]
-        first = f"Better by the checks: {listed(better)}." if better else "No kind of check became measurably better."
-        second = (
-            f"Worse while the reward rose: {listed(worse)}." if worse else "No kind of check became measurably worse."
+            for names in [[plain_name(c["check"]) for c in self.first["checks"] if c["change"] == way]]
         )
+        first = f"Better by the checks: {better}." if better else "No kind of check became measurably better."
+        second = f"Worse while the reward rose: {worse}." if worse else "No kind of check became measurably worse."
         return [f"{first} {second}"]
 
     def charts(self) -> dict[str, str | None]:

@@ -18,7 +18,6 @@ from custodes.page import Tile, charts, number, signed
 from custodes.registry import section
 from custodes.stats import Interval, mean_interval, paired_difference
 
-DISTANCE = "√KL from the base policy (√nats)"
 STEP_FIELDS = {
     "proxy": "Proxy reward",
     "kl": "KL per episode, nats",
@@ -182,8 +181,8 @@ class OptimisationSection(ArmSection):
             if any(lines.values()):
                 steps[field] = charts.step_chart(lines, title)
         return {
-            "proxy": {arm: _gain_chart(o, "proxy") for arm, o in self.figures.items()},
-            "gold": {arm: _gain_chart(o, "gold") for arm, o in self.figures.items()},
+            "proxy": {arm: gain_chart("proxy", _curves(o, "proxy")) for arm, o in self.figures.items()},
+            "gold": {arm: gain_chart("gold", _curves(o, "gold")) for arm, o in self.figures.items()},
             "fits": {arm: list(_fits(o)) for arm, o in self.figures.items()},
             "steps": list(steps.values()),
             "key": charts.series_key(list(self.figures)) if len(self.figures) > 1 else None,
@@ -260,6 +259,15 @@ def _best_of_n(row: BestOfN) -> dict[str, Any]:
     }
 
 
+def _curves(figures: Mapping[str, Any], which: str) -> dict[str, tuple[Points, Any]]:
+    """The points and the fit of optimisation and of best-of-n."""
+    curves = {"optimised": figures, "best-of-n": figures.get("best_of_n", {})}
+    return {
+        label: ([(p["sqrt_kl"], p[which]) for p in curve.get("points", [])], curve.get("fit", {}).get(which))
+        for label, curve in curves.items()
+    }
+
+
 def _fits(figures: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """("gold, best-of-n", fit) for each curve that could be fitted."""
     for label, curve in (("optimised", figures), ("best-of-n", figures.get("best_of_n", {}))):
@@ -271,46 +279,49 @@ def _fits(figures: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 # ---------------------------------------------------------------- charts
 
 
-def _gain_chart(figures: Mapping[str, Any], which: str) -> str:
-    """Gain of "proxy" or "gold" over the base policy against sqrt(KL): optimisation, and best-of-n, with Gao's
-    fitted curves; the peak of the fitted optimisation curve is marked. "" where there is nothing to draw."""
-    x, y, lower = gain_axes(f"{which} gained over base")
+Points = list[tuple[float, Interval | None]]
+"""Of a curve: the distance sqrt(KL), and the gain there."""
+
+
+def gain_chart(
+    which: str, curves: Mapping[str, tuple[Points, overoptimisation.GaoFit | None]], at: float | None = None
+) -> str:
+    """Gains of "proxy" or "gold" over the base policy against sqrt(KL); "" where there is nothing to draw.
+
+    Of a fitted curve the fit is drawn, and of the first one its peak; other points are joined where ``at``, the distance
+    at which curves are compared, is marked.
+    """
+    distance, title = "√KL from the base policy (√nats)", f"{which} gained over base"
+    scale = alt.Scale(zero=True, nice=False, padding=8)
+    x = alt.X("x:Q", title=distance, scale=scale, axis=alt.Axis(tickCount=6))
+    y, lower = alt.Y("y:Q", title=title), alt.Y("low:Q", title=title)
     layers: list[alt.Chart] = []
     ends: charts.Rows = []
     heights: list[float] = []
-    for k, (label, curve) in enumerate((("optimised", figures), ("best-of-n", figures.get("best_of_n", {})))):
-        rows = [
-            charts.interval_span(p[which], "y") | {"x": p["sqrt_kl"]} for p in curve.get("points", []) if p.get(which)
-        ]
+    for k, (label, (points, fit)) in enumerate(curves.items()):
+        rows = [charts.interval_span(gain, "y") | {"x": d, "label": label} for d, gain in points if gain]
+        rows.sort(key=lambda r: r["x"])
         if not rows:
             continue
-        reached, fit = max(r["x"] for r in rows), curve["fit"].get(which)
-        heights += [r["y"] for r in rows]
+        reached, line = rows[-1]["x"], rows if at is not None else []
         if fit is not None:
             grid = np.linspace(0, reached, 80)
             line = [{"x": float(a), "y": float(b)} for a, b in zip(grid, fit(grid), strict=True)]
+        if line:
             layers.append(charts.series_line(k, line).encode(x=x, y=y))
-            heights += [r["y"] for r in line]
-        base = alt.Chart(charts.chart_data(rows)).encode(x=x)
-        layers.append(base.mark_rule(color=charts.INKS[k]).encode(y=lower, y2="high:Q"))
-        layers.append(charts.point_marks(base, y, charts.INKS[k], filled=k == 0))
-        ends.append(max(rows, key=lambda r: r["x"]) | {"label": label})
-        if curve is figures and fit is not None and fit.peak is not None and 0 < fit.peak.estimate <= reached:
-            layers.extend(_peak_mark(fit.peak, x, left=fit.peak.estimate > reached / 2))
+        ink, base = charts.INKS[k % len(charts.INKS)], alt.Chart(charts.chart_data(rows)).encode(x=x)
+        layers += [base.mark_rule(color=ink).encode(y=lower, y2="high:Q"), charts.point_marks(base, y, ink, k == 0)]
+        ends.append(rows[-1])
+        heights += [r["y"] for r in (*rows, *line)]
+        if k == 0 and fit is not None and fit.peak is not None and 0 < fit.peak.estimate <= reached:
+            layers += _peak_mark(fit.peak, x, left=fit.peak.estimate > reached / 2)
     if not layers:
         return ""
+    if at is not None:
+        layers.append(charts.vertical_rule(at, charts.GREY, distance, [2, 2]))
     labels = charts.end_labels(ends, x, y, max(heights) - min(heights))
     chart = alt.layer(*layers, *labels).properties(width=charts.WIDTH, height=charts.HEIGHT)
-    return charts.inline_svg(
-        chart, f"{which.capitalize()} reward gained over the base policy against the square root of the KL.", 74
-    )
-
-
-def gain_axes(title: str) -> tuple[alt.X, alt.Y, alt.Y]:
-    """x, y, and y for the lower ends of intervals, of a gain against sqrt(KL)."""
-    scale = alt.Scale(zero=True, nice=False, padding=8)
-    x = alt.X("x:Q", title=DISTANCE, scale=scale, axis=alt.Axis(tickCount=6))
-    return x, alt.Y("y:Q", title=title), alt.Y("low:Q", title=title)
+    return charts.inline_svg(chart, f"{which} gained over the base policy, against the square root of the KL.", 74)
 
 
 def _peak_mark(peak: Interval, x: alt.X, left: bool) -> list[alt.Chart]:

@@ -185,32 +185,24 @@ def _frontier_chart(points: Sequence[Mapping[str, Any]]) -> str:
 
     Of a search's many modifiers (names with a comma and a number) only those that none beats are named.
     """
-    rows = [dict(p) for p in points if p["cbi"] is not None]
-    on = sorted((r for r in rows if r["on_frontier"]), key=lambda r: (r["false_or_petty"], r["cbi"]))
-    far = max([r["false_or_petty"] for r in rows], default=0) or 1.0
-    scale = alt.Scale(domain=[0, 1.08 * far], nice=False)
-    x = alt.X("false_or_petty:Q", title="hallucinations and nitpicks in a critique", scale=scale)
-    y = alt.Y("cbi:Q", title="bugs included (CBI)", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
-    marks = [
-        charts.point_marks(
-            alt.Chart(charts.chart_data([r for r in rows if r["on_frontier"] == best])).encode(x=x), y, charts.INK, best
-        )
-        for best in (True, False)
+    rows = [
+        {"x": p["false_or_petty"], "y": p["cbi"], "label": p["policy"], "best": p["on_frontier"]}
+        for p in points
+        if p["cbi"] is not None
     ]
-    line = alt.Chart(charts.chart_data(on)).mark_line(color=charts.GREY, interpolate="step-after", strokeDash=[4, 3])
-    named = [r for r in rows if r["on_frontier"] or not re.search(r", .*\d", r["policy"])]
-    text = alt.Chart(charts.chart_data(_apart(named))).mark_text(align="left", dx=9, color=charts.INK)
-    names = text.encode(x=x, y=alt.Y("at:Q", title="bugs included (CBI)"), text="policy:N")
+    best, others = [r for r in rows if r["best"]], [r for r in rows if not r["best"]]
+    far = max([r["x"] for r in rows], default=0) or 1.0
+    scale = alt.Scale(domain=[0, 1.08 * far], nice=False)
+    x = alt.X("x:Q", title="hallucinations and nitpicks in a critique", scale=scale)
+    y = alt.Y("y:Q", title="bugs included (CBI)", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
+    line = alt.Chart(charts.chart_data(sorted(best, key=lambda r: (r["x"], r["y"])))).mark_line(
+        color=charts.GREY, interpolate="step-after", strokeDash=[4, 3]
+    )
+    marks = [
+        charts.point_marks(alt.Chart(charts.chart_data(of)).encode(x=x), y, charts.INK, filled=of is best)
+        for of in (best, others)
+    ]
+    named = [r for r in rows if r["best"] or not re.search(r", .*\d", r["label"])]
+    layers = [line.encode(x=x, y=y), *marks, *charts.end_labels(named, x, y, 1.0, HIGH, top=1.0)]
     about = f"Bugs included against false and petty findings of {len(rows)} policies."
-    chart = alt.layer(line.encode(x=x, y=y), *marks, names).properties(width=WIDE, height=HIGH)
-    return charts.inline_svg(chart, about, 210)
-
-
-def _apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Where names stand: pushed up where two are close."""
-    placed: list[dict[str, Any]] = []
-    for row in sorted(rows, key=lambda r: (r["cbi"], r["false_or_petty"])):
-        floor = placed[-1]["at"] + 15 / HIGH if placed else -1.0
-        placed.append({**row, "at": max(row["cbi"], floor)})
-    over = max((r["at"] for r in placed), default=0) - 1
-    return [{**r, "at": r["at"] - over} for r in placed] if over > 0 else placed
+    return charts.inline_svg(alt.layer(*layers).properties(width=WIDE, height=HIGH), about, 210)
