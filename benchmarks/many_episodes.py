@@ -26,7 +26,7 @@ from result import print_result
 from custodes.gaming import Records, Runner, ScriptedPolicy, jobs_of, make_stage, summarise
 from custodes.gaming.record import ROW
 from custodes.gaming.report import write_played_page
-from custodes.job.recording import recorded
+from custodes.job.workspace import Workspace
 from custodes.ledger.checking import check_ledger
 
 STAGE = "political-sycophancy"
@@ -54,7 +54,7 @@ def main() -> None:
 def play(folder: Path, n: int) -> dict[str, float]:
     """Play them all, and by how much memory grew between the first tenth and the end."""
     stage = make_stage(STAGE)
-    with recorded(folder / "ledger.db", "benchmark", {}), Records(folder, [STAGE]) as records:
+    with Workspace.open(folder, "benchmark", {}), Records(folder, [STAGE]) as records:
         runner = Runner(ScriptedPolicy("flatterer"), {STAGE: stage})
         began = time.process_time()
         runner.run(jobs_of(stage, n // 10, "held-out", 0, set()), records.append)

@@ -23,6 +23,7 @@ from rich.console import Console
 from custodes.critic.corpus import CoverageLimits, Function, cover, extract, read_corpus
 from custodes.critic.sources import open_package
 from custodes.critic.tamper.make import TamperOptions, chunks_of, try_all
+from custodes.job.parts import Parts
 
 WANTED = 50_000
 screen = Console(stderr=True)
@@ -53,7 +54,9 @@ def main() -> None:
 def measure(functions: list[Function], folder: Path, workers: int) -> dict[str, object]:
     options = TamperOptions()
     began, spent = time.perf_counter(), os.times()
-    made = try_all(functions, folder, options, workers, on_chunk=lambda chunk, _: screen.print(f"  {chunk.package}"))
+    made = try_all(
+        functions, Parts(folder), options, workers, on_chunk=lambda chunk, _: screen.print(f"  {chunk.package}")
+    )
     seconds, used = time.perf_counter() - began, os.times()
     kept = len(made.examples)
     return {
@@ -77,7 +80,7 @@ def measure(functions: list[Function], folder: Path, workers: int) -> dict[str, 
 def small_corpus(folder: Path) -> list[Function]:
     package = open_package("toolz")
     screen.print("Making a corpus of toolz")
-    return cover(package, extract(package), folder / "corpus", CoverageLimits())
+    return cover(package, extract(package), Parts(folder / "corpus"), CoverageLimits())
 
 
 if __name__ == "__main__":

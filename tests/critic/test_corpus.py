@@ -16,13 +16,14 @@ from custodes.critic.inside.choose import choose
 from custodes.critic.inside.units import TooSlow, forked, limit
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import SandboxFailure
+from custodes.job.parts import Parts
 from custodes.types import InputError
 
 
 @pytest.fixture(scope="module")
 def covered(sandboxes: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Function]:
     package = tiny_package()
-    found = cover(package, extract(package), tmp_path_factory.mktemp("parts"), CoverageLimits())
+    found = cover(package, extract(package), Parts(tmp_path_factory.mktemp("parts")), CoverageLimits())
     return {f.qualname: f for f in found}
 
 
@@ -73,7 +74,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
     package = tiny_package()
     parts = parts_of(package)
     assert [bool(part.modules) for part in parts] == [True, False]
-    whole = cover(package, extract(package), tmp_path / "whole", CoverageLimits())
+    whole = cover(package, extract(package), Parts(tmp_path / "whole"), CoverageLimits())
     real, done = Workshop.do, []
 
     def breaks(self: Workshop, program: str, job: dict, seconds: float = 0) -> object:
@@ -84,9 +85,9 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
 
     monkeypatch.setattr(Workshop, "do", breaks)
     with pytest.raises(KeyboardInterrupt):
-        cover(package, extract(package), tmp_path / "parts", CoverageLimits())
+        cover(package, extract(package), Parts(tmp_path / "parts"), CoverageLimits())
     assert len(list((tmp_path / "parts").glob("*.json"))) == 1
-    again = cover(package, extract(package), tmp_path / "parts", CoverageLimits())
+    again = cover(package, extract(package), Parts(tmp_path / "parts"), CoverageLimits())
     assert [job["modules"] for job in done] == [("tiny.small",), (), ()]
     assert [(f.id, {t.unit for t in f.tests}) for f in again] == [(f.id, {t.unit for t in f.tests}) for f in whole]
 

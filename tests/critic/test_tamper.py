@@ -20,6 +20,7 @@ from custodes.critic.tamper.make import TamperOptions, chunks_of, clean, trusted
 from custodes.critic.tamper.scene import edits
 from custodes.critic.workshop import LIMITS, Workshop
 from custodes.environments.sandbox import open_sandbox
+from custodes.job.parts import Parts
 from custodes.types import InputError
 
 EVERYTHING = '''def work(self, items, limit=None, start=0, table=None, *, deep=True):
@@ -171,7 +172,7 @@ EDITS = candidates(EVERYTHING, 200)
 @pytest.fixture(scope="module")
 def functions(sandboxes: None, tmp_path_factory: pytest.TempPathFactory) -> list[Function]:
     package = tiny_package()
-    return cover(package, extract(package), tmp_path_factory.mktemp("parts"), CoverageLimits())
+    return cover(package, extract(package), Parts(tmp_path_factory.mktemp("parts")), CoverageLimits())
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +260,7 @@ def test_an_interrupted_run_keeps_its_chunks(
     monkeypatch.setattr(making, "CHUNK", 4)
     monkeypatch.setattr(making, "package_named", lambda name, kind: tiny_package())
     options, seen = TamperOptions(per_function=3), []
-    whole = making.try_all(functions, tmp_path / "whole", options, workers=2)
+    whole = making.try_all(functions, Parts(tmp_path / "whole"), options, workers=2)
 
     def stop(chunk: object, made: object) -> None:
         seen.append(chunk)
@@ -267,9 +268,9 @@ def test_an_interrupted_run_keeps_its_chunks(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        making.try_all(functions, tmp_path / "parts", options, workers=1, on_chunk=stop)
+        making.try_all(functions, Parts(tmp_path / "parts"), options, workers=1, on_chunk=stop)
     assert list((tmp_path / "parts").glob("*.json"))
-    again = making.try_all(functions, tmp_path / "parts", options, workers=1)
+    again = making.try_all(functions, Parts(tmp_path / "parts"), options, workers=1)
     assert {e.id for e in again.examples} == {e.id for e in whole.examples}
     assert again.kept == whole.kept
 

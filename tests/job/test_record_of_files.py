@@ -144,8 +144,8 @@ def test_an_index_that_is_made_again_is_recorded_again(folder: Path, monkeypatch
 
 PLAY = """
 import sys
-from custodes.job import recording
-recording.GROWN = 0.2
+from custodes.job import growing
+growing.GROWN = 0.2
 from custodes.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -14,19 +14,16 @@ from custodes.ledger.checking import check_ledger
 WORK = """
 import sys, time
 from pathlib import Path
-from rich.console import Console
 from custodes.ledger import Decision
 from custodes.job.workspace import Workspace
 
-work = Workspace.open(Path(sys.argv[1]), "test", {}, 0, Console(stderr=True))
-with work.ledger, work.phase("work", "Work"):
+with Workspace.open(Path(sys.argv[1]), "test", {}) as work, work.phase("work", "Work"):
     for i in range(int(sys.argv[3]) or 10**9):
         time.sleep(0.02)
         work.tokens_sampled += 10
         work.tokens_trained += 1
         work.write([Decision(f"{sys.argv[2]}-{i}", "piece", "")])
         print(i + 1, flush=True)
-work.close("completed")
 """
 
 

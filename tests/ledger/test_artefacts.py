@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.digests import blocks_of, digest
-from custodes.job.recording import Growing, Recording, as_current, current
+from custodes.job.growing import Growing
+from custodes.job.recording import Recording, as_current, current
 from custodes.ledger import Ledger
 from custodes.ledger.checking import check_ledger
 from custodes.types import InputError
@@ -65,13 +66,10 @@ def test_an_input_that_was_written_again_by_a_run_is_no_problem(where: str, reco
 
 def test_a_growing_file_is_hashed_once(where: str, recording: Recording, tmp_path: Path) -> None:
     file = tmp_path / "grows.jsonl"
-    file.touch()
-    growing = Growing(recording, file)
+    growing = Growing(file)
+    growing.watch(recording)
     for i in range(200):
-        line = f"line {i}\n".encode()
-        with file.open("ab") as out:
-            out.write(line)
-        growing.add(line)
+        growing.append(f"line {i}\n".encode())
     with file.open("ab") as out:
         out.write(b"written, and interrupted before it was told\n")
     growing.close()

@@ -11,7 +11,7 @@ from custodes.cli.options import option_types, parse
 from custodes.cli.table import Listed
 from custodes.cli.words import NOTES, print_json, without_nan
 from custodes.job.command import Declared
-from custodes.job.recording import finds
+from custodes.job.invocation import finds
 from custodes.types import InputError
 
 

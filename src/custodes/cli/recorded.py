@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from custodes.job import recording
-from custodes.job.recording import Command, reads
+from custodes.job.invocation import Invocation, reads
+from custodes.job.options import Use, uses_of
 from custodes.types import InputError
 
 UNRECORDED = frozenset(
@@ -33,16 +34,11 @@ UNRECORDED = frozenset(
 )
 """Commands that change nothing, and servers, which keep ledgers of their own."""
 
-RECORDS_ITSELF = frozenset(
-    ("quickstart", "policy optimise", "gaming run", "gaming train", "gaming monitor", "critic tune", "critic train")
-)
-"""Commands that go on from the ledger in their folder."""
-
-OUTPUTS = ("out", "target", "write_baseline", "probabilities", "confusion")
-"""Options that name what is written."""
-
-NO_INPUTS = ("ledger", "db", "paths", "prompt")
-"""Options that name databases, which change, or what a recipe itself tells of."""
+BY_NAME = {
+    "out": Use.OUTPUT, "target": Use.OUTPUT, "probabilities": Use.OUTPUT, "confusion": Use.OUTPUT,
+    "write_baseline": Use.SIDE_OUTPUT, "ledger": Use.APART, "db": Use.APART, "paths": Use.APART, "prompt": Use.APART,
+}  # fmt: skip
+"""What options are for that do not say it."""
 
 VARIABLE, HEADS = "CUSTODES_LEDGER", "CUSTODES_HEAD_FILE"
 
@@ -54,7 +50,7 @@ class Called:
 
     def __init__(self, name: str, ledger: str | None, head_file: Path | None) -> None:
         self.name, self.ledger, self.head_file = name, ledger, head_file
-        self.command: Command | None = None
+        self.invocation: Invocation | None = None
         self.outputs: list[Path] = []
         self.personal = False  # recorded in a ledger that nobody named
 
@@ -63,9 +59,7 @@ def take_options(name: str, given: list[str]) -> tuple[str | None, Path | None, 
     """(``--ledger``, ``--head-file``, the other words). Raises InputError where one has no value or no use."""
     ledger, heads = os.environ.get(VARIABLE), os.environ.get(HEADS)
     named, given = _take(given, "--ledger")
-    if named is not None and name in RECORDS_ITSELF:
-        raise InputError(f"custodes {name} goes on from the ledger in its folder; leave out --ledger.")
-    ledger = named or (None if name in RECORDS_ITSELF else ledger)
+    ledger = named or ledger
     head_file, given = _take(given, "--head-file")
     heads = head_file or heads
     return ledger, Path(heads) if heads else None, given
@@ -87,43 +81,52 @@ def parsed(name: str, options: Any, config_file: Path | None) -> None:
     if not _called or _called[-1].name != name:
         return
     called = _called[-1]
-    where, called.outputs = _places(name, options)
-    called.personal = where is None
-    chosen = called.ledger
-    itself = name in RECORDS_ITSELF or (name == "critic evaluate" and where is not None)
-    ledger: str | Path | None = where or default_ledger()
-    if itself:
-        ledger = None
-    elif chosen:
-        ledger, called.personal = None if chosen == "none" else chosen, False
-    if called.personal and isinstance(ledger, Path):  # it holds what was asked of whom
-        ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    config = json.loads(json.dumps(asdict(options), default=str))
-    called.command = Command(name, ledger, config, int(getattr(options, "seed", 0) or 0), compare=not called.personal)
-    if ledger is not None or itself:
+    folder, called.outputs = _places(name, options)
+    where: str | Path | None = called.ledger or (default_ledger() if folder is None else folder / "ledger.db")
+    called.personal = folder is None and not called.ledger
+    if called.personal and isinstance(where, Path):  # it holds what was asked of whom
+        where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    named = called.ledger is not None and called.ledger != os.environ.get(VARIABLE)
+    called.invocation = Invocation(
+        name,
+        None if where == "none" else where,
+        json.loads(json.dumps(asdict(options), default=str)),
+        int(getattr(options, "seed", 0) or 0),
+        folder=folder,
+        named=named,
+        compare=not called.personal,
+    )
+    if where != "none" or not named:
         reads(*_inputs(options, called.outputs), *([config_file] if config_file else []))
 
 
 def _places(name: str, options: Any) -> tuple[Path | None, list[Path]]:
-    """The ledger that belongs to what is written (None: nothing of its own is), and what is written."""
-    outputs = [v for field in OUTPUTS if isinstance(v := getattr(options, field, None), Path)]
+    """The folder of what is written (None: nothing of the command's own is), and what is written."""
+    written = {Use.OUTPUT: list[Path](), Use.SIDE_OUTPUT: list[Path]()}
+    for option, use in _uses(options):
+        if use in written and isinstance(value := getattr(options, option), Path):
+            written[use].append(value)
     if name == "project new":
-        outputs = [options.file]
-    elif name in ("gaming report", "gaming monitor"):
-        outputs = [options.folder]
-    main = next((v for v in outputs if v != getattr(options, "write_baseline", None)), None)
-    if main is None:
-        return None, outputs
-    return (main if main.is_dir() or not (main.exists() or main.suffix) else main.parent) / "ledger.db", outputs
+        written[Use.OUTPUT] = [options.file]
+    elif name == "gaming report":
+        written[Use.OUTPUT] = [options.folder]
+    outputs = [*written[Use.OUTPUT], *written[Use.SIDE_OUTPUT]]
+    for main in written[Use.OUTPUT][:1]:
+        return main if main.is_dir() or not (main.exists() or main.suffix) else main.parent, outputs
+    return None, outputs
+
+
+def _uses(options: Any) -> Iterator[tuple[str, Use | None]]:
+    return ((name, use or BY_NAME.get(name)) for name, use in uses_of(type(options)).items())  # type: ignore[arg-type]
 
 
 def _inputs(options: Any, outputs: list[Path]) -> Iterator[Path]:
-    """Files and folders among the options that are there and are not written; databases change, and are left out."""
-    for field in fields(options):
-        value = getattr(options, field.name)
+    """Files and folders among the options that are there and are read."""
+    for name, use in _uses(options):
+        value = getattr(options, name)
         if is_dataclass(value) and not isinstance(value, type):
             yield from _inputs(value, outputs)
-        elif field.name not in NO_INPUTS:
+        elif use in (None, Use.MEANS):
             for word in value if isinstance(value, tuple) else (value,):
                 named = isinstance(word, Path) or (isinstance(word, str) and ("/" in word or "." in word))
                 if named and Path(word) not in outputs and os.path.exists(word) and Path(word).suffix != ".db":
@@ -149,39 +152,30 @@ def recorded_command(name: str, ledger: str | None, head_file: Path | None) -> I
     try:
         yield
     except BaseException as error:
-        if called.command is not None and not (isinstance(error, SystemExit) and not error.code):
-            with _never_hiding(error):
+        if called.invocation is not None and not (isinstance(error, SystemExit) and not error.code):
+            with recording.never_hiding(error):
                 _end(called, recording.ended_by(error))
         raise
     else:
-        if called.command is not None:
+        if called.invocation is not None:
             _end(called, "completed")
     finally:
         _called.remove(called)
-        if called.command is not None:
-            called.command.close()
-
-
-@contextmanager
-def _never_hiding(error: BaseException) -> Iterator[None]:
-    """What went wrong first is what is said."""
-    try:
-        yield
-    except Exception as second:
-        error.add_note(f"and it could not be recorded: {second}")
+        if called.invocation is not None:
+            called.invocation.close()
 
 
 def _end(called: Called, status: Any) -> None:
-    assert called.command is not None
+    assert called.invocation is not None
     try:
-        called.command.end(status, [file for path in called.outputs for file in _with_siblings(path)])
+        called.invocation.end(status, [file for path in called.outputs for file in _with_siblings(path)])
     except InputError as error:
         if not called.personal:
             raise
         print(f"Note: this command is not recorded: {error}", file=sys.stderr)
     if status != "failed":
         for where in dict.fromkeys(recording.written):
-            tell_head(where, called.head_file, called.command)
+            tell_head(where, called.head_file, called.invocation)
 
 
 def _with_siblings(path: Path) -> list[Path]:
@@ -191,12 +185,12 @@ def _with_siblings(path: Path) -> list[Path]:
     return [path, *(p for p in sorted(path.parent.glob(path.name + ".*")) if p.is_file())]
 
 
-def tell_head(where: str, head_file: Path | None, command: Command) -> None:
+def tell_head(where: str, head_file: Path | None, invocation: Invocation) -> None:
     """Print the head, and keep it in the head file, signed where there is a key."""
     from custodes.ledger import Ledger
     from custodes.ledger.heads import append_head, configured_key, read_private_key, sign
 
-    own = command.recording
+    own = invocation.recording
     if own is not None and own.ledger.name == where:
         head = own.ledger.head()
     else:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from custodes.critic.inside.choose import Covering, choose
 from custodes.critic.sources import SOURCES, STDLIB, Package, module_of
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import SandboxFailure
-from custodes.files import save_json, written_whole
-from custodes.job.recording import begin, keep_part
+from custodes.files import written_whole
+from custodes.job.parts import Parts
 from custodes.ranges import Positive, ranged
 from custodes.types import InputError
 
@@ -133,31 +134,25 @@ def _tested_module(path: str) -> str:
 def cover(
     package: Package,
     functions: Sequence[Function],
-    folder: Path,
+    known: Parts,
     limits: CoverageLimits,
     on_progress: OnProgress | None = None,
 ) -> list[Function]:
-    """The functions with the tests that exercise them. Parts found in ``folder`` are not run again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if (recording := begin()) is not None:
-        recording.rely(folder)
+    """The functions with the tests that exercise them. Parts of the package that are ``known`` are not run again."""
     parts = parts_of(package)
-    left = [part for part in parts if not (folder / f"{part.name}.json").exists()]
+    left = [part for part in parts if part.name not in known.known]
     ranges: dict[str, list[list[int]]] = {}
     for f in functions:
         ranges.setdefault(f.path, []).append([f.line, f.line + f.code.count("\n") - 1])
     if left:
         with Workshop(package, {"functions.json": json.dumps(ranges).encode()}) as workshop:
-            for part in left:
+            for done, part in enumerate(left, len(parts) - len(left)):
                 if on_progress is not None:
-                    on_progress(len(parts) - len(left), len(parts))
-                result = _run(workshop, package, part, limits)
-                save_json(folder / f"{part.name}.json", result, indent=None)
-                keep_part(folder / f"{part.name}.json")
-                left = left[1:]
+                    on_progress(done, len(parts))
+                known.answer(part.name, partial(_run, workshop, package, part, limits))
     if on_progress is not None:
         on_progress(len(parts), len(parts))
-    return _with_tests(functions, [json.loads((folder / f"{p.name}.json").read_text()) for p in parts], limits.keep)
+    return _with_tests(functions, [known.known[p.name] for p in parts], limits.keep)
 
 
 def _run(workshop: Workshop, package: Package, part: Part, limits: CoverageLimits) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ from custodes.gaming.facts import CATEGORIES, category_of, unpack_facts
 from custodes.gaming.monitors import QUESTION, Alarm, Sees
 from custodes.gaming.record import GAMED, UNSAID, Rows
 from custodes.gaming.summary import has, paired, rate
-from custodes.job.recording import Growing, current
+from custodes.job.growing import Growing, cut_half_line
+from custodes.job.recording import current
 from custodes.types import InputError
 
 ATTEMPTED = (
@@ -61,47 +61,35 @@ class Alarms:
     def __init__(self, folder: Path, watch: Watch, stages: Sequence[str]) -> None:
         """Read what there is; the file is begun with the first alarm. Half a line at the end, as a kill leaves it, is cut off."""
         self.path, self.watch, self.stages = folder / watch.file, watch, list(stages)
-        self.said: dict[Key, Alarm] = {}
-        if self.path.exists():
-            self.said = read_alarms(self.path, self.stages)[1]
-            whole = _whole_lines(self.path)
-            if whole < self.path.stat().st_size:
-                os.truncate(self.path, whole)
-        recording = current()
-        self._growing = None if recording is None else Growing(recording, self.path)
+        cut_half_line(self.path)
+        self.said = read_alarms(self.path, self.stages)[1] if self.path.exists() else {}
+        self._file = Growing(self.path)
+        if (recording := current()) is not None:
+            self._file.watch(recording)
 
     def close(self) -> None:
         """Record the last of what was written."""
-        if self._growing is not None and self.path.exists():
-            self._growing.close()
+        self._file.close()
 
     def append(self, said: Iterable[tuple[Key, Alarm]]) -> None:
-        """Write the alarms of some episodes; on disk when this returns."""
+        """Write the alarms of some episodes. Raises OSError on a full disk, with the file as it was."""
         said = list(said)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        at = self.path.stat().st_size if self.path.exists() else 0
-        lines: list[Mapping[str, Any]] = [] if at else [self.watch.to_dict()]
+        lines: list[Mapping[str, Any]] = (
+            [] if self.path.exists() and self.path.stat().st_size else [self.watch.to_dict()]
+        )
         lines += [
             {"stage": self.stages[stage], "index": index, "alarm": a.raised, "read": a.read, "why": a.why}
             for (stage, index), a in said
         ]
         data = [json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for line in lines]
-        try:
-            with self.path.open("ab") as file:
-                file.writelines(data)
-        except OSError:
-            if self.path.exists():
-                os.truncate(self.path, at)
-            raise
-        if self._growing is not None:
-            self._growing.add(b"".join(data), len(data))
+        self._file.append(b"".join(data), len(data))
         self.said |= said
 
 
 def read_alarms(path: Path, stages: Sequence[str]) -> tuple[Watch, dict[Key, Alarm]]:
     """Whose alarms a file holds, and what they are; raises InputError where it holds something else."""
     try:
-        lines = path.read_bytes()[: _whole_lines(path)].splitlines()
+        lines = path.read_bytes().rpartition(b"\n")[0].splitlines()
         first = json.loads(lines[0]) if lines else {}
         said = (json.loads(line) for line in lines[1:])
         found = {(stages.index(x["stage"]), int(x["index"])): Alarm(x["alarm"], x["why"], x["read"]) for x in said}
@@ -110,11 +98,6 @@ def read_alarms(path: Path, stages: Sequence[str]) -> tuple[Watch, dict[Key, Ala
         raise InputError(
             f"{path} holds no alarms of a monitor ({error}); remove it and run the command again."
         ) from None
-
-
-def _whole_lines(path: Path) -> int:
-    """Bytes up to the end of the last line that is whole."""
-    return path.read_bytes().rfind(b"\n") + 1
 
 
 # ---------------------------------------------------------------- measured

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from io import RawIOBase
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +22,8 @@ from numpy.typing import NDArray
 
 from custodes.files import written_whole
 from custodes.gaming.facts import pack_facts
-from custodes.job.recording import Growing, Recording, current
+from custodes.job.growing import Growing
+from custodes.job.recording import Recording, current
 from custodes.types import InputError
 
 ROW = np.dtype(
@@ -52,43 +52,37 @@ class Records:
             for file in (self.lines, self.index):
                 recording.require(file)
         rows = self._recover()
-        self._growing: list[Growing] = []
+        self._lines, self._marks = Growing(self.lines), Growing(self.index, by_lines=False)
         if recording is not None:
             self.watch(recording)
         self.done = {stage: set(rows["index"][rows["stage"] == i].tolist()) for i, stage in enumerate(self.stages)}
-        self._out = self.lines.open("ab", buffering=0)
-        self._marks = self.index.open("ab", buffering=0)
         self._size = self.lines.stat().st_size
 
     def watch(self, recording: Recording) -> None:
         """Record lines and index in a run from now on, and what they hold already."""
-        self._growing = [Growing(recording, self.lines), Growing(recording, self.index, lines=False)]
+        self._lines.watch(recording)
+        self._marks.watch(recording)
 
     def append(self, record: dict[str, Any]) -> None:
-        """Write one episode; on disk when this returns. Raises OSError on a full disk, with nothing counted."""
+        """Write one episode; the operating system has it when this returns. Raises OSError on a full disk, with nothing counted."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
-        try:
-            _write(self._out, line)
-        except OSError:
-            os.truncate(self.lines, self._size)
-            raise
+        self._lines.append(line)
         row = make_row(record, self.stages, self._size, len(line))
         self._size += len(line)
         self.done[record["stage"]].add(record["index"])
-        mark = row.tobytes()
-        _write(self._marks, mark)
-        for file, data in zip(self._growing, (line, mark), strict=False):
-            file.add(data)
+        self._marks.append(row.tobytes())
 
     def rows(self) -> Rows:
         """Everything the index holds."""
         return read_index(self.index)
 
     def close(self) -> None:
-        self._out.close()
+        """Record the last of what was written; a run without an episode leaves no file."""
+        self._lines.close()
         self._marks.close()
-        for file in self._growing:
-            file.close()
+        if not any(self.done.values()):
+            self.lines.unlink(missing_ok=True)
+            self.index.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -139,13 +133,6 @@ class Records:
                     ) from None
                 end += len(line)
         return found, end
-
-
-def _write(file: RawIOBase, data: bytes) -> None:
-    """All of it: an unbuffered file may take a part."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) or 0 :]
 
 
 def read_index(path: Path) -> Rows:

@@ -1,16 +1,18 @@
-"""Long work that is done piece by piece and kept: the same command again goes on where it was."""
+"""Long work that is done piece by piece for one file, and kept beside it: the same command again goes on where it was."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from custodes.files import save_json
+from custodes.job.invocation import begin, goes_on
+from custodes.job.locks import alone_in
 from custodes.job.progress import Progress
-from custodes.job.recording import begin, keep_part
 
 T = TypeVar("T")
 CHUNK = 32
@@ -18,23 +20,32 @@ CHUNK = 32
 
 
 class Parts:
-    """What is known by id, in the folder ``FILE.parts`` beside the FILE that will be written.
+    """What is known by key, in the folder ``FILE.parts`` beside the FILE that will be written. Threads may share it."""
 
-    ``identity`` is everything that decides the answers: with another one nothing is known yet. Raises InputError where
-    what is known is not what was recorded.
-    """
-
-    def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
-        self.folder = out.with_name(out.name + ".parts") / _hash(json.dumps(dict(identity), sort_keys=True))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if (recording := begin()) is not None:
-            recording.rely(self.folder)
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.recording = folder, begin()
+        goes_on()
+        if self.recording is not None:
+            self.recording.rely(folder)
         self.known: dict[str, Any] = {}
-        for file in sorted(self.folder.glob("*.json")):
+        for file in sorted(folder.glob("*.json")):
             self.known |= json.loads(file.read_text())
 
+    @classmethod
+    @contextmanager
+    def open(cls, out: Path, identity: Mapping[str, Any], name: str = "") -> Iterator[Self]:
+        """Hold ``FILE.parts`` for as long as the block lasts; several may lie there side by side, each by its ``name``.
+
+        ``identity`` is everything that decides the answers: with another one nothing is known yet. Raises InputError
+        where what is known is not what was recorded, and where another process is at work there.
+        """
+        folder = out.with_name(f"{out.name}.parts") / (name + _hash(json.dumps(dict(identity), sort_keys=True)))
+        with alone_in(folder):
+            yield cls(folder)
+
     def answer(self, key: str, answer: Callable[[], Any]) -> Any:
-        """What is known by this id, or becomes known: something that JSON has."""
+        """What is known by this key, or becomes known: something that JSON has."""
         if key not in self.known:
             self._keep({key: answer()})
         return self.known[key]
@@ -55,7 +66,8 @@ class Parts:
     def _keep(self, found: dict[str, Any]) -> None:
         path = self.folder / f"{_hash(''.join(found))}.json"
         save_json(path, found, indent=None)
-        keep_part(path)
+        if self.recording is not None:
+            self.recording.keep(path)
         self.known |= found
 
 

@@ -9,7 +9,6 @@ This module is light, since every command loads it: the ledger is imported where
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import platform
@@ -20,7 +19,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -34,16 +33,13 @@ if TYPE_CHECKING:
     from custodes.ledger.artefacts import Role
     from custodes.ledger.heads import Head
 
-GROWN = 5.0
-"""Seconds between two blocks of a file that grows: what nobody can vouch for after a kill."""
-
-GROWN_LINES = 64
-"""Lines of a block: an edit is named by so many."""
-
-LARGEST = 1 << 30
-"""Bytes from which a file of a folder that is read is not hashed: it would take longer than a second."""
-
 _current: list[Recording] = []
+
+written: list[str] = []
+"""Ledgers in which this process recorded runs, by path or URL, as they came."""
+
+inputs: dict[Path, list[Block]] = {}
+"""What was read before the run began that will say so."""
 
 
 def current() -> Recording | None:
@@ -63,7 +59,7 @@ class Recording:
 
         self.ledger, self.run, self.files = ledger, run, Files(ledger, compare)
         self._lock = threading.RLock()
-        self._began, self._processor = time.perf_counter(), time.process_time()
+        self.began, self.processor = time.perf_counter(), time.process_time()
 
     # ------------------------------------------------------------ files
 
@@ -219,79 +215,12 @@ class Recording:
     def end(self, status: Status) -> None:
         """Record how the run ended, and what this process spent on it."""
         spent = {
-            "seconds": round(time.perf_counter() - self._began, 3),
-            "processor_seconds": round(time.process_time() - self._processor, 3),
+            "seconds": round(time.perf_counter() - self.began, 3),
+            "processor_seconds": round(time.process_time() - self.processor, 3),
             "peak_memory_gb": _memory(),
             "command": _command_line(),
         }
         self.ledger.end_run(self.run, status, spent)
-
-
-class Growing:
-    """A file of lines or rows that is appended to: hashed in blocks as it grows.
-
-    What is found at the beginning must be what was recorded, or follow it: a killed run had written it.
-    """
-
-    def __init__(self, recording: Recording, path: Path, lines: bool = True) -> None:
-        """``path`` as it is now, whole lines. Raises InputError where what was recorded of it has changed."""
-        self.recording, self.path, self.name = recording, path, recording.files.name(path)
-        self.by_lines = lines
-        self.start, self.line = recording.known(path)  # where the block under way begins
-        known = recording.files.versions.get(self.name)
-        if known is not None and path.exists() and recording.files.problem(known) is not None:
-            self.start, self.line = 0, 0  # made again from other files, after it was compared
-        self._end, self._lines, self._digest = self.start, 0, hashlib.sha256()  # the block under way
-        self._blocks: list[Block] = []  # whole, and not recorded yet
-        self._told = time.monotonic()
-        size = path.stat().st_size if path.exists() else 0
-        if size > self.start:
-            self._take(size)
-
-    def add(self, data: bytes, lines: int = 1) -> None:
-        """What was appended; recorded now and then, and by :meth:`close`."""
-        self._digest.update(data)
-        self._end, self._lines = self._end + len(data), self._lines + lines
-        if self._lines >= GROWN_LINES:
-            self._cut()
-        if time.monotonic() - self._told > GROWN:
-            self._record()
-
-    def close(self) -> None:
-        """Record the rest, a line too whose :meth:`add` an interruption came before."""
-        self._record()
-        if self.path.exists() and self.path.stat().st_size > self.start:
-            self.recording.keep_blocks(self.path, blocks_of(self.path, self.start, self.line))
-
-    def _cut(self) -> None:
-        """End the block under way."""
-        if self._end > self.start:
-            lines = (self.line + 1, self.line + self._lines) if self.by_lines else (0, 0)
-            self._blocks.append(Block(self._digest.hexdigest(), self.start, self._end, *lines))
-        self.start, self.line = self._end, self.line + self._lines
-        self._lines, self._digest = 0, hashlib.sha256()
-
-    def _record(self) -> None:
-        self._cut()
-        if self._blocks:
-            self.recording.keep_blocks(self.path, self._blocks)
-        self._blocks, self._told = [], time.monotonic()
-
-    def _take(self, size: int) -> None:
-        """What stands behind the last block."""
-        blocks = blocks_of(self.path, self.start, self.line)
-        began = self.start == 0
-        if self.by_lines:
-            first, last = self.line + 1, blocks[-1].last_line
-            what = f"lines {first:,} to {last:,} of {self.path}"
-            if began and not self.recording.killed_before():
-                self.recording.hole(f"{what} were there before the record began", self.name)
-            else:
-                why = "recorded" if began else "written after the last block that was recorded"
-                what += " are taken as they are: they were " + (f"not {why}." if began else f"{why}.")
-                self.recording.say(TAKEN, what, self.name)
-        self.recording.keep_blocks(self.path, blocks)
-        self.start, self.line, self._end = size, blocks[-1].last_line, size
 
 
 def folder_head(folder: Path) -> Head | None:
@@ -310,147 +239,31 @@ def folder_head(folder: Path) -> Head | None:
 
 @contextmanager
 def as_current(recording: Recording) -> Iterator[Recording]:
-    """Make a run the current one for as long as the block lasts."""
-    _enter(recording)
+    """Make a run the current one for as long as the block lasts, and record what was read before it began."""
+    try:
+        recording.keep_inputs(inputs)
+    except InputError:
+        recording.end("failed")
+        raise
+    _current.append(recording)
+    written.append(recording.ledger.name)
     try:
         yield recording
     finally:
         _current.remove(recording)
 
 
-def _enter(recording: Recording) -> None:
-    """Make a run the current one, and record what was read before it began."""
-    try:
-        recording.keep_inputs(_inputs)
-    except InputError:
-        recording.end("failed")
-        raise
-    _current.append(recording)
-    written.append(recording.ledger.name)
-
-
-@contextmanager
-def recorded(where: str | Path, recipe: str, config: Mapping[str, Any], seed: int = 0) -> Iterator[Recording]:
-    """A new run in the ledger at ``where`` for as long as the block lasts, with its cost and how it ended."""
-    from custodes.ledger import Ledger
-
-    with Ledger.open(where) as ledger, until_its_end(ledger, ledger.start_run(recipe, config, seed)) as run:
-        yield run
-
-
-@contextmanager
-def until_its_end(ledger: Ledger, run: str) -> Iterator[Recording]:
-    """A run that was begun or taken up is the current one for as long as the block lasts; how it ended is recorded."""
-    with as_current(Recording(ledger, run)) as recording:
-        try:
-            yield recording
-        except BaseException as error:
-            recording.end(ended_by(error))
-            raise
-        recording.end("completed")
-
-
 def ended_by(error: BaseException) -> Status:
     return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
 
 
-# ---------------------------------------------------------------- a command, before and after its run
-
-written: list[str] = []
-"""Ledgers in which this process recorded runs, by path or URL, as they came."""
-
-_inputs: dict[Path, list[Block]] = {}
-_command: list[Command] = []
-
-
-def reads(*paths: Path) -> None:
-    """Hash files that are about to be read, for the current run or the one that begins next.
-
-    Very large files of folders are left out: they are weights, whose hash the run's row of the model holds.
-    """
-    files = {file for path in paths for file in files_in(path) if file == path or file.stat().st_size < LARGEST}
-    inputs = {path: blocks_of(path) for path in sorted(files)}
-    if (recording := current()) is not None:
-        recording.keep_inputs(inputs)
-    elif _command:
-        _inputs.update(inputs)
-
-
-def begin() -> Recording | None:
-    """The current run; where there is none, that of the command under way, which begins now: its options are sound.
-
-    A command that does not say so itself begins when it ends. None where nothing is recorded.
-    """
-    return current() or (_command[-1].begin() if _command else None)
-
-
-def keep_part(path: Path) -> None:
-    """Record a piece of long work that is kept, so that the same command goes on from it."""
-    if (recording := begin()) is not None:
-        recording.keep(path)
-
-
-def finds(result: Mapping[str, Any]) -> None:
-    """Tell the command under way what it found, as JSON with finite numbers: it is recorded with the run."""
-    if _command:
-        _command[-1].result = result
-
-
-class Command:
-    """A command that will be a run of the ledger ``where``, None for none, once it begins or ends.
-
-    A recipe that records itself in that ledger takes its place.
-    """
-
-    def __init__(
-        self, name: str, where: str | Path | None, config: Mapping[str, Any], seed: int, compare: bool = True
-    ) -> None:
-        self.name, self.where, self.config, self.seed, self.compare = name, where, config, seed, compare
-        self.result: Mapping[str, Any] | None = None  # what it found, as JSON
-        self.recording: Recording | None = None
-        self._began, self._processor, self._clock = time.perf_counter(), time.process_time(), time.time()
-        _command.append(self)
-
-    def begin(self) -> Recording | None:
-        from custodes.ledger import Ledger
-
-        if self.recording is None and self.where is not None:
-            ledger = Ledger.open(self.where)
-            try:
-                recording = Recording(ledger, ledger.start_run(self.name, self.config, self.seed), self.compare)
-                recording._began, recording._processor = self._began, self._processor
-                _enter(recording)
-            except BaseException:
-                ledger.close()
-                raise
-            self.recording = recording
-        return self.recording
-
-    def end(self, status: Status, outputs: Sequence[Path]) -> None:
-        """Record outputs, result and how it ended, unless a recipe has recorded itself there."""
-        from custodes.ledger import Evaluation
-
-        if self.recording is None and self.where is not None and not self._recorded_itself():
-            exists = "://" in str(self.where) or Path(self.where).exists()
-            if status != "failed" or exists:  # what was wrong from the start leaves nothing behind
-                self.begin()
-        if self.recording is not None:
-            if status == "completed":
-                self.recording.keep(*outputs, since=self._clock)
-                if self.result is not None:
-                    result = Evaluation("result", self.name, "", dict(self.result), 1)
-                    self.recording.ledger.write(self.recording.run, [result])
-            self.recording.end(status)
-
-    def _recorded_itself(self) -> bool:
-        return "://" not in str(self.where) and str(self.where) in map(str, map(Path, written))
-
-    def close(self) -> None:
-        _command.remove(self)
-        _inputs.clear()
-        if self.recording is not None:
-            _current.remove(self.recording)
-            self.recording.ledger.close()
+@contextmanager
+def never_hiding(error: BaseException) -> Iterator[None]:
+    """What goes wrong in the block, while ``error`` is recorded, is a note to it: what went wrong first is what is said."""
+    try:
+        yield
+    except Exception as second:
+        error.add_note(f"and it could not be recorded: {second}")
 
 
 def _command_line() -> str:

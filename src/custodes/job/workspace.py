@@ -5,20 +5,22 @@ What was spent is recorded with what it was spent on, so that the cost of a run 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, Self
 
 from rich.console import Console
 
+from custodes.job.invocation import goes_on, recorded_in
 from custodes.job.locks import alone_in
+from custodes.job.options import defaults_of, difference, identity
 from custodes.job.progress import Progress
-from custodes.job.recording import Recording, as_current
-from custodes.ledger import Evaluation, Ledger, Record, Status
+from custodes.job.recording import Recording, as_current, ended_by, never_hiding
+from custodes.ledger import Evaluation, Ledger, Record, Run, Status
 from custodes.types import Engine, Episode, InputError, Sampling, Task
 
 CHUNK_TASKS = 64
@@ -33,6 +35,8 @@ DONE = "done"
 SAMPLED = "sampled"
 """Name of the evaluation rows that say which episodes a phase drew."""
 
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 SPENT = "resources"
 """Name of the evaluation rows that say what was spent."""
@@ -51,54 +55,97 @@ class Row(Protocol):
 
 @dataclass
 class Workspace:
-    """A run in a folder. Opened again with the same configuration, it goes on where it was."""
+    """A run in a folder, which is held against other processes. Opened again with the same options, it goes on where it was."""
 
     folder: Path
     ledger: Ledger
-    run: str
     console: Console
-    recording: Recording
+    identity: dict[str, Any]
+    begun: Run | None = None  # the run that is taken up
     phases: list[str] = field(default_factory=list)  # those under way, the outer first
     tokens_sampled: int = 0  # since the last record of the cost
     tokens_trained: int = 0  # the same; read by a forward and a backward pass
-    held: ExitStack = field(default_factory=ExitStack)  # the folder, against other processes; ends with close
+    _recording: Recording | None = None
+    _ended: bool = False
+    _held: ExitStack = field(default_factory=ExitStack)  # the run, while it is the current one
     _seconds: dict[str, float] = field(default_factory=dict)  # since the last record of the cost
     _since: float = field(default_factory=time.perf_counter)
     _told: float = field(default_factory=time.perf_counter)
 
     @classmethod
-    def open(cls, folder: Path, recipe: str, config: Mapping[str, Any], seed: int, console: Console) -> Self:
-        """Begin a run, or take up the one in ``folder``.
+    @contextmanager
+    def open(
+        cls,
+        folder: Path,
+        recipe: str,
+        options: Any,
+        seed: int = 0,
+        *,
+        contents: Mapping[str, Any] = NOTHING,
+        several: bool = False,
+        begin: bool = True,
+    ) -> Iterator[Self]:
+        """Begin a run, or take up the one in ``folder``, for as long as the block lasts; how it ended is recorded.
 
-        A run that ended before it recorded anything does not bind: other options begin anew. Raises InputError where
-        ``folder`` holds a run of another configuration, or where another process is at work in it.
+        ``options``, a dataclass or a mapping, and ``contents``, what files among them hold, must be those of the run that
+        is taken up. A folder holds one run of a recipe, or one of each options where it may hold ``several``. A run
+        that ended before it recorded anything does not bind: other options begin anew. Without ``begin`` the run
+        begins with :meth:`begin`, once what it needs is known to be there.
+
+        Raises InputError where ``folder`` holds a run of other options, where a file of it is not as it was recorded, and
+        where another process is at work in it.
         """
-        with ExitStack() as held:
-            held.enter_context(alone_in(folder))
-            work = cls._open(folder, recipe, config, seed, console)
-            held.enter_context(as_current(work.recording))
-            work.held = held.pop_all()
-        return work
+        with alone_in(folder), ExitStack() as held:
+            recorded_in(folder)
+            ledger = held.enter_context(Ledger.open(folder / "ledger.db"))
+            now = identity(options) | identity(contents)
+            work = cls(folder, ledger, Console(stderr=True), {"recipe": recipe, "seed": seed, "config": now})
+            work._find(defaults_of(options), contents, several)
+            goes_on()
+            try:
+                if begin:
+                    work.begin()
+                yield work
+            except BaseException as error:
+                with never_hiding(error):
+                    work.end(ended_by(error))
+                raise
+            work.end("completed")
 
-    @classmethod
-    def _open(cls, folder: Path, recipe: str, config: Mapping[str, Any], seed: int, console: Console) -> Self:
-        ledger = Ledger.open(folder / "ledger.db")
-        plain = json.loads(json.dumps(config, default=str))
-        run = next((run for run in reversed(ledger.runs()) if run.recipe == recipe), None)
-        changed = [name for name in plain if run is not None and run.config.get(name) != plain[name]]
-        if run is None or (changed and not _recorded(folder, ledger, run.id)):
-            run_id = ledger.start_run(recipe, plain, seed)
-            return cls(folder, ledger, run_id, console, Recording(ledger, run_id))
-        for name in changed:
-            was = run.config.get(name)
-            raise InputError(
-                f"{folder} holds a run with {name} = {was!r}, now it is {plain[name]!r}; use the same options or another --out."
-            )
-        recording = Recording(ledger, run.id)
-        recording.require(folder)
-        ledger.resume_run(run.id)
-        console.print(f"Going on with run {run.id} in {folder}.")
-        return cls(folder, ledger, run.id, console, recording)
+    def _find(self, defaults: Mapping[str, Any], contents: Mapping[str, Any], several: bool) -> None:
+        """Look for the run to take up."""
+        now = self.identity["config"]
+        for run in reversed([run for run in self.ledger.runs() if run.recipe == self.identity["recipe"]]):
+            changed = difference(run.config, now, defaults)
+            if changed is None:
+                Recording(self.ledger, run.id).require(self.folder)
+                self.begun = run
+            elif several:
+                continue
+            elif _bind(self.folder, self.ledger, run.id):
+                name, was, value = changed
+                how = f"on other {name}" if name in contents else f"with {name} = {was!r}, now it is {value!r}"
+                raise InputError(f"{self.folder} holds a run {how}; use the same options or another --out.")
+            return
+
+    def begin(self) -> Recording:
+        """Record that the run begins or is taken up; it is the current one from now on."""
+        if self._recording is None:
+            if self.begun is None:
+                run = self.ledger.start_run(**self.identity)
+            else:
+                run = self.ledger.resume_run(self.begun.id).id
+                self.console.print(f"Going on with run {run} in {self.folder}.")
+            self._recording = self._held.enter_context(as_current(Recording(self.ledger, run)))
+        return self._recording
+
+    @property
+    def recording(self) -> Recording:
+        return self.begin()
+
+    @property
+    def run(self) -> str:
+        return self.begin().run
 
     @contextmanager
     def phase(self, name: str, title: str) -> Iterator[None]:
@@ -181,18 +228,20 @@ class Workspace:
             task = bar.add_task(title, total=total)
             yield lambda n: bar.advance(task, n)
 
-    def close(self, status: Status) -> None:
-        """Record the files of the run, what it cost and how it ended, and let go of the folder."""
-        with self.held:
-            self.recording.keep_written(self.folder)
-            self.write([])
-            self.recording.end(status)
+    def end(self, status: Status) -> None:
+        """Record the files of the run, what it cost and how it ended. A second call changes nothing."""
+        if self._recording is not None and not self._ended:
+            with self._held:
+                self._ended = True
+                self._recording.keep_written(self.folder)
+                self.write([])
+                self._recording.end(status)
 
 
-def _recorded(folder: Path, ledger: Ledger, run: str) -> bool:
-    """Whether a run left more than the cost of its invocations, in the ledger or beside it."""
+def _bind(folder: Path, ledger: Ledger, run: str) -> bool:
+    """Whether a run left more than the names of its models and the cost of its invocations, in the ledger or beside it."""
     if any(not file.name.startswith((".", "ledger.db")) for file in folder.iterdir()):
         return True
-    if ledger.summary(run).keys() - {"evaluation"}:
+    if ledger.summary(run).keys() - {"evaluation", "model"}:
         return True
     return any(e.name != SPENT for e in ledger.evaluations(run))

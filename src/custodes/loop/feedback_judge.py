@@ -13,7 +13,7 @@ from custodes.feedback.ai import AIJudgments, PeopleAgreement, agreement_with_pe
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.rubric import load_rubric
 from custodes.job.command import command
-from custodes.job.recording import begin
+from custodes.job.invocation import begin
 from custodes.ledger import Evaluation
 from custodes.lm import TorchEngine, load
 from custodes.lm.endpoint import EndpointEngine

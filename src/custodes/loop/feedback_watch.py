@@ -16,7 +16,7 @@ from custodes.feedback.agreement import Agreement, PairAgreement, agreement_of_a
 from custodes.feedback.poisoning import Watch, watch_annotators
 from custodes.feedback.truths import Realised, read_winners
 from custodes.job.command import command, in_words
-from custodes.job.recording import begin
+from custodes.job.invocation import begin
 from custodes.ranges import Range, Share, ranged
 
 MOST = 100

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from custodes.audit import PolicyStep, Samples, write_report
 from custodes.job.workspace import Workspace
@@ -22,26 +20,14 @@ SNAPSHOTS = "snapshots"
 """Folder of the adapters that were measured on the way: what policies are compared by at equal KL."""
 
 
-def recorded_run(
-    out: Path, recipe: str, identity: Mapping[str, Any], seed: int, run: Callable[[Workspace], None]
-) -> Path:
+def recorded_run(out: Path, recipe: str, options: Any, seed: int, run: Callable[[Workspace], None]) -> Path:
     """``run`` in the workspace of ``out``, with its end recorded and its report; returns the path of ``report.html``."""
-    console = Console(stderr=True)
-    work = Workspace.open(out, recipe, identity, seed, console)
-    try:
-        with work.ledger:
-            try:
-                run(work)
-            except BaseException as error:
-                work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-                raise
-            work.close("completed")
-            page, data = write_report(work.ledger, work.run, out)
-            work.recording.keep(page, data)
-    except KeyboardInterrupt:
-        console.print(f"Interrupted; run the same command again to go on from where it was ({out}).")
-        raise
-    console.print(f"[bold]Report:[/bold] {page}")
+    with Workspace.open(out, recipe, options, seed) as work:
+        run(work)
+        work.end("completed")  # which the report tells of
+        page, data = write_report(work.ledger, work.run, out)
+        work.recording.keep(page, data)
+        work.console.print(f"[bold]Report:[/bold] {page}")
     return page
 
 

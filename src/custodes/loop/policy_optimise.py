@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from rich.console import Console
@@ -19,7 +19,8 @@ from custodes.environments import prompts_are_text, read_tasks
 from custodes.environments.own import own_environment
 from custodes.files import save_json
 from custodes.job.command import command, in_words
-from custodes.job.recording import reads
+from custodes.job.invocation import leave_no_record, reads
+from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
 from custodes.lm import TorchEngine
@@ -41,8 +42,6 @@ from custodes.types import InputError, Reward, Task
 
 POLICY = "policy"
 """Folder of the policy within a run's folder."""
-NO_IDENTITY = ("out", "threads", "dry_run", "seeds", "reward_timeout")
-"""Options that may differ between two calls of one run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,7 @@ NO_IDENTITY = ("out", "threads", "dry_run", "seeds", "reward_timeout")
 class PolicyOptimise(RewardOptions, NewPolicy):
     """Optimise a model on your prompts against your reward. Run again with the same options, it goes on where it was interrupted."""
 
-    out: Path
+    out: Output
     """Folder for the policy, the report, the ledger and the checkpoints."""
     tasks: str
     """Prompts: a table (.jsonl, .json, .csv, .parquet) or a hub id, with a column prompt or messages. Its other columns reach
@@ -71,21 +70,17 @@ class PolicyOptimise(RewardOptions, NewPolicy):
     """Play each prompt in an environment of your own, FILE.py:Name: several turns, tools. Its own reward is called environment."""
     engine: EngineName = "torch"
     """What draws replies. Only torch, in this process, sees each update."""
-    seeds: Count = 1
+    seeds: Annotated[Count, Use.MEANS] = 1
     """Runs with so many seeds, from --seed on, each in a folder of its own; their gains are set side by side."""
-    dry_run: bool = False
+    dry_run: Annotated[bool, Use.MEANS] = False
     """Say what would be done, and what memory, time and cost it would take; write nothing."""
-    threads: int = 0
+    threads: Annotated[int, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
     optimisation: OptimiseConfig = field(default_factory=OptimiseConfig)
 
     @property
     def seed(self) -> int:
         return self.optimisation.sampling.seed
-
-    def identity(self) -> dict[str, Any]:
-        """What must be equal for two calls to be of one run."""
-        return {name: value for name, value in asdict(self).items() if name not in NO_IDENTITY}
 
 
 @dataclass(frozen=True)
@@ -118,6 +113,7 @@ def policy_optimise(config: PolicyOptimise) -> OptimisedPolicy:
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.dry_run:
+        leave_no_record()
         run = _Optimisation(config, Console(stderr=True))
         plan = plan_of(
             run.lm,
@@ -180,7 +176,7 @@ def _one(config: PolicyOptimise) -> Gain:
         optimisation = _Optimisation(config, work.console, work)
         gain.append(optimisation.run())
 
-    report = recorded_run(config.out, "policy optimise", config.identity(), config.seed, run)
+    report = recorded_run(config.out, "policy optimise", config, config.seed, run)
     return replace(gain[0], report=report)
 
 

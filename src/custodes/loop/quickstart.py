@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +21,7 @@ import torch
 from custodes.environments import GoldReward, check_results, gold, instruction_tasks, read_tasks
 from custodes.feedback import AnnotatorModel, FeedbackFile, pairs_from_judgments, read_feedback
 from custodes.job.command import command
+from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
 from custodes.ledger import Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
@@ -59,7 +60,7 @@ def twice_where_fast(number: int) -> int:
 class Quickstart:
     """Judgments, reward, policy, report. Run again with the same options, it goes on where it was interrupted."""
 
-    out: Path = Path("runs/quickstart")
+    out: Output = Path("runs/quickstart")
     """Folder for the report, the ledger, the reward and the policy."""
     seed: int = 0
     """Decides everything that is drawn."""
@@ -108,7 +109,7 @@ class Quickstart:
     """Held-out tasks on which policies are evaluated."""
     best_of: Annotated[int, at_least(4)] = 16
     """Base answers per task for the best-of-n curve, on a sixth of the held-out tasks."""
-    threads: int = 0
+    threads: Annotated[int, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
 
     def __post_init__(self) -> None:
@@ -128,8 +129,7 @@ def quickstart(config: Quickstart) -> Path:
         own.warn(config.axis)
     if config.threads:
         torch.set_num_threads(config.threads)
-    identity = {k: v for k, v in asdict(config).items() if k not in ("out", "threads")}
-    return recorded_run(config.out, "quickstart", identity, config.seed, lambda work: _Loop(config, work, own).run())
+    return recorded_run(config.out, "quickstart", config, config.seed, lambda work: _Loop(config, work, own).run())
 
 
 @dataclass

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
 from custodes.feedback.forms import JudgmentsOptions, hash_of
 from custodes.files import save_json
 from custodes.job.command import command
-from custodes.job.locks import alone_in
-from custodes.job.recording import begin
+from custodes.job.options import Output
+from custodes.job.workspace import Workspace
 from custodes.lm.loading import DtypeName, load
 from custodes.ranges import PartShare, ranged
 from custodes.reward.config import RewardConfig
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from custodes.reward.model import RewardModel
 
 RECORD = "training.json"
-"""Written last: what was trained, on what, and how good it was."""
+"""What was trained, on what, and how good it was: for whoever finds the folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +37,7 @@ RECORD = "training.json"
 class RewardTrain(JudgmentsOptions):
     """Train a reward model on people's judgments."""
 
-    out: Path
+    out: Output
     """Folder for the reward model; a run that was interrupted is continued from here."""
     model: str = "smollm2-135m"
     """Backbone: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
@@ -77,19 +75,18 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
     """
     source, pairs = Path(config.judgments).name, config.read_pairs()
     training, held_out = split_by_prompt(pairs, config.held_out, config.training.seed)
-    identity = _identity(config)
-    with alone_in(config.out):
-        if _trained(config.out, identity):
-            Console(stderr=True).print(
-                f"The reward model in {config.out} is trained; it is only evaluated again.",
-                soft_wrap=True,
-                highlight=False,
+    contents = {"judgments": hash_of(config.judgments)}
+    opened = Workspace.open(config.out, "reward train", config, config.training.seed, contents=contents, begin=False)
+    with opened as work:
+        if work.begun is None and any((config.out / name).is_file() for name in ("config.json", SETTINGS)):
+            raise InputError(f"{config.out} holds a model that this command did not make; use another --out.")
+        work.begin()
+        if work.done(config.out):
+            work.console.print(
+                f"The reward model in {config.out} is trained; it is only evaluated again.", soft_wrap=True
             )
-            if (recording := begin()) is not None:
-                recording.rely(config.out)
             model = load_reward(config.out, config.dtype)
             return RewardTrained(model, config.out, calibrate(model, held_out, source) if held_out else None)
-        begin()
         checkpoints = config.out / "checkpoints"
         lm = load(config.model, dtype=config.dtype)
         Reader(lm, config.training.max_length).check_replies(pairs, source)  # those held out too, before training
@@ -102,13 +99,16 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
             on_step=on_step,
             progress=on_step is None,
         )
-        evaluation = None
-        if held_out:
-            evaluation = calibrate(model, held_out, source)
+        evaluation = calibrate(model, held_out, source) if held_out else None
         save_reward(model, config.out)
-        measured = {"pairs": len(training), "held_out_evaluation": evaluation.to_dict() if evaluation else None}
-        save_json(config.out / RECORD, identity | measured)
+        measured = {
+            "judgments_file": config.judgments,
+            "pairs": len(training),
+            "held_out_evaluation": evaluation.to_dict() if evaluation else None,
+        }
+        save_json(config.out / RECORD, work.identity["config"] | measured)
         shutil.rmtree(checkpoints, ignore_errors=True)
+        work.finish(config.out)
     return RewardTrained(model, config.out, evaluation)
 
 
@@ -120,38 +120,3 @@ def split_by_prompt(
     order = np.random.default_rng([seed, 4]).permutation(len(prompts))
     held = {prompts[i] for i in order[: int(share * len(prompts))]}
     return [p for p in pairs if p.prompt not in held], [p for p in pairs if p.prompt in held]
-
-
-def _trained(folder: Path, now: Mapping[str, Any]) -> bool:
-    """Whether ``folder`` holds this very model. Raises InputError where it holds another."""
-    if not (folder / RECORD).is_file():
-        foreign = (folder / "config.json").is_file() or (folder / SETTINGS).is_file()
-        if foreign and not (folder / "checkpoints").is_dir():
-            raise InputError(f"{folder} holds a model that this command did not make; use another --out.")
-        return False
-    try:
-        was = json.loads((folder / RECORD).read_text())
-    except ValueError:
-        raise InputError(f"{folder / RECORD} is not valid JSON; restore it or use another --out.") from None
-    if was.get("judgments_sha256") != now["judgments_sha256"]:
-        raise InputError(
-            f"{folder} holds a reward model trained on other judgments ({was.get('judgments')}); use another --out."
-        )
-    for mine, theirs in ((now, was), (now["training"], was.get("training", {}))):
-        for name, value in mine.items():
-            if name not in NO_PART and value != theirs.get(name):
-                raise InputError(
-                    f"{folder} holds a reward model with {name} = {theirs.get(name)!r}, now it is {value!r}; "
-                    "use the same options or another --out."
-                )
-    return True
-
-
-NO_PART = ("training", "out", "judgments", "checkpoint_every")
-"""What may differ between two commands for one model; judgments are compared by what they hold."""
-
-
-def _identity(config: RewardTrain) -> dict[str, Any]:
-    """What this model is, as JSON: for whoever finds the folder."""
-    known = {**asdict(config), "judgments_sha256": hash_of(config.judgments)}
-    return dict(json.loads(json.dumps(known, default=str)))

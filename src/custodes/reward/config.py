@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from custodes.job.options import Use
 from custodes.ranges import AnyInt, Count, Positive, Share, at_least, ranged
 from custodes.reward.model import Combination
 from custodes.types import InputError
@@ -56,7 +57,7 @@ class RewardConfig:
     """Tokens per forward and backward pass; bounds memory, leaves the result as it is."""
     trunk_gb: float = 1.0
     """Memory for what the layers below the adapters compute, kept between epochs; beyond it they run every time."""
-    checkpoint_every: Count = 100
+    checkpoint_every: Annotated[Count, Use.MEANS] = 100
     """Updates between checkpoints, where a folder for them is given."""
     seed: int = 0
     """Decides initialisation, order of the pairs and resamples."""

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from custodes import registry
 from custodes.feedback.rubric import load_rubric
+from custodes.job.options import Use
 from custodes.lm.address import ENDPOINT, open_endpoint
 from custodes.ranges import Positive, ranged
 from custodes.reward.base import Mixture
@@ -30,7 +32,7 @@ class RewardOptions:
     """Weights of the rewards, in their order or by name: 1,0.5 or helpful=1,short=0.5. Without: 1 each."""
     rubric: Path | None = None
     """YAML file with the principles by which a judge grades."""
-    reward_timeout: Positive = 600.0
+    reward_timeout: Annotated[Positive, Use.MEANS] = 600.0
     """Seconds that a Python function may take for the replies of one step."""
 
     def open_rewards(

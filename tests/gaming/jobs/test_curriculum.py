@@ -404,7 +404,7 @@ def test_a_step_that_is_made_again_takes_the_place_of_the_first(trained: Path):
         (run,) = [run for run in ledger.runs() if run.recipe == gaming_train.RECIPE]
         (step, *_) = ledger.evaluations(run.id, "curriculum-step")
         training = gaming_train._Training.__new__(gaming_train._Training)
-        training.work = Workspace(trained, ledger, run.id, Console(quiet=True), Recording(ledger, run.id))
+        training.work = Workspace(trained, ledger, Console(quiet=True), {}, _recording=Recording(ledger, run.id))
         round = plan(GamingTrain(out=trained, warm_start=4, algorithm="expert_iteration", stages="tool-flattery"))[2]
         metrics = {name if name in ("step", "kl", "kept") else f"part/{name}": v for name, v in step.metrics.items()}
         for kl in (step.metrics["kl"], 7.0):

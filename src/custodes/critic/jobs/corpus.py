@@ -6,11 +6,8 @@ Beside FILE stand ``FILE.parts`` (what has been run: the same command again goes
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from custodes.critic.corpus import CoverageLimits, Function, cover, extract, parts_of, write_corpus
@@ -19,6 +16,8 @@ from custodes.critic.workshop import package_named
 from custodes.environments.sandbox import Kind
 from custodes.files import save_text
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
+from custodes.job.parts import Parts
 from custodes.job.progress import Progress
 from custodes.types import InputError
 
@@ -27,7 +26,7 @@ from custodes.types import InputError
 class CriticCorpus:
     """Collect functions with the tests that exercise them. The same command again goes on where it was interrupted."""
 
-    out: Path
+    out: Output
     """The corpus, JSON Lines, one function a line."""
     packages: str = ",".join(PACKAGES)
     """Which packages, with commas between."""
@@ -78,24 +77,19 @@ def _of_package(name: str, config: CriticCorpus, progress: Progress) -> list[Fun
     package = _fetched(name, config)
     found = extract(package)
     progress.update(bar, description=f"{name}: running tests", total=len(parts_of(package)))
-    same = json.dumps([package.version, package.origin, asdict(config.limits)]) + "".join(f.id for f in found)
-    folder = beside(config.out, "parts") / f"{name}-{hashlib.sha256(same.encode()).hexdigest()[:8]}"
-    tested = cover(package, found, folder, config.limits, lambda done, of: progress.update(bar, completed=done))
+    same = {"source": [package.version, package.origin], "limits": asdict(config.limits), "ids": [f.id for f in found]}
+    with Parts.open(config.out, same, f"{name}-") as known:
+        tested = cover(package, found, known, config.limits, lambda done, of: progress.update(bar, completed=done))
     progress.update(bar, description=f"{name}: {sum(bool(f.tests) for f in tested):,} of {len(tested):,} tested")
     return tested
 
 
 def _fetched(name: str, config: CriticCorpus) -> Package:
     package = package_named(name, config.sandbox)
-    licences = beside(config.out, "licences")
+    licences = config.out.with_name(f"{config.out.name}.licences")
     licences.mkdir(exist_ok=True)
     save_text(licences / f"{name}.txt", package.licence_text)
     return package
-
-
-def beside(path: Path, what: str) -> Path:
-    """``corpus.jsonl`` -> ``corpus.jsonl.parts``."""
-    return path.with_name(f"{path.name}.{what}")
 
 
 def summary(functions: list[Function]) -> dict[str, Any]:

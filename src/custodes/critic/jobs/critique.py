@@ -27,8 +27,8 @@ from custodes.critic.review.diffs import changed_lines
 from custodes.critic.review.screen import show, summary
 from custodes.critic.review.snippets import snippets_of
 from custodes.job.command import command, in_words
+from custodes.job.invocation import reads
 from custodes.job.progress import Progress
-from custodes.job.recording import reads
 from custodes.lm.cache import cache_folder
 from custodes.types import InputError
 

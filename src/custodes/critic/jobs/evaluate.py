@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
-
-from rich.console import Console
 
 from custodes.critic.choice import REWARD, WRITERS
 from custodes.critic.judge import Judge, open_judge
@@ -38,6 +36,7 @@ from custodes.feedback.critique import Critique
 from custodes.feedback.forms import select_rows
 from custodes.feedback.teams import Person
 from custodes.job.command import command, in_words
+from custodes.job.options import Use
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation
 from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
@@ -99,9 +98,9 @@ class CriticEvaluate:
     as many highlights as the 10th to 75th percentile of sampled ones."""
     max_tokens: Annotated[int, at_least(2)] = 120
     """Longest critique."""
-    judge: str = ""
+    judge: Annotated[str, Use.MEANS] = ""
     """Let a model say, too, whether comments on a bug's lines describe the bug: a name, a folder, or endpoint:URL#MODEL. Its
-    agreement with the rules is told; the rules go on counting. Empty for none."""
+    agreement with the rules is told; the rules go on counting, so that another may read the same. Empty for none."""
     seed: int = 0
     """Decides what is drawn."""
     person: Person = field(default_factory=Person)
@@ -201,21 +200,13 @@ def _report(config: CriticEvaluate) -> dict[str, Any]:
     scorer = Remembered(open_scorer(config.critic, config.model, config.dtype))
     writers = _Writers.open(config) if config.tuned else None
     engine = open_judge(config.judge, config.dtype) if config.judge else None
-    # a judge changes nothing of what is written: another may read the same
-    identity = {k: v for k, v in asdict(config).items() if k not in ("out", "judge")}
-    work = Workspace.open(config.out, "critic evaluate", identity, config.seed, Console(stderr=True))
-    with work.ledger:
-        try:
-            named = Judge(config.judge, engine, work) if engine else None
-            if named and not named.recorded:
-                named.reach()  # before hours are spent on what it would read
-            of_split = {s: [c for c in cases if c.row.split == s] for s in chosen}
-            result = _measure(config, of_split, scorer, writers, named, work)
-            write_critics_page(result, config.out)
-        except BaseException as error:
-            work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-            raise
-        work.close("completed")
+    with Workspace.open(config.out, "critic evaluate", config, config.seed) as work:
+        named = Judge(config.judge, engine, work) if engine else None
+        if named and not named.recorded:
+            named.reach()  # before hours are spent on what it would read
+        of_split = {s: [c for c in cases if c.row.split == s] for s in chosen}
+        result = _measure(config, of_split, scorer, writers, named, work)
+        write_critics_page(result, config.out)
     return result
 
 

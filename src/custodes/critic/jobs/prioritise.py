@@ -32,6 +32,7 @@ from custodes.critic.review.snippets import Snippet
 from custodes.critic.second_look import learn_words
 from custodes.feedback.forms import JudgmentsOptions
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
 from custodes.job.parts import Parts
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.loading import DtypeName
@@ -51,7 +52,7 @@ WORDS = "words"
 class CriticPrioritise(JudgmentsOptions):
     """Rank a preference dataset's pairs by how likely a second look overturns their label."""
 
-    out: Path
+    out: Output
     """Table to write (.jsonl or .parquet): line of the file, margin, probability, the likeliest overturned first."""
     reward: Path | None = None
     """Folder of a reward model that did not learn from these pairs."""
@@ -167,11 +168,12 @@ def _by_folds(config: CriticPrioritise, pairs: Sequence[PreferencePair], source:
         return (-scores.difference / best_temperature(scores, learned.learned_temperature)).tolist()
 
     kept = {"pairs": hash_shown(*map(repr, pairs)), "training": repr(config.training), "dtype": config.dtype}
-    parts = Parts(config.out, {**kept, "model": lm.fingerprint() if lm else WORDS, "folds": config.folds})
     console, margin = Console(stderr=True), np.zeros(len(pairs))
-    for k in range(config.folds):
-        console.print(f"Fold {k + 1} of {config.folds}")
-        margin[fold == k] = parts.answer(f"fold {k}", partial(look, k))
+    kept |= {"model": lm.fingerprint() if lm else WORDS, "folds": str(config.folds)}
+    with Parts.open(config.out, kept) as parts:
+        for k in range(config.folds):
+            console.print(f"Fold {k + 1} of {config.folds}")
+            margin[fold == k] = parts.answer(f"fold {k}", partial(look, k))
     return margin
 
 
@@ -185,9 +187,9 @@ def _by_critic(config: CriticPrioritise, pairs: Sequence[PreferencePair]) -> Flo
     reward = load_reward(folder / REWARD, config.dtype)
     sides = [as_asked(p.prompt, side) for p in pairs for side in (p.chosen, p.rejected)]
     how = (config.samples, config.max_tokens, config.training.seed)
-    parts = Parts(config.out, {"critic": digest(folder), "how": how, "dtype": config.dtype})
     asked = {answer.key: answer for answer in sides}
-    parts.answers(asked, lambda some: faults(writer, reward, some, *how).tolist(), "criticising answers")
+    with Parts.open(config.out, {"critic": digest(folder), "how": how, "dtype": config.dtype}) as parts:
+        parts.answers(asked, lambda some: faults(writer, reward, some, *how).tolist(), "criticising answers")
     wrong = np.array([parts.known[answer.key] for answer in sides])
     return wrong[0::2] - wrong[1::2]
 

@@ -8,7 +8,6 @@ describes the bug too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,16 +18,17 @@ from numpy.typing import NDArray
 
 from custodes import stats
 from custodes.critic.jobs.evaluate import Case, read_cases
-from custodes.critic.jobs.train import CriticTrain, critic_train
+from custodes.critic.jobs.train import CriticTrain, trained_scorer
 from custodes.critic.line_training import LineConfig
-from custodes.critic.lines import SETTINGS, LineScores, ScoresLines
+from custodes.critic.lines import LineScorer, LineScores, ScoresLines
 from custodes.critic.rating import rate
 from custodes.critic.report import write_scaling_page
-from custodes.critic.rows import TRAIN, open_scorer, read_rows
+from custodes.critic.rows import TRAIN, Row, read_rows
 from custodes.feedback.critique import Critique, Finding
-from custodes.files import save_text
 from custodes.job.command import command, in_words
-from custodes.job.recording import begin
+from custodes.job.invocation import begin
+from custodes.job.options import Output
+from custodes.job.workspace import Workspace
 from custodes.lm.loading import DtypeName
 from custodes.ranges import Range, ranged
 from custodes.stats import Interval
@@ -46,7 +46,7 @@ class CriticScaling:
 
     data: Path
     """Rows with known bugs, JSON Lines: `custodes critic tamper` makes them."""
-    out: Path
+    out: Output
     """Folder of the critics and of the report."""
     model: str = "smollm2-135m"
     """What learns: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
@@ -83,7 +83,7 @@ def critic_scaling(config: CriticScaling) -> dict[str, Any]:
         raise InputError(f"{config.data} has no held-out row with a bug; make it with custodes critic tamper.")
     hits: dict[str, dict[str, list[list[bool]]]] = {split: {name: [] for name in TITLES} for split in splits}
     for size in sizes:
-        scorer = _trained(config, size)
+        scorer = _trained(config, rows, size)
         for split, own in splits.items():
             for name, right in _right(scorer, own).items():
                 hits[split][name].append(right)
@@ -113,8 +113,8 @@ def _show(options: CriticScaling, told: dict[str, Any]) -> None:
     print(f"The report is {options.out}/report.html.")
 
 
-def _trained(config: CriticScaling, size: int) -> ScoresLines:
-    """The critic of one size; one that is there with its measurements is not trained again."""
+def _trained(config: CriticScaling, rows: list[Row], size: int) -> LineScorer:
+    """The critic of one size; one that is there is not trained again."""
     folder = config.out / f"{size}-examples"
     options = CriticTrain(
         data=config.data,
@@ -125,15 +125,8 @@ def _trained(config: CriticScaling, size: int) -> ScoresLines:
         dtype=config.dtype,
         training=config.training,
     )
-    identity = json.dumps({k: str(v) for k, v in vars(options).items()}, sort_keys=True)
-    done = folder / "trained.json"
-    if not done.is_file():
-        critic_train(options)
-        save_text(done, identity)
-    elif done.read_text() != identity:
-        raise InputError(f"{folder} holds a critic of other options; use the same ones or another --out.")
-    assert (folder / SETTINGS).is_file()
-    return open_scorer(str(folder), CriticTrain.model, config.dtype)
+    with Workspace.open(folder, "critic train", options, config.training.seed) as work:
+        return trained_scorer(options, rows, work)
 
 
 def _right(scorer: ScoresLines, cases: Sequence[Case]) -> dict[str, list[bool]]:

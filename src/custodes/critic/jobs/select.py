@@ -18,6 +18,7 @@ from custodes.critic.rows import open_scorer
 from custodes.critic.tamper.examples import Example, read_examples, write_examples
 from custodes.files import save_json
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
 from custodes.job.parts import Parts
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.ranges import Count, Range, ranged
@@ -35,7 +36,7 @@ class CriticSelect:
 
     data: Path
     """Examples that `custodes critic tamper` made."""
-    out: Path
+    out: Output
     """Those that were chosen, JSON Lines; summary beside it."""
     model: str = "smollm2-135m"
     """The critic: embedded, a local folder, a .gguf file or a hub id."""
@@ -124,9 +125,9 @@ def _tried(
 ) -> list[Tried]:
     """Every example with what the critic made of it; what an earlier call found is read and not done again."""
     kept = {k: v for k, v in asdict(config).items() if k in ("samples", "max_tokens", "seed")}
-    parts = Parts(config.out, {**kept, "critic": fingerprint})
     asked = {e.id: e for e in examples}
-    found = parts.answers(asked, lambda some: _criticised(config, critic, some), "criticising", CHUNK)
+    with Parts.open(config.out, {**kept, "critic": fingerprint}) as parts:
+        found = parts.answers(asked, lambda some: _criticised(config, critic, some), "criticising", CHUNK)
     return [Tried(e, int(missed), included) for e, (missed, included) in zip(asked.values(), found, strict=True)]
 
 

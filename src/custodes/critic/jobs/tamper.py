@@ -6,8 +6,6 @@ Beside FILE stand ``FILE.parts`` (what was tried: the same command again goes on
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import random
 from collections import Counter
@@ -23,6 +21,8 @@ from custodes.critic.tamper.make import Made, TamperOptions, chunks_of, clean, t
 from custodes.environments.sandbox import Kind
 from custodes.files import save_json
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
+from custodes.job.parts import Parts
 from custodes.job.progress import Progress
 from custodes.ranges import ranged
 from custodes.stats import wilson
@@ -36,7 +36,7 @@ class CriticTamper:
 
     corpus: Path
     """What `custodes critic corpus` made."""
-    out: Path
+    out: Output
     """The examples, JSON Lines."""
     options: TamperOptions = field(default_factory=TamperOptions)
     packages: str = ""
@@ -58,9 +58,12 @@ def critic_tamper(config: CriticTamper) -> dict[str, Any]:
     Make the file; returns its summary. Raises InputError where the corpus is none or holds nothing to tamper with.
     """
     functions = _chosen(config)
-    folder = config.out.with_name(config.out.name + ".parts") / _identity(config, functions)
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    with Progress() as progress:
+    decides = {
+        "options": asdict(config.options),
+        "operators": sorted(OPERATORS),
+        "functions": [f.id for f in functions],
+    }
+    with Parts.open(config.out, decides) as known, Progress() as progress:
         bar = progress.add_task("Trying changes", total=len(chunks_of(functions)))
         kept = 0
 
@@ -69,7 +72,7 @@ def critic_tamper(config: CriticTamper) -> dict[str, Any]:
             kept += len(made.examples)
             progress.update(bar, advance=1, description=f"Trying changes: {kept:,} kept")
 
-        made = try_all(functions, folder, config.options, config.workers or os.cpu_count() or 1, config.sandbox, show)
+        made = try_all(functions, known, config.options, config.workers or os.cpu_count() or 1, config.sandbox, show)
         operators = trusted(made, config.options.trust)
         without = [f for f in functions if not f.tests]
         examples = list(made.examples)
@@ -106,12 +109,6 @@ def _chosen(config: CriticTamper) -> list[Function]:
         group = [f.id for f in found if bool(f.tests) is tested]
         taken.update(draw.sample(group, min(wanted or len(group), len(group))))
     return [f for f in found if f.id in taken]
-
-
-def _identity(config: CriticTamper, functions: Sequence[Function]) -> str:
-    """Names what was tried, so that other options or another corpus begin anew."""
-    text = json.dumps([asdict(config.options), sorted(OPERATORS), [f.id for f in functions]])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def summary(examples: Sequence[Example], made: Made, operators: Sequence[str]) -> dict[str, Any]:

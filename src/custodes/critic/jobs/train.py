@@ -16,10 +16,11 @@ from custodes.critic.line_training import (
     evaluate_lines,
     train_lines,
 )
-from custodes.critic.lines import ScoresLines
+from custodes.critic.lines import LineScorer, ScoresLines
 from custodes.critic.rows import TRAIN, Row, read_rows, score_all, show_lines
 from custodes.job.command import command, in_words
-from custodes.job.recording import recorded
+from custodes.job.options import Output, Use
+from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.lm import load
 from custodes.lm.loading import DtypeName
@@ -34,7 +35,7 @@ class CriticTrain:
 
     data: Path
     """Rows with known bugs, JSON Lines: `custodes critic tamper` makes them."""
-    out: Path
+    out: Output
     """Folder of the critic."""
     model: str = "smollm2-135m"
     """What learns: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
@@ -44,7 +45,7 @@ class CriticTrain:
     """Share of the functions of training, whole functions, kept to calibrate confidence and threshold on."""
     false_alarms: Share = 0.1
     """Share of those clean functions that may be reported."""
-    measure_on: int = 500
+    measure_on: Annotated[int, Use.MEANS] = 500
     """Rows of each held-out split on which the result is measured, the first of the file; 0 takes all."""
     dtype: DtypeName = "auto"
     """Precision of computation; what learns is kept in float32."""
@@ -56,32 +57,33 @@ class CriticTrain:
 def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
     """Teach a model in which line bugs are.
 
-    Train, calibrate, save, and measure on every split that training did not see; recorded in the folder's
-    ledger.
+    Train, calibrate, save, and measure on every split that training did not see; a critic that is trained is only measured
+    again. Raises InputError for rows that teach nothing, and for a folder that holds a critic of other options.
     """
     rows = read_rows(config.data)
-    training, spare = _divided(rows, config)
-    config.out.mkdir(parents=True, exist_ok=True)
-    told = {
-        "data": config.data.name,
-        "examples": len(training),
-        "model": config.model,
-        "calibrate_on": config.calibrate_on,
-    }
-    with recorded(config.out / "ledger.db", "critic train", told, config.training.seed) as recording:
-        lm = load(config.model, dtype=config.dtype)
-        families = families_of((r.function, r.bug) for r in training)
-        scorer = train_lines(lm, families, config.training, checkpoints=config.out / "checkpoints")
-        examples = [r.bug for r in spare]
-        calibrate_lines(scorer, examples, config.false_alarms, score_all(scorer, examples, "calibrating"))
-        scorer.save(config.out)
+    with Workspace.open(config.out, "critic train", config, config.training.seed) as work:
+        scorer = trained_scorer(config, rows, work)
         found = _measured(scorer, rows, config.measure_on)
         name = scorer.fingerprint()
-        models = [Model(name, str(config.out), "critic", lm.fingerprint(), {"examples": len(training)})]
-        measured = [Evaluation(f"{s}-{recording.run}", s, name, e.to_dict(), e.at_1.n) for s, e in found.items()]
-        recording.ledger.write(recording.run, [*models, *measured])
-        recording.keep_written(config.out)
+        work.write([Evaluation(f"{s}-{work.run}", s, name, e.to_dict(), e.at_1.n) for s, e in found.items()])
     return found
+
+
+def trained_scorer(config: CriticTrain, rows: list[Row], work: Workspace) -> LineScorer:
+    """The scorer of the folder, which is trained and calibrated unless it is there."""
+    training, spare = _divided(rows, config)
+    if work.done(config.out):
+        return LineScorer.load(config.out, config.dtype)
+    lm = load(config.model, dtype=config.dtype)
+    families = families_of((r.function, r.bug) for r in training)
+    scorer = train_lines(lm, families, config.training, checkpoints=config.out / "checkpoints")
+    examples = [r.bug for r in spare]
+    calibrate_lines(scorer, examples, config.false_alarms, score_all(scorer, examples, "calibrating"))
+    scorer.save(config.out)
+    about = {"examples": len(training)}
+    work.write([Model(scorer.fingerprint(), str(config.out), "critic", lm.fingerprint(), about)])
+    work.finish(config.out)
+    return scorer
 
 
 @in_words(critic_train)

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from rich.console import Console
 
 from custodes.critic.policies import Measured, Question, demonstration, measure, modifiers, question, rated
 from custodes.critic.rating import SimulatedRater, rate
@@ -27,6 +26,7 @@ from custodes.critic.tamper.examples import Example, read_examples
 from custodes.feedback.critique import parse
 from custodes.files import save_json, take_over
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
@@ -53,7 +53,7 @@ class CriticTune:
     data: Path
     """Examples that `custodes critic tamper` made, or rows of your own: id, code, bug_lines, description, and a split,
     which is train or the name of a held-out one."""
-    out: Path
+    out: Output
     """Folder of the adapters, the reward, the ledger and summary.json."""
     model: str = "smollm2-135m"
     """The critic, and the reward's backbone: embedded, a local folder, a .gguf file or a hub id."""
@@ -108,17 +108,9 @@ def critic_tune(config: CriticTune) -> dict[str, Any]:
 
     Run all phases; returns the summary. Raises InputError where the data are too few or cannot be read.
     """
-    console = Console(stderr=True)
-    identity = {k: v for k, v in asdict(config).items() if k != "out"}
-    work = Workspace.open(config.out, "critic tune", identity, config.seed, console)
-    with work.ledger:
-        try:
-            summary = _Tuning(config, work).run()
-            save_json(config.out / "summary.json", summary)
-        except BaseException as error:
-            work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-            raise
-        work.close("completed")
+    with Workspace.open(config.out, "critic tune", config, config.seed) as work:
+        summary = _Tuning(config, work).run()
+        save_json(config.out / "summary.json", summary)
     return summary
 
 

@@ -6,14 +6,12 @@ unit of work and of resuming; each worker keeps one warm sandbox.
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from custodes.critic.corpus import Function
@@ -24,8 +22,7 @@ from custodes.critic.tamper.examples import Example, allowed, example, from_row,
 from custodes.critic.tamper.scene import Edit
 from custodes.critic.workshop import Workshop, package_named
 from custodes.environments.sandbox import Kind, SandboxFailure
-from custodes.files import save_json
-from custodes.job.recording import begin, keep_part
+from custodes.job.parts import Parts
 from custodes.ranges import Count, PartShare, Share, ranged
 from custodes.types import InputError
 
@@ -61,6 +58,10 @@ class Chunk:
     package: str
     number: int
     functions: tuple[Function, ...]
+
+    @property
+    def key(self) -> str:
+        return f"{self.package}-{self.number:04}"
 
 
 @dataclass(slots=True)
@@ -179,21 +180,18 @@ def _together(f: Function, edits: list[Edit], options: TamperOptions) -> list[tu
 
 def try_all(
     functions: Sequence[Function],
-    folder: Path,
+    known: Parts,
     options: TamperOptions,
     workers: int = 2,
     kind: Kind = "auto",
     on_chunk: Callable[[Chunk, Made], None] | None = None,
 ) -> Made:
-    """Every chunk, on as many warm sandboxes as there are workers; chunks found in ``folder`` are not tried again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if (recording := begin()) is not None:
-        recording.rely(folder)
+    """Every chunk, on as many warm sandboxes as there are workers; chunks that are ``known`` are not tried again."""
     chunks = chunks_of(functions)
     bench = _Bench(kind)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         try:
-            futures = {pool.submit(_one, bench, chunk, folder, options): chunk for chunk in chunks}
+            futures = {pool.submit(_one, bench, chunk, known, options): chunk for chunk in chunks}
             for future in as_completed(futures):
                 if on_chunk is not None:
                     on_chunk(futures[future], future.result())
@@ -205,7 +203,7 @@ def try_all(
             bench.close()
     made = Made()
     for chunk in chunks:
-        made.add(_read(folder / _name(chunk)))
+        made.add(_made(known.known.pop(chunk.key)))  # so that not all of it is held twice
     return made
 
 
@@ -235,25 +233,18 @@ class _Bench:
             workshop.close()
 
 
-def _name(chunk: Chunk) -> str:
-    return f"{chunk.package}-{chunk.number:04}.json"
-
-
-def _one(bench: _Bench, chunk: Chunk, folder: Path, options: TamperOptions) -> Made:
-    path = folder / _name(chunk)
-    if not path.exists():
+def _one(bench: _Bench, chunk: Chunk, known: Parts, options: TamperOptions) -> Made:
+    def attempt() -> dict[str, Any]:
         made = try_chunk(bench.workshop(chunk.package), chunk, options)
         if bench.closed:  # under its feet, by an interruption: what failed by that is not what came of the chunk
-            return made
+            raise SandboxFailure("the work was interrupted")
         counts = {name: dict(getattr(made, name)) for name in ("tried", "kept", "problems")}
-        save_json(path, {"examples": [asdict(e) for e in made.examples], **counts}, indent=None)
-        keep_part(path)
-        return made
-    return _read(path)
+        return {"examples": [asdict(e) for e in made.examples], **counts}
+
+    return _made(known.answer(chunk.key, attempt))
 
 
-def _read(path: Path) -> Made:
-    row: dict[str, Any] = json.loads(path.read_text())
+def _made(row: Mapping[str, Any]) -> Made:
     return Made(
         [from_row(e) for e in row["examples"]], Counter(row["tried"]), Counter(row["kept"]), Counter(row["problems"])
     )

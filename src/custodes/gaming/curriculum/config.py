@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from custodes.environments.sandbox import Kind as Sandboxes
 from custodes.gaming import STAGES, EnvironmentOptions, StageOptions, make_stage
 from custodes.gaming.stages import contents_of, own_file
+from custodes.job.options import Output, Use
 from custodes.policy.algorithm import Algorithm, algorithm_of
 from custodes.ranges import Count, PartShare, Positive, at_least, ranged
 from custodes.registry import Chosen, algorithm
@@ -19,8 +19,6 @@ from custodes.types import InputError
 Kind = Literal["start", "warm-start", "organism", "rewarded", "train-away"]
 HELD_OUT = "reward-tampering"
 """Measured and never trained on (but in a model organism, which is a positive control)."""
-NOT_IDENTITY = ("out", "evaluate", "evaluate_tampering", "cache_gb", "workers", "threads", "sandbox")
-"""Options that change how a run is done and not what is trained; more episodes extend every measurement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +27,7 @@ class GamingTrain:
     """Train a policy through the curriculum and measure all stages after every round. The same command goes on where
     it was interrupted."""
 
-    out: Path
+    out: Output
     """Folder for the trained adapter (policy), summary.json, report.html, every round's measurements and the ledger."""
     policy: str = "smollm2-135m"
     """The model to begin with: a name, a folder, .gguf file or hub id, or the folder of an adapter, which is then trained further."""
@@ -107,19 +105,19 @@ class GamingTrain:
     first_layer: Annotated[int, at_least(-1)] = -1
     """A new adapter changes layers from this one up; -1 takes the upper half, below which nothing is computed twice."""
 
-    evaluate: Annotated[int, at_least(2)] = 200
+    evaluate: Annotated[int, at_least(2), Use.MEANS] = 200
     """Held-out episodes of each stage but reward-tampering after every round; the same command with more extends them."""
-    evaluate_tampering: Annotated[int, at_least(2)] = 2000
+    evaluate_tampering: Annotated[int, at_least(2), Use.MEANS] = 2000
     """Held-out episodes of reward-tampering after every round."""
     batch: Count = 64
     """Conversations sampled at once."""
-    cache_gb: Positive = 2.0
+    cache_gb: Annotated[Positive, Use.MEANS] = 2.0
     """Memory for keys and values; with less of it more is computed again."""
-    workers: int = 0
+    workers: Annotated[int, Use.MEANS] = 0
     """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
-    threads: int = 0
+    threads: Annotated[int, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
-    sandbox: Sandboxes = "auto"
+    sandbox: Annotated[Sandboxes, Use.MEANS] = "auto"
     """What holds the policy's commands; auto takes bubblewrap where it works, else Docker."""
 
     def __post_init__(self) -> None:
@@ -154,10 +152,9 @@ class GamingTrain:
         """Name of the algorithm; "" where there is none."""
         return algorithm_of(self.algorithm).name if self.algorithm else ""
 
-    def identity(self) -> dict[str, Any]:
-        """Options that must be equal for a run to be the same run, and what their files hold, ready for JSON."""
-        plain = {name: value for name, value in asdict(self).items() if name not in NOT_IDENTITY}
-        return dict(json.loads(json.dumps(plain, default=str))) | contents_of(self.trained, self.stage_options)
+    def contents(self) -> dict[str, str]:
+        """What the files among the options hold."""
+        return contents_of(self.trained, self.stage_options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from custodes.gaming.comparison import compare_stage, hits_of
-from custodes.gaming.jobs.run import DEFAULTS, read_summary
+from custodes.gaming.jobs.run import GamingRun, read_summary
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.summary import rate
 from custodes.job.command import command, in_words
+from custodes.job.options import defaults_of
 from custodes.types import InputError
 
 
@@ -176,10 +177,11 @@ def _read(folder: Path) -> Folder:
 def _about(side: list[Folder], other: list[Folder]) -> dict[str, Any]:
     mine = {**side[0].options, "seed": side[0].seed} if len(side) == 1 else side[0].options
     theirs = {**other[0].options, "seed": other[0].seed}
+    before = defaults_of(GamingRun)  # what runs were done with that were recorded before an option existed
     return {
         "policy": side[0].options["policy"],
         "options": side[0].options,
-        "differs": {name: value for name, value in mine.items() if value != theirs.get(name, DEFAULTS.get(name))},
+        "differs": {name: value for name, value in mine.items() if value != theirs.get(name, before.get(name))},
         "folders": [str(run.path) for run in side],
         "seeds": [run.seed for run in side],
     }

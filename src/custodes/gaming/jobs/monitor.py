@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,10 +23,10 @@ from custodes.gaming.monitors import Monitor, Sees, make_view, open_monitor
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report import write_monitors_page
 from custodes.job.command import command
-from custodes.job.locks import alone_in
+from custodes.job.options import Use
 from custodes.job.progress import Progress
-from custodes.job.recording import Recording, until_its_end
-from custodes.ledger import Evaluation, Ledger
+from custodes.job.workspace import Workspace
+from custodes.ledger import Evaluation
 from custodes.ranges import Count, ranged
 
 RECIPE = "gaming-monitor"
@@ -38,7 +37,7 @@ RECIPE = "gaming-monitor"
 class GamingMonitor:
     """Let a monitor judge the episodes of a run, and measure it against what the sandbox saw."""
 
-    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR")]]
+    folder: tyro.conf.Positional[Annotated[Path, Use.OUTPUT, tyro.conf.arg(metavar="DIR")]]
     """What was given to custodes gaming run as --out."""
     monitor: str
     """rules, a model (name, folder, .gguf file or hub id), or endpoint:URL#MODEL."""
@@ -59,27 +58,25 @@ def gaming_monitor(config: GamingMonitor) -> Path:
     summary, stages = read_summary(config.folder)
     sees: Sees = "actions-and-scratchpad" if config.scratchpad else "actions"
     watch = Watch(config.monitor, sees, 0 if config.monitor == "rules" else config.max_tokens)
-    console = Console(stderr=True)
-    with alone_in(config.folder):
+    identity = {**watch.to_dict(), "run": summary["run"]}
+    with Workspace.open(config.folder, RECIPE, identity, several=True, begin=False) as work:
         rows = read_index(config.folder / "episodes.index")
         said = read_alarms(file, stages)[1] if (file := config.folder / "monitors" / watch.file).exists() else {}
         monitor = None  # before a run is begun: a typo must leave nothing
         if any(key not in said for key in _keys(rows)):
             monitor = open_monitor(config.monitor, batch=config.batch, max_tokens=config.max_tokens)
-        with _invocation(config.folder, watch, summary["run"]) as recording:
-            alarms = Alarms(config.folder / "monitors", watch, stages)
-            try:
-                if monitor is not None:
-                    _judge(config.folder / "episodes.jsonl", rows, monitor, alarms, console)
-            finally:
-                alarms.close()
-                if alarms.said:
-                    write_monitors(config.folder, rows, stages)
-            path = write_monitors(config.folder, rows, stages)
-            recording.keep(config.folder / "monitors", path, path.with_suffix(".html"))
-            measured = measure(rows, stages, alarms.said)
-            _record(recording, watch, measured)
-    console.print(_sentence(watch, measured))
+        work.begin()
+        alarms = Alarms(config.folder / "monitors", watch, stages)
+        try:
+            if monitor is not None:
+                _judge(config.folder / "episodes.jsonl", rows, monitor, alarms, work.console)
+        finally:
+            alarms.close()
+            if alarms.said or monitor is None:
+                path = write_monitors(config.folder, rows, stages)
+        measured = measure(rows, stages, alarms.said)
+        _record(work, watch, measured)
+    work.console.print(_sentence(watch, measured))
     return path
 
 
@@ -132,27 +129,15 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-@contextmanager
-def _invocation(folder: Path, watch: Watch, judged: str) -> Iterator[Recording]:
-    """The monitor's run in the ledger of the run that is judged, for as long as the block lasts."""
-    identity = {**watch.to_dict(), "run": judged}
-    with Ledger.open(folder / "ledger.db") as ledger:
-        mine = [run for run in ledger.runs() if run.recipe == RECIPE and dict(run.config) == identity]
-        run = ledger.resume_run(mine[-1].id).id if mine else ledger.start_run(RECIPE, identity, 0)
-        with until_its_end(ledger, run) as recording:
-            yield recording
-
-
-def _record(recording: Recording, watch: Watch, measured: dict[str, Any]) -> None:
+def _record(work: Workspace, watch: Watch, measured: dict[str, Any]) -> None:
     """The measured rates."""
     subject = f"{watch.monitor} ({watch.sees})"
-    recording.ledger.write(
-        recording.run,
+    work.write(
         [
             Evaluation(f"{RECIPE}-{stage}-{measured['episodes']}", RECIPE, subject, {"stage": stage, **told}, n)
             for stage, told in (("all", measured["all"]), *measured["stages"].items())
             if (n := told["unread"]["n"])
-        ],
+        ]
     )
 
 

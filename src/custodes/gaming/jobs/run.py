@@ -9,12 +9,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -47,17 +45,15 @@ from custodes.gaming.stages import about_stage, contents_of
 from custodes.gaming.summary import has, summarise_attempts
 from custodes.gaming.variants import Split, Stage
 from custodes.job.command import command
-from custodes.job.locks import alone_in
+from custodes.job.options import Output, Use, identity
 from custodes.job.progress import Progress
-from custodes.job.recording import Recording, until_its_end
-from custodes.ledger import Evaluation, Ledger, Model, Run
+from custodes.job.workspace import Workspace
+from custodes.ledger import Evaluation, Model
 from custodes.ledger.artefacts import require_unchanged
 from custodes.ranges import Count, Positive, ranged
 from custodes.types import InputError, Sampling
 
 RECIPE = "gaming"
-NOT_IDENTITY = ("out", "n", "workers", "batch", "cache_gb", "patience", "sandbox")
-"""Options that change how a run is done and not what its episodes are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +65,9 @@ class GamingRun:
     """scripted:NAME, a model (name, folder, .gguf file or hub id), or endpoint:URL#MODEL."""
     stage: str
     """political-sycophancy, tool-flattery, nudged-rubric, insubordinate-rubric, reward-tampering, all (of these); impossible-tests; or an environment of your own: FILE.yaml, or FILE.py:Class."""
-    out: Path
+    out: Output
     """Folder for summary.json, episodes.jsonl, report.html and the ledger."""
-    n: Count = 100
+    n: Annotated[Count, Use.MEANS] = 100
     """Episodes of each stage."""
     seed: int = 0
     """Order of the variants, and sampling: policies run with the same seed play the same episodes."""
@@ -97,15 +93,15 @@ class GamingRun:
     """Longest reply of a model."""
     temperature: float = 1.0
     """Of a model's sampling."""
-    batch: Count = 64
+    batch: Annotated[Count, Use.MEANS] = 64
     """Conversations that a model is asked for at once."""
-    cache_gb: Positive = 2.0
+    cache_gb: Annotated[Positive, Use.MEANS] = 2.0
     """Memory for keys and values of a model in this process; with less of it more is computed again."""
-    workers: int = 0
+    workers: Annotated[int, Use.MEANS] = 0
     """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
-    patience: Positive = 300.0
+    patience: Annotated[Positive, Use.MEANS] = 300.0
     """Seconds for one step of an episode; then it is recorded as failed."""
-    sandbox: Kind = "auto"
+    sandbox: Annotated[Kind, Use.MEANS] = "auto"
     """What holds the policy's commands; auto takes bubblewrap where it works, else Docker."""
 
     @property
@@ -118,10 +114,9 @@ class GamingRun:
             flattery_threshold=self.flattery_threshold, political_data=self.political_data, human_eval=self.human_eval
         )
 
-    def identity(self) -> dict[str, Any]:
-        """Options that must be equal for a run to be the same run, and what their files hold, ready for JSON."""
-        plain = {name: value for name, value in asdict(self).items() if name not in NOT_IDENTITY}
-        return dict(json.loads(json.dumps(plain, default=str))) | contents_of(self.stages, self.stage_options)
+    def contents(self) -> dict[str, str]:
+        """What the files among the options hold."""
+        return contents_of(self.stages, self.stage_options)
 
 
 @command(resumes=True)
@@ -131,28 +126,21 @@ def gaming_run(config: GamingRun) -> Path:
     Begins, or goes on; returns the path of ``summary.json``. Raises InputError for what cannot be run.
     """
     stages = {stage.name: stage for stage in (make_stage(name, config.stage_options) for name in config.stages)}
-    console = Console(stderr=True)
-    with alone_in(config.out), Ledger.open(config.out / "ledger.db") as ledger:
-        begun = _begun(config, ledger)
-        if begun is not None:
-            Recording(ledger, begun.id).require(config.out)
-        with Records(config.out, list(stages)) as records:
-            left = any(sum(i < config.n for i in records.done[name]) < config.n for name in stages)
-            # before the folder is this run's: a typo must not cost it
-            policy = _ready(config, stages) if left else None
-            with _invocation(config, ledger, begun, console) as recording:
-                records.watch(recording)
-                try:
-                    if policy is not None:
-                        _play(config, policy, stages, records, ledger, recording.run, console)
-                finally:  # also of what an interruption or a full disk left
-                    records.close()
-                    summary = write_summary(config, records.rows(), list(stages), recording.run)
-                    recording.keep_written(config.out)
-                _record(ledger, recording.run, records.rows(), list(stages))
-                page = write_played_page(config.out, abouts(list(stages), {s.name: s.about for s in stages.values()}))
-                recording.keep_written(config.out)
-    console.print(f"[bold]Report:[/bold] {page}")
+    opened = Workspace.open(config.out, RECIPE, config, config.seed, contents=config.contents(), begin=False)
+    with opened as work, Records(config.out, list(stages)) as records:
+        left = any(sum(i < config.n for i in records.done[name]) < config.n for name in stages)
+        policy = _ready(config, stages) if left else None  # before the folder is this run's: a typo must not cost it
+        records.watch(work.begin())
+        try:
+            if policy is not None:
+                _play(config, policy, stages, records, work)
+        finally:  # also of what an interruption or a full disk left
+            records.close()
+            if any(records.done.values()):
+                summary = write_summary(config, records.rows(), list(stages), work.run)
+        _record(work, records.rows(), list(stages))
+        page = write_played_page(config.out, abouts(list(stages), {s.name: s.about for s in stages.values()}))
+    work.console.print(f"[bold]Report:[/bold] {page}")
     return summary
 
 
@@ -175,7 +163,8 @@ def read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
 def summary_head(config: GamingRun) -> dict[str, Any]:
     """What a summary says of how its episodes were played."""
     head = {"policy": config.policy, "seed": config.seed, "split": config.split}
-    options = {name: value for name, value in config.identity().items() if name not in (*head, "stage")}
+    known = identity(config) | config.contents()
+    options = {name: value for name, value in known.items() if name not in (*head, "stage")}
     return {**head, "options": options}
 
 
@@ -209,9 +198,7 @@ def _play(
     policy: Policy,
     stages: dict[str, Stage],
     records: Records,
-    ledger: Ledger,
-    run: str,
-    console: Console,
+    work: Workspace,
 ) -> None:
     environment = EnvironmentOptions(
         tools=config.tools,
@@ -221,9 +208,9 @@ def _play(
         attempts=config.attempts,
     )
     if fingerprint := _fingerprint(policy):
-        ledger.write(run, [Model(fingerprint, config.policy, "policy")])
+        work.write([Model(fingerprint, config.policy, "policy")])
     sizes = [stage.size(config.split) for stage in stages.values()]
-    print_power(console, config.n, "a stage", f"Each stage: {power_sentence(config.n, min(sizes))}")
+    print_power(work.console, config.n, "a stage", f"Each stage: {power_sentence(config.n, min(sizes))}")
     loop = Loop(workers=config.workers or min(16, 2 * (os.cpu_count() or 1)), patience=config.patience)
     opened = partial(open_variant, kind=config.sandbox)
     runner = Runner(
@@ -233,7 +220,7 @@ def _play(
         jobs_of(stage, config.n, config.split, config.seed, records.done[name]) for name, stage in stages.items()
     )
     done = sum(i < config.n for indices in records.done.values() for i in indices)
-    with Progress(console=console) as bar:
+    with Progress(console=work.console) as bar:
         task = bar.add_task("episodes", total=config.n * len(stages), completed=done)
         counts = {"gamed": 0, "failed": 0}
 
@@ -267,49 +254,17 @@ def check_sandboxes(stages: dict[str, Stage], split: Split, kind: Kind) -> None:
                 check_environment(variant.form, sandbox)
 
 
-def _begun(config: GamingRun, ledger: Ledger) -> Run | None:
-    """The run that the folder holds, if any. Raises InputError where that is another one, and has episodes."""
-    runs = [run for run in ledger.runs() if run.recipe == RECIPE]
-    lines = config.out / "episodes.jsonl"
-    recorded = lines.exists() and lines.stat().st_size > 0
-    for name, value in config.identity().items() if runs else ():
-        if (was := runs[-1].config.get(name, DEFAULTS.get(name))) != value:
-            if not recorded:
-                return None
-            raise InputError(
-                f"{config.out} holds a run with {name} = {was!r}, now it is {value!r}; "
-                "use the same options or another --out."
-            )
-    return runs[-1] if runs else None
-
-
-@contextmanager
-def _invocation(config: GamingRun, ledger: Ledger, begun: Run | None, console: Console) -> Iterator[Recording]:
-    """The run in the ledger, taken up or started, for as long as this command lasts."""
-    if begun is None:
-        id = ledger.start_run(RECIPE, config.identity(), config.seed)
-    else:
-        id = ledger.resume_run(begun.id).id
-        console.print(f"Going on with run {id} in {config.out}.")
-    with until_its_end(ledger, id) as recording:
-        yield recording
-
-
-DEFAULTS = {f.name: f.default for f in fields(GamingRun)}
-"""What runs were done with that were recorded before an option existed."""
-
-
 def _fingerprint(policy: Policy) -> str:
     """SHA-256 of a model's weights; "" for policies that have none here."""
     lm = getattr(getattr(policy, "engine", None), "lm", None)
     return lm.fingerprint() if lm is not None else ""
 
 
-def _record(ledger: Ledger, run: str, rows: Rows, stages: list[str]) -> None:
+def _record(work: Workspace, rows: Rows, stages: list[str]) -> None:
     """Observations of each stage, so that every statistic can be computed from the ledger."""
     for i, stage in enumerate(stages):
         mine = rows[rows["stage"] == i]
-        ledger.write(run, [Evaluation(f"gaming-{stage}-{len(mine)}", RECIPE, stage, observations(mine), len(mine))])
+        work.write([Evaluation(f"gaming-{stage}-{len(mine)}", RECIPE, stage, observations(mine), len(mine))])
 
 
 def observations(rows: Rows) -> dict[str, Any]:

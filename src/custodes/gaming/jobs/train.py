@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from custodes.environments import instruction_tasks, read_tasks
 from custodes.files import folder_written_whole, save_json, take_over
@@ -67,20 +66,13 @@ def gaming_train(config: GamingTrain) -> Path:
     rounds = plan(config)
     if config.threads:
         torch.set_num_threads(config.threads)
-    console = Console(stderr=True)
     config = replace(config, policy=lasting_name(config.policy))
     for option, model in (("--policy", config.policy), ("--reward-model", config.reward_model)):
         _check_model(option, model)  # before the folder is this run's: a typo must not cost it
-    work = Workspace.open(config.out, RECIPE, config.identity(), config.seed, console)
-    with work.ledger:
-        try:
-            training = _Training(config, rounds, work)
-            training.run()
-        except BaseException as error:
-            work.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-            raise
-        work.close("completed")
-    console.print(f"[bold]Policy:[/bold] {config.out / 'policy'}   [bold]Report:[/bold] {config.out / 'report.html'}")
+    with Workspace.open(config.out, RECIPE, config, config.seed, contents=config.contents()) as work:
+        _Training(config, rounds, work).run()
+    where = f"[bold]Policy:[/bold] {config.out / 'policy'}   [bold]Report:[/bold] {config.out / 'report.html'}"
+    work.console.print(where)
     return config.out / "summary.json"
 
 
@@ -359,7 +351,7 @@ class _Training:
             "policy": config.policy,
             "run": self.work.run,
             "seed": config.seed,
-            "options": {k: v for k, v in config.identity().items() if k not in ("policy", "seed")},
+            "options": {k: v for k, v in self.work.identity["config"].items() if k not in ("policy", "seed")},
             "order": stages,
             "abouts": {name: stage.about for name, stage in self.stages.items()},
             "planned": len(self.rounds),

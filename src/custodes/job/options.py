@@ -1,0 +1,65 @@
+"""What a command's options say of themselves to the record, in their annotations."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from custodes.ranges import parts_of
+
+
+class Use(Enum):
+    """What an option is for, where it does not name what is read or decide what comes out."""
+
+    OUTPUT = "names what is written, beside which the ledger stands"
+    SIDE_OUTPUT = "names what is written besides"
+    APART = "names a database, which changes, or what the job itself tells the record of"
+    MEANS = "changes how the work is done and nothing of what comes out"
+
+
+Output = Annotated[Path, Use.OUTPUT]
+
+
+class Unrecorded:
+    """Base of the options of a command that changes nothing, or that keeps a ledger of its own: it is no run."""
+
+
+@functools.cache
+def uses_of(kind: type) -> dict[str, Use | None]:
+    """What each option of a dataclass is for; None where nothing is said."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {f.name: next((p for p in parts_of(hints[f.name]) if isinstance(p, Use)), None) for f in fields(kind)}
+
+
+def identity(options: Any) -> dict[str, Any]:
+    """The options that must be equal for two runs to be the same run, as JSON has them; a mapping holds no others."""
+    if isinstance(options, Mapping):
+        return dict(json.loads(json.dumps(dict(options), default=str)))
+    uses = uses_of(type(options))  # type: ignore[arg-type]
+    values = {name: getattr(options, name) for name, use in uses.items() if use in (None, Use.APART)}
+    return identity({name: identity(v) if is_dataclass(v) else v for name, v in values.items()})
+
+
+def defaults_of(options: Any) -> dict[str, Any]:
+    """The options that have a default, with it: what runs were done with that were recorded before an option existed."""
+    found = {f.name: f.default for f in fields(options) if f.default is not MISSING} if is_dataclass(options) else {}
+    return identity(found)
+
+
+def difference(
+    was: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[str, Any, Any] | None:
+    """(name, then, now) of the first option that differs, groups of options looked into; None where none does."""
+    for name, value in now.items():
+        then = was.get(name, defaults.get(name))
+        if isinstance(value, dict) and isinstance(then, dict):
+            if (inside := difference(then, value, {})) is not None:
+                return inside
+        elif then != value:
+            return name, then, value
+    return None
