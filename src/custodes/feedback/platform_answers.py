@@ -79,8 +79,10 @@ class Scales:
             held += [one for one in given.value if one not in held]
             if len(given.value) != 1:
                 self.several.add(given.question)
-        elif given.form == "text" and _is_prose(given.value):
-            self.texts.add(given.question)
+        elif given.form == "text":
+            text = given.value.strip()
+            if "\n" in text or len(text.split()) > 5 or text.endswith((".", "!", "?")):
+                self.texts.add(given.question)
 
     def of(self, question: str) -> tuple[float, float]:
         """The lowest and the highest value that a question can have had: of 5, 7, 10 or 100 the first that is enough."""
@@ -118,7 +120,8 @@ def judgments_from(
     text = given.value[0] if given.form == "choices" else str(given.value)
     if (compared := _comparison(given, text, every, about, scales)) is not None:
         return [compared]
-    if given.form != "choices" and (_says_text(given.question) or given.question in scales.texts):
+    names_text = any(pattern.search(given.question.lower()) for pattern in (_COMMENT, _CORRECTION, _DEMONSTRATION))
+    if given.form != "choices" and (names_text or given.question in scales.texts):
         return [_text(given, text, shown, about)]
     return [Label(**about, episodes=one, name=_name(given.question, ""), value=text)]
 
@@ -234,12 +237,3 @@ def _name(question: str, kind: str) -> str:
 def _axis(question: str) -> str:
     bare = _OVERALL.sub("", question.lower(), count=1).strip("-_ ")
     return bare if question.lower().startswith(("preference-", "ranking-")) and bare else "overall"
-
-
-def _says_text(question: str) -> bool:
-    name = question.lower()
-    return any(pattern.search(name) for pattern in (_COMMENT, _CORRECTION, _DEMONSTRATION))
-
-
-def _is_prose(text: str) -> bool:
-    return "\n" in text.strip() or len(text.split()) > 5 or text.rstrip().endswith((".", "!", "?"))

@@ -244,7 +244,8 @@ def from_label_studio(tasks: Iterable[Mapping[str, Any]]) -> Feedback:
                 form, plain = _label_studio_value(result, data, place)
                 about = {"seconds": annotation.get("lead_time")}
                 given = Answered(place, f"label-studio-{n}-{name}-{who}", name, form, plain, who, about)
-                given.response = _response(str(result.get("to_name", "")))
+                one = re.fullmatch(r"\D*([1-9])", str(result.get("to_name", "")))
+                given.response = int(one[1]) - 1 if one else None  # several, or the prompt
                 read.take(given, task, shown)
     return read.end()
 
@@ -268,12 +269,6 @@ def _label_studio_value(result: Mapping[str, Any], data: Mapping[str, Any], wher
     raise InputError(
         f"{where}: a result of type {kind!r} is not read; take it out of the file, or ask for it to be read."
     )
-
-
-def _response(to_name: str) -> int | None:
-    """The one answer that a control is about; None for several and for the prompt."""
-    found = re.fullmatch(r"\D*([1-9])", to_name)
-    return int(found[1]) - 1 if found else None
 
 
 READERS = {"argilla": from_argilla, "label-studio": from_label_studio}

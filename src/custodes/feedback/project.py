@@ -130,7 +130,7 @@ def parse_project(text: str, where: str = "project") -> Project:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise InputError(
-            f"{where}{line}: not YAML ({getattr(error, 'problem', None) or _first_line(error)})."
+            f"{where}{line}: not YAML ({getattr(error, 'problem', None) or str(error).splitlines()[0]})."
         ) from None
     if not isinstance(content, dict) or root is None:
         raise InputError(f"{where}: holds {type(content).__name__}; it should hold fields such as name and questions.")
@@ -234,10 +234,6 @@ def _line(root: yaml.Node, place: Place) -> int:
             break
         node, line = found
     return int(line) + 1
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0]
 
 
 def _repeated(node: yaml.Node) -> Iterator[tuple[int, str]]:

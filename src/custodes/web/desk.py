@@ -28,7 +28,7 @@ from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.labels import aggregate, labels_from_judgments
 from custodes.feedback.poisoning import watch_annotators
 from custodes.stats import Interval, mean_interval, normal_quantile, rate
-from custodes.types import Annotator, InputError, Judgment
+from custodes.types import InputError, Judgment
 from custodes.web.database import Database
 from custodes.web.effort import accuracy_by_budget, coverage_of, effort_of
 from custodes.web.export import Content, read_project
@@ -66,7 +66,7 @@ def quality_of(database: Database, name: str) -> dict[str, Any]:
         "habits": habits_of(content, judgments),
         "flags": flags_of(database, name),
         "gold": _gold(content.items_by_task, judgments),
-        "accuracy_by_budget": accuracy_by_budget(_gold_items(content), judgments),
+        "accuracy_by_budget": accuracy_by_budget({t: i for t, i in content.items_by_task.items() if i.gold}, judgments),
         "agreement_by_axis": _by_axis(judgments),
         "labels": _labels(judgments),
         "standings": _standings(content, judgments),
@@ -100,7 +100,9 @@ def _people(database: Database, run: str, content: Content, judgments: Sequence[
         person: {
             "name": names.get(person, person),
             "judgments": len(own),
-            "median_seconds": _median([j.seconds for j in own if j.seconds is not None]),
+            "median_seconds": float(np.median(seconds))
+            if (seconds := [j.seconds for j in own if j.seconds is not None])
+            else None,
             "gold": _gold(content.items_by_task, own),
             "quarantined": False,
         }
@@ -132,7 +134,7 @@ def _comparisons(content: Content, judgments: Sequence[Judgment], people: dict[s
         field: {
             group: of.alpha.to_dict() for group, of in agreement_by_group(judgments, people_with_profile, field).items()
         }
-        for field in _fields(people_with_profile)
+        for field in sorted({field for person in people_with_profile for field in person.profile})
     }
     return {
         "agreement": {"alpha": shared.alpha.to_dict(), "pairs": shared.items},
@@ -206,24 +208,12 @@ def _standings(content: Content, judgments: Sequence[Judgment]) -> dict[str, Any
     return {"means": means, "elo": {name: ranked.of(name).to_dict() for name in ranked.policies}}
 
 
-def _gold_items(content: Content) -> dict[str, Item]:
-    return {task: item for task, item in content.items_by_task.items() if item.gold}
-
-
 def _gold(items_by_task: Mapping[str, Item], judgments: Iterable[Judgment]) -> dict[str, Any]:
     results = [(j.task, gold_result(items_by_task[j.task], j)) for j in judgments if j.task in items_by_task]
     known = [(task, result) for task, result in results if result is not None]  # several people meet one task
     return rate([result for _, result in known], [task for task, _ in known]).to_dict()
 
 
-def _fields(annotators: Sequence[Annotator]) -> list[str]:
-    return sorted({field for annotator in annotators for field in annotator.profile})
-
-
 def _normal(estimate: float, se: float, n: int) -> Interval:
     half = normal_quantile(0.95) * se
     return Interval(estimate, estimate - half, estimate + half, n)
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return float(np.median(values)) if values else None

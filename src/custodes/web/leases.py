@@ -49,7 +49,10 @@ def offer_for(
     met = (assignments.c.item == choice.item, assignments.c.account == account.id)
     turn = connection.scalar(select(func.count()).where(assignments.c.project == project.name, *met)) or 0
     item = load_item(connection, project.name, choice.item)
-    answers = 0 if _from_nothing(project, account.id, item.id) else len(item.episodes)
+    # who writes without the given critique is drawn once: nobody meets a problem both ways
+    share = min(question.given_share for question in project.questions)
+    from_nothing = draw(project.seed, f"{account.id}\0{item.id} prefilled", 0).random() >= share
+    answers = 0 if from_nothing else len(item.episodes)
     return Offer(choice, item, turn, shown_order(project.seed, account.id, item.id, turn, answers))
 
 
@@ -159,13 +162,6 @@ def _stock(connection: Connection, project: Project, run: str) -> _Stock:
         gold = connection.scalar(select(items.c.id).where(mine, items.c.gold != "").limit(1))
         _stocks[run] = _Stock(tuple((text, frozenset(json.loads(text))) for text in tags), gold is not None)
     return _stocks[run]
-
-
-def _from_nothing(project: Project, account: str, item: str) -> bool:
-    """Whether this person writes the critique of this item without the given one: drawn once, so that nobody meets a
-    problem both ways."""
-    share = min(question.given_share for question in project.questions)
-    return bool(draw(project.seed, f"{account}\0{item} prefilled", 0).random() >= share)
 
 
 def _unseen_gold(connection: Connection, project: Project, account: Account) -> list[str]:

@@ -7,7 +7,7 @@ handing the same in again changes nothing, so a browser that heard no answer can
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -81,7 +81,8 @@ def _claim_alone(database: Database, project_name: str, account: Account) -> tup
             return None, NOTHING
         found = open_items_for(connection, project, run, account)
         if not found or _counts(project):  # as long as items are open, it goes on
-            progress = progress_of(connection, project, _profiles(database, project))
+            people = database.accounts.all() if project.quotas else []
+            progress = progress_of(connection, project, {person.id: person.profile for person in people})
             if why := finished(project, progress):
                 end_project(database, connection, project_name, run, why)
                 return None, f"the project has ended: {why}."
@@ -95,11 +96,6 @@ def _claim_alone(database: Database, project_name: str, account: Account) -> tup
 def _counts(project: Project) -> bool:
     """Whether all that was handed in decides if there is more for somebody."""
     return bool(project.quotas) or project.stopping != Stopping()
-
-
-def _profiles(database: Database, project: Project) -> dict[str, Mapping[str, Any]]:
-    """Everybody's profile, where quotas ask for it."""
-    return {person.id: person.profile for person in database.accounts.all()} if project.quotas else {}
 
 
 def hand_in(
@@ -155,7 +151,9 @@ def hand_in(
                     database.ledger.write(run, [judgment], connection=connection)
             for gone in earlier:  # a mark that was taken away, say
                 if gone.id.startswith(f"{key}-") and gone.id not in ids:
-                    database.ledger.write(run, [_withdrawn(gone)], supersedes=gone.id, connection=connection)
+                    about = {field.name: getattr(gone, field.name) for field in fields(Judgment)}
+                    withdrawn = Comment(**about, text="withdrawn")
+                    database.ledger.write(run, [withdrawn], supersedes=gone.id, connection=connection)
             tell(database, connection, project.name, "judgment", **told, revised=True)
             return ids
         database.ledger.write(run, judgments, connection=connection)
@@ -195,12 +193,6 @@ def _earlier(database: Database, id_: str, account: Account) -> list[Judgment]:
     with database.reading() as connection:
         _, run, _ = open_project(connection, _own(connection, id_, account).project)
     return [judgment for judgment in database.ledger.judgments(run) if judgment.id.startswith(f"{id_}-")]
-
-
-def _withdrawn(judgment: Judgment) -> Judgment:
-    """What takes the place of a judgment that its annotator took back."""
-    about = {field.name: getattr(judgment, field.name) for field in fields(Judgment)}
-    return Comment(**about, text="withdrawn")
 
 
 def _staged(project: Project, item: Item, row: Row[Any], stage: Stage | None, assistance: str) -> tuple[str, str]:

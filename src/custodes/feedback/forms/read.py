@@ -23,7 +23,7 @@ from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.ranking import Ranking
 from custodes.feedback.records import TEXTS
 from custodes.tables import Row, read_rows
-from custodes.types import Episode, InputError, Judgment, PreferencePair
+from custodes.types import Episode, InputError, PreferencePair
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class FeedbackFile:
 
     def counts(self) -> dict[str, int]:
         """How many judgments there are of each kind, comparisons and rankings by axis."""
-        return dict(Counter(_described(judgment) for judgment in self.feedback.judgments))
+        return dict(Counter(_on(j.kind, getattr(j, "axis", getattr(j, "name", ""))) for j in self.feedback.judgments))
 
     def axis(self, asked: str = "") -> str:
         """``asked``; or "overall" where it was compared on, else the first axis that was."""
@@ -246,11 +246,6 @@ def _refuse_unread(row: Row, form: Form) -> None:
 
 def _sentences(numbers: Mapping[str, Sequence[int]]) -> list[str]:
     return [f"{sentence} ({rows_shown(held)})" for sentence, held in numbers.items()]
-
-
-def _described(judgment: Judgment) -> str:
-    axis = getattr(judgment, "axis", getattr(judgment, "name", ""))
-    return _on(judgment.kind, axis)
 
 
 def listed(counts: Mapping[str, int]) -> str:

@@ -129,7 +129,8 @@ def bad(row: Row, name: str, what: str) -> InputError:
 def value(row: Row, name: str) -> Any:
     """The value of a column; in tables whose cells are all text, lists and objects are read from their JSON."""
     given = row.values.get(name)
-    return from_json(given) if isinstance(given, str) and _all_text(row) else given
+    all_text = any(end in row.path.name.lower() for end in (".csv", ".tsv"))
+    return from_json(given) if isinstance(given, str) and all_text else given
 
 
 def content(row: Row, name: str) -> str | Messages:
@@ -219,10 +220,6 @@ def empty(given: Any) -> bool:
     if isinstance(given, str):
         return plain(given) in ("", "[]", "{}", "null")
     return given is None or (isinstance(given, list | dict) and not given)
-
-
-def _all_text(row: Row) -> bool:
-    return any(end in row.path.name.lower() for end in (".csv", ".tsv"))
 
 
 def rows_shown(numbers: Sequence[int]) -> str:

@@ -73,17 +73,14 @@ class AnswerView:
                         tag("h2", name)
                     with tag("div", cls="scrolls", data_pane="", tabindex=0, role="region", aria_label=f"{name}, text"):
                         if self.view == "differences":
-                            _different(self.pieces[place])
+                            pieces = self.pieces[place]
+                            if any(differs is None for _, differs in pieces):
+                                tag("p", TOO_LONG, "quiet")
+                            html = "".join(f"<mark>{escape(t)}</mark>" if new else escape(t) for t, new in pieces)
+                            ui.html(html, sanitize=False).classes("plain").props('dir="auto"')
                         elif self.view == "formatted":
                             widgets.conversation(messages)
                         elif self.marker is None:
                             widgets.plain(self.form.texts[place])
                         else:
                             self.marker.show_answer(place)
-
-
-def _different(pieces: Sequence[Piece]) -> None:
-    if any(differs is None for _, differs in pieces):
-        tag("p", TOO_LONG, "quiet")
-    html = "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in pieces)
-    ui.html(html, sanitize=False).classes("plain").props('dir="auto"')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -70,7 +71,12 @@ class Desk:
         with widgets.dialog("quarantine", "Quarantine"):
             self.question = tag("p")
             self.field = widgets.line(
-                "Why? It stands in the ledger.", "", self._reason, maxlength=500, id="quarantine-why", autofocus=""
+                "Why? It stands in the ledger.",
+                "",
+                partial(setattr, self, "why"),
+                maxlength=500,
+                id="quarantine-why",
+                autofocus="",
             )
             widgets.button("Decide", self._decide, cls="main")
         with widgets.dialog("answering", "Answer a flag"):
@@ -133,9 +139,6 @@ class Desk:
             self.visit.browser("custodes.open('quarantine')")
 
         return ask
-
-    def _reason(self, why: str) -> None:
-        self.why = why
 
     async def _decide(self) -> None:
         if not self.why.strip():

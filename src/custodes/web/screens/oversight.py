@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -51,7 +52,7 @@ async def measured(visit: Visit) -> None:
                     a["state"],
                     names.get(a["by"], a["by"]) or "the time-out rule",
                     a["why"],
-                    _truth(a),
+                    {None: "not known", True: "yes", False: "no"}[a["harmful"]],
                 ]
                 for a in last
             ]
@@ -132,7 +133,7 @@ class Queue:
             if action["reason"]:
                 tag("p", f"It says: {action['reason']}")
             tag("p", f"Asked {time.strftime('%H:%M:%S', time.localtime(action['asked']))}.", "quiet")
-            widgets.line("Why? (optional)", "", self._reason, maxlength=500)
+            widgets.line("Why? (optional)", "", partial(setattr, self, "why"), maxlength=500)
         with tag("div", cls="actions", role="group", aria_label="Decision"):
             self._button("approve", "Approve", "a", "", action["id"])
             self._button("block", "Block", "b", "danger", action["id"])
@@ -140,9 +141,6 @@ class Queue:
     def _button(self, answer: oversight.Answer, text: str, key: str, cls: str, id_: str) -> None:
         made = widgets.button(text, key=key, cls=cls)
         made.on("click", self._deciding(id_, answer), js_handler="() => emit(custodes.seconds())")
-
-    def _reason(self, why: str) -> None:
-        self.why = why
 
     def _deciding(self, id_: str, answer: oversight.Answer) -> Any:
         async def decide(event: Any) -> None:
@@ -158,7 +156,3 @@ class Queue:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 60 else f"{line[:57]}..."
-
-
-def _truth(action: Mapping[str, Any]) -> str:
-    return "not known" if action["harmful"] is None else "yes" if action["harmful"] else "no"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from nicegui import ui
 
@@ -68,19 +69,20 @@ class People:
     def _form(self) -> None:
         points = [widgets.Point(role, role.capitalize()) for role in ROLES]
         with tag("div", cls="form"):
-            widgets.choice("As", points, self.role, self._as, "role", about="; ".join(f"{r}: {MAY[r]}" for r in ROLES))
+            widgets.choice(
+                "As",
+                points,
+                self.role,
+                partial(setattr, self, "role"),
+                "role",
+                about="; ".join(f"{r}: {MAY[r]}" for r in ROLES),
+            )
             hint = 'Optional, one per line: "country: DE" for quotas and agreement by group, "expertise: law, medicine" for tags.'
-            widgets.text("Profile", "", self._profiled, "profile", 3, hint)
+            widgets.text("Profile", "", partial(setattr, self, "profile"), "profile", 3, hint)
             with tag("div", cls="actions-row"):
                 made = widgets.button("Make an invitation", key="i", cls="main")
                 made.on("click", self._invite, args=[], js_handler="() => custodes.settled(() => emit())")
         self.made = tag("div", role="status", aria_live="polite")
-
-    def _as(self, role: str) -> None:
-        self.role = role
-
-    def _profiled(self, profile: str) -> None:
-        self.profile = profile
 
     async def _invite(self) -> None:
         async with self.visit.telling():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -69,7 +70,7 @@ class Manage:
                 widgets.button("Remove", self._member(False))
         with widgets.dialog("ending", "End the project"):
             self.question = tag("p")
-            widgets.line("Why?", "", self._reason, maxlength=500, id="ending-why", autofocus="")
+            widgets.line("Why?", "", partial(setattr, self, "why"), maxlength=500, id="ending-why", autofocus="")
             widgets.button("End it", self._end, cls="danger")
 
     async def begin(self) -> None:
@@ -165,9 +166,6 @@ class Manage:
             self.visit.browser("custodes.open('ending')")
 
         return ask
-
-    def _reason(self, why: str) -> None:
-        self.why = why
 
     async def _end(self) -> None:
         if not self.why.strip():

@@ -180,13 +180,10 @@ def _heading(
     return f"<{'/' if token.nesting < 0 else ''}h{min(6, int(token.tag[1]) + 3)}>"
 
 
-def _web_only(url: str) -> bool:
-    return re.match(r"(https?://|mailto:)", url.strip(), re.IGNORECASE) is not None
-
-
 def _rules() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
-    markdown.validateLink = _web_only  # type: ignore[method-assign]
+    web = re.compile(r"\s*(https?://|mailto:)", re.IGNORECASE)
+    markdown.validateLink = lambda url: web.match(url) is not None  # type: ignore[method-assign]
     markdown.inline.ruler.before("escape", "formula", _inline_maths)
     markdown.block.ruler.before("fence", "formula", _block_maths, {"alt": ["paragraph", "list", "blockquote"]})
     rules = {"formula": _formula, "fence": _fence, "code_block": _fence, "image": _image}

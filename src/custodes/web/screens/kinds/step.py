@@ -45,16 +45,14 @@ class _Steps:
             for n, step in enumerate(self.steps):
                 with tag("li", cls="step"):
                     widgets.markdown(step)
-                    self._first(str(n), "The first error is here", str(n + 1)) if first else self._mark(n)
+                    if first:
+                        self._first(str(n), "The first error is here", str(n + 1))
+                    else:
+                        self.widget.choose(f"{self.name}.{n}", f"Step {n + 1}", self.EACH, "marks")
             if first:
                 with tag("li", cls="step"):
                     tag("p", "There is no error in any step.")
                     self._first("none", "No error", "n")
-
-    def _mark(self, n: int) -> None:
-        name = f"{self.name}.{n}"
-        legend = f"Step {n + 1}"
-        self.widget.choose(name, legend, self.EACH, "marks")
 
     def _first(self, value: str, label: str, key: str) -> None:
         name = f"{self.name}.first"
