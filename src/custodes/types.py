@@ -81,6 +81,12 @@ class Episode:
     policy: str  # version of the policy that acted: name, or content hash of its weights
     cost: Mapping[str, float] = field(default_factory=dict)  # e.g. prompt_tokens, usd, seconds
 
+    @classmethod
+    def written(cls, id: str, task: Task, messages: tuple[Message, ...], policy: str) -> Episode:
+        """An episode that is text alone: imported, or made by a person."""
+        nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
+        return cls(id, task, messages, *nothing, "stop", policy)
+
     @property
     def completion(self) -> str:
         """Text of the last assistant message ("" when there is none)."""

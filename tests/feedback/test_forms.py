@@ -19,8 +19,7 @@ from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.ranking import Ranking
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.kinds.span import SpanMark
-from custodes.feedback.kinds.step import StepMark
-from custodes.feedback.steps import steps_of
+from custodes.feedback.kinds.step import StepMark, steps_of
 from custodes.tables import write_rows
 from custodes.types import InputError, Judgment, Message
 

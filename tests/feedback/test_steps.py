@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custodes.feedback.steps import steps_of
+from custodes.feedback.kinds.step import steps_of
 
 
 def test_paragraphs_are_steps_and_code_stays_whole():

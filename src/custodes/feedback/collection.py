@@ -56,8 +56,7 @@ class Feedback:
         messages = task.messages + completion
         id = id or f"episode-{_hash(messages)}-{len(task.messages)}"
         if id not in self.episodes:
-            nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
-            self.episodes[id] = Episode(id, task, messages, *nothing, "stop", policy)
+            self.episodes[id] = Episode.written(id, task, messages, policy)
         elif self.episodes[id].messages != messages:
             raise InputError(f"episode {id} has two texts; give each answer an id of its own.")
         return self.episodes[id]

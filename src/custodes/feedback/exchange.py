@@ -38,17 +38,11 @@ def pairs_from_judgments(
         pairs = _believed(judgments, known, annotator_model)
     else:
         pairs = [
-            _pair(known, row.first, row.second, _stated(row), row.weight, row.margin, row.annotator, origin)
+            _pair(known, row, (origins or {}).get(judgment.id, Origin()))
             for judgment in judgments
-            for origin in [(origins or {}).get(judgment.id, Origin())]
             for row in judgment.comparisons(axis, weightless)
         ]
     return [pair for pair in pairs if pair.chosen != pair.rejected]
-
-
-def _stated(row: Compared) -> float:
-    """Label of the first of two, as the judgment itself states it."""
-    return 0.5 + 0.5 * float(np.sign(row.strength)) if row.probability is None else row.probability
 
 
 def _believed(
@@ -78,7 +72,8 @@ def _believed(
     for (first, second), rows in told.items():
         weights, labels, margins, resolved = np.array(rows).T
         label, margin = (float(np.average(values, weights=weights)) for values in (labels, margins))
-        pairs.append(_pair(known, first, second, label, float(weights.mean() * resolved[0]), margin, "", Origin()))
+        weight = float(weights.mean() * resolved[0])
+        pairs.append(_pair(known, Compared("", "", first, second, 0, label, weight, margin), Origin()))
     return pairs
 
 
@@ -152,31 +147,22 @@ def feedback_from_examples(examples: Iterable[Example]) -> Feedback:
     return feedback
 
 
-def _pair(
-    known: Mapping[str, Episode],
-    first: str,
-    second: str,
-    label: float,
-    weight: float,
-    margin: float,
-    annotator: str,
-    origin: Origin,
-) -> PreferencePair:
-    """The pair with what its row calls chosen as ``chosen``, else the likelier better one; ``label`` is the probability
-    for the first."""
-    one, other = judged_episode(known, first), judged_episode(known, second)
-    if origin.chosen == second if origin.chosen else label < 0.5:
+def _pair(known: Mapping[str, Episode], row: Compared, origin: Origin) -> PreferencePair:
+    """The pair with what the file's row calls chosen as ``chosen``, else the likelier better one."""
+    one, other = judged_episode(known, row.first), judged_episode(known, row.second)
+    label = 0.5 + 0.5 * float(np.sign(row.strength)) if row.probability is None else row.probability
+    if origin.chosen == row.second if origin.chosen else label < 0.5:
         one, other, label = other, one, 1 - label
     return PreferencePair(
         one.task.messages,
         completion_of(one),
         completion_of(other),
         label=label,
-        weight=weight,
-        margin=margin,
+        weight=row.weight,
+        margin=row.margin,
         score_chosen=origin.scores[0],
         score_rejected=origin.scores[1],
-        annotator="" if annotator == UNNAMED else annotator,
+        annotator="" if row.annotator == UNNAMED else row.annotator,
         line=origin.line,
         place=origin.place,
     )

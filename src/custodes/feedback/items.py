@@ -13,7 +13,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from custodes.dialogue import as_completion, as_prompt, text_or_messages
@@ -145,10 +144,10 @@ def _items(project: Project, row: Row) -> list[Item]:
     known = {"gold": found.gold, "reference": found.reference, "bugs": [bug.model_dump() for bug in found.bugs]}
     metadata = {name: value for name, value in known.items() if value}
     task = Task(found.id or f"task-{_hash(prompt)}", prompt, metadata=metadata)
-    episodes = [
-        _episode(task, as_completion(answer), found.models[n] if found.models else "imported")
-        for n, answer in enumerate(found.answers)
-    ]
+    texts = [task.messages + as_completion(answer) for answer in found.answers]
+    models = found.models or ["imported"] * len(texts)
+    named = [(f"episode-{_hash(text, task.id)}", text, model) for text, model in zip(texts, models, strict=True)]
+    episodes = [Episode.written(id_, task, text, model) for id_, text, model in named]
     gold = _gold(found.gold, episodes, row, "gold")
     told = found.assistance
     assistance = Assistance(told.by, told.text, _gold(told.says, episodes, row, "assistance.says")) if told else None
@@ -177,12 +176,6 @@ def _gold(gold: Mapping[str, Any], episodes: list[Episode], row: Row, column: st
         if not (isinstance(span, list) and len(span) == 2 and all(isinstance(v, int) for v in span)):
             raise InputError(f"{row.place}, field {column!r}: the rating of {axis!r} is {span!r}; give [low, high].")
     return found
-
-
-def _episode(task: Task, completion: Messages, model: str) -> Episode:
-    nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
-    messages = task.messages + completion
-    return Episode(f"episode-{_hash(messages, task.id)}", task, messages, *nothing, "stop", model)
 
 
 def _hash(messages: Messages, *more: str) -> str:

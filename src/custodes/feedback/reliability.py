@@ -225,7 +225,10 @@ class _Posterior:
         weight = np.exp(rest - largest)
         whole = reach > (HIGHEST - LOWEST) / 2 * population.level * (1 - 1e-9)  # who share one range share densities
         total, p, wide = np.empty((len(PRIOR), len(points))), np.empty_like(points), np.empty_like(points)
-        for which, at in ((whole, _whole_range() * population.level), (~whole, points[~whole])):
+        for which, at in (
+            (whole, ((LOWEST + HIGHEST) / 2 + (HIGHEST - LOWEST) / 2 * GRID) * population.level),
+            (~whole, points[~whole]),
+        ):
             if not which.any():
                 continue
             density = _densities(at, population.centre)
@@ -257,10 +260,6 @@ class _Posterior:
             )
         columns[3] = np.sqrt(columns[3])
         return np.stack(columns, axis=1)
-
-
-def _whole_range() -> Floats:
-    return (LOWEST + HIGHEST) / 2 + (HIGHEST - LOWEST) / 2 * GRID
 
 
 def _densities(a: Floats, centre: float) -> Floats:

@@ -91,8 +91,8 @@ class SimulatedAnnotator:
         verdict, strength = _answer(nature, u)
         if rng.random() < nature.unsure:
             verdict, strength = "cannot_judge", 0
-        elif verdict == "tie" and self._sees_bad(max(gold), rng):
-            verdict = "both_bad"
+        elif verdict == "tie" and nature.slope > 0 and nature.slope * (0.25 - max(gold)) + rng.logistic() > 0:
+            verdict = "both_bad"  # the better one looks bad: gold below 1/4, seen through the noise of the slope
         median = nature.seconds + sum(lengths) / nature.reading
         return Comparison(
             id=id_,
@@ -114,10 +114,6 @@ class SimulatedAnnotator:
     def true_reliability(self, tasks: Iterable[Task]) -> float:
         """Mean slope over ``tasks`` (log-odds per unit of gold): what a fitted reliability should rank like."""
         return float(np.mean([self.slope_on(task) for task in tasks]))
-
-    def _sees_bad(self, best: float, rng: np.random.Generator) -> bool:
-        """Whether the better of the two looks bad: gold below 1/4, seen through the noise of the slope."""
-        return self.nature.slope > 0 and bool(self.nature.slope * (0.25 - best) + rng.logistic() > 0)
 
     def _draw(self, *ids: str) -> tuple[np.random.Generator, str]:
         """A generator, and a judgment id, that depend on nothing but these ids, the annotator and the seed."""

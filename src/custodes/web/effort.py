@@ -94,7 +94,8 @@ def accuracy_by_budget(gold: Mapping[str, Item], judgments: Sequence[Judgment]) 
         item = gold.get(judgment.task)
         right = gold_result(item, judgment) if item is not None else None
         if right is not None:
-            results[judgment.task, _question(judgment)].append(right)
+            about = getattr(judgment, "axis", "") or getattr(judgment, "name", "")  # gold knows one answer to each
+            results[judgment.task, f"{judgment.kind} {about}"].append(right)
     sizes = sorted((len(given) for given in results.values()), reverse=True)
     if not sizes:
         return []
@@ -111,12 +112,6 @@ def _majority(right: int, judged: int, drawn: int) -> float:
     found = scipy.stats.hypergeom(judged, right, drawn)
     half = float(found.pmf(drawn / 2)) if drawn % 2 == 0 else 0.0
     return float(found.sf(drawn // 2)) + half / 2
-
-
-def _question(judgment: Judgment) -> str:
-    """What was asked: gold knows one answer to each."""
-    named = getattr(judgment, "axis", "") or getattr(judgment, "name", "")
-    return f"{type(judgment).__name__} {named}"
 
 
 def _rhythm(ended: Sequence[float]) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def propose(
     screen = {"context": [m.to_dict() for m in context], "action": action, "reason": reason}
     known = {} if harmful is None else {"harmful": harmful}
     with database.writing() as connection:
-        task, episode = _recorded(id_, screen, policy, {"rule": rule, "timeout": timeout, **known})
+        task = Task(f"oversight-{id_}", tuple(context), "oversight", {"rule": rule, "timeout": timeout, **known})
+        episode = Episode.written(f"action-{id_}", task, (*context, Message("assistant", action)), policy)
         database.ledger.write(run, [task, episode], connection=connection)
         connection.execute(
             actions.insert().values(
@@ -220,14 +221,6 @@ def _close(
     decided = database.clock() if by else row.until
     values = {"state": DONE[answer], "by": by, "why": why, "decided": decided, "seconds": seconds}
     connection.execute(update(actions).where(actions.c.id == row.id).values(**values))
-
-
-def _recorded(id_: str, screen: dict[str, Any], policy: str, metadata: dict[str, Any]) -> tuple[Task, Episode]:
-    context = tuple(Message(m["role"], m["content"]) for m in screen["context"])
-    task = Task(f"oversight-{id_}", context, "oversight", metadata)
-    nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
-    proposed = (*context, Message("assistant", screen["action"]))
-    return task, Episode(f"action-{id_}", task, proposed, *nothing, "stop", policy)
 
 
 def _screen(row: Row[Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, func, select
 
 from custodes.feedback.assignment import Progress, draw
@@ -196,9 +195,8 @@ def _screen(item: Item) -> dict[str, Any]:
 def _item(row: Any) -> Item:
     screen = json.loads(row.screen)
     task = Task(screen["task"], _messages(screen["prompt"]))
-    nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
     episodes = tuple(
-        Episode(e["id"], task, task.messages + _messages(e["messages"]), *nothing, "stop", e["policy"])
+        Episode.written(e["id"], task, task.messages + _messages(e["messages"]), e["policy"])
         for e in screen["episodes"]
     )
     told = screen.get("assistance")

@@ -208,11 +208,8 @@ def faults(
     drawn = TorchEngine(writer).generate(
         [tasks[i] for i in fits], Sampling(n=samples, max_tokens=max_tokens, seed=seed)
     )
-    none = (np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32))
-    clean = [
-        Episode(f"clean-{i}", tasks[i], (*tasks[i].messages, Message("assistant", CLEAN)), *none, "stop", "")
-        for i in fits
-    ]
+    answer = Message("assistant", CLEAN)
+    clean = [Episode.written(f"clean-{i}", tasks[i], (*tasks[i].messages, answer), "") for i in fits]
     found = np.zeros(len(answers))
     if fits:
         best = reward.score(drawn).value.reshape(len(fits), samples).max(1)

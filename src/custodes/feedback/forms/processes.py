@@ -12,8 +12,7 @@ from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.span import SpanMark
-from custodes.feedback.kinds.step import StepMark
-from custodes.feedback.steps import steps_of
+from custodes.feedback.kinds.step import StepMark, steps_of
 from custodes.tables import Row
 from custodes.types import Message
 
@@ -106,7 +105,7 @@ def _mark(source: Source, prompt: Messages, steps: Sequence[str], marks: dict[in
 
 
 def joined(steps: Sequence[str]) -> str:
-    """One text whose steps, as :func:`~custodes.feedback.steps.steps_of` counts them, are these: blank lines inside a step
+    """One text whose steps, as :func:`~custodes.feedback.kinds.step.steps_of` counts them, are these: blank lines inside a step
     are closed, and the lines of an only step are one."""
     whole = [re.sub(r"\s*\n\s*\n\s*", "\n", step.strip()) or "..." for step in steps]
     words = "\n\n".join(whole)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from custodes.feedback.fields import restored
 from custodes.feedback.kinds.comment import Comment
 from custodes.feedback.kinds.correction import Correction
@@ -50,8 +48,7 @@ class TamperQuestion(Question):
     def new_episodes(self, answer: Answer, shown: Sequence[Episode], annotator: str) -> list[Episode]:
         task, given = shown[0].task, self.given(answer)
         code = (*task.messages, Message("assistant", restored(shown[0].completion, given["text"])))
-        nothing = np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
-        return [Episode(_id(given, shown), task, code, *nothing, "stop", f"tamper by {annotator}")]
+        return [Episode.written(_id(given, shown), task, code, f"tamper by {annotator}")]
 
 
 def _id(given: dict[str, Any], shown: Sequence[Episode]) -> str:

@@ -21,7 +21,6 @@ from custodes.web.access import WORKERS, Rule
 from custodes.web.refresh import is_due, refresh
 from custodes.web.screens import widgets
 from custodes.web.screens.answer_view import AnswerView, prompt
-from custodes.web.screens.assisted import notes
 from custodes.web.screens.files import address
 from custodes.web.screens.pages import page
 from custodes.web.screens.prose import to_html
@@ -116,7 +115,7 @@ class Desk:
             tag("span", f"Correcting the last one · {done}" if self.revising else done, "quiet", data_progress="")
             widgets.opener(f"Guidelines, version {item['guidelines']['version']}", "guidelines", "g")
         prompt(item["prompt"])
-        notes(item)
+        _notes(item)
         asked = widgets_of(self.form, self.changed)
         alone = len(item["answers"]) == 1 and len({type(one) for one in asked}) == 1 and asked[0].shows_answer
         if item["answers"] and not alone:
@@ -246,3 +245,17 @@ async def _format(item: Mapping[str, Any] | None) -> None:
         messages = [message for some in (item["prompt"], *item["answers"]) for message in some]
         texts = {m["content"] for m in messages} | {item["reference"], item["assistance"], item["guidelines"]["text"]}
         await asyncio.wait([asyncio.create_task(in_thread(to_html, text)) for text in texts], timeout=FORMATTED_WITHIN)
+
+
+def _notes(item: Mapping[str, Any]) -> None:
+    """What a person is told besides prompt and answers: the known truth where they rate others, and help."""
+    if item["reference"]:
+        with widgets.card("What is known, for you alone", cls="note"):
+            widgets.markdown(item["reference"])
+    if item["stage"] == "alone":
+        with tag("div", cls="note", data_stage="alone"):
+            tag("p", "First judge alone. Then help is shown, and you can stay with your judgment or change it.")
+    elif item["stage"] == "assisted":
+        with widgets.card("Help", cls="note"):
+            tag("p", "Below is what you said alone. Change it, or hand it in again as it is.", data_stage="assisted")
+            widgets.markdown(item["assistance"])

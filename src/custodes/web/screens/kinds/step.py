@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from custodes.feedback.steps import steps_of
+from custodes.feedback.kinds.step import steps_of
 from custodes.registry import widget
 from custodes.web.screens import widgets
 from custodes.web.screens.question_widget import QuestionWidget
