@@ -95,10 +95,8 @@ class SplitSection(Section[tuple[Mapping[str, Any], str]]):
 
     template = """
 {% set f = figures %}
-<div class="charts">
 {{ figure(charts.frontier, "Up and to the left is better. Filled: no other policy includes more bugs with no more false or petty findings.") }}
 {{ figure(charts.calibration, "The scorer's probability of a bug anywhere in a function, in bins of equally many functions.") }}
-</div>
 {% if f.n is defined %}
 <h3>Policies on the same {{ f.n }} functions, {{ f.clean }} of them clean</h3>
 {{ intervals(f.measures, f.policies) }}
@@ -114,9 +112,9 @@ class SplitSection(Section[tuple[Mapping[str, Any], str]]):
 {% if f.paper %}
 <h3>What the CriticGPT paper found, looked for here</h3>
 <p class="reading">Each is decided by a paired 95 % interval over the same functions (arXiv 2407.00215).</p>
-<table class="wide-table"><thead><tr><th>Finding</th><th>Here</th><th>Measured</th></tr></thead>
+<div class="scroll"><table class="wide-table"><thead><tr><th>Finding</th><th>Here</th><th>Measured</th></tr></thead>
 <tbody>{% for one in f.paper %}<tr><th scope="row">{{ one.finding }}</th><td data-label="here"><b>{{ one.verdict }}</b></td><td data-label="measured">{{ one.measured }}</td></tr>
-{% endfor %}</tbody></table>
+{% endfor %}</tbody></table></div>
 {% endif %}
 {% if f.elo %}
 <h3>Elo on each scale</h3>
@@ -193,7 +191,7 @@ def _frontier_chart(points: Sequence[Mapping[str, Any]]) -> str:
     best, others = [r for r in rows if r["best"]], [r for r in rows if not r["best"]]
     far = max([r["x"] for r in rows], default=0) or 1.0
     scale = alt.Scale(domain=[0, 1.08 * far], nice=False)
-    x = alt.X("x:Q", title="hallucinations and nitpicks in a critique", scale=scale)
+    x = alt.X("x:Q", title="hallucinations and nitpicks in a critique", scale=scale, axis=alt.Axis(tickCount=10))
     y = alt.Y("y:Q", title="bugs included (CBI)", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
     line = alt.Chart(charts.chart_data(sorted(best, key=lambda r: (r["x"], r["y"])))).mark_line(
         color=charts.GREY, interpolate="step-after", strokeDash=[4, 3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from custodes.job.recording import folder_head
 from custodes.page import Report, Section, charts, number, save_report
+from custodes.stats import Interval
 
 
 def write_scaling_page(study: Mapping[str, Any], folder: Path) -> Path:
@@ -52,12 +54,8 @@ class ScalingSection(Section[Mapping[str, Any]]):
     @staticmethod
     def caption(measure: Mapping[str, Any]) -> str:
         """The fitted exponent in a sentence."""
-        b, title = measure["exponent"], measure["title"]
-        if b["estimate"] is None:
-            return f"{title[0].upper()}{title[1:]}: no curve could be fitted."
-        fitted = (
-            f"exponent b = {number(b['estimate'])} [{number(b['low'])}, {number(b['high'])}], n = {b['n']} functions"
-        )
+        title, b = measure["title"], Interval.from_dict(measure["exponent"])
+        fitted = "no curve could be fitted" if math.isnan(b.estimate) else f"exponent b = {b}, n counts functions"
         return f"{title[0].upper()}{title[1:]}: {fitted}."
 
 
