@@ -15,6 +15,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from custodes.cli import commands, main
+from custodes.cli.answer import as_json
 from custodes.ledger import Ledger
 from custodes.types import Message, Task
 
@@ -386,3 +387,7 @@ def test_ctrl_c_says_how_to_go_on(tiny_model: Path, preferences: Path, tmp_path:
     assert process.returncode == 130
     assert "the same command goes on" in said.splitlines()[-1]
     assert "Traceback" not in said
+
+
+def test_what_a_result_does_not_hold_is_null() -> None:
+    assert as_json({"low": None, "points": [None, 1]}) == {"low": None, "points": [None, 1]}

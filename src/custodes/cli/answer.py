@@ -36,7 +36,7 @@ def call(listed: Listed, given: list[str]) -> int:
     if values is not None:
         finds(without_nan(values))
     if declared.prints and options.json:
-        values = as_json(result) if values is None else values
+        values = as_json({} if result is None else result) if values is None else values
         for value in values if isinstance(values, list) else [values]:
             print_json(value)
     elif declared.prints:
@@ -85,4 +85,4 @@ def as_json(result: Any) -> Any:
         return [as_json(value) for value in result]
     if is_dataclass(result) and not isinstance(result, type):
         return asdict(result)
-    return {} if result is None else result
+    return result
