@@ -3,7 +3,7 @@
     python benchmarks/poisoning.py --json
 
 Crowds of 100 simulated annotators with 200 judgments each, every pair judged by five, of which 2 % or 5 % are poisoned in
-one of four ways (custodes.feedback.poisoning.poisoners). Per way and share: how many poisoners are found
+one of four ways (poisoners.py). Per way and share: how many poisoners are found
 
   alarm     by the sequential test at its stated level of 1 %, and how many honest annotators it rings for
   evidence  by the same test's evidence, at the threshold above which 1 % of the honest annotators lie
@@ -19,12 +19,13 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from poisoners import POISONERS, Poisoned, simulate_poisoning
 from result import print_result
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from custodes.feedback.poisoning import POISONERS, Poisoned, find_clusters, simulate_poisoning, watch
+from custodes.feedback.poisoning import find_clusters, watch
 from custodes.stats import wilson
 
 LEVEL = 0.01

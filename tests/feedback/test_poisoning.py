@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import judged_world
 import numpy as np
 import pytest
@@ -10,16 +13,17 @@ from custodes.feedback import fit_annotators
 from custodes.feedback.annotator_model import AnnotatorModel, fit_comparisons
 from custodes.feedback.bradley_terry import Comparisons
 from custodes.feedback.poisoning import (
-    POISONERS,
     find_clusters,
     influence_on_qualities,
     influence_on_reward,
-    simulate_poisoning,
     task_features,
     watch,
     watch_annotators,
 )
 from custodes.types import InputError
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from poisoners import POISONERS, simulate_poisoning
 
 
 def without(model: AnnotatorModel, names: set[str]) -> AnnotatorModel:

@@ -177,7 +177,9 @@ class CategoryQuestion(Question):
         """The value that was chosen. Raises InputError for another one."""
         values = [category.value for category in self.values]
         if choice not in values:
-            raise InputError(f"question {answer.question}: choice {choice!r}; it should be one of {', '.join(values)}.")
+            raise InputError(
+                f"question {answer.question}: choice {str(choice)[:60]!r}; it should be one of {', '.join(values)}."
+            )
         return choice
 
 

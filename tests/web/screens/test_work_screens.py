@@ -273,9 +273,9 @@ def test_guidelines_and_keys_are_there_at_a_key(site: Site, browser: Browser):
 def test_answers_scroll_together_until_told_otherwise(site: Site, browser: Browser):
     long = "\n\n".join(f"Line {n}" for n in range(100))
     _, page = begin(site, browser, "[{kind: comparison}]", {"prompt": "?", "answers": [long, long + "."]})
-    left, right = page.locator("[data-pane]").all()
+    left, right = page.locator("[data-answer]").all()
     left.evaluate("pane => pane.scrollTop = pane.scrollHeight")
-    page.wait_for_function("document.querySelectorAll('[data-pane]')[1].scrollTop > 500")
+    page.wait_for_function("document.querySelectorAll('[data-answer]')[1].scrollTop > 500")
     page.wait_for_timeout(200)
     press(page, "l")
     left.evaluate("pane => pane.scrollTop = 0")

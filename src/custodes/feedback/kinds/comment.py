@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from custodes.feedback.questions import AnswerForm, Question
 from custodes.registry import kind
@@ -14,7 +14,7 @@ from custodes.types import Judgment
 class Comment(Judgment):
     """Language feedback on one episode."""
 
-    kind: ClassVar[str] = "comment"
+    kind = "comment"
 
     text: str
 

@@ -21,9 +21,9 @@ class Comparison(Judgment):
     A source may say more: ``probability`` that the first shown is better (a soft label), ``weight`` of the judgment in
     training, and ``margin``, by how much the reward of the better one should exceed that of the other."""
 
-    kind: ClassVar[str] = "comparison"
+    kind = "comparison"
     seldom: ClassVar[Mapping[str, Any]] = {"probability": None, "weight": 1.0, "margin": 0.0}
-    form: ClassVar[Any] = "pair"
+    form = "pair"
 
     verdict: Verdict = "prefer"
     strength: int = 0

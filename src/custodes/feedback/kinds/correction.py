@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from custodes.feedback.collection import completion_of, imitated, judged_episode
 from custodes.feedback.fields import restored
@@ -17,7 +17,7 @@ from custodes.types import Episode, Example, Judgment, Message, PreferencePair, 
 class Correction(Judgment):
     """The annotator's edit of one episode's completion into what it should have been."""
 
-    kind: ClassVar[str] = "correction"
+    kind = "correction"
 
     text: str
 

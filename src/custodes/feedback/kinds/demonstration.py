@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from custodes.feedback.collection import imitated
 from custodes.feedback.questions import AnswerForm, Question
@@ -16,7 +16,7 @@ from custodes.types import Episode, Example, Judgment, Task
 class Demonstration(Judgment):
     """The annotator's own answer to a task; ``episodes`` is empty."""
 
-    kind: ClassVar[str] = "demonstration"
+    kind = "demonstration"
 
     text: str
 

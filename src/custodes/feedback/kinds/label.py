@@ -16,9 +16,9 @@ from custodes.types import Episode, Example, Judgment, Task
 class Label(Judgment):
     """A category given to one episode, e.g. ``name="acceptable", value="yes"``."""
 
-    kind: ClassVar[str] = "label"
+    kind = "label"
     columns: ClassVar[Mapping[str, str]] = {"value": "label"}
-    form: ClassVar[Any] = "choice"
+    form = "choice"
 
     name: str
     value: str

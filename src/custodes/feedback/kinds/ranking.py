@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import Any
 
 from custodes.feedback.questions import AnswerForm, AxisQuestion, Incomplete
 from custodes.registry import kind
@@ -16,8 +16,8 @@ from custodes.types import Compared, InputError, Judgment
 class Ranking(Judgment):
     """``ranks[i]`` is the rank of ``episodes[i]``: 1 is best, equal ranks are ties."""
 
-    kind: ClassVar[str] = "ranking"
-    form: ClassVar[Any] = "ranks"
+    kind = "ranking"
+    form = "ranks"
 
     ranks: tuple[int, ...]
     axis: str = "overall"

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from custodes.feedback.questions import AnswerForm, AxisQuestion
+from custodes.feedback.questions import Answer, AnswerForm, AxisQuestion
 from custodes.registry import kind
-from custodes.types import InputError, Judgment
+from custodes.types import Episode, InputError, Judgment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating(Judgment):
     """One episode on a named axis, from ``lowest`` to ``highest``: 1..7 (4 = unsure) where nothing else is said."""
 
-    kind: ClassVar[str] = "rating"
+    kind = "rating"
     seldom: ClassVar[Mapping[str, Any]] = {"lowest": 1, "highest": 7}
-    form: ClassVar[Any] = "number"
+    form = "number"
 
     value: float
     axis: str = "overall"
@@ -52,3 +52,8 @@ class RatingQuestion(AxisQuestion):
 
     def read(self, form: AnswerForm, number: int) -> list[dict[str, Any]]:
         return [{"place": place, "value": int(value)} for place, value in form.each_place(number, "a rating")]
+
+    def own_fields(self, answer: Answer, given: dict[str, Any], *shown: Episode) -> dict[str, Any]:
+        if not isinstance(value := given["value"], int):
+            raise InputError(f"question {answer.question}: value {str(value)[:60]!r}; give a whole number from 1 to 7.")
+        return super().own_fields(answer, given)

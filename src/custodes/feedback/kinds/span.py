@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from custodes.feedback.fields import stored_place
 from custodes.feedback.questions import Answer, AnswerForm, CategoryQuestion
@@ -16,8 +16,8 @@ from custodes.types import Episode, InputError, Judgment
 class SpanMark(Judgment):
     """Fine-grained feedback: characters ``start:end`` of the completion; severity 1 (slight) to 3."""
 
-    kind: ClassVar[str] = "span_mark"
-    form: ClassVar[Any] = "spans"
+    kind = "span_mark"
+    form = "spans"
 
     start: int
     end: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from custodes.feedback.questions import Answer, AnswerForm, Incomplete, Question
 from custodes.registry import kind
@@ -20,8 +20,8 @@ _FENCE = re.compile(r"^\s*(```|~~~)")
 class StepMark(Judgment):
     """Process supervision: step number ``step`` (from 0) is good (+1), neutral (0) or bad (-1)."""
 
-    kind: ClassVar[str] = "step_mark"
-    form: ClassVar[Any] = "choice"
+    kind = "step_mark"
+    form = "choice"
 
     step: int
     value: int

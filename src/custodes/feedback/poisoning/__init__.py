@@ -9,21 +9,17 @@ from custodes.feedback.poisoning.influence import (
     influence_on_qualities,
     influence_on_reward,
 )
-from custodes.feedback.poisoning.poisoners import POISONERS, Poisoned, simulate_poisoning
 from custodes.feedback.poisoning.sequential import Alarm, watch
 
 __all__ = [
-    "POISONERS",
     "Alarm",
     "Cluster",
-    "Poisoned",
     "QualityInfluence",
     "RewardInfluence",
     "Watch",
     "find_clusters",
     "influence_on_qualities",
     "influence_on_reward",
-    "simulate_poisoning",
     "task_features",
     "watch",
     "watch_annotators",

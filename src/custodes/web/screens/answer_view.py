@@ -36,7 +36,7 @@ class AnswerView:
         only_marks = self.marker is not None and all(one.marks or one.question.optional for one in asked)
         self.view: View = "plain" if only_marks else "formatted"
         self.pieces: Sequence[Sequence[Piece]] = ()
-        self.root: ui.element = tag("section", cls="panes", aria_label="Answers")
+        self.root: ui.element = tag("section", aria_label="Answers")
         with self.root:
             self._tools()
             self.grid = tag("div", cls=f"answers of-{self.places}", data_together="true")
@@ -71,7 +71,7 @@ class AnswerView:
                 with tag("article", cls="answer card", aria_label=name):
                     if self.places > 1:
                         tag("h2", name)
-                    with tag("div", cls="scrolls", data_pane="", tabindex=0, role="region", aria_label=f"{name}, text"):
+                    with tag("div", cls="scrolls", data_answer="", tabindex=0, role="region", aria_label=f"{name}, text"):
                         if self.view == "differences":
                             pieces = self.pieces[place]
                             if any(differs is None for _, differs in pieces):

@@ -85,7 +85,7 @@ class Desk:
     def _begin(self, item: dict[str, Any] | None, own: dict[str, float], why: str, revising: bool = False) -> None:
         self.revising, self._version, self._saved = revising, 0, 0
         self.root.clear()
-        self.root.set(data_sheet=item["assignment"] if item else None)
+        self.root.set(data_form=item["assignment"] if item else None)
         with self.root:
             if item is None:
                 self.form = AnswerForm({})

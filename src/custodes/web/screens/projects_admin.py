@@ -107,9 +107,9 @@ class Manage:
                     tag(
                         "a", f"Export: {form}", "button", href=link, download="", aria_label=f"Export {title} as {form}"
                     )
-                widgets.button("Members", self._joining(project), aria_label=f"Members of {title}")
+                widgets.button("Members", partial(self._join, project), aria_label=f"Members of {title}")
                 if project["closed"] is None:
-                    widgets.button("End", self._asking(project), cls="danger", aria_label=f"End {title}")
+                    widgets.button("End", partial(self._ask, project), cls="danger", aria_label=f"End {title}")
 
     def _form(self) -> None:
         with tag("div", cls="form"):
@@ -135,13 +135,10 @@ class Manage:
         self.told.set_text(f"The project {said} is open.")
         await self.look()
 
-    def _joining(self, project: Mapping[str, Any]) -> Callable[[], None]:
-        def ask() -> None:
-            self.joining = project["name"]
-            self.whose.set_text(f"“{project['title']}” is seen by {_members(project)}, and by leads and auditors.")
-            self.visit.browser("custodes.open('membership')")
-
-        return ask
+    def _join(self, project: Mapping[str, Any]) -> None:
+        self.joining = project["name"]
+        self.whose.set_text(f"“{project['title']}” is seen by {_members(project)}, and by leads and auditors.")
+        self.visit.browser("custodes.open('membership')")
 
     def _named(self, name: str) -> None:
         self.name = name.strip().lower()
@@ -159,13 +156,10 @@ class Manage:
 
         return change
 
-    def _asking(self, project: Mapping[str, Any]) -> Callable[[], None]:
-        def ask() -> None:
-            self.ending = project["name"]
-            self.question.set_text(f"No more items of “{project['title']}” are given out. It cannot be opened again.")
-            self.visit.browser("custodes.open('ending')")
-
-        return ask
+    def _ask(self, project: Mapping[str, Any]) -> None:
+        self.ending = project["name"]
+        self.question.set_text(f"No more items of “{project['title']}” are given out. It cannot be opened again.")
+        self.visit.browser("custodes.open('ending')")
 
     async def _end(self) -> None:
         if not self.why.strip():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -58,18 +58,17 @@ class _Marks:
                 for n, (value, title) in enumerate(self.titles.items(), 1):
                     made = widgets.button(title, key=str(n))
                     made.on(
-                        "click", self._adding(value), js_handler=f"() => emit(custodes.selection({json.dumps(field)}))"
+                        "click",
+                        partial(self._add, value),
+                        js_handler=f"() => emit(custodes.selection({json.dumps(field)}))",
                     )
         self.list = tag("ul", cls="marks", aria_label="Marked passages")
         self._show()
 
-    def _adding(self, category: str) -> Callable[[Any], None]:
-        def add(event: Any) -> None:
-            start, end = event.args or (0, 0)
-            if 0 <= start < end <= len(self.text) and len(self.marks) < MOST:
-                self._set(sorted([*self.marks, (start, end, category, 1)]))
-
-        return add
+    def _add(self, category: str, event: Any) -> None:
+        start, end = event.args or (0, 0)
+        if 0 <= start < end <= len(self.text) and len(self.marks) < MOST:
+            self._set(sorted([*self.marks, (start, end, category, 1)]))
 
     def _set(self, marks: list[tuple[int, int, str, int]]) -> None:
         self.marks = marks

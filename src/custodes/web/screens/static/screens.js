@@ -166,22 +166,22 @@ const custodes = (() => {
   let noted = 0;
   setInterval(() => {
     count();
-    if (Math.abs(spent - noted) < 5000 || !document.querySelector("[data-sheet]") || !window.did_handshake) return;
+    if (Math.abs(spent - noted) < 5000 || !document.querySelector("[data-form]") || !window.did_handshake) return;
     noted = spent;
     emitEvent("seconds", seconds());
   }, 1000);
 
   // ------------------------------------------------------------ what is kept until it is saved
 
-  // Whatever is entered in a [data-keep] within [data-sheet] stays in this tab until the server has said that it is
+  // Whatever is entered in a [data-keep] within [data-form] stays in this tab until the server has said that it is
   // saved; a page that comes back after the server was away puts it back and sends it again.
 
-  const place = (control) => `custodes ${control.closest("[data-sheet]")?.dataset.sheet} ${control.dataset.keep}`;
+  const place = (control) => `custodes ${control.closest("[data-form]")?.dataset.form} ${control.dataset.keep}`;
   const valueOf = (control) => (control.type === "checkbox" ? String(control.checked) : control.value);
 
   function keep(event) {
     const control = event.target;
-    if (control.dataset?.keep && control.closest("[data-sheet]")) sessionStorage[place(control)] = valueOf(control);
+    if (control.dataset?.keep && control.closest("[data-form]")) sessionStorage[place(control)] = valueOf(control);
   }
 
   let typed = 0; // when the last letter was entered, ms
@@ -193,19 +193,19 @@ const custodes = (() => {
 
   addEventListener("input", (event) => typing(event.target) && (typed = Date.now()), true);
 
-  /** The server has these values (name -> value) of a sheet. */
-  function saved(sheet, values) {
+  /** The server has these values (name -> value) of a form. */
+  function saved(form, values) {
     for (const [name, value] of Object.entries(values))
-      if (sessionStorage[`custodes ${sheet} ${name}`] === value) delete sessionStorage[`custodes ${sheet} ${name}`];
+      if (sessionStorage[`custodes ${form} ${name}`] === value) delete sessionStorage[`custodes ${form} ${name}`];
   }
 
-  /** Nothing of a sheet is needed any more. */
-  function forget(sheet) {
-    for (const key of Object.keys(sessionStorage)) if (key.startsWith(`custodes ${sheet} `)) delete sessionStorage[key];
+  /** Nothing of a form is needed any more. */
+  function forget(form) {
+    for (const key of Object.keys(sessionStorage)) if (key.startsWith(`custodes ${form} `)) delete sessionStorage[key];
   }
 
   function putBack() {
-    for (const control of all("[data-sheet] [data-keep]")) {
+    for (const control of all("[data-form] [data-keep]")) {
       const kept = sessionStorage[place(control)];
       if (kept === undefined) continue;
       if (control.type === "radio") {
@@ -237,12 +237,12 @@ const custodes = (() => {
     busy = true;
     setTimeout(ready, 15_000); // whatever happens
     settled(() => {
-      const fields = all("[data-sheet] [data-keep]").filter(typing);
+      const fields = all("[data-form] [data-keep]").filter(typing);
       emit({ seconds: seconds(), texts: Object.fromEntries(fields.map((field) => [field.dataset.keep, field.value])) });
     });
   }
 
-  /** The sheet can be changed again. */
+  /** The form can be changed again. */
   function ready() {
     busy = false;
   }
@@ -298,11 +298,11 @@ const custodes = (() => {
   function scrolled(event) {
     const pane = event.target;
     const group = pane.closest?.("[data-together]");
-    if (!group || !pane.matches("[data-pane]") || group.dataset.together === "false") return;
+    if (!group || !pane.matches("[data-answer]") || group.dataset.together === "false") return;
     if (scrolling && scrolling !== pane) return;
     scrolling = pane;
     const share = pane.scrollTop / Math.max(1, pane.scrollHeight - pane.clientHeight);
-    for (const other of all("[data-pane]", group))
+    for (const other of all("[data-answer]", group))
       if (other !== pane) other.scrollTop = share * (other.scrollHeight - other.clientHeight);
     clearTimeout(scrolled.timer);
     scrolled.timer = setTimeout(() => (scrolling = null), 120);
