@@ -71,7 +71,9 @@ class AnswerView:
                 with tag("article", cls="answer card", aria_label=name):
                     if self.places > 1:
                         tag("h2", name)
-                    with tag("div", cls="scrolls", data_answer="", tabindex=0, role="region", aria_label=f"{name}, text"):
+                    with tag(
+                        "div", cls="scrolls", data_answer="", tabindex=0, role="region", aria_label=f"{name}, text"
+                    ):
                         if self.view == "differences":
                             pieces = self.pieces[place]
                             if any(differs is None for _, differs in pieces):
