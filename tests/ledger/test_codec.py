@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from strategies import contents, records
 
 from custodes.ledger import Decision, Evaluation, ScoreRow
-from custodes.ledger.codec import decode, encode
+from custodes.ledger.codec import Entry, decode, encode
 from custodes.types import Annotator, Episode, InputError, Message, Task
 
 
@@ -80,3 +82,43 @@ def test_what_cannot_be_recorded_is_said_in_one_sentence(record: object, said: s
         encode(record)  # type: ignore[arg-type]
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+COMMON = '"annotator":"a1","task":"t","episodes":["e1","e2"],"shown":"ab","seconds":3.5,"assistance":"critic","guideline":"2"'
+ROWS = [  # as releases before wrote them
+    ("comparison", '"verdict":"prefer","strength":-2,"axis":"overall"'),
+    ("comparison", '"verdict":"both_bad","strength":0,"axis":"truth"'),
+    ("comparison", '"verdict":"prefer","strength":1,"axis":"overall","probability":0.75,"weight":0.5,"margin":1.5'),
+    ("ranking", '"ranks":[1,2],"axis":"overall"'),
+    ("rating", '"value":4,"axis":"overall"'),
+    ("rating", '"value":55.5,"axis":"x","lowest":0,"highest":100'),
+    ("label", '"name":"acceptable","value":"yes"'),
+    ("correction", '"text":"besser\\n"'),
+    ("demonstration", '"text":"so"'),
+    ("comment", '"text":"reasons: clear"'),
+    ("span_mark", '"start":0,"end":4,"category":"wrong","severity":3'),
+    ("step_mark", '"step":2,"value":-1'),
+]
+
+
+@pytest.mark.parametrize(("kind", "own"), ROWS)
+def test_rows_of_judgments_are_what_they_always_were(kind: str, own: str) -> None:
+    row = Entry("judgment", "j", f'{{"type":"{kind}",{COMMON},{own}}}')
+    assert decode(row).kind == kind
+    assert encode(decode(row)) == row
+
+
+def test_a_kind_that_nobody_knows_is_one_sentence() -> None:
+    with pytest.raises(InputError) as error:
+        decode(Entry("judgment", "j", f'{{"type":"span_marc",{COMMON}}}'))
+    assert str(error.value).startswith("there is no kind of judgment 'span_marc'; did you mean 'span_mark'? There are ")
+    assert "\n" not in str(error.value)
+
+
+def test_reading_loads_the_kind_and_neither_the_server_nor_a_framework() -> None:
+    row = f'Entry("judgment", "j", {f"""{{"type":"step_mark",{COMMON},"step":0,"value":1}}"""!r})'
+    code = f"import sys; from custodes.ledger.codec import Entry, decode; before = set(sys.modules); decode({row}); "
+    code += "print('custodes.feedback' in before, 'custodes.feedback.kinds.step' in sys.modules, "
+    code += "[m for m in ('torch', 'nicegui', 'custodes.web') if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "False True []\n"
