@@ -132,7 +132,11 @@ def database_for(given: str | None) -> Iterator[str]:
 
 def measure(db: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     held = tokens(db, {f"person-{n}": "annotator" for n in range(options.people)})
-    text = TEMPLATE.replace("overlap: 3 ", f"overlap: {OVERLAP} ").replace("gold_share: 0.1", "gold_share: 0.0")
+    text = (
+        TEMPLATE.replace("members: listed  ", "members: everybody")
+        .replace("overlap: 3 ", f"overlap: {OVERLAP} ")
+        .replace("gold_share: 0.1", "gold_share: 0.0")
+    )
     begun = int(options.people * (options.seconds / options.think + 2))
     every = round(1 / options.hostile) if options.hostile else 0
     answers = (

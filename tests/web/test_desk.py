@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from web_server import PROJECT, Person, Server, better_left
+from web_server import PROJECT, TEMPLATE, Person, Server, better_left
 
 from custodes.feedback.items import items_from_rows
-from custodes.feedback.project import TEMPLATE, parse_project
+from custodes.feedback.project import parse_project
 from custodes.web.desk import mark_of, quality_of
 from custodes.web.effort import accuracy_by_budget
 from custodes.web.projects import create_project

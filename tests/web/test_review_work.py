@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from web_server import Person, Server
+from web_server import TEMPLATE, Person, Server
 
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.kinds.comment import Comment
@@ -13,7 +13,7 @@ from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
 from custodes.feedback.kinds.rating import Rating
-from custodes.feedback.project import TEMPLATE, parse_project
+from custodes.feedback.project import parse_project
 from custodes.web.export import read_project
 from custodes.web.projects import create_project
 

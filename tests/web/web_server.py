@@ -8,13 +8,15 @@ from typing import Any
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
+from custodes.feedback import project as project_files
 from custodes.feedback.items import items_from_rows
-from custodes.feedback.project import TEMPLATE, parse_project
+from custodes.feedback.project import parse_project
 from custodes.web import Database, create_app
 from custodes.web.access import CSRF
 from custodes.web.projects import create_project
 
 PASSWORD = "a long password"
+TEMPLATE = project_files.TEMPLATE.replace("members: listed  ", "members: everybody")
 PROJECT = (
     TEMPLATE.replace("overlap: 3 ", "overlap: 2 ")
     .replace("gold_share: 0.1", "gold_share: 0.0")

@@ -45,6 +45,11 @@ def run(given: list[str]) -> int:
     if name == "--version":
         print(f"custodes {__version__}")
         return 0
+    if name == "--completion":
+        from custodes.cli.completion import completion
+
+        print(completion(rest[0] if rest else ""))
+        return 0
     if name in GROUPS or name in ("-h", "--help"):
         print(overview(name if name in GROUPS else ""))
         return 0 if {"-h", "--help"} & {name, *rest[:1]} else 2

@@ -117,6 +117,6 @@ def overview(group: str) -> str:
     lines += [
         "\nOptions of a command: custodes COMMAND --help. They can also be given in a YAML file, --config FILE.",
         "Commands are recorded in a ledger: --ledger WHERE names another (none: none), --head-file FILE keeps its head.",
-        "Results can be printed as JSON: --json.",
+        "Results can be printed as JSON: --json. Completion for a shell: custodes --completion bash|zsh|fish.",
     ]
     return "\n".join(lines)

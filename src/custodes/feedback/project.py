@@ -93,6 +93,8 @@ class Project(Part):
     tasks: str
     """File of tasks (relative to the project's file), or "" when they are imported."""
     guidelines: Guidelines
+    members: Literal["listed", "everybody"] = "listed"
+    """Who sees it: the members that a lead names, or everybody with an account. Leads and auditors always do."""
     axes: tuple[Axis, ...] = ()
     questions: Annotated[tuple[SerializeAsAny[Question], ...], Field(min_length=1)]
     reasons: tuple[str, ...] = ()
@@ -263,6 +265,7 @@ name: helpfulness            # used in addresses and in the ledger: a-z, 0-9, - 
 title: Which answer helps more?
 tasks: tasks.jsonl           # one task per line, beside this file: {"prompt": ..., "answers": [..., ...]}
                              # optional per line: "id", "gold" (see docs/how-to/projects.md), "tags"
+members: listed              # listed: those whom a lead names on the page Manage; or everybody with an account
 
 guidelines:
   version: "1"               # recorded with every judgment; change it whenever the text changes

@@ -194,13 +194,13 @@ def quarantine(name: str, body: bodies.Quarantine, account: AccountOf, database:
 
 @route("GET", "/projects/{name}/members", Rule(LEADS, "manage"))
 def all_members(name: str, database: DatabaseOf) -> list[str]:
-    """The accounts that a project is for; none where it is for everybody."""
+    """The accounts that a project is for; "everybody" is one of them where it is for all."""
     return members.members_of(database, name)
 
 
 @route("POST", "/projects/{name}/members", Rule(LEADS, "manage"), status_code=204)
 def change_member(name: str, body: bodies.Member, account: AccountOf, database: DatabaseOf) -> None:
-    """Makes somebody a member of a project, or one no more; only members see it then, with leads and auditors."""
+    """Makes somebody, or "everybody", a member of a project, or one no more. Leads and auditors see every project."""
     members.set_member(database, name, body.account, account.id, not body.remove)
 
 

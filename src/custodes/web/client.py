@@ -119,11 +119,11 @@ class Client:
         self._json("POST", f"/projects/{project}/flags/{flag}/answer", {"text": text}, again=False)
 
     def members(self, project: str) -> list[str]:
-        """Ids of the accounts that a project is for; none where it is for everybody."""
+        """Ids of the accounts that a project is for; "everybody" is one of them where it is for all."""
         return self._json("GET", f"/projects/{project}/members")
 
     def set_member(self, project: str, account: str, member: bool = True) -> None:
-        """Makes an account a member of a project, or one no more."""
+        """Makes an account, or "everybody", a member of a project, or one no more."""
         body = {"account": account, "remove": not member}
         self._json("POST", f"/projects/{project}/members", body, again=False)
 

@@ -1,14 +1,17 @@
-"""Who sees which project: leads and auditors all of them; of everybody else a project's members, where it has some."""
+"""Who sees which project: leads and auditors all of them, everybody else those of which they are members.
+
+A project that is for everybody with an account has the member ``everybody``.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from custodes.types import InputError
 from custodes.web.accounts import Account
 from custodes.web.database import Database, MissingError
 from custodes.web.projects import open_project
-from custodes.web.schema import members, projects
+from custodes.web.schema import EVERYBODY, members, projects
 
 ALL = frozenset({"lead", "auditor"})
 """Roles that see every project."""
@@ -18,9 +21,8 @@ def may_see(account: Account) -> ColumnElement[bool]:
     """The condition on ``projects`` under which an account sees one."""
     if account.role in ALL:
         return projects.c.name.is_not(None)
-    here = members.c.project == projects.c.name
-    mine = select(members.c.project).where(here, members.c.account == account.id).exists()
-    return or_(mine, ~select(members.c.project).where(here).exists())
+    mine = members.c.account.in_((account.id, EVERYBODY))
+    return select(members.c.project).where(members.c.project == projects.c.name, mine).exists()
 
 
 def require_seen(connection: Connection, project: str, account: Account) -> None:
@@ -31,7 +33,7 @@ def require_seen(connection: Connection, project: str, account: Account) -> None
 
 
 def members_of(database: Database, project: str) -> list[str]:
-    """Ids of a project's members; none where it is for everybody. Raises MissingError."""
+    """Ids of a project's members; ``everybody`` is one of them where it is for all. Raises MissingError."""
     with database.reading() as connection:
         open_project(connection, project)
         query = select(members.c.account).where(members.c.project == project).order_by(members.c.account)
@@ -39,11 +41,11 @@ def members_of(database: Database, project: str) -> list[str]:
 
 
 def set_member(database: Database, project: str, account: str, by: str, member: bool = True) -> None:
-    """Makes somebody a member of a project, or one no more. With its first member a project is for members alone.
+    """Makes somebody, or ``everybody``, a member of a project, or one no more.
 
     Raises MissingError for an unknown project or account, InputError where nothing changes.
     """
-    if database.accounts.of(account) is None:
+    if account != EVERYBODY and database.accounts.of(account) is None:
         raise MissingError(f"there is no account {account!r}.")
     with database.writing() as connection:
         open_project(connection, project)

@@ -16,7 +16,7 @@ from custodes.feedback.project import Project, parse_project
 from custodes.ledger import Decision
 from custodes.types import Episode, InputError, Message, Task
 from custodes.web.database import Database, MissingError, to_json
-from custodes.web.schema import about, assignments, items, projects, quarantines
+from custodes.web.schema import EVERYBODY, about, assignments, items, members, projects, quarantines
 from custodes.web.webhooks import tell
 
 PAGE = 500
@@ -25,7 +25,10 @@ UNKNOWN = 0.3
 
 
 def create_project(database: Database, text: str, contents: Sequence[Item], by: str) -> Project:
-    """Opens a project with its items; everything that it asks about goes into the ledger. Raises InputError."""
+    """Opens a project with its items; everything that it asks about goes into the ledger. Raises InputError.
+
+    Whoever opens it (``by``, where that is an account) is its first member, unless it is for everybody.
+    """
     project = parse_project(text)
     with database.reading() as connection:
         if connection.scalar(select(projects.c.name).where(projects.c.name == project.name)):
@@ -39,6 +42,9 @@ def create_project(database: Database, text: str, contents: Sequence[Item], by: 
         connection.execute(
             projects.insert().values(name=project.name, text=text, run=run, closed=None, created=database.clock())
         )
+        seen_by = EVERYBODY if project.members == "everybody" else by if database.accounts.of(by) else None
+        if seen_by is not None:
+            connection.execute(members.insert().values(project=project.name, account=seen_by))
         _add(database, connection, project, run, contents)
         database.log_access("project opened", by, f"{project.name}, {len(contents):,} items", connection)
     return project

@@ -80,8 +80,11 @@ quarantines = Table(
     Column("decision", Text, nullable=False),  # id in the ledger
 )
 
+EVERYBODY = "everybody"
+"""In place of an account's id: all who have one."""
+
 members = Table(
-    "web_members",  # a project that has any is for them alone
+    "web_members",  # who sees a project, beside leads and auditors
     metadata,
     Column("project", String(64), primary_key=True),
     Column("account", String(40), primary_key=True),

@@ -83,7 +83,7 @@ class Site:
         name = f"project-{next(self._numbers)}"
         text = (
             f"name: {name}\ntitle: Project {name}\ntasks: ''\n"
-            "guidelines: {version: '7', text: 'Be **fair**.'}\n"
+            "guidelines: {version: '7', text: 'Be **fair**.'}\nmembers: everybody\n"
             "assignment: {overlap: 2, gold_share: 0.0, repeat_share: 0.0}\n"
             f"questions: {questions}\n{more}\n"
         )

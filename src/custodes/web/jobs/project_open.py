@@ -38,9 +38,13 @@ def project_open(config: ProjectOpen) -> dict[str, Any]:
         create_project(database, config.file.read_text(encoding="utf-8"), contents, "command line")
     finally:
         database.close()
-    return {"project": project.name, "db": config.db, "items": len(contents)}
+    return {"project": project.name, "db": config.db, "items": len(contents), "members": project.members}
 
 
 @in_words(project_open)
 def _show(config: ProjectOpen, opened: dict[str, Any]) -> None:
     print(f"The project {opened['project']!r} is open in {config.db} with {opened['items']:,} items.")
+    if opened["members"] == "listed":
+        print(
+            "Leads and auditors see it, and the members that a lead names; members: everybody opens it to all accounts."
+        )

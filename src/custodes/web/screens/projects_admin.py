@@ -64,7 +64,7 @@ class Manage:
                 self._form()
         with widgets.dialog("membership", "Members"):
             self.whose = tag("p")
-            widgets.line("Name", "", self._named, maxlength=80, id="member-name", autofocus="")
+            widgets.line("Name, or everybody", "", self._named, maxlength=80, id="member-name", autofocus="")
             with tag("div", cls="actions-row"):
                 widgets.button("Add", self._member(True), cls="main")
                 widgets.button("Remove", self._member(False))
@@ -99,7 +99,7 @@ class Manage:
                 "" if unsure is None else f" The fitted preferences are wrong with probability {unsure:.3f} on average."
             )
             tag("p", f"{done:,} of {wanted:,} judgments, {project['hours']:.1f} hours of work.{more}")
-            tag("p", f"Seen by {_members(project)}.", "quiet")
+            tag("p", f"Seen by {_members(project)}, and by leads and auditors.", "quiet")
             with tag("div", cls="actions-row"):
                 tag("a", "Quality desk", "button", href=f"/desk/{name}", aria_label=f"Quality desk of {title}")
                 for form in FORMS:
@@ -176,7 +176,7 @@ class Manage:
 def _members(project: Mapping[str, Any]) -> str:
     names = project["members"]
     more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
-    return ", ".join(names[:20]) + more if names else "everybody"
+    return ", ".join(names[:20]) + more if names else "nobody yet"
 
 
 def overview(database: Database, account: Account) -> list[dict[str, Any]]:
