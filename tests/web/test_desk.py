@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
+import numpy as np
 import pytest
 from web_server import PROJECT, TEMPLATE, Person, Server, better_left
 
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
+from custodes.types import Annotator, Comparison
 from custodes.web.desk import mark_of, quality_of
 from custodes.web.effort import accuracy_by_budget
-from custodes.web.projects import create_project
+from custodes.web.projects import create_project, open_project
 
 NEXT = "/projects/helpfulness/next"
 GOLD = PROJECT.replace("gold_share: 0.0", "gold_share: 0.6").replace("# pay_per_hour: 20.0", "pay_per_hour: 18.0")
@@ -143,3 +146,29 @@ def test_models_whose_answers_were_rated_are_ranked(server: Server):
     assert found["standings"]["elo"]["best"]["n"] == 5  # problems, not raters
     assert found["standings"]["means"]["overall"]["best"]["estimate"] == 6
     assert found["agreement_by_axis"][0]["alpha"]["estimate"] == pytest.approx(1.0)
+
+
+def test_a_group_on_the_desk_is_told_in_the_words_of_the_detector(server: Server):
+    """A plan or a taste: the desk says both, since answers alone do not say which."""
+    server.project(tasks=80)
+    with server.database.reading() as connection:
+        run = open_project(connection, "helpfulness")[1]
+    episodes = defaultdict(list)
+    for episode in server.database.ledger.episodes(run):
+        episodes[episode.task.id].append(episode.id)
+    rng, said = np.random.default_rng(5), []
+    people = [*(f"h{n}" for n in range(14)), *(group := [f"g{n}" for n in range(4)])]
+    for gap, plan, (task, pair) in zip(rng.normal(size=80), rng.random(80) < 0.5, episodes.items(), strict=True):
+        for name in people:
+            first = rng.random() < 1 / (1 + np.exp(-2 * gap))
+            if name in group and rng.random() < 0.9:
+                first = plan
+            said.append(
+                Comparison(
+                    id=f"{name}-{task}", annotator=name, task=task, episodes=tuple(pair), strength=2 if first else -2
+                )
+            )
+    server.database.ledger.write(run, [*(Annotator(name, "simulated") for name in people), *said])
+    cluster, *_ = quality_of(server.database, "helpfulness")["clusters"]  # the tightest
+    assert set(cluster["people"]) == set(group)
+    assert cluster["meaning"] == "agree beyond what they see: they collude, or share a taste"

@@ -142,7 +142,10 @@ def _comparisons(content: Content, judgments: Sequence[Judgment], people: dict[s
         "repeats": repeated.overall.to_dict(),
         "effects": _effects(model),
         "notes": model.notes,
-        "clusters": [{"people": list(c.annotators), "z": c.z, "shared": c.shared, "p": c.p} for c in watched.clusters],
+        "clusters": [
+            {"people": list(c.annotators), "meaning": c.meaning, "z": c.z, "shared": c.shared, "p": c.p}
+            for c in watched.clusters
+        ],
         "alarm_level": watched.level,
     }
 

@@ -266,9 +266,8 @@ def _suspects(found: Mapping[str, Any], ask: Ask) -> None:
         for cluster in clusters:
             names = ", ".join(people[p]["name"] for p in cluster["people"])
             with tag("div", cls="suspect"):
-                tag("h3", f"{names} agree beyond what they see")
-                said = f"They collude, or share a taste: z = {cluster['z']:.1f} over {cluster['shared']:,} shared pairs, p = {cluster['p']:.3f}."
-                tag("p", said)
+                tag("h3", f"{names} {cluster['meaning']}")
+                tag("p", f"z = {cluster['z']:.1f} over {cluster['shared']:,} shared pairs, p = {cluster['p']:.3f}.")
                 with tag("div", cls="actions-row"):
                     for person in cluster["people"]:
                         name = people[person]["name"]
