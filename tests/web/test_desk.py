@@ -10,8 +10,9 @@ import pytest
 from web_server import PROJECT, TEMPLATE, Person, Server, better_left
 
 from custodes.feedback.items import items_from_rows
+from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.project import parse_project
-from custodes.types import Annotator, Comparison
+from custodes.types import Annotator
 from custodes.web.desk import mark_of, quality_of
 from custodes.web.effort import accuracy_by_budget
 from custodes.web.projects import create_project, open_project
