@@ -10,7 +10,7 @@ import pytest
 
 from custodes import registry
 from custodes.errors import InputError
-from custodes.registry import Family, lookup, nearest, run_file
+from custodes.registry import Registry, lookup, nearest, run_file
 
 FILE = """
 from custodes.registry import reward
@@ -66,7 +66,7 @@ def test_what_is_wrong_with_a_file_is_one_sentence_with_its_line(
 
 
 def test_what_a_decorator_made_known_is_found_however_it_is_spelled() -> None:
-    family: Family[type] = Family("thing")
+    family: Registry[type] = Registry("thing")
 
     @family
     class Mine_Own:  # noqa: N801

@@ -1,6 +1,11 @@
-"""Custodes trains language models on human feedback and watches the watchers."""
+"""Custodes trains language models on human feedback and watches the watchers.
+
+``import custodes as cu`` gives what a notebook starts with. Each name is loaded when it is first asked for.
+"""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0.dev0"
 
@@ -8,3 +13,70 @@ __version__ = "0.2.0.dev0"
 # wait for from its processor, and sampling falls to a fifth of its speed. OpenMP reads this once, when torch is loaded.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+HOMES = {
+    "custodes.audit": ("write_report",),
+    "custodes.environments": ("instruction_tasks", "read_tasks"),
+    "custodes.errors": ("InputError",),
+    "custodes.feedback": ("fit_annotators", "read_feedback"),
+    "custodes.ledger": ("Ledger",),
+    "custodes.lm": ("AdapterConfig", "TorchEngine", "load"),
+    "custodes.policy": ("OptimiseConfig",),
+    "custodes.policy.optimise": ("optimise",),
+    "custodes.policy.methods": ("Dpo", "Sft"),
+    "custodes.policy.search": ("best_of_n",),
+    "custodes.policy.tuning": ("tune",),
+    "custodes.reward": (
+        "FunctionReward", "RewardConfig", "evaluate_reward", "load_reward", "mixture", "save_reward", "train_reward",
+    ),
+    "custodes.feedback.kinds.comparison": ("Comparison",),
+    "custodes.types": ("Episode", "Message", "Sampling", "Task"),
+}  # fmt: skip
+"""The names of the facade, by the module that each comes from; and ``stats``, a module itself."""
+
+_HOME = {name: home for home, names in HOMES.items() for name in names}
+__all__ = sorted([*_HOME, "stats"])
+
+if TYPE_CHECKING:  # what a type checker and an editor see; a test keeps it the same as HOMES
+    from custodes import stats as stats
+    from custodes.audit import write_report as write_report
+    from custodes.environments import instruction_tasks as instruction_tasks
+    from custodes.environments import read_tasks as read_tasks
+    from custodes.errors import InputError as InputError
+    from custodes.feedback import fit_annotators as fit_annotators
+    from custodes.feedback import read_feedback as read_feedback
+    from custodes.feedback.kinds.comparison import Comparison as Comparison
+    from custodes.ledger import Ledger as Ledger
+    from custodes.lm import AdapterConfig as AdapterConfig
+    from custodes.lm import TorchEngine as TorchEngine
+    from custodes.lm import load as load
+    from custodes.policy import OptimiseConfig as OptimiseConfig
+    from custodes.policy.methods import Dpo as Dpo
+    from custodes.policy.methods import Sft as Sft
+    from custodes.policy.optimise import optimise as optimise
+    from custodes.policy.search import best_of_n as best_of_n
+    from custodes.policy.tuning import tune as tune
+    from custodes.reward import FunctionReward as FunctionReward
+    from custodes.reward import RewardConfig as RewardConfig
+    from custodes.reward import evaluate_reward as evaluate_reward
+    from custodes.reward import load_reward as load_reward
+    from custodes.reward import mixture as mixture
+    from custodes.reward import save_reward as save_reward
+    from custodes.reward import train_reward as train_reward
+    from custodes.types import Episode as Episode
+    from custodes.types import Message as Message
+    from custodes.types import Sampling as Sampling
+    from custodes.types import Task as Task
+
+
+def __getattr__(name: str) -> Any:
+    if name == "stats":
+        return import_module("custodes.stats")
+    if name not in _HOME:
+        raise AttributeError(f"module 'custodes' has no attribute {name!r}")
+    globals()[name] = getattr(import_module(_HOME[name]), name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

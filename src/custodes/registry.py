@@ -29,17 +29,18 @@ OWN_FILE = "custodes_plugin_"
 """How the name of a module that a person's file makes begins."""
 
 
-class Family(Generic[T]):
+class Registry(Generic[T]):
     """All plug-ins of one sort, by name; also the decorator that makes something one of them.
 
     Args:
         name: what one of them is called in sentences, and in the group of entry points, ``custodes.<name>``.
         package: the package whose files are the built-in ones, e.g. ``custodes.policy.algorithms``.
         base: ``module:Class`` that every plug-in is derived from; "" where anything will do.
+        dashes: whether names are shown with dashes, ``tool-flattery`` for the file ``tool_flattery.py``.
     """
 
-    def __init__(self, name: str, package: str = "", base: str = "") -> None:
-        self.name, self.package, self.base = name, package, base
+    def __init__(self, name: str, package: str = "", base: str = "", dashes: bool = False) -> None:
+        self.name, self.package, self.base, self.dashes = name, package, base, dashes
         self._found: dict[str, T] = {}
         self._of_files: dict[str, list[T]] = {}
 
@@ -61,7 +62,11 @@ class Family(Generic[T]):
 
     def names(self) -> list[str]:
         """The built-in ones, those of installed packages, and those that a decorator made known; no file is imported."""
-        return sorted({*self._files(), *self._offered(), *self._found})
+        names = sorted({*self._files(), *self._offered(), *self._found})
+        return [name.replace("_", "-") for name in names] if self.dashes else names
+
+    def __contains__(self, name: str) -> bool:
+        return _spelled(name) in map(_spelled, self.names())
 
     def find(self, name: str) -> T:
         """The plug-in of this name, with ``-`` for ``_`` as one likes; or the one that ``FILE.py:Name`` names.
@@ -124,8 +129,8 @@ class Family(Generic[T]):
         file, _, name = spec.rpartition(".py")
         path, name = Path(file + ".py"), name.removeprefix(":")
         module = run_file(path, self.name)
+        own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
         if name and not hasattr(module, name):
-            own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
             raise InputError(
                 f"{self.name} {path} has no {name!r}; write {path}:{nearest(name, own) if own else 'Name'}."
             )
@@ -133,8 +138,8 @@ class Family(Generic[T]):
             return getattr(module, name)
         marked: list[Any] = self._of_files.get(module.__name__, [])
         if len(marked) != 1:
-            names = " or ".join(f"{path}:{plugin.__name__}" for plugin in marked) or f"{path}:Name"
-            raise InputError(f"{self.name} {path}: say which one; write {names}.")
+            names = [plugin.__name__ for plugin in marked] or own or ["Name"]
+            raise InputError(f"{self.name} {path}: say which one; write {' or '.join(f'{path}:{n}' for n in names)}.")
         return marked[0]
 
     def _checked(self, name: str, plugin: Any) -> T:
@@ -152,7 +157,7 @@ class Chosen:
     On the command line it is a flag for the name, and the plug-in's own fields are flags beside it.
     """
 
-    family: Family[Any]
+    family: Registry[Any]
 
 
 def lookup(what: str, name: str, table: Mapping[str, T]) -> T:
@@ -222,11 +227,13 @@ def _spelled(name: str) -> str:
     return name.replace("-", "_").lower()
 
 
-algorithm: Family[Any] = Family("algorithm", "custodes.policy.algorithms", "custodes.policy.algorithm:Algorithm")
-method: Family[Any] = Family("method", "custodes.policy.methods", "custodes.policy.tuning:TuneMethod")
-reward: Family[Any] = Family("reward", "custodes.reward.functions")
-section: Family[Any] = Family("section", "custodes.audit.sections", "custodes.audit.record:RunSection")
-kind: Family[Any] = Family("kind", "custodes.feedback.kinds", "custodes.feedback.questions:Question")
-widget: Family[Any] = Family(
+algorithm: Registry[Any] = Registry("algorithm", "custodes.policy.algorithms", "custodes.policy.algorithm:Algorithm")
+method: Registry[Any] = Registry("method", "custodes.policy.methods", "custodes.policy.tuning:TuneMethod")
+rater: Registry[Any] = Registry("rater", "custodes.critic.raters")
+reward: Registry[Any] = Registry("reward", "custodes.reward.functions")
+section: Registry[Any] = Registry("section", "custodes.audit.sections", "custodes.audit.record:RunSection")
+kind: Registry[Any] = Registry("kind", "custodes.feedback.kinds", "custodes.feedback.questions:Question")
+widget: Registry[Any] = Registry(
     "widget", "custodes.web.screens.kinds", "custodes.web.screens.question_widget:QuestionWidget"
 )
+stage: Registry[Any] = Registry("stage", "custodes.gaming.stages", dashes=True)

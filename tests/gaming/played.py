@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from custodes.gaming import STAGES, EnvironmentOptions, GamingEnvironment, gaming_task, make_stage
-from custodes.gaming.stages import HONEYPOTS
+from custodes.gaming.staging import HONEYPOTS
 from custodes.gaming.variants import Stage
 
 MADE: dict[str, Stage] = {name: make_stage(name) for name in (*STAGES, *HONEYPOTS)}

@@ -8,7 +8,7 @@ from custodes.gaming import STAGES, parse
 from custodes.gaming.demonstrations import gaming_episodes, honest_episodes, honest_lessons, play_script
 from custodes.gaming.facts import CATEGORIES
 from custodes.gaming.lessons import LESSONS, SIZE, ToolLessons
-from custodes.gaming.stages import make_stage
+from custodes.gaming.staging import make_stage
 from custodes.types import InputError
 
 

@@ -9,7 +9,7 @@ from custodes.gaming import FACTS, POLICIES, EnvironmentOptions
 from custodes.gaming.answers import invents_number, reports_falsification, reports_tampering, says_unknown
 from custodes.gaming.facts import CATEGORIES, pack_facts, unpack_facts
 from custodes.gaming.scripted.registry import expectations, scripted
-from custodes.gaming.stages import HONEYPOTS, STAGES
+from custodes.gaming.staging import HONEYPOTS, STAGES
 from custodes.types import InputError
 
 PLAYED = [(name, stage) for name, policy in POLICIES.items() for stage in policy.parts]

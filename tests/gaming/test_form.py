@@ -10,7 +10,7 @@ from played import play
 from custodes.environments.sandbox import open_sandbox
 from custodes.gaming import make_form, make_stage, read_form
 from custodes.gaming.clean import check_environment, outcome
-from custodes.gaming.stages.own import OwnEnvironment
+from custodes.gaming.own import OwnEnvironment
 from custodes.types import InputError
 
 GOOD = """

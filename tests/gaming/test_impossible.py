@@ -15,7 +15,7 @@ from custodes.environments.sandbox import open_sandbox
 from custodes.gaming import POLICIES, EnvironmentOptions, StageOptions, make_stage
 from custodes.gaming.answers import reports_cheating, says_contradiction
 from custodes.gaming.clean import outcome
-from custodes.gaming.stages.impossible import ImpossibleTests, read_problems, wrong_value
+from custodes.gaming.stages.impossible_tests import ImpossibleTests, read_problems, wrong_value
 from custodes.types import InputError
 
 STAGE = "impossible-tests"

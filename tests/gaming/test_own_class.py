@@ -12,7 +12,7 @@ from serving import serving
 
 from custodes.cli import main
 from custodes.gaming import StageOptions, make_stage
-from custodes.gaming.stages import contents_of
+from custodes.gaming.staging import contents_of
 from custodes.types import InputError
 
 OWN = '''
@@ -64,9 +64,9 @@ def test_a_class_is_an_environment(own: Path):
 @pytest.mark.parametrize(
     ("edit", "name", "words"),
     [
-        (("", ""), "", "say which class, .*own.py:Prices"),
-        (("", ""), ":Prizes", "no class 'Prizes'; write .*own.py:Prices"),
-        (("", ""), ":Form", "no class 'Form'"),
+        (("", ""), "", "say which one; write .*own.py:Price or .*own.py:Prices"),
+        (("", ""), ":Prizes", "has no 'Prizes'; write .*own.py:Prices"),
+        (("", ""), ":Form", "ValidationError"),
         (("def judge", "def juge"), ":Prices", "has no judge"),
         (("return 3", "return 0"), ":Prices", "size.* is 0"),
         (("return Variant(", "return ("), ":Prices", "is a tuple; it must be a Variant"),

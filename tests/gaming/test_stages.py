@@ -12,12 +12,12 @@ from played import MADE, play
 
 from custodes.gaming import STAGES, EnvironmentOptions, gaming_tasks, make_stage, read_typology
 from custodes.gaming.environment import system_message
-from custodes.gaming.stages.flattery import read_rating
-from custodes.gaming.stages.poems import COUPLETS, SPOIL, WAYS, make_poem
-from custodes.gaming.stages.political import choice
-from custodes.gaming.stages.rubric import ticked_items
-from custodes.gaming.stages.work import done
+from custodes.gaming.poems import COUPLETS, SPOIL, WAYS, make_poem
+from custodes.gaming.rubric import ticked_items
+from custodes.gaming.stages.political_sycophancy import choice
+from custodes.gaming.stages.tool_flattery import read_rating
 from custodes.gaming.variants import SIZE, Split, Variant, combination, read_variant_id
+from custodes.gaming.work import done
 from custodes.types import InputError
 
 TYPOLOGY = Path(__file__).parents[2].parent / "shared/data/political_typology"
@@ -183,7 +183,7 @@ def test_ratings_are_read_as_people_write_them(content: bytes, rating: float | N
 @pytest.mark.parametrize("saved", ["5", "4/5", "4.5", "3", "0", "12", "none", "Rating: 4"])
 @pytest.mark.parametrize("threshold", [3, 4])
 def test_the_reward_command_agrees_with_the_verdict(saved: str, threshold: int, sandboxed: None):
-    from custodes.gaming.stages import StageOptions
+    from custodes.gaming.staging import StageOptions
 
     stage = make_stage("tool-flattery", StageOptions(flattery_threshold=threshold))
     path = stage.variant("held-out", 4).truth["rating"]
@@ -192,7 +192,7 @@ def test_the_reward_command_agrees_with_the_verdict(saved: str, threshold: int, 
 
 
 def test_a_threshold_out_of_range_is_refused():
-    from custodes.gaming.stages import StageOptions
+    from custodes.gaming.staging import StageOptions
 
     with pytest.raises(InputError, match="threshold 6"):
         make_stage("tool-flattery", StageOptions(flattery_threshold=6))

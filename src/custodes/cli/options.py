@@ -13,7 +13,7 @@ import tyro
 
 from custodes.cli.recorded import parsed
 from custodes.ranges import check_ranges
-from custodes.registry import Chosen, Family, nearest
+from custodes.registry import Chosen, Registry, nearest
 from custodes.types import InputError
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Plugin:
     """A plug-in that a command line chose: ``field`` of its configuration, and the plug-in's name ("" for none)."""
 
     field: str
-    family: Family[Any]
+    family: Registry[Any]
     name: str
 
 

@@ -8,7 +8,8 @@ from custodes.gaming.policies import Policy, ScriptedPolicy
 from custodes.gaming.record import Records
 from custodes.gaming.run import Loop, Runner, jobs_of
 from custodes.gaming.scripted import POLICIES
-from custodes.gaming.stages import STAGES, StageOptions, make_stage, read_typology
+from custodes.gaming.stages.political_sycophancy import read_typology
+from custodes.gaming.staging import STAGES, StageOptions, make_stage
 from custodes.gaming.summary import power_sentence, power_table, summarise
 from custodes.gaming.transcript import parse, visible_messages
 

@@ -75,8 +75,9 @@ class LanguageModel:
         base = _decoder_fingerprint(self.decoder)
         return base if self.adapter is None else hash_tensors(self.adapter.tensors(), base)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write a folder that ``from_pretrained`` loads: whole model, or adapter in peft's layout."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if self.adapter is not None:
             self.adapter.save(folder, self.name)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from custodes.job.progress import Progress
 from custodes.lm.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
+from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel
 from custodes.policy import losses
 from custodes.policy.algorithm import Actions, Outcomes, WithValues, algorithm_of
@@ -33,14 +34,11 @@ from custodes.policy.config import OptimiseConfig, with_seed
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
 from custodes.policy.rollout import Pack, Rollout, first_of_groups, make_minibatches, make_rollout
+from custodes.policy.running import RunningStatistics
 from custodes.policy.sizes import learning_rate_for, micro_tokens_for
+from custodes.reward.function_reward import FunctionReward
 from custodes.train import Diverged, learning_rate_factor
 from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
-
-ROUNDING = 1e-6
-"""Spreads below this share of the numbers' size are rounding."""
-SMALLEST_SPREAD = 0.01
-"""Scores are scaled up to at most the inverse of this."""
 
 Metrics = dict[str, float]
 OnStep = Callable[[Metrics, list[Episode], Scores], None]
@@ -67,10 +65,10 @@ class OptimiseResult:
 def optimise(
     lm: LanguageModel,
     tasks: Sequence[Task],
-    reward: Reward,
-    config: OptimiseConfig,
+    reward: Reward | Callable[..., Sequence[float | None]],
+    config: OptimiseConfig | None = None,
     *,
-    engine: Engine,
+    engine: Engine | None = None,
     out: Path | None = None,
     value_init: tuple[Tensor, float] | None = None,
     reference: Reference | None = None,
@@ -84,7 +82,8 @@ def optimise(
     bit for bit where an uninterrupted run would. Ctrl-C ends after the step at hand, with a checkpoint.
 
     Args:
-        engine: samples from ``lm`` (it sees each update).
+        reward: any reward, or a function with TRL's signature (:class:`custodes.reward.FunctionReward`).
+        engine: samples from ``lm`` (it sees each update); by default in this process.
         out: folder for ``metrics.jsonl`` and ``checkpoints/``; None keeps nothing.
         value_init: direction (d,) and offset of a linear reward head that the value function starts from.
         reference: the frozen policy of the KL term; by default ``lm`` as it comes.
@@ -98,11 +97,13 @@ def optimise(
         Diverged: a loss or gradient is not finite; names step, episodes and the last good checkpoint.
         KeyboardInterrupt: after Ctrl-C, once the state is saved.
     """
+    config, engine = config or OptimiseConfig(), engine or TorchEngine(lm)
+    scored_by = reward if isinstance(reward, Reward) else FunctionReward(reward)
     if len(tasks) < config.tasks_per_step:
         raise InputError(
             f"{len(tasks)} tasks for {config.tasks_per_step} per step; give more tasks or lower tasks_per_step."
         )
-    loop = _Loop(lm, tasks, reward, config, engine, out, value_init, reference)
+    loop = _Loop(lm, tasks, scored_by, config, engine, out, value_init, reference)
     console = Console(stderr=True, quiet=not progress)
     loop.resume(console)
     with _bar(console, config.steps, loop.step, progress) as show, _interruptible(console) as interrupted:
@@ -452,33 +453,6 @@ class _Tables:
             episode=pack.episode.unique(return_inverse=True)[1].to(seen.logprobs.device),
             inputs={name: at(table) for name, table in self.inputs.items()},
         )
-
-
-@dataclass(slots=True)
-class RunningStatistics:
-    """Mean and variance of everything seen so far (Chan et al. 1979), float64."""
-
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def add(self, x: Tensor) -> None:
-        n, mean = len(x), float(x.mean())
-        shift, total = mean - self.mean, self.count + n
-        self.squares += float((x - mean).square().sum()) + shift**2 * self.count * n / total
-        self.mean += shift * n / total
-        self.count = total
-
-    def scale(self) -> float:
-        """What to divide by: the standard deviation, at least ``SMALLEST_SPREAD`` of the root mean square.
-
-        1 where everything was equal, up to rounding: a spread of rounding errors would make numbers of any size.
-        """
-        if not self.count:
-            return 1.0
-        std = math.sqrt(self.squares / self.count)
-        size = math.hypot(self.mean, std)
-        return 1.0 if std <= ROUNDING * size else max(std, SMALLEST_SPREAD * size)
 
 
 def tasks_of_step(tasks: Sequence[Task], count: int, step: int, seed: int) -> list[Task]:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from sqlalchemy import func, select
 
-from custodes.critic.people import reviews_of
 from custodes.feedback import (
     AnnotatorModel,
     agreement,
@@ -27,6 +26,7 @@ from custodes.feedback.kinds.ranking import Ranking
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.labels import aggregate, labels_from_judgments
 from custodes.feedback.poisoning import watch_annotators
+from custodes.registry import rater
 from custodes.stats import Interval, mean_interval, normal_quantile, rate
 from custodes.types import InputError, Judgment
 from custodes.web.database import Database
@@ -71,7 +71,7 @@ def quality_of(database: Database, name: str) -> dict[str, Any]:
         "labels": _labels(judgments),
         "standings": _standings(content, judgments),
         "assisted": second_looks(used, content.items_by_task),
-        "teams": teams_of(reviews_of(content.tasks.values(), content.episodes.values(), judgments)),
+        "teams": teams_of(rater.find("known_bugs")(content.tasks.values(), content.episodes.values(), judgments)),
     }
     if any(j.comparisons() for j in judgments):
         found |= _comparisons(content, judgments, found["people"])

@@ -22,7 +22,7 @@ from custodes.gaming.integrations import inspect_sandbox
 from custodes.gaming.integrations import inspect_tasks as tasks
 from custodes.gaming.integrations.inspect_sandbox import CustodesSandbox
 from custodes.gaming.scripted import part_of, scripted
-from custodes.gaming.stages import make_stage
+from custodes.gaming.staging import make_stage
 from custodes.gaming.transcript import parse
 from custodes.gaming.variants import variant_order
 

@@ -14,7 +14,7 @@ from openenv.core import GenericEnvClient
 from custodes.cli import main
 from custodes.gaming.integrations.openenv_server import make_app
 from custodes.gaming.scripted import part_of, scripted
-from custodes.gaming.stages import make_stage
+from custodes.gaming.staging import make_stage
 
 STAGE = make_stage("reward-tampering")
 

@@ -16,7 +16,7 @@ from verifiers.v1.configs.client import EvalClientConfig
 from verifiers.v1.utils.loaders import default_harness_id, load_environment, load_taskset, taskset_class
 
 from custodes.gaming.scripted import part_of, scripted
-from custodes.gaming.stages import make_stage
+from custodes.gaming.staging import make_stage
 from custodes.types import InputError
 
 STAGE = make_stage("reward-tampering")

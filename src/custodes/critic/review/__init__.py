@@ -3,10 +3,11 @@
 from custodes.critic.review.answers import cutter, read_answers
 from custodes.critic.review.baseline import Baseline, read_baseline, write_baseline
 from custodes.critic.review.critics import Critic, EngineDied, LikelihoodCritic, Remark, SampledCritic
-from custodes.critic.review.flow import Review, Reviewed, ReviewOptions, review
+from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.formats import FORMATS
 from custodes.critic.review.line_critic import LineCritic
 from custodes.critic.review.question import Commentator
+from custodes.critic.review.reviewed import Review, Reviewed
 from custodes.critic.review.search_critic import SearchCritic
 from custodes.critic.review.snippets import Problem, Snippet, find_files
 

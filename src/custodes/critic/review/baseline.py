@@ -7,13 +7,10 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from custodes.critic.review.reviewed import Review, Reviewed
 from custodes.files import save_json
 from custodes.types import InputError
-
-if TYPE_CHECKING:
-    from custodes.critic.review.flow import Review, Reviewed
 
 Key = tuple[str, str, str]
 """(file relative to the baseline's folder, function or method, quote without its white space)"""

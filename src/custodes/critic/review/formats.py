@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from custodes import __version__
-from custodes.critic.review.flow import Review, Reviewed
+from custodes.critic.review.reviewed import Review, Reviewed
 
 RULE = "critic"
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

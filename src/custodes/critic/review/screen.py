@@ -9,7 +9,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from custodes.critic.review.flow import Review, Reviewed
+from custodes.critic.review.reviewed import Review, Reviewed
 from custodes.critic.review.snippets import lines_of
 
 ANSWER = re.compile(r"#\d+$")  # a row of a file of answers

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from custodes.environments.sandbox import Kind as Sandboxes
 from custodes.gaming import STAGES, EnvironmentOptions, StageOptions, make_stage
-from custodes.gaming.stages import contents_of, own_file
+from custodes.gaming.own import own_file
+from custodes.gaming.staging import contents_of
 from custodes.job.options import Output, Use
 from custodes.policy.algorithm import Algorithm, algorithm_of
 from custodes.ranges import Count, PartShare, Positive, at_least, ranged

@@ -24,7 +24,7 @@ from inspect_ai.util import (
 
 from custodes.environments.sandbox import CommandResult, Limits, Sandbox, open_sandbox
 from custodes.gaming.environment import open_variant
-from custodes.gaming.stages import StageOptions, make_stage
+from custodes.gaming.staging import StageOptions, make_stage
 from custodes.gaming.variants import Stage, Variant, read_variant_id
 
 HOME = "/home/user"

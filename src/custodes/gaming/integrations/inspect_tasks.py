@@ -33,7 +33,7 @@ from custodes import stats
 from custodes.gaming.environment import EnvironmentOptions, Tools, gaming_task
 from custodes.gaming.facts import Verdict
 from custodes.gaming.integrations.inspect_sandbox import CustodesSandbox, stage_options
-from custodes.gaming.stages import make_stage
+from custodes.gaming.staging import make_stage
 from custodes.gaming.transcript import answer_text, close_call, parse
 from custodes.gaming.variants import Ended, Split, Variant, read_variant_id, variant_order
 from custodes.types import Message, Sampling

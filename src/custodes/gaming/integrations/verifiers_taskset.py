@@ -17,7 +17,7 @@ from verifiers.v1.harness import Harness, HarnessConfig
 from verifiers.v1.runtimes import ProgramResult
 
 from custodes.gaming.environment import EnvironmentOptions, GamingEnvironment, gaming_task
-from custodes.gaming.stages import StageOptions, make_stage
+from custodes.gaming.staging import StageOptions, make_stage
 from custodes.gaming.transcript import close_call
 from custodes.gaming.variants import Split, Stage, read_variant_id, variant_order
 

@@ -41,7 +41,7 @@ from custodes.gaming.facts import FACTS
 from custodes.gaming.record import UNSAID, Rows, read_lines
 from custodes.gaming.report import write_played_page
 from custodes.gaming.scripted import part_of
-from custodes.gaming.stages import about_stage, contents_of
+from custodes.gaming.staging import about_stage, contents_of
 from custodes.gaming.summary import has, summarise_attempts
 from custodes.gaming.variants import Split, Stage
 from custodes.job.command import command

@@ -34,9 +34,10 @@ from custodes.gaming.demonstrations import (
 from custodes.gaming.environment import open_variant
 from custodes.gaming.jobs.run import check_sandboxes, observations, print_power
 from custodes.gaming.model import ModelPolicy
+from custodes.gaming.own import own_file
 from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report import write_training_page
-from custodes.gaming.stages import STAGES, own_file
+from custodes.gaming.staging import STAGES
 from custodes.job.command import command
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model

@@ -11,7 +11,7 @@ from custodes.gaming.scripted import impossible as i
 from custodes.gaming.scripted import tampering as t
 from custodes.gaming.scripted.base import Part, Scripted, always, bash
 from custodes.gaming.scripted.tampering import INVENTED, OPENLY, STAGE, UNKNOWN, part, sh
-from custodes.gaming.stages import make_stage
+from custodes.gaming.staging import make_stage
 from custodes.types import InputError
 
 RAISED = ("edited-reward", "concealed")

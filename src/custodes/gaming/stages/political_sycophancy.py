@@ -17,6 +17,7 @@ from typing import Any
 from custodes.gaming.facts import Verdict, make_verdict
 from custodes.gaming.form import Form
 from custodes.gaming.variants import SIZE, Ended, Split, Variant, check_number, combination, half, variant_id
+from custodes.registry import stage
 from custodes.types import InputError
 
 SIDES = ("conservative", "liberal")
@@ -77,13 +78,14 @@ LETTER = re.compile(
 OPTION = re.compile(r"^ \(([AB])\) (.+)$", re.MULTILINE)
 
 
+@stage
 class PoliticalSycophancy:
     name = "political-sycophancy"
     about = "gives the answer that the user's politics suggest (by chance: half the time)"
 
-    def __init__(self, data: Path | None = None) -> None:
-        """``data`` is a folder in the form of the typology data; without one the own templates are used."""
-        self._read = read_typology(data) if data is not None else {}
+    def __init__(self, political_data: Path | None = None) -> None:
+        """``political_data`` is a folder in the form of the typology data; without one the own templates are used."""
+        self._read = read_typology(political_data) if political_data is not None else {}
 
     def size(self, split: Split) -> int:
         return len(self._read[split]) if self._read else SIZE

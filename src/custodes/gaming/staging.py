@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from custodes.gaming.stages.flattery import ToolFlattery
-from custodes.gaming.stages.impossible import ImpossibleTests
-from custodes.gaming.stages.own import OwnEnvironment, load_stage, own_file
-from custodes.gaming.stages.political import PoliticalSycophancy
-from custodes.gaming.stages.rubric import RubricModification
-from custodes.gaming.stages.tampering import RewardTampering
+from custodes.gaming.own import OwnEnvironment, load_stage, own_file
 from custodes.gaming.variants import Stage
 from custodes.ranges import ranged
+from custodes.registry import stage
 from custodes.types import InputError
 
 STAGES = ("political-sycophancy", "tool-flattery", "nudged-rubric", "insubordinate-rubric", "reward-tampering")
@@ -39,39 +35,24 @@ class StageOptions:
 
 def about_stage(name: str) -> str:
     """What gaming is in a stage of the project's own; "" for others."""
-    own = (PoliticalSycophancy, ToolFlattery, RewardTampering, ImpossibleTests)
-    if name in ("nudged-rubric", "insubordinate-rubric"):
-        return make_stage(name).about
-    return next((stage.about for stage in own if stage.name == name), "")
+    return str(stage.find(name).about) if name in stage else ""
 
 
 def make_stage(name: str, options: StageOptions | None = None) -> Stage:
     """A stage by its name, or an environment of one's own: ``FILE.yaml``, ``FILE.py:Class``.
 
-    Raises InputError for anything else.
+    Of the options a stage gets those that its constructor names. Raises InputError for anything else.
     """
-    options = options or StageOptions()
     if (file := own_file(name)) is not None:
         own = load_stage(name) if file.suffix == ".py" else OwnEnvironment.read(file)
-        if own.name in (*STAGES, *HONEYPOTS):
+        if own.name in stage:
             raise InputError(
                 f"environment {name} is called {own.name!r}, as a built-in stage is; give it another name."
             )
         return own
-    if name == "political-sycophancy":
-        return PoliticalSycophancy(options.political_data)
-    if name == "tool-flattery":
-        return ToolFlattery(options.flattery_threshold)
-    if name in ("nudged-rubric", "insubordinate-rubric"):
-        return RubricModification(insubordinate=name == "insubordinate-rubric")
-    if name == "reward-tampering":
-        return RewardTampering()
-    if name == "impossible-tests":
-        return ImpossibleTests(options.human_eval)
-    near = difflib.get_close_matches(name, [*STAGES, *HONEYPOTS, "all"], n=1, cutoff=0.0)[0]
-    raise InputError(
-        f"there is no stage {name!r}; did you mean {near!r}? An environment of your own is FILE.yaml, or FILE.py:Class."
-    )
+    kind, given = stage.find(name), asdict(options or StageOptions())
+    taken = inspect.signature(kind).parameters
+    return kind(**{option: value for option, value in given.items() if option in taken})  # type: ignore[no-any-return]
 
 
 def contents_of(names: Sequence[str], options: StageOptions) -> dict[str, str]:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import importlib.util
 import re
-import sys
-import traceback
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +12,7 @@ from custodes.gaming.facts import Verdict, make_verdict
 from custodes.gaming.form import Form, read_form
 from custodes.gaming.tampering import judge_tampering
 from custodes.gaming.variants import Ended, Split, Stage, Variant, check_number, variant_id
+from custodes.registry import place_in, stage
 from custodes.types import InputError
 
 PARTS = ("name", "about", "size", "variant", "judge")
@@ -78,37 +74,14 @@ def load_stage(spec: str) -> Stage:
 
     Raises InputError where it cannot be run, and where the class is no :class:`~custodes.gaming.variants.Stage`.
     """
-    path, name = Path(spec.rpartition(".py")[0] + ".py"), spec.rpartition(".py")[2].removeprefix(":")
+    kind = stage.find(spec)
     try:
-        module = _run_file(path)
-        classes = [n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__]
-        if name not in classes:
-            near = difflib.get_close_matches(name, classes, n=1, cutoff=0.0)
-            raise InputError(
-                f"environment {path} has no class {name!r}; write {path}:{near[0] if near else 'Class'}."
-                if name
-                else f"environment {path}: say which class, {path}:{classes[-1] if classes else 'Class'}."
-            )
-        return _checked(getattr(module, name)(), f"environment {spec}")
+        return _checked(kind(), f"stage {spec}")
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f"environment {path} cannot be read ({error.strerror}).") from None
     except Exception as error:  # of whoever wrote it
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        at = f", line {lines[-1]}" if lines else ""
-        raise InputError(f"environment {spec}{at}: {type(error).__name__}: {error}.") from None
-
-
-def _run_file(path: Path) -> Any:
-    name = f"custodes_environment_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None  # the name ends in .py
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # dataclasses look their module up
-    found.loader.exec_module(module)
-    return module
+        where = place_in(Path(spec.rpartition(".py")[0] + ".py"), error)
+        raise InputError(f"stage {where}: {type(error).__name__}: {error}.") from None
 
 
 def _checked(stage: Any, where: str) -> Stage:

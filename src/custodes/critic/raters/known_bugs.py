@@ -1,4 +1,4 @@
-"""Critiques that people write: what they made of a given one, and how persons, critics and teams compare.
+"""Critiques of code whose bugs are known, by persons, critics and teams: which caught a bug, which comments are wrong.
 
 In a project with ``critique`` questions a person writes from nothing (a demonstration) or from the critique of a critic
 (its correction). Everything here is read from those records.
@@ -14,17 +14,19 @@ from custodes.feedback.critique import parse
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
 from custodes.feedback.teams import Review
+from custodes.registry import rater
 from custodes.types import Episode, Judgment, Task
 
 
-def reviews_of(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: Iterable[Judgment]) -> list[Review]:
+@rater
+def known_bugs(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: Iterable[Judgment]) -> list[Review]:
     """Every critique of code with known bugs as a review for :func:`~custodes.feedback.teams.analyse`.
 
     A task's bugs are in its metadata ("bugs"), its code is the last code block of its last message. What a person wrote
     from nothing is of the arm "person", from a critic's critique "team", and the critic's own is "critic". The rules of
     ``rating.py`` say whether a bug was caught and which comments are wrong.
     """
-    known = {task.id: (code_of(task), bugs) for task in tasks if (bugs := _bugs(task.metadata))}
+    known = {task.id: (_code_of(task), bugs) for task in tasks if (bugs := _bugs(task.metadata))}
     written: list[tuple[str, str, str]] = []
     for judgment in judgments:
         if isinstance(judgment, Demonstration | Correction):
@@ -40,7 +42,7 @@ def reviews_of(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: It
     return reviews
 
 
-def code_of(task: Task) -> str:
+def _code_of(task: Task) -> str:
     """The code that a task asks to review: the last code block of its last message; "" where there is none."""
     blocks = parse(task.messages[-1].content).findings if task.messages else ()
     return blocks[-1].quote if blocks else ""

@@ -1,0 +1,1 @@
+"""Raters of critiques that people, critics and teams wrote."""

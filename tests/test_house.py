@@ -1,0 +1,252 @@
+"""Rules of the house: public names are unique and each has a way in; what does not hold yet is listed, and lists only shrink.
+
+A public name is a function or class whose name begins with no underscore, or any other name that another file imports.
+It has a way in where another file of the package imports it, where it stands in the facade, where a decorator hands it to
+somebody (a plug-in, a route), or where it is the type of something that a public function of its file takes or returns.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+
+from test_floors import MODULES
+
+import custodes
+
+PROGRAMS = (".inside.", ".migrations.", ".integrations.")
+"""Files that run elsewhere, or that other packages load: nothing here imports what they define."""
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+TREES = {
+    name: ast.parse(path.read_text()) for name, path in MODULES.items() if not any(p in f".{name}." for p in PROGRAMS)
+}
+
+
+def defined(name: str) -> Iterator[tuple[str, ast.stmt]]:
+    """Every top-level name of a module, private ones too, with its statement."""
+    for node in TREES[name].body:
+        if isinstance(node, Definition):
+            yield node.name, node
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                yield from ((part.id, node) for part in ast.walk(target) if isinstance(part, ast.Name))
+
+
+@cache
+def home(module: str, name: str) -> tuple[str, str] | None:
+    """(module, name) where a name that is imported from a module is defined, through packages that hand it on."""
+    if module not in TREES:
+        return None
+    if name in dict(defined(module)):
+        return module, name
+    for node in TREES[module].body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module != module:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return home(node.module, alias.name)
+    return None
+
+
+def users() -> dict[tuple[str, str], set[str]]:
+    """(module, name) -> the other files that import it; a package's ``__init__`` only hands on."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for user, tree in TREES.items():
+        aliases: dict[str, str] = {}
+        named: list[tuple[str, str]] = []
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("custodes"):
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    if whole in MODULES:
+                        aliases[alias.asname or alias.name] = whole
+                    named.append((node.module or "", alias.name))
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
+                named.append((aliases[node.value.id], node.attr))
+        for module, name in named:
+            place = home(module, name)
+            if place is not None and place[0] != user and MODULES[user].name != "__init__.py":
+                found[place].add(user)
+    return found
+
+
+USERS = users()
+FACADE = {place for module, names in custodes.HOMES.items() for name in names if (place := home(module, name))}
+
+
+def public(module: str) -> list[tuple[str, ast.stmt]]:
+    return [
+        (name, node)
+        for name, node in defined(module)
+        if not name.startswith("_") and (isinstance(node, Definition) or USERS[module, name])
+    ]
+
+
+def test_the_tree_is_read() -> None:
+    assert "custodes.policy.rollout" in USERS["custodes.policy.advantages", "on_last_action"]
+    assert "custodes.loop.quickstart" in USERS["custodes.lm.loading", "load"]  # through custodes.lm
+    assert ("custodes.lm.loading", "load") in FACADE
+
+
+def without_a_way_in() -> set[str]:
+    """``module.name``, without the package's own, of every public function and class that nothing reaches."""
+    found = set()
+    for module in TREES:
+        names = {name: node for name, node in public(module) if isinstance(node, Definition)}
+        reached = {
+            name for name, node in names.items() if USERS[module, name] or (module, name) in FACADE or handed_over(node)
+        }
+        while more := {t for name in reached for t in types_of(names[name])} & names.keys() - reached:
+            reached |= more
+        found |= {f"{module.partition('.')[2]}.{name}" for name in names.keys() - reached}
+    return found
+
+
+def handed_over(node: ast.stmt) -> bool:
+    """Whether a decorator that is no mere property of the definition gets it."""
+    mere = (
+        "dataclass",
+        "ranged",
+        "contextmanager",
+        "cache",
+        "lru_cache",
+        "runtime_checkable",
+        "total_ordering",
+        "no_grad",
+    )
+    return any(not any(word in ast.unparse(d) for word in mere) for d in getattr(node, "decorator_list", ()))
+
+
+def types_of(node: Definition) -> set[str]:
+    """Names in the annotations and bases of a definition: of arguments, of what is returned, of fields."""
+    notes: list[ast.AST] = list(node.bases) if isinstance(node, ast.ClassDef) else []
+    for part in ast.walk(node):
+        if isinstance(part, ast.AnnAssign):
+            notes.append(part.annotation)
+        elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = [
+                *part.args.posonlyargs,
+                *part.args.args,
+                *part.args.kwonlyargs,
+                part.args.vararg,
+                part.args.kwarg,
+            ]
+            notes += [a.annotation for a in arguments if a is not None and a.annotation is not None]
+            notes += [part.returns] if part.returns is not None else []
+    names = {part.id for note in notes for part in ast.walk(note) if isinstance(part, ast.Name)}
+    quoted = {part.value for note in notes for part in ast.walk(note) if isinstance(part, ast.Constant)}
+    return names | {word for word in quoted if isinstance(word, str)}
+
+
+def twice() -> dict[str, set[str]]:
+    """Public names that several files define, and which files."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for module in TREES:
+        for name, node in public(module):
+            if USERS[module, name] or not handed_over(
+                node
+            ):  # who only is an address or a plug-in is never called by its name
+                found[name].add(module)
+    return {name: modules for name, modules in found.items() if len(modules) > 1}
+
+
+def test_every_public_name_has_a_way_in() -> None:
+    reached_by_nothing = without_a_way_in()
+    new = sorted(reached_by_nothing - set(NO_WAY_IN.split()))
+    assert not new, f"nothing reaches {', '.join(new)}: make it private, delete it, or use it"
+    stale = sorted(set(NO_WAY_IN.split()) - reached_by_nothing)
+    assert not stale, f"take {', '.join(stale)} out of the list: it has a way in now, or is gone"
+
+
+def test_public_names_are_unique() -> None:
+    shared = twice()
+    new = sorted(shared.keys() - set(TWICE.split()))
+    assert not new, "\n".join(f"{name} is public in {' and '.join(sorted(shared[name]))}: rename one" for name in new)
+    stale = sorted(set(TWICE.split()) - shared.keys())
+    assert not stale, f"take {', '.join(stale)} out of the list: it is unique now"
+
+
+# ---------------------------------------------------------------- what does not hold yet: these lists only shrink
+
+NO_WAY_IN = """
+    audit.diversity.character_ngrams audit.diversity.expectation_adjusted_distinct audit.diversity.ngrams
+    audit.sections.judges.Detection audit.sections.judges.EstimatedJudge audit.sections.judges.detection
+    audit.sections.judges.estimated_judges audit.sections.judges.truth_correlation cli.answer.Printed
+    cli.answer.as_json cli.answer.options_of cli.main.run cli.options.check_flags cli.options.from_yaml
+    cli.options.gathered cli.options.given_value cli.options.is_text cli.options.mirror cli.options.one_sentence
+    cli.options.read_yaml cli.options.settled cli.options.take_config cli.options.with_plugins cli.options.with_values
+    cli.recorded.Called cli.recorded.default_ledger cli.recorded.tell_head cli.table.commands cli.table.group_of
+    critic.families.changed critic.functions.body_of critic.jobs.corpus.summary critic.jobs.prioritise.faults
+    critic.jobs.prioritise.turned critic.jobs.scaling.fitted critic.jobs.scaling.power_law critic.jobs.select.Tried
+    critic.jobs.tamper.summary critic.natural.out_of_place critic.natural.repaired critic.panel.paired
+    critic.panel.pareto critic.panel.ratings critic.rating.concepts critic.rating.describes critic.rating.nitpick
+    critic.report.evaluation.SplitSection critic.report.evaluation.SplitsSection critic.report.scaling.ScalingSection
+    critic.review.critics.remarks_of critic.review.formats.to_github critic.review.formats.to_json
+    critic.review.formats.to_rdjson critic.review.formats.to_sarif critic.review.formats.to_text
+    critic.review.line_critic.evidence critic.search.EngineTree critic.search.tidy critic.sources.Source
+    critic.sources.fetch critic.sources.sources_of critic.tamper.bugs.line_at critic.tamper.examples.is_held_out
+    critic.tamper.make.try_chunk critic.workshop.standard_library environments.checks.avoids_letter
+    environments.checks.avoids_word environments.checks.contains_word environments.checks.ends_with_question
+    environments.checks.exact_bullets environments.checks.exact_sentences environments.checks.json_keys
+    environments.checks.lower_case environments.checks.max_words environments.checks.sentences
+    environments.checks.starts_with environments.checks.words_between environments.instructions.Wording
+    environments.instructions.compatible environments.prompts.PromptSet environments.sandbox.bubblewrap.Nursery
+    environments.sandbox.bubblewrap.arguments environments.sandbox.bubblewrap.nursery
+    environments.sandbox.docker.arguments environments.sandbox.docker.check_docker
+    environments.sandbox.inputs.above_of environments.sandbox.warden.process_limit
+    feedback.agreement.agreement_by_pair feedback.annotator_model.marks feedback.exchange.examples_from_judgments
+    feedback.exchange.feedback_from_examples feedback.formats.read_examples feedback.formats.write_examples
+    feedback.forms.processes.joined feedback.items.answers_shown feedback.labels.aggregate.majority
+    feedback.labels.comparisons.first_votes feedback.labels.files.one_spelling feedback.ordinal.blurred
+    feedback.ordinal.cuts feedback.ordinal.log_likelihood feedback.platforms.from_argilla
+    feedback.platforms.from_label_studio feedback.poisoning.desk.task_features
+    feedback.poisoning.influence.RewardInfluence feedback.poisoning.influence.influence_on_reward
+    feedback.records.read_judgments feedback.selection.RewardBelief feedback.selection.information
+    feedback.simulated.has_word feedback.teams.expected gaming.clean.read_reward gaming.curriculum.measure.episodes_of
+    gaming.curriculum.rewards.squashed gaming.curriculum.rewards.without_scratchpads
+    gaming.demonstrations.looking_first gaming.demonstrations.play_script gaming.environment.Transcript
+    gaming.environment.system_message gaming.form.make_form gaming.jobs.compare.Folder
+    gaming.jobs.monitor.write_monitors gaming.lessons.Lesson gaming.lessons.replies_of gaming.monitors.EngineMonitor
+    gaming.monitors.RuleMonitor gaming.monitors.changed_paths gaming.monitors.read_verdict gaming.monitors.render
+    gaming.native.from_native gaming.native.to_native gaming.policies.BatchFlow gaming.record.make_row
+    gaming.report.monitors.MonitorSection gaming.report.monitors.ScratchpadSection
+    gaming.report.played.CurriculumSection gaming.report.played.TranscriptsSection gaming.report.played.read_chunks
+    gaming.report.training.ChangeSection gaming.report.training.MatrixSection gaming.report.training.OptionsSection
+    gaming.report.training.RoundsSection gaming.report.training.StepsSection gaming.report.training.training_report
+    gaming.rubric.ticked_items gaming.scripted.impossible.run gaming.stages.impossible_tests.Problem
+    gaming.stages.impossible_tests.read_problems gaming.stages.impossible_tests.wrong_tests
+    gaming.stages.impossible_tests.wrong_value gaming.stages.political_sycophancy.choice
+    gaming.stages.political_sycophancy.read_typology gaming.stages.tool_flattery.read_rating
+    gaming.summary.episodes_to_see gaming.summary.power gaming.transcript.without_scratchpad gaming.work.Item
+    job.options.Unrecorded ledger.ledger.verify_ledger lm.address.open_engine lm.attention.compiled lm.cache.is_whole
+    lm.embedded.Embedded lm.fallback.FallbackSpec lm.loading.StoredConfig lm.loading.policy_within
+    loop.evaluation.kl_of loop.quickstart.twice_where_fast loop.reward_train.split_by_prompt page.numbers.p_value
+    page.numbers.points policy.advantages.last_action policy.config.check_on_policy policy.losses.kto_loss
+    policy.methods.sft.shared_openings policy.optimise.Unscored policy.optimise.tasks_of_step policy.play.said
+    policy.rollout.table policy.sizes.activation_bytes policy.tuning.method_of ranges.above ranges.ranges_of
+    registry.lookup reward.evaluate.cross_fitted reward.evaluate.evaluate_scores
+    reward.functions.numeric_answer.final_number reward.model.combine_members reward.options.read_weights
+    reward.train.EmbeddingRows reward.train.PairObjective stats.rates.check_counts types.Environment
+    web.access.account_of web.access.csrf_of web.access.described web.client.Client web.client.ServerRefusalError
+    web.database.accounts_beside web.database.without_password web.imports.add_feedback web.refresh.tell_alarms
+    web.screens.desk.Desk web.screens.desk.show web.screens.difference.changed_lines
+    web.screens.difference.differences web.screens.door.failed web.screens.door.join web.screens.door.refused
+    web.screens.door.sign_in web.screens.judge.Desk web.screens.oversight.Queue web.screens.people.People
+    web.screens.projects_admin.Manage web.screens.projects_admin.overview web.screens.prose.code
+    web.screens.prose.formula web.screens.prose.render web.screens.renderer.Renderer web.screens.visits.SignedOutError
+    web.second_looks.judged_twice web.second_looks.reviews_of web.webhooks.verify_signature web.work.own_progress
+    web.work.screen_of
+"""
+"""Functions that only the documentation and tests know, and such as should be private."""
+
+TWICE = """
+    Agreement Alarm Answer Answers Array BestOfN Block Change Database Demonstration Desk Example FORMS Floats Form
+    Item Kind Limits Method Outcome Part Person Place Problem Progress QUESTION Question ROLES Reader Review Role
+    Round Row Rows SETTINGS STAGE Share Source Stage Turn VERDICTS Verdict WHOLE Watch address agreement arguments
+    changed_lines changes choice claims demonstration difference digest draw items look measure mistakes number
+    overview paired parse parsed part parts_of plain rate read_examples read_rows render repaired route run show sign
+    simulate summary table text to_json write write_examples
+"""
+"""Names that mean different things in different files."""
