@@ -6,7 +6,7 @@ The file is checked as a whole before anything starts; what is wrong is one sent
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -19,6 +19,7 @@ from custodes.types import InputError
 
 M = TypeVar("M", bound=Part)
 Place = tuple[int | str, ...]
+Wrong = Callable[[Place, str], InputError]
 
 
 class Axis(Part):
@@ -139,14 +140,15 @@ def parse_project(text: str, where: str = "project") -> Project:
     for number, key in _repeated(root):
         raise InputError(f"{where}, line {number}, field {key!r}: it is there twice; keep one.")
     content = _tuples(content)
-    try:
-        if isinstance(asked := content.get("questions"), tuple):
-            content["questions"] = tuple(_question(values, n) for n, values in enumerate(asked))
-        project = _checked(Project, content)
-        for place, what in _contradictions(project):
-            raise _Wrong(place, f"field {_dotted(place)!r}: {what}")
-    except _Wrong as wrong:
-        raise InputError(f"{where}, line {_line(root, wrong.place)}, {wrong}.") from None
+
+    def wrong(place: Place, what: str) -> InputError:
+        return InputError(f"{where}, line {_line(root, place)}, {what}.")
+
+    if isinstance(asked := content.get("questions"), tuple):
+        content["questions"] = tuple(_question(values, n, wrong) for n, values in enumerate(asked))
+    project = _checked(Project, content, (), wrong)
+    for place, what in _contradictions(project):
+        raise wrong(place, f"field {_dotted(place)!r}: {what}")
     return project
 
 
@@ -163,34 +165,25 @@ def new_project(path: str | Path) -> Path:
     return path
 
 
-class _Wrong(Exception):  # noqa: N818 (becomes an InputError, which names the line too)
-    def __init__(self, place: Place, what: str) -> None:
-        super().__init__(what)
-        self.place = place
-
-
-def _question(values: Any, n: int) -> Question:
+def _question(values: Any, n: int, wrong: Wrong) -> Question:
     """The ``n``-th question of a file, from 0, as its kind has it."""
-    place = ("questions", n)
-    try:
-        cls = (
-            question_class(values["kind"])
-            if isinstance(values, dict) and isinstance(values.get("kind"), str)
-            else Question
-        )
-    except InputError as error:
-        raise _Wrong((*place, "kind"), f"field {_dotted((*place, 'kind'))!r}: {error}") from None
-    return _checked(cls, values, place)
+    cls, place = Question, ("questions", n, "kind")
+    if isinstance(values, dict) and isinstance(values.get("kind"), str):
+        try:
+            cls = question_class(values["kind"])
+        except InputError as error:
+            raise wrong(place, f"field {_dotted(place)!r}: {error}") from None
+    return _checked(cls, values, place[:2], wrong)
 
 
-def _checked(cls: type[M], values: Any, place: Place = ()) -> M:
+def _checked(cls: type[M], values: Any, place: Place, wrong: Wrong) -> M:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
         # an unknown name explains the missing one that it was meant to be
         first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
         place = (*place, *first["loc"])
-        raise _Wrong(place, describe(first, _dotted(place))) from None
+        raise wrong(place, describe(first, _dotted(place))) from None
 
 
 def _dotted(place: Place) -> str:

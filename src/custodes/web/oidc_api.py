@@ -51,7 +51,12 @@ def callback(request: Request, database: DatabaseOf) -> RedirectResponse:
         claims = provider.finish(_back(request), journey, request.query_params)
         who = (provider.issuer, str(claims["sub"]))
         if journey.invitation and database.accounts.of_identity(*who) is None:
-            account = database.accounts.accept_identity(journey.invitation, *who, _name(claims))
+            called = str(claims.get("preferred_username") or claims.get("email") or claims.get("name") or "person")
+            name = "".join(c for c in called.lower() if c.isalnum() or c in "._-@+")[
+                :70
+            ]  # one that an account can have
+            name = name if len(name) > 1 else f"person-{secrets.token_hex(3)}"
+            account = database.accounts.accept_identity(journey.invitation, *who, name)
             database.ledger.write(database.run, [Annotator(account.id, "human", dict(account.profile))])
             database.log_access("joined", account.id, f"as {account.role}, by {provider.name}")
         account, session = database.accounts.log_in_identity(*who, ended=request.cookies.get(COOKIE))
@@ -77,10 +82,3 @@ def _provider(request: Request) -> Provider:
 
 def _back(request: Request) -> str:
     return str(request.url_for("callback"))
-
-
-def _name(claims: dict[str, object]) -> str:
-    """A name that an account can have, close to what the provider calls them."""
-    given = str(claims.get("preferred_username") or claims.get("email") or claims.get("name") or "person").lower()
-    kept = "".join(c for c in given if c.isalnum() or c in "._-@+")[:70]
-    return kept if len(kept) > 1 else f"person-{secrets.token_hex(3)}"

@@ -117,11 +117,11 @@ def hand_in(
     Raises MissingError for an assignment that is not the account's, InputError for answers that do not fit, and
     ConflictError where something else was handed in before.
     """
-    earlier = _earlier(database, id_, account) if revise else []
     with database.reading() as connection:
         row = _own(connection, id_, account)
         project, run, _ = open_project(connection, row.project)
         item = load_item(connection, row.project, row.item)
+    earlier = [j for j in database.ledger.judgments(run) if j.id.startswith(f"{id_}-")] if revise else []
     with database.writing() as connection:
         row = _own(connection, id_, account)
         key, assistance = _staged(project, item, row, stage, assistance)
@@ -186,13 +186,6 @@ def _passed(row: Row[Any], stage: Stage | None, revise: bool, now: float) -> flo
     if revise and row.ended:
         began, ended = row.ended, now
     return max(0.0, float(ended - began))
-
-
-def _earlier(database: Database, id_: str, account: Account) -> list[Judgment]:
-    """What was handed in for an assignment, as it stands."""
-    with database.reading() as connection:
-        _, run, _ = open_project(connection, _own(connection, id_, account).project)
-    return [judgment for judgment in database.ledger.judgments(run) if judgment.id.startswith(f"{id_}-")]
 
 
 def _staged(project: Project, item: Item, row: Row[Any], stage: Stage | None, assistance: str) -> tuple[str, str]:

@@ -281,3 +281,14 @@ def test_answers_scroll_together_until_told_otherwise(site: Site, browser: Brows
     left.evaluate("pane => pane.scrollTop = 0")
     page.wait_for_timeout(200)
     assert right.evaluate("pane => pane.scrollTop") > 500
+
+
+def test_what_need_not_be_answered_says_so(site: Site, browser: Browser):
+    asked = """[{kind: ranking}, {kind: rating, optional: true}, {kind: comment, optional: true},
+        {kind: label, name: sendable, values: [{value: y, title: Yes}, {value: n, title: No}], optional: true}]"""
+    _, page = begin(site, browser, asked, PAIR)
+    for legend in ("Rank", "Overall", "Sendable"):
+        optional = "" if legend == "Rank" else " (optional)"
+        for answer in "AB":
+            expect(page.get_by_role("group", name=f"{legend}: answer {answer}{optional}", exact=True)).to_be_visible()
+    expect(page.get_by_label("Comment: answer B (optional)")).to_be_visible()

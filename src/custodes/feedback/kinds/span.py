@@ -50,17 +50,12 @@ class SpanQuestion(CategoryQuestion):
         return "" if self.values else "a span needs at least one value, the categories that can be marked"
 
     def read(self, form: AnswerForm, number: int) -> list[dict[str, Any]]:
-        return [
-            {
-                "place": place,
-                "start": stored_place(text, start),
-                "end": stored_place(text, end),
-                "choice": category,
-                "severity": severity,
-            }
-            for place, text in enumerate(form.texts)
-            for start, end, category, severity in marks_in(form, f"q{number}.{place}")
-        ]
+        answers = []
+        for place, text in enumerate(form.texts):
+            for start, end, category, severity in marks_in(form, f"q{number}.{place}"):
+                edges = {"start": stored_place(text, start), "end": stored_place(text, end)}
+                answers.append({"place": place, **edges, "choice": category, "severity": severity})
+        return answers
 
     def own_fields(self, answer: Answer, given: dict[str, Any], *shown: Episode) -> dict[str, Any]:
         category, length = self.choice(answer, given.pop("choice")), len(shown[0].completion)

@@ -53,7 +53,7 @@ class QuestionWidget:
         """One of several points for every answer shown."""
         with self.beside():
             for place, legend in self.each(title):
-                self.choose(f"{self.name}.{place}", legend, points, cls, about)
+                self.choose(f"{self.name}.{place}", legend + self.maybe, points, cls, about)
 
     def each(self, legend: str) -> list[tuple[int, str]]:
         """(place, legend) of every answer shown."""

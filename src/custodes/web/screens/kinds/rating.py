@@ -9,6 +9,4 @@ from custodes.web.screens.widgets import Point
 class RatingWidget(QuestionWidget):
     def show(self) -> None:
         points = [Point(str(n), str(n), str(n), f"{n} of 7") for n in range(1, 8)]
-        with self.beside():
-            for place, legend in self.each(self.axis["title"]):
-                self.choose(f"{self.name}.{place}", legend + self.maybe, points, "digits", self.ends)
+        self.choose_each(self.axis["title"], points, "digits", self.ends)
