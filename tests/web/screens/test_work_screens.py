@@ -285,7 +285,7 @@ def test_answers_scroll_together_until_told_otherwise(site: Site, browser: Brows
 
 def test_what_need_not_be_answered_says_so(site: Site, browser: Browser):
     asked = """[{kind: ranking}, {kind: rating, optional: true}, {kind: comment, optional: true},
-        {kind: label, name: sendable, values: [{value: y, title: Yes}, {value: n, title: No}], optional: true}]"""
+        {kind: label, name: sendable, values: [{value: good, title: Good}, {value: bad, title: Bad}], optional: true}]"""
     _, page = begin(site, browser, asked, PAIR)
     for legend in ("Rank", "Overall", "Sendable"):
         optional = "" if legend == "Rank" else " (optional)"
