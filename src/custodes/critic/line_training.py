@@ -195,7 +195,10 @@ def calibrate_lines(
 
     def loss(values: NDArray[np.float64]) -> float:
         each = rows(math.exp(values[0]), values[1])
-        nats = sum(_nats(row, e) for row, e in zip(each, examples, strict=True))
+        right = [[line - 1 for line in e.lines] or [len(row) - 1] for row, e in zip(each, examples, strict=True)]
+        nats = sum(
+            np.logaddexp.reduce(row) - np.logaddexp.reduce(row[own]) for row, own in zip(each, right, strict=True)
+        )
         # a prior, so that few examples do not make it sure: as training left it, by a factor of 2 and by 5 log-odds
         return nats + 0.5 * (values[0] / math.log(2)) ** 2 + 0.5 * ((values[1] - before) / 5) ** 2
 
@@ -236,12 +239,6 @@ def evaluate_lines(
 
 def _found(scores: LineScores, example: KnownBug, among: int) -> bool:
     return bool(set(scores.order()[:among].tolist()) & set(example.lines))
-
-
-def _nats(logits: NDArray[np.float64], example: KnownBug) -> float:
-    """-log of the probability on the right answers, of (L + 1,) logits."""
-    right = [line - 1 for line in example.lines] or [len(logits) - 1]
-    return float(np.logaddexp.reduce(logits) - np.logaddexp.reduce(logits[right]))
 
 
 # ---------------------------------------------------------------- the training

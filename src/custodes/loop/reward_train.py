@@ -69,8 +69,7 @@ class RewardTrained:
 def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTrained:
     """Train a reward model on people's judgments.
 
-    It is calibrated and saved, with a progress bar unless ``on_step`` takes its place.
-    What is in the output folder already is not trained again, only evaluated. Raises InputError for anything wrong with
+    It is calibrated and saved. What is in the output folder already is not trained again, only evaluated. Raises InputError for anything wrong with
     the file, the model, the options or the output folder, which belongs to one configuration and to one process.
     """
     source, pairs = Path(config.judgments).name, config.read_pairs()
@@ -90,15 +89,7 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
         checkpoints = config.out / "checkpoints"
         lm = load(config.model, dtype=config.dtype)
         Reader(lm, config.training.max_length).check_replies(pairs, source)  # those held out too, before training
-        model = train_reward(
-            lm,
-            training,
-            config.training,
-            source=source,
-            checkpoints=checkpoints,
-            on_step=on_step,
-            progress=on_step is None,
-        )
+        model = train_reward(lm, training, config.training, source=source, checkpoints=checkpoints, on_step=on_step)
         evaluation = calibrate(model, held_out, source) if held_out else None
         save_reward(model, config.out)
         measured = {

@@ -44,18 +44,15 @@ class Reference:
     def of(lm: LanguageModel) -> Reference:
         """The policy as it is now. Free where an adapter has learned nothing yet: that is the base model."""
         if lm.adapter is None:
-            return Reference(_frozen(lm.decoder), None)
+            masters = {
+                id(w.master): None for w in lm.decoder.modules() if isinstance(w, Weight) and w.master is not None
+            }  # the copy computes and does not learn
+            return Reference(copy.deepcopy(lm.decoder, masters).requires_grad_(False), None)
         if all(not b.any() for name, b in lm.adapter.tensors().items() if "lora_B" in name):
             return Reference(lm.decoder, None)
         adapter = Adapter(lm.decoder, lm.adapter.config)
         adapter.restore(lm.adapter.tensors(), "the reference")
         return Reference(lm.decoder, adapter.requires_grad_(False))
-
-
-def _frozen(decoder: Decoder) -> Decoder:
-    """A copy of the weights that compute, without masters."""
-    masters = {id(w.master): None for w in decoder.modules() if isinstance(w, Weight) and w.master is not None}
-    return copy.deepcopy(decoder, masters).requires_grad_(False)
 
 
 class Learner:
