@@ -174,6 +174,26 @@ def test_what_stands_beside_the_parameters_comes_back_and_may_end_the_run(tmp_pa
     assert again.count == 5
 
 
+def test_a_step_that_cannot_begin_keeps_what_was_made_before_it(tmp_path: Path) -> None:
+    """A reward that fails, say: the next run goes on from the step before it, to the same end."""
+
+    def fail(i: int) -> None:
+        torch.rand(9)  # what it drew is undone
+        if i == 4:
+            raise InputError("the judge does not answer.")
+
+    torch.manual_seed(5)
+    straight = Fit.new()
+    whole = straight.run(before=lambda i: torch.rand(9))
+    torch.manual_seed(5)
+    with pytest.raises(InputError, match="the judge does not answer"):
+        Fit.new().run(before=fail, checkpoints=tmp_path)
+    assert [p.name for p in checkpoints(tmp_path)] == ["step-000003", "step-000004"]
+    resumed = Fit.new()
+    assert resumed.run(before=lambda i: torch.rand(9), checkpoints=tmp_path) == whole
+    assert resumed.weights() == straight.weights()
+
+
 def test_ctrl_c_ends_after_the_step_with_a_checkpoint(tmp_path: Path) -> None:
     def press(i: int) -> None:
         if i == 1:
@@ -219,6 +239,7 @@ def test_checkpoints_of_another_run_or_version_are_refused(tmp_path: Path) -> No
     for other, said in (
         ({"points": 13}, "points was 12, now 13"),
         ({"points": 12, "digest": "0" * 64}, "other digest"),
+        ({"points": 12, "sampling": {"n": 4}}, r"sampling\.n was None, now 4"),
         ({}, "points was 12, now None"),
     ):
         with pytest.raises(

@@ -8,24 +8,17 @@ gradient. The loss is divided by the number of actions of the whole minibatch, n
 
 from __future__ import annotations
 
-import json
-import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 
-from custodes.job.progress import Progress
-from custodes.lm.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
+from custodes.lm.checkpoint import checkpoints
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel
 from custodes.policy import losses
@@ -37,12 +30,10 @@ from custodes.policy.rollout import Pack, Rollout, first_of_groups, make_minibat
 from custodes.policy.running import RunningStatistics
 from custodes.policy.sizes import learning_rate_for, micro_tokens_for
 from custodes.reward.function_reward import FunctionReward
-from custodes.train import Diverged, learning_rate_factor
+from custodes.train import Metrics, learning_rate_factor
 from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
 
-Metrics = dict[str, float]
 OnStep = Callable[[Metrics, list[Episode], Scores], None]
-OnCheckpoint = Callable[[int, Path], None]
 Stopped = Literal["steps", "kl_budget"]
 
 
@@ -73,7 +64,6 @@ def optimise(
     value_init: tuple[Tensor, float] | None = None,
     reference: Reference | None = None,
     on_step: OnStep | None = None,
-    on_checkpoint: OnCheckpoint | None = None,
     progress: bool = True,
 ) -> OptimiseResult:
     """Optimise ``lm`` in place on ``tasks`` against ``reward``.
@@ -89,7 +79,6 @@ def optimise(
         reference: the frozen policy of the KL term; by default ``lm`` as it comes.
         on_step: called after each step with its metrics and all its episodes and scores. After a run was
             killed, the steps since its last checkpoint are made, and reported, again.
-        on_checkpoint: called with (steps made, folder) after each checkpoint.
 
     Raises:
         InputError: options, tasks and checkpoints that do not fit.
@@ -103,26 +92,27 @@ def optimise(
         raise InputError(
             f"{len(tasks)} tasks for {config.tasks_per_step} per step; give more tasks or lower tasks_per_step."
         )
-    loop = _Loop(lm, tasks, scored_by, config, engine, out, value_init, reference)
-    console = Console(stderr=True, quiet=not progress)
-    loop.resume(console)
-    with _bar(console, config.steps, loop.step, progress) as show, _interruptible(console) as interrupted:
-        while loop.stopped is None:
-            try:
-                metrics, episodes, scores = loop.run_step()
-            except Unscored:
-                loop.save()  # the steps before it are whole
-                raise
-            show(metrics, loop.step)
-            if on_step is not None:
-                on_step(metrics, episodes, scores)
-            if loop.stopped is not None or loop.step % config.checkpoint_every == 0 or interrupted():
-                path = loop.save()
-                if on_checkpoint is not None and path is not None:
-                    on_checkpoint(loop.step, path)
-            if interrupted() and loop.stopped is None:
-                raise KeyboardInterrupt
-    return OptimiseResult(loop.step, loop.stopped, loop.metrics, loop.last_good)
+    loop = _Loop(lm, tasks, scored_by, config, engine, out, value_init, reference, on_step)
+    folder = None if out is None else out / "checkpoints"
+    metrics = loop.learner.trainer.run(
+        config.steps,
+        loop.step,
+        title="optimising",
+        identity=loop.identity,
+        rows="episodes",
+        named=lambda i: loop.learned_from[i].id,
+        checkpoints=folder,
+        every=config.checkpoint_every,
+        keep_end=True,
+        beside=loop,
+        stopped=lambda: loop.over_budget,
+        log=None if out is None else out / "metrics.jsonl",
+        progress=progress,
+        shown={"proxy": "reward", "kl": "KL"},
+    )
+    kept = [] if folder is None else checkpoints(folder)
+    stopped: Stopped = "kl_budget" if loop.over_budget else "steps"
+    return OptimiseResult(len(metrics) - loop.over_budget, stopped, metrics, kept[-1] if kept else None)
 
 
 class _Loop:
@@ -138,11 +128,12 @@ class _Loop:
         out: Path | None,
         value_init: tuple[Tensor, float] | None,
         reference: Reference | None,
+        on_step: OnStep | None,
     ) -> None:
         self.lm, self.tasks, self.reward, self.config, self.engine, self.out = lm, tasks, reward, config, engine, out
+        self.on_step = on_step
         self.algorithm = algorithm_of(config.algorithm)
         self.with_values = self.algorithm if isinstance(self.algorithm, WithValues) else None
-        self.begun_from = lm.fingerprint() if out is not None else ""
         self.reference = reference or Reference.of(lm)
         self.learning_rate = learning_rate_for(lm) if config.learning_rate is None else config.learning_rate
         self.micro_tokens = config.micro_tokens or micro_tokens_for(lm)
@@ -156,31 +147,24 @@ class _Loop:
             value_init=value_init,
             seed=config.sampling.seed,
         )
-        self.step = 0  # steps made
-        self.stopped: Stopped | None = None
         self.kl_coefficient = config.kl_coefficient
+        self.over_budget = False  # of the KL: the run is over
         self.score_statistics = RunningStatistics()
-        self.metrics: list[Metrics] = []
-        self.last_good: Path | None = None
 
-    def run_step(self) -> tuple[Metrics, list[Episode], Scores]:
-        """Sample, score, learn. Sets ``stopped`` when this was the last step."""
-        config, start = self.config, time.perf_counter()
-        tasks = tasks_of_step(self.tasks, config.tasks_per_step, self.step, config.sampling.seed)
+    def step(self, number: int) -> Metrics:
+        """Sample, score, learn."""
+        self.number, config, start = number, self.config, time.perf_counter()
+        tasks = tasks_of_step(self.tasks, config.tasks_per_step, number, config.sampling.seed)
         try:
-            episodes = self.engine.generate(tasks, with_seed(config.sampling, self.step))
+            episodes = self.engine.generate(tasks, with_seed(config.sampling, number))
             sampled = time.perf_counter()
             scores = self.reward.score(episodes)
             rollout = self._rollout(episodes, scores)
         except InputError as error:
             kept = "" if self.out is None else "; what was learned is kept, and the same command goes on from here"
-            raise Unscored(f"step {self.step + 1}: {str(error).rstrip('.')}{kept}.") from error.__cause__
+            raise Unscored(f"step {number + 1}: {str(error).rstrip('.')}{kept}.") from error.__cause__
         scored = time.perf_counter()
-        metrics = {"step": float(self.step + 1), **sampling_metrics(episodes, scores)}
-        try:
-            metrics |= self._learn(rollout)
-        except Diverged as error:
-            raise self._diverged(error) from None
+        metrics = {"step": float(number + 1), **sampling_metrics(episodes, scores), **self._learn(rollout)}
         end, tokens = time.perf_counter(), sum(e.actions for e in episodes)
         metrics |= {
             "tokens": float(tokens),
@@ -190,18 +174,14 @@ class _Loop:
             "seconds_scoring": scored - sampled,
             "seconds_learning": end - scored,
         }
-        if self.stopped is None:
-            self.step += 1
-            self.stopped = "steps" if self.step == config.steps else None
-        self.metrics.append(metrics)
-        self._write_metrics([metrics], "a")
-        return metrics, episodes, scores
+        if self.on_step is not None:
+            self.on_step(metrics, episodes, scores)
+        return metrics
 
     def _rollout(self, episodes: list[Episode], scores: Scores) -> Rollout:
         config = self.config
         groups = [i // config.sampling.n for i in range(len(episodes))]
         dtype = torch.promote_types(self.lm.decoder.dtype, torch.float32)
-        self._ids = [e.id for e in episodes if e.actions]
         rollout = make_rollout(episodes, groups, scores, dtype)
         if config.normalise_scores:
             self.score_statistics.add(rollout.scores)
@@ -218,7 +198,7 @@ class _Loop:
     def _learn(self, rollout: Rollout) -> Metrics:
         """Measure the policy and the reference, and update; or, beyond the KL budget, only stop."""
         config, learner, temperature = self.config, self.learner, self.config.sampling.temperature
-        rng = np.random.default_rng([config.sampling.seed, self.step])
+        rng = np.random.default_rng([config.sampling.seed, self.number])
         one_each = self._kl_is_only_told()
         seen = rollout.subset(first_of_groups(rollout.groups)) if one_each else rollout
         minibatches = make_minibatches(seen, config.minibatches, self.micro_tokens, rng)
@@ -232,7 +212,7 @@ class _Loop:
             return {**kl_metrics(seen), **sampler_metrics(seen), "kl_coefficient": self.kl_coefficient}
 
         if config.kl_budget is not None and kl_metrics(seen)["kl"] >= config.kl_budget:
-            self.stopped = "kl_budget"
+            self.over_budget = True
             return told()
 
         drawn = len(rollout.episodes)
@@ -279,8 +259,9 @@ class _Loop:
     def _update(self, tables: _Tables, minibatches: list[list[Pack]], measured: bool) -> Metrics:
         """Every update of a step; fills ``rollout.logprobs`` on the way where they were not measured before."""
         config, metrics, rollout = self.config, UpdateMetrics(), tables.rollout
+        self.learned_from = rollout.episodes
         factor = learning_rate_factor(
-            self.step, config.steps, config.warmup_steps + 1, config.warmup_steps, config.decay
+            self.number, config.steps, config.warmup_steps + 1, config.warmup_steps, config.decay
         )
         for _ in range(config.epochs):
             for packs in minibatches:
@@ -340,83 +321,19 @@ class _Loop:
             error = float(np.clip(kl / self.config.kl_target - 1, -0.2, 0.2))
             self.kl_coefficient *= 1 + error * episodes / self.config.kl_horizon
 
-    def _diverged(self, error: Diverged) -> Diverged:
-        ids = ", ".join(self._ids[i] for i in error.rows[:8]) + (" and more" if len(error.rows) > 8 else "")
-        good = f"the last good checkpoint is {self.last_good}" if self.last_good else "there is no checkpoint yet"
-        return Diverged(
-            f"step {self.step + 1}: {error.what}, from episodes {ids}; {good}. A lower learning rate may help.",
-            error.rows,
-        )
-
-    # ------------------------------------------------------------ coming back
-
-    def save(self) -> Path | None:
-        if self.out is None:
-            return None
-        state = {
-            "step": self.step,
-            "stopped": self.stopped,
-            "config": self._identity(),
-            "begun_from": self.begun_from,
-            "learner": self.learner.trainer.state_dict(),
-            "kl_coefficient": self.kl_coefficient,
-            "score_statistics": asdict(self.score_statistics),
-            "metrics": self.metrics,
-            "random": random_states(),
-        }
-        self.last_good = save_checkpoint(self.out / "checkpoints", self.step, state)
-        return self.last_good
-
-    def resume(self, console: Console) -> None:
-        """Return to the last whole checkpoint in ``out``, if there is one."""
-        if self.out is None:
-            return
-        found = load_checkpoint(self.out / "checkpoints")
-        if found is None:
-            self._write_metrics([], "w")
-            return
-        state, path, passed = found
-        for sentence in passed:
-            console.print(sentence)
-        self._check_same(state, path)
-        self.step, self.stopped, self.kl_coefficient = state["step"], state["stopped"], state["kl_coefficient"]
-        self.learner.trainer.load_state_dict(state["learner"])
-        self.score_statistics = RunningStatistics(**state["score_statistics"])
-        self.metrics, self.last_good = state["metrics"], path
-        self._write_metrics(self.metrics, "w")
-        restore_random_states(state["random"])
-        console.print(f"Going on after step {self.step} from {path}.")
-
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What must be equal for a run to be the same run."""
-        tasks = [task.id for task in self.tasks]
-        options = asdict(self.config)
-        del options["checkpoint_every"]
-        return json.loads(json.dumps({**options, "tasks": tasks}))
+        options = {k: v for k, v in asdict(self.config).items() if k != "checkpoint_every"}
+        return {**options, "tasks": [task.id for task in self.tasks], "model": self.lm.fingerprint()}
 
-    def _check_same(self, state: dict[str, Any], path: Path) -> None:
-        mine = self._identity()
-        for name, value in mine.items():
-            if state["config"].get(name) != value:
-                was = "" if name == "tasks" else f" ({state['config'].get(name)!r}, now {value!r})"
-                raise InputError(
-                    f"checkpoint {path} was written with other {name}{was}; use the same or another folder."
-                )
-        if state["begun_from"] != self.begun_from:
-            raise InputError(f"checkpoint {path} began from another model; load that model or use another folder.")
+    def state_dict(self) -> dict[str, Any]:
+        """What steps change beside the parameters."""
+        scores = asdict(self.score_statistics)
+        return {"kl_coefficient": self.kl_coefficient, "over_budget": self.over_budget, "score_statistics": scores}
 
-    def _write_metrics(self, rows: list[Metrics], mode: str) -> None:
-        if self.out is None:
-            return
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            with (self.out / "metrics.jsonl").open(mode) as file:
-                for row in rows:
-                    file.write(json.dumps({k: v if math.isfinite(v) else None for k, v in row.items()}) + "\n")
-        except OSError as error:
-            raise InputError(
-                f"{self.out / 'metrics.jsonl'} cannot be written ({error.strerror}); choose another folder."
-            ) from None
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.kl_coefficient, self.over_budget = state["kl_coefficient"], state["over_budget"]
+        self.score_statistics = RunningStatistics(**state["score_statistics"])
 
 
 def _outcomes(rollout: Rollout, kl_weight: float) -> Outcomes:
@@ -462,36 +379,3 @@ def tasks_of_step(tasks: Sequence[Task], count: int, step: int, seed: int) -> li
         epoch, place = divmod(position, len(tasks))
         chosen.append(tasks[int(np.random.default_rng([seed, epoch]).permutation(len(tasks))[place])])
     return chosen
-
-
-@contextmanager
-def _bar(console: Console, steps: int, done: int, visible: bool) -> Iterator[Callable[[Metrics, int], None]]:
-    with Progress(console=console, disable=not visible) as bar:
-        line = bar.add_task("optimising", total=steps, completed=done)
-
-        def show(metrics: Metrics, step: int) -> None:
-            bar.update(line, completed=step, description=f"reward {metrics['proxy']:.3f}  KL {metrics['kl']:.2f}")
-
-        yield show
-
-
-@contextmanager
-def _interruptible(console: Console) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C sets a flag, so that the step at hand can end and be saved; a second one interrupts at once."""
-    pressed = False
-
-    def handle(*_: object) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-        console.print("Stopping after this step; press Ctrl-C again to stop at once (the last checkpoint stays).")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -35,8 +35,8 @@ NAMED = 8
 """So many of the rows that a training diverged on are named."""
 SHORT = 60
 """Options that differ are printed up to this length."""
-SHOWN = 20
-"""The bar shows means over a run's last twentieth: single batches jump."""
+SHOWN, LOSS = 20, {"loss": "loss"}
+"""The bar shows means over a run's last twentieth, by default of the loss: single batches jump."""
 
 Metrics = dict[str, float]
 Batch = TypeVar("Batch", contravariant=True)
@@ -133,6 +133,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(groups, betas=betas, eps=ADAM_EPSILON, fused=True)
         self.parameters: list[nn.Parameter] = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.parts = parts or (lambda: [gradients_of(self.parameters)])
+        self.updates = 0  # made by this process
 
     def update(
         self,
@@ -163,6 +164,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = group["full_lr"] * factor
         self.optimiser.step()
+        self.updates += 1
         self.optimiser.zero_grad()
         self.refresh()
         return norms
@@ -189,11 +191,12 @@ class Trainer:
         log: Path | None = None,
         on_step: OnStep | None = None,
         progress: bool = True,
-        shown: Mapping[str, str] | None = None,
+        shown: Mapping[str, str] = LOSS,
     ) -> list[Metrics]:
         """Call ``step`` with 0 to ``steps`` - 1, from where the last of ``checkpoints`` ends; the metrics of all steps.
 
-        Ctrl-C ends after the step at hand, with a checkpoint where there are any; a second one at once.
+        Ctrl-C ends after the step at hand, with a checkpoint where there are any; a second one at once. A step that raises
+        InputError before its first update must leave everything as it was: there is a checkpoint then too.
 
         Args:
             identity: what must be equal for checkpoints to be of the same run; asked only where there are checkpoints.
@@ -202,41 +205,40 @@ class Trainer:
             beside: what the steps change beside the parameters.
             stopped: whether the run is over before its last step.
             log: a file that gets the metrics, one JSON object a line.
-            shown: metrics that the bar shows, and what it calls them; by default ``loss``.
+            shown: metrics that the bar shows, and what it calls them.
 
         Raises:
             InputError: checkpoints of another run; files that cannot be written.
             Diverged: says step, rows, the last good checkpoint, and what to do.
             KeyboardInterrupt: after Ctrl-C.
         """
-        console, shown = Console(stderr=True, quiet=not progress), shown or {"loss": "loss"}
-        own = {} if checkpoints is None else json.loads(json.dumps(dict(identity()), default=str))
+        console = Console(stderr=True, quiet=not progress)
+        own = {} if checkpoints is None else dict(_leaves(json.loads(json.dumps(dict(identity()), default=str))))
         metrics = self._resume(checkpoints, own, beside, console) if checkpoints is not None else []
         _write(log, metrics, "w")
-        began, first, window = time.monotonic(), len(metrics), max(1, steps // SHOWN)
+        began, first = time.monotonic(), len(metrics)
         with Progress(console=console, disable=not progress) as bar, _interruptible(console) as interrupted:
             line = bar.add_task(title, total=steps, completed=first)
             while len(metrics) < steps and not stopped():
+                updates, random = self.updates, random_states()
                 try:
                     metrics.append(step(len(metrics)))
                 except Diverged as error:
-                    raise self._explained(
-                        error, f"{title} stopped at step {len(metrics) + 1}", rows, named, checkpoints
-                    ) from None
+                    what = f"{title} stopped at step {len(metrics) + 1}: {error.what}, from {rows}"
+                    raise self._explained(error.rows, what, rows, named, checkpoints) from None
+                except InputError:
+                    if checkpoints is not None and self.updates == updates and metrics:  # nothing of the step was made
+                        self._save(checkpoints, own, metrics, beside, random)
+                    raise
                 _write(log, metrics[-1:], "a")
-                means = {n: [m[n] for m in metrics[-window:] if n in m] for n in shown}
-                told = (f"{shown[n]} {sum(values) / len(values):.3f}" for n, values in means.items() if values)
-                bar.update(line, completed=len(metrics), description=f"{title}, {', '.join(told)}")
+                bar.update(line, completed=len(metrics), description=f"{title}, {_means(metrics, steps, shown)}")
                 if on_step is not None:
                     elapsed = time.monotonic() - began
                     left = elapsed / (len(metrics) - first) * (steps - len(metrics))
                     on_step(TrainStep(len(metrics), steps, metrics[-1], elapsed, left))
                 ended = len(metrics) == steps or stopped()
                 if checkpoints is not None and (keep_end if ended else interrupted() or len(metrics) % every == 0):
-                    state = {"metrics": metrics, "trainer": self.state_dict(), "random": random_states()}
-                    more = {} if beside is None else beside.state_dict()
-                    about = {"format": FORMAT, "identity": own}
-                    save_checkpoint(checkpoints, len(metrics), {**about, **state, "beside": more})
+                    self._save(checkpoints, own, metrics, beside, random_states())
                 if interrupted() and not ended:
                     raise KeyboardInterrupt
         return metrics
@@ -252,6 +254,18 @@ class Trainer:
             parameter.copy_(stored)
         self.optimiser.load_state_dict(state["optimiser"])
         self.refresh()
+
+    def _save(
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        metrics: Sequence[Metrics],
+        beside: Stateful | None,
+        random: dict[str, Any],
+    ) -> None:
+        about = {"format": FORMAT, "identity": identity, "metrics": metrics, "random": random}
+        more = {} if beside is None else beside.state_dict()
+        save_checkpoint(folder, len(metrics), {**about, "trainer": self.state_dict(), "beside": more})
 
     def _resume(
         self, folder: Path, identity: Mapping[str, Any], beside: Stateful | None, console: Console
@@ -280,17 +294,27 @@ class Trainer:
         return list(state["metrics"])
 
     def _explained(
-        self, error: Diverged, what: str, rows: str, named: Callable[[int], str], checkpoints: Path | None
+        self, numbers: Sequence[int], what: str, rows: str, named: Callable[[int], str], checkpoints: Path | None
     ) -> Diverged:
-        names = list(dict.fromkeys(map(named, error.rows)))
+        names = list(dict.fromkeys(map(named, numbers)))
         listed = ", ".join(names[:NAMED]) + (" and more" if len(names) > NAMED else "")
         kept = checkpoints_in(checkpoints) if checkpoints is not None else []
         good = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
         rate = self.optimiser.param_groups[0]["full_lr"]
         return Diverged(
-            f"{what}: {error.what}, from {rows} {listed}; {good}; lower the learning rate ({rate:g}) or look at these {rows}.",
-            error.rows,
+            f"{what} {listed}; {good}; lower the learning rate ({rate:g}) or look at these {rows}.", numbers
         )
+
+
+def _means(metrics: Sequence[Metrics], steps: int, shown: Mapping[str, str]) -> str:
+    latest = metrics[-max(1, steps // SHOWN) :]
+    values = {label: [m[name] for m in latest if name in m] for name, label in shown.items()}
+    return ", ".join(f"{label} {sum(own) / len(own):.3f}" for label, own in values.items() if own)
+
+
+def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        yield from _leaves(value, f"{path}{name}.") if isinstance(value, dict) else [(path + name, value)]
 
 
 def _write(log: Path | None, metrics: Sequence[Metrics], mode: str) -> None:
