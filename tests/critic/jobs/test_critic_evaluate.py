@@ -378,7 +378,7 @@ def test_four_sizes_are_trained_measured_fitted_and_not_trained_again(
     assert trained() == before
     assert (out / "report.html").read_text().count("<svg") == 2
     assert main([*command, "--batch", "4"]) == 2
-    assert "holds a critic of other options" in capsys.readouterr().err
+    assert "holds a run with batch = 8, now it is 4" in capsys.readouterr().err
 
 
 def test_too_few_rows_for_four_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

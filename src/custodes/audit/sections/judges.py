@@ -321,15 +321,11 @@ def _judges_chart(judges: Sequence[Mapping[str, Any]]) -> str:
     y = alt.Y("judge:N", sort=order, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=130))
     base = alt.Chart(charts.chart_data(rows)).encode(y=y)
     title = "inferred reliability, 95 % interval"
-    inks = alt.Scale(domain=["trusted", "suspect"], range=[charts.INK, charts.HOLLOW])
-    shapes = alt.Scale(domain=["trusted", "suspect"], range=["circle", "square"])
     layers = [
         charts.vertical_rule(0, charts.GREY, title),
         base.mark_rule(color=charts.INK).encode(x=alt.X("low:Q", title=title), x2="high:Q"),
-        base.mark_point(size=48, stroke=charts.INK, strokeWidth=1.4, opacity=1).encode(
-            x=alt.X("x:Q", title=title, axis=alt.Axis(tickCount=4)),
-            shape=alt.Shape("mark:N", scale=shapes, legend=charts.chart_legend()),
-            fill=alt.Fill("mark:N", scale=inks, legend=charts.chart_legend()),
+        charts.named_marks(base, ["suspect", "trusted"], "mark").encode(
+            x=alt.X("x:Q", title=title, axis=alt.Axis(tickCount=4))
         ),
         base.mark_text(align="left", dx=8, color=charts.GREY, fontSize=12).encode(
             x=alt.value(charts.WIDTH - 105), text="note:N"
