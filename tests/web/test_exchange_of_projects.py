@@ -57,6 +57,14 @@ def test_training_data_has_a_row_per_judgment_and_soft_labels(judged: Server, tm
     assert all(0 <= pair.weight <= 1 for pair in together)  # six judgments hardly resolve anything
 
 
+@pytest.mark.parametrize("file", ["judgments.jsonl", "preferences.jsonl", "aggregated.jsonl"])
+def test_every_exported_file_trains_a_reward(judged: Server, tmp_path: Path, tiny_model: Path, file: str):
+    export_project(judged.database, "helpfulness", tmp_path)
+    words = ["reward", "train", "--judgments", tmp_path / file, "--out", tmp_path / "reward", "--model", tiny_model]
+    assert main([str(word) for word in [*words, "--epochs", 1, "--rank", 2]]) == 0
+    assert (tmp_path / "reward" / "training.json").exists()
+
+
 def test_hugging_face_form_is_a_folder_with_a_card(judged: Server, tmp_path: Path):
     export_project(judged.database, "helpfulness", tmp_path, "huggingface")
     table = pq.read_table(tmp_path / "preferences.parquet")

@@ -18,7 +18,13 @@ from custodes.types import InputError
 
 T = TypeVar("T")
 
-RENAMED = {"preferences": "judgments", "heldout-tasks": "measure-on", "heldout": "measure-on", "method": "algorithm"}
+RENAMED = {
+    "preferences": "judgments",
+    "heldout-tasks": "measure-on",
+    "heldout": "measure-on",
+    "prompts": "tasks",
+    "method": "algorithm",
+}
 """Options that have another name now."""
 
 

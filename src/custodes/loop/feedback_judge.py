@@ -15,8 +15,7 @@ from custodes.feedback.rubric import load_rubric
 from custodes.job.command import command
 from custodes.job.invocation import begin
 from custodes.ledger import Evaluation
-from custodes.lm import TorchEngine, load
-from custodes.lm.endpoint import EndpointEngine
+from custodes.lm.address import ENDPOINT, open_engine
 from custodes.types import InputError
 
 
@@ -34,7 +33,7 @@ class FeedbackJudge:
     out: Path
     """Judgments to write: .jsonl, .json or .parquet."""
     model: str = "smollm2-135m"
-    """The judge: an embedded model, a folder, a .gguf file, a hub id, or the model's name at an endpoint."""
+    """The judge: an embedded model, a folder, a .gguf file, a hub id, endpoint:URL#MODEL, or the model's name at --endpoint."""
     endpoint: str = ""
     """Address of an OpenAI-compatible server, up to and including /v1."""
     name: str = "ai"
@@ -89,7 +88,8 @@ def feedback_judge(config: FeedbackJudge) -> FileJudged:
     pairs = list(dict.fromkeys((min(j.episodes), max(j.episodes)) for j in compared))
     if not pairs:
         raise InputError(f"{config.judgments} holds no comparison with its texts; there is nothing to judge.")
-    engine = EndpointEngine(config.endpoint, config.model) if config.endpoint else TorchEngine(load(config.model))
+    model = f"{ENDPOINT}{config.endpoint}#{config.model}" if config.endpoint else config.model
+    engine = open_engine("torch", model, "--model")
     said = judge_with_ai(engine, [(episodes[a], episodes[b]) for a, b in pairs], rubric, config.name)
     feedback.annotators[said.annotator.id] = said.annotator
     write_judgments(config.out, said.judgments, feedback)

@@ -1,0 +1,361 @@
+"""Several policies on the same prompts at equal KL from one base model, each measured on its own replies.
+
+A policy is a curve: the base model, the adapters that its run kept on the way (``snapshots``), and the policy that it handed
+over. What it earns at a KL stands between two measured points, prompt by prompt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import altair as alt
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from custodes.audit.overoptimisation import best_of_n_kl, best_of_n_values, powers_of_two, value_at
+from custodes.environments import prompts_are_text, read_tasks
+from custodes.job.command import command, in_words
+from custodes.job.progress import Progress
+from custodes.ledger import Ledger
+from custodes.lm import Adapter, LanguageModel, TorchEngine, load
+from custodes.lm.adapter import ADAPTER_CONFIG
+from custodes.lm.loading import base_of, policy_within
+from custodes.lm.precision import DtypeName
+from custodes.loop.evaluation import kl_of
+from custodes.loop.optimised_arm import SNAPSHOTS
+from custodes.page import Report, Section, save_report
+from custodes.page.charts import inline_svg
+from custodes.policy.rollout import has_opinion
+from custodes.ranges import Count, ranged
+from custodes.reward.options import RewardOptions
+from custodes.stats import Interval, mean_interval, paired_difference
+from custodes.types import Episode, InputError, Reward, Sampling, Task
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class PolicyCompare(RewardOptions):
+    """Compare policies on the same prompts, each on its own replies, at equal KL from their base model."""
+
+    policies: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="DIR")]]
+    """Folders of runs (policy optimise, policy tune, an arm of quickstart), of adapters or of models."""
+    tasks: str
+    """Prompts to measure on, best such as no policy was trained on."""
+    at_kl: str = ""
+    """Nats an episode at which to compare, e.g. 2,5; without: the largest that every policy reached."""
+    prompt_column: str = ""
+    """The column with the prompt, where it is not called prompt or messages."""
+    system: str = ""
+    """System message that opens every conversation."""
+    base: str = ""
+    """The base model, where a folder does not name it."""
+    measure_on: Count = 96
+    """Prompts that are used, the first of the file."""
+    best_of: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Compare also with the best of up to N replies of the base model."""
+    show: int = 3
+    """Prompts whose replies are shown under every policy."""
+    out: Path | None = None
+    """Folder for compare.json and the chart, compare.svg."""
+    device: str = "auto"
+    """Where to compute: cpu, cuda, or auto, which takes CUDA where there is a device."""
+    dtype: DtypeName = "auto"
+    """Precision of computation."""
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A policy at one moment of its training."""
+
+    name: str
+    kl: Interval
+    reward: Interval
+    gain: Interval
+    """Over the base model, paired by prompt."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One policy, from the base model on."""
+
+    policy: str
+    points: tuple[Point, ...]
+    values: Floats  # (points, prompts) reward of each prompt
+    replies: tuple[str, ...]  # to the prompts that are shown
+    kl_is: str = "measured"
+
+    @property
+    def distance(self) -> Floats:
+        """(points,) square root of the mean KL; the estimate of a KL near 0 may be negative."""
+        return np.sqrt(np.maximum([p.kl.estimate for p in self.points], 0))
+
+    def at(self, kl: float) -> Floats | None:
+        """(prompts,) reward at so many nats, between two points; None where the policy did not get so far."""
+        return value_at(self.distance, self.values, math.sqrt(kl)) if self.distance.max() >= math.sqrt(kl) else None
+
+
+@dataclass(frozen=True)
+class ComparedPolicies:
+    """The table, the replies and the chart."""
+
+    at_kl: tuple[float, ...]
+    curves: tuple[Curve, ...]
+    table: dict[str, dict[str, Any]]
+    """Policy -> its last point, and at each KL its reward and the difference from the first policy."""
+    shown: tuple[dict[str, Any], ...]
+    """Prompts with their replies under every policy."""
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the table."""
+        return list(dict.fromkeys(name for row in self.table.values() for name in row if name != "kl_is"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        plain = {
+            name: {key: value.to_dict() if isinstance(value, Interval) else value for key, value in row.items()}
+            for name, row in self.table.items()
+        }
+        curves = {
+            c.policy: [
+                {"name": p.name, **{n: getattr(p, n).to_dict() for n in ("kl", "reward", "gain")}} for p in c.points
+            ]
+            for c in self.curves
+        }
+        return {"at_kl": list(self.at_kl), "table": plain, "curves": curves, "shown": list(self.shown)}
+
+
+@command()
+def policy_compare(config: PolicyCompare) -> ComparedPolicies:
+    """Compare policies on the same prompts at equal KL, each on its own replies.
+
+    Raises InputError for policies of different base models.
+    """
+    if not config.policies:
+        raise InputError("no policies to compare; give their folders.")
+    if config.sampling.n != 1 or config.sampling.temperature != 1:
+        raise InputError(
+            "policies are compared by one reply to each prompt at temperature 1, at which their KL is known."
+        )
+    base = _base(config)
+    tasks = read_tasks(config.tasks, config.prompt_column, config.system)[: config.measure_on]
+    if len(tasks) < 2:
+        raise InputError(f"{config.tasks} holds {len(tasks)} prompt; give at least 2 to compare on.")
+    reward = config.open_rewards(text=prompts_are_text(config.tasks, config.prompt_column), device=config.device)
+    measured = _Measured(base, tasks, reward, config)
+    curves = [measured.curve(policy) for policy in config.policies]
+    if config.best_of > 1:
+        curves.append(measured.best_of_n(config.best_of))
+    furthest = min(float(c.distance.max()) for c in curves) ** 2
+    at_kl = _numbers(config.at_kl) or (round(furthest, 3),)
+    done = ComparedPolicies(
+        at_kl, tuple(curves), {c.policy: _row(c, curves[0], at_kl) for c in curves}, measured.shown(curves)
+    )
+    if config.out is not None:
+        config.out.mkdir(parents=True, exist_ok=True)
+        page = Report(
+            kind="Custodes comparison",
+            title="Policies at equal KL",
+            subtitle=f"{len(tasks):,} prompts of {config.tasks}",
+            sections=[_EqualKl(done, "policies")],
+            head=None,
+        )
+        save_report(page, config.out / "compare.html", (config.out / "compare.json", done.to_dict()))
+    return done
+
+
+@in_words(policy_compare)
+def _show(config: PolicyCompare, done: ComparedPolicies) -> None:
+    table = Table("policy", *done.columns, box=None)
+    for policy, row in done.table.items():
+        table.add_row(policy, *(_cell(row, name) for name in done.columns))
+    Console(width=max(100, 30 * (1 + len(done.columns)))).print(table)
+    for shown in done.shown:
+        print(f"\n{shown['prompt'][-1]['content']}")
+        for policy, reply in shown["replies"].items():
+            print(f"  {policy}: {' '.join(reply.split())}")
+    if config.out is not None:
+        print(f"\nTable and chart: {config.out / 'compare.html'}")
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    return "" if name not in row else "not reached" if row[name] is None else str(row[name])
+
+
+class _EqualKl(Section[ComparedPolicies]):
+    """The table, the chart, and the same prompts under every policy."""
+
+    title = "At equal KL from the base model, each on its own replies"
+    template = """
+<table class="wide-table">
+  <thead><tr><th>Policy</th>{% for name in source.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+  {% for policy, row in source.table.items() %}<tr><th scope="row">{{ policy }}</th>{% for name in source.columns %}<td>{{ section.cell(row, name) }}</td>{% endfor %}</tr>{% endfor %}
+</table>
+{{ figure(charts.gained, "Reward gained over the base model on the same prompts. Dotted lines: where the policies are compared, by linear interpolation. The KL of a best-of-n is an upper bound.") }}
+<h3>The same prompts under every policy</h3>
+{% for shown in source.shown %}<h4>{{ shown.prompt[-1].content }}</h4>
+<table class="kv">{% for policy, reply in shown.replies.items() %}<tr><th scope="row">{{ policy }}</th><td>{{ reply }}</td></tr>{% endfor %}</table>{% endfor %}
+"""
+    cell = staticmethod(_cell)
+
+    def charts(self) -> dict[str, str]:
+        return {"gained": _chart(self.source.curves, self.source.at_kl)}
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(word) for word in text.split(",") if word.strip())
+    except ValueError:
+        numbers = (math.nan,)
+    if not all(math.isfinite(x) and x > 0 for x in numbers):
+        raise InputError(f"--at-kl {text!r}: write nats above 0, with commas between them, e.g. 2,5.")
+    return numbers
+
+
+def _row(curve: Curve, first: Curve, at_kl: Sequence[float]) -> dict[str, Any]:
+    last = curve.points[-1]
+    row: dict[str, Any] = {"kl": last.kl, "kl_is": curve.kl_is, "reward": last.reward, "gain": last.gain}
+    for kl in at_kl:
+        here, there = curve.at(kl), first.at(kl)
+        row[f"reward at KL {kl:g}"] = None if here is None else mean_interval(here)
+        if curve is not first:
+            both = here is not None and there is not None
+            row[f"minus {first.policy} at KL {kl:g}"] = paired_difference(here, there) if both else None  # type: ignore[arg-type]
+    return row
+
+
+def _base(config: PolicyCompare) -> LanguageModel:
+    """The one base model of all policies."""
+    names = {policy: config.base or _base_name(policy) for policy in config.policies}
+    if len(set(names.values())) > 1:
+        told = "; ".join(f"{policy} began from {name}" for policy, name in names.items())
+        raise InputError(f"policies of different base models have no KL in common: {told}.")
+    lm = load(next(iter(names.values())), dtype=config.dtype, device=config.device)
+    return replace(lm, adapter=None)
+
+
+def _base_name(policy: str) -> str:
+    folder = Path(policy_within(policy))
+    if (folder / ADAPTER_CONFIG).is_file():
+        return base_of(folder)
+    if (folder / "adapter" / ADAPTER_CONFIG).is_file():  # an arm of quickstart
+        return base_of(folder / "adapter")
+    if (Path(policy) / "ledger.db").is_file():
+        with Ledger.open(Path(policy) / "ledger.db", read_only=True) as ledger:
+            if (runs := ledger.runs()) and (name := runs[-1].config.get("model")):
+                return str(name)
+    raise InputError(f"{policy} does not say from which model it began; name it with --base.")
+
+
+class _Measured:
+    """The prompts under each policy, scored; the base model's replies are drawn once."""
+
+    def __init__(self, base: LanguageModel, tasks: Sequence[Task], reward: Reward, config: PolicyCompare) -> None:
+        self.base, self.tasks, self.reward, self.config = base, tasks, reward, config
+        self.engine = TorchEngine(base)
+        self.before, self.first = self._scored(TorchEngine(base))
+
+    def curve(self, policy: str) -> Curve:
+        points = [
+            Point("base", Interval(0.0, 0.0, 0.0, len(self.tasks)), mean_interval(self.first), _none(len(self.tasks)))
+        ]
+        values, replies = [self.first], list(self.before)
+        with Progress() as progress:
+            stages = _stages(policy)
+            bar = progress.add_task(f"measuring {policy}", total=len(stages))
+            for folder in stages:
+                replies, scores = self._scored(TorchEngine(self._policy(folder)))
+                kl = mean_interval(kl_of(self.engine, replies, 1.0))
+                points.append(Point(folder.name, kl, mean_interval(scores), paired_difference(scores, self.first)))
+                values.append(scores)
+                progress.advance(bar)
+        said = tuple(e.completion for e in replies[: self.config.show])
+        return Curve(policy, tuple(points), np.stack(values), said)
+
+    def best_of_n(self, n: int) -> Curve:
+        """The base model's replies, the best of n by the reward; its KL is at most log n - (n - 1) / n."""
+        drawn = self.engine.generate(self.tasks, replace(self.config.sampling, n=n))
+        proxy, counts = self.reward.score(drawn).value.reshape(-1, n), powers_of_two(n)
+        values = best_of_n_values(proxy, proxy, counts)
+        points = []
+        for k, count in enumerate(counts):
+            kl = best_of_n_kl(count)
+            gain = paired_difference(values[k], values[0]) if k else _none(len(self.tasks))
+            points.append(
+                Point(f"best of {count}", Interval(kl, kl, kl, len(self.tasks)), mean_interval(values[k]), gain)
+            )
+        said = tuple(drawn[i * n + int(proxy[i].argmax())].completion for i in range(min(self.config.show, len(proxy))))
+        return Curve(f"best of {n}", tuple(points), values, said, kl_is="an upper bound")
+
+    def shown(self, curves: Sequence[Curve]) -> tuple[dict[str, Any], ...]:
+        """The first prompts, each with what every policy replies."""
+        rows = []
+        for i, episode in enumerate(self.before[: self.config.show]):
+            replies = {"base": episode.completion} | {c.policy: c.replies[i] for c in curves}
+            rows.append({"prompt": [m.to_dict() for m in episode.task.messages], "replies": replies})
+        return tuple(rows)
+
+    def _scored(self, engine: TorchEngine) -> tuple[list[Episode], Floats]:
+        episodes = engine.generate(self.tasks, self.config.sampling)
+        scores = self.reward.score(episodes)
+        if not (judged := has_opinion(scores)).all():
+            silent = episodes[int(np.flatnonzero(~judged)[0])]
+            raise InputError(
+                f"the reward has no opinion on {int((~judged).sum())} replies, the first to task {silent.task.id}; "
+                "compare on prompts that it judges."
+            )
+        return episodes, scores.value
+
+    def _policy(self, folder: Path) -> LanguageModel:
+        if (folder / ADAPTER_CONFIG).is_file():
+            return replace(self.base, adapter=Adapter.load(folder, self.base.decoder))
+        return load(folder, dtype=self.config.dtype, device=self.config.device)
+
+
+def _none(n: int) -> Interval:
+    return Interval(0.0, 0.0, 0.0, n)
+
+
+def _stages(policy: str) -> list[Path]:
+    """The folders of a policy's snapshots, in order, and of the policy that was handed over."""
+    folder = Path(policy)
+    kept = [p for root in (folder / "optimisation", folder) for p in sorted((root / SNAPSHOTS).glob("step-*"))]
+    last = folder / "adapter" if (folder / "adapter" / ADAPTER_CONFIG).is_file() else Path(policy_within(policy))
+    return [*kept, last]
+
+
+def _chart(curves: Sequence[Curve], at_kl: Sequence[float]) -> str:
+    """Reward gained over the base model against the square root of the KL, a line a policy."""
+    rows = [
+        {"policy": c.policy, "x": float(d), "y": p.gain.estimate, "low": p.gain.low, "high": p.gain.high}
+        for c in curves
+        for d, p in zip(c.distance, c.points, strict=True)
+    ]
+    title = "√KL from the base policy (√nats)"
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("x:Q", title=title),
+        color=alt.Color("policy:N", title=None, legend=alt.Legend(orient="top")),
+        detail="policy:N",
+    )
+    y = alt.Y("y:Q", title="reward gained over the base policy")
+    marks = alt.Chart(alt.Data(values=[{"at": math.sqrt(kl)} for kl in at_kl]))
+    layers = [
+        base.mark_line().encode(y=y, strokeDash="policy:N"),
+        base.mark_rule().encode(y=alt.Y("low:Q", title="reward gained over the base policy"), y2="high:Q"),
+        base.mark_point(filled=True, size=44).encode(y=y, shape="policy:N"),
+        marks.mark_rule(strokeDash=[2, 2], color="#6e6e6e").encode(x=alt.X("at:Q", title=title)),
+    ]
+    chart = alt.layer(*layers).properties(width=420, height=280)
+    return inline_svg(
+        chart, "Reward gained over the base policy against the square root of the KL, a line for each policy."
+    )

@@ -1,0 +1,263 @@
+"""A policy tuned on demonstrations or preferences, without a reward: what ``custodes policy tune`` does.
+
+What is held out says what was learned: of demonstrations the loss before and after, of preferences how often the chosen
+reply gained more than the rejected one, and what each gained. Where a reward is given, replies to held-out prompts are
+scored before and after as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from custodes.environments import prompts_are_text, read_tasks, task_id
+from custodes.feedback.exchange import examples_from_judgments
+from custodes.feedback.forms import JudgmentsOptions
+from custodes.files import save_json
+from custodes.job.command import command, in_words
+from custodes.job.options import Output, Use, identity
+from custodes.job.workspace import Workspace
+from custodes.ledger import Decision, Evaluation, Model
+from custodes.lm import LanguageModel, TorchEngine
+from custodes.lm.loading import check_model
+from custodes.loop.evaluation import evaluate_policy
+from custodes.loop.gains import Gain, gain_of
+from custodes.loop.new_policy import NewPolicy, new_policy
+from custodes.loop.optimised_arm import recorded_run
+from custodes.policy.learner import Reference
+from custodes.policy.tuning import TuneMethod, method_of, tune
+from custodes.policy.turns import demonstration
+from custodes.ranges import Count, PartShare, ranged
+from custodes.registry import Chosen, method
+from custodes.reward.options import RewardOptions
+from custodes.stats import Interval, mean_interval, paired_difference, rate
+from custodes.types import Episode, InputError, Message, PreferencePair, Sampling, Task
+
+Floats = NDArray[np.float64]
+POLICY = "policy"
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class PolicyTune(JudgmentsOptions, RewardOptions, NewPolicy):
+    """Tune a model on demonstrations (sft) or on preferences (dpo, ipo). Run again with the same options, it goes on where it was interrupted."""
+
+    out: Output
+    """Folder for the policy, the report, the ledger and the checkpoints."""
+    method: Annotated[TuneMethod | str, Chosen(method)] = "sft"
+    """sft learns what was said; dpo and ipo learn which of two replies is preferred. Its own options join these."""
+    held_out: PartShare = 0.1
+    """Share of the prompts kept out of training, on which what was learned is measured."""
+    eval_tasks: str = ""
+    """Prompts to measure on by the reward; else the held-out prompts."""
+    measure_on: Count = 96
+    """Prompts on which replies are scored by the reward."""
+    max_tokens: Count = 128
+    """Longest reply that is scored."""
+    threads: Annotated[int, Use.MEANS] = 0
+    """Processor threads; 0 takes what torch finds."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "method", method_of(self.method))
+
+
+@dataclass(frozen=True)
+class TunedPolicy:
+    """What a call of the command came to."""
+
+    policy: Path
+    method: str
+    examples: int
+    updates: int
+    measured: dict[str, Interval]
+    """On what was held out; empty where nothing was."""
+    gain: Gain | None = None
+    """In reward, where one was given."""
+    report: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        told = {"policy": str(self.policy), "method": self.method, "examples": self.examples, "updates": self.updates}
+        more: dict[str, Any] = {"measured": {name: interval.to_dict() for name, interval in self.measured.items()}}
+        if self.gain is not None:
+            more["gain"] = self.gain.to_dict()
+        return told | more | ({"report": str(self.report)} if self.report else {})
+
+
+@command(resumes=True)
+def policy_tune(config: PolicyTune) -> TunedPolicy:
+    """Tune a model on demonstrations or on preferences.
+
+    Raises InputError for examples that cannot be used and for a folder of another run.
+    """
+    check_model(config.model)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    examples = _examples(config)
+    done: list[TunedPolicy] = []
+    own = method_of(config.method)
+    options = identity(config) | {"method_name": own.name}
+    report = recorded_run(
+        config.out, "policy tune", options, own.seed, lambda work: done.append(_Tuning(config, work, examples).run())
+    )
+    return replace(done[0], report=report)
+
+
+@in_words(policy_tune)
+def _show(config: PolicyTune, done: TunedPolicy) -> None:
+    print(f"The policy is in {done.policy}: {done.updates:,} updates on {done.examples:,} examples with {done.method}.")
+    for name, interval in done.measured.items():
+        print(f"{name.capitalize():<16} {interval}")
+    if done.gain is not None:
+        print(f"Reward on held-out prompts: gained {done.gain.difference}, paired; KL {done.gain.kl} nats an episode.")
+
+
+def _examples(config: PolicyTune) -> list[Any]:
+    """What the method learns from. Raises InputError where the file holds none of it."""
+    kind = method_of(config.method).learns_from
+    if kind == "preferences":
+        return list(config.read_pairs())
+    file = config.read()
+    held = file.feedback
+    shown = examples_from_judgments(held.judgments, held.tasks.values(), held.episodes.values())
+    file.warn()
+    good = [example for example in shown if example.label is not False]
+    if not good:
+        raise InputError(
+            f"{config.judgments} holds no demonstration; give a table with prompt and completion, or with messages, or use "
+            "--method dpo for preferences."
+        )
+    return [(Task(task_id(e.prompt), e.prompt), e.completion) for e in good]
+
+
+def _prompt(example: Any) -> tuple[Message, ...]:
+    return example.prompt if isinstance(example, PreferencePair) else example[0].messages
+
+
+class _Tuning:
+    """One run."""
+
+    def __init__(self, config: PolicyTune, work: Workspace, examples: Sequence[Any]) -> None:
+        self.config, self.work, self.method = config, work, method_of(config.method)
+        prompts = list(dict.fromkeys(map(_prompt, examples)))
+        order = np.random.default_rng([self.method.seed, 4]).permutation(len(prompts))
+        held = {prompts[i] for i in order[: int(config.held_out * len(prompts))]}
+        self.train = [example for example in examples if _prompt(example) not in held]
+        self.held_out = [example for example in examples if _prompt(example) in held]
+        with work.phase("model", "Model and examples"):
+            self.lm = new_policy(config, self.method.seed)
+            reference = Reference.of(self.lm)
+            self.base = replace(self.lm, decoder=reference.decoder, adapter=reference.adapter)
+            own = self.base.fingerprint()
+            work.ledger.write(work.run, [Model(own, config.model, "base")])
+
+    def run(self) -> TunedPolicy:
+        config, work, method = self.config, self.work, self.method
+        measured_on = self._episodes()
+        before = self._likelihoods(self.base, measured_on)
+        self._score(0)
+        with work.phase("tuning", f"Tuning on {len(self.train):,} {method.learns_from} with {method.name}"):
+            metrics = tune(self.lm, self.train, method, checkpoints=config.out / "tuning" / "checkpoints")
+        work.tokens_trained += int(sum(m["tokens"] for m in metrics))
+        after = self._likelihoods(self.lm, measured_on)
+        measured = self._measure(before, after, measured_on)
+        self.lm.save(config.out / POLICY)
+        self._score(len(metrics), chosen=True)
+        id = self.lm.fingerprint()
+        told = {name: interval.to_dict() for name, interval in measured.items()}
+        curve = [{key: m[key] for key in m if key != "tokens"} for m in metrics]
+        work.ledger.write(
+            work.run,
+            [
+                Model(id, f"{method.name} policy", "policy", self.base.fingerprint(), {"method": method.name}),
+                Decision(
+                    "hand-over", "handed over this policy", "every example was learned from as often as asked", id
+                ),
+                Evaluation("tuned", "tuning", method.name, {"measured": told, "updates": curve}, len(self.train)),
+            ],
+        )
+        gain = None
+        if config.reward:
+            gain = gain_of(work, method.name, str(config.out / POLICY), method.seed, len(metrics), "updates")
+        done = TunedPolicy(config.out / POLICY, method.name, len(self.train), len(metrics), measured, gain)
+        save_json(config.out / "result.json", done.to_dict())
+        return done
+
+    # ------------------------------------------------------------ what was held out
+
+    def _episodes(self) -> list[Episode]:
+        """The held-out replies; of preferences chosen and rejected by turns."""
+        if self.method.learns_from == "demonstrations":
+            return [demonstration(self.lm, task, said) for task, said in self.held_out]
+        return [
+            demonstration(self.lm, Task(f"{pair.place or i} {side}", pair.prompt), said)
+            for i, pair in enumerate(self.held_out)
+            for side, said in (("chosen", pair.chosen), ("rejected", pair.rejected))
+        ]
+
+    def _likelihoods(self, lm: LanguageModel, episodes: Sequence[Episode]) -> Floats:
+        """(B,) nats: log p of each reply."""
+        if not episodes:
+            return np.zeros(0)
+        with self.work.phase("evaluation", "What was held out"):
+            return np.array([row.astype(np.float64).sum() for row in TorchEngine(lm).logprobs(episodes)])
+
+    def _measure(self, before: Floats, after: Floats, episodes: Sequence[Episode]) -> dict[str, Interval]:
+        if len(self.held_out) < 2:
+            return {}
+        prompts = [task_id(_prompt(example)) for example in self.held_out]
+        if self.method.learns_from == "demonstrations":
+            tokens = np.array([e.actions for e in episodes])
+            old, new = -before / tokens, -after / tokens
+            return {
+                "loss before": mean_interval(old, prompts),
+                "loss after": mean_interval(new, prompts),
+                "loss fell by": paired_difference(old, new, prompts),
+            }
+        gained = (after - before).reshape(-1, 2)
+        better = np.where(gained[:, 0] == gained[:, 1], 0.5, gained[:, 0] > gained[:, 1])
+        label = np.array([pair.label for pair in self.held_out])
+        right = np.where(label == 0.5, 0.5, np.where(label > 0.5, better, 1 - better))
+        return {
+            "accuracy": rate(right, prompts),
+            "chosen gained": mean_interval(gained[:, 0], prompts),
+            "rejected gained": mean_interval(gained[:, 1], prompts),
+            "margin": mean_interval(gained[:, 0] - gained[:, 1], prompts),
+        }
+
+    def _score(self, step: int, chosen: bool = False) -> None:
+        """Replies to held-out prompts by the reward, where there is one."""
+        config = self.config
+        if not config.reward:
+            return
+        tasks = read_tasks(config.eval_tasks) if config.eval_tasks else self._held_out_tasks()
+        text = prompts_are_text(config.eval_tasks) if config.eval_tasks else False
+        reward = config.open_rewards(text=text, device=config.device)
+        with self.work.phase("evaluation", f"Held-out prompts, {'after' if step else 'before'} tuning"):
+            evaluate_policy(
+                self.work,
+                self.method.name,
+                step,
+                (TorchEngine(self.lm), TorchEngine(self.base)),
+                reward,
+                tasks[: config.measure_on],
+                Sampling(max_tokens=config.max_tokens, seed=self.method.seed + 2),
+                None,
+                policy=(self.lm if step else self.base).fingerprint(),
+                scorer=getattr(reward, "name", type(reward).__name__),
+                chosen=chosen,
+            )
+
+    def _held_out_tasks(self) -> list[Task]:
+        prompts = dict.fromkeys(prompt for example in self.held_out if (prompt := _prompt(example)))
+        if len(prompts) < 2:
+            raise InputError(
+                "--reward needs prompts to measure on: hold some out (--held-out), or give --eval-tasks FILE."
+            )
+        return [Task(task_id(prompt), prompt) for prompt in prompts]

@@ -1,0 +1,93 @@
+"""Policies side by side at equal KL, on the same prompts, each on its own replies."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_tiny_model
+
+from custodes.cli import main
+from custodes.loop.policy_compare import PolicyCompare, policy_compare
+from custodes.loop.policy_optimise import PolicyOptimise, policy_optimise
+from custodes.policy import OptimiseConfig
+from custodes.types import InputError, Sampling
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    folder = tmp_path_factory.mktemp("compared")
+    (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Say {i}."}) + "\n" for i in range(24)))
+    (folder / "rewards.py").write_text(
+        "def short(completions, **columns):\n    return [-float(len(c)) for c in completions]\n"
+    )
+    for algorithm, rate in (("grpo", 3e-2), ("rloo", 1e-2)):
+        sampling = Sampling(n=3, max_tokens=8)
+        options = OptimiseConfig(algorithm=algorithm, steps=4, tasks_per_step=4, learning_rate=rate, sampling=sampling)
+        policy_optimise(
+            PolicyOptimise(out=folder / algorithm, tasks=str(folder / "prompts.jsonl"), reward=(f"{folder}/rewards.py:short",),
+                           model=str(tiny_model), optimisation=options, evaluate_every=1, measure_on=4)
+        )  # fmt: skip
+    return folder
+
+
+def config(world: Path, *policies: str, **more: object) -> PolicyCompare:
+    own = {
+        "tasks": str(world / "prompts.jsonl"),
+        "reward": (f"{world}/rewards.py:short",),
+        "sampling": Sampling(max_tokens=8),
+    }
+    return PolicyCompare(policies=tuple(str(world / p) for p in policies), **own | more)  # type: ignore[arg-type]
+
+
+def test_policies_are_compared_where_each_of_them_has_been(world: Path) -> None:
+    done = policy_compare(config(world, "grpo", "rloo", best_of=4, out=world / "compared"))
+    assert [len(curve.points) for curve in done.curves] == [5, 5, 3]  # base, three on the way, the last; 1, 2, 4 draws
+    (kl,) = done.at_kl
+    for curve in done.curves:
+        assert curve.values.shape == (len(curve.points), 24)
+        assert curve.distance.max() >= math.sqrt(kl) - 1e-3
+    row = done.table[done.curves[1].policy]
+    assert row[f"minus {done.curves[0].policy} at KL {kl:g}"].n == 24
+    assert done.table["best of 4"]["kl_is"] == "an upper bound"
+    assert done.table["best of 4"]["gain"].estimate >= 0
+    assert json.loads((world / "compared/compare.json").read_text())["at_kl"] == [kl]
+    assert "<svg" in (world / "compared/compare.html").read_text()
+
+
+def test_at_a_measured_point_the_comparison_is_that_point(world: Path) -> None:
+    (curve,) = policy_compare(config(world, "grpo")).curves
+    last = curve.points[-1]
+    if curve.distance[-1] == curve.distance.max():
+        np.testing.assert_allclose(curve.at(last.kl.estimate), curve.values[-1])
+    np.testing.assert_allclose(curve.at(0.0), curve.values[int(curve.distance.argmin())])
+    assert curve.at(1e6) is None
+
+
+def test_every_prompt_is_shown_under_every_policy(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["policy", "compare", world / "grpo", world / "rloo", "--tasks", world / "prompts.jsonl", "--max-tokens", 8]
+    words += ["--reward", f"{world}/rewards.py:short", "--show", 2, "--at-kl", "0.01,100000"]
+    assert main([*map(str, words), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["shown"]) == 2
+    assert set(told["shown"][0]["replies"]) == {"base", str(world / "grpo"), str(world / "rloo")}
+    assert told["table"][str(world / "rloo")]["reward at KL 100000"] is None  # nobody got so far
+    assert main([*map(str, words)]) == 0
+    printed = capsys.readouterr().out
+    assert "not reached" in printed
+    assert "Say 0." in printed
+
+
+def test_policies_of_different_models_are_refused(world: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write_tiny_model(other, seed=1)
+    with pytest.raises(InputError, match="does not say from which model it began"):
+        policy_compare(config(world, "grpo", str(other)))
+    with pytest.raises(InputError, match="write nats above 0"):
+        policy_compare(config(world, "grpo", at_kl="2;5"))
+    with pytest.raises(InputError, match="one reply to each prompt at temperature 1"):
+        policy_compare(config(world, "grpo", sampling=Sampling(temperature=0.5)))

@@ -1,0 +1,137 @@
+"""Tuning on demonstrations and on preferences: what is measured on what was held out, and that it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from custodes.cli import main
+from custodes.ledger import Ledger, verify_ledger
+from custodes.lm import load
+from custodes.loop.policy_tune import PolicyTune, policy_tune
+from custodes.policy.methods import Dpo, Ipo, Sft
+from custodes.policy.tuning import TuneMethod
+from custodes.types import InputError
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    def write(name: str, rows: list[dict]) -> None:
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write("shown.jsonl", [{"prompt": f"Say {i}.", "completion": f"{i}, the lazy dog."} for i in range(40)])
+    write(
+        "talks.jsonl",
+        [
+            {"messages": [{"role": "user", "content": f"Say {i}."}, {"role": "assistant", "content": "So."}]}
+            for i in range(40)
+        ],
+    )
+    write(
+        "pairs.jsonl",
+        [{"prompt": f"Say {i}.", "chosen": f"{i}, the lazy dog.", "rejected": f"fox {i}"} for i in range(40)],
+    )
+    return tmp_path
+
+
+def config(world: Path, model: Path, method: TuneMethod, file: str, **more: object) -> PolicyTune:
+    out = Path(str(more.pop("out", world / "out")))
+    return PolicyTune(out=out, judgments=str(world / file), model=str(model), method=method, held_out=0.2, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("file", ["shown.jsonl", "talks.jsonl"])
+def test_demonstrations_are_learned_and_measured_on_those_held_out(world: Path, tiny_model: Path, file: str) -> None:
+    done = policy_tune(config(world, tiny_model, Sft(epochs=3, batch=8, learning_rate=1e-2), file))
+    assert done.examples == 32
+    assert done.updates == 12
+    assert done.measured["loss fell by"].n == 8
+    assert done.measured["loss fell by"].low > 0
+    assert load(world / "out").adapter is not None
+    assert verify_ledger(world / "out" / "ledger.db").ok
+    assert (world / "out" / "report.html").exists()
+    with Ledger.open(world / "out" / "ledger.db", read_only=True) as ledger:
+        (row,) = ledger.evaluations(ledger.runs()[-1].id, "tuning")
+    assert len(row.metrics["updates"]) == 12
+
+
+@pytest.mark.parametrize(
+    "method", [Dpo(epochs=3, batch=8, learning_rate=1e-2), Ipo(epochs=3, batch=8, learning_rate=1e-2)]
+)
+def test_preferences_say_how_often_and_what_each_reply_gained(
+    world: Path, tiny_model: Path, method: TuneMethod
+) -> None:
+    measured = policy_tune(config(world, tiny_model, method, "pairs.jsonl")).measured
+    assert measured["accuracy"].estimate == 1
+    assert measured["margin"].estimate == pytest.approx(
+        measured["chosen gained"].estimate - measured["rejected gained"].estimate
+    )
+    assert measured["margin"].low > 0
+
+
+def test_a_tuned_policy_is_tuned_on_with_another_method(world: Path, tiny_model: Path) -> None:
+    policy_tune(config(world, tiny_model, Sft(learning_rate=1e-2), "shown.jsonl", out=world / "sft"))
+    done = policy_tune(config(world, world / "sft", Dpo(learning_rate=1e-2), "pairs.jsonl", out=world / "dpo"))
+    assert done.measured["accuracy"].n == 8
+    begun, ended = load(world / "sft"), load(world / "dpo")
+    assert begun.adapter is not None
+    assert ended.adapter is not None
+    assert begun.name == ended.name == str(tiny_model.resolve())
+    assert begun.fingerprint() != ended.fingerprint()
+
+
+def test_replies_are_scored_before_and_after_where_a_reward_is_given(world: Path, tiny_model: Path) -> None:
+    (world / "rewards.py").write_text(
+        "def short(completions, **columns):\n    return [-float(len(c[-1]['content'])) for c in completions]\n"
+    )
+    own = config(
+        world, tiny_model, Sft(learning_rate=1e-2), "shown.jsonl", reward=(f"{world}/rewards.py:short",), max_tokens=8
+    )
+    done = policy_tune(own)
+    assert done.gain is not None
+    assert done.gain.difference.n == 8
+    assert done.gain.kl.estimate != 0
+    assert policy_tune(own).to_dict() == done.to_dict()  # run again, it only says what it came to
+
+
+def test_killed_it_goes_on_to_the_same_policy(world: Path, tiny_model: Path) -> None:
+    words = ["policy", "tune", "--method", "sft", "--judgments", world / "shown.jsonl", "--model", tiny_model]
+    words += ["--epochs", 20, "--batch", 4, "--learning-rate", 1e-2]
+    command = [sys.executable, "-m", "custodes", *map(str, words)]
+    subprocess.run([*command, "--out", str(world / "straight")], check=True, capture_output=True)
+    out = [*command, "--out", str(world / "out")]
+    process = subprocess.Popen(out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    while process.poll() is None and not (world / "out/tuning/checkpoints/step-000010").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run(out, check=True, capture_output=True)
+    assert load(world / "out").fingerprint() == load(world / "straight").fingerprint()
+
+
+def test_what_cannot_be_learned_from_is_one_sentence(
+    world: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match="holds no demonstration"):
+        policy_tune(config(world, tiny_model, Sft(), "pairs.jsonl"))
+    words = ["policy", "tune", "--method", "dpoo", "--judgments", world / "pairs.jsonl", "--out", world / "x"]
+    assert main([str(word) for word in words]) == 2
+    assert "did you mean 'dpo'" in capsys.readouterr().err
+    policy_tune(config(world, tiny_model, Dpo(), "pairs.jsonl"))
+    with pytest.raises(InputError, match="holds a run with"):
+        policy_tune(config(world, tiny_model, Dpo(beta=0.5), "pairs.jsonl"))
+
+
+def test_json_holds_what_was_measured(world: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["policy", "tune", "--method", "dpo", "--judgments", world / "pairs.jsonl", "--model", tiny_model]
+    assert main([str(word) for word in [*words, "--out", world / "out", "--full", "--json"]]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["method"] == "dpo"
+    assert set(told["measured"]) == {"accuracy", "chosen gained", "rejected gained", "margin"}
+    assert (world / "out/policy/model.safetensors").exists()
