@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custodes.dialogue import read_dialogue
-from custodes.environments.prompts import PromptSet, read_tasks, task_id
+from custodes.environments.prompts import PromptSet, prompts_are_text, read_tasks, task_id
 from custodes.types import InputError, Message
 
 USER = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -152,3 +153,18 @@ def test_a_column_with_the_system_prompt_opens_the_conversation(tmp_path):
     path.write_text(json.dumps({"system": "Be terse.", "prompt": "Why?"}) + "\n")
     (task,) = read_tasks(path)
     assert [(m.role, m.content) for m in task.messages] == [("system", "Be terse."), ("user", "Why?")]
+
+
+def test_a_prompt_may_stand_in_a_column_of_another_name(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"question": "What is 6 times 7?", "answer": "#### 42"}\n')
+    (task,) = read_tasks(tmp_path / "p.jsonl", "question", "Be brief.")
+    assert [m.content for m in task.messages] == ["Be brief.", "What is 6 times 7?"]
+    assert task.metadata == {"answer": "#### 42"}
+    assert prompts_are_text(tmp_path / "p.jsonl", "question")
+
+
+def test_messages_and_dialogues_are_no_plain_text(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text('{"prompt": [{"role": "user", "content": "Hello"}]}\n')
+    (tmp_path / "t.jsonl").write_text('{"prompt": "Hello"}\n')
+    (tmp_path / "d.jsonl").write_text('{"prompt": "\\n\\nHuman: Hello\\n\\nAssistant:"}\n')
+    assert [prompts_are_text(tmp_path / f"{name}.jsonl") for name in "mtd"] == [False, True, False]

@@ -122,9 +122,13 @@ def evaluations(out: Path, name: str) -> list[dict]:
         return [e.metrics for e in ledger.evaluations(ledger.runs()[-1].id, name)]
 
 
-def test_the_policy_is_measured_recorded_and_loads(world: Path, tiny_model: Path) -> None:
+def test_the_policy_is_measured_recorded_and_loads(
+    world: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (gain,) = policy_optimise(config(world, tiny_model)).seeds
     out = world / "out"
+    said = capsys.readouterr().err
+    assert "an adapter of rank 16 from layer 1 up, at 0.01, in micro-batches of 2,048 tokens." in said
     assert gain.difference.n == 4  # a fifth of 24 prompts
     assert gain.difference.estimate == pytest.approx(gain.after.estimate - gain.before.estimate)
     lm = load(out / "policy")

@@ -34,6 +34,7 @@ from custodes.loop.optimised_arm import OptimisedArm, recorded_run
 from custodes.loop.policy_plan import Plan, plan_of
 from custodes.policy import OptimiseConfig, algorithm_of
 from custodes.policy.environment_reward import EnvironmentReward
+from custodes.policy.sizes import learning_rate_for, micro_tokens_for
 from custodes.ranges import Count, ranged
 from custodes.reward import RewardModel
 from custodes.reward.options import RewardOptions
@@ -207,6 +208,18 @@ class _Optimisation:
         work.ledger.write(work.run, [Model(base.fingerprint(), config.model, "base"), *self.train, *self.held_out])
         name = getattr(self.reward, "name", type(self.reward).__name__)
         self._record_sources(work, name)
+        options, adapter = config.optimisation, self.lm.adapter
+        learns = (
+            "all weights"
+            if adapter is None
+            else f"an adapter of rank {adapter.config.rank} from layer {adapter.config.first_layer} up"
+        )
+        rate = learning_rate_for(self.lm) if options.learning_rate is None else options.learning_rate
+        self.console.print(
+            f"What learns: {learns}, at {rate:g}, in micro-batches of {options.micro_tokens or micro_tokens_for(self.lm):,} tokens.",
+            soft_wrap=True,
+            highlight=False,
+        )
         algorithm = algorithm_of(config.optimisation.algorithm).name
         arm = OptimisedArm(
             work,
