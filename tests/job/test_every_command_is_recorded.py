@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from custodes.cli import main
+from custodes.cli.table import commands
+from custodes.job.options import Use, uses_of
 from custodes.ledger import Ledger, Run
 from custodes.ledger.checking import check_ledger
 from custodes.ledger.heads import make_key, read_heads
@@ -164,9 +166,41 @@ def test_reviewed_files_are_inputs(tmp_path: Path, tiny_model: Path) -> None:
     assert "code.py" in files["input"]
 
 
+@pytest.mark.parametrize("name", commands())
+def test_every_command_says_which_of_its_options_name_what_it_writes(name: str) -> None:
+    declared = commands()[name].declared()
+    for option, use in uses_of(declared.options).items():
+        assert option not in ("out", "target") or use is Use.OUTPUT or not declared.recorded
+
+
+def test_a_command_that_changes_nothing_is_no_run(tmp_path: Path) -> None:
+    assert call("models") == 0
+    assert call("models", "--ledger", "none") == 2  # it has no such option
+    assert not personal(tmp_path).exists()
+
+
+def test_a_command_that_goes_on_from_its_folder_has_its_ledger_there(
+    tmp_path: Path,
+    preferences: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "reward"
+    train = ("reward", "train", "--judgments", preferences, "--out", out, "--model", tiny_model, "--epochs", 1)
+    assert call(*train, "--ledger", tmp_path / "elsewhere.db") == 2
+    assert "goes on from the ledger in its folder; leave out --ledger" in capsys.readouterr().err
+    monkeypatch.setenv("CUSTODES_LEDGER", str(tmp_path / "elsewhere.db"))
+    assert call(*train) == 0
+    assert last_run(out / "ledger.db")[1]["input"] >= {"preferences.jsonl"}
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
 KILLED = """
 import sys, time
 from custodes.cli import main
+from custodes.cli.table import commands
+from custodes.job.options import Use, uses_of
 from custodes.job import parts
 kept = parts.Parts._keep
 def slow(self, found):

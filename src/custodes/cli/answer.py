@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from custodes.cli.options import option_types, parse
+from custodes.cli.recorded import take_options
 from custodes.cli.table import Listed
 from custodes.cli.words import NOTES, print_json, without_nan
 from custodes.job.command import Declared
@@ -26,6 +27,7 @@ class Printed:
 def call(listed: Listed, given: list[str]) -> int:
     """Run a command with its arguments; the exit code."""
     declared = _imported(listed)
+    given = take_options(given) if declared.recorded else given
     kind = options_of(declared)
     if "-n" in given and any(name == "n" for name, _, _ in option_types(kind)):
         given = ["--n" if word == "-n" else word for word in given]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from custodes import __version__
 from custodes.cli.answer import call
-from custodes.cli.recorded import UNRECORDED, recorded_command, take_options
+from custodes.cli.recorded import recorded_command
 from custodes.cli.table import GROUPS, find, overview, split
 from custodes.cli.words import complain, forget_output, keep_notes, storage_problem
 from custodes.job.command import DECLARED
@@ -54,8 +54,5 @@ def run(given: list[str]) -> int:
         print(overview(name if name in GROUPS else ""))
         return 0 if {"-h", "--help"} & {name, *rest[:1]} else 2
     listed = find(name)
-    if name in UNRECORDED:
-        return call(listed, rest)
-    where, head_file, rest = take_options(name, rest)
-    with recorded_command(name, where, head_file):
+    with recorded_command(name):
         return call(listed, rest)

@@ -57,7 +57,7 @@ def parse(name: str, kind: type[T], given: list[str]) -> T:
             raise
         raise InputError(one_sentence(drawn.getvalue(), f"custodes {name}")) from None
     options = settled(parsed_options, kind)
-    parsed(name, options, file)
+    parsed(options, file)
     return options
 
 

@@ -19,27 +19,6 @@ from custodes.job.invocation import Invocation, reads
 from custodes.job.options import Use, uses_of
 from custodes.types import InputError
 
-UNRECORDED = frozenset(
-    (
-        "verify",
-        "ledger keygen",
-        "ledger sign",
-        "models",
-        "gaming policies",
-        "project check",
-        "serve",
-        "gaming serve",
-        "lsp",
-    )
-)
-"""Commands that change nothing, and servers, which keep ledgers of their own."""
-
-BY_NAME = {
-    "out": Use.OUTPUT, "target": Use.OUTPUT, "probabilities": Use.OUTPUT, "confusion": Use.OUTPUT,
-    "write_baseline": Use.SIDE_OUTPUT, "ledger": Use.APART, "db": Use.APART, "paths": Use.APART, "prompt": Use.APART,
-}  # fmt: skip
-"""What options are for that do not say it."""
-
 VARIABLE, HEADS = "CUSTODES_LEDGER", "CUSTODES_HEAD_FILE"
 
 _called: list["Called"] = []
@@ -48,21 +27,27 @@ _called: list["Called"] = []
 class Called:
     """A command line on its way to a run."""
 
-    def __init__(self, name: str, ledger: str | None, head_file: Path | None) -> None:
-        self.name, self.ledger, self.head_file = name, ledger, head_file
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ledger, self.head_file = os.environ.get(VARIABLE), os.environ.get(HEADS)
+        self.named = False  # whether the ledger is named on the command line
+        self.recorded = False  # whether the command is a run
         self.invocation: Invocation | None = None
         self.outputs: list[Path] = []
         self.personal = False  # recorded in a ledger that nobody named
 
 
-def take_options(name: str, given: list[str]) -> tuple[str | None, Path | None, list[str]]:
-    """(``--ledger``, ``--head-file``, the other words). Raises InputError where one has no value or no use."""
-    ledger, heads = os.environ.get(VARIABLE), os.environ.get(HEADS)
-    named, given = _take(given, "--ledger")
-    ledger = named or ledger
+def take_options(given: list[str]) -> list[str]:
+    """The command under way is a run: the words without ``--ledger`` and ``--head-file``.
+
+    Raises InputError where one has no value.
+    """
+    ledger, given = _take(given, "--ledger")
     head_file, given = _take(given, "--head-file")
-    heads = head_file or heads
-    return ledger, Path(heads) if heads else None, given
+    for called in _called[-1:]:
+        called.ledger, called.named, called.recorded = ledger or called.ledger, ledger is not None, True
+        called.head_file = head_file or called.head_file
+    return given
 
 
 def _take(given: list[str], flag: str) -> tuple[str | None, list[str]]:
@@ -76,53 +61,44 @@ def _take(given: list[str], flag: str) -> tuple[str | None, list[str]]:
     return None, given
 
 
-def parsed(name: str, options: Any, config_file: Path | None) -> None:
+def parsed(options: Any, config_file: Path | None) -> None:
     """Tell of the options of the command under way: from now on it can be recorded."""
-    if not _called or _called[-1].name != name:
+    if not _called or not _called[-1].recorded:
         return
     called = _called[-1]
-    folder, called.outputs = _places(name, options)
+    folder, called.outputs = _places(options)
     where: str | Path | None = called.ledger or (default_ledger() if folder is None else folder / "ledger.db")
     called.personal = folder is None and not called.ledger
     if called.personal and isinstance(where, Path):  # it holds what was asked of whom
         where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    named = called.ledger is not None and called.ledger != os.environ.get(VARIABLE)
     called.invocation = Invocation(
-        name,
+        called.name,
         None if where == "none" else where,
         json.loads(json.dumps(asdict(options), default=str)),
         int(getattr(options, "seed", 0) or 0),
         folder=folder,
-        named=named,
+        named=called.named,
         compare=not called.personal,
     )
-    if where != "none" or not named:
+    if where != "none" or not called.named:
         reads(*_inputs(options, called.outputs), *([config_file] if config_file else []))
 
 
-def _places(name: str, options: Any) -> tuple[Path | None, list[Path]]:
+def _places(options: Any) -> tuple[Path | None, list[Path]]:
     """The folder of what is written (None: nothing of the command's own is), and what is written."""
     written = {Use.OUTPUT: list[Path](), Use.SIDE_OUTPUT: list[Path]()}
-    for option, use in _uses(options):
-        if use in written and isinstance(value := getattr(options, option), Path):
+    for name, use in uses_of(options).items():
+        if use in written and isinstance(value := getattr(options, name), Path):
             written[use].append(value)
-    if name == "project new":
-        written[Use.OUTPUT] = [options.file]
-    elif name == "gaming report":
-        written[Use.OUTPUT] = [options.folder]
     outputs = [*written[Use.OUTPUT], *written[Use.SIDE_OUTPUT]]
     for main in written[Use.OUTPUT][:1]:
         return main if main.is_dir() or not (main.exists() or main.suffix) else main.parent, outputs
     return None, outputs
 
 
-def _uses(options: Any) -> Iterator[tuple[str, Use | None]]:
-    return ((name, use or BY_NAME.get(name)) for name, use in uses_of(type(options)).items())  # type: ignore[arg-type]
-
-
 def _inputs(options: Any, outputs: list[Path]) -> Iterator[Path]:
     """Files and folders among the options that are there and are read."""
-    for name, use in _uses(options):
+    for name, use in uses_of(options).items():
         value = getattr(options, name)
         if is_dataclass(value) and not isinstance(value, type):
             yield from _inputs(value, outputs)
@@ -144,9 +120,9 @@ def default_ledger() -> Path:
 
 
 @contextmanager
-def recorded_command(name: str, ledger: str | None, head_file: Path | None) -> Iterator[None]:
+def recorded_command(name: str) -> Iterator[None]:
     """Record what runs in the block, once its options are known, and print the heads of the ledgers that were written."""
-    called = Called(name, ledger, head_file)
+    called = Called(name)
     recording.written.clear()
     _called.append(called)
     try:
@@ -185,7 +161,7 @@ def _with_siblings(path: Path) -> list[Path]:
     return [path, *(p for p in sorted(path.parent.glob(path.name + ".*")) if p.is_file())]
 
 
-def tell_head(where: str, head_file: Path | None, invocation: Invocation) -> None:
+def tell_head(where: str, head_file: str | None, invocation: Invocation) -> None:
     """Print the head, and keep it in the head file, signed where there is a key."""
     from custodes.ledger import Ledger
     from custodes.ledger.heads import append_head, configured_key, read_private_key, sign
@@ -201,6 +177,6 @@ def tell_head(where: str, head_file: Path | None, invocation: Invocation) -> Non
         key = configured_key()
         if key is not None:
             head, signed = sign(head, read_private_key(key)), ", signed"
-        append_head(head_file, head)
+        append_head(Path(head_file), head)
         signed += f", kept in {head_file}"
     print(f"Ledger {where}: {head.rows:,} rows, head {head.head}{signed}.", file=sys.stderr)

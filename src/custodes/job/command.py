@@ -25,6 +25,7 @@ class Declared:
     function: Callable[[Any], Any]
     resumes: bool
     prints: bool
+    recorded: bool
     show: Callable[[Any, Any], None]
 
     @property
@@ -40,12 +41,14 @@ DECLARED: dict[str, Declared] = {}
 """What the files that were imported declare, by the name of the function."""
 
 
-def command(*, resumes: bool = False, prints: bool = True) -> Callable[[F], F]:
+def command(*, resumes: bool = False, prints: bool = True, recorded: bool = True) -> Callable[[F], F]:
     """Declare a command. ``resumes``: called again, it goes on where it was interrupted. ``prints``: it has a result to
-    print, and therefore ``--json``; servers have none."""
+    print, and therefore ``--json``; servers have none. ``recorded``: it is a run of a ledger; what changes nothing, and a
+    server, which keeps a ledger of its own, is none."""
 
     def declare(function: F) -> F:
-        DECLARED[function.__name__] = Declared(function, resumes, prints, lambda options, result: print(result))
+        show = lambda options, result: print(result)  # noqa: E731
+        DECLARED[function.__name__] = Declared(function, resumes, prints, recorded, show)
         return function
 
     return declare

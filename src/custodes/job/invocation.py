@@ -58,12 +58,6 @@ def leave_no_record() -> None:
         _invocations[-1].where = None
 
 
-def goes_on() -> None:
-    """Tell the command under way that the same command again goes on where it is now."""
-    if _invocations:
-        _invocations[-1].goes_on = True
-
-
 def recorded_in(folder: Path) -> None:
     """The run is recorded in the ledger of ``folder`` and goes on from there: it is the command's, where that writes into ``folder``.
 
@@ -96,7 +90,6 @@ class Invocation:
     ) -> None:
         self.name, self.where, self.config, self.seed = name, where, config, seed
         self.folder, self.named, self.compare = folder, named, compare
-        self.goes_on = False
         self.result: Mapping[str, Any] | None = None  # what it found, as JSON
         self.recording: Recording | None = None
         self._held = ExitStack()

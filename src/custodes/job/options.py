@@ -25,13 +25,13 @@ class Use(Enum):
 Output = Annotated[Path, Use.OUTPUT]
 
 
-class Unrecorded:
-    """Base of the options of a command that changes nothing, or that keeps a ledger of its own: it is no run."""
+def uses_of(options: Any) -> dict[str, Use | None]:
+    """What each option of a dataclass, or of one that was made, is for; None where nothing is said."""
+    return _uses_of(options if isinstance(options, type) else type(options))  # type: ignore[arg-type]
 
 
 @functools.cache
-def uses_of(kind: type) -> dict[str, Use | None]:
-    """What each option of a dataclass is for; None where nothing is said."""
+def _uses_of(kind: type) -> dict[str, Use | None]:
     hints = get_type_hints(kind, include_extras=True)
     return {f.name: next((p for p in parts_of(hints[f.name]) if isinstance(p, Use)), None) for f in fields(kind)}
 
@@ -40,8 +40,7 @@ def identity(options: Any) -> dict[str, Any]:
     """The options that must be equal for two runs to be the same run, as JSON has them; a mapping holds no others."""
     if isinstance(options, Mapping):
         return dict(json.loads(json.dumps(dict(options), default=str)))
-    uses = uses_of(type(options))  # type: ignore[arg-type]
-    values = {name: getattr(options, name) for name, use in uses.items() if use in (None, Use.APART)}
+    values = {name: getattr(options, name) for name, use in uses_of(options).items() if use in (None, Use.APART)}
     return identity({name: identity(v) if is_dataclass(v) else v for name, v in values.items()})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from custodes.files import save_json
-from custodes.job.invocation import begin, goes_on
+from custodes.job.invocation import begin
 from custodes.job.locks import alone_in
 from custodes.job.progress import Progress
 
@@ -25,7 +25,6 @@ class Parts:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.recording = folder, begin()
-        goes_on()
         if self.recording is not None:
             self.recording.rely(folder)
         self.known: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from rich.console import Console
 
-from custodes.job.invocation import goes_on, recorded_in
+from custodes.job.invocation import recorded_in
 from custodes.job.locks import alone_in
 from custodes.job.options import defaults_of, difference, identity
 from custodes.job.progress import Progress
@@ -101,7 +101,6 @@ class Workspace:
             now = identity(options) | identity(contents)
             work = cls(folder, ledger, Console(stderr=True), {"recipe": recipe, "seed": seed, "config": now})
             work._find(defaults_of(options), contents, several)
-            goes_on()
             try:
                 if begin:
                     work.begin()

@@ -10,6 +10,7 @@ import tyro
 
 from custodes.audit import write_report
 from custodes.job.command import command, in_words
+from custodes.job.options import Output, Use
 from custodes.ledger import Ledger
 from custodes.ledger.artefacts import require_files
 from custodes.types import InputError
@@ -22,9 +23,9 @@ REPORTS = ("audit report", "report")
 class AuditReport:
     """Write the report of a run again, from its ledger alone."""
 
-    ledger: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="LEDGER")]]
+    ledger: tyro.conf.Positional[Annotated[str, Use.APART, tyro.conf.arg(metavar="LEDGER")]]
     """File or URL (sqlite:///..., postgresql://...)."""
-    out: Path
+    out: Output
     """Folder for report.html and report.json."""
     run: str = ""
     """Id of the run; the ledger's last one when it is not given."""

@@ -16,6 +16,7 @@ from custodes.feedback.labels import fit_comparison_file, write_qualities
 from custodes.feedback.ranking import Standing, bootstrap, standings
 from custodes.feedback.truths import Realised, read_winners
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
 from custodes.types import InputError
 
 SHOWN = 20
@@ -27,7 +28,7 @@ class FeedbackComparisons:
 
     file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """Table with the columns worker, left, right, label (the winner, or empty for a tie) and, if there is one, task."""
-    out: Path | None = None
+    out: Output | None = None
     """CSV to write: item, group, quality, se, low, high, rank, rank_low, rank_high; the best first."""
     method: Method = "hierarchical"
     """Reliability and bias of every annotator, or everybody believed equally."""

@@ -12,6 +12,7 @@ from custodes.feedback import write_judgments, write_preferences
 from custodes.feedback.forms import FeedbackFile, listed, read_feedback
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.job.command import command
+from custodes.job.options import Output
 from custodes.types import InputError
 
 
@@ -21,7 +22,7 @@ class FeedbackConvert:
 
     source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="IN")]]
     """Feedback in any form: a table, a folder of shards, a hub id, or a ledger."""
-    target: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
+    target: tyro.conf.Positional[Annotated[Output, tyro.conf.arg(metavar="OUT")]]
     """File to write; its extension says what kind."""
     form: Literal["auto", "conversational", "text", "dialogue", "judgments"] = "auto"
     """Pairs as lists of messages, as text (one question, one answer) or as raw dialogues as in hh-rlhf; or judgments of every

@@ -14,6 +14,7 @@ from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.rubric import load_rubric
 from custodes.job.command import command
 from custodes.job.invocation import begin
+from custodes.job.options import Output
 from custodes.ledger import Evaluation
 from custodes.lm.address import ENDPOINT, open_engine
 from custodes.types import InputError
@@ -30,7 +31,7 @@ class FeedbackJudge:
     """Comparisons in any form: a table, a folder of shards, a hub id, or a ledger."""
     rubric: Path
     """YAML file with the principles (docs/how-to/ai-annotators.md)."""
-    out: Path
+    out: Output
     """Judgments to write: .jsonl, .json or .parquet."""
     model: str = "smollm2-135m"
     """The judge: an embedded model, a folder, a .gguf file, a hub id, endpoint:URL#MODEL, or the model's name at --endpoint."""

@@ -27,6 +27,7 @@ from custodes.feedback.labels import (
 )
 from custodes.feedback.truths import SHARED_ERRORS, read_truths
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
 from custodes.stats import Interval
 from custodes.types import InputError
 
@@ -41,16 +42,16 @@ class FeedbackLabels:
 
     file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """Table with the columns task, worker and label: JSONL, JSON, CSV, TSV or parquet."""
-    out: Path | None = None
+    out: Output | None = None
     """Table to write: task, label, probability."""
     method: Method = "dawid-skene"
     """How: a plain vote, or a model of who is right how often. With majority an annotator's reliability is the agreement
     with the plurality of the others."""
     truth: Path | None = None
     """Table of known truths (task, label), to set what is stated beside what came."""
-    probabilities: Path | None = None
+    probabilities: Output | None = None
     """Table to write: the probability of every class, a column for each."""
-    confusion: Path | None = None
+    confusion: Output | None = None
     """Table to write: how often each annotator said which label where which was true."""
     pairs: int = 20
     """Show the agreement of so many pairs of annotators, those who share most tasks."""

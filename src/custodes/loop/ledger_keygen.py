@@ -17,7 +17,7 @@ class LedgerKeygen:
     """File of the private key, the public one beside it; ~/.config/custodes/ledger.key where it is not given."""
 
 
-@command()
+@command(recorded=False)
 def ledger_keygen(config: LedgerKeygen) -> dict[str, str]:
     """Make a key that signs the heads of ledgers."""
     path = config.out or default_key()

@@ -27,7 +27,7 @@ class LedgerSign:
     """The private key; without it CUSTODES_LEDGER_KEY, or the file that `custodes ledger keygen` writes."""
 
 
-@command()
+@command(recorded=False)
 def ledger_sign(config: LedgerSign) -> Head:
     """Print the head of a ledger, signed, and keep it in a file."""
     path = config.key or configured_key()

@@ -15,7 +15,7 @@ class Models:
     """List the models that need nothing but a package index."""
 
 
-@command()
+@command(recorded=False)
 def models(config: Models) -> dict[str, dict[str, Any]]:
     """List the embedded models."""
     return {

@@ -22,6 +22,7 @@ from rich.table import Table
 from custodes.audit.overoptimisation import best_of_n_kl, best_of_n_values, powers_of_two, value_at
 from custodes.environments import prompts_are_text, read_tasks
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
 from custodes.job.progress import Progress
 from custodes.ledger import Ledger
 from custodes.lm import Adapter, LanguageModel, TorchEngine, load
@@ -64,7 +65,7 @@ class PolicyCompare(RewardOptions):
     """Compare also with the best of up to N replies of the base model."""
     show: int = 3
     """Prompts whose replies are shown under every policy."""
-    out: Path | None = None
+    out: Output | None = None
     """Folder for compare.json and the chart, compare.svg."""
     device: str = "auto"
     """Where to compute: cpu, cuda, or auto, which takes CUDA where there is a device."""

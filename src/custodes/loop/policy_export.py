@@ -8,6 +8,7 @@ from pathlib import Path
 
 from custodes.files import save_json
 from custodes.job.command import command
+from custodes.job.options import Output
 from custodes.lm import load
 from custodes.lm.adapter import ADAPTER_CONFIG, merged
 from custodes.lm.decoder import Decoder
@@ -23,7 +24,7 @@ class PolicyExport:
 
     model: str
     """The policy: a run's folder, the folder of an adapter or of a model."""
-    out: Path
+    out: Output
     """New folder, or with --gguf a new .gguf file."""
     merge: bool = False
     """Add the adapter to the weights: a whole model that transformers loads by itself."""

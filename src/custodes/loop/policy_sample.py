@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from custodes.environments import prompts_are_text, read_tasks, task_id
 from custodes.job.command import command, in_words
+from custodes.job.options import Output, Use
 from custodes.lm.address import EngineName, open_engine
 from custodes.lm.precision import DtypeName
 from custodes.page import number
@@ -29,7 +30,7 @@ class PolicySample(RewardOptions):
     """Embedded model, a folder (also of a run), a .gguf file, a hub id, or endpoint:URL#MODEL."""
     adapter: Path | None = None
     """Folder of a saved adapter."""
-    prompt: str = ""
+    prompt: Annotated[str, Use.APART] = ""
     """What the user says."""
     tasks: str = ""
     """Prompts: a table with a column prompt, messages or chosen."""
@@ -37,7 +38,7 @@ class PolicySample(RewardOptions):
     """The column with the prompt, where it is not called prompt or messages."""
     system: str = ""
     """System message that opens every conversation."""
-    out: Path | None = None
+    out: Output | None = None
     """Table to write: prompt, reply and scores of each; else they are printed."""
     best_of: Count = 1
     """Draw so many replies for each that is kept, and keep the one that the reward likes best."""

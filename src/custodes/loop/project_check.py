@@ -23,7 +23,7 @@ class ProjectCheck:
     """Check the file of tasks too."""
 
 
-@command()
+@command(recorded=False)
 def project_check(config: ProjectCheck) -> dict[str, Any]:
     """Check a project file and its tasks."""
     project = load_project(config.file)

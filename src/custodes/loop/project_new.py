@@ -10,13 +10,14 @@ import tyro
 
 from custodes.feedback.project import new_project
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectNew:
     """Write a project file with every field and a comment beside it."""
 
-    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    file: tyro.conf.Positional[Annotated[Output, tyro.conf.arg(metavar="FILE")]]
     """YAML file to write."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
 from custodes.lm.loading import DtypeName
 from custodes.reward import export, load_reward
 from custodes.types import InputError
@@ -17,7 +18,7 @@ class RewardExport:
 
     model: Path
     """Folder of a reward model, or a hub id of a Llama-like sequence classifier."""
-    out: Path
+    out: Output
     """New folder for them: member_0, member_1, ..."""
     dtype: DtypeName = "auto"
     """Precision of what is written."""

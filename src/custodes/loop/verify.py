@@ -28,7 +28,7 @@ class Verify:
     """Check the files too that the runs read and wrote."""
 
 
-@command()
+@command(recorded=False)
 def verify(config: Verify) -> Checked:
     """Check that nothing in a ledger was edited, removed or reordered."""
     return check_ledger(

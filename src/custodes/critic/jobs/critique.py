@@ -28,6 +28,7 @@ from custodes.critic.review.screen import show, summary
 from custodes.critic.review.snippets import snippets_of
 from custodes.job.command import command, in_words
 from custodes.job.invocation import reads
+from custodes.job.options import Use
 from custodes.job.progress import Progress
 from custodes.lm.cache import cache_folder
 from custodes.types import InputError
@@ -42,7 +43,7 @@ class CritiqueCode:
     Exit code: 1 for findings from --fail-on up, 2 where something could not be reviewed, else 0.
     """
 
-    paths: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH")]] = ()
+    paths: tyro.conf.Positional[Annotated[tuple[str, ...], Use.APART, tyro.conf.arg(metavar="PATH")]] = ()
     """Files and folders; - is standard input."""
     answers: Path | None = None
     """Review an assistant's answers in place of code: rows with prompt and answer (JSONL, JSON or parquet)."""
@@ -55,7 +56,7 @@ class CritiqueCode:
     """Exit with 1 when there is a finding of at least this confidence, 0 to 1."""
     baseline: Path | None = None
     """Known findings, which are not shown; one that occurs more often than that is."""
-    write_baseline: Path | None = None
+    write_baseline: Annotated[Path | None, Use.SIDE_OUTPUT] = None
     """Write what is found to this file, as what is known; with --baseline, also what it knows that still occurs."""
     choice: CriticChoice = field(default_factory=CriticChoice)
     cache: bool = True

@@ -36,7 +36,7 @@ from custodes.feedback.critique import Critique
 from custodes.feedback.forms import select_rows
 from custodes.feedback.teams import Person
 from custodes.job.command import command, in_words
-from custodes.job.options import Use
+from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation
 from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
@@ -81,7 +81,7 @@ class CriticEvaluate:
     """Use rows FIRST:END of these only, counted from 0 and without END, e.g. 0:300."""
     dtype: DtypeName = "auto"
     """Precision of computation."""
-    out: Path | None = None
+    out: Output | None = None
     """Write report.html and report.json here: splits side by side, what critics write, Elo, the frontier, subtlety."""
     tuned: Path | None = None
     """Folder that `custodes critic tune` made, whose policies write critiques too."""

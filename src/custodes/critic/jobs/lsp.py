@@ -20,7 +20,7 @@ class Lsp:
     """Keep answers, so that what did not change is not asked again."""
 
 
-@command(prints=False)
+@command(prints=False, recorded=False)
 def lsp(config: Lsp) -> None:
     """Serve findings to an editor (Language Server Protocol).
 

@@ -14,6 +14,7 @@ from custodes.critic.tamper.examples import Example, write_examples
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import Kind, SandboxFailure
 from custodes.job.command import command, in_words
+from custodes.job.options import Output
 from custodes.job.progress import Progress
 from custodes.ranges import Count, ranged
 from custodes.types import InputError
@@ -32,7 +33,7 @@ class CriticNatural:
 
     corpus: Path
     """What `custodes critic corpus` made: the newer functions with their tests."""
-    out: Path
+    out: Output
     """The examples, JSON Lines, of the split natural."""
     releases: str = ""
     """Older releases, as in boltons==24.0.0,toolz==0.11.0; where empty, some of boltons and more-itertools."""

@@ -14,7 +14,7 @@ class GamingPolicies:
     """List the scripted policies with what each must be classified as, stage by stage."""
 
 
-@command()
+@command(recorded=False)
 def gaming_policies(config: GamingPolicies) -> dict[str, dict[str, Any]]:
     """List the scripted policies with what each must be classified as."""
     return expectations()

@@ -11,13 +11,14 @@ import tyro
 from custodes.gaming.jobs.run import abouts, read_summary
 from custodes.gaming.report import write_played_page, write_training_page
 from custodes.job.command import command
+from custodes.job.options import Output
 
 
 @dataclass(frozen=True, kw_only=True)
 class GamingReport:
     """Write report.html of a folder that `custodes gaming run` or `custodes gaming train` filled."""
 
-    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR")]]
+    folder: tyro.conf.Positional[Annotated[Output, tyro.conf.arg(metavar="DIR")]]
     """What was given as --out."""
 
 

@@ -35,7 +35,7 @@ class GamingServe:
     """Problems of impossible-tests in HumanEval's form, in place of the installed package's."""
 
 
-@command(prints=False)
+@command(prints=False, recorded=False)
 def gaming_serve(config: GamingServe) -> None:
     """Serve a stage to clients of OpenEnv, until interrupted."""
     try:

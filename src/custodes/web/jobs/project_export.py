@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from custodes.job.command import command, in_words
+from custodes.job.options import Output, Use
 from custodes.types import InputError
 from custodes.web.database import DATABASE, Database, MissingError
 from custodes.web.export import export_project
@@ -18,9 +19,9 @@ class ProjectExport:
 
     project: str
     """Name of the project."""
-    out: Path
+    out: Output
     """Folder for the files."""
-    db: str = DATABASE
+    db: Annotated[str, Use.APART] = DATABASE
     """The server's database: a file, or a URL."""
     form: Literal["trl", "argilla", "label-studio", "huggingface"] = "trl"
     """Whose form."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from custodes.job.command import command, in_words
+from custodes.job.options import Use
 from custodes.types import InputError
 from custodes.web.database import DATABASE, Database, MissingError
 from custodes.web.imports import import_file
@@ -22,7 +23,7 @@ class ProjectImport:
     """File to read."""
     project: str
     """Name of the project."""
-    db: str = DATABASE
+    db: Annotated[str, Use.APART] = DATABASE
     """The server's database: a file, or a URL."""
     form: Literal["preferences", "judgments", "argilla", "label-studio"] = "preferences"
     """Whose form."""

@@ -11,6 +11,7 @@ import tyro
 from custodes.feedback.items import read_items
 from custodes.feedback.project import load_project
 from custodes.job.command import command, in_words
+from custodes.job.options import Use
 from custodes.types import InputError
 from custodes.web.database import DATABASE, Database
 from custodes.web.projects import create_project
@@ -22,7 +23,7 @@ class ProjectOpen:
 
     file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """The project's YAML file."""
-    db: str = DATABASE
+    db: Annotated[str, Use.APART] = DATABASE
     """The server's database: a file, or a URL."""
 
 

@@ -39,7 +39,7 @@ class Serve:
     """File with the secret that the provider gave this server."""
 
 
-@command(prints=False)
+@command(prints=False, recorded=False)
 def serve(config: Serve) -> None:
     """Serve annotation projects to people and programs."""
     if config.demo and config.db is None:
