@@ -3,9 +3,10 @@
     python benchmarks/walk.py [--source DIR] [--list] [--json]
 
 The command trains a reward on a tiny model, and every function of the package that is entered is noted once. A stop is one
-that stands in a file of the way: the command line, the job, and the command's own file (``cli/``, ``job/``, ``loop/``,
-``reward/`` and, in version 0.1, ``recipes/``, ``locks.py`` and ``progress.py``). What the way calls on the floors below by
-name (nouns, tables, storage of the ledger, models) is a library, told apart. ``--source`` walks through another checkout.
+that stands on the way from the command line to the updates of the weights and to what is saved: ``cli/``, ``job/``,
+``loop/``, ``train/``, ``reward/train.py`` (in version 0.1 ``recipes/``, ``locks.py`` and ``progress.py`` too). Told apart are
+the record, which version 0.1 did not keep of this command (``cli/recorded.py``, ``job/recording.py``, ``job/invocation.py``,
+``job/options.py``), and what the way calls by name on other floors. ``--source`` walks through another checkout.
 """
 
 from __future__ import annotations
@@ -16,24 +17,36 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from result import print_result
 
 HERE = Path(__file__).parents[1]
-WAY = ("cli/", "job/", "loop/", "reward/", "recipes/", "locks.py", "progress.py")
+WAY = (
+    "cli/",
+    "job/",
+    "loop/",
+    "train/",
+    "reward/train.py",
+    "reward/progress.py",
+    "recipes/",
+    "locks.py",
+    "progress.py",
+)
 """Files of the package in which a stop is counted."""
+RECORD = ("cli/recorded.py", "job/recording.py", "job/invocation.py", "job/options.py")
+"""Files of the way in which the run is recorded."""
 
 CHILD = """
-import json, sys
+import inspect, json, sys
 from pathlib import Path
 import custodes
 from custodes.cli.main import main
 root, entered = str(Path(custodes.__file__).parent) + "/", {}
 def note(frame, event, argument):
     code = frame.f_code
-    if event == "call" and code.co_filename.startswith(root) and code.co_name[0] != "<":
+    body = code.co_flags & inspect.CO_NEWLOCALS and code.co_flags & inspect.CO_OPTIMIZED  # of a function, not of a class
+    if event == "call" and body and code.co_filename.startswith(root) and code.co_name[0] != "<":
         entered.setdefault(code.co_filename.removeprefix(root) + ":" + code.co_qualname, None)
 sys.setprofile(note)
 code = main(sys.argv[2:])
@@ -49,15 +62,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     options = parser.parse_args()
     entered = walk(options.source)
-    stops = [name for name in entered if name.startswith(WAY)]
-    below = Counter(name.split("/")[0] for name in entered if not name.startswith(WAY))
+    way = [name for name in entered if name.startswith(WAY)]
+    stops = [name for name in way if not name.startswith(RECORD)]
     if options.list:
         print("\n".join(stops))
-    files = {name.split(":")[0] for name in stops}
-    if not options.json:
-        print(f"{len(stops)} stops in {len(files)} files; below them {below.total()} functions: {dict(below)}")
+    result = {"stops": len(stops), "of_the_record": len(way) - len(stops), "elsewhere": len(entered) - len(way)}
+    if options.json:
+        print_result({"benchmark": "walk", **result})
     else:
-        print_result({"benchmark": "walk", "stops": len(stops), "files": len(files), "functions_below": below.total()})
+        print(result)
 
 
 def walk(source: Path) -> list[str]:
