@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_tiny_model
 
 from custodes.cli import main
 from custodes.loop.policy_compare import PolicyCompare, policy_compare
@@ -82,11 +82,18 @@ def test_every_prompt_is_shown_under_every_policy(world: Path, capsys: pytest.Ca
 
 
 def test_policies_of_different_models_are_refused(world: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    write_tiny_model(other, seed=1)
+    shutil.copytree(world / "grpo" / "policy", tmp_path / "other")
+    told = json.loads((tmp_path / "other/adapter_config.json").read_text())
+    (tmp_path / "other/adapter_config.json").write_text(json.dumps(told | {"base_model_name_or_path": "smollm2-135m"}))
+    with pytest.raises(InputError, match="different base models have no KL in common"):
+        policy_compare(config(world, "grpo", str(tmp_path / "other")))
+
+
+def test_what_cannot_be_compared_is_one_sentence(world: Path, tiny_model: Path) -> None:
     with pytest.raises(InputError, match="does not say from which model it began"):
-        policy_compare(config(world, "grpo", str(other)))
+        policy_compare(config(world, "grpo", str(tiny_model)))
+    with pytest.raises(InputError, match="no policies to compare"):
+        policy_compare(config(world))
     with pytest.raises(InputError, match="write nats above 0"):
         policy_compare(config(world, "grpo", at_kl="2;5"))
     with pytest.raises(InputError, match="one reply to each prompt at temperature 1"):
