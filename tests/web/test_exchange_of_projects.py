@@ -137,7 +137,7 @@ def test_commands_open_export_and_import(tmp_path: Path, capsys, monkeypatch):
     assert main(["project", "export", "--project", "helpfulness", "--out", "out", *db]) == 2
     assert "has no judgments yet" in capsys.readouterr().err
     (tmp_path / "p.jsonl").write_text('{"prompt": "Q?", "chosen": "a", "rejected": "b"}\n')
-    assert main(["import", "p.jsonl", "--project", "helpfulness", *db]) == 0
+    assert main(["project", "import", "p.jsonl", "--project", "helpfulness", *db]) == 0
     assert main(["project", "export", "--project", "helpfulness", "--out", "out", *db]) == 0
     assert (tmp_path / "out" / "preferences.jsonl").exists()
     assert main(["project", "export", "--project", "other", "--out", "out", *db]) == 2

@@ -3,9 +3,10 @@
 import json
 import types
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from custodes.cli.options import option_types, parse
 from custodes.cli.recorded import take_options
@@ -13,6 +14,7 @@ from custodes.cli.table import Listed
 from custodes.cli.words import NOTES, print_json, without_nan
 from custodes.job.command import Declared
 from custodes.job.invocation import finds
+from custodes.job.trackers import tracking
 from custodes.types import InputError
 
 
@@ -24,6 +26,14 @@ class Printed:
     """Print the result as JSON."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tracked:
+    """Who is told of steps beside the ledger, which is no option of the work either."""
+
+    track: Literal["none", "wandb", "tensorboard", "trackio"] = "none"
+    """Where the numbers of every step go too, beside the ledger."""
+
+
 def call(listed: Listed, given: list[str]) -> int:
     """Run a command with its arguments; the exit code."""
     declared = _imported(listed)
@@ -33,7 +43,9 @@ def call(listed: Listed, given: list[str]) -> int:
         given = ["--n" if word == "-n" else word for word in given]
     options: Any = parse(listed.name, kind, given)
     plain = declared.options(**{f.name: getattr(options, f.name) for f in fields(declared.options) if f.init})
-    result = declared.function(plain)
+    tracked = declared.steps and options.track != "none"
+    with tracking(options.track, plain.out, asdict(plain)) if tracked else nullcontext():
+        result = declared.function(plain)
     values = as_json(result) if isinstance(result, Mapping) or hasattr(result, "to_dict") else None
     if values is not None:
         finds(without_nan(values))
@@ -68,9 +80,10 @@ def _imported(listed: Listed) -> Declared:
 def options_of(declared: Declared) -> type:
     """The dataclass that a command line fills: the options of the work, and how its result is printed."""
     kind = declared.options
-    if not declared.prints:
+    more = [*([Tracked] if declared.steps else []), *([Printed] if declared.prints else [])]
+    if not more:
         return kind
-    both = types.new_class("Options", (Printed, kind), exec_body=lambda body: body.update(__doc__=kind.__doc__))
+    both = types.new_class("Options", (*more, kind), exec_body=lambda body: body.update(__doc__=kind.__doc__))
     return dataclass(frozen=True, kw_only=True)(both)
 
 

@@ -26,6 +26,7 @@ class Declared:
     resumes: bool
     prints: bool
     recorded: bool
+    steps: bool
     show: Callable[[Any, Any], None]
 
     @property
@@ -41,14 +42,21 @@ DECLARED: dict[str, Declared] = {}
 """What the files that were imported declare, by the name of the function."""
 
 
-def command(*, resumes: bool = False, prints: bool = True, recorded: bool = True) -> Callable[[F], F]:
-    """Declare a command. ``resumes``: called again, it goes on where it was interrupted. ``prints``: it has a result to
-    print, and therefore ``--json``; servers have none. ``recorded``: it is a run of a ledger; what changes nothing, and a
-    server, which keeps a ledger of its own, is none."""
+def command(
+    *, resumes: bool = False, prints: bool = True, recorded: bool = True, steps: bool = False
+) -> Callable[[F], F]:
+    """Declare a command.
+
+    Args:
+        resumes: called again, it goes on where it was interrupted.
+        prints: it has a result to print, and therefore ``--json``; servers have none.
+        recorded: it is a run of a ledger. What changes nothing is none, and a server keeps a ledger of its own.
+        steps: it trains into the folder ``out``, and therefore has ``--track``.
+    """
 
     def declare(function: F) -> F:
         show = lambda options, result: print(result)  # noqa: E731
-        DECLARED[function.__name__] = Declared(function, resumes, prints, recorded, show)
+        DECLARED[function.__name__] = Declared(function, resumes, prints, recorded, steps, show)
         return function
 
     return declare

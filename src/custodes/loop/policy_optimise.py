@@ -104,7 +104,7 @@ class OptimisedPolicy:
         return told | ({"over_seeds": self.over_seeds.to_dict()} if self.over_seeds else {})
 
 
-@command(resumes=True)
+@command(resumes=True, steps=True)
 def policy_optimise(config: PolicyOptimise) -> OptimisedPolicy:
     """Optimise a model on your prompts against your reward.
 

@@ -22,6 +22,7 @@ from custodes.environments import GoldReward, check_results, gold, instruction_t
 from custodes.feedback import AnnotatorModel, FeedbackFile, pairs_from_judgments, read_feedback
 from custodes.job.command import command
 from custodes.job.options import Output, Use
+from custodes.job.trackers import tracked_as
 from custodes.job.workspace import Workspace
 from custodes.ledger import Model
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
@@ -116,7 +117,7 @@ class Quickstart:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))
 
 
-@command(resumes=True)
+@command(resumes=True, steps=True)
 def quickstart(config: Quickstart) -> Path:
     """Judgments, reward, policy, report: the whole loop on a real model.
 
@@ -157,12 +158,13 @@ class _Loop:
             believed = judging.believe(work, judged)
         base_episodes = self._base_samples()
         for arm in ("naive", "careful") if config.arms == "all" else (config.arm,):
-            reward = self._reward(arm, judged, believed)
-            with work.phase("evaluation", f"Best of {config.best_of}, {arm} reward"):
-                evaluation.evaluate_best_of_n(
-                    work, arm, reward, base_episodes, config.best_of, GoldReward() if self.gold else None
-                )
-            self._optimise(arm, reward)
+            with tracked_as(arm):
+                reward = self._reward(arm, judged, believed)
+                with work.phase("evaluation", f"Best of {config.best_of}, {arm} reward"):
+                    evaluation.evaluate_best_of_n(
+                        work, arm, reward, base_episodes, config.best_of, GoldReward() if self.gold else None
+                    )
+                self._optimise(arm, reward)
 
     def _policy(self) -> LanguageModel:
         """The model with a new adapter on its upper half: what lies below is computed once for policy and reference."""

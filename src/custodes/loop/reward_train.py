@@ -65,7 +65,7 @@ class RewardTrained:
         return "\n".join([f"The reward model is in {self.out}.", *accuracy])
 
 
-@command(resumes=True)
+@command(resumes=True, steps=True)
 def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTrained:
     """Train a reward model on people's judgments.
 

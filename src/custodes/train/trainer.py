@@ -24,6 +24,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from custodes.job.progress import Progress
+from custodes.job.trackers import track
 from custodes.lm.checkpoint import checkpoints as checkpoints_in
 from custodes.lm.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
 from custodes.types import InputError
@@ -231,6 +232,7 @@ class Trainer:
                         self._save(checkpoints, own, metrics, beside, random)
                     raise
                 _write(log, metrics[-1:], "a")
+                track(metrics[-1], len(metrics), title)
                 bar.update(line, completed=len(metrics), description=f"{title}, {_means(metrics, steps, shown)}")
                 if on_step is not None:
                     elapsed = time.monotonic() - began

@@ -53,7 +53,7 @@ class CriticTrain:
     """How it is trained."""
 
 
-@command(resumes=True)
+@command(resumes=True, steps=True)
 def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
     """Teach a model in which line bugs are.
 

@@ -102,7 +102,7 @@ class CriticTune:
             raise InputError(f"{self.reward} is no folder; give one that `custodes reward train` made.")
 
 
-@command(resumes=True)
+@command(resumes=True, steps=True)
 def critic_tune(config: CriticTune) -> dict[str, Any]:
     """Teach a model to write critiques: warm start, reward, PPO, search.
 

@@ -39,6 +39,7 @@ from custodes.gaming.record import Rows, read_index
 from custodes.gaming.report import write_training_page
 from custodes.gaming.staging import STAGES
 from custodes.job.command import command
+from custodes.job.trackers import tracked_as
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.ledger.records import ScoreRow
@@ -58,7 +59,7 @@ STEP = ("step", "episodes", "proxy", "part/success", "part/gamed", "part/well_fo
 """What is kept of a step: nothing that depends on the clock, so that a step made again reads the same."""
 
 
-@command(resumes=True)
+@command(resumes=True, steps=True)
 def gaming_train(config: GamingTrain) -> Path:
     """Train a policy through the curriculum, and measure all stages after every round.
 
@@ -108,7 +109,8 @@ class _Training:
         measured: list[Rows] = []
         for round in self.rounds:
             if not self.adapter_of(round).is_dir():
-                self._train(round)
+                with tracked_as(round.folder):
+                    self._train(round)
                 self.work.recording.keep(self.adapter_of(round))
             self.work.recording.rely(self.adapter_of(round))
             if not self.work.has(self._measured(round)):
