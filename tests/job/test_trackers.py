@@ -111,7 +111,15 @@ def test_nothing_is_told_where_nobody_tracks():
 
 def test_who_trains_can_be_tracked_and_a_wrong_name_is_refused(capsys: pytest.CaptureFixture[str]):
     steps = {name for name, listed in commands().items() if listed.declared().steps}
-    assert steps >= {"quickstart", "policy optimise", "reward train", "gaming train", "critic train", "critic tune"}
+    assert steps >= {
+        "quickstart",
+        "policy optimise",
+        "policy tune",
+        "reward train",
+        "gaming train",
+        "critic train",
+        "critic tune",
+    }
     assert all(commands()[name].declared().options.__dataclass_fields__["out"] for name in steps)
     assert main(["quickstart", "--track", "tensorbord"]) == 2
     assert "did you mean 'tensorboard'" in capsys.readouterr().err

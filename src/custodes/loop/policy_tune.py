@@ -90,7 +90,7 @@ class TunedPolicy:
         return told | more | ({"report": str(self.report)} if self.report else {})
 
 
-@command(resumes=True)
+@command(resumes=True, steps=True)
 def policy_tune(config: PolicyTune) -> TunedPolicy:
     """Tune a model on demonstrations or on preferences.
 
