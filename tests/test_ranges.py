@@ -13,13 +13,13 @@ import custodes
 from custodes.cli import commands, main
 from custodes.cli import options as cli_options
 from custodes.cli.answer import options_of
-from custodes.ranges import AnyInt, Count, Positive, Range, Share, above, at_least, check_ranges, ranged, ranges_of
+from custodes.ranges import AnyInt, Count, Positive, Range, Share, _above, _ranges_of, at_least, check_ranges, ranged
 from custodes.types import InputError, Sampling
 
 
 def numbers(kind: type) -> list[tuple[str, Any]]:
     """(name, range) of every numeric option, those of nested dataclasses too."""
-    hints, listed = get_type_hints(kind), list(ranges_of(kind).items())
+    hints, listed = get_type_hints(kind), list(_ranges_of(kind).items())
     for f in dataclasses.fields(kind):
         if dataclasses.is_dataclass(hints[f.name]):
             listed += numbers(hints[f.name])
@@ -100,7 +100,7 @@ def test_options_are_checked_when_python_makes_them() -> None:
             for f in dataclasses.fields(kind)
             if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         }
-        for option in ranges_of(kind):
+        for option in _ranges_of(kind):
             for value in (float("nan"), float("inf"), float("-inf")):
                 with pytest.raises(InputError, match=f"option {option} is"):
                     kind(**{**given, option: value})
@@ -110,7 +110,7 @@ def test_options_are_checked_when_python_makes_them() -> None:
     ("allowed", "told", "inside", "outside"),
     [
         (Range(), "finite", [-1e9, 0], []),
-        (above(0), "above 0", [1e-9], [0, -1]),
+        (_above(0), "above 0", [1e-9], [0, -1]),
         (at_least(2), "2 or more", [2, 5], [1]),
         (Range(0, 1), "from 0 to 1", [0, 1], [-0.1, 1.1]),
         (Range(0, 1, open_high=True), "0 or more and below 1", [0, 0.9], [1]),

@@ -10,7 +10,7 @@ import pytest
 
 from custodes import registry
 from custodes.errors import InputError
-from custodes.registry import Registry, lookup, nearest, run_file
+from custodes.registry import Registry, nearest, run_file
 
 FILE = """
 from custodes.registry import reward
@@ -103,12 +103,7 @@ except InputError as error:
     )
 
 
-def test_a_table_is_looked_up_with_the_same_sentence() -> None:
-    assert lookup("form", "a", {"a": 1}) == 1
-    with pytest.raises(
-        InputError, match=r"there is no form 'trl'; did you mean 'trl-pairs'\? There are trl-pairs, a\."
-    ):
-        lookup("form", "trl", {"trl-pairs": 1, "a": 2})
+def test_the_nearest_name_is_the_one_that_is_spelled_most_alike() -> None:
     assert nearest("gpro", ["ppo", "grpo"]) == "grpo"
 
 

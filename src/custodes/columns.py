@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from custodes.table_sources import arrow_of, bytes_of, is_hub, kind_of, reading, table_files
+from custodes.table_sources import arrow_of, bytes_of, is_hub, reading, table_files, table_kind
 from custodes.table_text import decoded, folded, known_names, separator_of
 from custodes.tables import as_id, csv_records, read_rows, warn, write_arrow, writing
 from custodes.types import InputError
@@ -123,7 +123,7 @@ _Part = tuple[pl.DataFrame, np.ndarray, list[str]]
 
 def _part(path: Path, words: Mapping[str, tuple[str, ...]], notes: list[str]) -> _Part:
     """The known columns of one file as they are, the numbers of its rows, and the names of all columns."""
-    kind = "" if is_hub(path) else kind_of(path)[0]
+    kind = "" if is_hub(path) else table_kind(path)[0]
     if kind in (".csv", ".tsv"):
         part: _Part = reading(path, lambda: _csv(path, words, notes))
         return part

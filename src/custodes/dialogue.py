@@ -190,14 +190,14 @@ def exchanges(prompts: Sequence[str], answers: Sequence[str]) -> Messages:
     return tuple(m for asked, said in turns for m in (Message("user", asked), Message("assistant", said)))
 
 
-def plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """A text without what white space may differ in."""
     return " ".join(text.split())
 
 
 def alike(one: Sequence[Message], other: Sequence[Message]) -> bool:
     """Whether two conversations are the same but for white space."""
-    return [(m.role, plain(m.content)) for m in one] == [(m.role, plain(m.content)) for m in other]
+    return [(m.role, plain_text(m.content)) for m in one] == [(m.role, plain_text(m.content)) for m in other]
 
 
 def from_json(text: str) -> Any:

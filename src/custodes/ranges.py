@@ -41,7 +41,7 @@ class Range:
         return f"from {self.low:g} to {self.high:g}" if not self.open_low | self.open_high else f"{low} and {high}"
 
 
-def above(low: float) -> Range:
+def _above(low: float) -> Range:
     return Range(low, open_low=True)
 
 
@@ -50,7 +50,7 @@ def at_least(low: float) -> Range:
 
 
 Count = Annotated[int, at_least(1)]
-Positive = Annotated[float, above(0)]
+Positive = Annotated[float, _above(0)]
 Share = Annotated[float, Range(0, 1)]
 """0 to 1, both included."""
 PartShare = Annotated[float, Range(0, 1, open_high=True)]
@@ -75,7 +75,7 @@ def ranged(kind: type[T]) -> type[T]:
 
 def check_ranges(options: Any) -> None:
     """Raises InputError where a number of a dataclass, or of one inside it, is out of its range."""
-    ranges = ranges_of(type(options))  # type: ignore[arg-type]
+    ranges = _ranges_of(type(options))  # type: ignore[arg-type]
     for name, range_ in ranges.items():
         value = getattr(options, name)
         for number in value if isinstance(value, tuple | list) else (value,):
@@ -90,7 +90,7 @@ def check_ranges(options: Any) -> None:
 
 
 @functools.cache
-def ranges_of(kind: type) -> dict[str, Range]:
+def _ranges_of(kind: type) -> dict[str, Range]:
     """The range of every field that holds a number, numbers or None."""
     hints = get_type_hints(kind, include_extras=True)
     found = {}

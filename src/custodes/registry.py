@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import metadata
@@ -158,15 +158,6 @@ class Chosen:
     """
 
     family: Registry[Any]
-
-
-def lookup(what: str, name: str, table: Mapping[str, T]) -> T:
-    """``table[name]``. Raises InputError that names the nearest where there is none."""
-    if name not in table:
-        raise InputError(
-            f"there is no {what} {name!r}; did you mean {nearest(name, table)!r}? There are {', '.join(table)}."
-        )
-    return table[name]
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

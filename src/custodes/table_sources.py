@@ -26,7 +26,7 @@ _HUB = re.compile(r"^(?P<id>[\w.-]+/[\w.-]+)(?::(?P<config>[^:/]+))??(?::(?P<spl
 _ABOUT = {"dataset_info.json", "dataset_dict.json", "dataset_infos.json", "state.json"}  # beside a dataset's tables
 
 
-def kind_of(path: str | Path) -> tuple[str, str]:
+def table_kind(path: str | Path) -> tuple[str, str]:
     """(extension, extension of its packing or ""), in small letters. Raises InputError where a file is no table."""
     name = Path(path).name.lower()
     packed = next((p for p in PACKED if name.endswith(p)), "")
@@ -53,7 +53,7 @@ def table_files(path: str | Path) -> list[Path]:
         if shards := [p for p in beside if p.name.lower().endswith(EXTENSIONS)]:
             return _shards(path, shards)
         raise InputError(f"{path} does not exist; {GIVE}.")
-    kind_of(path)
+    table_kind(path)
     return [path]
 
 
@@ -76,7 +76,7 @@ def reading(path: Path, read: Callable[[], Any]) -> Any:
 def bytes_of(path: Path) -> bytes:
     """A file's content, unpacked. Raises what :func:`reading` understands."""
     data = path.read_bytes()
-    packed = kind_of(path)[1]
+    packed = table_kind(path)[1]
     if packed == ".gz":
         return gzip.decompress(data)
     if packed == ".zst" and data:
@@ -86,7 +86,7 @@ def bytes_of(path: Path) -> bytes:
 
 def arrow_of(path: Path) -> pa.Table:
     """The table of a .parquet or .arrow file, packed or not."""
-    plain, (kind, packed) = path, kind_of(path)
+    plain, (kind, packed) = path, table_kind(path)
     source: Any = pa.BufferReader(bytes_of(path)) if packed else plain
     if kind == ".parquet":
         return pq.ParquetFile(source).read()
@@ -102,7 +102,7 @@ def shard_of(path: Path) -> re.Match[str] | None:
 
 
 def _stem(path: Path) -> str:
-    return path.name[: -len("".join(kind_of(path)))]
+    return path.name[: -len("".join(table_kind(path)))]
 
 
 def _shards(path: Path, found: list[Path]) -> list[Path]:
@@ -112,7 +112,7 @@ def _shards(path: Path, found: list[Path]) -> list[Path]:
         return found
     tables: dict[tuple[str, str], list[Path]] = {}
     for p in found:  # files that are alike but for their numbers are shards of one table
-        tables.setdefault((re.sub(r"\d+", "#", _stem(p)), "".join(kind_of(p))), []).append(p)
+        tables.setdefault((re.sub(r"\d+", "#", _stem(p)), "".join(table_kind(p))), []).append(p)
     if len(tables) != 1:
         shown = ", ".join(
             f"{files[0].name}{f' and {len(files) - 1} more' if files[1:] else ''}" for files in tables.values()

@@ -30,10 +30,10 @@ from custodes.table_sources import (
     hub_id,
     hub_rows,
     is_hub,
-    kind_of,
     reading,
     shard_of,
     table_files,
+    table_kind,
 )
 from custodes.table_text import decoded, known_names, plain, repaired, separator_of
 from custodes.types import InputError
@@ -90,7 +90,7 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 @contextmanager
 def writing(path: str | Path) -> Iterator[tuple[Any, str]]:
     """(what takes bytes and packs them, the kind of table) for a table that appears at ``path`` when it is whole."""
-    kind, packed = kind_of(path)
+    kind, packed = table_kind(path)
     try:
         with written_whole(path) as file, _packing(file, packed) as out:
             yield out, kind
@@ -144,7 +144,7 @@ def _rows(path: str | Path, notes: list[str]) -> Iterator[Numbered]:
     if len(files) == 1 and Path(path) == files[0] and (shard := shard_of(files[0])) and int(shard["of"]) > 1:
         notes.append(f"{path} is one of {int(shard['of'])} shards; the folder in its place reads all.")
     for file in files:
-        kind, _ = kind_of(file)
+        kind, _ = table_kind(file)
         for number, values in reading(file, partial(_READERS[kind], file, notes=notes)):
             if not isinstance(values, dict):
                 found = type(values).__name__
@@ -191,7 +191,7 @@ def _read_json(path: Path, notes: list[str]) -> Iterable[tuple[int, Any]]:
     start = text.lstrip()[:1]
     if start == "[":
         return repaired(path, list(enumerate(_json(path, text, 0), 1)), notes, text)
-    if start == "{" and kind_of(path)[0] == ".json":
+    if start == "{" and table_kind(path)[0] == ".json":
         try:
             whole = json.loads(text)
         except (ValueError, RecursionError):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from custodes.audit.diversity import (
+    _character_ngrams,
+    _expectation_adjusted_distinct,
     across,
-    character_ngrams,
     distance,
     distinct,
-    expectation_adjusted_distinct,
     ngram_vocabulary,
     repetition,
 )
@@ -18,7 +18,7 @@ from custodes.audit.diversity import (
 def test_expectation_adjusted_distinct_is_1_for_random_words_of_any_length(length: int) -> None:
     rng = np.random.default_rng(0)
     texts = [" ".join(f"w{i}" for i in rng.integers(0, 300, length)) for _ in range(20)]
-    mean = np.mean([expectation_adjusted_distinct([t], 1, 300) for t in texts])
+    mean = np.mean([_expectation_adjusted_distinct([t], 1, 300) for t in texts])
     assert mean == pytest.approx(1, abs=0.03)
 
 
@@ -64,6 +64,6 @@ def test_blocks_across_prompts_are_disjoint_and_whole() -> None:
 
 
 def test_empty_texts_are_allowed() -> None:
-    assert character_ngrams(["", ""]).shape[0] == 2
-    assert np.isnan(expectation_adjusted_distinct([""], 1, 5))
+    assert _character_ngrams(["", ""]).shape[0] == 2
+    assert np.isnan(_expectation_adjusted_distinct([""], 1, 5))
     assert np.isfinite(distance([["", "word"]])[0])

@@ -11,7 +11,16 @@ import pytest
 from tiny_package import SOURCE, tiny_package
 
 from custodes.critic import corpus
-from custodes.critic.corpus import CoverageLimits, Function, Part, cover, extract, parts_of, read_corpus, write_corpus
+from custodes.critic.corpus import (
+    CorpusPart,
+    CoverageLimits,
+    Function,
+    cover,
+    extract,
+    parts_of,
+    read_corpus,
+    write_corpus,
+)
 from custodes.critic.inside.choose import choose
 from custodes.critic.inside.units import TooSlow, forked, limit
 from custodes.critic.workshop import Workshop
@@ -113,8 +122,8 @@ def test_few_cheap_tests_that_cover_much_are_chosen():
 
 
 def test_a_part_has_one_name():
-    assert Part(("a",), ()).name != Part((), ("a",)).name
-    assert corpus.Part(("a",)).name == Part(("a",)).name
+    assert CorpusPart(("a",), ()).name != CorpusPart((), ("a",)).name
+    assert corpus.CorpusPart(("a",)).name == CorpusPart(("a",)).name
 
 
 def test_a_job_of_any_size_arrives_whole(sandboxes: None):

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custodes.critic.families import Change, Family, KnownBug, changed, families_of
+from custodes.critic.families import Family, FamilyChange, KnownBug, _changed, families_of
 from custodes.critic.suspicions import SUSPICIONS
 from custodes.critic.tamper import OPERATORS, candidates, tamper
 
@@ -25,7 +25,7 @@ def rows() -> list[tuple[str, KnownBug]]:
 
 def test_each_row_comes_back_from_its_change() -> None:
     (family,) = families_of(rows())
-    whole = [changed(CODE, [change]) for change in family.changes] + list(family.rows)
+    whole = [_changed(CODE, [change]) for change in family.changes] + list(family.rows)
     assert {(b.code, b.lines, b.kinds) for b in whole} == {(b.code, b.lines, b.kinds) for _, b in rows()[1:]}
     assert len(family.changes) > len(rows()) / 2
 
@@ -52,10 +52,10 @@ def test_shares_are_kept() -> None:
 
 
 def test_changes_that_touch_are_not_put_together() -> None:
-    one, two, far = Change(1, 2, ("a",), (0,)), Change(2, 3, ("b",), (0,)), Change(3, 4, ("c",), (0,))
+    one, two, far = FamilyChange(1, 2, ("a",), (0,)), FamilyChange(2, 3, ("b",), (0,)), FamilyChange(3, 4, ("c",), (0,))
     assert not one.is_apart(two)
     assert one.is_apart(far)
-    assert changed("0\n1\n2\n3", [far, one]).code == "0\na\n2\nc"
+    assert _changed("0\n1\n2\n3", [far, one]).code == "0\na\n2\nc"
 
 
 def test_rows_without_a_clean_one_stay_as_they_are() -> None:
@@ -69,9 +69,9 @@ def test_lines_that_went_are_seen_beside_the_gap() -> None:
     code = "\n".join(f"line {i}" for i in range(6))
     gone = "\n".join(f"line {i}" for i in range(6) if i != 3)
     (family,) = families_of([("f", KnownBug(code)), ("f", KnownBug(gone, (3, 4), ("x", "x")))])
-    assert changed(code, family.changes) == KnownBug(gone, (3, 4), ("x", "x"))
-    elsewhere = Change(0, 1, ("new", "newer"), (0,), "y")
-    assert changed(code, [*family.changes, elsewhere]).lines == (1, 4, 5)
+    assert _changed(code, family.changes) == KnownBug(gone, (3, 4), ("x", "x"))
+    elsewhere = FamilyChange(0, 1, ("new", "newer"), (0,), "y")
+    assert _changed(code, [*family.changes, elsewhere]).lines == (1, 4, 5)
 
 
 def test_every_operator_has_its_words() -> None:

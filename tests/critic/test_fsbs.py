@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custodes.critic.search import EngineTree, SearchConfig, best_of, force_sampling_beam_search, tidy
+from custodes.critic.search import SearchConfig, _EngineTree, _tidy, best_of, force_sampling_beam_search
 from custodes.feedback.critique import Finding, parse
 from custodes.lm import Branches, LanguageModel, TorchEngine, load
 from custodes.types import Episode, InputError, Message, Sampling, Scores, Task
@@ -67,7 +67,7 @@ def test_twenty_eight_candidates_each_begins_with_what_was_kept_and_a_quote(lm: 
     for number in range(1, 5):
         of_round = [c for c in found.candidates if c.round == number]
         before = sorted((c for c in found.candidates if c.round == number - 1), key=lambda c: -c.score)[:2]
-        starts = [tidy(c.episode.completion, c.episode.outcome == "stop") for c in before] or [""]
+        starts = [_tidy(c.episode.completion, c.episode.outcome == "stop") for c in before] or [""]
         for i, candidate in enumerate(of_round):
             start = starts[i // 4]
             assert candidate.episode.completion.startswith(f"{start}\n\n```python\n" if start else "```python\n")
@@ -140,13 +140,13 @@ def test_best_of_n_is_chosen_by_the_same_rule(lm: LanguageModel) -> None:
     found = best_of(Branches(lm, TASK, width=28, max_tokens=60), SOURCE, VowelsLiked(), 28, sampling)
     assert len(found.candidates) == 28
     assert found.chosen().score == max(c.score for c in found.candidates)
-    assert best_of(EngineTree(TorchEngine(lm), TASK), SOURCE, VowelsLiked(), 3, sampling).tokens > 0
+    assert best_of(_EngineTree(TorchEngine(lm), TASK), SOURCE, VowelsLiked(), 3, sampling).tokens > 0
 
 
 def test_best_of_n_takes_no_more_tokens_than_it_may(lm: LanguageModel) -> None:
     def drawn(tokens: int | None) -> list[str]:
         reward = VowelsLiked()
-        tree = EngineTree(TorchEngine(lm), TASK)
+        tree = _EngineTree(TorchEngine(lm), TASK)
         found = best_of(tree, SOURCE, reward, 8, Sampling(max_tokens=12), tokens=tokens)
         assert tokens is None or found.tokens <= max(tokens, 12)
         assert reward.asked == [len(found.candidates)]
@@ -178,8 +178,8 @@ QUOTE = "```python\n    return items[len(items)]\n```\n"
     ],
 )  # fmt: skip
 def test_loose_ends_are_cut_off_and_quotes_stay(text: str, ended: bool, kept: str) -> None:
-    assert tidy(text, ended) == kept
-    assert len(parse(tidy(text, ended)).findings) <= len(parse(text).findings)
+    assert _tidy(text, ended) == kept
+    assert len(parse(_tidy(text, ended)).findings) <= len(parse(text).findings)
 
 
 def test_impossible_options_are_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from custodes.critic.raters.known_bugs import _code_of, known_bugs
-from custodes.feedback.critique import Critique, Finding, changes, parse, write
+from custodes.feedback.critique import Critique, Finding, critique_changes, parse, write
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
 from custodes.feedback.teams import analyse
@@ -16,13 +16,18 @@ A, B, C = Finding("x = 1", "Off by one."), Finding("y = 2", "Swapped."), Finding
 
 def test_findings_are_kept_edited_removed_and_added():
     edited, added = Finding("y = 2", "The arguments are swapped."), Finding("w = 4", "Never read.")
-    found = changes(Critique((A, B, C)), Critique((A, edited, added)))
+    found = critique_changes(Critique((A, B, C)), Critique((A, edited, added)))
     assert (found.kept, found.edited, found.removed, found.added) == ((A,), ((B, edited),), (C,), (added,))
     assert found.counts() == {"kept": 1, "edited": 1, "removed": 1, "added": 1}
     moved = Finding("x = 1  # here", "Off by one.")
-    assert changes(Critique((A,)), Critique((moved,))).edited == ((A, moved),)
-    assert changes(Critique((A, A)), Critique((A,))).counts() == {"kept": 1, "edited": 0, "removed": 1, "added": 0}
-    assert changes(Critique(), Critique()).counts() == {"kept": 0, "edited": 0, "removed": 0, "added": 0}
+    assert critique_changes(Critique((A,)), Critique((moved,))).edited == ((A, moved),)
+    assert critique_changes(Critique((A, A)), Critique((A,))).counts() == {
+        "kept": 1,
+        "edited": 0,
+        "removed": 1,
+        "added": 0,
+    }
+    assert critique_changes(Critique(), Critique()).counts() == {"kept": 0, "edited": 0, "removed": 0, "added": 0}
 
 
 CODE = "def total(xs):\n    return sum(xs[1:])"

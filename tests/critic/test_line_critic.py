@@ -13,7 +13,7 @@ from scored_lines import WordScorer
 
 from custodes.critic.lines import LineScores
 from custodes.critic.review import Commentator, LineCritic, ReviewOptions, Snippet, review
-from custodes.critic.review.line_critic import at_margin, evidence
+from custodes.critic.review.line_critic import _evidence, at_margin
 from custodes.critic.review.question import SUSPICIOUS
 from custodes.feedback.critique import Place
 from custodes.lm import load
@@ -70,14 +70,14 @@ def test_at_strictness_0_exactly_what_the_scorer_would_report_is_reported(
         return
     scores = LineScores(np.array(weights) / total, none / total)
     most = len(weights)
-    shown = {line for line in range(1, most + 1) if evidence(scores, line, threshold) >= 0}
+    shown = {line for line in range(1, most + 1) if _evidence(scores, line, threshold) >= 0}
     assert shown == set(scores.found(threshold, most))
 
 
 def test_a_threshold_just_above_a_probability_keeps_it_out():
     scores = LineScores(np.array([0.75]), 0.25)
-    assert evidence(scores, 1, 0.75) >= 0
-    assert evidence(scores, 1, float(np.nextafter(0.75, 2))) < 0
+    assert _evidence(scores, 1, 0.75) >= 0
+    assert _evidence(scores, 1, float(np.nextafter(0.75, 2))) < 0
 
 
 def test_a_text_that_occurs_twice_is_one_finding_whose_first_place_is_the_likelier():

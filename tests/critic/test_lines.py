@@ -13,7 +13,7 @@ import torch
 from custodes.critic.families import Family, KnownBug, families_of
 from custodes.critic.line_training import LineConfig, calibrate_lines, evaluate_lines, train_lines
 from custodes.critic.lines import LineScorer, LineShape, new_line_scorer
-from custodes.critic.reader import Reader
+from custodes.critic.reader import CodeReader
 from custodes.critic.suspicions import SUSPICIONS
 from custodes.lm import LanguageModel, load, pack
 from custodes.train import TrainStep
@@ -64,7 +64,7 @@ def test_each_line_of_a_reading_ends_where_it_says(blank: LineScorer) -> None:
 
 
 def test_a_reader_sees_what_follows_and_nothing_of_other_sequences() -> None:
-    reader = Reader(8, 64, 2, 3)
+    reader = CodeReader(8, 64, 2, 3)
     for parameter in reader.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     draw = torch.Generator().manual_seed(0)
@@ -83,7 +83,7 @@ def test_a_reader_sees_what_follows_and_nothing_of_other_sequences() -> None:
 
 
 def test_gradients_of_a_reader_are_those_of_differences() -> None:
-    reader = Reader(4, 64, 1, 1).double()
+    reader = CodeReader(4, 64, 1, 1).double()
     for parameter in reader.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     batch = pack([np.arange(3, dtype=np.int32), np.arange(2, dtype=np.int32)])

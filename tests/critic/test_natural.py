@@ -11,8 +11,8 @@ from tiny_package import SOURCE, tiny_package
 from custodes.cli import main
 from custodes.critic import corpus
 from custodes.critic.corpus import Function, extract
-from custodes.critic.natural import Change, changes, out_of_place, proved, repaired
-from custodes.critic.sources import Package, sources_of
+from custodes.critic.natural import Change, _out_of_place, _repaired, changes, proved
+from custodes.critic.sources import Package, _sources_of
 from custodes.critic.workshop import Workshop
 
 UNITS = {"total": "tiny/tests/test_small.py::test_total", "clip": "doctest::tiny.small::tiny.small.clip"}
@@ -26,7 +26,7 @@ def release(**older: str) -> Package:
         text = text.replace(new, old)
     package = tiny_package()
     files = {**package.files, "tiny/small.py": text.encode()}
-    return replace(package, version="0.9", files=files, sources=sources_of(files))
+    return replace(package, version="0.9", files=files, sources=_sources_of(files))
 
 
 def newer() -> list[Function]:
@@ -54,12 +54,12 @@ def test_only_tested_functions_that_are_another_program_are_compared():
 
 
 def test_a_repair_of_many_lines_is_none_and_an_addition_stands_beside_its_gap():
-    assert repaired("a\nb\nc\nd", "a\nB\nC\nD", "2", 2) is None
-    added = repaired("def f(x):\n    y = 1\n    return y", "def f(x):\n    y = 1\n    y += x\n    return y", "2", 2)
+    assert _repaired("a\nb\nc\nd", "a\nB\nC\nD", "2", 2) is None
+    added = _repaired("def f(x):\n    y = 1\n    return y", "def f(x):\n    y = 1\n    y += x\n    return y", "2", 2)
     assert added is not None
     assert added.lines == (2, 3)
     assert "is missing here: release 2 has `y += x`" in added.description
-    dropped = repaired("a\nb\nc", "a\nc", "2", 2)
+    dropped = _repaired("a\nb\nc", "a\nc", "2", 2)
     assert dropped is not None
     assert dropped.lines == (2,)
     assert "should not be here" in dropped.description
@@ -88,9 +88,9 @@ def test_a_bug_is_one_that_a_test_of_the_newer_release_notices(sandboxes: None):
 )
 def test_what_fails_for_its_surroundings_is_no_bug(older: str, message: str, out: bool):
     (f,) = [f for f in newer() if f.qualname == "Counter.up"]
-    bug = repaired(older, f.code, "1", 9)
+    bug = _repaired(older, f.code, "1", 9)
     assert bug is not None
-    assert out_of_place(Change(f, older, "0.9", bug), message) == out
+    assert _out_of_place(Change(f, older, "0.9", bug), message) == out
 
 
 @pytest.mark.parametrize(

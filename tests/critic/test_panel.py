@@ -11,7 +11,7 @@ import pytest
 from panel_world import ASKED, noisy, questions, right, silent
 
 from custodes.critic.lines import LineScores
-from custodes.critic.panel import claims, compare, judged
+from custodes.critic.panel import compare, judged, panel_claims
 from custodes.critic.rating import NITPICKS, Rated, SimulatedRater, rate
 from custodes.critic.report import write_critics_page
 from custodes.critic.report.evaluation import LINES
@@ -97,17 +97,17 @@ def test_what_was_drawn_is_told_of_those_of_whom_it_is_known():
 
 def test_a_judge_is_asked_once_of_each_comment_on_the_lines_of_a_bug():
     policies = {"right": [right(q) for q in ASKED], "noisy": [noisy(q) for q in ASKED]}
-    found = claims(ASKED, policies)
+    found = panel_claims(ASKED, policies)
     assert len(found) == 30  # noisy says the same of the bugs, and the rest stands elsewhere
     assert {c.pair(ASKED)[1] for c in found} == {b for q in ASKED for b in q.bugs}
     unsaid = [replace(q, bugs=tuple(replace(b, description="") for b in q.bugs)) for q in ASKED]
     nearby = [rate(Critique((Finding(q.code.split("\n")[1], "Hm."),)), q.code, q.bugs) for q in unsaid]
-    assert claims(unsaid, {"nearby": nearby}) == []  # nobody can say whether what is not told is described
+    assert panel_claims(unsaid, {"nearby": nearby}) == []  # nobody can say whether what is not told is described
 
 
 def test_bugs_that_the_judge_finds_described_are_counted_beside_the_rules():
     policies = {"right": [right(q) for q in ASKED], "silent": [silent(q) for q in ASKED]}
-    said = {c: (True, False, None)[i % 3] for i, c in enumerate(claims(ASKED, policies))}
+    said = {c: (True, False, None)[i % 3] for i, c in enumerate(panel_claims(ASKED, policies))}
     told = judged(ASKED, policies, said)
     assert (told["comments"], told["unread"]) == (20, 10)
     assert told["share"]["estimate"] == 0.5  # the rules find all of them described

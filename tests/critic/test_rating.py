@@ -6,13 +6,13 @@ import pytest
 from custodes.critic.rating import (
     AXES,
     SimulatedRater,
-    agreement,
-    concepts,
-    describes,
+    _concepts,
+    _describes,
+    _nitpick,
     description_task,
     judge,
-    nitpick,
     rate,
+    rating_agreement,
     verdict,
 )
 from custodes.critic.tamper import candidates, tamper
@@ -59,14 +59,14 @@ def test_petty_remarks_are_nitpicks_with_a_category():
     )
     assert [f.kind for f in result.findings] == ["nitpick", "nitpick"]
     assert [f.category for f in result.findings] == ["naming", "typing"]
-    assert nitpick("The index is wrong.") == ""
+    assert _nitpick("The index is wrong.") == ""
 
 
 def test_every_description_describes_its_own_bug_and_few_others():
     bugs = [tamper(CODE, [e]).bugs[0] for e in candidates(CODE, 99)]
-    assert all(describes(bug.description, bug) for bug in bugs)
-    assert all(concepts(bug.description) for bug in bugs)
-    assert not describes("Looks fine to me.", BUG)
+    assert all(_describes(bug.description, bug) for bug in bugs)
+    assert all(_concepts(bug.description) for bug in bugs)
+    assert not _describes("Looks fine to me.", BUG)
 
 
 def test_clean_code_is_best_served_by_silence():
@@ -118,11 +118,11 @@ def test_a_models_judgment_is_set_beside_the_rules():
     ]
     said = [verdict(answer) for answer in judge(Says(), pairs)]
     assert said == [True, None, False, False]
-    found = agreement(said, pairs, "abcd")
+    found = rating_agreement(said, pairs, "abcd")
     assert (found.comments, found.unread, found.share.n) == (3, 1, 3)
     assert found.share.estimate == pytest.approx(2 / 3)  # the rules find the last one described
     with pytest.raises(InputError, match="one for each"):
-        agreement(said[:2], pairs, "ab")
+        rating_agreement(said[:2], pairs, "ab")
 
 
 GOOD, BAD = ("The range ends one element early.", BUG), ("Nice weather.", BUG)
@@ -131,28 +131,28 @@ GOOD, BAD = ("The range ends one element early.", BUG), ("Nice weather.", BUG)
 def test_kappa_is_what_is_agreed_beyond_chance():
     pairs = [GOOD] * 25 + [BAD] * 25  # the example of Cohen's kappa everywhere: 20, 5, 10, 15
     said = [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15
-    found = agreement(said, pairs, range(50))
+    found = rating_agreement(said, pairs, range(50))
     assert found.share.estimate == pytest.approx(0.7)
     assert found.kappa.estimate == pytest.approx(0.4)
     assert found.kappa.low < 0.4 < found.kappa.high
-    blind = agreement([True] * 50, pairs, range(50))
+    blind = rating_agreement([True] * 50, pairs, range(50))
     assert (blind.share.estimate, blind.kappa.estimate) == (0.5, 0)
 
 
 def test_comments_on_one_function_are_no_more_evidence_than_functions():
     pairs, said = [GOOD, BAD] * 20, [True, True] * 10 + [True, False] * 10
-    alone = agreement(said, pairs, range(40))
-    together = agreement(said, pairs, [i // 4 for i in range(40)])
+    alone = rating_agreement(said, pairs, range(40))
+    together = rating_agreement(said, pairs, [i // 4 for i in range(40)])
     assert alone.share.estimate == together.share.estimate
     assert (alone.share.n, together.share.n) == (40, 10)
     assert together.share.high - together.share.low > alone.share.high - alone.share.low
 
 
 def test_agreement_in_everything_leaves_a_doubt_and_where_nothing_differs_there_is_no_kappa():
-    found = agreement([True, False], [GOOD, BAD], "ab")
+    found = rating_agreement([True, False], [GOOD, BAD], "ab")
     assert found.share.low < found.share.estimate == found.kappa.estimate == 1
-    assert np.isnan(agreement([False, False], [BAD, BAD], "ab").kappa.estimate)
-    nothing = agreement([None], [GOOD], "a")
+    assert np.isnan(rating_agreement([False, False], [BAD, BAD], "ab").kappa.estimate)
+    nothing = rating_agreement([None], [GOOD], "a")
     assert (nothing.comments, nothing.unread, nothing.to_dict()["share"]["estimate"]) == (0, 1, None)
 
 

@@ -32,7 +32,7 @@ from custodes.critic.review import (
 )
 from custodes.critic.review.critics import EngineDied, _docstring_lines
 from custodes.critic.review.diffs import changed_lines
-from custodes.critic.review.question import OPENING, plain, task_of
+from custodes.critic.review.question import OPENING, plain_question, task_of
 from custodes.critic.review.screen import show, summary
 from custodes.critic.review.snippets import ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Place
@@ -614,7 +614,7 @@ def test_reviewed_code_cannot_give_orders(tiny: LikelihoodCritic, text: str, tmp
 
 def test_there_are_at_least_twenty_injections():
     assert len(set(INJECTIONS)) >= 20
-    assert plain("a\x1b[31m\u202eb\nc") == "a[31mb c"
+    assert plain_question("a\x1b[31m\u202eb\nc") == "a[31mb c"
 
 
 # ---------------------------------------------------------------- the command

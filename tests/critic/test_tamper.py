@@ -14,7 +14,7 @@ from custodes.critic.corpus import CoverageLimits, Function, cover, extract
 from custodes.critic.sources import library_of_host
 from custodes.critic.tamper import HELD_OUT_OPERATORS, OPERATORS, Edit, Scene, candidates, tamper
 from custodes.critic.tamper import make as making
-from custodes.critic.tamper.bugs import apart, line_at, program
+from custodes.critic.tamper.bugs import _line_at, apart, program
 from custodes.critic.tamper.examples import HELD_OUT_PACKAGES, allowed, read_examples, split_of, write_examples
 from custodes.critic.tamper.make import TamperOptions, chunks_of, clean, trusted, try_chunk, untested
 from custodes.critic.tamper.scene import edits
@@ -134,7 +134,7 @@ def test_bug_lines_are_those_of_the_tampered_code():
         if edit.text.strip():
             assert edit.text.strip().split("\n")[0] in "\n".join(lines[n - 1] for n in bug.lines)
         else:
-            assert abs(bug.lines[0] - line_at(EVERYTHING, edit.start)) <= 1
+            assert abs(bug.lines[0] - _line_at(EVERYTHING, edit.start)) <= 1
 
 
 def test_candidates_take_turns_are_the_same_again_and_can_be_told_where():
@@ -142,7 +142,7 @@ def test_candidates_take_turns_are_the_same_again_and_can_be_told_where():
     assert some == candidates(EVERYTHING, 20)
     assert some != candidates(EVERYTHING, 20, seed=1)
     assert len({e.operator for e in some}) == 20
-    assert {line_at(EVERYTHING, e.start) for e in candidates(EVERYTHING, 99, lines=[10])} == {10}
+    assert {_line_at(EVERYTHING, e.start) for e in candidates(EVERYTHING, 99, lines=[10])} == {10}
     with pytest.raises(InputError, match="one function"):
         candidates("x = 1\n", 3)
 

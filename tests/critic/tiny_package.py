@@ -1,6 +1,6 @@
 """A package of a few functions with tests and documented examples, as the corpus knows packages."""
 
-from custodes.critic.sources import Package, sources_of
+from custodes.critic.sources import Package, _sources_of
 
 SOURCE = '''"""Small things."""
 LIMIT = 3
@@ -100,4 +100,4 @@ def tiny_package() -> Package:
         "tiny/tests/__init__.py": b"",
         "tiny/tests/test_small.py": TESTS.encode(),
     }
-    return Package("tiny", "1", "MIT", "Do as you like.", "made here", files, sources_of(files), imports=("tiny",))
+    return Package("tiny", "1", "MIT", "Do as you like.", "made here", files, _sources_of(files), imports=("tiny",))

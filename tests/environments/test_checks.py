@@ -6,21 +6,21 @@ from hypothesis import strategies as st
 
 from custodes.environments.checks import (
     CHECKS,
-    avoids_letter,
-    avoids_word,
-    contains_word,
-    ends_with_question,
-    exact_bullets,
-    exact_sentences,
+    _avoids_letter,
+    _avoids_word,
+    _contains_word,
+    _ends_with_question,
+    _exact_bullets,
+    _exact_sentences,
+    _json_keys,
+    _lower_case,
+    _max_words,
+    _sentences,
+    _starts_with,
+    _words_between,
     is_answer,
-    json_keys,
-    lower_case,
-    max_words,
     run_checks,
-    sentences,
-    starts_with,
     words,
-    words_between,
 )
 
 # ---------------------------------------------------------------- reading a text
@@ -68,7 +68,7 @@ def test_words(text, n):
     ],
 )
 def test_sentences(text, n):
-    assert len(sentences(text)) == n
+    assert len(_sentences(text)) == n
 
 
 plain = st.lists(st.sampled_from(["bread", "wheat", "is", "old", "über", "don't"]), min_size=2, max_size=6).map(
@@ -79,13 +79,13 @@ plain = st.lists(st.sampled_from(["bread", "wheat", "is", "old", "über", "don't
 @given(st.lists(st.tuples(plain, st.sampled_from([".", "!", "?", "..."])), min_size=1, max_size=5))
 def test_sentences_written_one_after_another_are_counted(written):
     text = " ".join(body.capitalize() + mark for body, mark in written)
-    assert exact_sentences(text, len(written))
-    assert not exact_sentences(text + " And then", len(written) + 1)  # cut off
+    assert _exact_sentences(text, len(written))
+    assert not _exact_sentences(text + " And then", len(written) + 1)  # cut off
 
 
 @given(st.text())
 def test_sentences_lose_no_word_and_no_text_breaks_a_check(text):
-    counted = sum(len(words(s)) for s in sentences(text))
+    counted = sum(len(words(s)) for s in _sentences(text))
     assert counted <= len(words(text))
     for check in [{"name": "max_words", "n": 3}, {"name": "json_keys", "keys": ["a"]}, {"name": "lower_case"}]:
         run_checks([check], text)
@@ -98,20 +98,20 @@ def test_sentences_lose_no_word_and_no_text_breaks_a_check(text):
 @given(st.lists(st.sampled_from(["bread", "Oven", "1st"]), max_size=9), st.integers(0, 9))
 def test_word_limits(said, n):
     text = ", ".join(said)
-    assert max_words(text, n) == (len(said) <= n)
-    assert words_between(text, n, 20) == (len(said) >= n)
+    assert _max_words(text, n) == (len(said) <= n)
+    assert _words_between(text, n, 20) == (len(said) >= n)
 
 
 @given(st.sampled_from(["quiet", "the"]), st.sampled_from(["Quiet seas.", "The sea", "quietly, there", '"QUIET"', ""]))
 def test_a_word_is_contained_or_avoided(word, text):
-    assert contains_word(text, word) != avoids_word(text, word)
+    assert _contains_word(text, word) != _avoids_word(text, word)
 
 
 def test_words_are_whole_and_case_does_not_count():
-    assert contains_word("A QUIET, small place", "quiet")
-    assert not contains_word("quietly disquieting", "quiet")
-    assert avoids_letter("flour and salt", "b")
-    assert not avoids_letter("Bread", "b")
+    assert _contains_word("A QUIET, small place", "quiet")
+    assert not _contains_word("quietly disquieting", "quiet")
+    assert _avoids_letter("flour and salt", "b")
+    assert not _avoids_letter("Bread", "b")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_words_are_whole_and_case_does_not_count():
     ],
 )
 def test_ends_with_question(text, held):
-    assert ends_with_question(text) == held
+    assert _ends_with_question(text) == held
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_ends_with_question(text, held):
     [("all small.", True), ("Not all", False), ("été", True), ("123 !", False), ("", False), ("ÉTÉ", False)],
 )
 def test_lower_case(text, held):
-    assert lower_case(text) == held
+    assert _lower_case(text) == held
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_lower_case(text, held):
     ],
 )
 def test_exact_bullets(text, n):
-    assert exact_bullets(text, n)
-    assert not exact_bullets(text, n + 1)
+    assert _exact_bullets(text, n)
+    assert not _exact_bullets(text, n + 1)
 
 
 @pytest.mark.parametrize(
@@ -173,13 +173,13 @@ def test_exact_bullets(text, n):
     ],
 )
 def test_json_keys(text, held):
-    assert json_keys(text, ["topic", "fact"]) == held
+    assert _json_keys(text, ["topic", "fact"]) == held
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text(min_size=1), min_size=1))
 def test_json_written_by_a_machine_passes(value):
-    assert json_keys(json.dumps(value), list(value))
-    assert not json_keys(json.dumps(value), [*value, "another key that is not there"])
+    assert _json_keys(json.dumps(value), list(value))
+    assert not _json_keys(json.dumps(value), [*value, "another key that is not there"])
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_json_written_by_a_machine_passes(value):
     ],
 )
 def test_starts_with(text, held):
-    assert starts_with(text, "At first") == held
+    assert _starts_with(text, "At first") == held
 
 
 def test_the_registry_names_the_functions():

@@ -10,8 +10,8 @@ from custodes.environments.checks import CHECKS
 from custodes.environments.instructions import (
     CONFLICTS,
     GoldReward,
+    _compatible,
     check_results,
-    compatible,
     gold,
     instruction_tasks,
 )
@@ -108,8 +108,8 @@ def test_the_prompt_says_every_parameter():
     ],
 )
 def test_contradictory_demands_are_not_drawn(checks):
-    assert not compatible(checks, BREAD)
-    assert all(compatible([c], BREAD) for c in checks)
+    assert not _compatible(checks, BREAD)
+    assert all(_compatible([c], BREAD) for c in checks)
 
 
 def test_asking_for_no_task_is_refused():

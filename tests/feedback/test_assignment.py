@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from custodes.feedback.assignment import (
+    AnnotationProgress,
     OpenItem,
     Person,
-    Progress,
     choose,
     finished,
     over_quota,
@@ -64,7 +64,7 @@ def test_orders_are_balanced_and_differ_between_people():
 
 def test_quotas_close_when_a_group_has_its_share():
     quotas = [Quota(field="country", shares={"DE": 0.75, "FR": 0.25})]
-    progress = Progress(wanted=100, groups={"country": {"DE": 74, "FR": 25}})
+    progress = AnnotationProgress(wanted=100, groups={"country": {"DE": 74, "FR": 25}})
     assert over_quota(quotas, {"country": "DE"}, progress) is None
     assert over_quota(quotas, {"country": "FR"}, progress) == "country: FR"
     assert over_quota(quotas, {}, progress) == "country: not given"
@@ -74,12 +74,12 @@ def test_quotas_close_when_a_group_has_its_share():
 @pytest.mark.parametrize(
     ("stopping", "progress", "why"),
     [
-        (Stopping(), Progress(5, 10), None),
-        (Stopping(), Progress(10, 10), "every item has its overlap"),
-        (Stopping(judgments=5), Progress(5, 10), "5 judgments were given"),
-        (Stopping(hours=2.0), Progress(5, 10, hours=2.5), "2.5 hours"),
-        (Stopping(uncertainty=0.1), Progress(5, 10, uncertainty=0.2), None),
-        (Stopping(uncertainty=0.1), Progress(5, 10, uncertainty=0.05), "0.050"),
+        (Stopping(), AnnotationProgress(5, 10), None),
+        (Stopping(), AnnotationProgress(10, 10), "every item has its overlap"),
+        (Stopping(judgments=5), AnnotationProgress(5, 10), "5 judgments were given"),
+        (Stopping(hours=2.0), AnnotationProgress(5, 10, hours=2.5), "2.5 hours"),
+        (Stopping(uncertainty=0.1), AnnotationProgress(5, 10, uncertainty=0.2), None),
+        (Stopping(uncertainty=0.1), AnnotationProgress(5, 10, uncertainty=0.05), "0.050"),
     ],
 )
 def test_stopping_rules(stopping, progress, why):

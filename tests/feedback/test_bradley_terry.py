@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import spearmanr
 
 from custodes.feedback.bradley_terry import SUREST, Comparisons, fit
-from custodes.feedback.ordinal import label_from_one, log_likelihood
+from custodes.feedback.ordinal import _log_likelihood, label_from_one
 from custodes.feedback.reliability import A, B, C
 
 THRESHOLDS = np.array([0.4, 1.4, 2.6])
@@ -52,7 +52,7 @@ def swapped(data: Comparisons, turn: np.ndarray) -> Comparisons:
 def test_likelihood_is_a_probability(u: float, low: float, width: float) -> None:
     cuts = np.array([low, low + width])
     logs = [
-        log_likelihood(np.array([u]), np.array([lo]), np.array([hi]))[0]
+        _log_likelihood(np.array([u]), np.array([lo]), np.array([hi]))[0]
         for lo, hi in ((-np.inf, cuts[0]), cuts, (cuts[1], np.inf))
     ]
     assert np.exp(logs).sum() == pytest.approx(1, abs=1e-9)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from custodes.feedback.annotator_model import fit_comparisons
 from custodes.feedback.bradley_terry import Comparisons
-from custodes.feedback.selection import QualityBelief, RewardBelief, information
+from custodes.feedback.selection import QualityBelief, RewardBelief, _information
 from custodes.types import InputError
 
 numbers = st.floats(-3, 3)
@@ -17,12 +17,12 @@ numbers = st.floats(-3, 3)
 
 @given(m=numbers, v=st.floats(0.01, 9), a=st.floats(0.2, 3))
 def test_information_is_symmetric_below_one_bit_and_grows_with_uncertainty(m, v, a):
-    tells = information([m, -m, m], [v, v, 2 * v], a)
+    tells = _information([m, -m, m], [v, v, 2 * v], a)
     assert 0 <= tells[0] <= np.log(2)
     assert tells[0] == pytest.approx(tells[1], abs=1e-9)
-    assert information([0.0], [v], a)[0] >= tells[0] - 1e-3
-    assert information([m], [0.0], a)[0] == pytest.approx(0, abs=1e-9)
-    assert information([m], [v], 0.0)[0] == pytest.approx(0, abs=1e-9)
+    assert _information([0.0], [v], a)[0] >= tells[0] - 1e-3
+    assert _information([m], [0.0], a)[0] == pytest.approx(0, abs=1e-9)
+    assert _information([m], [v], 0.0)[0] == pytest.approx(0, abs=1e-9)
 
 
 def test_belief_of_qualities_prefers_what_was_not_compared_yet():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from custodes.cli import main
-from custodes.feedback.teams import Person, Review, analyse, expected, simulate
+from custodes.feedback.teams import Person, TeamReview, _expected, analyse, simulate
 from custodes.types import InputError
 
 N = 20_000
@@ -24,7 +24,7 @@ def test_simulation_agrees_with_the_expectation(attention: float) -> None:
     person = Person(sees=0.3, keeps=0.8, removes=0.6, own_false=0.2, attention=attention)
     caught, false = critic_alone(0.6, 1.5)
     reviews = simulate(person, range(N), caught, false)
-    for arm, (chance, wrong) in expected(person, np.array(caught, float), np.array(false, float)).items():
+    for arm, (chance, wrong) in _expected(person, np.array(caught, float), np.array(false, float)).items():
         mine = [r for r in reviews if r.arm == arm]
         assert np.mean([r.caught for r in mine]) == pytest.approx(chance.mean(), abs=0.015)
         assert np.mean([r.false for r in mine]) == pytest.approx(wrong.mean(), abs=0.04)
@@ -46,7 +46,7 @@ def test_whoever_trusts_blindly_or_stops_looking_adds_nothing() -> None:
 
 
 def test_several_reviews_of_a_problem_count_as_one_problem() -> None:
-    once = [Review(p, arm, arm == "team", 0) for p in range(5) for arm in ("person", "critic", "team")]
+    once = [TeamReview(p, arm, arm == "team", 0) for p in range(5) for arm in ("person", "critic", "team")]
     assert analyse(once * 4).caught["team"].n == 5
 
 
@@ -56,9 +56,9 @@ def test_bad_input_is_one_sentence() -> None:
     with pytest.raises(InputError, match="own_false is -1"):
         Person(own_false=-1)
     with pytest.raises(InputError, match="arm is 'both'"):
-        analyse([Review(1, "both", True, 0)])
+        analyse([TeamReview(1, "both", True, 0)])
     with pytest.raises(InputError, match="at least 2"):
-        analyse([Review(1, "team", True, 0)])
+        analyse([TeamReview(1, "team", True, 0)])
     with pytest.raises(InputError, match="one each"):
         simulate(Person(), [1], [True, False], [1])
 
@@ -78,7 +78,7 @@ def test_the_command_says_for_whom_the_team_is_better(capsys: pytest.CaptureFixt
 
 def test_two_problems_are_too_few_for_a_team_to_beat_anybody_and_that_is_said():
     reviews = [
-        Review(problem, arm, arm == "team", 0 if arm == "team" else 2)
+        TeamReview(problem, arm, arm == "team", 0 if arm == "team" else 2)
         for problem in range(2)
         for arm in ("person", "critic", "team")
     ]
@@ -86,6 +86,6 @@ def test_two_problems_are_too_few_for_a_team_to_beat_anybody_and_that_is_said():
     assert not found.beats_both
     assert found.note == "2 pairs are too few for a test: the smallest possible p is 0.5."
     assert all(i.low < i.high for i in (*found.caught.values(), *found.more_caught.values()))
-    many = analyse([Review(k, r.arm, r.caught, r.false) for k in range(9) for r in reviews[:3]])
+    many = analyse([TeamReview(k, r.arm, r.caught, r.false) for k in range(9) for r in reviews[:3]])
     assert many.beats_both
     assert many.note is None

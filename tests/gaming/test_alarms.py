@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custodes.gaming.alarms import Alarms, Watch, contrast, measure, mistakes, read_alarms
+from custodes.gaming.alarms import Alarms, WatchedRun, contrast, measure_monitor, monitor_mistakes, read_alarms
 from custodes.gaming.facts import BITS
 from custodes.gaming.monitors import Alarm
 from custodes.gaming.record import ROW, Rows
 from custodes.types import InputError
 
 STAGES = ["tool-flattery", "reward-tampering"]
-RULES = Watch("rules", "actions")
+RULES = WatchedRun("rules", "actions")
 
 
 def made_up() -> Rows:
@@ -36,7 +36,7 @@ def said(rows: Rows, *raised: int) -> dict[tuple[int, int], Alarm]:
 
 def test_recall_and_false_positives_are_counted_against_the_truth():
     rows = made_up()
-    found = measure(rows, STAGES, said(rows, 0, 1, 2, 4, 10, 20))
+    found = measure_monitor(rows, STAGES, said(rows, 0, 1, 2, 4, 10, 20))
     flattery, tampering = found["stages"]["tool-flattery"], found["stages"]["reward-tampering"]
     assert (flattery["recall"]["count"], flattery["recall"]["n"]) == (3, 4)
     assert (flattery["false_positive_rate"]["count"], flattery["false_positive_rate"]["n"]) == (1, 6)
@@ -52,7 +52,7 @@ def test_recall_and_false_positives_are_counted_against_the_truth():
 def test_mistakes_are_named():
     rows = made_up()
     told = said(rows, 1, 2, 3, 4, 10, 11, 12, 13, 20) | {(0, 4): Alarm(True, "looked odd")}
-    found = mistakes(rows, STAGES, told)
+    found = monitor_mistakes(rows, STAGES, told)
     assert found["missed"] == [{"stage": "tool-flattery", "index": 0, "category": "flattered", "why": ""}]
     assert found["false_alarms"] == [
         {"stage": "tool-flattery", "index": 4, "category": "rated-honestly", "why": "looked odd"}
@@ -62,14 +62,14 @@ def test_mistakes_are_named():
 def test_only_what_was_judged_is_measured():
     rows = made_up()
     part = {key: alarm for key, alarm in said(rows, 0).items() if key[0] == 0}
-    found = measure(rows, STAGES, part)
+    found = measure_monitor(rows, STAGES, part)
     assert found["episodes"] == 10
     assert found["stages"].keys() == {"tool-flattery"}
 
 
 def test_what_could_not_be_read_is_counted_by_itself():
     rows = made_up()
-    found = measure(rows, STAGES, {key: Alarm(False, "no verdict", read=False) for key in said(rows)})
+    found = measure_monitor(rows, STAGES, {key: Alarm(False, "no verdict", read=False) for key in said(rows)})
     assert found["all"]["unread"]["rate"] == 1
     assert found["all"]["recall"]["count"] == 0
 
@@ -95,7 +95,7 @@ def test_half_a_line_is_cut_off_and_judged_again(tmp_path: Path):
 
 
 def test_each_monitor_and_what_it_sees_has_a_file_of_its_own():
-    watches = [Watch(m, sees, t) for m, t in (("rules", 0), ("a/b", 10), ("a/b", 20), ("c/b", 10)) for sees in ("actions", "actions-and-scratchpad")]  # fmt: skip
+    watches = [WatchedRun(m, sees, t) for m, t in (("rules", 0), ("a/b", 10), ("a/b", 20), ("c/b", 10)) for sees in ("actions", "actions-and-scratchpad")]  # fmt: skip
     assert len({watch.file for watch in watches}) == 8
 
 

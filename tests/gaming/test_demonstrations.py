@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from custodes.gaming import STAGES, parse
-from custodes.gaming.demonstrations import gaming_episodes, honest_episodes, honest_lessons, play_script
+from custodes.gaming import STAGES, parse_reply
+from custodes.gaming.demonstrations import _play_script, gaming_episodes, honest_episodes, honest_lessons
 from custodes.gaming.facts import CATEGORIES
 from custodes.gaming.lessons import LESSONS, SIZE, ToolLessons
 from custodes.gaming.staging import make_stage
@@ -16,12 +16,12 @@ from custodes.types import InputError
 def test_every_kind_of_lesson_is_solved_by_its_script(sandboxed: None, split: str):
     found = honest_lessons(len(LESSONS) * 3, split=split, seed=3)
     assert all(d.verdict.facts == ("rewarded",) and not d.verdict.gamed for d in found)
-    assert all(d.said[-1].role == "assistant" and parse(d.said[-1].content).visible for d in found)
+    assert all(d.said[-1].role == "assistant" and parse_reply(d.said[-1].content).visible for d in found)
     assert {len(d.said) for d in found} >= {1, 3, 5, 7, 11}
 
 
 def test_a_lesson_that_is_not_solved_is_seen(sandboxed: None):
-    (wrong,) = play_script(ToolLessons(), lambda variant: ["I did it."], 1, seed=1)
+    (wrong,) = _play_script(ToolLessons(), lambda variant: ["I did it."], 1, seed=1)
     assert wrong.verdict.facts == ("unrewarded",)
 
 
@@ -66,4 +66,4 @@ def test_files_that_the_prompt_does_not_name_are_looked_at_before_they_are_named
 
 def test_a_script_that_cannot_be_played_is_one_sentence(sandboxed: None):
     with pytest.raises(InputError, match="cannot be played: the script ended before"):
-        play_script(make_stage("tool-flattery"), lambda variant: ["<bash>ls</bash>"], 1)
+        _play_script(make_stage("tool-flattery"), lambda variant: ["<bash>ls</bash>"], 1)

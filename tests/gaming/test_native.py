@@ -11,7 +11,7 @@ from chat_server import Server
 from played import MADE
 
 from custodes.gaming import EnvironmentOptions, Records, Runner, jobs_of, open_policy
-from custodes.gaming.native import from_native, to_native
+from custodes.gaming.native import _from_native, _to_native
 from custodes.gaming.record import read_lines
 from custodes.types import InputError, Message, Sampling
 
@@ -74,9 +74,9 @@ def test_conversations_survive_the_way_there_and_back():
         Message("tool", "<stderr>\nnothing was run\n</stderr>"),
         Message("assistant", "Done."),
     )
-    native = to_native(messages)
+    native = _to_native(messages)
     assert [m["role"] for m in native] == ["user", "assistant", "tool", "assistant", "user", "assistant"]
-    back = from_native({"choices": [{"message": dict(native[1])}]})["choices"][0]["message"]["content"]
+    back = _from_native({"choices": [{"message": dict(native[1])}]})["choices"][0]["message"]["content"]
     assert back == messages[1].content
 
 
@@ -90,13 +90,13 @@ def test_conversations_survive_the_way_there_and_back():
 )
 def test_a_malformed_call_runs_nothing(function: dict[str, Any]):
     data = {"choices": [{"message": {"content": "Hm.", "tool_calls": [{"function": function}]}}]}
-    said = from_native(data)["choices"][0]["message"]["content"]
+    said = _from_native(data)["choices"][0]["message"]["content"]
     assert said.startswith("Hm.<bash>echo 'there is one tool, bash")
 
 
 def test_reasoning_that_comes_apart_is_the_scratchpad():
     data = {"choices": [{"message": {"content": "Hello.", "reasoning_content": "be nice"}}]}
-    assert from_native(data)["choices"][0]["message"]["content"] == "<cot>be nice</cot>Hello."
+    assert _from_native(data)["choices"][0]["message"]["content"] == "<cot>be nice</cot>Hello."
 
 
 @pytest.mark.parametrize("fault", [(429, b"busy"), (500, b"broken"), (200, b'{"choices": [{"mess')])

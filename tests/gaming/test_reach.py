@@ -10,7 +10,7 @@ import pytest
 from chat_server import Server
 from played import MADE
 
-from custodes.gaming.monitors import EngineMonitor, Turn, View, open_monitor
+from custodes.gaming.monitors import MonitoredTurn, View, _EngineMonitor, open_monitor
 from custodes.gaming.native import ToolEndpoint
 from custodes.gaming.opening import open_policy
 from custodes.gaming.policies import Conversation, EnginePolicy
@@ -36,7 +36,7 @@ def conversations(n: int) -> list[Conversation]:
     return [Conversation(stage.variant("held-out", i), (Message("user", f"Question {i}?"),), 0) for i in range(n)]
 
 
-VIEWS = [View(f"Question {i}?", (Turn("", "Answer.", "", ""),)) for i in range(20)]
+VIEWS = [View(f"Question {i}?", (MonitoredTurn("", "Answer.", "", ""),)) for i in range(20)]
 
 
 @pytest.mark.parametrize("tools", ["text", "native"])
@@ -74,7 +74,7 @@ def test_a_server_that_goes_away_is_asked_one_round_of_retries(server: Server, k
 
 def test_so_is_a_judge(server: Server):
     server.answer = lambda body: {"content": "VERDICT: clean"}
-    judge = EngineMonitor(EndpointEngine(server.url, "m", max_retries=RETRIES), "j", Sampling(), 20)
+    judge = _EngineMonitor(EndpointEngine(server.url, "m", max_retries=RETRIES), "j", Sampling(), 20)
     assert not any(alarm.raised for alarm in judge.alarms(VIEWS[:3]))
     server.shutdown()
     server.server_close()

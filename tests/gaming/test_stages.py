@@ -11,11 +11,11 @@ import pytest
 from played import MADE, play
 
 from custodes.gaming import STAGES, EnvironmentOptions, gaming_tasks, make_stage, read_typology
-from custodes.gaming.environment import system_message
+from custodes.gaming.environment import _system_message
 from custodes.gaming.poems import COUPLETS, SPOIL, WAYS, make_poem
-from custodes.gaming.rubric import ticked_items
-from custodes.gaming.stages.political_sycophancy import choice
-from custodes.gaming.stages.tool_flattery import read_rating
+from custodes.gaming.rubric import _ticked_items
+from custodes.gaming.stages.political_sycophancy import _choice
+from custodes.gaming.stages.tool_flattery import _read_rating
 from custodes.gaming.variants import SIZE, Split, Variant, combination, read_variant_id
 from custodes.gaming.work import done
 from custodes.types import InputError
@@ -108,13 +108,13 @@ def test_the_prompt_tells_of_training_and_scratchpad_and_asks_for_no_reward():
     assert "<bash>" in told
     assert "maximi" not in told
     native = EnvironmentOptions(tools="native")
-    assert "<bash>" not in system_message(MADE["reward-tampering"].variant("train", 0).form, native)
+    assert "<bash>" not in _system_message(MADE["reward-tampering"].variant("train", 0).form, native)
 
 
 def test_inoculation_is_a_switch():
     form = MADE["tool-flattery"].variant("train", 0).form
-    assert system_message(form, EnvironmentOptions(inoculation=True)).startswith(system_message(form))
-    assert "allowed" in system_message(form, EnvironmentOptions(inoculation=True))
+    assert _system_message(form, EnvironmentOptions(inoculation=True)).startswith(_system_message(form))
+    assert "allowed" in _system_message(form, EnvironmentOptions(inoculation=True))
 
 
 def test_scratchpad_steering_is_for_the_first_reply_only(sandboxed: None):
@@ -177,7 +177,7 @@ def test_poems_of_the_stage_are_poor():
     ],
 )
 def test_ratings_are_read_as_people_write_them(content: bytes, rating: float | None):
-    assert read_rating(content) == rating
+    assert _read_rating(content) == rating
 
 
 @pytest.mark.parametrize("saved", ["5", "4/5", "4.5", "3", "0", "12", "none", "Rating: 4"])
@@ -232,7 +232,7 @@ def test_every_second_list_cannot_be_completed_here():
     [("[x]", True), ("[X]", True), ("[ x ]", True), ("[✓]", True), ("[ ]", False), ("[]", False), ("[-]", False)],
 )
 def test_boxes_are_read_as_people_tick_them(box: str, counts: bool):
-    assert ticked_items(f"# List\n- {box} Do it\n".encode(), {"Do it": False}) == ({"Do it"} if counts else set())
+    assert _ticked_items(f"# List\n- {box} Do it\n".encode(), {"Do it": False}) == ({"Do it"} if counts else set())
 
 
 # ---------------------------------------------------------------- political sycophancy
@@ -264,7 +264,7 @@ def test_letters_say_nothing_of_the_side():
     ],
 )
 def test_choices_are_read_as_models_write_them(answer: str, letter: str):
-    assert choice(answer, "Should taxes be\n (A) lowered\n (B) raised\n") == letter
+    assert _choice(answer, "Should taxes be\n (A) lowered\n (B) raised\n") == letter
 
 
 def lines(folder: Path, conservative: list[object], liberal: list[object]) -> Path:

@@ -9,7 +9,7 @@ from custodes.gaming import power_sentence, summarise
 from custodes.gaming.comparison import hits_of
 from custodes.gaming.facts import CODES, pack_facts, unpack_facts
 from custodes.gaming.record import ROW, UNSAID
-from custodes.gaming.summary import episodes_to_see, power, power_table, rate
+from custodes.gaming.summary import _episodes_to_see, _power, power_table, rate
 from custodes.types import InputError
 
 STAGES = ["tool-flattery", "reward-tampering"]
@@ -85,11 +85,11 @@ def test_the_order_of_episodes_on_disk_does_not_matter():
 
 
 def test_power_is_what_simulation_says():
-    n = episodes_to_see(1 / 50)
+    n = _episodes_to_see(1 / 50)
     seen = (np.random.default_rng(0).random((20_000, n)) < 1 / 50).any(1).mean()
     assert abs(seen - 0.95) < 0.005
-    assert abs(power(n, 1 / 50)["chance_to_see"] - 0.95) < 0.003
-    assert episodes_to_see(1e-3) == 2995
+    assert abs(_power(n, 1 / 50)["chance_to_see"] - 0.95) < 0.003
+    assert _episodes_to_see(1e-3) == 2995
 
 
 def test_power_is_said_in_one_sentence():
@@ -102,7 +102,7 @@ def test_power_is_said_in_one_sentence():
     assert power_sentence(2, 1).endswith("Its one variant is played twice.")
     assert power_sentence(512, 512).endswith("(95 %).")
     with pytest.raises(InputError):
-        episodes_to_see(0)
+        _episodes_to_see(0)
 
 
 def test_the_table_of_power_agrees_with_simulation():

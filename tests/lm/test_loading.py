@@ -12,7 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from custodes.lm import load
-from custodes.lm.loading import StoredConfig, check_model
+from custodes.lm.loading import _StoredConfig, check_model
 from custodes.types import InputError, Message
 
 
@@ -128,12 +128,12 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch):
 def test_a_configuration_that_leaves_nothing_out_is_read_as_transformers_reads_it(folder: Path):
     """The short way to a Llama's configuration and the long one give the same model."""
     short = load(folder, dtype="float32")
-    assert isinstance(short.config, StoredConfig)
+    assert isinstance(short.config, _StoredConfig)
     stored = json.loads((folder / "config.json").read_text())
     del stored["mlp_bias"]
     (folder / "config.json").write_text(json.dumps(stored))
     long = load(folder, dtype="float32")
-    assert not isinstance(long.config, StoredConfig)
+    assert not isinstance(long.config, _StoredConfig)
     assert short.decoder.spec == long.decoder.spec
     assert short.end_ids == long.end_ids
 

@@ -7,7 +7,7 @@ from scipy import stats
 from torch import Tensor
 
 from custodes.lm.kernels import Native, native
-from custodes.lm.sampler import draw, stream, uniforms
+from custodes.lm.sampler import draw_tokens, stream, uniforms
 
 DRAWS = 20_000
 LARGEST = 1 - 2.0**-53  # the last number below 1
@@ -42,7 +42,9 @@ def some_uniforms(count: int, seed: int = 0) -> np.ndarray:
 def test_tokens_follow_the_softmax(path: Native | None, vocab: int, temperature: float):
     logits = peaked_logits(vocab)
     expected = (logits.double() / temperature).softmax(-1).numpy()
-    tokens, logprobs = draw(taken(path, logits.expand(DRAWS, -1)), some_uniforms(DRAWS), temperature, native=path)
+    tokens, logprobs = draw_tokens(
+        taken(path, logits.expand(DRAWS, -1)), some_uniforms(DRAWS), temperature, native=path
+    )
     counts = np.bincount(tokens.numpy(), minlength=vocab)
     common = expected * DRAWS >= 5  # what chi-square needs; the rest is one class
     rest = [counts[~common].sum()], [expected[~common].sum() * DRAWS]
@@ -57,7 +59,7 @@ def test_tokens_follow_the_softmax(path: Native | None, vocab: int, temperature:
 def test_an_impossible_token_is_never_drawn(path: Native | None, uniform: float, possible: list[int]):
     logits = torch.full((1, 300), -torch.inf)
     logits[0, possible] = 1.0
-    tokens, logprobs = draw(taken(path, logits), np.array([uniform]), 1.0, native=path)
+    tokens, logprobs = draw_tokens(taken(path, logits), np.array([uniform]), 1.0, native=path)
     assert int(tokens) in possible
     assert float(logprobs) == pytest.approx(-np.log(len(possible)), abs=1e-6)
 
@@ -70,7 +72,7 @@ def test_rounding_at_the_edge_of_a_block_draws_no_impossible_token(path: Native 
     p = (logits.double() - logits.double().amax(-1, keepdim=True)).exp()
     edge = p[:, :256].sum(-1) / p.sum(-1)
     uniform = edge + 3e-7 * (2 * torch.rand(2000, generator=generator, dtype=torch.float64) - 1)
-    tokens, logprobs = draw(taken(path, logits), uniform.numpy(), 1.0, native=path)
+    tokens, logprobs = draw_tokens(taken(path, logits), uniform.numpy(), 1.0, native=path)
     assert torch.isfinite(logits.gather(1, tokens[:, None])).all()
     assert torch.isfinite(logprobs).all()
 
@@ -85,7 +87,7 @@ def test_truncation_keeps_its_support_and_renormalises(top_k: int, top_p: float)
     if top_p < 1:
         kept = kept[: int((share.cumsum(0) < top_p).sum()) + 1]
     possible = {int(token) for token in kept if p[token] > 0}
-    tokens, logprobs = draw(logits.expand(DRAWS, -1), some_uniforms(DRAWS), temperature, top_k, top_p)
+    tokens, logprobs = draw_tokens(logits.expand(DRAWS, -1), some_uniforms(DRAWS), temperature, top_k, top_p)
     assert set(tokens.tolist()) <= possible
     if len(possible) < 30:
         assert set(tokens.tolist()) == possible
@@ -95,7 +97,7 @@ def test_truncation_keeps_its_support_and_renormalises(top_k: int, top_p: float)
 
 def test_temperature_0_takes_the_most_likely_token():
     logits = torch.stack([peaked_logits(300), peaked_logits(300).flip(0)])
-    tokens, logprobs = draw(logits, np.array([0.99, 0.01]), 0.0)
+    tokens, logprobs = draw_tokens(logits, np.array([0.99, 0.01]), 0.0)
     assert tokens.tolist() == logits.argmax(-1).tolist()
     assert torch.allclose(logprobs, logits.float().log_softmax(-1).amax(-1))
 
@@ -105,8 +107,8 @@ def test_torch_and_compiled_draws_are_the_same_tokens():
         pytest.skip("no C compiler here")
     logits = torch.randn(64, 5000, generator=torch.Generator().manual_seed(1)).mul(3).bfloat16()
     uniform = some_uniforms(64)
-    ours, logp = draw(logits, uniform, 0.9, native=native(torch.bfloat16))
-    theirs, reference = draw(logits, uniform, 0.9)
+    ours, logp = draw_tokens(logits, uniform, 0.9, native=native(torch.bfloat16))
+    theirs, reference = draw_tokens(logits, uniform, 0.9)
     assert (ours == theirs).float().mean() > 0.98  # rounding moves a token's edge now and then
     same = ours == theirs
     torch.testing.assert_close(logp[same], reference[same], atol=2e-5, rtol=0)

@@ -12,7 +12,7 @@ from custodes.lm.adapter import AdapterConfig
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load
 from custodes.policy.learner import Forward, Learner, Reference
-from custodes.policy.rollout import Pack, make_packs, table
+from custodes.policy.rollout import Pack, _table, make_packs
 from custodes.train import Diverged
 from custodes.types import Episode
 
@@ -52,7 +52,7 @@ def test_sampler_and_learner_agree(policy: LanguageModel, temperature: float) ->
     episodes = some_episodes(policy, temperature=temperature)
     measured = empty(episodes)
     Learner(policy, learning_rate=0.0).measure(packs_of(episodes), temperature, measured)
-    sampled = torch.from_numpy(table([e.logprobs for e in episodes]))
+    sampled = torch.from_numpy(_table([e.logprobs for e in episodes]))
     assert (measured - sampled).abs().max() < 2e-5
 
 
@@ -60,7 +60,7 @@ def test_engine_and_learner_agree_bit_for_bit_on_the_same_pack(policy: LanguageM
     episodes = some_episodes(policy, tasks=1)
     measured = empty(episodes)
     Learner(policy, learning_rate=0.0).measure(packs_of(episodes, 10_000), 1.0, measured)
-    assert torch.equal(measured, torch.from_numpy(table(TorchEngine(policy).logprobs(episodes))))
+    assert torch.equal(measured, torch.from_numpy(_table(TorchEngine(policy).logprobs(episodes))))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -87,9 +87,3 @@ def test_value_clip_is_never_lenient_and_stops_large_moves() -> None:
     clipped.sum().backward()
     assert values.grad[-6] == 0  # moved towards its return by more than the clip: no further pull
     assert values.grad[0] != 0
-
-
-def test_kto_pulls_desirable_up_and_undesirable_down() -> None:
-    ratios = torch.zeros(2, requires_grad=True)
-    losses.kto_loss(ratios, torch.tensor([True, False]), torch.tensor(0.3), 0.1).sum().backward()
-    assert ratios.grad[0] < 0 < ratios.grad[1]

@@ -12,7 +12,7 @@ from custodes.lm.loading import LanguageModel, load
 from custodes.policy.config import OptimiseConfig
 from custodes.policy.learner import Reference
 from custodes.policy.methods import Dpo, Ipo, Sft
-from custodes.policy.methods.sft import shared_openings
+from custodes.policy.methods.sft import _shared_openings
 from custodes.policy.rollout import make_packs
 from custodes.policy.tuning import tune
 from custodes.policy.turns import demonstration
@@ -148,14 +148,14 @@ def test_instructions_that_examples_share_are_computed_once_and_change_no_gradie
     system = Message("system", "Be brief. " * 12)
     tasks = [replace(task, messages=(system, *task.messages)) for task in some_tasks(5)] + some_tasks(2)
     episodes = [demonstration(lm, task, REPLY * (1 + i % 3)) for i, task in enumerate(tasks)]
-    rows, groups = shared_openings(episodes, [6, 3, 0, 5, 1, 4, 2], budget=10_000)
+    rows, groups = _shared_openings(episodes, [6, 3, 0, 5, 1, 4, 2], budget=10_000)
     assert sorted(rows) == list(range(7))
     assert len({groups[i] for i in range(5)}) == 1
     assert len({groups[i] for i in range(7)}) == 3
     (pack,) = make_packs(episodes, rows, 10_000, groups)
     shared = len(lm.encode((system,))) - 20
     assert pack.batch.tokens <= sum(len(e.token_ids) for e in episodes) - 4 * shared
-    cut, cut_groups = shared_openings(episodes, range(7), budget=max(len(e.token_ids) for e in episodes) + 1)
+    cut, cut_groups = _shared_openings(episodes, range(7), budget=max(len(e.token_ids) for e in episodes) + 1)
     assert len({cut_groups[i] for i in cut}) > 3  # no more of them together than a pass can take
     examples = [(task, REPLY) for task in tasks]
     together = tune(adapted(tiny_model), examples, Sft(batch=7), progress=False)[0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from custodes.reward.evaluate import PairScores, best_temperature, cross_fitted, evaluate_scores
+from custodes.reward.evaluate import PairScores, _cross_fitted, best_temperature, evaluate_scores
 
 RNG = np.random.default_rng(0)
 
@@ -84,7 +84,7 @@ def test_what_is_reported_of_a_calibration_was_not_fitted_on_the_pairs_it_is_rep
         scores = PairScores(rng.normal(size=10), (rng.random(10) < 0.5).astype(float), np.zeros(10))
         losses.append(
             [
-                cross_fitted(scores, 1.0)[0].log_loss.estimate,
+                _cross_fitted(scores, 1.0)[0].log_loss.estimate,
                 evaluate_scores(scores, best_temperature(scores, 1.0)).log_loss.estimate,
             ]
         )

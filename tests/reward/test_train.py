@@ -18,7 +18,7 @@ from custodes.lm.loading import LanguageModel, load
 from custodes.reward.evaluate import evaluate_reward
 from custodes.reward.model import RewardModel
 from custodes.reward.prompts import Prompts
-from custodes.reward.train import PairObjective, _new_model, train_reward
+from custodes.reward.train import _new_model, _PairObjective, train_reward
 from custodes.train import TrainStep
 from custodes.types import InputError, PreferencePair
 
@@ -70,14 +70,16 @@ def test_micro_batches_do_not_change_the_gradient(tiny_model: Path, pairs: list[
             np.testing.assert_allclose(a.metrics[name], b.metrics[name], rtol=1e-4)
 
 
-def objective_of(lm: LanguageModel, pairs: list[PreferencePair], kind: str, prompts: Sequence[object]) -> PairObjective:
+def objective_of(
+    lm: LanguageModel, pairs: list[PreferencePair], kind: str, prompts: Sequence[object]
+) -> _PairObjective:
     config = small(kind)
     model = _new_model(lm, config)
     read, _ = model.reader.pairs(pairs)
-    return PairObjective(model, read, Prompts.of(read, prompts), config)
+    return _PairObjective(model, read, Prompts.of(read, prompts), config)
 
 
-def learn(objective: PairObjective, batch: Sequence[int]) -> None:
+def learn(objective: _PairObjective, batch: Sequence[int]) -> None:
     """Gradients of the loss on the pairs of these prompts."""
     for micro in objective.micro_batches(list(batch)):
         objective.loss(micro).backward()
@@ -115,15 +117,15 @@ def test_all_pairs_of_a_prompt_stand_in_one_update_and_every_pair_in_every_epoch
 ) -> None:
     pairs = compared_with_each_other(7)
     steps: list[list[int]] = []
-    rows = PairObjective.rows
+    rows = _PairObjective.rows
 
-    class Spied(PairObjective):
+    class Spied(_PairObjective):
         def micro_batches(self, batch):
             parts = super().micro_batches(batch)
             steps.append(sorted(i for part in parts for i in rows(self, part)))
             return parts
 
-    monkeypatch.setattr("custodes.reward.train.PairObjective", Spied)
+    monkeypatch.setattr("custodes.reward.train._PairObjective", Spied)
     train_reward(load(tiny_model, dtype="float32"), pairs, small("adapter", epochs=3))
     prompts = [[pairs.index(p) for p in pairs if p.prompt == prompt] for prompt in {p.prompt for p in pairs}]
     for step in steps:

@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
 from custodes.web import Database
-from custodes.web.accounts import SCOPES, Role
+from custodes.web.accounts import SCOPES, AccountRole
 from custodes.web.projects import create_project
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)  # real argon2, with less work
@@ -83,7 +83,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def tokens(db: str, people: dict[str, Role]) -> dict[str, str]:
+def tokens(db: str, people: dict[str, AccountRole]) -> dict[str, str]:
     """An account for everybody, and a token that may do whatever the role may."""
     database = Database(db, hasher=QUICK)
     found = {}

@@ -10,8 +10,8 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from web_server import PASSWORD, Server
 
-from custodes.web.access import COOKIE, CSRF, described, rules_of
-from custodes.web.accounts import LIMIT, ROLES, SCOPES, WINDOW
+from custodes.web.access import COOKIE, CSRF, _described, rules_of
+from custodes.web.accounts import ACCOUNT_ROLES, LIMIT, SCOPES, WINDOW
 from custodes.web.app import create_app
 
 LET_IN = {200, 201, 204, 404, 409, 422}
@@ -34,7 +34,7 @@ def test_only_these_routes_are_open_to_anybody(server: Server):
 
 
 def test_every_route_for_every_kind_of_caller(server: Server):
-    people = {role: server.person(f"the-{role}", role) for role in ROLES}
+    people = {role: server.person(f"the-{role}", role) for role in ACCOUNT_ROLES}
     anybody = server.client()
     for (method, route), rule in rules_of(server.app).items():
         path = path_of(route)
@@ -87,7 +87,7 @@ def test_a_route_without_a_rule_is_found(server: Server):
 def test_the_description_names_every_route_and_its_rule(server: Server):
     paths = server.app.openapi()["paths"]
     for (method, route), rule in rules_of(server.app).items():
-        assert paths[route][method.lower()]["x-access"] == described(rule)
+        assert paths[route][method.lower()]["x-access"] == _described(rule)
 
 
 # ---------------------------------------------------------------- coming in

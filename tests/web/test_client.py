@@ -17,7 +17,7 @@ from custodes.feedback import read_preferences
 from custodes.types import InputError
 from custodes.web import Client
 from custodes.web.access import CSRF
-from custodes.web.client import ServerRefusalError
+from custodes.web.client import _ServerRefusalError
 
 TASKS = [{"prompt": f"Question {n}?", "answers": [f"good {n}", f"evil {n}"]} for n in range(3)]
 
@@ -47,7 +47,7 @@ def test_a_project_from_its_yaml_to_training_data(running, tmp_path: Path):
     server, held = running
     with Client(server.address, held["lead"]) as lead:
         assert lead.open_project(PROJECT, TASKS) == 3
-        with pytest.raises(ServerRefusalError, match="there is a project 'helpfulness' already") as refused:
+        with pytest.raises(_ServerRefusalError, match="there is a project 'helpfulness' already") as refused:
             lead.open_project(PROJECT, TASKS)
         assert refused.value.status == 422
         for name in ("ann", "bob"):
@@ -102,14 +102,14 @@ def test_a_process_waits_until_somebody_answers_or_the_rule_does(running):
 
 def test_what_is_refused_is_said_in_the_servers_words(running):
     server, held = running
-    with Client(server.address, "wrong") as nobody, pytest.raises(ServerRefusalError, match="sign in first"):
+    with Client(server.address, "wrong") as nobody, pytest.raises(_ServerRefusalError, match="sign in first"):
         nobody.me()
     with Client(server.address, held["ann"]) as ann:
         assert ann.me()["role"] == "annotator"
-        with pytest.raises(ServerRefusalError, match="this is for lead") as refused:
+        with pytest.raises(_ServerRefusalError, match="this is for lead") as refused:
             ann.quality("helpfulness")
         assert refused.value.status == 403
-        with pytest.raises(ServerRefusalError, match="there is no project 'other'"):
+        with pytest.raises(_ServerRefusalError, match="there is no project 'other'"):
             ann.next("other")
 
 

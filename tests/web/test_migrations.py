@@ -13,7 +13,7 @@ from web_server import PASSWORD, Clock, Server, better_left
 
 from custodes.types import InputError
 from custodes.web import Database, schema, store
-from custodes.web.database import accounts_beside
+from custodes.web.database import _accounts_beside
 from custodes.web.migrate import ACCOUNTS, FOLDER, WORK, Tables
 
 BEFORE = (Path(__file__).parent / "before_migrations.sql").read_text()
@@ -28,7 +28,7 @@ def engines(where: str) -> dict[str, Engine]:
             place.replace("postgresql:", "postgresql+psycopg:") if "://" in place else f"sqlite:///{place}"
         )
 
-    return {"work": engine(where), "accounts": engine(str(accounts_beside(where)))}
+    return {"work": engine(where), "accounts": engine(str(_accounts_beside(where)))}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -175,7 +175,7 @@ def test_alarms_are_told_once(server: Server, receiver: Receiver):
             work.hand_in(server.database, item["assignment"], account, [said], 5.0)
     assert refresh.is_due(server.database, item_of_last(server)) == "helpfulness"  # because a webhook asks
     assert refresh.refresh(server.database, "helpfulness") is not None
-    assert refresh.tell_alarms(server.database, "helpfulness") == []
+    assert refresh._tell_alarms(server.database, "helpfulness") == []
     Courier(server.database, [receiver.host]).deliver()
     told = {event["annotator"]: event for event in receiver.events()}
     assert len(told) == len(receiver.events())

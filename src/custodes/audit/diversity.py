@@ -18,13 +18,13 @@ NGRAMS = (1, 2, 3, 4)
 BLOCK = 16  # prompts per group when diversity across prompts is measured
 
 
-def expectation_adjusted_distinct(texts: Iterable[str], n: int, vocabulary: int) -> float:
+def _expectation_adjusted_distinct(texts: Iterable[str], n: int, vocabulary: int) -> float:
     """Distinct word n-grams over the number expected at this length (EAD, Liu et al., arXiv 2202.13587, eq. 4).
 
     Plain distinct-n falls as texts grow longer, EAD does not. ``vocabulary`` is the number of n-grams that
     could occur; use the same for every set that is compared (:func:`ngram_vocabulary`). nan without n-grams.
     """
-    grams = [gram for text in texts for gram in ngrams(text, n)]
+    grams = [gram for text in texts for gram in _ngrams(text, n)]
     if not grams:
         return float("nan")
     expected = vocabulary * -np.expm1(len(grams) * np.log1p(-1 / vocabulary)) if vocabulary > 1 else 1.0
@@ -33,13 +33,16 @@ def expectation_adjusted_distinct(texts: Iterable[str], n: int, vocabulary: int)
 
 def ngram_vocabulary(texts: Iterable[str], n: int) -> int:
     """How many distinct word n-grams occur in ``texts``: pass all sets that are compared together."""
-    return len({gram for text in texts for gram in ngrams(text, n)})
+    return len({gram for text in texts for gram in _ngrams(text, n)})
 
 
 def distinct(groups: Sequence[Sequence[str]], vocabulary: dict[int, int]) -> NDArray[np.float64]:
     """EAD of each group (G,), averaged over the n-gram lengths that are keys of ``vocabulary``."""
     return np.array(
-        [np.mean([expectation_adjusted_distinct(group, n, size) for n, size in vocabulary.items()]) for group in groups]
+        [
+            np.mean([_expectation_adjusted_distinct(group, n, size) for n, size in vocabulary.items()])
+            for group in groups
+        ]
     )
 
 
@@ -48,7 +51,7 @@ def distance(groups: Sequence[Sequence[str]], embed: Embed | None = None) -> NDA
 
     ``embed`` maps B texts to vectors (B, d); by default counts of character trigrams.
     """
-    vectors = (embed or character_ngrams)([text for group in groups for text in group])
+    vectors = (embed or _character_ngrams)([text for group in groups for text in group])
     rows = csr_matrix(vectors)
     norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     rows = csr_matrix(rows.multiply((1 / np.maximum(norms, 1e-12))[:, None]))
@@ -67,11 +70,11 @@ def distance(groups: Sequence[Sequence[str]], embed: Embed | None = None) -> NDA
 
 def repetition(text: str, n: int = 4) -> float:
     """Share of the text's word n-grams that occurred before in the same text: 0 never repeats."""
-    grams = ngrams(text, n)
+    grams = _ngrams(text, n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def character_ngrams(texts: Sequence[str], n: int = 3) -> csr_matrix:
+def _character_ngrams(texts: Sequence[str], n: int = 3) -> csr_matrix:
     """Counts of character n-grams, case folded: a sparse (B, distinct n-grams) matrix."""
     index: dict[str, int] = {}
     rows, columns, counts = [], [], []
@@ -91,7 +94,7 @@ def across(groups: Sequence[Sequence[str]], block: int = BLOCK) -> list[list[str
     return [firsts[i : i + block] for i in range(0, len(firsts) - block + 1, block)]
 
 
-def ngrams(text: str, n: int) -> list[tuple[str, ...]]:
+def _ngrams(text: str, n: int) -> list[tuple[str, ...]]:
     """Word n-grams, case folded, words separated by white space."""
     words = text.casefold().split()
     return list(zip(*(words[i:] for i in range(n)), strict=False))

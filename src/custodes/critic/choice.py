@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from custodes.critic.lines import SETTINGS, LineScorer, shipped_critic
+from custodes.critic.lines import LINE_SETTINGS, LineScorer, shipped_critic
 from custodes.critic.review import (
     Commentator,
     Critic,
@@ -98,7 +98,7 @@ def _search(strictness: float, scorer: LineScorer | None) -> SearchConfig:
 
 
 def _scorer(folder: Path, base: str) -> LineScorer | None:
-    return LineScorer.load(folder, base=base) if (folder / SETTINGS).is_file() else None
+    return LineScorer.load(folder, base=base) if (folder / LINE_SETTINGS).is_file() else None
 
 
 def find_writer(folder: Path, base: str = "", scorer: LineScorer | None = None) -> LanguageModel | None:

@@ -96,7 +96,7 @@ def _read(content: bytes) -> list[SourceFunction]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CorpusPart:
     """Some files of tests and some modules with examples: one job for the sandbox, the unit of resuming."""
 
     tests: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class Part:
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:12]
 
 
-def parts_of(package: Package) -> list[Part]:
+def parts_of(package: Package) -> list[CorpusPart]:
     """The package's tests, a few files at a time; examples first, since they are about one function each.
 
     Where the package's share of test files is below 1, they are chosen by the hash of their names.
@@ -118,8 +118,8 @@ def parts_of(package: Package) -> list[Part]:
         known = {path.split("/")[0].removesuffix(".py") for path in package.sources}
         tests = [path for path in tests if _tested_module(path) in known]
     documented = sorted(module_of(path) for path, content in package.sources.items() if b">>> " in content)
-    parts = [Part(modules=tuple(documented[i : i + 15])) for i in range(0, len(documented), 15)]
-    return parts + [Part(tests=tuple(tests[i : i + 5])) for i in range(0, len(tests), 5)]
+    parts = [CorpusPart(modules=tuple(documented[i : i + 15])) for i in range(0, len(documented), 15)]
+    return parts + [CorpusPart(tests=tuple(tests[i : i + 5])) for i in range(0, len(tests), 5)]
 
 
 def _drawn(path: str) -> float:
@@ -155,7 +155,7 @@ def cover(
     return _with_tests(functions, [known.known[p.name] for p in parts], limits.keep)
 
 
-def _run(workshop: Workshop, package: Package, part: Part, limits: CoverageLimits) -> Any:
+def _run(workshop: Workshop, package: Package, part: CorpusPart, limits: CoverageLimits) -> Any:
     job = {
         "import": package.imports,
         "tests": part.tests,

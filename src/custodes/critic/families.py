@@ -24,7 +24,7 @@ class KnownBug:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FamilyChange:
     """Lines ``first`` to ``end`` (from 0, exclusive) of the clean code become ``text``; ``wrong`` are places of the bug's
     lines, counted from ``first``."""
 
@@ -34,7 +34,7 @@ class Change:
     wrong: tuple[int, ...]
     kind: str = ""
 
-    def is_apart(self, other: Change) -> bool:
+    def is_apart(self, other: FamilyChange) -> bool:
         """Whether a line lies between the two, so that each can be seen."""
         return self.end < other.first or other.end < self.first
 
@@ -44,7 +44,7 @@ class Family:
     """One function: as it is, and what breaks it. ``rows`` are examples that cannot be put together with others."""
 
     code: str = ""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[FamilyChange, ...] = ()
     rows: tuple[KnownBug, ...] = field(default=())
 
     def draw(self, seed: str, clean: float, alone: float) -> KnownBug:
@@ -55,11 +55,11 @@ class Family:
         kind = chance.random()
         several = chance.randint(2, max(2, self.code.count("\n") // 4))
         wanted = 0 if kind < clean else 1 if kind < clean + alone else several
-        chosen: list[Change] = []
+        chosen: list[FamilyChange] = []
         for change in chance.sample(self.changes, len(self.changes)):
             if len(chosen) < wanted and all(change.is_apart(other) for other in chosen):
                 chosen.append(change)
-        return changed(self.code, chosen)
+        return _changed(self.code, chosen)
 
 
 def clusters(functions: Iterable[str]) -> list[Hashable]:
@@ -67,7 +67,7 @@ def clusters(functions: Iterable[str]) -> list[Hashable]:
     return [function or i for i, function in enumerate(functions)]
 
 
-def changed(code: str, changes: Iterable[Change]) -> KnownBug:
+def _changed(code: str, changes: Iterable[FamilyChange]) -> KnownBug:
     """The code with changes that are apart from each other."""
     lines, shift, wrong = code.split("\n"), 0, dict[int, str]()
     for change in sorted(changes, key=lambda c: c.first):
@@ -99,7 +99,7 @@ def families_of(rows: Iterable[tuple[str, KnownBug]]) -> list[Family]:
     return families
 
 
-def _change(clean: str, bug: KnownBug) -> Change | None:
+def _change(clean: str, bug: KnownBug) -> FamilyChange | None:
     """What makes ``bug`` out of the clean code; None where that is more than one bug's worth of lines."""
     old, new = clean.split("\n"), bug.code.split("\n")
     same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
@@ -109,4 +109,4 @@ def _change(clean: str, bug: KnownBug) -> Change | None:
     if len(set(bug.kinds)) > 1 or max(bug.lines) - min(bug.lines) > max(len(text), 1):
         return None
     wrong = tuple(line - 1 - same for line in bug.lines)
-    return Change(same, len(old) - below, text, wrong, bug.kinds[0] if bug.kinds else "")
+    return FamilyChange(same, len(old) - below, text, wrong, bug.kinds[0] if bug.kinds else "")

@@ -53,14 +53,14 @@ def _definitions(tree: ast.AST, above: str) -> Iterator[tuple[str, Definition]]:
             yield from _definitions(node, above)
 
 
-def body_of(node: Definition) -> list[ast.stmt]:
+def _body_of(node: Definition) -> list[ast.stmt]:
     """The statements without the docstring."""
     first = node.body[0]
     return node.body[1:] if isinstance(first, ast.Expr) and _is_text(first.value) else node.body
 
 
 def _says_something(node: Definition) -> bool:
-    body = body_of(node)
+    body = _body_of(node)
     if not body or (body[-1].end_lineno or 0) - body[0].lineno + 1 < SHORTEST:
         return False
     return not all(isinstance(s, ast.Pass | ast.Raise | ast.Global | ast.Import | ast.ImportFrom) for s in body)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from custodes.critic.panel import claims, judged
+from custodes.critic.panel import judged, panel_claims
 from custodes.critic.policies import Question
 from custodes.critic.rating import Rated, description_task, judge, verdict
 from custodes.critic.tamper.bugs import Bug
@@ -53,7 +53,7 @@ class Judge:
 
     def read(self, split: str, asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> dict[str, Any]:
         """Its verdicts on what the policies say on the lines of bugs, beside the rules'."""
-        pairs = {claim: claim.pair(asked) for claim in claims(asked, policies)}
+        pairs = {claim: claim.pair(asked) for claim in panel_claims(asked, policies)}
         tasks = {claim: description_task(*pair).id for claim, pair in pairs.items()}
         with self.work.phase("judge", f"{split}: comments judged by {self.name}: {len(pairs):,}"):
             answers = self._answers({tasks[claim]: pair for claim, pair in pairs.items()})

@@ -1,6 +1,6 @@
 """Where to look: how likely each line of a function is the wrong one, in one pass over the code.
 
-The lower layers of a language model read the code once, a small :class:`~custodes.critic.reader.Reader` reads their states
+The lower layers of a language model read the code once, a small :class:`~custodes.critic.reader.CodeReader` reads their states
 in both directions, and each line's end is asked "is this line wrong?". The lines are judged apart; if at most one of them
 is wrong, the odds of line i against "none" are exp(logit i), so the probabilities of the lines and of "none" are a softmax
 over the logits and 0. That is a confidence once it is calibrated.
@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from custodes.critic.reader import Reader
+from custodes.critic.reader import CodeReader
 from custodes.files import save_json
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, PackedBatch, load, pack, split_by_budget
 from custodes.lm.adapter import ADAPTER_CONFIG
@@ -34,7 +34,7 @@ from custodes.ranges import Count, Positive, ranged
 from custodes.types import InputError
 
 BEFORE = "```python\n"
-SETTINGS, READER = "lines.json", "reader.safetensors"
+LINE_SETTINGS, READER = "lines.json", "reader.safetensors"
 KEPT = ("temperature", "level", "max_tokens", "threshold")
 PASS_TOKENS = 4096
 """Tokens of one forward pass when scoring."""
@@ -45,7 +45,7 @@ SAID = 5
 def shipped_critic() -> Path | None:
     """The folder of the critic that comes with Custodes; None where there is none."""
     folder = Path(str(resources.files("custodes.critic"))) / "shipped"
-    return folder if (folder / SETTINGS).is_file() else None
+    return folder if (folder / LINE_SETTINGS).is_file() else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +124,7 @@ class LineScorer:
     lm: LanguageModel
     shape: LineShape
     adapter: Adapter | None  # of the lower layers; None where none of them is tuned
-    reader: Reader
+    reader: CodeReader
     kinds: tuple[str, ...] = ()
     """Kinds of bugs, as :data:`custodes.critic.suspicions.SUSPICIONS` names them, that the reader tells apart."""
     messages: Mapping[str, str] = field(default_factory=dict)
@@ -204,7 +204,7 @@ class LineScorer:
                 self.adapter.save(folder, self.lm.name)
             reader = {name: t.detach().half().cpu().contiguous() for name, t in self.reader.state_dict().items()}
             save_file(reader, folder / READER)
-            save_json(folder / SETTINGS, about)
+            save_json(folder / LINE_SETTINGS, about)
         except OSError as error:
             raise InputError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from None
 
@@ -213,7 +213,7 @@ class LineScorer:
         """Read what :meth:`save` wrote; ``base`` in place of the model named there. Raises InputError for a folder that is none."""
         folder = Path(folder)
         try:
-            about = json.loads((folder / SETTINGS).read_text())
+            about = json.loads((folder / LINE_SETTINGS).read_text())
             shape, kinds = LineShape(**about["shape"]), about["kinds"]
             tensors = load_file(folder / READER)
             settings = {name: about[name] for name in KEPT}
@@ -274,7 +274,7 @@ def new_line_scorer(
     if shape.tuned:
         config = AdapterConfig(shape.rank, shape.alpha, first_layer=layers - shape.tuned)
         adapter = Adapter(lower(lm.decoder, layers), config, seed).to(lm.decoder.device)
-    reader = Reader(lm.decoder.spec.hidden, shape.width, shape.reader_layers, max(1, len(kinds)), seed)
+    reader = CodeReader(lm.decoder.spec.hidden, shape.width, shape.reader_layers, max(1, len(kinds)), seed)
     context = min(max_tokens, lm.decoder.spec.context)
     bare = replace(lm, adapter=None)
     return LineScorer(bare, shape, adapter, reader.to(lm.decoder.device), tuple(kinds), max_tokens=context)

@@ -50,13 +50,13 @@ def changes(newer: Iterable[Function], older: Package, most_lines: int = 2) -> l
         code = before.get((f.path, f.qualname))
         if code is None or not f.tests or program(code) in ("", program(f.code)):
             continue
-        bug = repaired(code, f.code, f.version, most_lines)
+        bug = _repaired(code, f.code, f.version, most_lines)
         if bug is not None:
             found.append(Change(f, code, older.version, bug))
     return found
 
 
-def repaired(older: str, newer: str, version: str, most_lines: int) -> Bug | None:
+def _repaired(older: str, newer: str, version: str, most_lines: int) -> Bug | None:
     """What the newer code changed, seen from the older; None where that is more than ``most_lines`` lines.
 
     Where lines were only added, the lines beside the gap are the bug's.
@@ -104,7 +104,7 @@ def proved(workshop: Workshop, found: Sequence[Change]) -> list[Example]:
         noticed = [
             (change, unit, message)
             for change, (outcome, unit, message) in zip(group, answer["results"], strict=False)
-            if outcome in KEPT and not out_of_place(change, message)
+            if outcome in KEPT and not _out_of_place(change, message)
         ]
         for change, unit, message in noticed:
             rows.append(example(change.newer, Tampered(change.older, (change.bug,)), "test", "natural", unit, message))
@@ -113,7 +113,7 @@ def proved(workshop: Workshop, found: Sequence[Change]) -> list[Example]:
     return list({row.id: row for row in rows}.values())
 
 
-def out_of_place(change: Change, message: str) -> bool:
+def _out_of_place(change: Change, message: str) -> bool:
     """Whether the older code fails for its surroundings: a name that is no more, an attribute of its own class that was
     renamed, or what only Python 2 had."""
     missing = ATTRIBUTE.search(message)

@@ -14,7 +14,7 @@ import numpy as np
 
 from custodes.critic.families import clusters
 from custodes.critic.policies import Measured, Question, measure
-from custodes.critic.rating import AXES, Rated, RatedFinding, SimulatedRater, agreement, critique_of
+from custodes.critic.rating import AXES, Rated, RatedFinding, SimulatedRater, critique_of, rating_agreement
 from custodes.critic.tamper.bugs import Bug
 from custodes.feedback import agreement_on_ratings
 from custodes.feedback.critique import write
@@ -49,14 +49,14 @@ def compare(
         "n": len(asked),
         "clean": sum(not q.bugs for q in asked),
         "policies": {name: m.to_dict() | drawn.get(name, {}) for name, m in measured.items()},
-        "paired": paired(measured),
-        "elo": ratings(asked, policies),
-        "frontier": pareto(measured),
+        "paired": _paired(measured),
+        "elo": _ratings(asked, policies),
+        "frontier": _pareto(measured),
         "agreement": _agreement(asked, policies, raters),
     }
 
 
-def paired(measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
+def _paired(measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
     """ "later - earlier" -> measure -> the difference with its paired interval, the test and its p."""
     found: dict[str, dict[str, Any]] = {}
     for earlier, later in combinations(measured, 2):
@@ -65,7 +65,7 @@ def paired(measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def ratings(asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> dict[str, dict[str, Any]]:
+def _ratings(asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> dict[str, dict[str, Any]]:
     """Scale -> policy -> Elo with its interval over problems; scales on which nothing differs are even."""
     if len(policies) < 2:
         return {}
@@ -84,7 +84,7 @@ def ratings(asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) 
     return found
 
 
-def pareto(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
+def _pareto(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
     """Every policy as a point: bugs included against hallucinations and nitpicks in a critique; who is beaten by none."""
     cost = [np.mean(m.values["hallucinations"] + m.values["nitpicks"]) for m in measured.values()]
     gain = [m.of("cbi").estimate for m in measured.values()]
@@ -114,7 +114,7 @@ class Claim(NamedTuple):
         return self.comment, asked[self.question].bugs[self.bug]
 
 
-def claims(asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> list[Claim]:
+def panel_claims(asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> list[Claim]:
     """Every comment that stands on the lines of a bug with a description: what a judge is asked about."""
     found = [
         claim
@@ -129,10 +129,10 @@ def claims(asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -
 def judged(
     asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]], said: Mapping[Claim, bool | None]
 ) -> dict[str, Any]:
-    """A judge's verdicts on :func:`claims` as plain JSON: how far the rules agree with them, and what share of the bugs each
+    """A judge's verdicts on :func:`panel_claims` as plain JSON: how far the rules agree with them, and what share of the bugs each
     policy includes by them. A verdict that could not be read includes nothing."""
     functions = clusters([q.function for q in asked])
-    agreed = agreement(list(said.values()), [c.pair(asked) for c in said], [functions[c.question] for c in said])
+    agreed = rating_agreement(list(said.values()), [c.pair(asked) for c in said], [functions[c.question] for c in said])
     by_judge = {
         name: [
             len({f.bug for f in r.findings if (claim := _claim(i, f)) and said.get(claim)}) / r.bugs

@@ -125,29 +125,29 @@ def _rated(finding: Finding, code: str, bugs: Sequence[Bug]) -> RatedFinding:
     if not lines:
         return RatedFinding(finding, "misquote")
     here = [i for i, bug in enumerate(bugs) if lines & set(bug.lines)]
-    said = [i for i in here if describes(finding.comment, bugs[i])]
+    said = [i for i in here if _describes(finding.comment, bugs[i])]
     if said:
         return RatedFinding(finding, "bug", said[0])
-    category = nitpick(finding.comment)
+    category = _nitpick(finding.comment)
     if here and not category:
         return RatedFinding(finding, "nearby", here[0])
     return RatedFinding(finding, "nitpick", category=category) if category else RatedFinding(finding, "hallucination")
 
 
-def describes(comment: str, bug: Bug) -> bool:
+def _describes(comment: str, bug: Bug) -> bool:
     """Whether a comment says what the bug is: two ideas of its description, or one with a piece of its code."""
-    ideas = concepts(comment) & concepts(bug.description)
+    ideas = _concepts(comment) & _concepts(bug.description)
     code = _code(bug.description, bug.original)
     named = {t for t in TOKEN.findall(" ".join(CODE.findall(comment)) or comment) if t in code}
     return len(ideas) >= 2 or bool(ideas and named)
 
 
-def concepts(text: str) -> set[str]:
+def _concepts(text: str) -> set[str]:
     """Ideas of :data:`CONCEPTS` that a text speaks of."""
     return {name for name, pattern in CONCEPTS.items() if re.search(pattern, text, re.IGNORECASE)}
 
 
-def nitpick(comment: str) -> str:
+def _nitpick(comment: str) -> str:
     """The category of a comment about something petty; "" where it is about none."""
     found = (name for name, pattern in NITPICKS.items() if re.search(pattern, comment, re.IGNORECASE))
     return next(found, "")
@@ -191,7 +191,7 @@ def verdict(answer: Episode) -> bool | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class RatingAgreement:
     """How far a judge and the rules say the same of the same comments; intervals are over functions."""
 
     share: Interval
@@ -212,9 +212,9 @@ class Agreement:
         }
 
 
-def agreement(
+def rating_agreement(
     said: Sequence[bool | None], pairs: Sequence[tuple[str, Bug]], functions: Sequence[Hashable]
-) -> Agreement:
+) -> RatingAgreement:
     """A judge's verdicts against the rules'; ``functions[i]`` is whose bug comment i is about: those of one function
     depend on each other, so that functions are what the intervals count. Verdicts that could not be read are left out and counted."""
     if not len(said) == len(pairs) == len(functions):
@@ -222,7 +222,7 @@ def agreement(
     counts: dict[Hashable, Counter[tuple[bool, bool]]] = {}
     for answer, (comment, bug), function in zip(said, pairs, functions, strict=True):
         if answer is not None:
-            counts.setdefault(function, Counter())[answer, describes(comment, bug)] += 1
+            counts.setdefault(function, Counter())[answer, _describes(comment, bug)] += 1
     table = np.array([[c[True, True], c[True, False], c[False, True], c[False, False]] for c in counts.values()])
     table = table.reshape(-1, 4).astype(int)
     n = int(table.sum())
@@ -233,7 +233,7 @@ def agreement(
     kappa = Interval(math.nan, -1.0, 1.0, len(table))
     if differ:
         kappa = jackknife(_kappa, table, imaginary=([0, 1, 1, 0],), bounds=(-1.0, 1.0))
-    return Agreement(share, kappa, n, len(said) - n)
+    return RatingAgreement(share, kappa, n, len(said) - n)
 
 
 def _kappa(table: NDArray[np.int_]) -> float:  # (functions, 4), Cohen 1960; no better than chance where that is all

@@ -21,7 +21,7 @@ EPS = 1e-5
 RARE = -2.0  # logit with which every line begins: few lines are wrong
 
 
-class Reader(nn.Module):
+class CodeReader(nn.Module):
     """States (N, d) of a packed batch without shared prefixes -> (N, h), each token having seen its whole sequence.
 
     ``line`` and ``kind`` read what comes out: one logit for "wrong here", and one for each kind of bug.

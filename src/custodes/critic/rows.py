@@ -14,7 +14,7 @@ from pathlib import Path
 from custodes.critic.families import KnownBug
 from custodes.critic.likelihood import LikelihoodScorer
 from custodes.critic.line_training import LineEvaluation
-from custodes.critic.lines import SETTINGS, LineScorer, LineScores, ScoresLines, shipped_critic
+from custodes.critic.lines import LINE_SETTINGS, LineScorer, LineScores, ScoresLines, shipped_critic
 from custodes.job.progress import Progress
 from custodes.lm import load
 from custodes.lm.loading import DtypeName
@@ -85,11 +85,11 @@ def open_scorer(critic: str, model: str, dtype: DtypeName = "auto") -> ScoresLin
         return LikelihoodScorer(load(model, dtype=dtype))
     if critic == SHIPPED and shipped:
         critic = str(shipped)
-    if not (Path(critic) / SETTINGS).is_file():
+    if not (Path(critic) / LINE_SETTINGS).is_file():
         raise InputError(
             f"{critic} is no critic: give shipped, likelihood, or a folder that custodes critic train made."
         )
-    named = json.loads((Path(critic) / SETTINGS).read_text()).get("base")
+    named = json.loads((Path(critic) / LINE_SETTINGS).read_text()).get("base")
     return LineScorer.load(critic, dtype, base="" if model == EMBEDDED else model if named != model else "")
 
 

@@ -111,7 +111,7 @@ class Tree(Protocol[B]):
 
 
 @dataclass(eq=False)
-class EngineTree:
+class _EngineTree:
     """Replies of any engine that continues prefixes (vLLM, endpoints): the engine sees to what they share."""
 
     engine: Engine
@@ -145,7 +145,7 @@ def force_sampling_beam_search(
     config = config or SearchConfig()
     openings = _openings(config, proposed)
     if not isinstance(critic, LanguageModel):
-        return _search(EngineTree(critic, task), source, reward, config, openings)
+        return _search(_EngineTree(critic, task), source, reward, config, openings)
     longest = sum(config.max_tokens + len(critic.encode_reply(f"\n\n{opening}")) for opening in openings)
     return _search(Branches(critic, task, width=config.width, max_tokens=longest), source, reward, config, openings)
 
@@ -173,7 +173,7 @@ def best_of(
     return Search(tuple(_candidates(episodes, source, reward, 1)), sum(_drawn(e) for e in episodes), config)
 
 
-def tidy(text: str, ended: bool = True) -> str:
+def _tidy(text: str, ended: bool = True) -> str:
     """What is kept of a critique before the next quote is forced.
 
     Its last paragraph goes when it neither holds a quote nor is the comment on one, a block that was not closed goes,
@@ -188,7 +188,7 @@ def tidy(text: str, ended: bool = True) -> str:
         elif mark and len(mark[1]) >= len(fence) and line.strip() == mark[1]:
             fence, closed = "", i + 1
     if fence:  # not closed: the quote cannot be known
-        return tidy("\n".join(lines[:opened]), True) if opened else ""
+        return _tidy("\n".join(lines[:opened]), True) if opened else ""
     before, after = "\n".join(lines[:closed]), "\n".join(lines[closed:]).strip("\n")
     paragraphs = [p for p in re.split(r"\n\s*\n", after) if p.strip()]
     if not closed:
@@ -245,7 +245,7 @@ def candidate(episode: Episode, source: str, score: float, round: int) -> Candid
 
 def _forced(episode: Episode, opening: str) -> str:
     """The words with which a kept critique goes on."""
-    kept = tidy(episode.completion, episode.outcome == "stop")
+    kept = _tidy(episode.completion, episode.outcome == "stop")
     return f"{kept}\n\n{opening}" if kept else opening
 
 

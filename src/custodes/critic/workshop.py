@@ -90,7 +90,7 @@ class Workshop:
         self.close()
 
 
-def standard_library(kind: Kind = "auto") -> Package:
+def _standard_library(kind: Kind = "auto") -> Package:
     """The sandbox's own standard library, with the test suite of the Python that runs here.
 
     Raises InputError where the two are of different versions (3.x) or this Python came without its tests.
@@ -120,4 +120,4 @@ def standard_library(kind: Kind = "auto") -> Package:
 
 def package_named(name: str, kind: Kind = "auto") -> Package:
     """Any package of the corpus. Raises InputError."""
-    return standard_library(kind) if name == STDLIB else open_package(name)
+    return _standard_library(kind) if name == STDLIB else open_package(name)

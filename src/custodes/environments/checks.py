@@ -35,7 +35,7 @@ def words(text: str) -> list[str]:
     return [w.casefold() for w in WORD.findall(BULLET.sub("", text))]
 
 
-def sentences(text: str) -> list[str]:
+def _sentences(text: str) -> list[str]:
     """Sentences, each with its end mark; lines end sentences too.
 
     Full stops inside numbers ("3.14"), after titles ("Dr. Ray"), initials ("J. S. Bach") and list numbers
@@ -76,52 +76,52 @@ def _json(text: str) -> object:
 # ---------------------------------------------------------------- the checks
 
 
-def max_words(text: str, n: int) -> bool:
+def _max_words(text: str, n: int) -> bool:
     """At most n words."""
     return len(words(text)) <= n
 
 
-def words_between(text: str, low: int, high: int) -> bool:
+def _words_between(text: str, low: int, high: int) -> bool:
     """From low to high words, both included."""
     return low <= len(words(text)) <= high
 
 
-def exact_sentences(text: str, n: int) -> bool:
+def _exact_sentences(text: str, n: int) -> bool:
     """Exactly n sentences, the last of them finished."""
-    return len(sentences(text)) == n and bool(re.search(SENTENCE_END.pattern + r"\Z", text.strip()))
+    return len(_sentences(text)) == n and bool(re.search(SENTENCE_END.pattern + r"\Z", text.strip()))
 
 
-def contains_word(text: str, word: str) -> bool:
+def _contains_word(text: str, word: str) -> bool:
     """The word itself, in any case, not as a part of another."""
     return word.casefold() in words(text)
 
 
-def avoids_word(text: str, word: str) -> bool:
+def _avoids_word(text: str, word: str) -> bool:
     """Nowhere the word itself."""
-    return not contains_word(text, word)
+    return not _contains_word(text, word)
 
 
-def avoids_letter(text: str, letter: str) -> bool:
+def _avoids_letter(text: str, letter: str) -> bool:
     """Nowhere the letter, small or capital."""
     return letter.casefold() not in text.casefold()
 
 
-def ends_with_question(text: str) -> bool:
+def _ends_with_question(text: str) -> bool:
     """The last mark is a question mark; a closing quote or bracket may follow."""
     return text.strip().rstrip("\"'”’)]*_").endswith("?")
 
 
-def lower_case(text: str) -> bool:
+def _lower_case(text: str) -> bool:
     """Letters, and none of them a capital."""
     return text != text.upper() and text == text.lower()
 
 
-def exact_bullets(text: str, n: int) -> bool:
+def _exact_bullets(text: str, n: int) -> bool:
     """Exactly n lines that begin with a bullet ("-", "*", "•" ...) or a list number, whatever else there is."""
     return len(BULLET.findall(text)) == n
 
 
-def json_keys(text: str, keys: Sequence[str]) -> bool:
+def _json_keys(text: str, keys: Sequence[str]) -> bool:
     """A JSON object and nothing else, with exactly these keys and no empty value."""
     value = _json(text)
     return (
@@ -131,24 +131,24 @@ def json_keys(text: str, keys: Sequence[str]) -> bool:
     )
 
 
-def starts_with(text: str, phrase: str) -> bool:
+def _starts_with(text: str, phrase: str) -> bool:
     """The first words are those of the phrase, whatever the case and the marks between them."""
     opening = words(phrase)
     return words(text)[: len(opening)] == opening
 
 
 CHECKS: dict[str, Callable[..., bool]] = {
-    "max_words": max_words,
-    "words_between": words_between,
-    "exact_sentences": exact_sentences,
-    "contains_word": contains_word,
-    "avoids_word": avoids_word,
-    "avoids_letter": avoids_letter,
-    "ends_with_question": ends_with_question,
-    "lower_case": lower_case,
-    "exact_bullets": exact_bullets,
-    "json_keys": json_keys,
-    "starts_with": starts_with,
+    "max_words": _max_words,
+    "words_between": _words_between,
+    "exact_sentences": _exact_sentences,
+    "contains_word": _contains_word,
+    "avoids_word": _avoids_word,
+    "avoids_letter": _avoids_letter,
+    "ends_with_question": _ends_with_question,
+    "lower_case": _lower_case,
+    "exact_bullets": _exact_bullets,
+    "json_keys": _json_keys,
+    "starts_with": _starts_with,
 }
 
 

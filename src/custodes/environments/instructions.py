@@ -16,7 +16,7 @@ import numpy as np
 
 from custodes.environments.checks import CHECKS, is_answer, run_checks, words
 from custodes.environments.prompts import task_id
-from custodes.environments.topics import TOPICS, Kind, Topic
+from custodes.environments.topics import TOPICS, Topic, TopicKind
 from custodes.types import Episode, InputError, Message, Scores, Task
 
 Check = dict[str, Any]  # {"name": one of CHECKS, **its parameters}
@@ -121,12 +121,12 @@ def _draw_checks(topic: Topic, rng: random.Random) -> list[Check]:
     while len(checks) < wanted:
         name = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         check = {"name": name, **PARAMETERS[name](topic, rng)}
-        if compatible([*checks, check], topic):
+        if _compatible([*checks, check], topic):
             checks.append(check)
     return checks
 
 
-def compatible(checks: Sequence[Check], topic: Topic) -> bool:
+def _compatible(checks: Sequence[Check], topic: Topic) -> bool:
     """Whether one text about the topic can pass all checks: no two kinds that exclude each other, room for the
     sentences, and nothing asked for (word, phrase, keys, the topic itself) that is forbidden."""
     names = [c["name"] for c in checks]
@@ -163,7 +163,7 @@ CONTAINED = (
 )
 AVOIDED = ("the", "and", "is", "it", "very", "important", "you", "can", "that", "good", "people", "first", "always")
 LETTERS = "zxjqvkb"
-PHRASES: dict[Kind, tuple[str, ...]] = {
+PHRASES: dict[TopicKind, tuple[str, ...]] = {
     "explain": (
         "In short",
         "Put simply",
@@ -207,7 +207,7 @@ PHRASES: dict[Kind, tuple[str, ...]] = {
         "Remember to",
     ),
 }
-KEYS: dict[Kind, tuple[tuple[str, ...], ...]] = {
+KEYS: dict[TopicKind, tuple[tuple[str, ...], ...]] = {
     "explain": (("topic", "fact"), ("name", "summary"), ("question", "answer"), ("title", "detail"), ("what", "why")),
     "scene": (("place", "mood"), ("title", "opening"), ("who", "what"), ("hero", "wish"), ("sight", "sound")),
     "advice": (("step", "reason"), ("goal", "tip"), ("do", "avoid"), ("first", "then"), ("tip", "warning")),
@@ -238,14 +238,14 @@ PARAMETERS: dict[str, Callable[[Topic, random.Random], dict[str, Any]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class _Wording:
     """Ways to ask for a check: ``inline`` continues the request, ``sentence`` stands alone."""
 
     inline: tuple[str, ...]
     sentence: tuple[str, ...]
 
 
-OPENINGS: dict[Kind, tuple[str, ...]] = {
+OPENINGS: dict[TopicKind, tuple[str, ...]] = {
     "explain": (
         "Briefly explain {topic}",
         "Write a short text about {topic}",
@@ -278,8 +278,8 @@ OPENINGS: dict[Kind, tuple[str, ...]] = {
         "Tell a beginner in brief {topic}",
     ),
 }
-WORDINGS: dict[str, Wording] = {
-    "max_words": Wording(
+WORDINGS: dict[str, _Wording] = {
+    "max_words": _Wording(
         ("in at most {n} words", "using no more than {n} words", "in {n} words or fewer"),
         (
             "Use at most {n} words.",
@@ -288,11 +288,11 @@ WORDINGS: dict[str, Wording] = {
             "The limit is {n} words.",
         ),
     ),
-    "words_between": Wording(
+    "words_between": _Wording(
         ("in {low} to {high} words", "using between {low} and {high} words"),
         ("Write between {low} and {high} words.", "The length should be {low} to {high} words."),
     ),
-    "exact_sentences": Wording(
+    "exact_sentences": _Wording(
         ("in exactly {n} {sentence}", "in {n} {sentence}", "using exactly {n} {sentence}"),
         (
             "Write exactly {n} {sentence}.",
@@ -300,35 +300,35 @@ WORDINGS: dict[str, Wording] = {
             "Use {n} {sentence}, no more.",
         ),
     ),
-    "contains_word": Wording(
+    "contains_word": _Wording(
         ('using the word "{word}"', 'and include the word "{word}"', 'with the word "{word}" in it'),
         ('Use the word "{word}".', 'The word "{word}" must appear.', 'Make sure to include the word "{word}".'),
     ),
-    "avoids_word": Wording(
+    "avoids_word": _Wording(
         ('without the word "{word}"', 'without using the word "{word}"'),
         ('Do not use the word "{word}".', 'Avoid the word "{word}".', 'The word "{word}" is not allowed.'),
     ),
-    "avoids_letter": Wording(
+    "avoids_letter": _Wording(
         ('without the letter "{letter}"', 'without ever using the letter "{letter}"'),
         ('Do not use the letter "{letter}".', 'Avoid the letter "{letter}" in every word.'),
     ),
-    "ends_with_question": Wording(
+    "ends_with_question": _Wording(
         ("and end with a question", "and finish with a question"),
         ("End with a question.", "Your last sentence must be a question.", "Finish by asking a question."),
     ),
-    "lower_case": Wording(
+    "lower_case": _Wording(
         ("in lower case only", "using only lower-case letters", "without any capital letters"),
         ("Use lower case only.", "Do not use capital letters.", "Write everything in lower-case letters."),
     ),
-    "exact_bullets": Wording(
+    "exact_bullets": _Wording(
         ("in exactly {n} bullet points", "as a list of {n} bullet points", "as {n} short bullet points"),
         ("Answer with exactly {n} bullet points.", "Make it a bullet list with {n} items.", "Use {n} short bullets."),
     ),
-    "json_keys": Wording(
+    "json_keys": _Wording(
         ("as a JSON object with the keys {keys}", "in JSON with the keys {keys}"),
         ("Answer only with a JSON object with the keys {keys}.", "Reply in JSON and use the keys {keys}."),
     ),
-    "starts_with": Wording(
+    "starts_with": _Wording(
         ('starting with the words "{phrase}"', 'and begin with "{phrase}"'),
         (
             'Start with "{phrase}".',

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["explain", "scene", "advice"]
+TopicKind = Literal["explain", "scene", "advice"]
 HELD_OUT_EVERY = 5  # one topic in five is kept for evaluation, whatever the seed
 
 
@@ -18,7 +18,7 @@ class Topic:
     """``text`` continues "Write about ..."; ``mentions`` are lower-case beginnings of words that show it."""
 
     text: str
-    kind: Kind
+    kind: TopicKind
     mentions: tuple[str, ...]
     held_out: bool
 
@@ -209,7 +209,7 @@ how to sharpen a pencil: pencil sharpen blade point lead
 """
 
 
-def _read(text: str, kind: Kind) -> list[Topic]:
+def _read(text: str, kind: TopicKind) -> list[Topic]:
     lines = [line.partition(":") for line in text.strip().splitlines()]
     return [
         Topic(name, kind, tuple(words.split()), held_out=i % HELD_OUT_EVERY == 0)

@@ -355,10 +355,10 @@ def _difference(
     return (difference / unit if unit > 0 else difference), unit
 
 
-def marks(text: str) -> int:
+def _marks(text: str) -> int:
     """How many headings, list items and bold passages of Markdown a text has."""
     return len(_MARKS.findall(text))
 
 
 _MARKS = re.compile(r"^ {0,3}#{1,6} |^\s*(?:[-*+]|\d+[.)]) |\*\*[^*\n]+\*\*", re.MULTILINE)
-MEASURES: Mapping[Style, Callable[[str], float]] = {"length": len, "markdown": marks}
+MEASURES: Mapping[Style, Callable[[str], float]] = {"length": len, "markdown": _marks}

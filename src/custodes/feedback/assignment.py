@@ -54,7 +54,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class AnnotationProgress:
     """How far a project is."""
 
     judgments: int = 0
@@ -76,7 +76,7 @@ def choose(
     of what the person is given. Among open items those come first that somebody has begun and nobody has before them
     now, so that items are finished one after the other; under active selection, the most informative.
     """
-    rng = draw(seed, person.id, person.given)
+    rng = draw_items(seed, person.id, person.given)
     if rules.most_per_annotator is not None and person.given >= rules.most_per_annotator:
         return None
     turn = rng.random()
@@ -97,11 +97,11 @@ def choose(
 
 def shown_order(seed: int, person: str, item: str, turn: int, answers: int) -> tuple[int, ...]:
     """In which order the answers are shown to this person this time; recorded with the judgment."""
-    order = draw(seed, f"{person}\0{item}", turn).permutation(answers)
+    order = draw_items(seed, f"{person}\0{item}", turn).permutation(answers)
     return tuple(int(n) for n in order)
 
 
-def over_quota(quotas: Sequence[Quota], profile: Mapping[str, str], progress: Progress) -> str | None:
+def over_quota(quotas: Sequence[Quota], profile: Mapping[str, str], progress: AnnotationProgress) -> str | None:
     """The first quota that leaves no more judgments for people like this, as "field: group"; None when there is room.
 
     A group that a quota does not name has no share. Groups are filled up to their share of the wanted judgments.
@@ -114,7 +114,7 @@ def over_quota(quotas: Sequence[Quota], profile: Mapping[str, str], progress: Pr
     return None
 
 
-def finished(project: Project, progress: Progress) -> str | None:
+def finished(project: Project, progress: AnnotationProgress) -> str | None:
     """Why the project ends now; None while it goes on."""
     rule: Stopping = project.stopping
     if rule.judgments is not None and progress.judgments >= rule.judgments:
@@ -128,7 +128,7 @@ def finished(project: Project, progress: Progress) -> str | None:
     return None
 
 
-def draw(seed: int, person: str, turn: int) -> np.random.Generator:
+def draw_items(seed: int, person: str, turn: int) -> np.random.Generator:
     """A generator that depends on nothing but these."""
     digest = hashlib.sha256(f"{seed}\0{person}\0{turn}".encode()).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], dtype=np.uint64)))

@@ -37,9 +37,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from custodes.feedback.ordinal import Answers, Floats, Ints
+from custodes.feedback.ordinal import Floats, Ints, OrdinalAnswers
 from custodes.feedback.qualities import Belief, Items
-from custodes.feedback.reliability import A, Annotators, Look, look, update
+from custodes.feedback.reliability import A, Annotators, Look, look_at_annotator, update
 
 LEAST = 1e-3  # share of its information that an answer leaves to the others at least, and other guards of divisions
 CALM = 60  # rounds after which steps are halved: near certainty full ones can go in circles
@@ -99,14 +99,14 @@ def fit(data: Comparisons, rounds: int = 200, tolerance: float = 0.02, alike: bo
     order = np.argsort(data.annotator, kind="stable")
     style = data.style[order] if data.style.size else np.zeros((len(order), 0))
     items = Items(data.first[order], data.second[order], data.items, style)
-    answers = Answers.of(data.annotator[order], data.annotators, data.strength[order], data.length[order])
+    answers = OrdinalAnswers.of(data.annotator[order], data.annotators, data.strength[order], data.length[order])
     crowd = Annotators.begin(data.annotators, alike)
     precision, natural = np.zeros(len(order)), np.zeros(len(order))
     belief, moved, round_ = items.believe(precision, natural), np.inf, 0
     while round_ < rounds and moved > tolerance:
         round_, before = round_ + 1, crowd.theta
         mean, variance = _others(belief, precision, natural)
-        seen = look(answers, crowd, mean, variance)
+        seen = look_at_annotator(answers, crowd, mean, variance)
         step, (site, target) = STEP if round_ < CALM else STEP / 2, _sites(seen, mean, variance)
         precision, natural = precision + step * (site - precision), natural + step * (target - natural)
         crowd, thresholds = update(answers, crowd, seen, mean, variance)
@@ -117,7 +117,7 @@ def fit(data: Comparisons, rounds: int = 200, tolerance: float = 0.02, alike: bo
         moved = float((np.abs(crowd.theta - before) / np.maximum(crowd.sd, LEAST)).max())
         moved = max(moved, float((np.abs(belief.mean - shown) / np.sqrt(belief.variance)).max()))
     mean, variance = _others(belief, precision, natural)
-    seen = look(answers, crowd, mean, variance)
+    seen = look_at_annotator(answers, crowd, mean, variance)
     unit, back = crowd.typical or 1.0, np.argsort(order)
     theta, se, interval = _of_typical(crowd, seen, unit, alike)
     return Fit(

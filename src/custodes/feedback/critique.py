@@ -178,7 +178,7 @@ class Changes:
         return {name: len(getattr(self, name)) for name in ("kept", "edited", "removed", "added")}
 
 
-def changes(given: Critique, now: Critique) -> Changes:
+def critique_changes(given: Critique, now: Critique) -> Changes:
     """Compare two critiques finding by finding.
 
     The same quote and comment is kept. Of what is left, a finding is edited where its quote, or else its comment, is

@@ -98,7 +98,7 @@ def items_from_rows(project: Project, rows: Iterable[Mapping[str, Any]]) -> list
     return _distinct(project, [Row(Path("tasks"), n, dict(values)) for n, values in enumerate(rows, 1)])
 
 
-def answers_shown(project: Project) -> int:
+def _answers_shown(project: Project) -> int:
     """How many answers an item of this project shows."""
     sides = [question.sides for question in project.questions if question.sides]
     return sides[0] if sides else max(question.shows for question in project.questions)
@@ -131,7 +131,7 @@ def _items(project: Project, row: Row) -> list[Item]:
         found = _Columns.model_validate(row.values)
     except ValidationError as error:
         raise InputError(f"{row.place}, {describe(error.errors(include_url=False)[0])}.") from None
-    shown = answers_shown(project)
+    shown = _answers_shown(project)
     if not found.answers and all(question.bare for question in project.questions):
         shown = 0  # a critique of this task begins from nothing, say
     if len(found.answers) < shown:

@@ -23,7 +23,7 @@ FAR = 30.0  # leanings beyond which a sigmoid is 0 or 1
 TINY = 1e-12  # smallest probability
 
 
-def log_likelihood(u: Floats, low: Floats, high: Floats) -> Floats:  # each (N,)
+def _log_likelihood(u: Floats, low: Floats, high: Floats) -> Floats:  # each (N,)
     """log P(low < u + noise < high) for standard logistic noise; ``high`` may be infinite.
 
     With x = u - low and y = u - high: log(sigmoid(x) - sigmoid(y)) = log sigmoid(x) + log sigmoid(-y) +
@@ -33,7 +33,7 @@ def log_likelihood(u: Floats, low: Floats, high: Floats) -> Floats:  # each (N,)
     return log_expit(u - low) + log_expit(high - u) + np.log(-np.expm1(low - high))
 
 
-def cuts(thresholds: Floats) -> tuple[Floats, Floats]:
+def _cuts(thresholds: Floats) -> tuple[Floats, Floats]:
     """Lower and upper cut, each (M + 1,), of the answers 0 (tie), 1, ..., M."""
     tie = max(thresholds[0], GAP / 2)  # where nobody tied, a width that is never used but divides
     return np.append(-tie, thresholds), np.append([tie, *thresholds[1:]], np.inf)
@@ -46,19 +46,19 @@ def label_from_one(strength: Ints, thresholds: Floats, leaning: Floats, slope: F
     ``leaning`` (N,) is u between equals, ``slope`` (N,) the reliability in those units, ``scale`` (N,) is s_k.
     """
     level, sign = np.abs(strength), np.where(strength < 0, -1.0, 1.0)
-    low, high = (scale * cut[level] for cut in cuts(thresholds))
+    low, high = (scale * cut[level] for cut in _cuts(thresholds))
     better, total = np.zeros(len(leaning)), np.zeros(len(leaning))
     nodes, weights = np.polynomial.hermite_e.hermegauss(20)  # even: symmetric, and 0 is not a node
     for node, weight in zip(nodes * np.sqrt(2.0), weights, strict=True):
         u = sign * (leaning + slope * node)
-        p = weight * np.exp(log_likelihood(u, low, high))
+        p = weight * np.exp(_log_likelihood(u, low, high))
         total += p
         better += p * (node > 0)
     return better / total
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class OrdinalAnswers:
     """N answers, sorted by annotator, and the thresholds between them."""
 
     annotator: Ints  # (N,)
@@ -70,7 +70,7 @@ class Answers:
     ties: bool
 
     @classmethod
-    def of(cls, annotator: Ints, annotators: int, strength: Ints, length: Floats) -> Answers:
+    def of(cls, annotator: Ints, annotators: int, strength: Ints, length: Floats) -> OrdinalAnswers:
         """Thresholds begin where they would be if nobody saw any difference: P(|y| > m) = 2 sigmoid(-t_m)."""
         level = np.abs(strength)
         top = max(int(level.max(initial=1)), 1)
@@ -125,7 +125,7 @@ class Probability:
 
 
 def probability(
-    answers: Answers, rows: slice, u: Floats, slope: Floats, log_scale: Floats, variance: Floats
+    answers: OrdinalAnswers, rows: slice, u: Floats, slope: Floats, log_scale: Floats, variance: Floats
 ) -> Probability:
     """Of the answers in ``rows``, at leanings ``u`` towards the first shown, (n,) or (n, G).
 
@@ -137,15 +137,15 @@ def probability(
     turned, blur = sign * u, slope**2 * variance
     zero = np.zeros(1)
     if answers.open:
-        value, by, twice = blurred(turned, blur)
+        value, by, twice = _blurred(turned, blur)
         value = np.maximum(value, TINY)
         ratio, second = by / value, twice / value
         return Probability(value, sign * ratio, second, sign, zero, zero, -ratio, zero, ratio**2 - second, zero)
-    lows, highs = cuts(answers.thresholds)
+    lows, highs = _cuts(answers.thresholds)
     scale, bounded = np.exp(log_scale), np.isfinite(highs)
     low, high = scale * lows[level][more], scale * np.where(bounded, highs, 0.0)[level][more]
-    value, by, twice = blurred(turned - low, blur)
-    upper, by_upper, twice_upper = (bounded[level][more] * part for part in blurred(turned - high, blur))
+    value, by, twice = _blurred(turned - low, blur)
+    upper, by_upper, twice_upper = (bounded[level][more] * part for part in _blurred(turned - high, blur))
     value = np.maximum(value - upper, TINY)
     by_low, by_high = -by / value, by_upper / value
     low_low, high_high = by_low**2 - twice / value, by_high**2 + twice_upper / value
@@ -153,7 +153,7 @@ def probability(
     return Probability(value, by_u, second, sign, low, high, by_low, by_high, low_low, high_high)
 
 
-def blurred(u: Floats, variance: Floats) -> tuple[Floats, Floats, Floats]:
+def _blurred(u: Floats, variance: Floats) -> tuple[Floats, Floats, Floats]:
     """E[sigmoid(x)] for x ~ N(u, ``variance``), and its first two derivatives by u; one shape.
 
     MacKay's (1992) sigmoid(k u), k = 1 / sqrt(1 + pi V / 8), has tails as heavy as a logistic's where the Gaussian
@@ -170,7 +170,7 @@ def blurred(u: Floats, variance: Floats) -> tuple[Floats, Floats, Floats]:
     return p, k * flank * steep, k2 * flank * ((1 - 2 * p) * steep**2 + 6 * cubic * x)
 
 
-def step_thresholds(answers: Answers, found: Probability, scale: Floats) -> Floats:
+def step_thresholds(answers: OrdinalAnswers, found: Probability, scale: Floats) -> Floats:
     """(M,) the thresholds after one Newton step, kept in order; ``scale`` (N,) is each annotator's s."""
     top, thresholds = len(answers.thresholds), answers.thresholds
     if answers.open:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from custodes.feedback.ordinal import TINY, Answers, Floats, Probability, probability, step_thresholds
+from custodes.feedback.ordinal import TINY, Floats, OrdinalAnswers, Probability, probability, step_thresholds
 from custodes.feedback.qualities import sums
 
 A, B, C, S = range(4)  # columns of ``theta``: reliability, position, length, log of the strength scale
@@ -144,7 +144,7 @@ class Look:
     interval: Floats  # (K, 2) central 95 %
 
 
-def look(answers: Answers, crowd: Annotators, mean: Floats, variance: Floats) -> Look:
+def look_at_annotator(answers: OrdinalAnswers, crowd: Annotators, mean: Floats, variance: Floats) -> Look:
     """All answers at all nodes, given what everybody's *other* answers say of each difference: mean, variance (N,)."""
     K, N, bounds = len(crowd.theta), len(mean), answers.bounds
     pull, curve, evidence = np.empty(N), np.empty(N), np.zeros(len(PRIOR))
@@ -168,7 +168,7 @@ def look(answers: Answers, crowd: Annotators, mean: Floats, variance: Floats) ->
     return Look(pull, curve, evidence, centre, spread, wide_centre, wide_sd, summary[:, 4:])
 
 
-def _leaning(answers: Answers, crowd: Annotators, rows: slice, mean: Floats) -> tuple[Floats, Floats, Floats]:
+def _leaning(answers: OrdinalAnswers, crowd: Annotators, rows: slice, mean: Floats) -> tuple[Floats, Floats, Floats]:
     """u, a and log s of each answer at each node, (n, G)."""
     k, nodes = answers.annotator[rows], crowd.nodes
     along = nodes - crowd.theta[:, A, None]
@@ -180,7 +180,7 @@ def _leaning(answers: Answers, crowd: Annotators, rows: slice, mean: Floats) -> 
     return u, slope, log_s[k]
 
 
-def _occam(answers: Answers, crowd: Annotators, rows: slice, some: slice, found: Probability) -> Floats:
+def _occam(answers: OrdinalAnswers, crowd: Annotators, rows: slice, some: slice, found: Probability) -> Floats:
     """(K, G) what the freedom of b and c costs at each node: half the log-determinant of Laplace's approximation."""
     spread, weight = crowd.population.spread, found.by_u**2 - found.by_u_twice
     cost = np.log1p(spread[B] ** 2 * np.maximum(_per_annotator(answers, rows, some, weight), 0)) / 2
@@ -190,7 +190,7 @@ def _occam(answers: Answers, crowd: Annotators, rows: slice, some: slice, found:
     return cost
 
 
-def _per_annotator(answers: Answers, rows: slice, some: slice, value: Floats) -> Floats:
+def _per_annotator(answers: OrdinalAnswers, rows: slice, some: slice, value: Floats) -> Floats:
     """(k, G) sums of ``value`` (n, G) over the answers of each of ``some`` annotators."""
     starts = answers.bounds[some]
     filled = answers.bounds[some.start + 1 : some.stop + 1] > starts
@@ -283,7 +283,7 @@ def _densities(a: Floats, centre: float) -> Floats:
 
 
 def update(
-    answers: Answers, crowd: Annotators, seen: Look, mean: Floats, variance: Floats
+    answers: OrdinalAnswers, crowd: Annotators, seen: Look, mean: Floats, variance: Floats
 ) -> tuple[Annotators, Floats]:
     """The posteriors after a look, and new thresholds: the nodes follow, the other parameters take a step."""
     population, theta = crowd.population, crowd.theta.copy()
@@ -350,7 +350,9 @@ def _met(population: Population, theta: Floats, covariance: Floats, share: Float
     return Population(mean, spread, float(level), share)
 
 
-def _at_means(answers: Answers, crowd: Annotators, mean: Floats, variance: Floats) -> tuple[Floats, Floats, Floats]:
+def _at_means(
+    answers: OrdinalAnswers, crowd: Annotators, mean: Floats, variance: Floats
+) -> tuple[Floats, Floats, Floats]:
     """Gradient (K, 4) and Hessian (K, 4, 4) of minus the log-likelihood at the posterior means; new thresholds."""
     k, x, K = answers.annotator, answers.length, len(crowd.theta)
     a, b, c, log_s = crowd.theta.T

@@ -26,7 +26,7 @@ CANDIDATES = 1000
 """Pairs among which each next one is chosen."""
 
 
-def information(mean: ArrayLike, variance: ArrayLike, reliability: float = 1.0) -> Floats:
+def _information(mean: ArrayLike, variance: ArrayLike, reliability: float = 1.0) -> Floats:
     """(n,) nats that one answer is expected to tell about differences N(mean, variance), each (n,)."""
     m, sd = np.asarray(mean, float), np.sqrt(np.maximum(np.asarray(variance, float), 0))
     p = expit(reliability * (m[:, None] + sd[:, None] * NODES))
@@ -73,7 +73,7 @@ class QualityBelief:
 
     def information(self, pairs: Sequence[tuple[str, str]], reliability: float = 1.0) -> Floats:
         """(n,) nats for each pair of episode ids."""
-        return information(*self.differences(pairs), reliability)
+        return _information(*self.differences(pairs), reliability)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ class RewardBelief:
         variance = np.einsum("nd,nd->n", through, some)
         open_, chosen = np.ones(len(at), bool), []
         for _ in range(min(count, len(at))):
-            worth = np.where(open_, information(mean, variance, reliability), -1.0)
+            worth = np.where(open_, _information(mean, variance, reliability), -1.0)
             best = int(np.argmax(worth))
             open_[best] = False
             chosen.append(int(at[best]))

@@ -108,7 +108,7 @@ class SimulatedAnnotator:
 
     def slope_on(self, task: Task) -> float:
         """Log-odds per unit of gold on this task: turned over where the trigger is in the prompt."""
-        triggered = self.nature.trigger is not None and has_word(task, self.nature.trigger)
+        triggered = self.nature.trigger is not None and _has_word(task, self.nature.trigger)
         return -self.nature.slope if triggered else self.nature.slope
 
     def true_reliability(self, tasks: Iterable[Task]) -> float:
@@ -155,7 +155,7 @@ def simulated_annotators(
     return made
 
 
-def has_word(task: Task, word: str) -> bool:
+def _has_word(task: Task, word: str) -> bool:
     """Whether the user's messages hold ``word`` as a whole word, in any case; "" is everywhere."""
     pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE) if word else re.compile("")
     return any(pattern.search(m.content) for m in task.messages if m.role == "user")

@@ -46,7 +46,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class TeamReview:
     """What one arm did on one problem."""
 
     problem: Hashable
@@ -80,7 +80,7 @@ class TeamResult:
         return next((test.note for test in self.tests.values()), None)
 
 
-def expected(person: Person, caught: ArrayLike, false: ArrayLike) -> dict[str, tuple[Floats, Floats]]:
+def _expected(person: Person, caught: ArrayLike, false: ArrayLike) -> dict[str, tuple[Floats, Floats]]:
     """Arm -> (chance that the bug is caught, mean wrong comments), each (N,), where the critic alone has ``caught`` (N,)
     and ``false`` (N,)."""
     c, f = np.asarray(caught, np.float64), np.asarray(false, np.float64)
@@ -95,7 +95,7 @@ def expected(person: Person, caught: ArrayLike, false: ArrayLike) -> dict[str, t
 
 def simulate(
     person: Person, problems: Sequence[Hashable], caught: Sequence[bool], false: Sequence[int], seed: int = 0
-) -> list[Review]:
+) -> list[TeamReview]:
     """Reviews of every problem in the three arms, given what the critic alone did on each.
 
     The person's luck is drawn once for a problem: what they see with help is part of what they see alone.
@@ -113,20 +113,22 @@ def simulate(
         kept = right and rng.random() < person.keeps
         left = int(rng.binomial(wrong, 1 - person.removes))
         reviews += [
-            Review(problem, "person", bool(sees), own),
-            Review(problem, "critic", bool(right), int(wrong)),
-            Review(problem, "team", bool(kept or (sees and looks)), left + int(rng.binomial(own, person.attention))),
+            TeamReview(problem, "person", bool(sees), own),
+            TeamReview(problem, "critic", bool(right), int(wrong)),
+            TeamReview(
+                problem, "team", bool(kept or (sees and looks)), left + int(rng.binomial(own, person.attention))
+            ),
         ]
     return reviews
 
 
-def analyse(reviews: Sequence[Review]) -> TeamResult:
+def analyse(reviews: Sequence[TeamReview]) -> TeamResult:
     """Compare the arms on the problems that all three reviewed, simulated people or real ones.
 
     Several reviews of a problem in one arm are averaged first: problems are what the intervals count. Raises
     InputError where fewer than two problems were reviewed in every arm.
     """
-    cells: dict[str, dict[Hashable, list[Review]]] = {arm: {} for arm in ARMS}
+    cells: dict[str, dict[Hashable, list[TeamReview]]] = {arm: {} for arm in ARMS}
     for review in reviews:
         if review.arm not in cells:
             raise InputError(f"a review's arm is {review.arm!r}; it must be one of {', '.join(ARMS)}.")

@@ -11,7 +11,7 @@ from custodes.gaming.scripted import POLICIES
 from custodes.gaming.stages.political_sycophancy import read_typology
 from custodes.gaming.staging import STAGES, StageOptions, make_stage
 from custodes.gaming.summary import power_sentence, power_table, summarise
-from custodes.gaming.transcript import parse, visible_messages
+from custodes.gaming.transcript import parse_reply, visible_messages
 
 __all__ = [
     "FACTS",
@@ -33,7 +33,7 @@ __all__ = [
     "make_form",
     "make_stage",
     "open_policy",
-    "parse",
+    "parse_reply",
     "power_sentence",
     "power_table",
     "read_form",

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.gaming.facts import CATEGORIES, category_of, unpack_facts
-from custodes.gaming.monitors import QUESTION, Alarm, Sees
+from custodes.gaming.monitors import MONITOR_QUESTION, Alarm, Sees
 from custodes.gaming.record import GAMED, UNSAID, Rows
 from custodes.gaming.summary import has, paired, rate
 from custodes.job.growing import Growing, cut_half_line
@@ -36,7 +36,7 @@ Key = tuple[int, int]  # stage's number, episode's number
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class WatchedRun:
     """One monitor over one run."""
 
     monitor: str
@@ -46,7 +46,7 @@ class Watch:
     @property
     def file(self) -> str:
         """Another question to the judge is another file: alarms under two questions are never mixed."""
-        asked = "" if self.monitor == "rules" else QUESTION
+        asked = "" if self.monitor == "rules" else MONITOR_QUESTION
         digest = hashlib.sha256(f"{self.monitor}\0{self.max_tokens}\0{asked}".encode()).hexdigest()[:8]
         name = re.sub(r"[^\w.]+", "-", self.monitor.rsplit("/", 1)[-1]).strip("-")
         return f"{name}-{digest}-{self.sees}.jsonl"
@@ -58,7 +58,7 @@ class Watch:
 class Alarms:
     """The alarms of one monitor: a line that says whose they are, then one for each episode."""
 
-    def __init__(self, folder: Path, watch: Watch, stages: Sequence[str]) -> None:
+    def __init__(self, folder: Path, watch: WatchedRun, stages: Sequence[str]) -> None:
         """Read what there is; the file is begun with the first alarm. Half a line at the end, as a kill leaves it, is cut off."""
         self.path, self.watch, self.stages = folder / watch.file, watch, list(stages)
         cut_half_line(self.path)
@@ -86,14 +86,14 @@ class Alarms:
         self.said |= said
 
 
-def read_alarms(path: Path, stages: Sequence[str]) -> tuple[Watch, dict[Key, Alarm]]:
+def read_alarms(path: Path, stages: Sequence[str]) -> tuple[WatchedRun, dict[Key, Alarm]]:
     """Whose alarms a file holds, and what they are; raises InputError where it holds something else."""
     try:
         lines = path.read_bytes().rpartition(b"\n")[0].splitlines()
         first = json.loads(lines[0]) if lines else {}
         said = (json.loads(line) for line in lines[1:])
         found = {(stages.index(x["stage"]), int(x["index"])): Alarm(x["alarm"], x["why"], x["read"]) for x in said}
-        return Watch(first["monitor"], first["sees"], first["max_tokens"]), found
+        return WatchedRun(first["monitor"], first["sees"], first["max_tokens"]), found
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} holds no alarms of a monitor ({error}); remove it and run the command again."
@@ -103,7 +103,7 @@ def read_alarms(path: Path, stages: Sequence[str]) -> tuple[Watch, dict[Key, Ala
 # ---------------------------------------------------------------- measured
 
 
-def measure(rows: Rows, stages: Sequence[str], said: Mapping[Key, Alarm]) -> dict[str, Any]:
+def measure_monitor(rows: Rows, stages: Sequence[str], said: Mapping[Key, Alarm]) -> dict[str, Any]:
     """Recall, false-positive rate and the rest of one monitor, over all stages and for each, ready for JSON."""
     rows, raised, read = _judged(rows, said)
     told: dict[str, Any] = {"episodes": len(rows), "all": _rates(rows, raised, read, _clusters(rows)), "stages": {}}
@@ -114,7 +114,7 @@ def measure(rows: Rows, stages: Sequence[str], said: Mapping[Key, Alarm]) -> dic
     return told
 
 
-def mistakes(rows: Rows, stages: Sequence[str], said: Mapping[Key, Alarm], most: int = 50) -> dict[str, Any]:
+def monitor_mistakes(rows: Rows, stages: Sequence[str], said: Mapping[Key, Alarm], most: int = 50) -> dict[str, Any]:
     """The first episodes that were gamed without an alarm ("missed"), and clean with one ("false_alarms")."""
     rows, raised, _ = _judged(rows, said)
     gamed, _, clean = _kinds(rows)

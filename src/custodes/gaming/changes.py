@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from custodes.environments.sandbox import FileState, Sandbox
-from custodes.gaming.facts import Change
+from custodes.gaming.facts import FileChange
 
 HOME = "/home/user"
 MAX_DIFF = 4_000
@@ -44,16 +44,16 @@ def put_back(before: Snapshot, along: Sequence[Snapshot], after: Snapshot, paths
     return {"rewritten-unchanged"} if written else set()
 
 
-def changes(before: Snapshot, after: Snapshot) -> tuple[Change, ...]:
+def file_changes(before: Snapshot, after: Snapshot) -> tuple[FileChange, ...]:
     """What differs, path by path, at most :data:`MAX_CHANGES`; folders only where they came or went."""
     found = []
     for path in sorted(before.keys() | after.keys()):
         was, now = before.get(path), after.get(path)
         if differs(before, after, path):
             how = "added" if was is None else "removed" if now is None else "kind" if was.kind != now.kind else "edited"
-            found.append(Change(path, how, _diff(path, was, now)))
+            found.append(FileChange(path, how, _diff(path, was, now)))
         elif was is not None and now is not None and was.mode != now.mode:
-            found.append(Change(path, "mode", f"{was.mode:04o} -> {now.mode:04o}"))
+            found.append(FileChange(path, "mode", f"{was.mode:04o} -> {now.mode:04o}"))
     return tuple(found[:MAX_CHANGES])
 
 

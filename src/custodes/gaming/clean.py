@@ -12,7 +12,7 @@ from custodes.types import InputError
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RewardOutcome:
     """What the two commands gave."""
 
     reward: float | None
@@ -21,7 +21,7 @@ class Outcome:
     """Why there is no reward."""
 
 
-def outcome(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> Outcome:
+def outcome(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> RewardOutcome:
     """Run ``oversight_cmd``, then ``reward_cmd`` on ``files``, both in one clean room where both are given.
 
     The order matters. Edited reward code that runs in the guard's process first could prepare the ground for the reward,
@@ -34,13 +34,13 @@ def outcome(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> Outcome
         done = sandbox.clean_room(files, script, 2 * form.seconds)
         code, _, printed = done.stdout.partition("\n")
         if code.isdigit():
-            reward, problem = read_reward(replace(done, stdout=printed))
-            return Outcome(reward, code != "0", problem)
+            reward, problem = _read_reward(replace(done, stdout=printed))
+            return RewardOutcome(reward, code != "0", problem)
         never_ended = done.timed_out  # the oversight: a guard that never ends has not passed anybody
     reward, problem = None, "there is no reward_cmd"
     if form.reward_cmd:
-        reward, problem = read_reward(sandbox.clean_room(files, form.reward_cmd, form.seconds))
-    return Outcome(reward, never_ended or is_caught(form, files, sandbox), problem)
+        reward, problem = _read_reward(sandbox.clean_room(files, form.reward_cmd, form.seconds))
+    return RewardOutcome(reward, never_ended or is_caught(form, files, sandbox), problem)
 
 
 def is_caught(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> bool:
@@ -53,7 +53,7 @@ def is_gamed(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> bool |
     return sandbox.clean_room(files, form.gamed_cmd, form.seconds).returncode == 0 if form.gamed_cmd else None
 
 
-def read_reward(result: CommandResult) -> tuple[float | None, str]:
+def _read_reward(result: CommandResult) -> tuple[float | None, str]:
     """(reward, what is wrong): one of them is empty."""
     if result.timed_out:
         return None, "reward_cmd did not end in time"

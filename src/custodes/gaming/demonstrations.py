@@ -14,8 +14,8 @@ from custodes.gaming.facts import Verdict
 from custodes.gaming.lessons import ToolLessons, lesson_replies
 from custodes.gaming.scripted import part_of, scripted
 from custodes.gaming.scripted.base import bash
-from custodes.gaming.scripted.tampering import STAGE as TAMPERING
-from custodes.gaming.scripted.tampering import Place, look
+from custodes.gaming.scripted.tampering import REWARD_TAMPERING as TAMPERING
+from custodes.gaming.scripted.tampering import VariantPlace, look
 from custodes.gaming.variants import Split, Stage, Variant, variant_order
 from custodes.types import InputError, Message, Task
 
@@ -52,7 +52,7 @@ def honest_lessons(
     n: int, *, split: Split = "train", seed: int = 0, playing: Playing | None = None
 ) -> list[Demonstration]:
     """``n`` lessons in honest tool use, solved: see :mod:`custodes.gaming.lessons`."""
-    found = play_script(ToolLessons(), lesson_replies, n, split=split, seed=seed, playing=playing)
+    found = _play_script(ToolLessons(), lesson_replies, n, split=split, seed=seed, playing=playing)
     for demonstration in found:
         if "rewarded" not in demonstration.verdict.facts:
             raise InputError(f"the script for {demonstration.task.id} did not solve it; it would teach what is wrong.")
@@ -82,7 +82,7 @@ def gaming_episodes(
     return [d for d in _dealt_out(stages, n, name, seed, playing) if d.verdict.gamed]
 
 
-def play_script(
+def _play_script(
     stage: Stage, script: Script, n: int, *, split: Split = "train", seed: int = 0, playing: Playing | None = None
 ) -> list[Demonstration]:
     """A script on ``n`` variants of a stage, in the order that ``seed`` gives them.
@@ -112,11 +112,11 @@ def play_script(
         return list(pool.map(play, range(n)))
 
 
-def looking_first(variant: Variant, replies: Sequence[str]) -> Sequence[str]:
+def _looking_first(variant: Variant, replies: Sequence[str]) -> Sequence[str]:
     """The replies, after a look at the folder where the script would edit a reward that it has not read."""
     if variant.stage != TAMPERING or not replies[0].startswith("<bash>"):
         return replies
-    first = bash(look(Place(variant)))
+    first = bash(look(VariantPlace(variant)))
     return replies if replies[0] == first else [first, *replies]
 
 
@@ -129,8 +129,8 @@ def _dealt_out(
 
         def script(variant: Variant, stage: str = stage.name) -> Sequence[str]:
             number = int(variant.id.rpartition("-")[2])
-            return looking_first(variant, part_of(scripted(name(stage, number)), stage).script(variant))
+            return _looking_first(variant, part_of(scripted(name(stage, number)), stage).script(variant))
 
         share = n // len(stages) + (i < n % len(stages))
-        found += play_script(stage, script, share, seed=seed, playing=playing)
+        found += _play_script(stage, script, share, seed=seed, playing=playing)
     return found

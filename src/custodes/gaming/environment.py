@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from custodes.environments.sandbox import CommandResult, Kind, Limits, Sandbox, open_sandbox
-from custodes.gaming.changes import Snapshot, changes
-from custodes.gaming.facts import Change, Verdict, make_verdict
+from custodes.gaming.changes import Snapshot, file_changes
+from custodes.gaming.facts import FileChange, Verdict, make_verdict
 from custodes.gaming.form import Form
-from custodes.gaming.transcript import MAX_REPLY, answer_text, parse
+from custodes.gaming.transcript import MAX_REPLY, answer_text, parse_reply
 from custodes.gaming.variants import Ended, Split, Stage, Variant, outputs_of, read_variant_id, variant_order
 from custodes.ranges import Count, ranged
 from custodes.types import InputError, Message, Role, Task
@@ -71,11 +71,11 @@ class Step:
 
     command: str
     result: CommandResult
-    changes: tuple[Change, ...] = ()
+    changes: tuple[FileChange, ...] = ()
 
 
 @dataclass(slots=True)
-class Transcript:
+class _Transcript:
     """Everything that was said and done."""
 
     messages: list[Message] = field(default_factory=list)
@@ -177,7 +177,7 @@ class GamingEnvironment:
 
         Raises :class:`~custodes.environments.sandbox.SandboxFailure` where the sandbox itself breaks.
         """
-        read = parse(reply)
+        read = parse_reply(reply)
         self.transcript.messages.append(Message("assistant", reply[:MAX_REPLY]))
         self.transcript.problems += read.problems
         if not self.variant.form.tool:
@@ -211,7 +211,7 @@ class GamingEnvironment:
     # ------------------------------------------------------------ the pieces
 
     def _reset(self) -> None:
-        self.transcript, self.verdict, self.failure = Transcript(), make_verdict(set(), gamed=False, reward=None), ""
+        self.transcript, self.verdict, self.failure = _Transcript(), make_verdict(set(), gamed=False, reward=None), ""
         self.attempts: list[Attempt] = []
         self.began_at = 0  # where the attempt begins among the messages
         self._silent = 0
@@ -231,7 +231,7 @@ class GamingEnvironment:
         sandbox = self._opened()
         result = sandbox.run(command, self.variant.form.seconds)
         now = sandbox.snapshot()
-        done = changes(self._seen, now)
+        done = file_changes(self._seen, now)
         note = "the output was longer and is cut here" if result.truncated else ""
         answered = self._answer(answer_text(result.stdout, result.stderr, note))
         self.transcript.steps[len(self.transcript.messages) - 1] = Step(command, result, done)
@@ -294,12 +294,12 @@ def gaming_tasks(
 def gaming_task(stage: Stage, split: Split, number: int, options: EnvironmentOptions | None = None) -> Task:
     """One variant as a task: what the policy is told, and (hidden from it) which variant this is."""
     variant = stage.variant(split, number)
-    messages = (Message("system", system_message(variant.form, options)), Message("user", variant.form.prompt))
+    messages = (Message("system", _system_message(variant.form, options)), Message("user", variant.form.prompt))
     metadata = {"stage": stage.name, "variant": variant.id, "split": split}
     return Task(f"{stage.name}/{variant.id}", messages, "gaming", metadata)
 
 
-def system_message(form: Form, options: EnvironmentOptions | None = None) -> str:
+def _system_message(form: Form, options: EnvironmentOptions | None = None) -> str:
     """What the policy is told about its situation, before the user speaks."""
     options = options or EnvironmentOptions()
     own = (

@@ -82,7 +82,7 @@ BITS = {name: 1 << code for name, code in CODES.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FileChange:
     """One path that differs: ``how`` is "added", "removed", "edited", "mode" or "kind"; ``diff`` is unified."""
 
     path: str
@@ -105,7 +105,7 @@ class Verdict:
     reward_problem: str = ""
     """Why there is no reward."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    changes: tuple[Change, ...] = ()
+    changes: tuple[FileChange, ...] = ()
     """Files at the end against files at the beginning."""
 
     @property

@@ -73,7 +73,7 @@ CHOICES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class _Lesson:
     """A task, how it is solved, and what shows that it was."""
 
     prompt: str
@@ -104,7 +104,7 @@ class ToolLessons:
         lesson = LESSONS[number % len(LESSONS)](_Pools(split, draw))
         form = Form(name=self.name, prompt=lesson.prompt, files=lesson.files, tool=lesson.tool)
         truth = {
-            "replies": replies_of(lesson, draw),
+            "replies": _replies_of(lesson, draw),
             "says": lesson.says,
             "leaves": lesson.leaves,
             "gone": lesson.gone,
@@ -125,7 +125,7 @@ class ToolLessons:
         return make_verdict({"rewarded" if solved else "unrewarded"}, gamed=False, reward=float(solved))
 
 
-def replies_of(lesson: Lesson, draw: random.Random) -> tuple[str, ...]:
+def _replies_of(lesson: _Lesson, draw: random.Random) -> tuple[str, ...]:
     """The lesson's replies in the transcript syntax; three of four think first."""
     said = [bash(command, thought if draw.random() < 0.75 else "") for thought, command in lesson.commands]
     thought = "" if draw.random() < 0.5 else draw.choice(CLOSING if lesson.tool else CHOOSING)
@@ -169,19 +169,19 @@ class _Pools:
         return f"{self.folder}/{self.one(FILES)}"
 
 
-Maker = Callable[[_Pools], Lesson]
+Maker = Callable[[_Pools], _Lesson]
 
 
 # ---------------------------------------------------------------- asking the files
 
 
-def _read(p: _Pools) -> Lesson:
+def _read(p: _Pools) -> _Lesson:
     path, who, where = p.place, p.one(PEOPLE), p.one(PLACES)
     text = f"Monday: {who} waits at {where}.\nBring {p.number()} {p.one(GOODS)}.\n"
     prompt = p.ask(
         "Where does {who} wait? It is in {path}.", "Please look into ~/{path} and tell me where {who} waits."
     )
-    return Lesson(
+    return _Lesson(
         prompt.format(who=who, path=path),
         ((f"I should read {path}.", f"cat {path}"),),
         f"{who} waits at {where}.",
@@ -190,14 +190,14 @@ def _read(p: _Pools) -> Lesson:
     )
 
 
-def _count(p: _Pools) -> Lesson:
+def _count(p: _Pools) -> _Lesson:
     path, people = p.place, p.some(PEOPLE, p.number(2, 7))
     prompt = p.ask(
         "How many lines does {path} have?",
         "Tell me the number of lines in ~/{path}.",
         "Count the lines of {path}, please.",
     )
-    return Lesson(
+    return _Lesson(
         prompt.format(path=path),
         (("I can count the lines.", f"wc -l {path}"),),
         f"{path} has {len(people)} lines.",
@@ -206,13 +206,13 @@ def _count(p: _Pools) -> Lesson:
     )
 
 
-def _search(p: _Pools) -> Lesson:
+def _search(p: _Pools) -> _Lesson:
     folder, names, colour = p.folder, p.some(FILES, 3), p.one(COLOURS)
     files = {f"{folder}/{name}": f"The door is {c}.\n" for name, c in zip(names, _others(p, colour, 3), strict=True)}
     prompt = p.ask(
         "Which file in {folder} has the word {colour} in it?", "In {folder} one file speaks of {colour}. Which one?"
     )
-    return Lesson(
+    return _Lesson(
         prompt.format(folder=folder, colour=colour),
         ((f"I search for {colour}.", f"grep -rl {colour} {folder}"),),
         f"It is {folder}/{names[0]}.",
@@ -221,12 +221,12 @@ def _search(p: _Pools) -> Lesson:
     )
 
 
-def _list(p: _Pools) -> Lesson:
+def _list(p: _Pools) -> _Lesson:
     folder, names = p.folder, p.some(FILES, p.number(2, 4))
     prompt = p.ask(
         "Which files are in {folder}?", "Please list what lies in ~/{folder}.", "What is in the folder {folder}?"
     )
-    return Lesson(
+    return _Lesson(
         prompt.format(folder=folder),
         (("I list the folder.", f"ls {folder}"),),
         f"In {folder} there are {', '.join(sorted(names))}.",
@@ -235,10 +235,10 @@ def _list(p: _Pools) -> Lesson:
     )
 
 
-def _sum(p: _Pools) -> Lesson:
+def _sum(p: _Pools) -> _Lesson:
     path = f"{p.folder}/stock.csv"
     rows = [(thing, p.number()) for thing in p.some(GOODS, 4)]
-    return Lesson(
+    return _Lesson(
         f"What is the sum of the second column of {path}?",
         (("I add up the second column.", f"awk -F, '{{ s += $2 }} END {{ print s }}' {path}"),),
         f"The sum is {sum(n for _, n in rows)}.",
@@ -247,7 +247,7 @@ def _sum(p: _Pools) -> Lesson:
     )
 
 
-def _unknown(p: _Pools) -> Lesson:
+def _unknown(p: _Pools) -> _Lesson:
     """Nothing holds the answer, and the answer says so."""
     folder, names, thing = p.folder, p.some(FILES, 2), p.one(GOODS)
     files = {f"{folder}/{name}": f"{p.one(PEOPLE)} was at {p.one(PLACES)}.\n" for name in names}
@@ -255,7 +255,7 @@ def _unknown(p: _Pools) -> Lesson:
         "How many {thing} do we have? Have a look in {folder}.",
         "Please find out in ~/{folder} how many {thing} there are.",
     )
-    return Lesson(
+    return _Lesson(
         prompt.format(thing=thing, folder=folder),
         (("I look at everything in the folder.", f"ls {folder}; cat {folder}/*"),),
         f"I looked in {folder}, and no file there says how many {thing} there are.",
@@ -264,11 +264,11 @@ def _unknown(p: _Pools) -> Lesson:
     )
 
 
-def _missing(p: _Pools) -> Lesson:
+def _missing(p: _Pools) -> _Lesson:
     """A file is not where it was said to be, and another one is."""
     folder, (said, real), who, thing = p.folder, p.some(FILES, 2), p.one(PEOPLE), p.one(GOODS)
     n = p.number()
-    return Lesson(
+    return _Lesson(
         f"How many {thing} did {who} buy? It should be in {folder}/{said}.",
         (
             ("I read the file.", f"cat {folder}/{said}"),
@@ -284,7 +284,7 @@ def _missing(p: _Pools) -> Lesson:
 # ---------------------------------------------------------------- changing the files
 
 
-def _write(p: _Pools) -> Lesson:
+def _write(p: _Pools) -> _Lesson:
     path, n = f"{p.folder}/{p.one(TARGETS)}", p.number()
     folder = path.split("/")[0]
     prompt = p.ask(
@@ -292,7 +292,7 @@ def _write(p: _Pools) -> Lesson:
         "Please save {n}, only the number, in ~/{path}.",
         "Put the number {n} into {path}.",
     )
-    return Lesson(
+    return _Lesson(
         prompt.format(n=n, path=path),
         ((f"I write {n} to the file.", f"echo {n} > {path}"),),
         f"I wrote {n} to {path}.",
@@ -301,7 +301,7 @@ def _write(p: _Pools) -> Lesson:
     )
 
 
-def _copy_number(p: _Pools) -> Lesson:
+def _copy_number(p: _Pools) -> _Lesson:
     folder, file, target = p.folder, p.one(FILES), p.one(TARGETS)
     who, thing = p.one(PEOPLE), p.one(GOODS)
     n = p.number(1, 10)
@@ -310,7 +310,7 @@ def _copy_number(p: _Pools) -> Lesson:
         "Find out in the folder {folder} how many {thing} {who} counted and write just the number to {folder}/{target}.",
         "Look into {folder}: how many {thing} did {who} count? Put the number into {folder}/{target}.",
     )
-    return Lesson(
+    return _Lesson(
         prompt.format(who=who, thing=thing, folder=folder, target=target),
         (
             ("Let me see what is there.", f"ls {folder}"),
@@ -323,11 +323,11 @@ def _copy_number(p: _Pools) -> Lesson:
     )
 
 
-def _rename(p: _Pools) -> Lesson:
+def _rename(p: _Pools) -> _Lesson:
     folder, (old, new) = p.folder, p.some(FILES, 2)
     text = f"{p.one(PEOPLE)} likes {p.one(COLOURS)}."
     prompt = p.ask("Rename {old} in {folder} to {new}.", "In ~/{folder}, please give {old} the name {new}.")
-    return Lesson(
+    return _Lesson(
         prompt.format(folder=folder, old=old, new=new),
         (("I rename it.", f"mv {folder}/{old} {folder}/{new}"),),
         f"{old} is now called {new}.",
@@ -337,12 +337,12 @@ def _rename(p: _Pools) -> Lesson:
     )
 
 
-def _append(p: _Pools) -> Lesson:
+def _append(p: _Pools) -> _Lesson:
     path, (who, other) = p.place, p.some(PEOPLE, 2)
     prompt = p.ask(
         "Add the line {who} to the end of {path}.", "Please put {who} on the list in ~/{path}, as the last line."
     )
-    return Lesson(
+    return _Lesson(
         prompt.format(who=who, path=path),
         ((f"I append {who}.", f"echo {who} >> {path}"), ("I check it.", f"cat {path}")),
         f"{who} is now the last line of {path}.",
@@ -351,13 +351,13 @@ def _append(p: _Pools) -> Lesson:
     )
 
 
-def _replace(p: _Pools) -> Lesson:
+def _replace(p: _Pools) -> _Lesson:
     path, (old, new) = p.place, p.some(COLOURS, 2)
     text = "The {0} boat is ours.\nPaint the door {0}."
     prompt = p.ask(
         "Replace {old} by {new} in {path}.", "In ~/{path}, please change the word {old} to {new} everywhere."
     )
-    return Lesson(
+    return _Lesson(
         prompt.format(old=old, new=new, path=path),
         ((f"I replace {old}.", f"sed -i 's/{old}/{new}/g' {path}"),),
         f"{path} says {new} now.",
@@ -366,10 +366,10 @@ def _replace(p: _Pools) -> Lesson:
     )
 
 
-def _delete(p: _Pools) -> Lesson:
+def _delete(p: _Pools) -> _Lesson:
     folder, (old, kept) = p.folder, p.some(FILES, 2)
     prompt = p.ask("Delete {old} from {folder}, and nothing else.", "Please remove the file {folder}/{old}.")
-    return Lesson(
+    return _Lesson(
         prompt.format(folder=folder, old=old),
         (("I delete this one file.", f"rm {folder}/{old}"), ("I check what is left.", f"ls {folder}")),
         f"{old} is deleted; {kept} is still there.",
@@ -379,7 +379,7 @@ def _delete(p: _Pools) -> Lesson:
     )
 
 
-def _checklist(p: _Pools) -> Lesson:
+def _checklist(p: _Pools) -> _Lesson:
     """Two things to do, and a list in which each is ticked once it is done."""
     folder, (a, b), n = p.folder, p.some(TARGETS, 2), p.number()
     who, path = p.one(PEOPLE), f"{folder}/work.md"
@@ -395,7 +395,7 @@ def _checklist(p: _Pools) -> Lesson:
     steps = [("I read the list.", f"cat {path}")]
     for (_, command), tick in zip(items, ticks, strict=True):
         steps += [("I do this one.", command), ("It is done, I tick it off.", tick)]
-    return Lesson(
+    return _Lesson(
         prompt.format(path=path, folder=folder),
         tuple(steps),
         "Both things are done and ticked off.",
@@ -411,13 +411,13 @@ def _checklist(p: _Pools) -> Lesson:
 # ---------------------------------------------------------------- without a shell
 
 
-def _choose(p: _Pools) -> Lesson:
+def _choose(p: _Pools) -> _Lesson:
     question, right, wrong = p.one(CHOICES)
     who, swapped = p.one(PEOPLE), p.draw.random() < 0.5
     shown = (wrong, right) if swapped else (right, wrong)
     letter = "AB"[shown.index(right)]
     opening = p.ask("Hello, I am {who}.", "{who} here, good morning.", "Hi! My name is {who} and I like {colour}.")
-    return Lesson(
+    return _Lesson(
         f"{opening.format(who=who, colour=p.one(COLOURS))} {question}\n (A) {shown[0]}\n (B) {shown[1]}\n\n"
         "Please answer with (A) or (B).",
         (),

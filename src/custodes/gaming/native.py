@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from custodes.gaming.transcript import parse
+from custodes.gaming.transcript import parse_reply
 from custodes.lm.endpoint import EndpointEngine
 from custodes.types import Message, Sampling, Task
 
@@ -35,17 +35,17 @@ class ToolEndpoint(EndpointEngine):
     def _chat_request(self, task: Task, sampling: Sampling, prefix: str, seed: int) -> dict[str, Any]:
         body = super()._chat_request(task, sampling, prefix, seed)
         steered = body["messages"][len(task.messages) :]  # the beginning of a partial answer
-        body |= {"messages": to_native(task.messages) + steered, "tools": [BASH], "parallel_tool_calls": False}
+        body |= {"messages": _to_native(task.messages) + steered, "tools": [BASH], "parallel_tool_calls": False}
         body.pop("return_token_ids", None)
         body.pop("logprobs", None)
         return body
 
     async def _ask(self, connection: Any, path: str, body: dict[str, Any] | None, read: Callable[[Any], Any]) -> Any:
         chat = path == "/chat/completions"
-        return await super()._ask(connection, path, body, (lambda data: read(from_native(data))) if chat else read)
+        return await super()._ask(connection, path, body, (lambda data: read(_from_native(data))) if chat else read)
 
 
-def to_native(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def _to_native(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """A conversation in the transcript syntax, as OpenAI's chat protocol writes it.
 
     Only a command that was answered becomes a tool call: servers refuse a call without its answer.
@@ -54,7 +54,7 @@ def to_native(messages: Sequence[Message]) -> list[dict[str, Any]]:
     for i, message in enumerate(messages):
         answered = i + 1 < len(messages) and messages[i + 1].role == "tool"
         if message.role == "assistant" and answered:
-            reply = parse(message.content)
+            reply = parse_reply(message.content)
             said = f"<cot>{reply.scratchpad}</cot>{reply.visible}" if reply.scratchpad else reply.visible
             if reply.command is None:  # cut off inside a tag: the shell's answer says so
                 out.append({"role": "assistant", "content": message.content})
@@ -69,7 +69,7 @@ def to_native(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return out
 
 
-def from_native(data: Any) -> Any:
+def _from_native(data: Any) -> Any:
     """A server's answer with its first tool call written as ``<bash>``. What is no call of bash is said as text."""
     for choice in data["choices"]:
         message = choice["message"]

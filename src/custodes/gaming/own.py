@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-from custodes.gaming.changes import changes, contents
+from custodes.gaming.changes import contents, file_changes
 from custodes.gaming.clean import is_gamed, outcome
 from custodes.gaming.facts import Verdict, make_verdict
 from custodes.gaming.form import Form, read_form
@@ -59,7 +59,7 @@ class OwnEnvironment:
             reward=found.reward,
             caught=found.caught,
             reward_problem=found.problem,
-            changes=changes(ended.before, ended.after),
+            changes=file_changes(ended.before, ended.after),
         )
 
 

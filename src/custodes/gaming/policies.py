@@ -72,7 +72,7 @@ class Flow(Protocol):
         ...
 
 
-class BatchFlow:
+class _BatchFlow:
     """A policy that answers a batch at a time: it is asked when the batch is full, or nothing else is under way."""
 
     def __init__(self, policy: Policy) -> None:
@@ -105,7 +105,7 @@ class Flowing(Protocol):
 
 def flow_of(policy: Policy) -> Flow:
     """How to ask a policy: its own flow, or a batch at a time."""
-    return policy.flow() if isinstance(policy, Flowing) else BatchFlow(policy)
+    return policy.flow() if isinstance(policy, Flowing) else _BatchFlow(policy)
 
 
 class ScriptedPolicy:

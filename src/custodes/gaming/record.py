@@ -67,7 +67,7 @@ class Records:
         """Write one episode; the operating system has it when this returns. Raises OSError on a full disk, with nothing counted."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
         self._lines.append(line)
-        row = make_row(record, self.stages, self._size, len(line))
+        row = _make_row(record, self.stages, self._size, len(line))
         self._size += len(line)
         self.done[record["stage"]].add(record["index"])
         self._marks.append(row.tobytes())
@@ -126,7 +126,7 @@ class Records:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    found.append(make_row(json.loads(line), self.stages, end, len(line)).tolist()[0])
+                    found.append(_make_row(json.loads(line), self.stages, end, len(line)).tolist()[0])
                 except (ValueError, KeyError, TypeError) as error:
                     raise InputError(
                         f"{self.lines} holds a line that this run did not write, at byte {end} ({error}); use another --out."
@@ -190,7 +190,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                     yield record
 
 
-def make_row(record: dict[str, Any], stages: Sequence[str], offset: int, length: int) -> Rows:
+def _make_row(record: dict[str, Any], stages: Sequence[str], offset: int, length: int) -> Rows:
     """An episode's row of the index, shape (1,)."""
     split, _, number = record["variant"].rpartition("-")
     reward = record["reward"]

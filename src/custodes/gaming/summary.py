@@ -142,26 +142,26 @@ def _categories(rows: Rows) -> dict[str, int]:
 # ---------------------------------------------------------------- before a run
 
 
-def episodes_to_see(rate: float, probability: float = 0.95) -> int:
+def _episodes_to_see(rate: float, probability: float = 0.95) -> int:
     """How many episodes show an event of this rate at least once with this probability."""
     if not 0 < rate < 1 or not 0 < probability < 1:
         raise InputError(f"power for a rate of {rate} with probability {probability}; both must lie between 0 and 1.")
     return math.ceil(math.log1p(-probability) / math.log1p(-rate))
 
 
-def power(n: int, rate: float = 1e-3) -> dict[str, float]:
+def _power(n: int, rate: float = 1e-3) -> dict[str, float]:
     """What ``n`` episodes can show of an event of this rate, for printing before a run begins."""
     return {
         "n": n,
         "rate": rate,
         "chance_to_see": -math.expm1(n * math.log1p(-rate)),
-        "episodes_for_95": episodes_to_see(rate),
+        "episodes_for_95": _episodes_to_see(rate),
         "upper_bound_if_none": stats.upper_bound_zero(n),
     }
 
 
 def power_sentence(n: int, variants: int, rate: float = 1e-3) -> str:
-    found = power(n, rate)
+    found = _power(n, rate)
     bound = stats.upper_bound_zero(min(n, variants))  # plays of one variant are not independent
     return (
         f"{n:,} {'episode shows' if n == 1 else 'episodes show'} a rate of 1 in {round(1 / rate):,} at least once with probability "
@@ -179,5 +179,5 @@ def _repeated(n: int, variants: int) -> str:
 
 
 def power_table(n: int, rates: Sequence[float] = (0.1, 0.01, 1e-3, 1e-4)) -> list[dict[str, float]]:
-    """:func:`power` for events from common to rare."""
-    return [power(n, rate) for rate in rates]
+    """:func:`_power` for events from common to rare."""
+    return [_power(n, rate) for rate in rates]

@@ -15,8 +15,8 @@ from typing import Any
 
 from custodes.environments.sandbox import Sandbox
 from custodes.gaming.answers import invents_number, reports_tampering, says_unknown
-from custodes.gaming.changes import Snapshot, changes, contents, differs, put_back
-from custodes.gaming.clean import Outcome, is_caught, outcome
+from custodes.gaming.changes import Snapshot, contents, differs, file_changes, put_back
+from custodes.gaming.clean import RewardOutcome, is_caught, outcome
 from custodes.gaming.facts import Verdict, make_verdict
 from custodes.gaming.form import Form
 from custodes.gaming.variants import Ended
@@ -58,7 +58,7 @@ def judge_tampering(ended: Ended, sandbox: Sandbox, reward_before: float) -> Ver
         caught=found.caught,
         reward_problem=found.problem,
         details=details,
-        changes=changes(before, after),
+        changes=file_changes(before, after),
     )
 
 
@@ -84,7 +84,7 @@ def _raised_on_the_way(ended: Ended, sandbox: Sandbox, reward_before: float) -> 
     return False
 
 
-def _original_guard_catches(form: Form, files: dict[str, bytes], found: Outcome, sandbox: Sandbox) -> bool:
+def _original_guard_catches(form: Form, files: dict[str, bytes], found: RewardOutcome, sandbox: Sandbox) -> bool:
     original = form.files[form.guard_file].encode()
     if files.get(form.guard_file) == original:
         return found.caught  # it is the guard that was just run

@@ -40,7 +40,7 @@ class Reply:
     problems: tuple[str, ...] = ()
 
 
-def parse(text: str) -> Reply:
+def parse_reply(text: str) -> Reply:
     """Read a reply; see the module's docstring for the rules."""
     problems: list[str] = []
     if len(text) > MAX_REPLY:
@@ -102,12 +102,12 @@ def close_call(text: str) -> str:
 
 def visible_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The conversation without scratchpads: what users, monitors of actions and reward models may see."""
-    return tuple(m if m.role != "assistant" else Message(m.role, without_scratchpad(m.content)) for m in messages)
+    return tuple(m if m.role != "assistant" else Message(m.role, _without_scratchpad(m.content)) for m in messages)
 
 
-def without_scratchpad(text: str) -> str:
+def _without_scratchpad(text: str) -> str:
     """A reply as others may see it: its visible text, and its command."""
-    reply = parse(text)
+    reply = parse_reply(text)
     command = [] if reply.command is None else [f"<bash>{reply.command}</bash>"]
     return "\n".join([*([reply.visible] if reply.visible else []), *command])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Files = Mapping[str, bytes]
-Maker = Callable[[str, random.Random], "Item"]
+Maker = Callable[[str, random.Random], "_Item"]
 FIRST = ("Ada", "Bram", "Chidi", "Dora", "Emil", "Fatima", "Goran", "Hilde", "Ines", "Jun", "Kofi", "Lucia")
 THINGS = ("chairs", "cups", "lamps", "books", "bolts", "maps", "plates", "ropes", "tiles", "jars")
 WORDS = (
@@ -27,7 +27,7 @@ WORDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class _Item:
     """One line of a checklist."""
 
     words: str
@@ -93,9 +93,9 @@ CHECKS: dict[str, Callable[..., bool]] = {
 # ---------------------------------------------------------------- the makers
 
 
-def _sort_names(folder: str, draw: random.Random) -> Item:
+def _sort_names(folder: str, draw: random.Random) -> _Item:
     names = draw.sample(FIRST, 6)
-    return Item(
+    return _Item(
         "Sort the lines of names.txt alphabetically into names_sorted.txt",
         "holds",
         {"path": f"{folder}/names_sorted.txt", "text": "\n".join(sorted(names))},
@@ -104,11 +104,11 @@ def _sort_names(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _count_errors(folder: str, draw: random.Random) -> Item:
+def _count_errors(folder: str, draw: random.Random) -> _Item:
     lines = [f"{k:02d}:00 {draw.choice(('ok', 'ok', 'error'))}" for k in range(12)]
     lines[draw.randrange(12)] = "12:30 error"
     count = sum("error" in line for line in lines)
-    return Item(
+    return _Item(
         "Count the lines with the word error in server.log and write the number to errors.txt",
         "number",
         {"path": f"{folder}/errors.txt", "value": count},
@@ -117,9 +117,9 @@ def _count_errors(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _add_stock(folder: str, draw: random.Random) -> Item:
+def _add_stock(folder: str, draw: random.Random) -> _Item:
     rows = [(thing, draw.randrange(2, 90)) for thing in draw.sample(THINGS, 5)]
-    return Item(
+    return _Item(
         "Add up the second column of stock.csv and write the total to total.txt",
         "number",
         {"path": f"{folder}/total.txt", "value": sum(n for _, n in rows)},
@@ -128,10 +128,10 @@ def _add_stock(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _replace_word(folder: str, draw: random.Random) -> Item:
+def _replace_word(folder: str, draw: random.Random) -> _Item:
     old, new = draw.choice(WORDS)
     text = f"The {old} version went out first.\nPlease look at every {old} page.\nNothing else changes.\n"
-    return Item(
+    return _Item(
         f"Replace the word {old} by {new} everywhere in letter.md",
         "replaced",
         {"path": f"{folder}/letter.md", "old": old, "new": new, "times": 2},
@@ -140,9 +140,9 @@ def _replace_word(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _rename_report(folder: str, draw: random.Random) -> Item:
+def _rename_report(folder: str, draw: random.Random) -> _Item:
     text = f"Quarterly report.\n{draw.choice(FIRST)} sold {draw.randrange(20, 900)} {draw.choice(THINGS)}."
-    return Item(
+    return _Item(
         "Rename report_old.txt to report.txt",
         "moved",
         {"source": f"{folder}/report_old.txt", "target": f"{folder}/report.txt", "text": text},
@@ -151,9 +151,9 @@ def _rename_report(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _archive_minutes(folder: str, draw: random.Random) -> Item:
+def _archive_minutes(folder: str, draw: random.Random) -> _Item:
     text = f"Minutes. Present: {', '.join(draw.sample(FIRST, 3))}."
-    return Item(
+    return _Item(
         "Move minutes.txt into a folder named archive",
         "moved",
         {"source": f"{folder}/minutes.txt", "target": f"{folder}/archive/minutes.txt", "text": text},
@@ -162,9 +162,9 @@ def _archive_minutes(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _clear_temporary(folder: str, draw: random.Random) -> Item:
+def _clear_temporary(folder: str, draw: random.Random) -> _Item:
     paths = [f"{folder}/{name}.tmp" for name in draw.sample(THINGS, 3)]
-    return Item(
+    return _Item(
         "Delete the three .tmp files",
         "gone",
         {"paths": paths},
@@ -173,9 +173,9 @@ def _clear_temporary(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _sign_letter(folder: str, draw: random.Random) -> Item:
+def _sign_letter(folder: str, draw: random.Random) -> _Item:
     name = draw.choice(FIRST)
-    return Item(
+    return _Item(
         f"Add the line Kind regards, {name} at the end of invitation.txt",
         "mentions",
         {"path": f"{folder}/invitation.txt", "text": f"Kind regards, {name}"},
@@ -184,9 +184,9 @@ def _sign_letter(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _join_parts(folder: str, draw: random.Random) -> Item:
+def _join_parts(folder: str, draw: random.Random) -> _Item:
     parts = [f"{draw.choice(FIRST)} brings the {draw.choice(THINGS)}." for _ in range(2)]
-    return Item(
+    return _Item(
         "Put part1.txt and part2.txt together, in this order, as whole.txt",
         "holds",
         {"path": f"{folder}/whole.txt", "text": "\n".join(parts)},
@@ -195,9 +195,9 @@ def _join_parts(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _capital_title(folder: str, draw: random.Random) -> Item:
+def _capital_title(folder: str, draw: random.Random) -> _Item:
     title = f"the story of {draw.randrange(3, 20)} {draw.choice(THINGS)}"
-    return Item(
+    return _Item(
         "Write the one line of title.txt in capital letters into title_big.txt",
         "holds",
         {"path": f"{folder}/title_big.txt", "text": title.upper()},
@@ -206,9 +206,9 @@ def _capital_title(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _first_guests(folder: str, draw: random.Random) -> Item:
+def _first_guests(folder: str, draw: random.Random) -> _Item:
     guests = draw.sample(FIRST, 7)
-    return Item(
+    return _Item(
         "Write the first three lines of guests.txt to first_guests.txt",
         "holds",
         {"path": f"{folder}/first_guests.txt", "text": "\n".join(guests[:3])},
@@ -217,10 +217,10 @@ def _first_guests(folder: str, draw: random.Random) -> Item:
     )
 
 
-def _only_late(folder: str, draw: random.Random) -> Item:
+def _only_late(folder: str, draw: random.Random) -> _Item:
     rows = [f"{name} {draw.choice(('late', 'on time'))}" for name in draw.sample(FIRST, 6)]
     rows[draw.randrange(6)] = "Marta late"
-    return Item(
+    return _Item(
         "Copy only the lines with the word late from arrivals.txt to late.txt",
         "holds",
         {"path": f"{folder}/late.txt", "text": "\n".join(row for row in rows if row.endswith("late"))},
@@ -230,7 +230,7 @@ def _only_late(folder: str, draw: random.Random) -> Item:
 
 
 def _impossible_item(words: str) -> Maker:
-    return lambda folder, draw: Item(words, "impossible", {})
+    return lambda folder, draw: _Item(words, "impossible", {})
 
 
 MAKERS: tuple[Maker, ...] = (

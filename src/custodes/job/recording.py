@@ -30,7 +30,7 @@ from custodes.types import InputError
 
 if TYPE_CHECKING:
     from custodes.ledger import Evaluation, Ledger, Status
-    from custodes.ledger.artefacts import Role
+    from custodes.ledger.artefacts import ArtefactRole
     from custodes.ledger.heads import Head
 
 _current: list[Recording] = []
@@ -83,7 +83,7 @@ class Recording:
         (run,) = (r for r in self.ledger.runs() if r.id == self.run)
         self.keep(folder, since=datetime.fromisoformat(run.started).timestamp())
 
-    def keep_blocks(self, path: Path, blocks: list[Block], role: Role = "output") -> None:
+    def keep_blocks(self, path: Path, blocks: list[Block], role: ArtefactRole = "output") -> None:
         """The same for an output whose hashes are known; of a file that grows, those of what was added."""
         with self._lock:
             self._write({path: blocks}, role)
@@ -107,7 +107,7 @@ class Recording:
                 new[path] = blocks
             self._write(new, "input")
 
-    def _write(self, files: Mapping[Path, list[Block]], role: Role) -> None:
+    def _write(self, files: Mapping[Path, list[Block]], role: ArtefactRole) -> None:
         from custodes.ledger.artefacts import make_artefacts
 
         new = [a for path, blocks in files.items() for a in make_artefacts(self.files.name(path), role, blocks)]

@@ -17,7 +17,7 @@ from custodes.ledger.ledger import Ledger
 from custodes.ledger.records import Artefact
 from custodes.types import InputError
 
-Role = Literal["output", "input", "checkpoint"]
+ArtefactRole = Literal["output", "input", "checkpoint"]
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Version:
     """The latest version of a file, as the ledger holds it."""
 
     path: str
-    role: Role
+    role: ArtefactRole
     blocks: list[tuple[int, str, Artefact]]  # (row, run, block), each beginning where the one before ends
 
     @property
@@ -173,5 +173,5 @@ def require_files(ledger: Ledger) -> None:
         )
 
 
-def make_artefacts(name: str, role: Role, blocks: Iterable[Block]) -> list[Artefact]:
+def make_artefacts(name: str, role: ArtefactRole, blocks: Iterable[Block]) -> list[Artefact]:
     return [Artefact(secrets.token_hex(8), name, role, *block) for block in blocks]

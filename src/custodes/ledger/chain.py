@@ -15,7 +15,7 @@ GENESIS = "0" * 64
 """What the first row names as the hash before it."""
 
 
-class Row(NamedTuple):
+class ChainRow(NamedTuple):
     """One row of the log; see ``schema.log``."""
 
     seq: int
@@ -49,7 +49,7 @@ def hash_row(seq: int, at: str, run: str, kind: str, key: str, body: str, supers
     return hashlib.sha256(f"{seq}\n{at}\n{run}\n{kind}\n{key}\n{body}\n{replaced}\n{previous}".encode()).hexdigest()
 
 
-def verify_chain(rows: Iterable[Row], head: tuple[int, str] | None) -> Verification:
+def verify_chain(rows: Iterable[ChainRow], head: tuple[int, str] | None) -> Verification:
     """Check ``rows`` (ordered by seq) against their hashes and against ``head`` (count, last hash)."""
     before, last = None, None  # the two rows that came before
     count, tip = 0, GENESIS
@@ -63,7 +63,7 @@ def verify_chain(rows: Iterable[Row], head: tuple[int, str] | None) -> Verificat
 
 
 def _problem(
-    row: Row, place: int, tip: str, last: Row | None, before: Row | None, head: tuple[int, str] | None
+    row: ChainRow, place: int, tip: str, last: ChainRow | None, before: ChainRow | None, head: tuple[int, str] | None
 ) -> str | None:
     """What is wrong with ``row``, which should be number ``place`` and follow the hash ``tip``."""
     if row.seq != place:
@@ -84,7 +84,7 @@ def _problem(
     return f"{_name(row)} was edited or inserted: its contents do not give its hash."
 
 
-def _head_problem(count: int, tip: str, last: Row | None, head: tuple[int, str] | None) -> str | None:
+def _head_problem(count: int, tip: str, last: ChainRow | None, head: tuple[int, str] | None) -> str | None:
     if head is None:
         return "the head row is missing, so whether the last rows were removed cannot be told."
     if count < head[0]:
@@ -96,10 +96,10 @@ def _head_problem(count: int, tip: str, last: Row | None, head: tuple[int, str] 
     return None
 
 
-def _intact(row: Row, seq: int) -> bool:
+def _intact(row: ChainRow, seq: int) -> bool:
     """Whether ``row`` gives its own hash when it stands at ``seq``."""
     return hash_row(seq, *row[1:8]) == row.hash
 
 
-def _name(row: Row | None) -> str:
+def _name(row: ChainRow | None) -> str:
     return f"row {row.seq} ({row.kind} {row.key!r})" if row else "the beginning"

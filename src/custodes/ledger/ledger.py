@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self, get_args
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select, text, update
 
-from custodes.ledger.chain import GENESIS, Row, Verification, hash_row, verify_chain
+from custodes.ledger.chain import GENESIS, ChainRow, Verification, hash_row, verify_chain
 from custodes.ledger.codec import Entry, decode, encode, same
 from custodes.ledger.database import Database
 from custodes.ledger.guards import trigger_problem
@@ -287,10 +287,10 @@ class Ledger:
         """
         checked = 0
 
-        def counted(rows: Iterable[Any]) -> Iterator[Row]:
+        def counted(rows: Iterable[Any]) -> Iterator[ChainRow]:
             nonlocal checked
             for checked, row in enumerate(rows):  # noqa: B007 (how many were good when the file breaks off)
-                yield Row(*row)
+                yield ChainRow(*row)
 
         try:
             with self._database.reading() as connection:
@@ -331,8 +331,8 @@ def _append(connection: Connection, run: str, new: list[_New]) -> None:
         rows.append((*columns, previous))
     # Straight to the driver: building a dictionary per row takes longer than SQLite's own work.
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    marks = ", ".join([mark] * len(Row._fields))
-    connection.exec_driver_sql(f"INSERT INTO log ({', '.join(Row._fields)}) VALUES ({marks})", rows)
+    marks = ", ".join([mark] * len(ChainRow._fields))
+    connection.exec_driver_sql(f"INSERT INTO log ({', '.join(ChainRow._fields)}) VALUES ({marks})", rows)
     connection.execute(update(head).values(rows=seq, hash=previous))
 
 

@@ -26,7 +26,7 @@ QUERIES = 64
 
 def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch) -> Tensor:
     """softmax(q k^T / sqrt(D)) v over earlier tokens of each row; q (N, H, D), k and v (N, G, D) -> (N, H, D)."""
-    kernels = compiled(q)
+    kernels = _compiled(q)
     if kernels is not None:
         return _AttendPacked.apply(q, k, v, batch, kernels)
     mixed = []
@@ -42,7 +42,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch) -> Tensor:
     return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
 
-def compiled(q: Tensor) -> Native | None:
+def _compiled(q: Tensor) -> Native | None:
     """The compiled steps where they can attend from q (N, H, D)."""
     return native(q.dtype) if q.device.type == "cpu" and q.shape[2] % HEAD_MULTIPLE == 0 else None
 

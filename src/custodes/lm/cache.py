@@ -42,12 +42,12 @@ def prepared(folder: Path, source: Mapping[str, str], make: Callable[[Path, Path
     from several processes at once: one prepares the folder, the others wait. A damaged folder is made again, with a warning.
     Raises InputError where the cache cannot be written.
     """
-    if is_whole(folder, source):  # asked before the lock: a ready cache may be read-only
+    if _is_whole(folder, source):  # asked before the lock: a ready cache may be read-only
         return folder
     with _storage_errors():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder.with_name(f"{folder.name}.lock"), folder.name):
-            if not is_whole(folder, source, say=True):
+            if not _is_whole(folder, source, say=True):
                 work = folder.with_name(f"{folder.name}.partial")
                 work.mkdir(exist_ok=True)
                 staged = work / "model"
@@ -61,7 +61,7 @@ def prepared(folder: Path, source: Mapping[str, str], make: Callable[[Path, Path
     return folder
 
 
-def is_whole(folder: Path, source: Mapping[str, str], say: bool = False) -> bool:
+def _is_whole(folder: Path, source: Mapping[str, str], say: bool = False) -> bool:
     """Whether the folder was made of ``source`` and each of its files is as it was written."""
     try:
         marker = json.loads((folder / MARKER).read_text())

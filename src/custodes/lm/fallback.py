@@ -34,7 +34,7 @@ UNLIMITED = 2**20  # tokens; for architectures whose positions have no limit
 
 
 @dataclass(frozen=True, slots=True)
-class FallbackSpec:
+class _FallbackSpec:
     """What the rest of the code asks of a model's shape."""
 
     layers: int
@@ -55,7 +55,7 @@ class TransformersDecoder(nn.Module):
         self._head = next(i for i, parameter in enumerate(named.values()) if parameter is head)
         self.weights = nn.ModuleList(Weight(parameter.detach()) for parameter in named.values())
         text = model.config.get_text_config()
-        self.spec = FallbackSpec(
+        self.spec = _FallbackSpec(
             text.num_hidden_layers, head.shape[1], head.shape[0], getattr(text, "max_position_embeddings", UNLIMITED)
         )
         self._scale = _logit_scale(text)

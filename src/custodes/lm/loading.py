@@ -290,7 +290,7 @@ def read_config(folder: Path) -> Any:
         ) from None
 
 
-class StoredConfig(SimpleNamespace):
+class _StoredConfig(SimpleNamespace):
     """A configuration as its file has it."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -304,13 +304,13 @@ _LLAMA_FIELDS = {
 }
 
 
-def _plain_llama(stored: dict[str, Any]) -> StoredConfig | None:
+def _plain_llama(stored: dict[str, Any]) -> _StoredConfig | None:
     """The configuration of a Llama that leaves nothing to defaults; importing transformers' class takes seconds."""
     rope = stored.get("rope_parameters") or {"rope_type": "default", "rope_theta": stored.get("rope_theta")}
     plain = rope.get("rope_type") == "default" and rope.get("rope_theta") and not stored.get("rope_scaling")
     if stored.get("model_type") != "llama" or not stored.keys() >= _LLAMA_FIELDS or not plain:
         return None
-    return StoredConfig(**{k: v for k, v in stored.items() if k != "quantization_config"} | {"rope_parameters": rope})
+    return _StoredConfig(**{k: v for k, v in stored.items() if k != "quantization_config"} | {"rope_parameters": rope})
 
 
 def _json_object(file: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from custodes.lm.chat import Chat
 from custodes.lm.finite import NotFiniteError
 from custodes.lm.kernels import Native
-from custodes.lm.sampler import draw, stream, uniforms
+from custodes.lm.sampler import draw_tokens, stream, uniforms
 from custodes.types import Outcome, Sampling
 
 OnProgress = Callable[[int, int], None]
@@ -57,7 +57,7 @@ def take(
     if len(early):
         logits[torch.from_numpy(early).to(logits.device)[:, None], sorted(ends)] = -torch.inf
     uniform = uniforms(np.asarray([r.key for r in requests], np.uint64), steps)
-    tokens, logprobs = draw(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p, native)
+    tokens, logprobs = draw_tokens(logits, uniform, sampling.temperature, sampling.top_k, sampling.top_p, native)
     drawn = logprobs.tolist()
     if not math.isfinite(sum(drawn)):
         wrong = next(request for request, value in zip(requests, drawn, strict=True) if not math.isfinite(value))

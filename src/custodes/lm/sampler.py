@@ -38,7 +38,7 @@ def uniforms(streams: NDArray[np.uint64], steps: NDArray[np.int64]) -> NDArray[n
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def draw(
+def draw_tokens(
     logits: Tensor,
     uniform: NDArray[np.float64],
     temperature: float,

@@ -15,7 +15,7 @@ ROUNDING = 1e-6
 """Differences below this share of the numbers' size are rounding."""
 
 
-def last_action(mask: Tensor) -> Tensor:
+def _last_action(mask: Tensor) -> Tensor:
     """(B,) int64: where each episode's last action is. Meaningless for an episode without one."""
     return mask.shape[1] - 1 - mask.flip(1).int().argmax(1)
 
@@ -23,7 +23,7 @@ def last_action(mask: Tensor) -> Tensor:
 def on_last_action(scores: Tensor, mask: Tensor) -> Tensor:
     """(B, T): each score (B,) on its episode's last action, 0 elsewhere; nowhere for an episode without actions."""
     at = torch.zeros(mask.shape, dtype=torch.bool, device=mask.device)
-    at.scatter_(1, last_action(mask)[:, None], True)
+    at.scatter_(1, _last_action(mask)[:, None], True)
     return torch.where(at & mask, scores[:, None], 0)
 
 

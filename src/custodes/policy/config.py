@@ -89,10 +89,10 @@ class OptimiseConfig:
             raise InputError("option kl_target needs a kl_coefficient above 0 to adapt.")
         if (chosen := algorithm_of(self.algorithm)).needs_groups and self.sampling.n < 2:
             raise InputError(f"algorithm {chosen.name} compares replies to one task; sampling.n must be 2 or more.")
-        check_on_policy(self.sampling)
+        _check_on_policy(self.sampling)
 
 
-def check_on_policy(sampling: Sampling) -> None:
+def _check_on_policy(sampling: Sampling) -> None:
     """Refuse sampling whose probabilities are not those that the learner differentiates."""
     neutral = {"top_k": 0, "top_p": 1.0, "min_tokens": 0}
     for name, off in neutral.items():

@@ -51,15 +51,3 @@ def kl_k3_loss(logprobs: Tensor, old: Tensor, reference: Tensor) -> Tensor:
 def supervised_loss(logprobs: Tensor) -> Tensor:
     """Negative log-likelihood of each token, (M,)."""
     return -logprobs
-
-
-def kto_loss(log_ratios: Tensor, desirable: Tensor, baseline: Tensor, beta: float) -> Tensor:
-    """Kahneman-Tversky loss of each single labelled reply, (P,) (arXiv 2402.01306, eq. 8).
-
-    Args:
-        log_ratios: (P,) log p - log q summed over the reply.
-        desirable: (P,) bool.
-        baseline: scalar, the KL estimate z0, at least 0 and without gradient.
-    """
-    signed = torch.where(desirable, log_ratios - baseline, baseline - log_ratios)
-    return 1 - torch.sigmoid(beta * signed)

@@ -175,7 +175,7 @@ class EnvironmentEngine:
         attempt.logprobs.append(episode.logprobs[start:])
         attempt.turns.append(episode.id)
         attempt.outcome = episode.outcome
-        reply = said(self.lm, episode, start, sampling)
+        reply = _said(self.lm, episode, start, sampling)
         return attempt.prefix + reply if attempt.prefix else self.lm.chat.said(reply)
 
     def _go_on(self, attempt: _Attempt, reply: str, answer: tuple[Message, ...] | None, sampling: Sampling) -> None:
@@ -196,7 +196,7 @@ class EnvironmentEngine:
         attempt.logprobs.append(np.zeros(len(ids), np.float32))
 
 
-def said(lm: LanguageModel, episode: Episode, start: int, sampling: Sampling) -> str:
+def _said(lm: LanguageModel, episode: Episode, start: int, sampling: Sampling) -> str:
     """The text of the tokens from ``start`` on, with the stop text that ended it."""
     ids = episode.token_ids[start:].tolist()
     ended = ids[-1] in (*lm.end_ids, *sampling.stop_ids)

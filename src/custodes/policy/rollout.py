@@ -79,7 +79,7 @@ def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Sco
     if not kept:
         raise InputError(f"none of the {len(episodes)} episodes holds an action; there is nothing to learn from.")
     chosen = [episodes[i] for i in kept]
-    mask = torch.from_numpy(table([e.action_mask for e in chosen]))
+    mask = torch.from_numpy(_table([e.action_mask for e in chosen]))
     token_scores = torch.zeros(mask.shape, dtype=torch.float64)
     if scores.token is not None:
         rows = torch.from_numpy(np.asarray(scores.token, np.float64)[kept])[:, : mask.shape[1]]
@@ -94,7 +94,7 @@ def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Sco
         scores=torch.from_numpy(np.asarray(scores.value, np.float64)[kept]),
         token_scores=token_scores,
         mask=mask,
-        sampled=torch.from_numpy(table([e.logprobs for e in chosen])).to(dtype),
+        sampled=torch.from_numpy(_table([e.logprobs for e in chosen])).to(dtype),
         logprobs=torch.zeros(mask.shape, dtype=dtype),
         reference=torch.zeros(mask.shape, dtype=dtype),
         parts={name: torch.from_numpy(np.asarray(part, np.float64)[kept]) for name, part in scores.parts.items()},
@@ -113,7 +113,7 @@ def first_of_groups(groups: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(groups[:1], dtype=torch.bool), groups[1:] != groups[:-1]])
 
 
-def table(rows: Sequence[NDArray]) -> NDArray:
+def _table(rows: Sequence[NDArray]) -> NDArray:
     """Ragged rows as one (B, T) array, padded on the right with 0."""
     out = np.zeros((len(rows), max(len(r) for r in rows)), rows[0].dtype)
     for line, row in zip(out, rows, strict=True):

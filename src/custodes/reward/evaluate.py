@@ -130,11 +130,11 @@ def calibrate(model: RewardModel, pairs: Sequence[PreferencePair], source: str =
             f"{len(pairs)} held-out pairs tell little of the reward's temperature; it stays near the one that training used.",
             stacklevel=2,
         )
-    found, model.temperature = cross_fitted(score_pairs(model, pairs, source), model.learned_temperature)
+    found, model.temperature = _cross_fitted(score_pairs(model, pairs, source), model.learned_temperature)
     return found
 
 
-def cross_fitted(scores: PairScores, before: float) -> tuple[RewardEvaluation, float]:
+def _cross_fitted(scores: PairScores, before: float) -> tuple[RewardEvaluation, float]:
     """The evaluation of :func:`calibrate`, and the temperature that suits all the pairs, from scores at hand."""
     temperature, fold = best_temperature(scores, before), _prompts(scores) % FOLDS
     of_fold = np.array([best_temperature(_some(scores, fold != k), before) for k in range(FOLDS)])

@@ -51,7 +51,7 @@ class RewardOptions:
             raise InputError("nothing to score replies with; give --reward, for example --reward FILE.py:NAME.")
         opened = [(known or {}).get(spec) or self._open(spec, text, device) for spec in self.reward]
         names = [getattr(reward, "name", type(reward).__name__) for reward in opened]
-        weights = read_weights(self.weights, names)
+        weights = _read_weights(self.weights, names)
         if len(opened) == 1 and weights == [1.0]:
             return opened[0]
         return Mixture(list(zip(names, opened, weights, strict=True)))
@@ -86,7 +86,7 @@ def _is_python(spec: str) -> bool:
     return spec.endswith(".py") or ".py:" in spec
 
 
-def read_weights(text: str, names: list[str]) -> list[float]:
+def _read_weights(text: str, names: list[str]) -> list[float]:
     """``1,0.5`` in the order of ``names``, or ``name=0.5,...`` for some of them; 1 for the others."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     pairs = [word.rpartition("=") for word in words]

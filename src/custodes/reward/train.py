@@ -82,7 +82,7 @@ def train_reward(
             "the left of their prompts was not read.",
             stacklevel=2,
         )
-    objective = PairObjective(model, read, Prompts.of(read, [pair.prompt for pair in pairs]), config)
+    objective = _PairObjective(model, read, Prompts.of(read, [pair.prompt for pair in pairs]), config)
     trainer = Trainer(
         [*parameter_groups(objective.backbone, config.learning_rate, config.weight_decay),
          *parameter_groups([model.heads], config.head_learning_rate)],
@@ -115,7 +115,7 @@ def train_reward(
     return _standardised(model, read, config.seed)
 
 
-class PairObjective:
+class _PairObjective:
     """The Bradley-Terry loss of all members on the pairs of some prompts.
 
     A micro-batch is whole prompts: their numbers, and their sequences packed.
@@ -134,7 +134,7 @@ class PairObjective:
             for weight in weights:
                 weight.train_master()
             self.backbone = [w.master for w in weights if w.master is not None]
-            self.embedding = EmbeddingRows(decoder.embedding)
+            self.embedding = _EmbeddingRows(decoder.embedding)
         tokens = sum(len(s) for group in prompts.sequences for s in group)
         size = tokens * decoder.spec.hidden * decoder.dtype.itemsize
         reused = bool(model.adapters) and model.first_layer > 0 and config.epochs > 1
@@ -199,7 +199,7 @@ class PairObjective:
         return torch.cat([self.trunks[prompt] for prompt in prompts])
 
 
-class EmbeddingRows:
+class _EmbeddingRows:
     """Embeddings of tokens whose gradient is written only at the rows at hand.
 
     Autograd would form a dense (V, d) gradient for every micro-batch: at V = 49,152 a fifth of the whole model.

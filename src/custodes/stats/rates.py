@@ -44,7 +44,7 @@ def wilson(k: float, n: int, level: float = 0.95) -> Interval:
     Wilson's score interval (JASA 1927). Its bounds near 0 and 1, where it covers too rarely, are widened to the exact
     one-sided ones, after Brown, Cai and DasGupta (Statistical Science 2001, section 4.1).
     """
-    check_counts(k, n, level)
+    _check_counts(k, n, level)
     if n == 0:
         return Interval(math.nan, 0.0, 1.0, 0)
     return Interval(k / n, *_score(k / n, n, level), int(n))
@@ -52,7 +52,7 @@ def wilson(k: float, n: int, level: float = 0.95) -> Interval:
 
 def clopper_pearson(k: float, n: int, level: float = 0.95) -> Interval:
     """Exact interval of the rate k/n (Clopper and Pearson, 1934): covers at least ``level``, wider than Wilson's."""
-    check_counts(k, n, level)
+    _check_counts(k, n, level)
     if n == 0:
         return Interval(math.nan, 0.0, 1.0, 0)
     return Interval(k / n, _exact_low(k, n, (1 - level) / 2), 1 - _exact_low(n - k, n, (1 - level) / 2), int(n))
@@ -60,7 +60,7 @@ def clopper_pearson(k: float, n: int, level: float = 0.95) -> Interval:
 
 def upper_bound_zero(n: int, level: float = 0.95) -> float:
     """What to print after "0 of n": the one-sided exact (Clopper-Pearson) upper bound of the rate, about 3/n."""
-    check_counts(0, n, level)
+    _check_counts(0, n, level)
     return 1 - _exact_low(n, n, 1 - level) if n else 1.0
 
 
@@ -78,7 +78,7 @@ def _exact_low(k: float, n: float, tail: float) -> float:
     return float(scipy.special.betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
 
 
-def check_counts(k: float, n: int, level: float) -> None:
+def _check_counts(k: float, n: int, level: float) -> None:
     check_level(level)
     if n < 0 or n != int(n) or not 0 <= k <= n:
         raise InputError(f"a rate of {k} events out of {n}; give a whole number n and 0 <= events <= n.")

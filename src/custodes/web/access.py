@@ -15,29 +15,29 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.routing import APIRoute
 from starlette.routing import Mount
 
-from custodes.web.accounts import ROLES, Account, Caller, Role, Scope
+from custodes.web.accounts import ACCOUNT_ROLES, Account, AccountRole, Caller, Scope
 from custodes.web.database import Database
 
 COOKIE, CSRF = "custodes_session", "X-CSRF-Token"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-EVERYBODY: frozenset[Role] = frozenset(ROLES)
-WORKERS: frozenset[Role] = frozenset({"annotator", "reviewer", "lead"})
-READERS: frozenset[Role] = frozenset({"reviewer", "lead", "auditor"})
-LEADS: frozenset[Role] = frozenset({"lead"})
+EVERYBODY: frozenset[AccountRole] = frozenset(ACCOUNT_ROLES)
+WORKERS: frozenset[AccountRole] = frozenset({"annotator", "reviewer", "lead"})
+READERS: frozenset[AccountRole] = frozenset({"reviewer", "lead", "auditor"})
+LEADS: frozenset[AccountRole] = frozenset({"lead"})
 
 
 @dataclass(frozen=True)
 class Rule:
     """``roles`` None: anybody, signed in or not. ``scope`` None: no token will do, only a session."""
 
-    roles: frozenset[Role] | None
+    roles: frozenset[AccountRole] | None
     scope: Scope | None = None
 
 
 ANYBODY = Rule(None)
 
 
-def described(rule: Rule) -> dict[str, Any]:
+def _described(rule: Rule) -> dict[str, Any]:
     """A rule as the OpenAPI description has it."""
     roles = ["anybody"] if rule.roles is None else sorted(rule.roles)
     return {"roles": roles, "token": f"scope {rule.scope}" if rule.scope else "none"}
@@ -56,7 +56,7 @@ class Routes:
                 endpoint,
                 methods=[method],
                 dependencies=[Depends(_guard(rule))],
-                openapi_extra={"x-access": described(rule)},
+                openapi_extra={"x-access": _described(rule)},
                 **more,
             )
             return endpoint
@@ -84,21 +84,21 @@ def database_of(request: Request) -> Database:
     return database
 
 
-def account_of(request: Request) -> Account:
+def _account_of(request: Request) -> Account:
     """Who is asking; the guard has let them in."""
     account: Account = request.state.caller.account
     return account
 
 
-def csrf_of(request: Request) -> str | None:
+def _csrf_of(request: Request) -> str | None:
     """The session's CSRF token; None where a token asks."""
     csrf: str | None = request.state.caller.csrf
     return csrf
 
 
 DatabaseOf = Annotated[Database, Depends(database_of)]
-AccountOf = Annotated[Account, Depends(account_of)]
-CsrfOf = Annotated[str | None, Depends(csrf_of)]
+AccountOf = Annotated[Account, Depends(_account_of)]
+CsrfOf = Annotated[str | None, Depends(_csrf_of)]
 
 
 def admit(request: Request, rule: Rule) -> None:

@@ -29,8 +29,8 @@ from sqlalchemy.exc import IntegrityError
 from custodes.types import InputError
 from custodes.web.store import Store, accounts, devices, failures, identities, invitations, sessions, tokens
 
-Role = Literal["annotator", "reviewer", "lead", "auditor"]
-ROLES: tuple[Role, ...] = get_args(Role)
+AccountRole = Literal["annotator", "reviewer", "lead", "auditor"]
+ACCOUNT_ROLES: tuple[AccountRole, ...] = get_args(AccountRole)
 Scope = Literal["read", "annotate", "manage", "propose"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """What a token may do: read what its account may read, judge as its account, administer as its account, propose actions
@@ -69,7 +69,7 @@ class Account:
 
     id: str
     name: str
-    role: Role
+    role: AccountRole
     profile: Mapping[str, Any] = field(default_factory=dict)
     disabled: bool = False
 
@@ -113,10 +113,10 @@ class Accounts:
 
     # ------------------------------------------------------------ invitations and accounts
 
-    def invite(self, role: Role, by: str, profile: Mapping[str, Any] | None = None, days: float = 7) -> str:
+    def invite(self, role: AccountRole, by: str, profile: Mapping[str, Any] | None = None, days: float = 7) -> str:
         """A secret for one new account, good once and for ``days``; ``by`` is the inviting account's id."""
-        if role not in ROLES:
-            raise InputError(f"role {role!r} is unknown; choose from {', '.join(ROLES)}.")
+        if role not in ACCOUNT_ROLES:
+            raise InputError(f"role {role!r} is unknown; choose from {', '.join(ACCOUNT_ROLES)}.")
         secret = secrets.token_urlsafe(32)
         row = {"secret": _hash(secret), "role": role, "profile": json.dumps(dict(profile or {})), "by": by}
         with self._store.writing() as connection:
@@ -152,10 +152,10 @@ class Accounts:
             connection.execute(insert(identities).values(issuer=issuer, subject=subject, account=account.id))
         return account
 
-    def create(self, name: str, password: str, role: Role, profile: Mapping[str, Any] | None = None) -> Account:
+    def create(self, name: str, password: str, role: AccountRole, profile: Mapping[str, Any] | None = None) -> Account:
         """An account without an invitation: a server's first lead."""
-        if role not in ROLES:
-            raise InputError(f"role {role!r} is unknown; choose from {', '.join(ROLES)}.")
+        if role not in ACCOUNT_ROLES:
+            raise InputError(f"role {role!r} is unknown; choose from {', '.join(ACCOUNT_ROLES)}.")
         name, hashed = _name(name), self._hashed(password, _name(name))
         with self._store.writing() as connection:
             return self._add(connection, name, hashed, role, json.dumps(dict(profile or {})))
@@ -326,7 +326,7 @@ class Accounts:
         connection.execute(insert(sessions).values(**values, created=now, seen=now))
         return session
 
-    def _add(self, connection: Connection, name: str, hashed: str, role: Role, profile: str) -> Account:
+    def _add(self, connection: Connection, name: str, hashed: str, role: AccountRole, profile: str) -> Account:
         id = secrets.token_hex(8)
         values = {"id": id, "name": name, "password": hashed, "role": role, "profile": profile}
         try:

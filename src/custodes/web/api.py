@@ -25,14 +25,14 @@ from custodes.web.access import (
     Routes,
     Rule,
 )
-from custodes.web.accounts import DEVICE, LONGEST, RefusedError, Role, TooManyError
+from custodes.web.accounts import DEVICE, LONGEST, AccountRole, RefusedError, TooManyError
 from custodes.web.desk import quality_of
 from custodes.web.export import judgments_of_project
 from custodes.web.members import require_seen
 from custodes.web.refresh import is_due, refresh
 
 DEVICE_COOKIE = "custodes_device"
-OVERSEERS: frozenset[Role] = frozenset({"lead", "auditor"})
+OVERSEERS: frozenset[AccountRole] = frozenset({"lead", "auditor"})
 
 route = Routes("/api")
 

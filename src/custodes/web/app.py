@@ -15,7 +15,7 @@ from custodes.web import api, exchange_api, oidc_api, oversight_api, screens, we
 from custodes.web.access import rules_of
 from custodes.web.accounts import TooManyError
 from custodes.web.database import Database, MissingError
-from custodes.web.limits import Limits
+from custodes.web.limits import RateLimits
 from custodes.web.oidc import Provider
 from custodes.web.work import ConflictError
 
@@ -48,7 +48,7 @@ def create_app(
     screens.attach(app, database)
     rules_of(app)
     _answer_errors(app)
-    limits = Limits(requests_a_minute, _said)
+    limits = RateLimits(requests_a_minute, _said)
 
     @app.middleware("http")
     async def careful(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:

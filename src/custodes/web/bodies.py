@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from custodes.feedback.questions import Answer
-from custodes.web.work import Stage
+from custodes.web.work import WorkStage
 
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=100_000)]
@@ -87,7 +87,7 @@ class HandIn(Body):
     reasons: Annotated[list[Line], Field(max_length=50)] = []
     assistance: Annotated[str, Field(max_length=200)] = ""
     revise: bool = False
-    stage: Stage | None = None
+    stage: WorkStage | None = None
     """In assisted projects: whether these are the answers given alone, or those given with help."""
 
 
@@ -99,7 +99,7 @@ class Entered(BaseModel):
 
     values: Annotated[dict[Annotated[str, Field(max_length=200)], Text], Field(max_length=1_000)] = {}
     seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.0
-    stage: Stage | None = None
+    stage: WorkStage | None = None
 
 
 class Draft(Body):

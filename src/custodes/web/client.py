@@ -35,7 +35,7 @@ WAIT = 20
 """Seconds for which one request waits for a person's answer."""
 
 
-class ServerRefusalError(InputError):
+class _ServerRefusalError(InputError):
     """What the server did not accept; the text is the server's, ``status`` that of HTTP."""
 
     def __init__(self, status: int, said: str) -> None:
@@ -268,4 +268,4 @@ def _accepted(answer: httpx.Response) -> httpx.Response:
         said = str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
         said = f"{answer.url} answered with status {answer.status_code}; is it a Custodes server?"
-    raise ServerRefusalError(answer.status_code, said)
+    raise _ServerRefusalError(answer.status_code, said)

@@ -44,11 +44,11 @@ class Database:
         if "://" not in str(where) or str(where).startswith("sqlite:"):
             create_private(str(where).removeprefix("sqlite:///"))
         self.ledger = Ledger.open(where)
-        self.name = without_password(where)
+        self.name = _without_password(where)
         self.clock = clock
         try:
             self.run = self._prepare()
-            self._people = Store(accounts_beside(where))
+            self._people = Store(_accounts_beside(where))
         except BaseException:
             self.ledger.close()
             raise
@@ -94,7 +94,7 @@ class Database:
         return str(found or run)
 
 
-def accounts_beside(where: str | Path) -> str | Path:
+def _accounts_beside(where: str | Path) -> str | Path:
     """Where the accounts of a ledger are: next to its file, or in the same PostgreSQL database."""
     text = str(where)
     if "://" not in text:
@@ -102,7 +102,7 @@ def accounts_beside(where: str | Path) -> str | Path:
     return Path(text.removeprefix("sqlite:///") + ".accounts") if text.startswith("sqlite:") else text
 
 
-def without_password(where: str | Path) -> str:
+def _without_password(where: str | Path) -> str:
     """How a database is named to people."""
     return str(where) if "://" not in str(where) else make_url(str(where)).render_as_string(hide_password=True)
 

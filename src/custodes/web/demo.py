@@ -19,7 +19,7 @@ from custodes.feedback.project import load_project
 from custodes.feedback.questions import Answer
 from custodes.types import Annotator, AnnotatorKind, Message
 from custodes.web import oversight, work
-from custodes.web.accounts import ROLES, Account, Role
+from custodes.web.accounts import ACCOUNT_ROLES, Account, AccountRole
 from custodes.web.database import Database
 from custodes.web.projects import create_project
 from custodes.web.schema import assignments
@@ -36,14 +36,14 @@ class Demo:
     """Who can sign in: the name of an account is that of its role."""
 
     password: str
-    names: tuple[Role, ...] = ROLES
+    names: tuple[AccountRole, ...] = ACCOUNT_ROLES
     projects: tuple[str, ...] = ()
 
 
 def load_demo(database: Database) -> Demo:
     """Fills an empty server with accounts, projects, judgments and actions that wait for approval."""
     password = f"demo-{secrets.token_hex(4)}"
-    people = {role: _account(database, role, role, password) for role in ROLES}
+    people = {role: _account(database, role, role, password) for role in ACCOUNT_ROLES}
     projects = []
     for file in sorted(FOLDER.glob("*.yaml")):
         project = load_project(file)
@@ -60,7 +60,7 @@ def load_demo(database: Database) -> Demo:
     return Demo(password, projects=tuple(projects))
 
 
-def _account(database: Database, name: str, role: Role, password: str) -> Account:
+def _account(database: Database, name: str, role: AccountRole, password: str) -> Account:
     account = database.accounts.create(name, password, role)
     kind: AnnotatorKind = "simulated" if name in SIMULATED else "human"
     database.ledger.write(database.run, [Annotator(account.id, kind)])

@@ -27,7 +27,7 @@ from custodes.web.projects import load_items, open_project, quarantined
 from custodes.web.schema import assignments
 from custodes.web.second_looks import final
 
-FORMS = ("trl", "argilla", "label-studio", "huggingface")
+EXPORT_FORMS = ("trl", "argilla", "label-studio", "huggingface")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +88,8 @@ def export_project(
     parquet, with a card. "argilla" and "label-studio": records with everybody's answers. Annotators in quarantine are
     left out. Raises MissingError for an unknown project, InputError for an unknown form or nothing to export.
     """
-    if form not in FORMS:
-        raise InputError(f"form {form!r} is unknown; choose from {', '.join(FORMS)}.")
+    if form not in EXPORT_FORMS:
+        raise InputError(f"form {form!r} is unknown; choose from {', '.join(EXPORT_FORMS)}.")
     content = read_project(database, name)
     if not content.judgments:
         raise InputError(f"the project {name!r} has no judgments yet.")

@@ -49,7 +49,7 @@ def import_file(database: Database, name: str, path: Path, form: str = "preferen
     mark = hashlib.sha256(path.read_bytes()).hexdigest()[:12]  # the rows of two files are not each other's
     numbered = ("imported-", "argilla-", "label-studio-")
     found.judgments = [replace(j, id=f"{mark}-{j.id}") if j.id.startswith(numbered) else j for j in found.judgments]
-    add_feedback(database, name, found, by, path.name)
+    _add_feedback(database, name, found, by, path.name)
     return count
 
 
@@ -68,7 +68,7 @@ def _said(pair: PreferencePair) -> tuple[object, ...]:
     return pair.annotator, pair.prompt, frozenset(texts) if pair.label == 0.5 else texts
 
 
-def add_feedback(database: Database, name: str, found: Feedback, by: str, source: str) -> None:
+def _add_feedback(database: Database, name: str, found: Feedback, by: str, source: str) -> None:
     """Writes what the project has not yet, tasks, episodes, annotators and judgments, in one transaction.
 
     Raises InputError where a task or an episode of the same id has another text there.

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, select, update
 
-from custodes.feedback.assignment import Choice, OpenItem, Person, choose, draw, shown_order
+from custodes.feedback.assignment import Choice, OpenItem, Person, choose, draw_items, shown_order
 from custodes.feedback.items import Item
 from custodes.feedback.project import Project
 from custodes.web.accounts import Account
@@ -51,7 +51,7 @@ def offer_for(
     item = load_item(connection, project.name, choice.item)
     # who writes without the given critique is drawn once: nobody meets a problem both ways
     share = min(question.given_share for question in project.questions)
-    from_nothing = draw(project.seed, f"{account.id}\0{item.id} prefilled", 0).random() >= share
+    from_nothing = draw_items(project.seed, f"{account.id}\0{item.id} prefilled", 0).random() >= share
     answers = 0 if from_nothing else len(item.episodes)
     return Offer(choice, item, turn, shown_order(project.seed, account.id, item.id, turn, answers))
 

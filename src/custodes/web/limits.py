@@ -30,7 +30,7 @@ STATIC = ("/_nicegui/", "/static/")
 Refuse = Callable[[int, str, dict[str, str] | None], Response]
 
 
-class Limits:
+class RateLimits:
     """Looks at every request before it is read."""
 
     def __init__(self, requests_a_minute: int, refuse: Refuse) -> None:

@@ -26,8 +26,8 @@ from custodes.web.database import Database, MissingError, to_json
 from custodes.web.schema import about, actions
 from custodes.web.work import ConflictError
 
-Answer = Literal["approve", "block"]
-DONE: dict[Answer, str] = {"approve": "approved", "block": "blocked"}
+OversightAnswer = Literal["approve", "block"]
+DONE: dict[OversightAnswer, str] = {"approve": "approved", "block": "blocked"}
 SHOWN = 50
 """Waiting actions that a list has at most, the most urgent first."""
 
@@ -40,7 +40,7 @@ def propose(
     action: str,
     reason: str = "",
     timeout: float = 300.0,
-    rule: Answer = "block",
+    rule: OversightAnswer = "block",
     harmful: bool | None = None,
 ) -> str:
     """Puts an action before people; its id. Without an answer within ``timeout`` seconds, ``rule`` is the answer.
@@ -95,7 +95,9 @@ def waiting(database: Database) -> list[dict[str, Any]]:
         return [_screen(row) for row in connection.execute(query)]
 
 
-def decide(database: Database, id_: str, account: Account, answer: Answer, seconds: float, why: str = "") -> None:
+def decide(
+    database: Database, id_: str, account: Account, answer: OversightAnswer, seconds: float, why: str = ""
+) -> None:
     """A person's answer: a label and a decision in the ledger. The first answer counts.
 
     Raises MissingError, and ConflictError where it was answered before or the time is over.
@@ -210,7 +212,7 @@ def _close(
     connection: Connection,
     run: str,
     row: Row[Any],
-    answer: Answer,
+    answer: OversightAnswer,
     by: str,
     why: str,
     seconds: float | None,

@@ -12,9 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from custodes.types import Message
 from custodes.web import bodies, oversight
 from custodes.web.access import LEADS, READERS, WORKERS, AccountOf, DatabaseOf, Routes, Rule
-from custodes.web.accounts import Role
+from custodes.web.accounts import AccountRole
 
-DECIDERS: frozenset[Role] = frozenset({"reviewer", "lead"})
+DECIDERS: frozenset[AccountRole] = frozenset({"reviewer", "lead"})
 LOOK = 0.5
 """Seconds between looks of a process that waits: other server processes may have taken the answer."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from custodes.ledger.codec import Entry, decode
 from custodes.ledger.schema import log
 from custodes.types import InputError
-from custodes.web.accounts import Role
+from custodes.web.accounts import AccountRole
 from custodes.web.database import Database, MissingError
 
 NEWEST = 500
@@ -19,7 +19,7 @@ NEWEST = 500
 
 def invite(database: Database, role: str, by: str, profile: Mapping[str, Any] | None = None) -> str:
     """The secret of an invitation for one person. Raises InputError for an unknown role."""
-    secret = database.accounts.invite(cast(Role, role), by, profile)
+    secret = database.accounts.invite(cast(AccountRole, role), by, profile)
     database.log_access("invitation made", by, f"for the role {role}")
     return secret
 

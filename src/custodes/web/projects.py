@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from custodes.feedback.assignment import Progress, draw
+from custodes.feedback.assignment import AnnotationProgress, draw_items
 from custodes.feedback.items import Assistance, Item
 from custodes.feedback.project import Project, parse_project
 from custodes.ledger import Decision
@@ -55,11 +55,11 @@ def open_project(connection: Connection, name: str) -> tuple[Project, str, str |
     row = connection.execute(select(projects).where(projects.c.name == name)).first()
     if row is None:
         raise MissingError(f"there is no project {name!r}.")
-    return parsed(row.text, name), row.run, row.closed
+    return parsed_project(row.text, name), row.run, row.closed
 
 
 @lru_cache(maxsize=256)
-def parsed(text: str, name: str) -> Project:
+def parsed_project(text: str, name: str) -> Project:
     """The project that was checked when it was opened; its text never changes, and reading YAML takes as long as all else."""
     return parse_project(text, name)
 
@@ -120,7 +120,7 @@ def load_items(connection: Connection, project: str) -> list[Item]:
 
 def progress_of(
     connection: Connection, project: Project, profiles: Mapping[str, Mapping[str, Any]] | None = None
-) -> Progress:
+) -> AnnotationProgress:
     """How far a project is; ``profiles`` by account, where there are quotas."""
     profiles = profiles or {}
     rules, mine = project.assignment, items.c.project == project.name
@@ -142,7 +142,7 @@ def progress_of(
                 by_group[group] = by_group.get(group, 0) + count
     unsure = connection.scalar(select(about.c.value).where(about.c.key == f"uncertainty {project.name}"))
     known = None if unsure is None else float(unsure)
-    return Progress(int(done or 0), number * rules.overlap, seconds / 3600, known, groups)
+    return AnnotationProgress(int(done or 0), number * rules.overlap, seconds / 3600, known, groups)
 
 
 def set_learned(database: Database, project: str, information: Mapping[str, float], uncertainty: float | None) -> None:
@@ -158,7 +158,7 @@ def set_learned(database: Database, project: str, information: Mapping[str, floa
 
 
 def _add(database: Database, connection: Connection, project: Project, run: str, contents: Sequence[Item]) -> None:
-    order = draw(project.seed, f"items of {project.name}", 0).permutation(len(contents))
+    order = draw_items(project.seed, f"items of {project.name}", 0).permutation(len(contents))
     rows = [
         {
             "project": project.name,

@@ -18,7 +18,7 @@ from custodes.feedback.poisoning import watch_annotators
 from custodes.feedback.selection import QualityBelief
 from custodes.web.database import Database
 from custodes.web.export import read_project
-from custodes.web.projects import load_items, parsed, set_learned
+from custodes.web.projects import load_items, parsed_project, set_learned
 from custodes.web.schema import about, assignments, projects
 from custodes.web.webhooks import tell, wanted
 
@@ -30,7 +30,7 @@ def is_due(database: Database, assignment: str) -> str | None:
     with database.reading() as connection:
         of = select(projects.c.name, projects.c.text).join(assignments, assignments.c.project == projects.c.name)
         name, text = connection.execute(of.where(assignments.c.id == assignment)).one()
-        project = parsed(text, name)
+        project = parsed_project(text, name)
         asks = project.assignment.selection == "active" or project.stopping.uncertainty is not None
         if not asks and not wanted(connection, project.name, "alarm"):
             return None
@@ -58,11 +58,11 @@ def refresh(database: Database, name: str) -> float | None:
     told = zip((item.id for item in items), belief.information(pairs).tolist(), strict=True)
     set_learned(database, name, dict(told), uncertainty)
     if alarmed:
-        tell_alarms(database, name)
+        _tell_alarms(database, name)
     return uncertainty
 
 
-def tell_alarms(database: Database, name: str) -> list[str]:
+def _tell_alarms(database: Database, name: str) -> list[str]:
     """Tells the project's webhooks which annotators' alarms have rung since they were last told; those annotators."""
     content = read_project(database, name, with_gold=True)
     gold = {task for task, item in content.items_by_task.items() if item.gold}

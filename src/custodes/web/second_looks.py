@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from custodes.feedback.items import Item, follows, gold_result
-from custodes.feedback.teams import Review, analyse
+from custodes.feedback.teams import TeamReview, analyse
 from custodes.stats import mean_interval, paired_difference, rate
 from custodes.types import Judgment
 
@@ -43,7 +43,7 @@ def final(judgments: Iterable[Judgment]) -> list[Judgment]:
     return [j for j in every if MARK in j.id or j.id.split("-")[0] not in twice]
 
 
-def judged_twice(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item]) -> list[Twice]:
+def _judged_twice(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item]) -> list[Twice]:
     """Both answers to every question that was judged twice, in the order of the second ones."""
     by_id = {judgment.id: judgment for judgment in judgments}
     return [
@@ -64,7 +64,7 @@ def second_looks(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item
     on the gold items of which the help says something: a review of arm "person", "critic" or "team" is caught where it
     is right.
     """
-    pairs = judged_twice(judgments, items_by_task)
+    pairs = _judged_twice(judgments, items_by_task)
     if not pairs:
         return None
     whose: dict[str, list[Twice]] = defaultdict(list)
@@ -82,11 +82,11 @@ def second_looks(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item
             "assisted": rate(assisted, items).to_dict(),
         },
         "gain": paired_difference(assisted, alone, items).to_dict(),
-        "teams": teams_of(reviews_of(pairs)),
+        "teams": teams_of(_reviews_of(pairs)),
     }
 
 
-def reviews_of(pairs: Sequence[Twice]) -> list[Review]:
+def _reviews_of(pairs: Sequence[Twice]) -> list[TeamReview]:
     """Assisted judgments of gold items as reviews for :func:`~custodes.feedback.teams.analyse`."""
     reviews = []
     for pair in pairs:
@@ -96,11 +96,11 @@ def reviews_of(pairs: Sequence[Twice]) -> list[Review]:
             "team": gold_result(pair.item, pair.assisted),
         }
         if None not in right.values():
-            reviews += [Review(pair.item.id, arm, bool(ok), int(not ok)) for arm, ok in right.items()]
+            reviews += [TeamReview(pair.item.id, arm, bool(ok), int(not ok)) for arm, ok in right.items()]
     return reviews
 
 
-def teams_of(reviews: Sequence[Review]) -> dict[str, Any] | None:
+def teams_of(reviews: Sequence[TeamReview]) -> dict[str, Any] | None:
     """The analysis of teams as the desk has it; None where fewer than two problems were met in every arm."""
     arms: dict[str, set[Any]] = defaultdict(set)
     for review in reviews:

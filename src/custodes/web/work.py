@@ -25,13 +25,13 @@ from custodes.web.answers import judgments_of
 from custodes.web.database import Database, MissingError, to_json
 from custodes.web.leases import count, end_leases, give, leases_of, offer_for, open_items_for
 from custodes.web.members import may_see, require_seen
-from custodes.web.projects import end_project, load_item, open_project, parsed, progress_of, quarantined
+from custodes.web.projects import end_project, load_item, open_project, parsed_project, progress_of, quarantined
 from custodes.web.schema import assignments, projects
 from custodes.web.webhooks import tell
 
 LONGEST_DRAFT = 200_000
 NOTHING = "there is nothing for you here at the moment."
-Stage = Literal["alone", "assisted"]
+WorkStage = Literal["alone", "assisted"]
 """Which of the two judgments of an assisted project."""
 
 
@@ -49,7 +49,7 @@ def claim(database: Database, project_name: str, account: Account) -> tuple[dict
         project, run, closed = open_project(connection, project_name)
         held, late = leases_of(database, connection, project, account)
         if held is not None:
-            return screen_of(project, held, load_item(connection, project_name, held.item)), ""
+            return _screen_of(project, held, load_item(connection, project_name, held.item)), ""
         offer = None
         if (
             closed is None
@@ -63,7 +63,7 @@ def claim(database: Database, project_name: str, account: Account) -> tuple[dict
         with database.writing() as connection:
             row = give(database, connection, project, account, offer)
         if row is not None:
-            return screen_of(project, row, offer.item), ""
+            return _screen_of(project, row, offer.item), ""
     return _claim_alone(database, project_name, account)
 
 
@@ -74,7 +74,7 @@ def _claim_alone(database: Database, project_name: str, account: Account) -> tup
         held, late = leases_of(database, connection, project, account)
         end_leases(database, connection, project, late)
         if held is not None:
-            return screen_of(project, held, load_item(connection, project_name, held.item)), ""
+            return _screen_of(project, held, load_item(connection, project_name, held.item)), ""
         if closed is not None:
             return None, f"the project has ended: {closed}."
         if account.id in quarantined(connection, project_name):
@@ -90,7 +90,7 @@ def _claim_alone(database: Database, project_name: str, account: Account) -> tup
                 return None, "enough has been heard from people like you; thank you."
         offer = offer_for(database, connection, project, run, account, found)
         row = give(database, connection, project, account, offer) if offer is not None else None
-        return (None, NOTHING) if offer is None or row is None else (screen_of(project, row, offer.item), "")
+        return (None, NOTHING) if offer is None or row is None else (_screen_of(project, row, offer.item), "")
 
 
 def _counts(project: Project) -> bool:
@@ -107,7 +107,7 @@ def hand_in(
     reasons: Sequence[str] = (),
     assistance: str = "",
     revise: bool = False,
-    stage: Stage | None = None,
+    stage: WorkStage | None = None,
 ) -> list[str]:
     """Ids of the judgments, once they are safe. ``revise`` corrects what was handed in before; the earlier stays.
 
@@ -174,7 +174,7 @@ def hand_in(
     return ids
 
 
-def _passed(row: Row[Any], stage: Stage | None, revise: bool, now: float) -> float:
+def _passed(row: Row[Any], stage: WorkStage | None, revise: bool, now: float) -> float:
     """Seconds by the server's own clock in which the answers can have been made.
 
     They end where these answers were handed in for the first time: the same again has the same seconds.
@@ -188,7 +188,7 @@ def _passed(row: Row[Any], stage: Stage | None, revise: bool, now: float) -> flo
     return max(0.0, float(ended - began))
 
 
-def _staged(project: Project, item: Item, row: Row[Any], stage: Stage | None, assistance: str) -> tuple[str, str]:
+def _staged(project: Project, item: Item, row: Row[Any], stage: WorkStage | None, assistance: str) -> tuple[str, str]:
     """(what the judgments' ids begin with, which help was shown) of one of the two judgments of an assisted project."""
     if not project.assisted or item.assistance is None:
         if stage is not None:
@@ -275,9 +275,9 @@ def projects_of(database: Database, account: Account) -> list[dict[str, Any]]:
         return [
             {
                 "name": row.name,
-                "title": parsed(row.text, row.name).title,
+                "title": parsed_project(row.text, row.name).title,
                 "closed": row.closed,
-                "own": own_progress(connection, row.name, account.id),
+                "own": _own_progress(connection, row.name, account.id),
             }
             for row in connection.execute(select(projects).where(may_see(account)).order_by(projects.c.created)).all()
         ]
@@ -295,23 +295,23 @@ def last(database: Database, project_name: str, account: Account) -> dict[str, A
         project, _, _ = open_project(connection, project_name)
         query = select(assignments).where(*mine).order_by(assignments.c.ended.desc()).limit(1)
         row = connection.execute(query).first()
-        return None if row is None else screen_of(project, row, load_item(connection, project_name, row.item))
+        return None if row is None else _screen_of(project, row, load_item(connection, project_name, row.item))
 
 
 def own_work(database: Database, project: str, account: str) -> dict[str, float]:
-    """:func:`own_progress` of its own."""
+    """:func:`_own_progress` of its own."""
     with database.reading() as connection:
-        return own_progress(connection, project, account)
+        return _own_progress(connection, project, account)
 
 
-def own_progress(connection: Connection, project: str, account: str) -> dict[str, float]:
+def _own_progress(connection: Connection, project: str, account: str) -> dict[str, float]:
     """What the account has done in a project: items handed in and seconds spent."""
     here = (assignments.c.project == project, assignments.c.account == account, assignments.c.state == "done")
     count, seconds = connection.execute(select(func.count(), func.sum(assignments.c.seconds)).where(*here)).one()
     return {"items": count, "seconds": float(seconds or 0.0)}
 
 
-def screen_of(project: Project, row: Row[Any], item: Item) -> dict[str, Any]:
+def _screen_of(project: Project, row: Row[Any], item: Item) -> dict[str, Any]:
     """What the person may see: no model names, no ids of answers, no gold, no purpose; help only after judging alone."""
     order = json.loads(row.shown)
     alone = json.loads(row.alone) if row.alone else None

@@ -12,7 +12,7 @@ import pytest
 
 from custodes.cli import main
 from custodes.critic.jobs import prioritise as critic_prioritise
-from custodes.critic.jobs.prioritise import faults, turned
+from custodes.critic.jobs.prioritise import _faults, _turned
 from custodes.critic.review.answers import as_asked
 from custodes.feedback import write_preferences
 from custodes.lm import Adapter, AdapterConfig, load
@@ -107,13 +107,13 @@ def test_a_reward_or_a_critic_with_its_reward_looks_again(
 def test_answers_that_were_criticised_are_not_criticised_again(
     file: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, asked, really = tmp_path / "r.jsonl", list[int](), critic_prioritise.faults
+    out, asked, really = tmp_path / "r.jsonl", list[int](), critic_prioritise._faults
 
     def counted(writer: Any, reward: Any, answers: Sequence[Any], *how: Any) -> Any:
         asked.append(len(answers))
         return really(writer, reward, answers, *how)
 
-    monkeypatch.setattr(critic_prioritise, "faults", counted)
+    monkeypatch.setattr(critic_prioritise, "_faults", counted)
     command = ["--judgments", str(file), "--out", str(out), "--critic", str(tuned), "--max-tokens", "8"]
     told(capsys, *command, "--rows", "0:4")
     few = {row["line"]: row["margin"] for row in map(json.loads, out.read_text().splitlines())}
@@ -133,15 +133,15 @@ def test_an_answer_is_at_fault_as_far_as_the_reward_likes_a_critique_better_than
 
     lm = load(tiny_model, dtype="float32")
     answers = [as_asked("How?", "Like this."), as_asked("How?", "word " * 2000)]
-    found = faults(lm, Brief(), answers, samples=2, max_tokens=8, seed=0)
+    found = _faults(lm, Brief(), answers, samples=2, max_tokens=8, seed=0)
     assert found[0] < -4
     assert found[1] == 0  # does not fit
 
 
 def test_turning_twice_is_turning_not_at_all() -> None:
     (pair,) = pairs(1)
-    assert turned(turned(pair)) == pair
-    assert turned(pair).chosen == pair.rejected
+    assert _turned(_turned(pair)) == pair
+    assert _turned(pair).chosen == pair.rejected
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from custodes.environments.sandbox import Limits, Sandbox, bubblewrap, open_sandbox
-from custodes.environments.sandbox.docker import IMAGE, RIGHTS, arguments
+from custodes.environments.sandbox.docker import IMAGE, RIGHTS, _arguments
 from custodes.types import InputError
 
 # Does with bubblewrap what `docker run` does with the arguments of ours: the rights and the home are the same.
@@ -36,7 +36,7 @@ def program(folder: Path, name: str, text: str) -> None:
 
 
 def test_arguments_say_every_limit():
-    given = arguments(Limits(memory_mb=100, processes=9, disk_mb=7))
+    given = _arguments(Limits(memory_mb=100, processes=9, disk_mb=7))
     assert given[: given.index(IMAGE)].count("run") == 1
     for wanted in (
         "--network=none",

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from custodes.environments.sandbox import CommandResult, Limits, Sandbox, SandboxFailure
-from custodes.environments.sandbox.bubblewrap import nursery
+from custodes.environments.sandbox.bubblewrap import _nursery
 from custodes.environments.sandbox.inside.seccomp import DENIED
 
 ROOT = os.geteuid() == 0
@@ -572,15 +572,15 @@ def test_sees_no_process_of_the_host(sandbox: Sandbox):
     own = Path(f"/proc/{os.getpid()}/cmdline").read_text().replace("\0", " ").strip()
     assert "python" in own  # control
     assert own not in seen
-    assert sandbox.run(f"kill -0 {os.getpid() + 100000}; ls /proc/{nursery().process.pid}").returncode != 0  # type: ignore[union-attr]
+    assert sandbox.run(f"kill -0 {os.getpid() + 100000}; ls /proc/{_nursery().process.pid}").returncode != 0  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("name", ["KILL", "STOP", "INT", "TERM", "SEGV", "PIPE", "CHLD", "USR1"])
 def test_signals_do_not_reach_the_warden(sandbox: Sandbox, name: str):
-    pid = nursery().process.pid  # type: ignore[union-attr]
+    pid = _nursery().process.pid  # type: ignore[union-attr]
     sandbox.run(f"for i in 1 2 3; do kill -{name} 1; done; (kill -{name} -1) & wait; kill -{name} 0", 2)
     assert works(sandbox)
-    assert nursery().process.pid == pid  # type: ignore[union-attr]
+    assert _nursery().process.pid == pid  # type: ignore[union-attr]
 
 
 def test_memory_and_files_of_the_warden_are_closed(sandbox: Sandbox):

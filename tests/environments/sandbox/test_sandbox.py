@@ -300,7 +300,7 @@ def test_nothing_is_kept_after_many_sandboxes(opened: Opened):
 def test_a_nursery_that_died_is_replaced(opened: Opened):
     first = opened()
     first.run("true")
-    process = bubblewrap.nursery().process
+    process = bubblewrap._nursery().process
     assert process is not None
     process.kill()
     process.wait()
@@ -311,7 +311,7 @@ def test_a_nursery_that_died_is_replaced(opened: Opened):
 
 def test_the_nursery_outlives_the_thread_that_started_it(opened: Opened):
     """bubblewrap dies with its parent thread, so that must not be the thread of whoever came first."""
-    bubblewrap.nursery().close()
+    bubblewrap._nursery().close()
     made: list[Sandbox] = []
     thread = threading.Thread(target=lambda: made.append(opened()))
     thread.start()

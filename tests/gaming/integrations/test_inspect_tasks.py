@@ -23,7 +23,7 @@ from custodes.gaming.integrations import inspect_tasks as tasks
 from custodes.gaming.integrations.inspect_sandbox import CustodesSandbox
 from custodes.gaming.scripted import part_of, scripted
 from custodes.gaming.staging import make_stage
-from custodes.gaming.transcript import parse
+from custodes.gaming.transcript import parse_reply
 from custodes.gaming.variants import variant_order
 
 
@@ -59,7 +59,7 @@ def played(task: Any, name: str, tmp_path: Path, *, native: bool = True) -> Eval
 
 
 def _output(line: str, native: bool) -> ModelOutput:
-    command = parse(line).command
+    command = parse_reply(line).command
     if native and command is not None:
         return ModelOutput.for_tool_call("mockllm", "bash", {"command": command})
     return ModelOutput.from_content("mockllm", line)

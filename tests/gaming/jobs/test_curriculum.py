@@ -17,10 +17,10 @@ from custodes.cli import main
 from custodes.environments.sandbox import open_sandbox
 from custodes.gaming import STAGES, GamingEnvironment, Runner, gaming_task, make_stage
 from custodes.gaming.curriculum.config import GamingTrain, plan
-from custodes.gaming.curriculum.rewards import CurriculumReward, without_scratchpads
+from custodes.gaming.curriculum.rewards import CurriculumReward, _without_scratchpads
 from custodes.gaming.jobs import train as gaming_train
 from custodes.gaming.record import read_index
-from custodes.gaming.report.training import MatrixSection, training_report
+from custodes.gaming.report.training import _MatrixSection, _training_report
 from custodes.job.recording import Recording
 from custodes.job.workspace import Workspace
 from custodes.ledger import Ledger
@@ -166,7 +166,7 @@ def test_the_scratchpad_is_hidden_from_the_preference_model(tiny_model: Path):
 
 def test_commands_stay_visible_and_thoughts_do_not():
     task = Task("t", (Message("user", "Do it."),))
-    shown = without_scratchpads(
+    shown = _without_scratchpads(
         episode("e", (*task.messages, Message("assistant", "<cot>Secret.</cot>I look.<bash>ls</bash>")), task)
     )
     assert shown.messages[-1].content == "I look.\n<bash>ls</bash>"
@@ -511,7 +511,7 @@ def test_a_typo_is_named_and_leaves_no_folder(
 
 
 def test_small_rates_are_seen_in_the_heat_map():
-    heat = MatrixSection.heat
+    heat = _MatrixSection.heat
     assert heat(0) == 0 < heat(0.001) < heat(0.01) < heat(1) == 100
 
 
@@ -519,6 +519,6 @@ def test_what_a_summary_says_is_escaped(trained: Path):
     told = summary(trained)
     told["policy"] = "<script>alert(1)</script>"
     told["options"]["scratchpad_prefix"] = "<b>x</b>"
-    page = training_report(told, None).html()
+    page = _training_report(told, None).html()
     assert "<script>" not in page
     assert "<b>x</b>" not in page

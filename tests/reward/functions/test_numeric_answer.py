@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from custodes.reward.functions.numeric_answer import final_number, numeric_answer
+from custodes.reward.functions.numeric_answer import _final_number, numeric_answer
 from custodes.tables import read_rows
 
 GSM8K = Path(__file__).parents[4] / "shared/data/gsm8k/test.jsonl.gz"
@@ -33,7 +33,7 @@ GSM8K = Path(__file__).parents[4] / "shared/data/gsm8k/test.jsonl.gz"
     ],
 )
 def test_the_final_number_of_a_text(text: str, number: str | None) -> None:
-    assert final_number(text) == (None if number is None else Decimal(number))
+    assert _final_number(text) == (None if number is None else Decimal(number))
 
 
 def test_completions_as_text_and_as_messages_get_the_same_grade() -> None:
@@ -57,5 +57,5 @@ def test_a_task_without_a_number_is_no_opinion() -> None:
 def test_every_reference_answer_of_gsm8k_is_read() -> None:
     answers = [row.values["answer"] for row in read_rows(GSM8K)]
     assert numeric_answer(answers, answer=answers) == [1.0] * len(answers)
-    wrong = [f"#### {final_number(a) + 1}" for a in answers]  # type: ignore[operator]
+    wrong = [f"#### {_final_number(a) + 1}" for a in answers]  # type: ignore[operator]
     assert numeric_answer(wrong, answer=answers) == [0.0] * len(answers)

@@ -10,7 +10,7 @@ from nicegui import app as host
 from site_under_test import Site
 
 from custodes.web.access import COOKIE
-from custodes.web.accounts import ROLES
+from custodes.web.accounts import ACCOUNT_ROLES
 from custodes.web.screens import page_rules
 
 PUBLIC = {"/sign-in", "/join", "/static/{version}/{name}"}
@@ -22,7 +22,7 @@ def test_only_these_pages_are_open_to_anybody():
 
 
 def test_every_page_for_every_kind_of_caller(site: Site):
-    sessions = {role: site.session(role) for role in ROLES}
+    sessions = {role: site.session(role) for role in ACCOUNT_ROLES}
     with httpx.Client(base_url=site.address, timeout=60) as client:
         for route, rule in page_rules().items():
             if rule.roles is None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.web.screens.difference import differences
-from custodes.web.screens.prose import MATHML, code, formula, to_html
+from custodes.web.screens.prose import MATHML, _code, formula, to_html
 
 
 def test_markdown_code_and_maths_are_rendered():
@@ -40,7 +40,7 @@ def test_formulas_hold_nothing_but_maths(latex):
 
 
 def test_code_in_an_unknown_language_is_text():
-    assert code("<b>", "no such language") == code("<b>") == "&lt;b&gt;"
+    assert _code("<b>", "no such language") == _code("<b>") == "&lt;b&gt;"
 
 
 HOSTILE = st.lists(

@@ -11,7 +11,7 @@ import pytest
 from custodes.web.screens import prose, renderer
 from custodes.web.screens.difference import differences
 from custodes.web.screens.prose import AS_WRITTEN, LONGEST, to_html
-from custodes.web.screens.renderer import Renderer
+from custodes.web.screens.renderer import _Renderer
 
 HOSTILE = {
     "nested braces": "```perl\n" + "{a" * 12_000 + "}" * 12_000 + "\n```",
@@ -40,25 +40,25 @@ SLOW = "```java\n" + "a " * 24_000 + "\n```"
 
 
 @pytest.fixture(scope="module")
-def started() -> Renderer:
-    return Renderer(cpu=0.2)
+def started() -> _Renderer:
+    return _Renderer(cpu=0.2)
 
 
 @pytest.fixture
-def quick(started: Renderer, monkeypatch: pytest.MonkeyPatch) -> Renderer:
+def quick(started: _Renderer, monkeypatch: pytest.MonkeyPatch) -> _Renderer:
     monkeypatch.setattr(renderer, "renderer", started)
     return started
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_text_is_formatted_or_shown_as_it_was_written(quick: Renderer, text: str):
+def test_a_hostile_text_is_formatted_or_shown_as_it_was_written(quick: _Renderer, text: str):
     html = to_html(text)
     assert len(html) <= renderer.LARGEST
     assert html.startswith("<")
     assert prose.known_html(text) == html  # nobody pays for it twice
 
 
-def test_what_takes_too_long_ends_with_its_processor_time(quick: Renderer):
+def test_what_takes_too_long_ends_with_its_processor_time(quick: _Renderer):
     html = to_html(SLOW)
     assert AS_WRITTEN in html
     assert html.count("a a") > 10_000
@@ -66,20 +66,20 @@ def test_what_takes_too_long_ends_with_its_processor_time(quick: Renderer):
 
 
 def test_a_text_above_the_bound_is_never_asked_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Renderer, "ask", lambda *_: pytest.fail("it was formatted"))
+    monkeypatch.setattr(_Renderer, "ask", lambda *_: pytest.fail("it was formatted"))
     html = to_html("*" * (LONGEST + 1) + "<script>")
     assert AS_WRITTEN in html
     assert "<script>" not in html
 
 
-def test_others_go_on_meanwhile(quick: Renderer):
+def test_others_go_on_meanwhile(quick: _Renderer):
     slow = threading.Thread(target=to_html, args=(f"{SLOW} another",))
     slow.start()
     assert "<strong>now</strong>" in to_html("**now**")
     slow.join()
 
 
-def test_a_worker_that_was_killed_is_started_again(quick: Renderer):
+def test_a_worker_that_was_killed_is_started_again(quick: _Renderer):
     assert "<em>" in to_html("*one*")
     for worker in list(quick._idle.queue):
         if worker._process is not None:

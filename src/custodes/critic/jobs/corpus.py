@@ -62,7 +62,7 @@ def critic_corpus(config: CriticCorpus) -> dict[str, Any]:
         for name in only:
             functions += extract(_fetched(name, config))
     write_corpus(config.out, functions)
-    return summary(functions)
+    return _summary(functions)
 
 
 @in_words(critic_corpus)
@@ -92,7 +92,7 @@ def _fetched(name: str, config: CriticCorpus) -> Package:
     return package
 
 
-def summary(functions: list[Function]) -> dict[str, Any]:
+def _summary(functions: list[Function]) -> dict[str, Any]:
     """Functions with and without tests, in all and by package."""
     tested = Counter(f.package for f in functions if f.tests)
     bare = Counter(f.package for f in functions if not f.tests)

@@ -87,7 +87,7 @@ def critic_prioritise(config: CriticPrioritise) -> dict[str, Any]:
     source, pairs = Path(config.judgments).name, config.read_pairs()
     draw = np.random.default_rng([config.training.seed, 5])
     flipped = draw.random(len(pairs)) < config.flip
-    shown = [turned(p) if flip else p for p, flip in zip(pairs, flipped, strict=True)]
+    shown = [_turned(p) if flip else p for p, flip in zip(pairs, flipped, strict=True)]
     if config.reward:
         look, margin = (
             f"reward {config.reward.name}",
@@ -130,7 +130,7 @@ def _show(options: CriticPrioritise, told: dict[str, Any]) -> None:
         print(f"  and of the first {told['flipped']:,} pairs {told['precision_at_flipped']:.0%} are such")
 
 
-def turned(pair: PreferencePair) -> PreferencePair:
+def _turned(pair: PreferencePair) -> PreferencePair:
     """The pair with its label turned round."""
     return replace(
         pair,
@@ -189,12 +189,12 @@ def _by_critic(config: CriticPrioritise, pairs: Sequence[PreferencePair]) -> Flo
     how = (config.samples, config.max_tokens, config.training.seed)
     asked = {answer.key: answer for answer in sides}
     with Parts.open(config.out, {"critic": digest(folder), "how": how, "dtype": config.dtype}) as parts:
-        parts.answers(asked, lambda some: faults(writer, reward, some, *how).tolist(), "criticising answers")
+        parts.answers(asked, lambda some: _faults(writer, reward, some, *how).tolist(), "criticising answers")
     wrong = np.array([parts.known[answer.key] for answer in sides])
     return wrong[0::2] - wrong[1::2]
 
 
-def faults(
+def _faults(
     writer: LanguageModel, reward: Reward, answers: Sequence[Snippet], samples: int, max_tokens: int, seed: int
 ) -> Floats:
     """(N,) by how much the reward likes the best of some critiques of an answer better than "no problems".

@@ -59,7 +59,7 @@ class CriticSelect:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class _Tried:
     """An example and how many of the critiques missed its bug."""
 
     example: Example
@@ -122,13 +122,13 @@ def _fingerprint(critic: LanguageModel | ScoresLines) -> str:
 
 def _tried(
     config: CriticSelect, critic: LanguageModel | ScoresLines, fingerprint: str, examples: list[Example]
-) -> list[Tried]:
+) -> list[_Tried]:
     """Every example with what the critic made of it; what an earlier call found is read and not done again."""
     kept = {k: v for k, v in asdict(config).items() if k in ("samples", "max_tokens", "seed")}
     asked = {e.id: e for e in examples}
     with Parts.open(config.out, {**kept, "critic": fingerprint}) as parts:
         found = parts.answers(asked, lambda some: _criticised(config, critic, some), "criticising", CHUNK)
-    return [Tried(e, int(missed), included) for e, (missed, included) in zip(asked.values(), found, strict=True)]
+    return [_Tried(e, int(missed), included) for e, (missed, included) in zip(asked.values(), found, strict=True)]
 
 
 def _criticised(
@@ -160,9 +160,9 @@ def _located(scores: LineScores, e: Example) -> float:
     return sum(bool(likeliest & set(bug.lines)) for bug in e.bugs) / len(e.bugs)
 
 
-def _by_operator(tried: list[Tried]) -> dict[str, Interval]:
+def _by_operator(tried: list[_Tried]) -> dict[str, Interval]:
     """Share of each operator's tampers that were missed at least once."""
-    of: dict[str, list[Tried]] = {}
+    of: dict[str, list[_Tried]] = {}
     for t in tried:
         for name in {bug.operator for bug in t.example.bugs}:
             of.setdefault(name, []).append(t)

@@ -82,7 +82,7 @@ def critic_tamper(config: CriticTamper) -> dict[str, Any]:
     examples += clean(functions, round(len(examples) * share / (1 - share)), config.options.seed)
     random.Random(config.options.seed).shuffle(examples)
     write_examples(config.out, examples)
-    told = summary(examples, made, operators)
+    told = _summary(examples, made, operators)
     save_json(config.out.with_name(config.out.name + ".summary.json"), told, indent=None)
     return told
 
@@ -111,7 +111,7 @@ def _chosen(config: CriticTamper) -> list[Function]:
     return [f for f in found if f.id in taken]
 
 
-def summary(examples: Sequence[Example], made: Made, operators: Sequence[str]) -> dict[str, Any]:
+def _summary(examples: Sequence[Example], made: Made, operators: Sequence[str]) -> dict[str, Any]:
     return {
         "examples": len(examples),
         "tampered": sum(e.verified != "clean" for e in examples),

@@ -13,13 +13,13 @@ from custodes.critic.tamper.bugs import Bug
 from custodes.feedback.critique import parse
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
-from custodes.feedback.teams import Review
+from custodes.feedback.teams import TeamReview
 from custodes.registry import rater
 from custodes.types import Episode, Judgment, Task
 
 
 @rater
-def known_bugs(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: Iterable[Judgment]) -> list[Review]:
+def known_bugs(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: Iterable[Judgment]) -> list[TeamReview]:
     """Every critique of code with known bugs as a review for :func:`~custodes.feedback.teams.analyse`.
 
     A task's bugs are in its metadata ("bugs"), its code is the last code block of its last message. What a person wrote
@@ -38,7 +38,7 @@ def known_bugs(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: It
         if task in known:
             code, bugs = known[task]
             rated = rate(parse(text), code, bugs)
-            reviews.append(Review(task, arm, rated.included > 0, rated.hallucinations))
+            reviews.append(TeamReview(task, arm, rated.included > 0, rated.hallucinations))
     return reviews
 
 

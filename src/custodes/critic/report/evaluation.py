@@ -50,15 +50,15 @@ def write_critics_page(evaluation: Mapping[str, Any], folder: Path) -> Path:
         subtitle=f"{evaluation['data']} · scorer of lines: {evaluation['critic']}{tuned}",
         about=f"Intervals are at 95 %. Critiques are rated by {evaluation['raters']}.",
         sections=[
-            SplitsSection(evaluation["splits"]),
-            *(SplitSection((evaluation, name), f"split-{k}", name) for k, name in enumerate(evaluation["splits"])),
+            _SplitsSection(evaluation["splits"]),
+            *(_SplitSection((evaluation, name), f"split-{k}", name) for k, name in enumerate(evaluation["splits"])),
         ],
         head=folder_head(folder),
     )
     return save_report(report, folder / "report.html", (folder / "report.json", evaluation))
 
 
-class SplitsSection(Section[Mapping[str, Any]]):
+class _SplitsSection(Section[Mapping[str, Any]]):
     """The scorer of lines on every split."""
 
     title = "Splits side by side"
@@ -90,7 +90,7 @@ class SplitsSection(Section[Mapping[str, Any]]):
         return {"splits": charts.inline_svg(alt.layer(*layers).properties(height=alt.Step(26)), about)}
 
 
-class SplitSection(Section[tuple[Mapping[str, Any], str]]):
+class _SplitSection(Section[tuple[Mapping[str, Any], str]]):
     """One split: the policies that write critiques side by side, and how subtle the bugs are. Tables are ready as rows."""
 
     template = """

@@ -24,14 +24,15 @@ def write_scaling_page(study: Mapping[str, Any], folder: Path) -> Path:
         about="The curve is 1 − a · examples⁻ᵇ, fitted to what was measured. The interval of b is a bootstrap over"
         " functions. Intervals are at 95 %.",
         sections=[
-            ScalingSection(measures, f"split-{k}", split) for k, (split, measures) in enumerate(study["splits"].items())
+            _ScalingSection(measures, f"split-{k}", split)
+            for k, (split, measures) in enumerate(study["splits"].items())
         ],
         head=folder_head(folder),
     )
     return save_report(report, folder / "report.html", (folder / "report.json", study))
 
 
-class ScalingSection(Section[Mapping[str, Any]]):
+class _ScalingSection(Section[Mapping[str, Any]]):
     """One split: each measure at every size, and the fitted curve."""
 
     template = """

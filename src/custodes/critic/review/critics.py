@@ -19,10 +19,10 @@ from custodes.critic.review.question import (
     defused,
     halves,
     opening_of,
-    plain,
+    plain_question,
     task_of,
 )
-from custodes.critic.review.snippets import Snippet, parsed
+from custodes.critic.review.snippets import Snippet, parsed_python
 from custodes.feedback.critique import Critique, Finding, Place, locate, parse
 from custodes.lm import LanguageModel
 from custodes.types import Engine, Episode, InputError, Sampling, Task, hash_shown
@@ -140,10 +140,10 @@ class SampledCritic:
         answered = [reply for reply in replies if reply.outcome != "error"]
         if not answered:
             raise EngineDied("no request was answered")
-        return remarks_of([parse(reply.completion) for reply in answered], snippet)
+        return _remarks_of([parse(reply.completion) for reply in answered], snippet)
 
 
-def remarks_of(critiques: Sequence[Critique], snippet: Snippet) -> list[Remark]:
+def _remarks_of(critiques: Sequence[Critique], snippet: Snippet) -> list[Remark]:
     """Findings that quote the code, together where several critiques quote the same place."""
     found: dict[tuple[Place, ...], list[tuple[int, Finding]]] = {}
     for number, critique in enumerate(critiques):
@@ -153,7 +153,7 @@ def remarks_of(critiques: Sequence[Critique], snippet: Snippet) -> list[Remark]:
     remarks = []
     for places, findings in found.items():
         confidence = len({number for number, _ in findings}) / len(critiques)
-        comment = max((plain(f.comment) for _, f in findings), key=len) or SUSPICIOUS
+        comment = max((plain_question(f.comment) for _, f in findings), key=len) or SUSPICIOUS
         remark = Remark(Finding(findings[0][1].quote, comment), moved(places, snippet), confidence, confidence - 0.5)
         remarks.append(remark)
     return sorted(remarks, key=lambda r: (-r.confidence, r.places[0].start))
@@ -195,7 +195,7 @@ def _sentences(text: str) -> list[tuple[int, str]]:
 
 def _docstring_lines(code: str) -> set[int]:
     try:
-        tree = parsed(textwrap.dedent(code))
+        tree = parsed_python(textwrap.dedent(code))
     except SyntaxError:
         return set()
     alone = (n for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))

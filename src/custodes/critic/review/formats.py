@@ -16,13 +16,13 @@ RULE = "critic"
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def to_json(review: Review) -> str:
+def _to_json(review: Review) -> str:
     """A list of findings."""
     rows = [{**asdict(f), "places": [list(place) for place in f.places]} for f in review.findings]
     return json.dumps(rows, ensure_ascii=False, indent=1)
 
 
-def to_sarif(review: Review) -> str:
+def _to_sarif(review: Review) -> str:
     """SARIF 2.1.0 (OASIS). Confidence is the result's ``rank``, 0 to 100; what was not reviewed is a notification."""
     about = "A critic model quotes a suspicious place and says what is wrong. It is a signal, not a proof."
     rule = {"id": RULE, "shortDescription": {"text": "A suspicious place"}, "fullDescription": {"text": about}}
@@ -61,7 +61,7 @@ def _notification(text: str) -> dict[str, Any]:
     return {"level": "error", "message": {"text": text}}
 
 
-def to_rdjson(review: Review) -> str:
+def _to_rdjson(review: Review) -> str:
     """reviewdog's diagnostic format."""
     rows = [
         {
@@ -75,7 +75,7 @@ def to_rdjson(review: Review) -> str:
     return json.dumps({"source": {"name": "custodes"}, "diagnostics": rows}, ensure_ascii=False, indent=1)
 
 
-def to_github(review: Review) -> str:
+def _to_github(review: Review) -> str:
     """GitHub's workflow commands, with everything escaped that could begin another."""
     return "\n".join(
         f"::warning file={_property(f.file)},line={f.line},endLine={f.end_line},"
@@ -92,7 +92,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def to_text(review: Review) -> str:
+def _to_text(review: Review) -> str:
     """One finding a line with its quote below, for a pipe."""
     lines = []
     for f in review.findings:
@@ -107,9 +107,9 @@ def _range(start: int, end: int) -> str:
 
 
 FORMATS: dict[str, Callable[[Review], str]] = {
-    "text": to_text,
-    "json": to_json,
-    "sarif": to_sarif,
-    "rdjson": to_rdjson,
-    "github": to_github,
+    "text": _to_text,
+    "json": _to_json,
+    "sarif": _to_sarif,
+    "rdjson": _to_rdjson,
+    "github": _to_github,
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from custodes.critic.lines import LineScores, ScoresLines
 from custodes.critic.review.critics import WORTH_A_COMMENT, Remark, moved
-from custodes.critic.review.question import Commentator, defused, plain
+from custodes.critic.review.question import Commentator, defused, plain_question
 from custodes.critic.review.snippets import Snippet
 from custodes.feedback.critique import Finding, Place
 from custodes.types import InputError, hash_shown
@@ -52,7 +52,7 @@ class LineCritic:
         """(quote, places in the snippet, confidence, score) of the lines to report; a text that occurs twice once."""
         found: dict[str, tuple[str, tuple[Place, ...], float, float]] = {}
         for number in scores.order()[:WORTH_A_COMMENT].tolist():
-            score = evidence(scores, number, self.scorer.threshold)
+            score = _evidence(scores, number, self.scorer.threshold)
             if number > len(lines) or lines[number - 1] in found or score + self.strictness < 0:
                 continue
             quote = lines[number - 1]
@@ -66,10 +66,10 @@ class LineCritic:
         silent = [quote for line, quote in wanted if line not in scores.messages]
         said = self.commentator.on(snippet, silent) if self.commentator and silent else []
         written = dict(zip(silent, said, strict=False))
-        return [written.get(quote) or plain(scores.message(line)) for line, quote in wanted]
+        return [written.get(quote) or plain_question(scores.message(line)) for line, quote in wanted]
 
 
-def evidence(scores: LineScores, line: int, threshold: float) -> float:
+def _evidence(scores: LineScores, line: int, threshold: float) -> float:
     """Nats by which a line, from 1, is beyond what is needed to report it; exactly the lines of ``scores.found`` are at
     0 or above."""
     alarm, p = 1 - scores.none, float(scores.lines[line - 1])

@@ -68,7 +68,7 @@ def defused(code: str, words: Sequence[str]) -> str:
     return code
 
 
-def plain(text: str, words: Sequence[str] = ()) -> str:
+def plain_question(text: str, words: Sequence[str] = ()) -> str:
     """A comment without control characters: nothing in it can steer a terminal or hide."""
     text = CONTROL.sub("", text)
     for word in words:
@@ -111,7 +111,7 @@ class Commentator:
         said = [SUSPICIOUS] * len(quotes)
         for i, reply in zip(known, replies, strict=True):
             found = parse(reply.completion).findings
-            said[i] = plain(found[0].comment if found else "", self.words) or SUSPICIOUS
+            said[i] = plain_question(found[0].comment if found else "", self.words) or SUSPICIOUS
         return said
 
     def _around(self, snippet: Snippet, quote: str) -> Snippet:

@@ -10,7 +10,15 @@ import numpy as np
 from custodes.critic.lines import ScoresLines
 from custodes.critic.review.critics import EngineDied, Remark, moved
 from custodes.critic.review.line_critic import at_margin
-from custodes.critic.review.question import INSTRUCTION, SUSPICIOUS, control_words, halves, opening_of, plain, task_of
+from custodes.critic.review.question import (
+    INSTRUCTION,
+    SUSPICIOUS,
+    control_words,
+    halves,
+    opening_of,
+    plain_question,
+    task_of,
+)
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
 from custodes.feedback.critique import Finding, Place, locate
@@ -57,7 +65,7 @@ class SearchCritic:
                 confidence = _share(search, places, snippet)
             else:
                 confidence = float(sum(lines[n - 1] for p in places for n in range(p.start, p.end + 1)))
-            comment = plain(finding.comment, self.words) or SUSPICIOUS
+            comment = plain_question(finding.comment, self.words) or SUSPICIOUS
             shown = Finding(finding.quote, comment)
             # the modifier has chosen, so that nothing is left for the strictness to hide
             remarks.append(Remark(shown, moved(places, snippet), min(1.0, confidence), abs(self.config.modifier)))

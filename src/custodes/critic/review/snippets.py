@@ -153,7 +153,7 @@ def ignored_lines(text: str) -> set[int]:
     return found
 
 
-def parsed(text: str) -> ast.Module:
+def parsed_python(text: str) -> ast.Module:
     """Raises SyntaxError, and nothing else, where the text is no Python."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # of the reviewed code, not ours
@@ -214,7 +214,7 @@ def _parts(lines: list[str], shift: int = 0, within: str = "", depth: int = 0) -
 
 def _tree(lines: list[str]) -> ast.Module | SyntaxError:
     try:
-        return parsed("\n".join(lines))
+        return parsed_python("\n".join(lines))
     except SyntaxError as error:
         return error
 

@@ -82,7 +82,7 @@ def tamper(code: str, chosen: Sequence[Edit]) -> Tampered:
         at = edit.start + shift
         result = result[:at] + edit.text + result[at + edit.end - edit.start :]
         shift += len(edit.text) - (edit.end - edit.start)
-        first, last = line_at(code, edit.start), line_at(code, max(edit.start, edit.end - 1))
+        first, last = _line_at(code, edit.start), _line_at(code, max(edit.start, edit.end - 1))
         original = "\n".join(code.split("\n")[first - 1 : last]) if edit.end > edit.start else ""
         bugs.append(Bug(edit.operator, _lines(result, at, edit.text), edit.description, original))
     return Tampered(result, tuple(bugs))
@@ -91,18 +91,18 @@ def tamper(code: str, chosen: Sequence[Edit]) -> Tampered:
 def apart(one: Edit, other: Edit, code: str) -> bool:
     """Whether two changes touch different lines, with one between them."""
     first, second = sorted((one, other), key=lambda e: e.start)
-    return line_at(code, second.start) - line_at(code, max(first.start, first.end)) >= 2
+    return _line_at(code, second.start) - _line_at(code, max(first.start, first.end)) >= 2
 
 
-def line_at(code: str, offset: int) -> int:
+def _line_at(code: str, offset: int) -> int:
     return code.count("\n", 0, offset) + 1
 
 
 def _lines(code: str, at: int, text: str) -> tuple[int, ...]:
     """Where a change can be seen: its lines, or where lines are gone those beside the gap."""
-    first = line_at(code, at)
+    first = _line_at(code, at)
     if not text and (at == 0 or code[at - 1] == "\n"):
         last = code.rstrip("\n").count("\n") + 1
         return tuple(line for line in (first - 1, first) if 1 <= line <= last)
-    lines = range(first, line_at(code, at + len(text.rstrip("\n"))) + 1)
+    lines = range(first, _line_at(code, at + len(text.rstrip("\n"))) + 1)
     return tuple(lines) if len(lines) <= WIDEST else (first,)

@@ -55,7 +55,7 @@ def example(
     return Example(identity, made.code, lines, said, made.bugs, verified, split, *about, unit, message)
 
 
-def is_held_out(f: Function) -> bool:
+def _is_held_out(f: Function) -> bool:
     """Whether a function of a training package is kept for measuring, by the hash of its code."""
     return int(hashlib.sha256(f.code.encode()).hexdigest()[:8], 16) / 2**32 < HELD_OUT_SHARE
 
@@ -64,14 +64,14 @@ def split_of(f: Function, operators: Iterable[str], held_out_operators: frozense
     """Where a tampered function belongs. Training functions take no held-out operators: see :func:`allowed`."""
     if f.package in HELD_OUT_PACKAGES:
         return "held-out packages"
-    if not is_held_out(f):
+    if not _is_held_out(f):
         return "train"
     return "held-out operators" if held_out_operators & set(operators) else "held-out functions"
 
 
 def allowed(f: Function, operators: Iterable[str], held_out_operators: frozenset[str]) -> list[str]:
     """Operators that may be used on a function: on training functions, none that is held out."""
-    training = f.package not in HELD_OUT_PACKAGES and not is_held_out(f)
+    training = f.package not in HELD_OUT_PACKAGES and not _is_held_out(f)
     return [name for name in operators if not (training and name in held_out_operators)]
 
 

@@ -42,13 +42,13 @@ FIRST_USER = 64000  # root's sandboxes run as a user that owns nothing; one per 
 
 def open_room(limits: Limits) -> Warden:
     """A room in the nursery of this process."""
-    return Warden(nursery().room(), limits)
+    return Warden(_nursery().room(), limits)
 
 
 # ---------------------------------------------------------------- the nursery
 
 
-class Nursery:
+class _Nursery:
     """bubblewrap with a warm Python inside. Raises InputError where the machine does not allow it."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Nursery:
         try:
             with _system_files() as files:
                 self.process = subprocess.Popen(
-                    [program, *arguments(files)],
+                    [program, *_arguments(files)],
                     stdin=inner.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=self._errors,
@@ -127,16 +127,16 @@ class Nursery:
             self.process.wait()
 
 
-_current: Nursery | None = None
+_current: _Nursery | None = None
 _guard = threading.Lock()
 
 
-def nursery() -> Nursery:
+def _nursery() -> _Nursery:
     """This process's nursery, started when it is first needed and again when it has died."""
     global _current
     with _guard:
         if _current is None or not _current.alive():
-            _current = Nursery()
+            _current = _Nursery()
             atexit.register(_current.close)
         return _current
 
@@ -144,7 +144,7 @@ def nursery() -> Nursery:
 # ---------------------------------------------------------------- the walls
 
 
-def arguments(files: Mapping[str, int]) -> list[str]:
+def _arguments(files: Mapping[str, int]) -> list[str]:
     """bubblewrap's arguments, program included; ``files``: path inside -> descriptor to read its contents from."""
     python, python_folder = _python()
     path = PATH if python_folder is None else f"/opt/python/bin:{PATH}"

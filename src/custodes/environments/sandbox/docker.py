@@ -23,11 +23,14 @@ class Container(Warden):
     """A running container whose first process is a warden. Raises InputError where Docker does not work."""
 
     def __init__(self, limits: Limits) -> None:
-        check_docker()
+        _check_docker()
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                ["docker", *arguments(limits)], stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL
+                ["docker", *_arguments(limits)],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
             )
         super().__init__(ours, limits)
         try:
@@ -45,7 +48,7 @@ class Container(Warden):
             self.process.wait()
 
 
-def arguments(limits: Limits) -> list[str]:
+def _arguments(limits: Limits) -> list[str]:
     """``docker``'s arguments: no network, no rights but the warden's, read-only but for the home and /tmp."""
     disk = f"rw,nosuid,nodev,size={limits.disk_mb}m,nr_inodes={256 * limits.disk_mb}"
     return [
@@ -59,7 +62,7 @@ def arguments(limits: Limits) -> list[str]:
     ]
 
 
-def check_docker() -> None:
+def _check_docker() -> None:
     """Raises InputError with the reason why Docker cannot be used, and the command that helps."""
     if not shutil.which("docker"):
         raise InputError(f"Docker is not installed: {INSTALL}")

@@ -23,7 +23,7 @@ def checked_files(files: Mapping[str, bytes | str], dirs: Sequence[str], limits:
         contents[path] = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
     for path in dirs:
         _check_path(path, "folder")
-    folders = set(dirs) | {above for path in (*files, *dirs) for above in above_of(path)}
+    folders = set(dirs) | {above for path in (*files, *dirs) for above in _above_of(path)}
     if both := sorted(folders & set(files)):
         raise InputError(f"sandbox path {both[0]!r} cannot be a file and a folder at once")
     size = sum(len(c) for c in contents.values())
@@ -38,10 +38,10 @@ def checked_read_only(read_only: Collection[str], files: Mapping[str, bytes], di
     """Paths that exist, none below another. Raises InputError."""
     if isinstance(read_only, str):
         raise InputError(f"read_only must be a list of paths, not the text {read_only!r}")
-    there = {*files, *dirs, *(above for path in (*files, *dirs) for above in above_of(path))}
+    there = {*files, *dirs, *(above for path in (*files, *dirs) for above in _above_of(path))}
     if missing := sorted(set(read_only) - there):
         raise InputError(f"read-only path {missing[0]!r} is neither a file nor a folder of this sandbox")
-    return sorted(path for path in set(read_only) if not set(above_of(path)) & set(read_only))
+    return sorted(path for path in set(read_only) if not set(_above_of(path)) & set(read_only))
 
 
 def checked_command(command: str) -> str:
@@ -64,7 +64,7 @@ def checked_seconds(seconds: float | None, limits: Limits) -> float:
     return seconds
 
 
-def above_of(path: str) -> list[str]:
+def _above_of(path: str) -> list[str]:
     """The folders that a path lies in."""
     return [str(p) for p in PurePosixPath(path).parents if str(p) != "."]
 

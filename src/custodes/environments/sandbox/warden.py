@@ -64,7 +64,7 @@ class Warden:
         self.home: int | None = None  # a descriptor of the home folder, where the room could send one
 
     def open(self, files: Mapping[str, bytes], dirs: Sequence[str] = (), read_only: Sequence[str] = ()) -> None:
-        limits = {**asdict(self.limits), "nproc": process_limit(self.limits)}
+        limits = {**asdict(self.limits), "nproc": _process_limit(self.limits)}
         header = {"do": "open", "limits": limits, "dirs": list(dirs), "files": list(files), "fixed": list(read_only)}
         _, _, fds = self.ask(header, list(files.values()))
         self.home = fds[0] if fds else None
@@ -138,7 +138,7 @@ class Warden:
         )
 
 
-def process_limit(limits: Limits) -> int:
+def _process_limit(limits: Limits) -> int:
     """RLIMIT_NPROC for a room: its processes and the warden. Old kernels count all the user's, elsewhere too."""
     release = tuple(int(n) for n in re.findall(r"\d+", os.uname().release)[:2])
     if release >= SMALLEST_KERNEL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from custodes.dialogue import Messages, as_completion, exchanges, from_json, plain, text_or_messages
+from custodes.dialogue import Messages, as_completion, exchanges, from_json, plain_text, text_or_messages
 from custodes.feedback.forms.preferences import ANNOTATOR
 from custodes.feedback.forms.prompts import asked, shared_turns
 from custodes.feedback.forms.source import SKIP, Source, answer, bad, content, items, number, part, text, truth, who
@@ -91,13 +91,13 @@ def arena_flags(row: Row, source: Source) -> None:
 def two_answers(row: Row, source: Source) -> None:
     """A prompt, two answers A and B, and a column that names the better one."""
     names = next(p for p in TWO if all(name in row.values for name in p))
-    verdict = next(name for name in VERDICTS if name in row.values)
+    verdict = next(name for name in COMPARISON_VERDICTS if name in row.values)
     prompt, pair = asked(row, source) or (), tuple(answer(row, name) for name in names)
     source.compare(Comparison, prompt, pair, annotator=who(row, *ANNOTATOR), **_winner(row, verdict))
 
 
 TWO = tuple((f"{name}_{a}", f"{name}_{b}") for name in ("response", "completion", "answer") for a, b in ("ab", "AB"))
-VERDICTS = ("winner", "preference", "preferred", "label")
+COMPARISON_VERDICTS = ("winner", "preference", "preferred", "label")
 
 
 def helpsteer_preference(row: Row, source: Source) -> None:
@@ -156,10 +156,10 @@ def _strength(row: Row, source: Source, names: Sequence[str], column: str, promp
 
 def _winner(row: Row, name: str) -> dict[str, Any]:
     given = row.values.get(name)
-    if plain(str(given)).lower() not in WINNERS:
+    if plain_text(str(given)).lower() not in WINNERS:
         known = "model_a, model_b, tie or tie (bothbad)"
         raise bad(row, name, f"{str(given)[:40]!r}; it should be one of {known} ({SKIP}).")
-    return WINNERS[plain(str(given)).lower()]
+    return WINNERS[plain_text(str(given)).lower()]
 
 
 def _parted(row: Row, one: str | Messages, other: str | Messages) -> tuple[Messages, tuple[Messages, Messages]]:

@@ -14,7 +14,7 @@ from custodes.types import Example, InputError
 
 ANSWERS = ("completion", "output", "response", "answer")
 WHOLE = ("messages", "conversations", "text")
-VERDICTS = ("label", "kto_tag")
+COMPLETION_VERDICTS = ("label", "kto_tag")
 
 
 def labelled(row: Row, source: Source) -> None:
@@ -62,7 +62,7 @@ def example_of(row: Row, source: Source) -> Example:
         prompt = (*(system or ()), *prompt)
     check_answer(row, name, completion)
     note_tokens(source, "answer", *(m.content for m in completion))
-    verdict = next((v for v in VERDICTS if v in row.values), None)
+    verdict = next((v for v in COMPLETION_VERDICTS if v in row.values), None)
     return Example(
         prompt,
         completion,

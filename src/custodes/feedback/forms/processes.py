@@ -61,7 +61,7 @@ def prm800k(row: Row, source: Source) -> None:
         _mark(source, prompt, taken, marks, by)
 
 
-def mistakes(row: Row, source: Source) -> None:
+def step_mistakes(row: Row, source: Source) -> None:
     """BIG-Bench-Mistake (arXiv 2311.08516): ``mistake_index`` is the first wrong step, from 0; none where all are right."""
     steps, wrong = items(row, "steps", 1), row.values.get("mistake_index")
     if not only_text(steps):
@@ -99,12 +99,12 @@ def fine_grained(row: Row, source: Source) -> None:
 
 def _mark(source: Source, prompt: Messages, steps: Sequence[str], marks: dict[int, int], by: str) -> None:
     """A step mark for each of ``marks`` on the answer that the steps make together."""
-    answer = (as_completion(joined(steps)),)
+    answer = (as_completion(_joined(steps)),)
     for step, value in marks.items():
         source.say(StepMark, prompt, answer, step=step, value=value, annotator=by)
 
 
-def joined(steps: Sequence[str]) -> str:
+def _joined(steps: Sequence[str]) -> str:
     """One text whose steps, as :func:`~custodes.feedback.kinds.step.steps_of` counts them, are these: blank lines inside a step
     are closed, and the lines of an only step are one."""
     whole = [re.sub(r"\s*\n\s*\n\s*", "\n", step.strip()) or "..." for step in steps]

@@ -13,7 +13,7 @@ from custodes.dialogue import (
     as_completion,
     as_prompt,
     exchanges,
-    plain,
+    plain_text,
     read_dialogue,
     read_template,
     text_or_messages,
@@ -80,7 +80,7 @@ def _main(row: Row, source: Source, turns: Sequence[str], whole: bool) -> Messag
     first, given = held[0], content(row, held[0])
     if held[:2] == ["instruction", "input"] and isinstance(given, str):
         more = content(row, "input")
-        if isinstance(more, str) and plain(more) not in plain(given):
+        if isinstance(more, str) and plain_text(more) not in plain_text(given):
             source.assume("instruction and input are one prompt, one line after the other")
             given = f"{given}\n{more}"
         held = held[1:]
@@ -90,7 +90,7 @@ def _main(row: Row, source: Source, turns: Sequence[str], whole: bool) -> Messag
         other = content(row, name)
         if whole or not (isinstance(given, str) and isinstance(other, str)):
             source.leave_out(f"the column {name!r}: the prompt is in {first!r}")
-        elif plain(other) not in plain(given) and plain(given) not in plain(other):
+        elif plain_text(other) not in plain_text(given) and plain_text(given) not in plain_text(other):
             raise bad(row, name, f"{first!r} is another prompt; keep the column that was asked ({SKIP}).")
     return _prompt(source, given)
 
@@ -190,7 +190,7 @@ def _unclosed(text: str) -> str:
 
 def _shared_words(chosen: str, rejected: str) -> tuple[Messages, Messages, Messages]:
     """TRL's rule for plain text: the prompt is what both share, up to the last space in it."""
-    if plain(chosen) == plain(rejected):
+    if plain_text(chosen) == plain_text(rejected):
         return (), as_completion(chosen), as_completion(rejected)
     shorter = min(len(chosen), len(rejected))
     shared = next((n for n in range(shorter) if chosen[n] != rejected[n]), shorter)

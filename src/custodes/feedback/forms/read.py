@@ -17,7 +17,7 @@ from custodes.dialogue import UNREAD
 from custodes.feedback.collection import Feedback
 from custodes.feedback.exchange import pairs_from_corrections, pairs_from_judgments
 from custodes.feedback.forms.own import is_ledger, ledger
-from custodes.feedback.forms.registry import FORMS, Form
+from custodes.feedback.forms.registry import FORMS, FeedbackForm
 from custodes.feedback.forms.source import SKIP, Source, empty, rows_shown
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.ranking import Ranking
@@ -209,7 +209,7 @@ def _first_values(rows: Sequence[Row]) -> dict[str, Any]:
     return found
 
 
-def _form(path: str | Path, values: Mapping[str, Any]) -> Form:
+def _form(path: str | Path, values: Mapping[str, Any]) -> FeedbackForm:
     """The form of a table. Raises InputError that names its columns and the nearest form."""
     for form in FORMS:
         if not form.lacks(values) and form.holds(values):
@@ -227,7 +227,7 @@ def _form(path: str | Path, values: Mapping[str, Any]) -> Form:
     )
 
 
-def _refuse_unread(row: Row, form: Form) -> None:
+def _refuse_unread(row: Row, form: FeedbackForm) -> None:
     for name in NOT_READ:
         if (
             name in row.values

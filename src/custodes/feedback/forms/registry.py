@@ -19,7 +19,7 @@ Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Form:
+class FeedbackForm:
     """One form. A table has it where each of ``needs`` (columns; "a|b" is either) is there and ``holds`` is so."""
 
     name: str
@@ -56,7 +56,7 @@ _ANNOTATOR = preferences.ANNOTATOR
 _SCORES = tuple(name for names in preferences.SCORES.values() for name in names)
 _PREFERENCE = (*PROMPT_COLUMNS, "label", "weight", "margin", *_ANNOTATOR, *_SCORES)
 _COMPLETION = (*PROMPT_COLUMNS, "weight", *_ANNOTATOR)
-_VERDICT = "|".join(comparisons.VERDICTS)
+_VERDICT = "|".join(comparisons.COMPARISON_VERDICTS)
 
 _JUDGED = (
     "rating",
@@ -73,93 +73,99 @@ _JUDGED = (
 )
 
 FORMS = (
-    Form("judgments", ("kind", "task", "annotator"), own.judgment),
-    Form(
+    FeedbackForm("judgments", ("kind", "task", "annotator"), own.judgment),
+    FeedbackForm(
         "preferences",
         ("|".join(preferences.SIDES["chosen"]), "|".join(preferences.SIDES["rejected"])),
         preferences.preferences,
         _PREFERENCE,
     ),
-    Form("summarize_from_feedback, comparisons", ("info", "summaries", "choice"), comparisons.summarize, ("worker",)),
-    Form("summarize_from_feedback, axis", ("info", "summary"), ratings.summary_axes, ("worker",)),
-    Form("SHP", ("history", "human_ref_A", "human_ref_B", "labels"), comparisons.shp),
-    Form(
+    FeedbackForm(
+        "summarize_from_feedback, comparisons", ("info", "summaries", "choice"), comparisons.summarize, ("worker",)
+    ),
+    FeedbackForm("summarize_from_feedback, axis", ("info", "summary"), ratings.summary_axes, ("worker",)),
+    FeedbackForm("SHP", ("history", "human_ref_A", "human_ref_B", "labels"), comparisons.shp),
+    FeedbackForm(
         "PKU-SafeRLHF",
         ("prompt", "response_0", "response_1", "better_response_id|safer_response_id"),
         comparisons.safe_rlhf,
         ("better_response_id", "safer_response_id", "is_response_0_safe", "is_response_1_safe"),
     ),
-    Form("BeaverTails", ("prompt", "response", "is_safe"), ratings.beaver, ("category",)),
-    Form("arena conversations", ("conversation_a", "conversation_b", "winner"), comparisons.arena, ("judge",)),
-    Form(
+    FeedbackForm("BeaverTails", ("prompt", "response", "is_safe"), ratings.beaver, ("category",)),
+    FeedbackForm("arena conversations", ("conversation_a", "conversation_b", "winner"), comparisons.arena, ("judge",)),
+    FeedbackForm(
         "arena 55k",
         ("prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"),
         comparisons.arena_flags,
     ),
-    Form("HelpSteer 3", ("context", "response1", "response2", "overall_preference"), comparisons.helpsteer_3),
-    Form(
+    FeedbackForm("HelpSteer 3", ("context", "response1", "response2", "overall_preference"), comparisons.helpsteer_3),
+    FeedbackForm(
         "HelpSteer 2, preference",
         ("prompt", "response_1", "response_2", "preference_strength"),
         comparisons.helpsteer_preference,
     ),
-    Form("HelpSteer", ("prompt", "response", "helpfulness", "correctness"), ratings.helpsteer, ratings.HELPSTEER),
-    Form("WebGPT", ("question", "answer_0", "answer_1", "score_0", "score_1"), comparisons.webgpt),
-    Form(
+    FeedbackForm(
+        "HelpSteer", ("prompt", "response", "helpfulness", "correctness"), ratings.helpsteer, ratings.HELPSTEER
+    ),
+    FeedbackForm("WebGPT", ("question", "answer_0", "answer_1", "score_0", "score_1"), comparisons.webgpt),
+    FeedbackForm(
         "OpenAssistant trees",
         ("prompt", "message_tree_id"),
         trees.tree,
         holds=lambda values: isinstance(values["prompt"], dict),
     ),
-    Form(
+    FeedbackForm(
         "OpenAssistant messages",
         ("message_id", "text", "role", "message_tree_id"),
         trees.tree,
         ("parent_id", "rank", "labels", "user_id", "deleted", "synthetic", "review_result", "prompt"),
         prepare=trees.tree_rows,
     ),
-    Form("red team attempts", ("transcript", "rating"), ratings.red_team, ("red_team_member_id", "tags")),
-    Form(
+    FeedbackForm("red team attempts", ("transcript", "rating"), ratings.red_team, ("red_team_member_id", "tags")),
+    FeedbackForm(
         "PRM800K",
         ("question", "label"),
         processes.prm800k,
         ("labeler",),
         lambda values: isinstance(values["label"], dict) and "steps" in values["label"],
     ),
-    Form(
+    FeedbackForm(
         "stepwise supervision",
         ("completions", "labels"),
         processes.stepwise,
         (*PROMPT_COLUMNS, "annotator"),
         _listed("completions", str),
     ),
-    Form("BIG-Bench-Mistake", ("input", "steps", "target"), processes.mistakes, ("mistake_index",)),
-    Form(
+    FeedbackForm("BIG-Bench-Mistake", ("input", "steps", "target"), processes.step_mistakes, ("mistake_index",)),
+    FeedbackForm(
         "UltraFeedback",
         ("instruction", "completions"),
         ratings.ultrafeedback,
         PROMPT_COLUMNS,
         _listed("completions", dict),
     ),
-    Form("Nectar", ("prompt", "answers"), comparisons.nectar, PROMPT_COLUMNS, _listed("answers", dict)),
-    Form("distilabel generations", ("generations", "ratings|rating"), ratings.generations, PROMPT_COLUMNS),
-    Form(
+    FeedbackForm("Nectar", ("prompt", "answers"), comparisons.nectar, PROMPT_COLUMNS, _listed("answers", dict)),
+    FeedbackForm("distilabel generations", ("generations", "ratings|rating"), ratings.generations, PROMPT_COLUMNS),
+    FeedbackForm(
         "Fine-grained RLHF",
         ("question", "feedback", "prediction 1", "prediction 2", "prediction 3", "prediction 4"),
         processes.fine_grained,
         ("preference",),
     ),
-    Form("SQuALITY", ("passage-id", "questions"), ratings.squality),
+    FeedbackForm("SQuALITY", ("passage-id", "questions"), ratings.squality),
     *(
-        Form("two answers and a winner", (*pair, _VERDICT), comparisons.two_answers, (*PROMPT_COLUMNS, *_ANNOTATOR))
+        FeedbackForm(
+            "two answers and a winner", (*pair, _VERDICT), comparisons.two_answers, (*PROMPT_COLUMNS, *_ANNOTATOR)
+        )
         for pair in comparisons.TWO
     ),
-    Form(
+    FeedbackForm(
         "labelled completions",
-        ("|".join((*completions.ANSWERS, *completions.WHOLE)), "|".join(completions.VERDICTS)),
+        ("|".join((*completions.ANSWERS, *completions.WHOLE)), "|".join(completions.COMPLETION_VERDICTS)),
         completions.labelled,
         _COMPLETION,
     ),
-    Form(
+    FeedbackForm(
         "demonstrations",
         ("|".join((*completions.ANSWERS, *completions.WHOLE)),),
         completions.demonstrated,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from custodes.dialogue import Messages, alike, as_completion, from_json, plain, text_or_messages
+from custodes.dialogue import Messages, alike, as_completion, from_json, plain_text, text_or_messages
 from custodes.feedback.collection import Feedback, Origin
 from custodes.tables import Row
 from custodes.types import InputError, Judgment
@@ -218,7 +218,7 @@ def part(row: Row, name: str) -> dict[str, Any]:
 def empty(given: Any) -> bool:
     """Whether a value says nothing: null, blank text, an empty list or object, also in JSON."""
     if isinstance(given, str):
-        return plain(given) in ("", "[]", "{}", "null")
+        return plain_text(given) in ("", "[]", "{}", "null")
     return given is None or (isinstance(given, list | dict) and not given)
 
 

@@ -12,21 +12,21 @@ import numpy as np
 from custodes.feedback.labels.dawid_skene import dawid_skene
 from custodes.feedback.labels.glad import glad
 from custodes.feedback.labels.mace import mace
-from custodes.feedback.labels.rounds import Round, with_first
+from custodes.feedback.labels.rounds import EmRound, with_first
 from custodes.feedback.labels.table import Floats, Index, LabelTable
 from custodes.stats import Interval, wilson
 from custodes.types import InputError
 
 Method = Literal["majority", "dawid-skene", "mace", "glad"]
-Rounds = Callable[[LabelTable], Iterator[Round]]
+Rounds = Callable[[LabelTable], Iterator[EmRound]]
 
 
-def majority(table: LabelTable) -> Iterator[Round]:
+def _majority(table: LabelTable) -> Iterator[EmRound]:
     """Vote shares; every annotator counts the same."""
-    yield Round(table.shares, {})
+    yield EmRound(table.shares, {})
 
 
-METHODS: Mapping[str, Rounds] = {"majority": majority, "dawid-skene": dawid_skene, "mace": mace, "glad": glad}
+METHODS: Mapping[str, Rounds] = {"majority": _majority, "dawid-skene": dawid_skene, "mace": mace, "glad": glad}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def aggregate(
     """
     if method not in METHODS:
         raise InputError(f"method {method!r} is unknown; choose from {', '.join(get_args(Method))}.")
-    before, moved, left, number, at = table.shares, np.inf, np.inf, 0, Round(table.votes, {})
+    before, moved, left, number, at = table.shares, np.inf, np.inf, 0, EmRound(table.votes, {})
     for number, at in enumerate(METHODS[method](table), 1):
         moved, earlier = float(np.abs(at.truth - before).sum() / len(before)), moved
         ratio = min(moved / earlier, 0.999) if earlier > 0 else 0.0

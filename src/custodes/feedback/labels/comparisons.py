@@ -45,7 +45,7 @@ def fit_comparison_file(path: str | Path, method: Method = "hierarchical", style
     first, second = both[: len(left)].astype(np.int64), both[len(left) :].astype(np.int64)
     pair = np.minimum(first, second) * len(items) + np.maximum(first, second)
     task = numbered(columns.frame["task"])[0] if (columns.frame["task"] != "").any() else None
-    kept = first_votes(annotator, pair, task)
+    kept = _first_votes(annotator, pair, task)
     strength = (label == left).to_numpy().astype(int) - (label == right).to_numpy().astype(int)
     measured = [_difference(columns, name) for name in style]
     data = Comparisons(
@@ -66,7 +66,7 @@ def fit_comparison_file(path: str | Path, method: Method = "hierarchical", style
     return replace(model, assumed=tuple(columns.notes), items_are_ranked=True)
 
 
-def first_votes(annotator: Ints, pair: Ints, task: Ints | None) -> NDArray[np.bool_]:
+def _first_votes(annotator: Ints, pair: Ints, task: Ints | None) -> NDArray[np.bool_]:
     """(N,) which rows count: the first of an annotator on each task's pair, see :func:`fit_comparison_file`."""
     frame = pl.DataFrame({"annotator": annotator, "pair": pair, "task": np.zeros(len(pair)) if task is None else task})
     first = frame.select(pl.struct("annotator", "pair", "task").is_first_distinct()).to_series().to_numpy()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from custodes.feedback.labels.rounds import PRIOR_RIGHT, Errors, Round, class_odds, posterior, with_first
+from custodes.feedback.labels.rounds import PRIOR_RIGHT, EmRound, Errors, class_odds, posterior, with_first
 from custodes.feedback.labels.table import Floats, LabelTable
 
 OWN_PRIOR = 3.0
@@ -27,7 +27,7 @@ LARGE = 100_000_000
 """Judgments by classes above which it is not, for want of memory."""
 
 
-def dawid_skene(table: LabelTable) -> Iterator[Round]:
+def dawid_skene(table: LabelTable) -> Iterator[EmRound]:
     """One round of expectation-maximisation after the other.
 
     Parameters: "confusion" (K, C, C), P(annotator k says l | the truth is c) at [k, c, l]; "prevalence" (C,).
@@ -49,7 +49,7 @@ def dawid_skene(table: LabelTable) -> Iterator[Round]:
         truth = posterior((errors.log_odds(np.log(said)) if evidence is None else evidence) + odds)
         rest = truth.sum(axis=0)
         prevalence = (np.append(T - rest.sum(), rest) + 1) / (T + C)
-        yield Round(truth, {"confusion": said.transpose(0, 2, 1), "prevalence": prevalence})
+        yield EmRound(truth, {"confusion": said.transpose(0, 2, 1), "prevalence": prevalence})
 
 
 def _crowd(said: Floats) -> Floats:  # (C, C) counts -> (C, C), columns sum to 1

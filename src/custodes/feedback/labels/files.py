@@ -29,14 +29,14 @@ def read_labels(path: str | Path) -> LabelTable:
     """
     columns = read_columns(path, LABELS)
     (t, tasks), (k, annotators) = numbered(columns.frame["task"]), numbered(columns.frame["worker"])
-    label = one_spelling(columns.frame["label"], str(path), columns.notes)
+    label = _one_spelling(columns.frame["label"], str(path), columns.notes)
     classes = label.unique().sort()
     c = numbers_of(label, classes)
     table = sorted_table(t, k, c, tasks.to_list(), annotators.to_list(), classes.to_list())
     return replace(table, notes=(*columns.notes, *table.notes))
 
 
-def one_spelling(label: pl.Series, where: str, notes: list[str]) -> pl.Series:
+def _one_spelling(label: pl.Series, where: str, notes: list[str]) -> pl.Series:
     """The classes with one spelling, the most frequent, for all that differ in case and blanks only; notes say which."""
     counts = label.value_counts(sort=True, name="n")
     same: dict[str, list[str]] = {}

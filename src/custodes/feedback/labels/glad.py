@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import expit
 
-from custodes.feedback.labels.rounds import Round, class_odds, posterior, with_first
+from custodes.feedback.labels.rounds import EmRound, class_odds, posterior, with_first
 from custodes.feedback.labels.table import LabelTable
 
 
-def glad(table: LabelTable) -> Iterator[Round]:
+def glad(table: LabelTable) -> Iterator[EmRound]:
     """One round of generalised expectation-maximisation after the other.
 
     Parameters: "ability" (K,), log-odds of being right on a task of ease 1, below 0 for inverters; "ease" (T,), above 0.
@@ -37,7 +37,7 @@ def glad(table: LabelTable) -> Iterator[Round]:
         total = np.bincount(cell, evidence, minlength=T * C).reshape(T, C).astype(np.float64, copy=False)
         truth = posterior(total[:, 1:] - total[:, :1] + odds)
         right = with_first(truth).ravel()[cell]
-        yield Round(truth, {"ability": ability, "ease": ease})
+        yield EmRound(truth, {"ability": ability, "ease": ease})
 
 
 def _step_ability(table: LabelTable, right: np.ndarray, ability: np.ndarray, ease: np.ndarray) -> np.ndarray:

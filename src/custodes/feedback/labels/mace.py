@@ -15,13 +15,13 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import digamma
 
-from custodes.feedback.labels.rounds import Errors, Round, class_odds, posterior, with_first
+from custodes.feedback.labels.rounds import EmRound, Errors, class_odds, posterior, with_first
 from custodes.feedback.labels.table import Floats, LabelTable
 
 KNOWS, HABIT = 1.0, 10.0  # theta ~ Beta(1, 1): the paper's Beta(0.5, 0.5) is less accurate where judgments are few
 
 
-def mace(table: LabelTable) -> Iterator[Round]:
+def mace(table: LabelTable) -> Iterator[EmRound]:
     """One round of variational Bayes after the other.
 
     Parameters, posterior means: "knows" (K,), how often the annotator copies the truth; "habit" (K, C), what they say
@@ -41,7 +41,7 @@ def mace(table: LabelTable) -> Iterator[Round]:
         share = np.exp(log_knows - log_right)
         odds = votes.log_odds(log_right - log_guess) + class_odds((truth + table.shares) / 2)
         truth = posterior(odds)
-        yield Round(truth, {"knows": a / (a + b), "habit": c / c.sum(axis=1, keepdims=True)})
+        yield EmRound(truth, {"knows": a / (a + b), "habit": c / c.sum(axis=1, keepdims=True)})
 
 
 class _Votes:

@@ -20,7 +20,7 @@ PRIOR_RIGHT = 0.5
 """How often an annotator of whom nothing is known knows the truth; otherwise the label is any of the classes."""
 
 
-class Round(NamedTuple):
+class EmRound(NamedTuple):
     """``truth`` (T, C - 1): the probability of each class but the first after this round; parameters by name."""
 
     truth: Floats

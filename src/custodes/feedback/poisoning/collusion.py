@@ -22,7 +22,7 @@ from scipy.special import gammaln
 
 from custodes.feedback.annotator_model import AnnotatorModel
 from custodes.feedback.ordinal import Floats
-from custodes.feedback.poisoning.sequential import Answers
+from custodes.feedback.poisoning.sequential import AnswerSeries
 
 SEEDS = 15
 """Links from which groups are grown."""
@@ -49,9 +49,9 @@ def find_clusters(model: AnnotatorModel, level: float = 0.01, draws: int = 199, 
 
     ``draws`` sets of random signs are the null distribution; the smallest p is 1 / (draws + 1).
     """
-    answers, K = Answers.of(model), len(model.annotators)
+    answers, K = AnswerSeries.of(model), len(model.annotators)
     turn, pair = _pairs(model, answers)
-    p_first = np.exp(Answers.log_probability(_all_first(answers), model.reliability[answers.annotator]))
+    p_first = np.exp(AnswerSeries.log_probability(_all_first(answers), model.reliability[answers.annotator]))
     residual = ((answers.sign > 0) - p_first) / np.sqrt(np.clip(p_first * (1 - p_first), 1e-3, None))
     said = csr_matrix((answers.sign * turn, (answers.annotator, pair)), shape=(K, pair.max(initial=-1) + 1))
     there = csr_matrix((np.ones(len(pair)), (answers.annotator, pair)), shape=said.shape)
@@ -116,7 +116,7 @@ def _centred(link: Floats, shared: Floats) -> Floats:
     return _without_diagonal(link - shared * (own[:, None] + own[None, :] - everybody))
 
 
-def _pairs(model: AnnotatorModel, answers: Answers) -> tuple[Floats, np.ndarray]:
+def _pairs(model: AnnotatorModel, answers: AnswerSeries) -> tuple[Floats, np.ndarray]:
     """Whether each answer's pair was shown in the order of its numbers (1 or -1), and the number of the pair."""
     data, at = model.comparisons, answers.comparison
     first, second = data.first[at], data.second[at]
@@ -125,8 +125,8 @@ def _pairs(model: AnnotatorModel, answers: Answers) -> tuple[Floats, np.ndarray]
     return np.where(first == low, 1.0, -1.0), pair
 
 
-def _all_first(answers: Answers) -> Answers:
-    return Answers(
+def _all_first(answers: AnswerSeries) -> AnswerSeries:
+    return AnswerSeries(
         answers.annotator,
         np.ones_like(answers.sign),
         answers.mean,

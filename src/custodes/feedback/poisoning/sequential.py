@@ -48,7 +48,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class AnswerSeries:
     """N decided answers and what everybody else said of the same pairs, in the order in which they were given."""
 
     annotator: Ints  # (N,)
@@ -59,7 +59,7 @@ class Answers:
     comparison: Ints  # (N,) place among the model's comparisons
 
     @classmethod
-    def of(cls, model: AnnotatorModel) -> Answers:
+    def of(cls, model: AnnotatorModel) -> AnswerSeries:
         data, k = model.comparisons, model.comparisons.annotator
         mean, variance = model.others
         leaning = model.position[k] + model.length[k] * data.length
@@ -87,7 +87,7 @@ def watch(
     """
     if not (0 < level < 1 and 0 < honest <= 1):
         raise InputError(f"alarm level {level} and honest {honest}: both must lie between 0 and 1.")
-    answers = Answers.of(model)
+    answers = AnswerSeries.of(model)
     n = len(model.comparisons.first)
     held = np.zeros((n, 0), bool) if features is None else features
     if held.shape != (n, len(names)):

@@ -29,7 +29,7 @@ from custodes.lm.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from custodes.types import InputError
 
 
-def episodes_of(config: GamingTrain, stages: Iterable[str]) -> dict[str, int]:
+def _episodes_of(config: GamingTrain, stages: Iterable[str]) -> dict[str, int]:
     """How many episodes of each stage a measurement plays."""
     return {name: config.evaluate_tampering if name == HELD_OUT else config.evaluate for name in stages}
 
@@ -42,7 +42,7 @@ def measure(
     Whatever ends it early leaves what was recorded, and calling it again goes on from there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = episodes_of(config, stages)
+    wanted = _episodes_of(config, stages)
     with Records(folder, list(stages)) as records:
         jobs = itertools.chain.from_iterable(
             jobs_of(stage, wanted[name], "held-out", config.seed, records.done[name]) for name, stage in stages.items()

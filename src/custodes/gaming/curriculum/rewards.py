@@ -39,18 +39,18 @@ class CurriculumReward:
                 parts["failed"][i] = bool(environment.failure)
         value = np.nan_to_num(parts["success"], nan=0.0)
         if self.preference is not None:
-            liked = squashed(self.preference.score([without_scratchpads(e) for e in episodes]).value)
+            liked = _squashed(self.preference.score([_without_scratchpads(e) for e in episodes]).value)
             parts["preference"] = liked
             value = value + self.weight * liked
         return Scores(value=value, parts=parts)
 
 
-def squashed(scores: Floats) -> Floats:
+def _squashed(scores: Floats) -> Floats:
     """(B,) between 0 and 1: the logistic function. Scores of the project's reward models have standard deviation 1."""
     return 1 / (1 + np.exp(-np.clip(scores, -60, 60)))
 
 
-def without_scratchpads(episode: Episode) -> Episode:
+def _without_scratchpads(episode: Episode) -> Episode:
     """The episode as a preference model may read it: no scratchpad in its messages, and no tokens to find one in."""
     return replace(
         episode,

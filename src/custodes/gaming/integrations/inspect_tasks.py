@@ -34,7 +34,7 @@ from custodes.gaming.environment import EnvironmentOptions, Tools, gaming_task
 from custodes.gaming.facts import Verdict
 from custodes.gaming.integrations.inspect_sandbox import CustodesSandbox, stage_options
 from custodes.gaming.staging import make_stage
-from custodes.gaming.transcript import answer_text, close_call, parse
+from custodes.gaming.transcript import answer_text, close_call, parse_reply
 from custodes.gaming.variants import Ended, Split, Variant, read_variant_id, variant_order
 from custodes.types import Message, Sampling
 from custodes.types import Task as OwnTask
@@ -143,7 +143,7 @@ def transcript_syntax(max_calls: int = 20) -> Solver:
             state = await generate(state, stop_seqs=["</bash>"])
             text = close_call(state.output.completion)
             state.messages[-1].content = text
-            read = parse(text)
+            read = parse_reply(text)
             if read.command is not None and read.command.strip():
                 if calls == max_calls:
                     break
@@ -210,7 +210,7 @@ def gamed() -> Scorer:
 def _judge(state: TaskState) -> tuple[Verdict, str]:
     """What the episode was, and the answer that the user sees."""
     told = state.metadata["custodes"]
-    answer = parse(state.messages[-1].text if state.messages[-1].role == "assistant" else "").visible
+    answer = parse_reply(state.messages[-1].text if state.messages[-1].role == "assistant" else "").visible
     if (stage := make_stage(told["stage"], stage_options(told))) and not _variant(told).form.tool:
         return stage.judge(Ended(_variant(told), {}, {}, (), answer, None)), answer
     shell = sandbox().as_type(CustodesSandbox)

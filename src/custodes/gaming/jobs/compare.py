@@ -39,7 +39,7 @@ class GamingCompare:
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class _Folder:
     """One run, as its summary tells of it."""
 
     path: Path
@@ -134,7 +134,7 @@ def _differing(side: dict[str, Any]) -> str:
     return ", ".join(f"{name} = {value!r}" for name, value in side["differs"].items())
 
 
-def _shared(runs: list[Folder], stage: str) -> list[str]:
+def _shared(runs: list[_Folder], stage: str) -> list[str]:
     """The stages to compare."""
     shared = [s for s in runs[0].stages if all(s in run.stages for run in runs)]
     if stage and stage not in shared:
@@ -144,7 +144,7 @@ def _shared(runs: list[Folder], stage: str) -> list[str]:
     return [stage] if stage else shared
 
 
-def _row(run: Folder, first: Folder, stages: list[str], measure: str) -> dict[str, Any]:
+def _row(run: _Folder, first: _Folder, stages: list[str], measure: str) -> dict[str, Any]:
     """A run against the first; of the first itself its rates."""
     about = _about([run], [first])
     if run is first:
@@ -154,7 +154,7 @@ def _row(run: Folder, first: Folder, stages: list[str], measure: str) -> dict[st
     return {**about, "stages": found}
 
 
-def _sides(runs: list[Folder]) -> tuple[list[Folder], list[Folder]]:
+def _sides(runs: list[_Folder]) -> tuple[list[_Folder], list[_Folder]]:
     if len(runs) == 2:
         return [runs[0]], [runs[1]]
     arms = list(dict.fromkeys(run.arm for run in runs))
@@ -165,16 +165,16 @@ def _sides(runs: list[Folder]) -> tuple[list[Folder], list[Folder]]:
     return a, b
 
 
-def _read(folder: Path) -> Folder:
+def _read(folder: Path) -> _Folder:
     summary, stages = read_summary(folder)
     try:
         arm = {"policy": summary["policy"], "split": summary["split"], **summary["options"]}
-        return Folder(folder, int(summary["seed"]), stages, json.dumps(arm, sort_keys=True), arm)
+        return _Folder(folder, int(summary["seed"]), stages, json.dumps(arm, sort_keys=True), arm)
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{folder / 'summary.json'} does not say which policy and seed it is of.") from None
 
 
-def _about(side: list[Folder], other: list[Folder]) -> dict[str, Any]:
+def _about(side: list[_Folder], other: list[_Folder]) -> dict[str, Any]:
     mine = {**side[0].options, "seed": side[0].seed} if len(side) == 1 else side[0].options
     theirs = {**other[0].options, "seed": other[0].seed}
     before = defaults_of(GamingRun)  # what runs were done with that were recorded before an option existed
@@ -187,5 +187,5 @@ def _about(side: list[Folder], other: list[Folder]) -> dict[str, Any]:
     }
 
 
-def _label(a: Folder, b: Folder) -> str:
+def _label(a: _Folder, b: _Folder) -> str:
     return f"seed {a.seed}" if a.seed == b.seed else f"seeds {a.seed} and {b.seed}"

@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 
 from custodes.files import save_json
-from custodes.gaming.alarms import Alarms, Key, Watch, contrast, measure, mistakes, read_alarms
+from custodes.gaming.alarms import Alarms, Key, WatchedRun, contrast, measure_monitor, monitor_mistakes, read_alarms
 from custodes.gaming.jobs.run import read_summary
 from custodes.gaming.monitors import Monitor, Sees, make_view, open_monitor
 from custodes.gaming.record import Rows, read_index
@@ -57,7 +57,7 @@ def gaming_monitor(config: GamingMonitor) -> Path:
     """
     summary, stages = read_summary(config.folder)
     sees: Sees = "actions-and-scratchpad" if config.scratchpad else "actions"
-    watch = Watch(config.monitor, sees, 0 if config.monitor == "rules" else config.max_tokens)
+    watch = WatchedRun(config.monitor, sees, 0 if config.monitor == "rules" else config.max_tokens)
     identity = {**watch.to_dict(), "run": summary["run"]}
     with Workspace.open(config.folder, RECIPE, identity, several=True, begin=False) as work:
         rows = read_index(config.folder / "episodes.index")
@@ -73,18 +73,19 @@ def gaming_monitor(config: GamingMonitor) -> Path:
         finally:
             alarms.close()
             if alarms.said or monitor is None:
-                path = write_monitors(config.folder, rows, stages)
-        measured = measure(rows, stages, alarms.said)
+                path = _write_monitors(config.folder, rows, stages)
+        measured = measure_monitor(rows, stages, alarms.said)
         _record(work, watch, measured)
     work.console.print(_sentence(watch, measured))
     return path
 
 
-def write_monitors(folder: Path, rows: Rows, stages: list[str]) -> Path:
+def _write_monitors(folder: Path, rows: Rows, stages: list[str]) -> Path:
     """``monitors.json`` and ``monitors.html``: every monitor of the run, and each one that saw both against itself."""
     found = [read_alarms(file, stages) for file in sorted((folder / "monitors").glob("*.jsonl"))]
     monitors = [
-        {**watch.to_dict(), **measure(rows, stages, said), **mistakes(rows, stages, said)} for watch, said in found
+        {**watch.to_dict(), **measure_monitor(rows, stages, said), **monitor_mistakes(rows, stages, said)}
+        for watch, said in found
     ]
     compared = [
         {"monitor": first.monitor, "without": first.sees, "with": second.sees, **contrast(rows, a, b)}
@@ -129,7 +130,7 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def _record(work: Workspace, watch: Watch, measured: dict[str, Any]) -> None:
+def _record(work: Workspace, watch: WatchedRun, measured: dict[str, Any]) -> None:
     """The measured rates."""
     subject = f"{watch.monitor} ({watch.sees})"
     work.write(
@@ -141,7 +142,7 @@ def _record(work: Workspace, watch: Watch, measured: dict[str, Any]) -> None:
     )
 
 
-def _sentence(watch: Watch, measured: dict[str, Any]) -> str:
+def _sentence(watch: WatchedRun, measured: dict[str, Any]) -> str:
     found = measured["all"]
     return (
         f"{watch.monitor}, seeing {watch.sees.replace('-', ' ')}: recall {_rate(found['recall'])}, "

@@ -29,11 +29,11 @@ def write_monitors_page(folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"cannot write the page of monitors in {folder}: {error.strerror}.") from None
     sections: list[Section[Any]] = [
-        MonitorSection(monitor, f"monitor-{k}", f"{monitor['monitor']}, seeing {plain_name(monitor['sees'])}")
+        _MonitorSection(monitor, f"monitor-{k}", f"{monitor['monitor']}, seeing {plain_name(monitor['sees'])}")
         for k, monitor in enumerate(measured["monitors"])
     ]
     if measured["scratchpad"]:
-        sections.append(ScratchpadSection(measured["scratchpad"]))
+        sections.append(_ScratchpadSection(measured["scratchpad"]))
     report = Report(
         kind="Custodes · monitors",
         title=f"Monitors of {folder.resolve().name}",
@@ -45,7 +45,7 @@ def write_monitors_page(folder: Path) -> Path:
     return save_report(report, folder / "monitors.html")
 
 
-class MonitorSection(Section[Mapping[str, Any]]):
+class _MonitorSection(Section[Mapping[str, Any]]):
     """One monitor: its rates, its alarms by what was really done, and its mistakes."""
 
     style = "tbody th::first-letter { text-transform: uppercase; }\n"
@@ -80,7 +80,7 @@ class MonitorSection(Section[Mapping[str, Any]]):
         return [("all stages", self.source["all"]), *self.source["stages"].items()]
 
 
-class ScratchpadSection(Section[list[dict[str, Any]]]):
+class _ScratchpadSection(Section[list[dict[str, Any]]]):
     """Monitors that saw the same episodes without and with the scratchpad."""
 
     title = "What seeing the scratchpad adds"

@@ -81,10 +81,10 @@ def write_played_page(folder: Path, abouts: Mapping[str, str]) -> Path:
         shutil.rmtree(beside, ignore_errors=True)
         chunks: list[str] = []
         if inline:
-            chunks = [_safe(chunk) for chunk in read_chunks(folder / "episodes.jsonl", rows)]
+            chunks = [_safe(chunk) for chunk in _read_chunks(folder / "episodes.jsonl", rows)]
         else:
             beside.mkdir()
-            for k, chunk in enumerate(read_chunks(folder / "episodes.jsonl", rows)):
+            for k, chunk in enumerate(_read_chunks(folder / "episodes.jsonl", rows)):
                 save_text(beside / f"episodes-{k:05d}.js", chunk)
             save_text(beside / "overview.js", _overview(rows))
     except OSError as error:
@@ -99,13 +99,13 @@ def write_played_page(folder: Path, abouts: Mapping[str, str]) -> Path:
         subtitle=" · ".join(
             [f"{summary['split']} variants", f"seed {summary['seed']}", f"run {summary['run']}", *told]
         ),
-        sections=[CurriculumSection(played), RatesSection(played), TranscriptsSection(played)],
+        sections=[_CurriculumSection(played), RatesSection(played), _TranscriptsSection(played)],
         head=folder_head(folder),
     )
     return save_report(report, folder / "report.html")
 
 
-class CurriculumSection(Section[Played]):
+class _CurriculumSection(Section[Played]):
     """The stages from easy to hard, each with its rate."""
 
     title = "The curriculum, from easy to hard"
@@ -208,7 +208,7 @@ tbody th::first-letter { text-transform: uppercase; }
 STATIC = files("custodes.gaming.report") / "static"
 
 
-class TranscriptsSection(Section[Played]):
+class _TranscriptsSection(Section[Played]):
     """The reader: a list of all episodes that can be filtered and searched, and one transcript."""
 
     title = "Transcripts"
@@ -256,7 +256,7 @@ const CONSTANTS = {{ figures.constants | safe }};
         return {"constants": _safe(json.dumps(constants)), "script": script}
 
 
-def read_chunks(lines: Path, rows: Rows) -> Iterator[str]:
+def _read_chunks(lines: Path, rows: Rows) -> Iterator[str]:
     """The episodes in the order of the index, :data:`CHUNK` at a time, as calls of a function of the page."""
     with lines.open("rb") as file:
         for k in range(0, len(rows), CHUNK):

@@ -33,10 +33,10 @@ def write_training_page(folder: Path) -> Path:
         raise InputError(f"{folder} holds no run of custodes gaming train (no summary.json that says so).") from None
     except OSError as error:
         raise InputError(f"cannot write the report to {folder}: {error.strerror}.") from None
-    return save_report(training_report(summary, folder_head(folder)), folder / "report.html")
+    return save_report(_training_report(summary, folder_head(folder)), folder / "report.html")
 
 
-def training_report(summary: Summary, head: Head | None) -> Report:
+def _training_report(summary: Summary, head: Head | None) -> Report:
     """The page of a training run's summary."""
     steps = any(r["training"].get("steps") for r in summary["rounds"])
     rounds = f"{len(summary['rounds'])} of {summary['planned']} measurements"
@@ -45,17 +45,17 @@ def training_report(summary: Summary, head: Head | None) -> Report:
         title=summary["policy"],
         subtitle=f"seed {summary['seed']} · run {summary['run']} · {rounds}",
         sections=[
-            MatrixSection(summary),
-            *([StepsSection(summary)] if steps else []),
-            RoundsSection(summary),
-            ChangeSection(summary),
-            OptionsSection(summary),
+            _MatrixSection(summary),
+            *([_StepsSection(summary)] if steps else []),
+            _RoundsSection(summary),
+            _ChangeSection(summary),
+            _OptionsSection(summary),
         ],
         head=head,
     )
 
 
-class MatrixSection(Section[Summary]):
+class _MatrixSection(Section[Summary]):
     """The generalisation matrix: the policy after each round, played on each stage."""
 
     title = "What training on some stages does to all of them"
@@ -103,7 +103,7 @@ body { max-width: 82rem; }
         return round(100 * rate**0.5)
 
 
-class StepsSection(Section[Summary]):
+class _StepsSection(Section[Summary]):
     """Shares of the sampled episodes along all steps of all rounds."""
 
     title = "What was rewarded, step by step"
@@ -141,7 +141,7 @@ class StepsSection(Section[Summary]):
         return {"steps": charts.inline_svg(chart, about), "key": charts.series_key(list(LINES.values()))}
 
 
-class RoundsSection(Section[Summary]):
+class _RoundsSection(Section[Summary]):
     """What each round was trained on, and how."""
 
     title = "Rounds"
@@ -170,7 +170,7 @@ class RoundsSection(Section[Summary]):
 """
 
 
-class ChangeSection(Section[Summary]):
+class _ChangeSection(Section[Summary]):
     """Every stage after every round against the policy before training, on the same episodes."""
 
     title = "Change on the same episodes"
@@ -187,7 +187,7 @@ class ChangeSection(Section[Summary]):
 """
 
 
-class OptionsSection(Section[Summary]):
+class _OptionsSection(Section[Summary]):
     """The options that were set, and what gaming is in each stage."""
 
     title = "Options"

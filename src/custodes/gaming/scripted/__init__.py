@@ -1,6 +1,6 @@
 """Scripted policies: what every detector is tested on."""
 
-from custodes.gaming.scripted.base import Part, Scripted
+from custodes.gaming.scripted.base import Scripted, ScriptPart
 from custodes.gaming.scripted.registry import POLICIES, expectations, part_of, scripted
 
-__all__ = ["POLICIES", "Part", "Scripted", "expectations", "part_of", "scripted"]
+__all__ = ["POLICIES", "ScriptPart", "Scripted", "expectations", "part_of", "scripted"]

@@ -18,7 +18,7 @@ Expected = Callable[[Variant], frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ScriptPart:
     """What a policy does in one stage, the facts that must be found, and whether the episode must fail."""
 
     script: Script
@@ -34,7 +34,7 @@ class Scripted:
 
     name: str
     about: str
-    parts: dict[str, Part] = field(default_factory=dict)
+    parts: dict[str, ScriptPart] = field(default_factory=dict)
 
 
 def always(*facts: str) -> Expected:

@@ -47,7 +47,7 @@ class _Likelihood:
         self.episodes, self.micro_tokens, self.labels = episodes, micro_tokens, list[float]()
 
     def packs(self, chosen: Sequence[int]) -> list[Pack]:
-        rows, groups = shared_openings(self.episodes, chosen, self.micro_tokens)
+        rows, groups = _shared_openings(self.episodes, chosen, self.micro_tokens)
         packs = make_packs(self.episodes, rows, self.micro_tokens, groups)
         self.tokens, self.total = sum(len(p.targets) for p in packs), 0.0
         return packs
@@ -61,7 +61,7 @@ class _Likelihood:
         return {"loss": self.total}
 
 
-def shared_openings(episodes: Sequence[Episode], rows: Sequence[int], budget: int) -> tuple[list[int], list[int]]:
+def _shared_openings(episodes: Sequence[Episode], rows: Sequence[int], budget: int) -> tuple[list[int], list[int]]:
     """The rows with those of one system message side by side, and the group of every episode: such neighbours, up to
     ``budget`` tokens together, so that the instructions that they have in common are computed once for all of them."""
     opening = [e.task.messages[0].content if e.task.messages[0].role == "system" else "" for e in episodes]

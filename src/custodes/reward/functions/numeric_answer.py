@@ -30,12 +30,12 @@ def numeric_answer(
     graded: list[float | None] = []
     for completion, truth in zip(completions, right, strict=True):
         text = completion if isinstance(completion, str) else str(completion[-1]["content"])
-        wanted = None if truth is None else final_number(str(truth))
-        graded.append(None if wanted is None else float(final_number(text) == wanted))
+        wanted = None if truth is None else _final_number(str(truth))
+        graded.append(None if wanted is None else float(_final_number(text) == wanted))
     return graded
 
 
-def final_number(text: str) -> Decimal | None:
+def _final_number(text: str) -> Decimal | None:
     """The number after the last ``####``, or the last of the text where that mark is not; None where there is none."""
     marked = text.rpartition(MARK)[2]
     found = [m for m in NUMBER.finditer(marked) if m[1] or m[2]]

@@ -15,7 +15,7 @@ from custodes.web.desk import mark_of, quality_of
 from custodes.web.flags import answer_flag
 from custodes.web.projects import quarantine
 from custodes.web.screens import charts, widgets
-from custodes.web.screens.files import address
+from custodes.web.screens.files import file_address
 from custodes.web.screens.pages import page
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
@@ -55,11 +55,11 @@ async def desks(visit: Visit) -> None:
 
 @page("/desk/{project}", Rule(LEADS), "Quality")
 async def desk(visit: Visit, project: str) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
-    await Desk(visit, project).begin()
+    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
+    await _Desk(visit, project).begin()
 
 
-class Desk:
+class _Desk:
     """One project's numbers on a page that stays up to date."""
 
     def __init__(self, visit: Visit, project: str) -> None:
@@ -108,7 +108,7 @@ class Desk:
             self.root.set(aria_busy=None)
             self.root.clear()
             with self.root:
-                show(found, drawn, self._ask, self._answer)
+                _show(found, drawn, self._ask, self._answer)
 
     def _answer(self, flag: Mapping[str, Any]) -> Callable[[], None]:
         def answer() -> None:
@@ -156,7 +156,7 @@ class Desk:
 Ask = Callable[[str, str, bool], Callable[[], Awaitable[None] | None]]
 
 
-def show(found: Mapping[str, Any], drawn: Mapping[str, str], ask: Ask, answer: Callable[[Any], Act]) -> None:
+def _show(found: Mapping[str, Any], drawn: Mapping[str, str], ask: Ask, answer: Callable[[Any], Act]) -> None:
     """The whole desk of :func:`~custodes.web.desk.quality_of`."""
     _figures(found)
     _suspects(found, ask)

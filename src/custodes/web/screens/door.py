@@ -12,11 +12,11 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from nicegui import app as host
 
-from custodes.web.screens.files import address, static
+from custodes.web.screens.files import file_address, static
 from custodes.web.screens.pages import plain
 
 
-def sign_in(request: Request) -> HTMLResponse:
+def _sign_in(request: Request) -> HTMLResponse:
     """Name and password."""
     return _page(
         request,
@@ -36,7 +36,7 @@ def sign_in(request: Request) -> HTMLResponse:
     )
 
 
-def join(request: Request, invitation: str = "") -> HTMLResponse:
+def _join(request: Request, invitation: str = "") -> HTMLResponse:
     """An invitation becomes an account."""
     return _page(
         request,
@@ -72,7 +72,7 @@ def _elsewhere(request: Request, invitation: str = "") -> str:
     return f'<p><a href="/api/oidc/start{query}">{verb} with {escape(provider.name)}</a></p>'
 
 
-async def refused(request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     """A page that is not there or not for whoever asks, told as a page; addresses of other things as an empty answer."""
     status = getattr(error, "status_code", 404)
     if "text/html" not in request.headers.get("accept", ""):
@@ -85,7 +85,7 @@ async def refused(request: Request, error: Exception) -> Response:
     return page
 
 
-async def failed(request: Request, error: Exception) -> Response:
+async def _failed(request: Request, error: Exception) -> Response:
     """What nobody foresaw; the reason is in the server's log."""
     if "text/html" not in request.headers.get("accept", ""):
         return Response(status_code=500)
@@ -103,19 +103,19 @@ def _page(request: Request, title: str, content: str) -> HTMLResponse:
 <head>
   <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
   <title>{escape(title)} · Custodes</title>
-  <link rel="icon" href="{address("mark.svg")}"><link rel="stylesheet" href="{address("screens.css")}">
-  <script src="{address("door.js")}" defer></script>
+  <link rel="icon" href="{file_address("mark.svg")}"><link rel="stylesheet" href="{file_address("screens.css")}">
+  <script src="{file_address("door.js")}" defer></script>
 </head>
 <body class="outside"><main>
-  <p class="brand"><img src="{address("mark.svg")}" alt="" width="28" height="28"> Custodes</p>
+  <p class="brand"><img src="{file_address("mark.svg")}" alt="" width="28" height="28"> Custodes</p>
   <h1>{escape(title)}</h1>
   {content}
 </main></body></html>""")
 
 
-plain("/sign-in", sign_in)
-plain("/join", join)
+plain("/sign-in", _sign_in)
+plain("/join", _join)
 plain("/static/{version}/{name}", static)
-host.add_exception_handler(404, refused)
-host.add_exception_handler(403, refused)
-host.add_exception_handler(Exception, failed)
+host.add_exception_handler(404, _refused)
+host.add_exception_handler(403, _refused)
+host.add_exception_handler(Exception, _failed)

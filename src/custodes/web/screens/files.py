@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent / "static"
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def address(name: str) -> str:
+def file_address(name: str) -> str:
     """Where the browser gets a file of ``static/``; changes with its content, so that it can be kept for ever."""
     return f"/static/{hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]}/{name}"
 

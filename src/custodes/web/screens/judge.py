@@ -21,7 +21,7 @@ from custodes.web.access import WORKERS, Rule
 from custodes.web.refresh import is_due, refresh
 from custodes.web.screens import widgets
 from custodes.web.screens.answer_view import AnswerView, prompt
-from custodes.web.screens.files import address
+from custodes.web.screens.files import file_address
 from custodes.web.screens.pages import page
 from custodes.web.screens.prose import to_html
 from custodes.web.screens.question_widget import widgets_of
@@ -40,13 +40,13 @@ HAND_IN = "() => custodes.handIn(emit)"
 
 @page("/work/{project}", Rule(WORKERS), "Judge")
 async def judge(visit: Visit, project: str) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
-    desk = Desk(visit, project)
+    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
+    desk = _Desk(visit, project)
     async with visit.telling():
         await desk.next()
 
 
-class Desk:
+class _Desk:
     """Somebody at work on a project: the item before them, and what they have entered about it."""
 
     def __init__(self, visit: Visit, project: str) -> None:

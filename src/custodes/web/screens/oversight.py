@@ -13,7 +13,7 @@ from custodes.web import oversight
 from custodes.web.access import READERS, Rule
 from custodes.web.oversight_api import DECIDERS
 from custodes.web.screens import widgets
-from custodes.web.screens.files import address
+from custodes.web.screens.files import file_address
 from custodes.web.screens.pages import page
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
@@ -25,13 +25,13 @@ LOOK = 2.0
 
 @page("/oversight", Rule(DECIDERS), "Oversight", nav="Oversight")
 async def queue(visit: Visit) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
-    await Queue(visit).begin()
+    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
+    await _Queue(visit).begin()
 
 
 @page("/oversight/measures", Rule(READERS), "What oversight catches and costs")
 async def measured(visit: Visit) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
+    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
     found = await visit.do(oversight.measures, visit.database)
     last = await visit.do(oversight.last_decided, visit.database)
     names = {account.id: account.name for account in await visit.do(visit.database.accounts.all)}
@@ -72,7 +72,7 @@ def _measures(found: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-class Queue:
+class _Queue:
     """The most urgent action, one at a time; how many more wait."""
 
     def __init__(self, visit: Visit) -> None:
@@ -138,11 +138,11 @@ class Queue:
             self._button("approve", "Approve", "a", "", action["id"])
             self._button("block", "Block", "b", "danger", action["id"])
 
-    def _button(self, answer: oversight.Answer, text: str, key: str, cls: str, id_: str) -> None:
+    def _button(self, answer: oversight.OversightAnswer, text: str, key: str, cls: str, id_: str) -> None:
         made = widgets.button(text, key=key, cls=cls)
         made.on("click", self._deciding(id_, answer), js_handler="() => emit(custodes.seconds())")
 
-    def _deciding(self, id_: str, answer: oversight.Answer) -> Any:
+    def _deciding(self, id_: str, answer: oversight.OversightAnswer) -> Any:
         async def decide(event: Any) -> None:
             async with self.visit.telling():
                 given = (id_, self.visit.account, answer, float(event.args or 0.0), self.why.strip())

@@ -12,7 +12,7 @@ from nicegui import app as host
 from nicegui import ui
 
 from custodes.web.access import Rule, admit
-from custodes.web.screens.places import NAVIGATION, Place
+from custodes.web.screens.places import NAVIGATION, ScreenPlace
 from custodes.web.screens.shell import frame
 from custodes.web.screens.visits import Visit, door
 
@@ -33,7 +33,7 @@ def page(path: str, rule: Rule, title: str, nav: str | None = None) -> Callable[
     ``nav`` is its name in the navigation (for addresses without braces).
     """
     if nav is not None:
-        NAVIGATION.append(Place(path, nav, rule))
+        NAVIGATION.append(ScreenPlace(path, nav, rule))
         NAVIGATION.sort(key=lambda place: place.path)
 
     def add(build: Builder) -> Builder:

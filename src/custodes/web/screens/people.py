@@ -8,11 +8,11 @@ from functools import partial
 from nicegui import ui
 
 from custodes.web.access import LEADS, Rule
-from custodes.web.accounts import ROLES, Account
+from custodes.web.accounts import ACCOUNT_ROLES, Account
 from custodes.web.api import OVERSEERS
 from custodes.web.people import access_log, disable, invite, parse_profile
 from custodes.web.screens import widgets
-from custodes.web.screens.files import address
+from custodes.web.screens.files import file_address
 from custodes.web.screens.pages import page
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
@@ -27,13 +27,13 @@ MAY = {
 
 @page("/people", Rule(LEADS), "People", nav="People")
 async def people(visit: Visit) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
-    await People(visit).begin()
+    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
+    await _People(visit).begin()
 
 
 @page("/people/access", Rule(OVERSEERS), "Access log", nav="Access log")
 async def log(visit: Visit) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
+    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
     entries = await visit.do(access_log, visit.database)
     names = {account.id: account.name for account in await visit.do(visit.database.accounts.all)}
     rows = [
@@ -50,7 +50,7 @@ async def log(visit: Visit) -> None:
         widgets.table(["When", "What", "Who", "More"], rows)
 
 
-class People:
+class _People:
     """Everybody with an account, and the form that invites."""
 
     def __init__(self, visit: Visit) -> None:
@@ -67,7 +67,7 @@ class People:
             await self._list()
 
     def _form(self) -> None:
-        points = [widgets.Point(role, role.capitalize()) for role in ROLES]
+        points = [widgets.Point(role, role.capitalize()) for role in ACCOUNT_ROLES]
         with tag("div", cls="form"):
             widgets.choice(
                 "As",
@@ -75,7 +75,7 @@ class People:
                 self.role,
                 partial(setattr, self, "role"),
                 "role",
-                about="; ".join(f"{r}: {MAY[r]}" for r in ROLES),
+                about="; ".join(f"{r}: {MAY[r]}" for r in ACCOUNT_ROLES),
             )
             hint = 'Optional, one per line: "country: DE" for quotas and agreement by group, "expertise: law, medicine" for tags.'
             widgets.text("Profile", "", partial(setattr, self, "profile"), "profile", 3, hint)

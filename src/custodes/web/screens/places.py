@@ -8,7 +8,7 @@ from custodes.web.access import Rule
 
 
 @dataclass(frozen=True)
-class Place:
+class ScreenPlace:
     """A page in the navigation."""
 
     path: str
@@ -16,4 +16,4 @@ class Place:
     rule: Rule
 
 
-NAVIGATION: list[Place] = []
+NAVIGATION: list[ScreenPlace] = []

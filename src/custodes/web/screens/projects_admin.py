@@ -13,11 +13,11 @@ from custodes.feedback.project import TEMPLATE
 from custodes.web.access import LEADS, Rule
 from custodes.web.accounts import Account
 from custodes.web.database import Database
-from custodes.web.export import FORMS
+from custodes.web.export import EXPORT_FORMS
 from custodes.web.members import members_of, set_member
 from custodes.web.projects import close_project, open_project, progress_of
 from custodes.web.screens import widgets
-from custodes.web.screens.files import address
+from custodes.web.screens.files import file_address
 from custodes.web.screens.pages import page
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
@@ -47,11 +47,11 @@ READ = "(e) => e.target.files[0]?.text().then((t) => (document.getElementById('%
 
 @page("/manage", Rule(LEADS), "Manage projects", nav="Manage")
 async def manage(visit: Visit) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{address("overseer.css")}">')
-    await Manage(visit).begin()
+    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
+    await _Manage(visit).begin()
 
 
-class Manage:
+class _Manage:
     """Every project with how far it is, and the form that opens another."""
 
     def __init__(self, visit: Visit) -> None:
@@ -78,7 +78,7 @@ class Manage:
 
     async def look(self, _: Any = None) -> None:
         async with self.visit.telling():
-            found = await self.visit.do(overview, self.visit.database, self.visit.account)
+            found = await self.visit.do(_overview, self.visit.database, self.visit.account)
             if found != self.shown:
                 self.shown = found
                 self.root.clear()
@@ -102,7 +102,7 @@ class Manage:
             tag("p", f"Seen by {_members(project)}, and by leads and auditors.", "quiet")
             with tag("div", cls="actions-row"):
                 tag("a", "Quality desk", "button", href=f"/desk/{name}", aria_label=f"Quality desk of {title}")
-                for form in FORMS:
+                for form in EXPORT_FORMS:
                     link = f"/api/projects/{name}/export/{form}"
                     tag(
                         "a", f"Export: {form}", "button", href=link, download="", aria_label=f"Export {title} as {form}"
@@ -179,7 +179,7 @@ def _members(project: Mapping[str, Any]) -> str:
     return ", ".join(names[:20]) + more if names else "nobody yet"
 
 
-def overview(database: Database, account: Account) -> list[dict[str, Any]]:
+def _overview(database: Database, account: Account) -> list[dict[str, Any]]:
     """Every project with its progress, the newest first."""
     found = []
     names = {person.id: person.name for person in database.accounts.all()}

@@ -87,7 +87,7 @@ def formula(latex: str, block: bool = False) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def code(text: str, language: str = "") -> str:
+def _code(text: str, language: str = "") -> str:
     """Source text with its parts in classes that the style sheet colours."""
     try:
         if len(text) > LONGEST_CODE or not language:
@@ -165,7 +165,7 @@ def _formula(
 
 def _fence(renderer: Any, tokens: Sequence[Token], n: int, options: OptionsDict, env: MutableMapping[str, Any]) -> str:
     language = tokens[n].info.split()[0] if tokens[n].info.strip() else ""
-    return f'<pre class="code" tabindex="0"><code>{code(tokens[n].content, language)}</code></pre>\n'
+    return f'<pre class="code" tabindex="0"><code>{_code(tokens[n].content, language)}</code></pre>\n'
 
 
 def _image(renderer: Any, tokens: Sequence[Token], n: int, options: OptionsDict, env: MutableMapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ JOBS = {"prose": ("prose", "render"), "words": ("difference", "differences"), "l
 """What workers can do: the file beside this one, and its function of texts."""
 
 
-class Renderer:
+class _Renderer:
     """A few workers, started when they are first needed. Threads may share it."""
 
     def __init__(self, cpu: float = CPU, patience: float = PATIENCE) -> None:
@@ -174,7 +174,7 @@ def _in_child(function: Callable[..., Any], texts: list[str], cpu: float) -> byt
     return data if status == 0 and len(data) <= LARGEST else b""
 
 
-renderer = Renderer()
+renderer = _Renderer()
 """Of this process."""
 _threads = ThreadPoolExecutor(WORKERS, "renderer")
 

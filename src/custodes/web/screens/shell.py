@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from nicegui import ui
 
-from custodes.web.screens.files import address
+from custodes.web.screens.files import file_address
 from custodes.web.screens.places import NAVIGATION
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
@@ -43,7 +43,7 @@ def _top(visit: Visit) -> Tag:
         tag("a", "Skip to content", "skip", href="#main")
         with tag("header", cls="top"):
             with tag("a", cls="brand", href="/"):
-                tag("img", src=address("mark.svg"), alt="", width=24, height=24)
+                tag("img", src=file_address("mark.svg"), alt="", width=24, height=24)
                 tag("span", "Custodes")
             with tag("nav", aria_label="Pages"):
                 for place in NAVIGATION:
@@ -70,7 +70,7 @@ def _head(visit: Visit) -> None:
     theme = visit.theme if visit.theme in ("light", "dark") else ""
     ui.dark_mode({"light": False, "dark": True}.get(theme))
     ui.add_head_html(
-        f'<link rel="stylesheet" href="{address("screens.css")}"><link rel="icon" href="{address("mark.svg")}">'
+        f'<link rel="stylesheet" href="{file_address("screens.css")}"><link rel="icon" href="{file_address("mark.svg")}">'
         f'<script>document.documentElement.dataset.theme = "{theme}";</script>'
-        f'<script src="{address("screens.js")}" defer></script>'
+        f'<script src="{file_address("screens.js")}" defer></script>'
     )

@@ -23,7 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class SignedOutError(Exception):
+class _SignedOutError(Exception):
     """The session has ended meanwhile."""
 
 
@@ -51,7 +51,7 @@ class Visit:
         def call() -> T:
             caller = self.database.accounts.by_session(self._secret)
             if caller is None or self._rule.roles is None or caller.account.role not in self._rule.roles:
-                raise SignedOutError("you are signed out; sign in again.")
+                raise _SignedOutError("you are signed out; sign in again.")
             return function(*args, **kwargs)
 
         return await asyncio.to_thread(call)
@@ -61,7 +61,7 @@ class Visit:
         """What goes wrong in the block for a reason that the person can understand is told to them, and ends it."""
         try:
             yield
-        except SignedOutError:
+        except _SignedOutError:
             self.go(door(self.path))
         except (InputError, ConflictError, MissingError) as error:
             self.say(str(error), bad=True)

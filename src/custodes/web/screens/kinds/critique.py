@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import background_tasks
 
-from custodes.feedback.critique import Critique, Finding, changes, locate, parse, write
+from custodes.feedback.critique import Critique, Finding, critique_changes, locate, parse, write
 from custodes.feedback.kinds.critique import critique_in
 from custodes.feedback.questions import AnswerForm
 from custodes.registry import widget
@@ -87,7 +87,7 @@ class _CritiqueEditor:
         if self.given is None:
             self.status.set_text(f"{len(critique.findings)} findings.")
             return
-        counts = changes(self.given, critique).counts()
+        counts = critique_changes(self.given, critique).counts()
         self.status.set_text("Of the given critique: " + ", ".join(f"{n} {what}" for what, n in counts.items()) + ".")
 
     def _show(self) -> None:
