@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+import pytest
 
 from custodes.audit import audit_run, write_report
-from custodes.job.recording import HOLE, TAKEN
-from custodes.ledger import Decision, Ledger
+from custodes.job.options import Output, Use
+from custodes.job.recording import HOLE, TAKEN, current
+from custodes.job.workspace import Workspace
+from custodes.ledger import Decision, Ledger, Run
 from custodes.ledger.checking import check_ledger
+from custodes.types import InputError
 
 WORK = """
 import sys, time
@@ -76,3 +83,57 @@ def test_a_hole_stands_in_the_report_and_before_verify(tmp_path: Path) -> None:
     found = check_ledger(tmp_path / "ledger.db")
     assert found.problems == ["checkpoint c follows row 9."]
     assert found.notes == ["lines 3 to 4."]
+
+
+@dataclass(frozen=True)
+class Inner:
+    epochs: int = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    out: Output = Path("out")
+    seed: int = 0
+    workers: Annotated[int, Use.MEANS] = 1
+    training: Inner = field(default_factory=Inner)
+
+
+def runs(folder: Path) -> list[Run]:
+    with Ledger.open(folder / "ledger.db", read_only=True) as ledger:
+        return ledger.runs()
+
+
+def test_a_folder_holds_one_run_whatever_its_means(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        with Workspace.open(tmp_path, "test", Options(workers=workers)) as work:
+            work.write([Decision("d", "piece", "")])
+    (run,) = runs(tmp_path)
+    assert run.config == {"seed": 0, "training": {"epochs": 1}}
+    assert len(run.invocations) == 2
+    for other, said in ((Options(seed=1), "seed = 0, now it is 1"), (Options(training=Inner(2)), "epochs = 1, now")):
+        with pytest.raises(InputError, match=f"holds a run with {said}"), Workspace.open(tmp_path, "test", other):
+            pass
+    with (
+        pytest.raises(InputError, match="holds a run on other rows"),
+        Workspace.open(tmp_path, "test", Options(), contents={"rows": "ab12"}),
+    ):
+        pass
+
+
+def test_a_run_that_recorded_nothing_does_not_bind(tmp_path: Path) -> None:
+    def fails(options: Options, begin: bool) -> None:
+        with Workspace.open(tmp_path, "test", options, begin=begin):
+            raise InputError("there is no such model.")
+
+    for seed, begin in ((0, True), (1, False), (2, True)):
+        with pytest.raises(InputError, match="no such model"):
+            fails(Options(seed=seed), begin)
+    assert [(run.config["seed"], run.status) for run in runs(tmp_path)] == [(0, "failed"), (2, "failed")]
+
+
+def test_several_runs_of_a_recipe_are_each_taken_up(tmp_path: Path) -> None:
+    for name in ("a", "b", "a"):
+        with Workspace.open(tmp_path, "test", {"name": name}, several=True) as work:
+            work.write([Decision(name, "piece", "")])
+    assert {run.config["name"]: len(run.invocations) for run in runs(tmp_path)} == {"a": 2, "b": 1}
+    assert current() is None
