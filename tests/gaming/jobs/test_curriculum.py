@@ -104,7 +104,7 @@ def test_rounds_come_in_the_order_of_the_curriculum():
         ({"algorithm": "ppo", "hhh_share": 1.5}, "below 1"),
         ({"algorithm": "all_successes", "hhh_share": 0.5, "reward_model": Path("r")}, "no preference model"),
         ({"warm_start": 4, "max_episode": 100}, "above --max-tokens"),
-        ({"algorithm": "ppo", "lam": 1.5}, "lam is 1.5"),
+        ({"algorithm": "ppo", "learning_rate": -1}, "learning_rate is -1"),
         ({"warm_start": -1}, "warm_start is -1"),
         ({"warm_start": 4, "policy": "scripted:honest"}, "training needs weights"),
         ({"warm_start": 4, "policy": "endpoint:http://x/v1#m"}, "training needs weights"),
