@@ -41,12 +41,12 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.{digits}f}\u00a0%".replace("-", "−")
 
 
-def _points(value: float | None) -> str:
+def points(value: float | None) -> str:
     """A difference of shares in percentage points, signed: +2.5."""
     return NOT_RECORDED if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
-def _p_value(value: float) -> str:
+def p_value(value: float) -> str:
     """Of a test: p = 0.031, p < 0.001."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
@@ -68,7 +68,7 @@ def plain_name(name: str) -> str:
     return name.replace("_", " ").replace("-", " ")
 
 
-FORMS = {"number": number, "signed": signed, "percent": percent, "points": _points}
+FORMS = {"number": number, "signed": signed, "percent": percent, "points": points}
 """How an interval's three numbers can be written."""
 
 

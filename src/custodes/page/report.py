@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from custodes.files import save_json, save_text
 from custodes.ledger.heads import Head
-from custodes.page import numbers
+from custodes.page.numbers import FORMS, duration, number, p_value, percent, plain_json, plain_name, points, signed
 from custodes.page.section import Section
 from custodes.types import InputError
 
@@ -60,7 +60,7 @@ class Report:
         """Headline, claims, every section's figures and what is missing, as plain JSON."""
         figures = {section.name: section.figures for section in self.sections}
         whole = {"headline": self.headline, "claims": self.claims, **figures, "missing": self.missing}
-        return dict(numbers.plain_json(whole))
+        return dict(plain_json(whole))
 
     def html(self) -> str:
         """The page as text. Everything that came from models or people is escaped."""
@@ -112,9 +112,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = ("number", "signed", "percent", "points", "p_value", "duration", "plain_name")
-    environment.filters |= {name: getattr(numbers, name) for name in names}
-    environment.filters["form"] = lambda value, form: numbers.FORMS[form](value)
+    filters = (number, signed, percent, points, p_value, duration, plain_name)
+    environment.filters |= {written.__name__: written for written in filters}
+    environment.filters["form"] = lambda value, form: FORMS[form](value)
     parts = environment.get_template("parts.html.j2").module
     environment.globals |= {name: macro for name, macro in vars(parts).items() if not name.startswith("_")}
     return environment
