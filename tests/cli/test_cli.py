@@ -309,14 +309,15 @@ def test_watch_sets_its_labels_beside_known_truths_and_says_what_a_group_may_be(
 def test_sample_prints_replies(tiny_model: Path, tmp_path: Path):
     prompts = write(tmp_path / "prompts.jsonl", [{"prompt": "Hello"}, {"prompt": "Who watches?"}])
     options = ("--model", tiny_model, "--max-tokens", 8, "--dtype", "float32", "--json")
-    done = custodes("policy", "sample", "--prompts", prompts, "-n", 2, *options)
+    done = custodes("policy", "sample", "--tasks", prompts, "-n", 2, *options)
     replies = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [r["messages"][0]["content"] for r in replies] == ["Hello"] * 2 + ["Who watches?"] * 2
-    assert all(r["messages"][-1]["role"] == "assistant" and 1 <= r["tokens"] <= 8 for r in replies)
+    assert [r["prompt"][0]["content"] for r in replies] == ["Hello"] * 2 + ["Who watches?"] * 2
+    assert all(r["completion"][-1]["role"] == "assistant" and 1 <= r["tokens"] <= 8 for r in replies)
 
 
 def test_sample_takes_one_source_of_prompts(capsys: pytest.CaptureFixture[str]):
-    assert "--prompts FILE" in refused_here(capsys, "policy", "sample")
+    assert "--tasks FILE" in refused_here(capsys, "policy", "sample")
+    assert "did you mean --tasks" in refused_here(capsys, "policy", "sample", "--prompts", "prompts.jsonl")
 
 
 def test_a_reward_is_trained_and_evaluated_from_a_file(tiny_model: Path, preferences: Path, tmp_path: Path):
