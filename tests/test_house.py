@@ -173,21 +173,23 @@ def test_public_names_are_unique() -> None:
 NO_WAY_IN = """
     audit.sections.judges.Detection audit.sections.judges.EstimatedJudge audit.sections.judges.detection
     audit.sections.judges.estimated_judges audit.sections.judges.truth_correlation cli.answer.Printed
-    cli.answer.as_json cli.completion.known_words cli.main.run cli.options.check_flags cli.options.from_yaml
-    cli.options.gathered cli.options.given_value cli.options.is_text cli.options.mirror cli.options.one_sentence
-    cli.options.read_yaml cli.options.settled cli.options.take_config cli.options.with_values cli.recorded.Called
-    cli.recorded.default_ledger cli.recorded.tell_head critic.jobs.scaling.fitted critic.jobs.scaling.power_law
-    critic.tamper.make.try_chunk environments.prompts.PromptSet feedback.agreement.agreement_by_pair
-    feedback.exchange.feedback_from_examples feedback.formats.read_examples feedback.formats.write_examples
-    feedback.platforms.from_argilla feedback.platforms.from_label_studio feedback.poisoning.desk.task_features
-    feedback.poisoning.influence.RewardInfluence feedback.poisoning.influence.influence_on_reward
-    feedback.records.read_judgments feedback.selection.RewardBelief gaming.form.make_form gaming.monitors.render
-    gaming.stages.impossible_tests.ImpossibleProblem gaming.stages.political_sycophancy.read_typology
-    ledger.ledger.verify_ledger loop.quickstart.twice_where_fast loop.reward_train.split_by_prompt
-    policy.optimise.Unscored policy.optimise.tasks_of_step policy.sizes.activation_bytes
-    reward.evaluate.evaluate_scores reward.model.combine_members types.Environment web.client.Client
-    web.screens.difference.changed_lines web.screens.difference.differences web.screens.prose.formula
-    web.screens.prose.render web.webhooks.verify_signature
+    cli.answer.Tracked cli.answer.as_json cli.completion.known_words cli.main.run cli.options.check_flags
+    cli.options.from_yaml cli.options.gathered cli.options.given_value cli.options.is_text cli.options.mirror
+    cli.options.one_sentence cli.options.read_yaml cli.options.settled cli.options.take_config cli.options.with_values
+    cli.recorded.Called cli.recorded.default_ledger cli.recorded.tell_head critic.jobs.scaling.fitted
+    critic.jobs.scaling.power_law critic.tamper.make.try_chunk environments.prompts.PromptSet
+    feedback.agreement.agreement_by_pair feedback.exchange.feedback_from_examples feedback.formats.read_examples
+    feedback.formats.write_examples feedback.platforms.from_argilla feedback.platforms.from_label_studio
+    feedback.poisoning.desk.task_features feedback.poisoning.influence.RewardInfluence
+    feedback.poisoning.influence.influence_on_reward feedback.records.read_judgments feedback.selection.RewardBelief
+    gaming.form.make_form gaming.monitors.render gaming.stages.impossible_tests.ImpossibleProblem
+    gaming.stages.political_sycophancy.read_typology job.trackers.base.Tracker
+    job.trackers.tensorboard_tracker.TensorboardTracker job.trackers.trackio_tracker.TrackioTracker
+    job.trackers.wandb_tracker.WandbTracker ledger.ledger.verify_ledger loop.quickstart.twice_where_fast
+    loop.reward_train.split_by_prompt policy.optimise.Unscored policy.optimise.tasks_of_step
+    policy.sizes.activation_bytes reward.evaluate.evaluate_scores reward.model.combine_members types.Environment
+    web.client.Client web.screens.difference.changed_lines web.screens.difference.differences
+    web.screens.prose.formula web.screens.prose.render web.webhooks.verify_signature
 """
 """Functions that only the documentation and tests know, and such as should be private."""
 
