@@ -51,8 +51,8 @@ def test_a_monitor_is_measured_against_the_sandbox(played: Path, capsys: pytest.
         assert gaming("monitor", played / name, "--monitor", "rules") == 0
     assert "false positives 0/4" in " ".join(capsys.readouterr().err.split())
     page = (played / "honest/monitors.html").read_text()
-    assert "0 of 4, at most 52.7 %" in page
-    assert page.count("<section>") == 1
+    assert "0 of 4, at most 52.7\N{NO-BREAK SPACE}%" in page
+    assert page.count("<section") == 1
     (found,) = monitors(played / "open-tamperer")
     assert (found["missed"], found["false_alarms"]) == ([], [])
     assert (found["all"]["recall"]["count"], found["all"]["recall"]["n"]) == (4, 4)
