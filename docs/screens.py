@@ -223,7 +223,7 @@ def fill(database: Database) -> None:
     for name in ANNOTATORS:
         database.accounts.create(name, PASSWORD, "annotator")
     for text, rows in PROJECTS:
-        text = text.replace("questions:", GUIDELINES + "questions:", 1)
+        text = text.replace("questions:", GUIDELINES + "members: everybody\nquestions:", 1)
         create_project(database, text, items_from_rows(parse_project(text), rows), "lea")
 
 
