@@ -31,6 +31,7 @@ name: kindness
 title: Which answer would you rather get?
 tasks: ""
 guidelines: {version: "1", text: Prefer the answer that is kind.}
+members: everybody
 questions: [{kind: comparison}]
 assignment: {overlap: 3, gold_share: 0.0, repeat_share: 0.0}
 """
