@@ -28,6 +28,8 @@ def names(page: str, folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch)
     from custodes.reward.config import RewardConfig
 
     for family in (algorithm, section):  # what a page makes known is gone after the test
+        for name in family.names():
+            family.find(name)  # a module is run once: what its file makes known must be known before
         monkeypatch.setattr(family, "_found", dict(family._found))
     where = loading.model_folder
     monkeypatch.setattr(loading, "model_folder", lambda name: where(str(model) if name == "smollm2-135m" else name))

@@ -227,8 +227,8 @@ def test_a_few_damaged_bytes_are_noticed(tiny: Path, name: str) -> None:
 
 
 CALL = """
-from custodes.lm.embedded import EMBEDDED, Embedded, embedded_model
-EMBEDDED["tiny"] = Embedded(*{fields!r})
+from custodes.lm.embedded import EMBEDDED, _Embedded, embedded_model
+EMBEDDED["tiny"] = _Embedded(*{fields!r})
 print(embedded_model("tiny"))
 """
 

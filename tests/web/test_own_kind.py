@@ -90,7 +90,7 @@ def test_who_reads_it_needs_the_package_and_who_verifies_does_not(server: Server
         server.database, ASKED, items_from_rows(parse_project(ASKED), [{"prompt": "?", "answers": ["a", "b"]}]), "t"
     )
     assert hand_in(server, [{"question": 1, "place": place, "percent": 50} for place in (0, 1)])[0] == 201
-    ledger, bare = str(tmp_path / "custodes.db"), os.environ["PYTHONPATH"]
+    ledger, bare = str(tmp_path / "custodes.db"), os.environ.get("PYTHONPATH", "")
 
     def run(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]

@@ -105,7 +105,7 @@ def plan_of(
         learning_rate=learning_rate_for(lm) if options.learning_rate is None else options.learning_rate,
         peak_memory_gb=round(peak / 1e9, 2),
         memory_gb=round(total_memory(device) / 1e9, 1),
-        seconds_of_a_step=round(step, 1),
+        seconds_of_a_step=round(step, 3),
         seconds=round(options.steps * step + evaluations * evaluation),
     )
 
