@@ -97,6 +97,11 @@ def early_stop(fit: GaoFit | None, reached: float) -> str:
     return f"The fitted gold curve peaks at {where}; whether the run, which reached {end}, went past it is not clear."
 
 
+def root_kl(kl: ArrayLike) -> Array:
+    """Distances √KL of mean KLs (nats); the k1 estimate of a KL near 0 may be negative and counts as 0."""
+    return np.asarray(np.sqrt(np.maximum(np.asarray(kl, float), 0)))
+
+
 def best_of_n_kl(n: int) -> float:
     """KL of best-of-n from the policy it samples, nats: log n - (n-1)/n. An upper bound, reached when no two
     samples score the same (arXiv 2401.01879)."""

@@ -206,11 +206,15 @@ def load(
 _NONE = torch.empty(0)
 
 
+POLICY = "policy"
+"""Folder of the policy within a run's folder."""
+
+
 def policy_within(name: str | Path) -> str | Path:
-    """The folder ``policy`` of a run, where ``name`` is that run's folder; else ``name``."""
+    """The policy of a run, where ``name`` is that run's folder; else ``name``."""
     folder = Path(name)
     is_model = any((folder / file).is_file() for file in ("config.json", ADAPTER_CONFIG))
-    return folder / "policy" if (folder / "policy").is_dir() and not is_model else name
+    return folder / POLICY if (folder / POLICY).is_dir() and not is_model else name
 
 
 def lasting_name(name: str) -> str:

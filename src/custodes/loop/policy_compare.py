@@ -12,14 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import altair as alt
 import numpy as np
 import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from custodes.audit.overoptimisation import best_of_n_kl, best_of_n_values, powers_of_two, value_at
+from custodes.audit.heldout import gain_over_base
+from custodes.audit.overoptimisation import best_of_n_kl, best_of_n_values, powers_of_two, root_kl, value_at
+from custodes.audit.sections.optimisation import gain_chart
 from custodes.environments import prompts_are_text, read_tasks
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
@@ -32,7 +33,6 @@ from custodes.lm.precision import DtypeName
 from custodes.loop.evaluation import kl_of
 from custodes.loop.optimised_arm import SNAPSHOTS
 from custodes.page import Report, Section, save_report
-from custodes.page.charts import inline_svg
 from custodes.policy.rollout import has_opinion
 from custodes.ranges import Count, ranged
 from custodes.reward.options import RewardOptions
@@ -97,8 +97,8 @@ class Curve:
 
     @property
     def distance(self) -> Floats:
-        """(points,) square root of the mean KL; the estimate of a KL near 0 may be negative."""
-        return np.sqrt(np.maximum([p.kl.estimate for p in self.points], 0))
+        """(points,) square root of the mean KL."""
+        return root_kl([p.kl.estimate for p in self.points])
 
     def at(self, kl: float) -> Floats | None:
         """(prompts,) reward at so many nats, between two points; None where the policy did not get so far."""
@@ -210,7 +210,14 @@ class _EqualKl(Section[ComparedPolicies]):
     cell = staticmethod(_cell)
 
     def charts(self) -> dict[str, str]:
-        return {"gained": _chart(self.source.curves, self.source.at_kl)}
+        policies = [c.policy for c in self.source.curves]
+        short = [Path(policy).name for policy in policies]
+        labels = short if len(set(short)) == len(short) else policies
+        lines: dict[str, Any] = {
+            label: ([(float(d), p.gain) for d, p in zip(c.distance, c.points, strict=True)], None)
+            for label, c in zip(labels, self.source.curves, strict=True)
+        }
+        return {"gained": gain_chart("reward", lines, root_kl(self.source.at_kl).tolist())}
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -264,39 +271,31 @@ class _Measured:
     def __init__(self, base: LanguageModel, tasks: Sequence[Task], reward: Reward, config: PolicyCompare) -> None:
         self.base, self.tasks, self.reward, self.config = base, tasks, reward, config
         self.engine = TorchEngine(base)
-        self.before, self.first = self._scored(TorchEngine(base))
+        self.before, self.first = self._scored(self.engine)
 
     def curve(self, policy: str) -> Curve:
-        points = [
-            Point("base", Interval(0.0, 0.0, 0.0, len(self.tasks)), mean_interval(self.first), _none(len(self.tasks)))
-        ]
-        values, replies = [self.first], list(self.before)
+        names, kls, values, replies = ["base"], [Interval(0.0, 0.0, 0.0, len(self.tasks))], [self.first], self.before
         with Progress() as progress:
             stages = _stages(policy)
             bar = progress.add_task(f"measuring {policy}", total=len(stages))
             for folder in stages:
                 replies, scores = self._scored(TorchEngine(self._policy(folder)))
-                kl = mean_interval(kl_of(self.engine, replies, 1.0))
-                points.append(Point(folder.name, kl, mean_interval(scores), paired_difference(scores, self.first)))
+                names.append(folder.name)
+                kls.append(mean_interval(kl_of(self.engine, replies, 1.0)))
                 values.append(scores)
                 progress.advance(bar)
-        said = tuple(e.completion for e in replies[: self.config.show])
-        return Curve(policy, tuple(points), np.stack(values), said)
+        said, table = tuple(e.completion for e in replies[: self.config.show]), np.stack(values)
+        return Curve(policy, _points(names, kls, table), table, said)
 
     def best_of_n(self, n: int) -> Curve:
         """The base model's replies, the best of n by the reward; its KL is at most log n - (n - 1) / n."""
         drawn = self.engine.generate(self.tasks, replace(self.config.sampling, n=n))
         proxy, counts = self.reward.score(drawn).value.reshape(-1, n), powers_of_two(n)
         values = best_of_n_values(proxy, proxy, counts)
-        points = []
-        for k, count in enumerate(counts):
-            kl = best_of_n_kl(count)
-            gain = paired_difference(values[k], values[0]) if k else _none(len(self.tasks))
-            points.append(
-                Point(f"best of {count}", Interval(kl, kl, kl, len(self.tasks)), mean_interval(values[k]), gain)
-            )
+        bounds = [Interval(kl, kl, kl, len(self.tasks)) for kl in map(best_of_n_kl, counts)]
+        points = _points([f"best of {count}" for count in counts], bounds, values)
         said = tuple(drawn[i * n + int(proxy[i].argmax())].completion for i in range(min(self.config.show, len(proxy))))
-        return Curve(f"best of {n}", tuple(points), values, said, kl_is="an upper bound")
+        return Curve(f"best of {n}", points, values, said, kl_is="an upper bound")
 
     def shown(self, curves: Sequence[Curve]) -> tuple[dict[str, Any], ...]:
         """The first prompts, each with what every policy replies."""
@@ -323,8 +322,14 @@ class _Measured:
         return load(folder, dtype=self.config.dtype, device=self.config.device)
 
 
-def _none(n: int) -> Interval:
-    return Interval(0.0, 0.0, 0.0, n)
+def _points(names: Sequence[str], kls: Sequence[Interval], values: Floats) -> tuple[Point, ...]:
+    """The points of a curve from the rewards (points, prompts), of at least two prompts, at each."""
+    points = []
+    for i, (name, kl) in enumerate(zip(names, kls, strict=True)):
+        gain = gain_over_base(values, i)
+        assert gain is not None
+        points.append(Point(name, kl, mean_interval(values[i]), gain))
+    return tuple(points)
 
 
 def _stages(policy: str) -> list[Path]:
@@ -333,30 +338,3 @@ def _stages(policy: str) -> list[Path]:
     kept = [p for root in (folder / "optimisation", folder) for p in sorted((root / SNAPSHOTS).glob("step-*"))]
     last = folder / "adapter" if (folder / "adapter" / ADAPTER_CONFIG).is_file() else Path(policy_within(policy))
     return [*kept, last]
-
-
-def _chart(curves: Sequence[Curve], at_kl: Sequence[float]) -> str:
-    """Reward gained over the base model against the square root of the KL, a line a policy."""
-    rows = [
-        {"policy": c.policy, "x": float(d), "y": p.gain.estimate, "low": p.gain.low, "high": p.gain.high}
-        for c in curves
-        for d, p in zip(c.distance, c.points, strict=True)
-    ]
-    title = "√KL from the base policy (√nats)"
-    base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("x:Q", title=title),
-        color=alt.Color("policy:N", title=None, legend=alt.Legend(orient="top")),
-        detail="policy:N",
-    )
-    y = alt.Y("y:Q", title="reward gained over the base policy")
-    marks = alt.Chart(alt.Data(values=[{"at": math.sqrt(kl)} for kl in at_kl]))
-    layers = [
-        base.mark_line().encode(y=y, strokeDash="policy:N"),
-        base.mark_rule().encode(y=alt.Y("low:Q", title="reward gained over the base policy"), y2="high:Q"),
-        base.mark_point(filled=True, size=44).encode(y=y, shape="policy:N"),
-        marks.mark_rule(strokeDash=[2, 2], color="#6e6e6e").encode(x=alt.X("at:Q", title=title)),
-    ]
-    chart = alt.layer(*layers).properties(width=420, height=280)
-    return inline_svg(
-        chart, "Reward gained over the base policy against the square root of the KL, a line for each policy."
-    )

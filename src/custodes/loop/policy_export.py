@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from custodes.files import save_json
@@ -63,4 +63,4 @@ def _merged(lm: LanguageModel) -> LanguageModel:
     if not isinstance(lm.decoder, Decoder):
         raise InputError(f"{lm.name} runs through transformers; copy its folder, which is what would be written.")
     decoder = lm.decoder if lm.adapter is None else merged(lm.decoder, lm.adapter)
-    return LanguageModel(lm.name, lm.folder, lm.config, lm.tokenizer, decoder, lm.chat)
+    return replace(lm, decoder=decoder, adapter=None)

@@ -25,7 +25,7 @@ from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
 from custodes.lm import TorchEngine
 from custodes.lm.address import EngineName
-from custodes.lm.loading import check_model
+from custodes.lm.loading import POLICY, check_model
 from custodes.loop import evaluation
 from custodes.loop.chosen_tasks import LEAST, fitting_tasks, say_near_duplicates, split_tasks
 from custodes.loop.gains import Gain, gain_of, gains_over_seeds
@@ -40,9 +40,6 @@ from custodes.reward import RewardModel
 from custodes.reward.options import RewardOptions
 from custodes.stats import Interval
 from custodes.types import InputError, Reward, Task
-
-POLICY = "policy"
-"""Folder of the policy within a run's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

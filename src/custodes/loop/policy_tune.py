@@ -25,7 +25,7 @@ from custodes.job.options import Output, Use, identity
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Evaluation, Model
 from custodes.lm import LanguageModel, TorchEngine
-from custodes.lm.loading import check_model
+from custodes.lm.loading import POLICY, check_model
 from custodes.loop.evaluation import evaluate_policy
 from custodes.loop.gains import Gain, gain_of
 from custodes.loop.new_policy import NewPolicy, new_policy
@@ -37,10 +37,9 @@ from custodes.ranges import Count, PartShare, ranged
 from custodes.registry import Chosen, method
 from custodes.reward.options import RewardOptions
 from custodes.stats import Interval, mean_interval, paired_difference, rate
-from custodes.types import Episode, InputError, Message, PreferencePair, Sampling, Task
+from custodes.types import Episode, InputError, Message, PreferencePair, Reward, Sampling, Task
 
 Floats = NDArray[np.float64]
-POLICY = "policy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +155,7 @@ class _Tuning:
             self.base = replace(self.lm, decoder=reference.decoder, adapter=reference.adapter)
             own = self.base.fingerprint()
             work.ledger.write(work.run, [Model(own, config.model, "base")])
+            self.scored = self._scored() if config.reward else None
 
     def run(self) -> TunedPolicy:
         config, work, method = self.config, self.work, self.method
@@ -231,14 +231,18 @@ class _Tuning:
             "margin": mean_interval(gained[:, 0] - gained[:, 1], prompts),
         }
 
-    def _score(self, step: int, chosen: bool = False) -> None:
-        """Replies to held-out prompts by the reward, where there is one."""
+    def _scored(self) -> tuple[Reward, list[Task]]:
+        """The reward, and the prompts whose replies it scores."""
         config = self.config
-        if not config.reward:
-            return
         tasks = read_tasks(config.eval_tasks) if config.eval_tasks else self._held_out_tasks()
         text = prompts_are_text(config.eval_tasks) if config.eval_tasks else False
-        reward = config.open_rewards(text=text, device=config.device)
+        return config.open_rewards(text=text, device=config.device), tasks[: config.measure_on]
+
+    def _score(self, step: int, chosen: bool = False) -> None:
+        """Replies to held-out prompts by the reward, where there is one."""
+        if self.scored is None:
+            return
+        reward, tasks = self.scored
         with self.work.phase("evaluation", f"Held-out prompts, {'after' if step else 'before'} tuning"):
             evaluate_policy(
                 self.work,
@@ -246,8 +250,8 @@ class _Tuning:
                 step,
                 (TorchEngine(self.lm), TorchEngine(self.base)),
                 reward,
-                tasks[: config.measure_on],
-                Sampling(max_tokens=config.max_tokens, seed=self.method.seed + 2),
+                tasks,
+                Sampling(max_tokens=self.config.max_tokens, seed=self.method.seed + 2),
                 None,
                 policy=(self.lm if step else self.base).fingerprint(),
                 scorer=getattr(reward, "name", type(reward).__name__),

@@ -144,25 +144,13 @@ def hand_in(
             except InputError:
                 raise ConflictError("this was handed in before with other answers; correct it instead.") from None
         if row.state == "done":
-            for judgment in judgments:
-                try:
-                    database.ledger.write(run, [judgment], supersedes=judgment.id, connection=connection)
-                except InputError:
-                    database.ledger.write(run, [judgment], connection=connection)
-            for gone in earlier:  # a mark that was taken away, say
-                if gone.id.startswith(f"{key}-") and gone.id not in ids:
-                    about = {field.name: getattr(gone, field.name) for field in fields(Judgment)}
-                    withdrawn = Comment(**about, text="withdrawn")
-                    database.ledger.write(run, [withdrawn], supersedes=gone.id, connection=connection)
+            gone = [j for j in earlier if j.id.startswith(f"{key}-") and j.id not in ids]
+            _revise(database, connection, run, judgments, gone)
             tell(database, connection, project.name, "judgment", **told, revised=True)
             return ids
         database.ledger.write(run, judgments, connection=connection)
         spent = seconds + (json.loads(row.alone)["seconds"] if row.alone else 0.0)
-        values = {
-            "state": "done",
-            "ended": now,
-            "seconds": spent,
-        }  # the draft stays: who corrects it begins there
+        values = {"state": "done", "ended": now, "seconds": spent}  # the draft stays: who corrects it begins there
         connection.execute(update(assignments).where(assignments.c.id == id_).values(**values))
         if row.purpose == "normal":
             count(connection, project, row.item, done=1, leased=-1 if row.state == "leased" else 0)
@@ -172,6 +160,21 @@ def hand_in(
             missed = Decision(f"gold-{id_}", "gold item missed", f"item {item.id}", account.id)
             database.ledger.write(run, [missed], connection=connection)
     return ids
+
+
+def _revise(
+    database: Database, connection: Connection, run: str, judgments: Sequence[Judgment], gone: Sequence[Judgment]
+) -> None:
+    """Put judgments in place of earlier ones of the same ids, and withdraw those that are ``gone``: a mark, say."""
+    for judgment in judgments:
+        try:
+            database.ledger.write(run, [judgment], supersedes=judgment.id, connection=connection)
+        except InputError:  # there was none
+            database.ledger.write(run, [judgment], connection=connection)
+    for earlier in gone:
+        about = {field.name: getattr(earlier, field.name) for field in fields(Judgment)}
+        withdrawn = Comment(**about, text="withdrawn")
+        database.ledger.write(run, [withdrawn], supersedes=earlier.id, connection=connection)
 
 
 def _passed(row: Row[Any], stage: WorkStage | None, revise: bool, now: float) -> float:

@@ -39,7 +39,7 @@ class ArmsSection(RunSection):
         for arm, rows in self.source.heldout.items():
             gold = task_matrix(rows, "gold") if len(rows) > 1 else None
             if gold is not None:
-                d = np.sqrt(np.maximum([np.mean(r.kl) for r in rows], 0))
+                d = overoptimisation.root_kl([np.mean(r.kl) for r in rows])
                 curves[arm] = dict(zip(shared_tasks(rows), gold.T, strict=True)), d
         if len(curves) < 2:
             return None
@@ -76,6 +76,6 @@ class ArmsSection(RunSection):
         curves: dict[str, Any] = {}
         for arm in self.figures["gold"]:
             rows = self.source.heldout[arm]
-            gold, distance = task_matrix(rows, "gold"), np.sqrt(np.maximum([np.mean(r.kl) for r in rows], 0))
+            gold, distance = task_matrix(rows, "gold"), overoptimisation.root_kl([np.mean(r.kl) for r in rows])
             curves[arm] = [(float(d), gain_over_base(gold, i)) for i, d in enumerate(distance)], None
-        return {"arms": gain_chart("gold", curves, self.figures["sqrt_kl"])}
+        return {"arms": gain_chart("gold", curves, [self.figures["sqrt_kl"]])}

@@ -214,7 +214,7 @@ class OptimisationSection(ArmSection):
 def _curve(rows: Sequence[PolicyHeldout]) -> dict[str, Any]:
     proxy, gold = task_matrix(rows, "proxy"), task_matrix(rows, "gold")
     kl = [mean_interval(np.asarray(r.kl)) for r in rows]
-    d = np.sqrt(np.maximum([k.estimate for k in kl], 0))  # the k1 estimate of a KL near 0 may be negative
+    d = overoptimisation.root_kl([k.estimate for k in kl])
     fits = {
         name: overoptimisation.fit_gao(d[1:], values[1:] - values[0], "rl")  # the base gains 0 by definition
         for name, values in (("proxy", proxy), ("gold", gold))
@@ -284,12 +284,12 @@ Points = list[tuple[float, Interval | None]]
 
 
 def gain_chart(
-    which: str, curves: Mapping[str, tuple[Points, overoptimisation.GaoFit | None]], at: float | None = None
+    which: str, curves: Mapping[str, tuple[Points, overoptimisation.GaoFit | None]], at: Sequence[float] = ()
 ) -> str:
-    """Gains of "proxy" or "gold" over the base policy against sqrt(KL); "" where there is nothing to draw.
+    """Gains of "proxy", "gold" or "reward" over the base policy against sqrt(KL); "" where there is nothing to draw.
 
-    Of a fitted curve the fit is drawn, and of the first one its peak; other points are joined where ``at``, the distance
-    at which curves are compared, is marked.
+    Of a fitted curve the fit is drawn, and of the first one its peak; other points are joined where ``at``, the distances
+    at which curves are compared, are marked.
     """
     distance, title = "√KL from the base policy (√nats)", f"{which} gained over base"
     scale = alt.Scale(zero=True, nice=False, padding=8)
@@ -303,7 +303,7 @@ def gain_chart(
         rows.sort(key=lambda r: r["x"])
         if not rows:
             continue
-        reached, line = rows[-1]["x"], rows if at is not None else []
+        reached, line = rows[-1]["x"], rows if at else []
         if fit is not None:
             grid = np.linspace(0, reached, 80)
             line = [{"x": float(a), "y": float(b)} for a, b in zip(grid, fit(grid), strict=True)]
@@ -317,8 +317,7 @@ def gain_chart(
             layers += _peak_mark(fit.peak, x, left=fit.peak.estimate > reached / 2)
     if not layers:
         return ""
-    if at is not None:
-        layers.append(charts.vertical_rule(at, charts.GREY, distance, [2, 2]))
+    layers += [charts.vertical_rule(d, charts.GREY, distance, [2, 2]) for d in at]
     labels = charts.end_labels(ends, x, y, max(heights) - min(heights))
     chart = alt.layer(*layers, *labels).properties(width=charts.WIDTH, height=charts.HEIGHT)
     return charts.inline_svg(chart, f"{which} gained over the base policy, against the square root of the KL.", 74)
