@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -90,6 +91,47 @@ for i in range(10**9):
             save_text(inside / name, str(i))
     print(i, flush=True)
 """
+
+
+def test_a_folder_is_whole_or_gone_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call that changes names or removes them fails once, as if the process had ended there."""
+    folder, calls = tmp_path / "folder", 0
+
+    class Killed(BaseException):
+        pass
+
+    def mortal(function):  # type: ignore[no-untyped-def]
+        def call(*args, **options):  # type: ignore[no-untyped-def]
+            nonlocal calls
+            calls += 1
+            if calls == last:
+                raise Killed
+            return function(*args, **options)
+
+        return call
+
+    monkeypatch.setattr("os.replace", mortal(os.replace))
+    monkeypatch.setattr("os.unlink", mortal(os.unlink))
+    monkeypatch.setattr("os.rmdir", mortal(os.rmdir))
+
+    def write(text: str) -> None:
+        with folder_written_whole(folder) as inside:
+            for name in "abc":
+                save_text(inside / name, text)
+
+    last = 0
+    write("0")
+    for last in range(1, 40):
+        calls = 0
+        try:
+            write(str(last))
+            break
+        except Killed:
+            assert not folder.exists() or len({(folder / name).read_text() for name in "abc"}) == 1
+            calls = 100
+            write(str(last))
+    assert 8 < last < 39  # three files, two names of folders, four removals: every one of them failed once
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
 def test_killed_at_any_moment_a_folder_is_whole_or_gone(tmp_path: Path) -> None:

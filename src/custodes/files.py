@@ -68,11 +68,18 @@ def take_over(source: Path, into: Path, ignore: tuple[str, ...] = ()) -> None:
 
 
 def move_into_place(source: Path, target: Path) -> Path:
-    """Give a file or folder that is on the disk the name ``target`` of the same file system, in place of what was there."""
+    """Give a file or folder that is on the disk the name ``target`` of the same file system, in place of what was there.
+
+    A folder that was there is renamed before it is removed: a process that is killed meanwhile leaves ``target`` whole
+    or gone, and the next one that writes it removes the rest.
+    """
+    replaced = target.with_name(f".{target.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
     if target.is_dir():
-        shutil.rmtree(target)
+        target.replace(replaced)
     source.replace(target)
     _sync(target.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
     return target
 
 

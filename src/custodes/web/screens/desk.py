@@ -122,10 +122,10 @@ class _Desk:
         async with self.visit.telling():
             given = (self.project, self.flagged, text, self.visit.account.id)
             await self.visit.do(answer_flag, self.visit.database, *given)
-            self.visit.browser("custodes.close('answering'); document.getElementById('answering-text').value = ''")
             self.visit.say("answered.")
             self.mark, self.rests_until = "", 0.0
             await self.look()
+            self.visit.close("answering", "answering-text")
 
     def _ask(self, person: str, name: str, lift: bool) -> Callable[[], None]:
         def ask() -> None:
@@ -146,11 +146,11 @@ class _Desk:
         async with self.visit.telling():
             given = (self.project, self.person, self.why.strip(), self.visit.account.id, self.lifts)
             await self.visit.do(quarantine, self.visit.database, *given)
-            self.visit.browser("custodes.close('quarantine'); document.getElementById('quarantine-why').value = ''")
             self.why = ""
             self.visit.say("lifted." if self.lifts else "in quarantine.")
             self.rests_until = 0.0
             await self.look()
+            self.visit.close("quarantine", "quarantine-why")
 
 
 Ask = Callable[[str, str, bool], Callable[[], Awaitable[None] | None]]

@@ -150,9 +150,9 @@ class _Manage:
                 found = next((account.id for account in accounts if account.name == self.name), self.name)
                 given = (self.joining, found, self.visit.account.id, member)
                 await self.visit.do(set_member, self.visit.database, *given)
-                self.visit.browser("custodes.close('membership'); document.getElementById('member-name').value = ''")
                 self.visit.say(f"{self.name} is {'a member' if member else 'no member any more'}.")
                 await self.look()
+                self.visit.close("membership", "member-name")
 
         return change
 
@@ -167,10 +167,10 @@ class _Manage:
         async with self.visit.telling():
             given = (self.ending, self.why.strip(), self.visit.account.id)
             await self.visit.do(close_project, self.visit.database, *given)
-            self.visit.browser("custodes.close('ending'); document.getElementById('ending-why').value = ''")
             self.why = ""
             self.visit.say("ended.")
             await self.look()
+            self.visit.close("ending", "ending-why")
 
 
 def _members(project: Mapping[str, Any]) -> str:

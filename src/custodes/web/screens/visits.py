@@ -74,6 +74,13 @@ class Visit:
         """To another page."""
         self.browser(f"location.href = {_js(path)}")
 
+    def close(self, dialog: str, field: str) -> None:
+        """Close a dialog whose work is done and empty its field; what the page shows has been renewed before.
+
+        Who sees the dialog gone may press the next button at once: a button that is about to be replaced loses the press.
+        """
+        self.browser(f"custodes.close({_js(dialog)}); document.getElementById({_js(field)}).value = ''")
+
     def browser(self, code: str) -> None:
         """Runs JavaScript in the page."""
         self._client.run_javascript(code)
