@@ -222,6 +222,9 @@ algorithm: Registry[Any] = Registry("algorithm", "custodes.policy.algorithms", "
 method: Registry[Any] = Registry("method", "custodes.policy.methods", "custodes.policy.tuning:TuneMethod")
 rater: Registry[Any] = Registry("rater", "custodes.critic.raters")
 reward: Registry[Any] = Registry("reward", "custodes.reward.functions")
+objective: Registry[Any] = Registry(
+    "objective", "custodes.reward.objectives", "custodes.reward.objective:RewardObjective"
+)
 section: Registry[Any] = Registry("section", "custodes.audit.sections", "custodes.audit.record:RunSection")
 kind: Registry[Any] = Registry("kind", "custodes.feedback.kinds", "custodes.feedback.questions:Question")
 widget: Registry[Any] = Registry(

@@ -55,7 +55,9 @@ def episode(text: str = "hello", name: str = "e", **metadata: object) -> Episode
     )
 
 
-def ensemble(lm: LanguageModel, kind: str, members: int = 3, first_layer: int = 1) -> RewardModel:
+def ensemble(
+    lm: LanguageModel, kind: str, members: int = 3, first_layer: int = 1, axes: tuple[str, ...] = ("overall",)
+) -> RewardModel:
     """Its adapters act, though nothing was learned."""
     generator = torch.Generator().manual_seed(7)
     adapters = []
@@ -65,9 +67,10 @@ def ensemble(lm: LanguageModel, kind: str, members: int = 3, first_layer: int = 
             p.data.normal_(0, 0.3, generator=generator)
         adapter.refresh()
         adapters.append(adapter)
-    heads = nn.Parameter(torch.randn(members, lm.decoder.spec.hidden, generator=generator))
+    rows = members * len(axes)
+    heads = nn.Parameter(torch.randn(rows, lm.decoder.spec.hidden, generator=generator))
     rng = np.random.default_rng(0)
-    return RewardModel(lm, heads, adapters, rng.normal(size=members), rng.uniform(0.5, 2, members))
+    return RewardModel(lm, heads, adapters, rng.normal(size=rows), rng.uniform(0.5, 2, rows), axes=axes)
 
 
 def episodes(n: int) -> list[Episode]:

@@ -11,11 +11,14 @@ import pytest
 from made_up_rewards import make_pairs, small
 from transformers import AutoModelForSequenceClassification
 
+from custodes.feedback.exchange import feedback_from_pairs
 from custodes.feedback.formats import write_preferences
 from custodes.job.locks import alone_in
+from custodes.lm.loading import load
 from custodes.loop.reward_evaluate import RewardEvaluate, reward_evaluate
 from custodes.loop.reward_train import RewardTrain, reward_train, split_by_prompt
-from custodes.reward import RewardConfig
+from custodes.reward import Material, RewardConfig
+from custodes.reward.reading import Reader
 from custodes.tables import write_rows
 from custodes.types import InputError
 
@@ -41,7 +44,8 @@ def test_train_save_evaluate(tiny_model: Path, preferences: Path, tmp_path: Path
     assert held_out.accuracy.n == 12
     assert steps[-1].step == steps[-1].steps == 40
     assert not (out / "checkpoints").exists()
-    evaluation = reward_evaluate(RewardEvaluate(model=out, judgments=preferences, rows="60:", dtype="float32"))
+    measured = reward_evaluate(RewardEvaluate(model=out, judgments=preferences, rows="60:", dtype="float32"))
+    evaluation = measured.evaluation
     assert evaluation.accuracy.n == 40
     assert evaluation.accuracy.low > 0.7
     assert evaluation.temperature == pytest.approx(model.temperature)
@@ -126,15 +130,15 @@ def test_two_processes_do_not_share_a_folder(trained: RewardTrain) -> None:
 def test_rows_beyond_the_file_are_said(trained: RewardTrain) -> None:
     asked = RewardEvaluate(model=trained.out, judgments=trained.judgments, rows="95:199", dtype="float32")
     with pytest.warns(UserWarning, match="holds rows 0:100; 5 of rows 95:199 are there"):
-        assert reward_evaluate(asked).accuracy.n == 5
+        assert reward_evaluate(asked).evaluation.accuracy.n == 5
 
 
-def test_pairs_of_one_prompt_stay_on_one_side() -> None:
-    pairs = make_pairs(20) * 3
-    training, held_out = split_by_prompt(pairs, 0.25, seed=0)
-    assert len(held_out) == 15
-    assert len(training) == 45
-    assert not {p.prompt for p in training} & {p.prompt for p in held_out}
+def test_judgments_of_one_prompt_stay_on_one_side(tiny_model: Path) -> None:
+    reader = Reader(load(tiny_model, dtype="float32"), 100)
+    training, held_out = split_by_prompt(Material(feedback_from_pairs(make_pairs(20) * 3), reader), 0.25, seed=0)
+    sides = [side.feedback.judgments for side in (training, held_out)]
+    assert list(map(len, sides)) == [45, 15]
+    assert not {j.task for j in sides[0]} & {j.task for j in sides[1]}
 
 
 ALTERNATING = (
@@ -152,7 +156,7 @@ def test_rows_that_a_template_refuses_are_named_before_training(
     def never(*given: object, **more: object) -> None:
         raise AssertionError("training began")
 
-    monkeypatch.setattr("custodes.loop.reward_train.train_reward", never)
+    monkeypatch.setattr("custodes.loop.reward_train.teach_reward", never)
     shutil.copytree(tiny_model, tmp_path / "strict")
     (tmp_path / "strict" / "chat_template.jinja").write_text(ALTERNATING)
     rows: list[dict[str, object]] = [{"prompt": f"q{n}", "chosen": "a", "rejected": "b"} for n in range(9)]

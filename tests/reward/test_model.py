@@ -79,3 +79,44 @@ def test_caution_and_the_worst_case_never_exceed_the_mean(members: np.ndarray, c
         value, none = combine_members(agreed, how, caution)
         np.testing.assert_allclose(value, members[:, 0], atol=1e-6)
         np.testing.assert_allclose(none, 0, atol=1e-6)
+
+
+AXES = ("helpful", "honest")
+
+
+@pytest.mark.parametrize("kind", ["full", "heads", "adapters"])
+def test_several_axes_are_what_each_is_alone(lm: LanguageModel, kind: str) -> None:
+    model, some = ensemble(lm, kind, axes=AXES), episodes(5)
+    scores = model.score(some)
+    for o, axis in enumerate(AXES):
+        rows = slice(o, None, len(AXES))
+        heads = nn.Parameter(model.heads.detach()[rows].clone())
+        alone = RewardModel(lm, heads, model.adapters, model.center[rows], model.scale[rows], axes=(axis,))
+        np.testing.assert_allclose(scores.parts[axis], alone.score(some).value, rtol=1e-4, atol=2e-4)
+    np.testing.assert_allclose(scores.value, (scores.parts["helpful"] + scores.parts["honest"]) / 2, atol=1e-9)
+
+
+def test_the_axes_of_a_reward_are_computed_in_one_pass(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    run = type(lm.decoder).run
+    monkeypatch.setattr(type(lm.decoder), "run", lambda self, *a, **k: passes.append(1) or run(self, *a, **k))
+    ensemble(lm, "full", members=1).score(episodes(5))
+    one = len(passes)
+    ensemble(lm, "full", members=1, axes=("overall", *AXES)).score(episodes(5))
+    assert len(passes) == 2 * one
+
+
+def test_the_value_is_overall_or_as_weighted(lm: LanguageModel) -> None:
+    model, some = ensemble(lm, "full", members=1, axes=("overall", *AXES)), episodes(5)
+    scores = model.score(some)
+    np.testing.assert_allclose(scores.value, scores.parts["overall"])
+    weighted = model.weighted({"honest": 2.0, "helpful": -0.5}).score(some)
+    np.testing.assert_allclose(weighted.value, 2 * scores.parts["honest"] - 0.5 * scores.parts["helpful"])
+    with pytest.raises(InputError, match="no axis 'kind'; it has overall, helpful, honest"):
+        model.weighted({"kind": 1.0})
+
+
+def test_axes_that_do_not_fit_the_heads_are_refused(lm: LanguageModel) -> None:
+    model = ensemble(lm, "full")
+    with pytest.raises(InputError, match="3 heads cannot have the axes helpful, honest"):
+        RewardModel(lm, model.heads, axes=AXES)

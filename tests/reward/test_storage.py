@@ -155,3 +155,33 @@ def test_architectures_that_transformers_runs_are_backbones_too(tiny_model: Path
     np.testing.assert_allclose(hf_logits(tmp_path / "reward", model, one_by_one=True), ours, atol=1e-4)
     again = load_reward(tmp_path / "reward", "float32").score(episodes(5)).value
     np.testing.assert_allclose(again, model.score(episodes(5)).value, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["full", "heads", "adapters"])
+def test_axes_and_their_weights_are_saved(lm: LanguageModel, tmp_path: Path, kind: str) -> None:
+    model = ensemble(lm, kind, axes=("helpful", "honest")).weighted({"honest": 1.0, "helpful": 0.25})
+    save_reward(model, tmp_path)
+    again = load_reward(tmp_path, "float32")
+    assert (again.axes, dict(again.weights)) == (model.axes, dict(model.weights))
+    ours, theirs = model.score(episodes(5)), again.score(episodes(5))
+    np.testing.assert_allclose(ours.value, theirs.value, atol=1e-5)
+    for name, part in ours.parts.items():
+        np.testing.assert_allclose(part, theirs.parts[name], atol=1e-5)
+
+
+def test_exported_members_name_their_axes_in_transformers(lm: LanguageModel, tmp_path: Path) -> None:
+    model = ensemble(lm, "adapters", axes=("helpful", "honest"))
+    members = model.member_scores([model.reader.conversation(e.messages, "") for e in episodes(5)])
+    for k, folder in enumerate(export(model, tmp_path)):
+        labels = json.loads((folder / "config.json").read_text())["id2label"]
+        assert labels == {"0": f"member_{k}/helpful", "1": f"member_{k}/honest"}
+        logits = hf_logits(folder, model, one_by_one=True)
+        np.testing.assert_allclose(logits, members[:, 2 * k : 2 * k + 2], rtol=1e-4, atol=2e-4)
+
+
+def test_a_reward_that_names_no_axis_is_read_as_overall(lm: LanguageModel, tmp_path: Path) -> None:
+    """As those of 0.1 are."""
+    save_reward(ensemble(lm, "heads"), tmp_path)
+    settings = json.loads((tmp_path / "reward.json").read_text())
+    assert settings.keys().isdisjoint({"axes", "value"})
+    assert load_reward(tmp_path, "float32").axes == ("overall",)

@@ -15,10 +15,11 @@ import torch
 from made_up_rewards import KINDS, SMALL, make_pairs, small
 
 from custodes.lm.loading import LanguageModel, load
-from custodes.reward.evaluate import evaluate_reward
+from custodes.reward.evaluate import evaluate_reward, score_pairs
 from custodes.reward.model import RewardModel
-from custodes.reward.prompts import Prompts
-from custodes.reward.train import _new_model, _PairObjective, train_reward
+from custodes.reward.objective import Course
+from custodes.reward.objectives.pairs import Pairs
+from custodes.reward.train import _new_model, _Training, teach_reward, train_reward
 from custodes.train import TrainStep
 from custodes.types import InputError, PreferencePair
 
@@ -70,16 +71,15 @@ def test_micro_batches_do_not_change_the_gradient(tiny_model: Path, pairs: list[
             np.testing.assert_allclose(a.metrics[name], b.metrics[name], rtol=1e-4)
 
 
-def objective_of(
-    lm: LanguageModel, pairs: list[PreferencePair], kind: str, prompts: Sequence[object]
-) -> _PairObjective:
+def training_of(lm: LanguageModel, pairs: list[PreferencePair], kind: str, prompts: Sequence[object]) -> _Training:
     config = small(kind)
     model = _new_model(lm, config)
-    read, _ = model.reader.pairs(pairs)
-    return _PairObjective(model, read, Prompts.of(read, prompts), config)
+    lessons = Pairs().of_pairs(pairs, model.reader.pairs(pairs)[0], None)
+    own = [replace(lesson, prompt=prompt) for lesson, prompt in zip(lessons, prompts, strict=True)]
+    return _Training(model, [Course(Pairs(), own)], config)
 
 
-def learn(objective: _PairObjective, batch: Sequence[int]) -> None:
+def learn(objective: _Training, batch: Sequence[int]) -> None:
     """Gradients of the loss on the pairs of these prompts."""
     for micro in objective.micro_batches(list(batch)):
         objective.loss(micro).backward()
@@ -103,8 +103,8 @@ def test_replies_in_several_pairs_are_computed_once_and_the_gradient_is_that_of_
         [pair.prompt for pair in pairs],
         range(len(pairs)),
     ):  # the second time each pair a prompt of its own
-        objective = objective_of(load(tiny_model, dtype="float64"), pairs, "adapter", prompts)
-        learn(objective, range(len(objective.prompts.pairs)))
+        objective = training_of(load(tiny_model, dtype="float64"), pairs, "adapter", prompts)
+        learn(objective, range(len(objective.prompts.lessons)))
         tokens.append(objective.metrics()["tokens"])
         grads.append([p.grad.clone() for p in [objective.model.heads, *objective.backbone]])
     for mine, theirs in zip(*grads, strict=True):
@@ -117,15 +117,15 @@ def test_all_pairs_of_a_prompt_stand_in_one_update_and_every_pair_in_every_epoch
 ) -> None:
     pairs = compared_with_each_other(7)
     steps: list[list[int]] = []
-    rows = _PairObjective.rows
+    rows = _Training.rows
 
-    class Spied(_PairObjective):
+    class Spied(_Training):
         def micro_batches(self, batch):
             parts = super().micro_batches(batch)
             steps.append(sorted(i for part in parts for i in rows(self, part)))
             return parts
 
-    monkeypatch.setattr("custodes.reward.train._PairObjective", Spied)
+    monkeypatch.setattr("custodes.reward.train._Training", Spied)
     train_reward(load(tiny_model, dtype="float32"), pairs, small("adapter", epochs=3))
     prompts = [[pairs.index(p) for p in pairs if p.prompt == prompt] for prompt in {p.prompt for p in pairs}]
     for step in steps:
@@ -168,8 +168,12 @@ def test_pairs_of_weight_0_are_not_learned_from(tiny_model: Path, pairs: list[Pr
     """Poisoned pairs with weight 0 leave training as it would be with their labels the other way round."""
     poisoned = [replace(p, weight=0.0) if i % 3 == 0 else p for i, p in enumerate(pairs)]
     inverted = [replace(p, label=0.0) if i % 3 == 0 else p for i, p in enumerate(poisoned)]
-    config = small("adapter", center_coefficient=0.0)
-    assert same(*(train_reward(load(tiny_model, dtype="float32"), some, config) for some in (poisoned, inverted)))
+    plain = Pairs(center_coefficient=0.0)
+    runs = [
+        train_reward(load(tiny_model, dtype="float32"), some, small("adapter"), objective=plain)
+        for some in (poisoned, inverted)
+    ]
+    assert same(*runs)
 
 
 def test_the_scale_of_weights_does_not_matter(tiny_model: Path, pairs: list[PreferencePair]) -> None:
@@ -197,7 +201,7 @@ def test_full_training_leaves_the_unused_head_alone_and_moves_used_embeddings(
 
 
 def test_the_embedding_gradient_is_the_one_autograd_gives(tiny_model: Path, pairs: list[PreferencePair]) -> None:
-    objective = objective_of(load(tiny_model, dtype="float64"), pairs, "full", [pair.prompt for pair in pairs])
+    objective = training_of(load(tiny_model, dtype="float64"), pairs, "full", [pair.prompt for pair in pairs])
     embedding = objective.model.lm.decoder.embedding
     learn(objective, range(5))
     embedding.master.grad = None
@@ -258,7 +262,7 @@ def test_checkpoints_of_another_run_are_refused(tiny_model: Path, tmp_path: Path
     config = small("adapter", checkpoint_every=3, learning_rate=1e-4)
     with pytest.raises(InputError, match=r"another run \(learning_rate was 0.005, now 0.0001\)"):
         train_reward(load(tiny_model, dtype="float32"), pairs, config, checkpoints=tmp_path)
-    with pytest.raises(InputError, match=r"another run \(other pairs\)"):
+    with pytest.raises(InputError, match=r"another run \(other judgments\)"):
         train_reward(
             load(tiny_model, dtype="float32"), pairs[1:], small("adapter", checkpoint_every=3), checkpoints=tmp_path
         )
@@ -274,10 +278,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_rows_and_last_checkpoint(
         if done.step == 4:
             lm.decoder.norm.value.fill_(torch.nan)
 
-    said = (
-        r"stopped at step 5: the loss is nan, from pairs pairs.jsonl row \d+.* last good checkpoint is .*step-000004; "
-    )
-    with pytest.raises(InputError, match=said + r"lower the learning rate \(0.005\) or look at these pairs"):
+    said = r"stopped at step 5: the loss is nan, from judgments pairs.jsonl row \d+.* last good checkpoint is .*step-000004; "
+    with pytest.raises(InputError, match=said + r"lower the learning rate \(0.005\) or look at these judgments"):
         train_reward(lm, pairs, config, source="pairs.jsonl", checkpoints=tmp_path, on_step=poison)
 
 
@@ -300,3 +302,62 @@ def test_no_pairs_and_no_weight_are_refused(tiny_model: Path, pairs: list[Prefer
         train_reward(lm, [], SMALL)
     with pytest.raises(InputError, match="not all 0"):
         train_reward(lm, [replace(p, weight=0.0) for p in pairs], SMALL)
+
+
+AXES = ("overall", "thanks", "never")
+
+
+def both_ways(pairs: list[PreferencePair]) -> tuple[list[PreferencePair], np.ndarray]:
+    """Each pair on the axis "thanks" as it is, and on the axis "never" turned round; overall is not judged."""
+    turned = [replace(pair, chosen=pair.rejected, rejected=pair.chosen) for pair in pairs]
+    weights = np.repeat([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], len(pairs), axis=0)
+    return [*pairs, *turned], weights
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_axes_learn_what_each_is_taught_on_one_backbone(tiny_model: Path, kind: str) -> None:
+    some, weights = both_ways(make_pairs(60))
+    lm = load(tiny_model, dtype="float32")
+    model = train_reward(lm, some, small(kind, epochs=4), axes=AXES, weights=weights)
+    assert (model.axes, len(model.heads)) == (AXES, 3 * model.members)
+    held_out = make_pairs(40, seed=1)
+    right = [float((score_pairs(model, held_out, axis=axis).difference > 0).mean()) for axis in AXES[1:]]
+    assert right[0] > 0.8
+    assert right[1] < 0.2
+
+
+def test_an_axis_is_what_it_would_be_alone_when_members_share_nothing(tiny_model: Path, pairs) -> None:
+    """The gradient of each axis' head is its own; only what is shared below is pulled by all."""
+    config = small("heads", members=1)
+    alone = _new_model(load(tiny_model, dtype="float64"), config)
+    lessons = Pairs().of_pairs(pairs, alone.reader.pairs(pairs)[0], None)
+    single = _Training(alone, [Course(Pairs(), lessons)], config)
+    learn(single, range(5))
+    both = _new_model(load(tiny_model, dtype="float64"), config, ("overall", "other"))
+    both.heads.data[:] = alone.heads.data
+    wide = [replace(lesson, weight=np.array([1.0, 0.0])) for lesson in lessons]
+    several = _Training(both, [Course(Pairs(), wide)], config)
+    learn(several, range(5))
+    torch.testing.assert_close(several.model.heads.grad[0], single.model.heads.grad[0])
+    assert not several.model.heads.grad[1].any()
+
+
+def test_weights_that_do_not_fit_the_axes_are_refused(tiny_model: Path, pairs: list[PreferencePair]) -> None:
+    lm = load(tiny_model, dtype="float32")
+    with pytest.raises(InputError, match="for 2 outputs do not fit a reward of 3"):
+        train_reward(lm, pairs, SMALL, axes=AXES, weights=np.ones((len(pairs), 2)))
+    with pytest.raises(InputError, match="weights of preference pairs"):
+        train_reward(lm, pairs, SMALL, axes=AXES, weights=np.ones((3, 3)))
+
+
+def test_two_courses_are_learned_at_once(tiny_model: Path) -> None:
+    """The same lessons in two courses are learned as in one."""
+    pairs = make_pairs(16)
+    lm = load(tiny_model, dtype="float64")
+    config = small("adapter", epochs=1)
+    lessons = Pairs().of_pairs(pairs, _new_model(lm, config).reader.pairs(pairs)[0], None)
+    one = teach_reward(lm, [Course(Pairs(), lessons)], config, progress=False)
+    halves = [Course(Pairs(), lessons[:8]), Course(Pairs(), lessons[8:])]
+    two = teach_reward(load(tiny_model, dtype="float64"), halves, config, progress=False)
+    for mine, theirs in zip(everything_learned(one), everything_learned(two), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)

@@ -86,12 +86,18 @@ def pairs_from_corrections(
     and weight 1. Corrections that changed nothing are left out. Raises InputError for an unknown episode.
     """
     judgments, known = list(judgments), {episode.id: episode for episode in episodes}
+    worse = found_worse(judgments, axis)
+    return [pair for judgment in judgments for pair in judgment.pairs(known, worse)]
+
+
+def found_worse(judgments: Iterable[Judgment], axis: str = "overall") -> dict[tuple[str, str], list[str]]:
+    """(annotator, episode) -> the episodes that this annotator found worse than it."""
     worse: dict[tuple[str, str], list[str]] = {}
     for row in (row for judgment in judgments for row in judgment.comparisons(axis)):
         if row.strength:
             better, other = (row.first, row.second) if row.strength > 0 else (row.second, row.first)
             worse.setdefault((row.annotator, better), []).append(other)
-    return [pair for judgment in judgments for pair in judgment.pairs(known, worse)]
+    return worse
 
 
 def examples_from_judgments(

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from custodes.types import InputError, Message
@@ -70,6 +72,30 @@ class Chat:
     def conversation(self, messages: Sequence[Message]) -> list[int]:
         """A whole conversation: the ids of ``tokenizer.apply_chat_template(messages)``."""
         return self._ids(self._render(messages, opening=False))
+
+    def placed(self, messages: Sequence[Message], ends: Sequence[int]) -> tuple[list[int], list[int]]:
+        """A whole conversation, and of each place in its last message the number of the token that the character before is in.
+
+        ``ends`` are in characters, 1 or more. Places are found by the characters that tokens cover, so a token that joins
+        two passages belongs to both. Raises InputError where the template changes the message.
+        """
+        ids, text, said = self.conversation(messages), self._render(messages, opening=False), messages[-1].content
+        start = text.rfind(said)
+        if start >= 0 and self._guard(said) == said and f"\ue000{self._nonce}" not in text:
+            spans = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+            starts = [begin for begin, _ in spans]
+            return ids, [bisect_right(starts, start + end - 1) - 1 for end in ends]
+        if start < 0 and self._guard(said) == said:
+            raise InputError(f"the chat template of {self.name} changes what was said; its passages cannot be found.")
+        return ids, [self._common(ids, [*messages[:-1], Message("assistant", said[:end])]) for end in ends]
+
+    def _common(self, ids: list[int], cut: Sequence[Message]) -> int:
+        """The last token that a conversation shares with itself cut short, or the token that the cut goes through."""
+        other, tail = self.conversation(cut), self.conversation([*cut[:-1], Message("assistant", "")])
+        opened = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(tail, other, strict=False)))
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, other, strict=False)))
+        closing = len(tail) - opened  # what the template writes after the reply
+        return shared - 1 if shared >= len(other) - closing else shared
 
     def reply(self, text: str) -> list[int]:
         """A whole reply as the template writes it after the opening of a turn, up to the end of the turn."""

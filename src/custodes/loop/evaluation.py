@@ -175,7 +175,7 @@ def kl_of(base: Engine, episodes: Sequence[Episode], temperature: float) -> Floa
 
 def _margin_spread(scores: Scores) -> Floats:
     """(P,) standard deviation over members of first minus second."""
-    members = np.stack([scores.parts[name] for name in sorted(scores.parts)], -1)
+    members = np.stack([part for name, part in scores.parts.items() if name.startswith("member_")], -1)
     return (members[0::2] - members[1::2]).std(-1, ddof=1)
 
 

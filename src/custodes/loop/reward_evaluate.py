@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from custodes.feedback.forms import JudgmentsOptions
 from custodes.job.command import command, in_words
 from custodes.lm.loading import DtypeName
+from custodes.loop.reward_train import check_texts, value_pairs
 from custodes.reward.evaluate import RewardEvaluation, evaluate_reward
+from custodes.reward.objective import Material
 from custodes.reward.storage import load_reward
+from custodes.reward.teaching import measures_of, open_objectives
+from custodes.stats import Interval
+from custodes.types import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +26,47 @@ class RewardEvaluate(JudgmentsOptions):
     """Folder of a reward model, or a hub id of a Llama-like sequence classifier."""
     dtype: DtypeName = "auto"
     """Precision of computation."""
+    objectives: tuple[str, ...] = ()
+    """Measure what these objectives say only; without: all of them, as `reward train` has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardMeasured:
+    """How good a reward is on comparisons (None where there are none), and what each kind of judgment says of it."""
+
+    evaluation: RewardEvaluation | None
+    measures: dict[str, Interval]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Those of the evaluation, and ``measures``."""
+        evaluation = self.evaluation.to_dict() if self.evaluation else {}
+        return evaluation | {"measures": {name: found.to_dict() for name, found in self.measures.items()}}
 
 
 @command()
-def reward_evaluate(config: RewardEvaluate) -> RewardEvaluation:
+def reward_evaluate(config: RewardEvaluate) -> RewardMeasured:
     """Evaluate a reward model on people's judgments.
 
-    Raises InputError for anything wrong with the folder or the file.
+    Raises InputError for anything wrong with the folder or the file, and where no judgment is about what the reward judges.
     """
-    pairs = config.read_pairs()
-    return evaluate_reward(load_reward(config.model, config.dtype), pairs, Path(config.judgments).name)
+    file = config.read()
+    check_texts(file)
+    file.warn()
+    model = load_reward(config.model, config.dtype)
+    material = Material(file.feedback, model.reader, model.axes, model.marks)
+    on_axis = value_pairs(material, file.axis(config.axis) if len(model.axes) == 1 else config.axis)
+    pairs = [pair for pair in on_axis if pair.weight > 0]
+    evaluation = evaluate_reward(model, pairs, file.name) if pairs and model.axes else None
+    measures = measures_of(model, material, open_objectives(config.objectives))
+    if evaluation is None and not measures:
+        raise InputError(f"{file.name} holds no judgment about {', '.join(model.outputs)}.")
+    return RewardMeasured(evaluation, measures)
 
 
 @in_words(reward_evaluate)
-def _show(config: RewardEvaluate, evaluation: RewardEvaluation) -> None:
-    for name in (f.name for f in fields(evaluation)):
+def _show(config: RewardEvaluate, measured: RewardMeasured) -> None:
+    evaluation = measured.evaluation
+    for name in (f.name for f in fields(evaluation)) if evaluation else ():
         print(f"{name.replace('_', ' ').capitalize():<20} {getattr(evaluation, name)}")
+    for name, interval in measured.measures.items():
+        print(f"{name.capitalize():<40} {interval}")

@@ -1,16 +1,18 @@
-"""A reward model from a file of judgments: what ``custodes reward train`` does."""
+"""A reward model from a file of judgments of any kinds: what ``custodes reward train`` does."""
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from custodes.feedback.forms import JudgmentsOptions, hash_of
+from custodes.audit.sections.taught import RewardTaught
+from custodes.feedback.forms import FeedbackFile, JudgmentsOptions, hash_of
 from custodes.files import save_json
 from custodes.job.command import command
 from custodes.job.options import Output
@@ -19,9 +21,14 @@ from custodes.lm.loading import DtypeName, load
 from custodes.ranges import PartShare, ranged
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate
+from custodes.reward.objective import Material, RewardObjective
+from custodes.reward.objectives.corrections import Corrections
+from custodes.reward.objectives.pairs import Pairs
 from custodes.reward.reading import Reader
 from custodes.reward.storage import SETTINGS, load_reward, save_reward
-from custodes.reward.train import train_reward
+from custodes.reward.teaching import Taught, courses_of, measures_of, open_objectives, pairs_on_value, with_outputs
+from custodes.reward.train import teach_reward
+from custodes.stats import Interval
 from custodes.train import OnStep
 from custodes.types import InputError, PreferencePair
 
@@ -45,24 +52,35 @@ class RewardTrain(JudgmentsOptions):
     """Share of the pairs (whole prompts) kept out of training, on which probabilities are calibrated."""
     dtype: DtypeName = "auto"
     """Precision of computation; what learns is kept in float32."""
+    axes: str = ""
+    """What the reward judges, an output each: overall,truthful,harmless. Without: the axis of --axis, and all marks of
+    steps and spans."""
+    objectives: tuple[str, ...] = ()
+    """How judgments teach: NAME or NAME,OPTION=VALUE, of pairs, rankings, ratings, labels, corrections, comments, steps, spans,
+    or one of your own, FILE.py:NAME. Without: all of them."""
     training: RewardConfig = field(default_factory=RewardConfig)
     """How it is trained."""
 
 
 @dataclass(frozen=True, slots=True)
 class RewardTrained:
-    """What was trained, and how good it is on the pairs that were held out (None where none were)."""
+    """What was trained, from what, and how good it is on the judgments that were held out (None where none were)."""
 
     model: RewardModel
     out: Path
     evaluation: RewardEvaluation | None
+    taught: Taught
+    measures: dict[str, Interval]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"model": str(self.out), "evaluation": self.evaluation.to_dict() if self.evaluation else None}
+        measures = {name: found.to_dict() for name, found in self.measures.items()}
+        evaluation = self.evaluation.to_dict() if self.evaluation else None
+        return {"model": str(self.out), "evaluation": evaluation, "measures": measures} | self.taught.to_dict()
 
     def __str__(self) -> str:
         accuracy = [f"Accuracy on held-out pairs: {self.evaluation.accuracy}."] if self.evaluation else []
-        return "\n".join([f"The reward model is in {self.out}.", *accuracy])
+        measures = [f"Held out, {name}: {found}." for name, found in self.measures.items()]
+        return "\n".join([f"The reward model is in {self.out}.", str(self.taught), *accuracy, *measures])
 
 
 @command(resumes=True, steps=True)
@@ -72,42 +90,90 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
     It is calibrated and saved. What is in the output folder already is not trained again, only evaluated. Raises InputError for anything wrong with
     the file, the model, the options or the output folder, which belongs to one configuration and to one process.
     """
-    source, pairs = Path(config.judgments).name, config.read_pairs()
-    training, held_out = split_by_prompt(pairs, config.held_out, config.training.seed)
+    file = config.read()
+    objectives = open_objectives(config.objectives)
+    check_texts(file)
+    file.warn()
     contents = {"judgments": hash_of(config.judgments)}
     opened = Workspace.open(config.out, "reward train", config, config.training.seed, contents=contents, begin=False)
     with opened as work:
         if work.begun is None and any((config.out / name).is_file() for name in ("config.json", SETTINGS)):
             raise InputError(f"{config.out} holds a model that this command did not make; use another --out.")
+        done = load_reward(config.out, config.dtype) if work.begun is not None and work.done(config.out) else None
+        lm = load(config.model, dtype=config.dtype) if done is None else done.lm
+        reader = Reader(lm, config.training.max_length)
+        every = with_outputs(file.feedback, reader, objectives, config.axes, file.axis(config.axis))
+        training, held_out = split_by_prompt(every, config.held_out, config.training.seed)
+        for one in open_objectives(config.objectives):  # what is held out must be readable too, before training
+            one.lessons(replace(held_out, used=Counter(), unused=Counter()), 1)
+        courses, taught = courses_of(training, objectives, config.training.members)
         work.begin()
-        if work.done(config.out):
+        if done is not None:
             work.console.print(
                 f"The reward model in {config.out} is trained; it is only evaluated again.", soft_wrap=True
             )
-            model = load_reward(config.out, config.dtype)
-            return RewardTrained(model, config.out, calibrate(model, held_out, source) if held_out else None)
+            evaluation, measures = _evaluated(done, held_out, objectives, file.name)
+            return RewardTrained(done, config.out, evaluation, taught, measures)
         checkpoints = config.out / "checkpoints"
-        lm = load(config.model, dtype=config.dtype)
-        Reader(lm, config.training.max_length).check_replies(pairs, source)  # those held out too, before training
-        model = train_reward(lm, training, config.training, source=source, checkpoints=checkpoints, on_step=on_step)
-        evaluation = calibrate(model, held_out, source) if held_out else None
+        model = teach_reward(
+            lm, courses, config.training, axes=every.axes, marks=every.marks, checkpoints=checkpoints, on_step=on_step
+        )
+        evaluation, measures = _evaluated(model, held_out, objectives, file.name)
         save_reward(model, config.out)
+        trained = RewardTrained(model, config.out, evaluation, taught, measures)
+        row = RewardTaught(
+            used=taught.used, unused=taught.to_dict()["unused"], measures={n: m.to_dict() for n, m in measures.items()}
+        )
+        work.record("reward-taught", row, "reward")
         measured = {
             "judgments_file": config.judgments,
-            "pairs": len(training),
+            "pairs": sum(len(course.lessons) for course in courses if isinstance(course.objective, Pairs)),
             "held_out_evaluation": evaluation.to_dict() if evaluation else None,
         }
-        save_json(config.out / RECORD, work.identity["config"] | measured)
+        more = {name: value for name, value in trained.to_dict().items() if name not in ("model", "evaluation")}
+        save_json(config.out / RECORD, work.identity["config"] | measured | more)
         shutil.rmtree(checkpoints, ignore_errors=True)
         work.finish(config.out)
-    return RewardTrained(model, config.out, evaluation)
+    return trained
 
 
-def split_by_prompt(
-    pairs: Sequence[PreferencePair], share: float, seed: int
-) -> tuple[list[PreferencePair], list[PreferencePair]]:
-    """(training, held out): about ``share`` of the pairs are held out, all pairs of one prompt on the same side."""
-    prompts = list(dict.fromkeys(pair.prompt for pair in pairs))
+def check_texts(file: FeedbackFile) -> None:
+    """Raises InputError where a file has no texts of what was judged."""
+    if any(id not in file.feedback.episodes for judgment in file.feedback.judgments for id in judgment.episodes):
+        raise InputError(
+            f"{file.path} names what was judged by ids only; write it again with this version, or give the ledger."
+        )
+
+
+def split_by_prompt(every: Material, share: float, seed: int) -> tuple[Material, Material]:
+    """(training, held out): about ``share`` of the prompts are held out, all judgments of one prompt on the same side."""
+    judgments, tasks = every.feedback.judgments, every.feedback.tasks
+    of = {j.id: every.episode(j).task.messages if j.episodes else tasks[j.task].messages for j in judgments}
+    prompts = list(dict.fromkeys(of.values()))
     order = np.random.default_rng([seed, 4]).permutation(len(prompts))
     held = {prompts[i] for i in order[: int(share * len(prompts))]}
-    return [p for p in pairs if p.prompt not in held], [p for p in pairs if p.prompt in held]
+
+    def side(inside: bool) -> Material:
+        own = [judgment for judgment in judgments if (of[judgment.id] in held) == inside]
+        return replace(every, feedback=replace(every.feedback, judgments=own), used=Counter(), unused=Counter())
+
+    return side(False), side(True)
+
+
+def value_pairs(material: Material, axis: str = "") -> list[PreferencePair]:
+    """The comparisons and corrections that say how probable a reward's value makes it that one answer is better.
+
+    They are those on ``axis``; without: those on the axis that the value is about.
+    """
+    axis = axis or pairs_on_value(material)
+    made = [*Pairs().made(material), *Corrections().made(material)]
+    return [
+        pair for judgment, on, own in made if on == axis or not axis or judgment.kind == "correction" for pair in own
+    ]
+
+
+def _evaluated(
+    model: RewardModel, held_out: Material, objectives: Sequence[RewardObjective], source: str
+) -> tuple[RewardEvaluation | None, dict[str, Interval]]:
+    pairs = value_pairs(held_out)
+    return calibrate(model, pairs, source) if pairs else None, measures_of(model, held_out, objectives)

@@ -13,18 +13,25 @@ from custodes.reward.evaluate import (
 )
 from custodes.reward.function_reward import FunctionReward
 from custodes.reward.model import RewardModel, combine_members
-from custodes.reward.preference import preference_loss
+from custodes.reward.objective import Course, Lesson, LessonBatch, Material, RewardObjective
+from custodes.reward.objectives.pairs import Pairs, preference_loss
 from custodes.reward.storage import export, load_reward, save_reward
-from custodes.reward.train import train_reward
+from custodes.reward.train import teach_reward, train_reward
 
 __all__ = [
+    "Course",
     "FunctionReward",
+    "Lesson",
+    "LessonBatch",
+    "Material",
     "Mixture",
     "PairScores",
+    "Pairs",
     "RewardBase",
     "RewardConfig",
     "RewardEvaluation",
     "RewardModel",
+    "RewardObjective",
     "best_temperature",
     "calibrate",
     "combine_members",
@@ -36,5 +43,6 @@ __all__ = [
     "preference_loss",
     "save_reward",
     "score_pairs",
+    "teach_reward",
     "train_reward",
 ]

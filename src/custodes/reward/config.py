@@ -49,8 +49,6 @@ class RewardConfig:
     """AdamW's decay of matrices."""
     max_grad_norm: Positive = 1.0
     """Each member's gradient is scaled down to this norm."""
-    center_coefficient: float = 0.01
-    """Weight of the squared sum of a pair's two scores, which keeps scores near 0."""
     max_length: Annotated[int, at_least(2)] = 1024
     """Tokens read of a conversation; longer ones lose the left of their prompt."""
     micro_tokens: Count = 4096

@@ -74,13 +74,17 @@ class RewardEvaluation:
         return out
 
 
-def score_pairs(model: RewardModel, pairs: Sequence[PreferencePair], source: str = "") -> PairScores:
-    """Score both sides of every pair. Raises InputError where there is no pair or a completion does not fit."""
+def score_pairs(model: RewardModel, pairs: Sequence[PreferencePair], source: str = "", axis: str = "") -> PairScores:
+    """Score both sides of every pair: their value, or ``axis`` of a reward with several.
+
+    Raises InputError where there is no pair or a completion does not fit.
+    """
     if not pairs:
         raise InputError(f"{source or 'the preferences'} hold no pair; give at least one.")
     tokens, _ = model.reader.pairs(pairs, source)
     sequences = [side for pair in tokens for side in (pair.chosen, pair.rejected)]
-    value = model.combined(model.member_scores(sequences, np.repeat(np.arange(len(pairs)), 2).tolist())).value
+    scores = model.combined(model.member_scores(sequences, np.repeat(np.arange(len(pairs)), 2).tolist()))
+    value = scores.parts[axis] if axis and len(model.axes) > 1 else scores.value
     lengths = [[sum(len(m.content) for m in side) for side in (p.chosen, p.rejected)] for p in pairs]
     length = np.array(lengths, np.float64)
     label = np.array([pair.label for pair in pairs], np.float64)

@@ -15,6 +15,7 @@ from custodes.lm.address import ENDPOINT, open_endpoint
 from custodes.ranges import Positive, ranged
 from custodes.reward.base import Mixture
 from custodes.reward.function_reward import FunctionReward
+from custodes.reward.model import RewardModel
 from custodes.reward.rubric import RubricReward
 from custodes.reward.storage import load_reward
 from custodes.types import InputError, Reward
@@ -29,7 +30,8 @@ class RewardOptions:
     """A saved reward (folder or hub id), a Python function FILE.py:NAME, a built-in function (numeric_answer), or a judge
     endpoint:URL#MODEL. Give several for a weighted sum."""
     weights: str = ""
-    """Weights of the rewards, in their order or by name: 1,0.5 or helpful=1,short=0.5. Without: 1 each."""
+    """Weights of the rewards, in their order or by name: 1,0.5 or helpful=1,short=0.5. Without: 1 each. Where one saved
+    reward has several axes, their names: truthful=1,harmless=0.5."""
     rubric: Path | None = None
     """YAML file with the principles by which a judge grades."""
     reward_timeout: Annotated[Positive, Use.MEANS] = 600.0
@@ -51,6 +53,10 @@ class RewardOptions:
             raise InputError("nothing to score replies with; give --reward, for example --reward FILE.py:NAME.")
         opened = [(known or {}).get(spec) or self._open(spec, text, device) for spec in self.reward]
         names = [getattr(reward, "name", type(reward).__name__) for reward in opened]
+        only = opened[0]
+        if len(opened) == 1 and isinstance(only, RewardModel) and len(only.axes) > 1 and self.weights:
+            of_axes = _read_weights(self.weights, list(only.axes), 0.0, "axes")
+            return only.weighted({axis: weight for axis, weight in zip(only.axes, of_axes, strict=True) if weight})
         weights = _read_weights(self.weights, names)
         if len(opened) == 1 and weights == [1.0]:
             return opened[0]
@@ -86,8 +92,8 @@ def _is_python(spec: str) -> bool:
     return spec.endswith(".py") or ".py:" in spec
 
 
-def _read_weights(text: str, names: list[str]) -> list[float]:
-    """``1,0.5`` in the order of ``names``, or ``name=0.5,...`` for some of them; 1 for the others."""
+def _read_weights(text: str, names: list[str], others: float = 1.0, what: str = "rewards") -> list[float]:
+    """``1,0.5`` in the order of ``names``, or ``name=0.5,...`` for some of them; ``others`` for those not named."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     pairs = [word.rpartition("=") for word in words]
     by_name = {name.strip(): value for name, equals, value in pairs if equals}
@@ -96,9 +102,9 @@ def _read_weights(text: str, names: list[str]) -> list[float]:
     if by_name and (len(by_name) < len(words) or not by_name.keys() <= set(names)):
         raise InputError(f"--weights {text}: write numbers, or NAME=NUMBER with names of {', '.join(names)}.")
     if not by_name and len(words) != len(names):
-        raise InputError(f"--weights {text} are {len(words)} numbers for {len(names)} rewards; give one for each.")
+        raise InputError(f"--weights {text} are {len(words)} numbers for {len(names)} {what}; give one for each.")
     try:
-        weights = [float(by_name.get(name, "1")) for name in names] if by_name else [float(word) for word in words]
+        weights = [float(by_name.get(name, others)) for name in names] if by_name else [float(word) for word in words]
     except ValueError:
         weights = [math.nan]
     if not all(map(math.isfinite, weights)):

@@ -1,54 +1,74 @@
-"""Preference pairs by prompt, so that a prompt and each of its replies are computed once."""
+"""Lessons by prompt, so that a prompt and each of its replies are computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from custodes.reward.reading import TokenPair, Tokens
+import torch
+from torch import Tensor
+
+from custodes.lm.packing import PackedBatch
+from custodes.reward.objective import Lesson
+from custodes.reward.reading import Tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompts:
-    """Pairs by prompt, with the distinct replies of each: what is packed and computed together."""
+    """Lessons by prompt, with the distinct replies of each: what is packed and computed together."""
 
-    pairs: list[list[int]]  # of each prompt
+    lessons: list[list[int]]  # of each prompt
     sequences: list[list[Tokens]]  # of each prompt: prompt and reply, every reply once
-    places: list[tuple[int, int]]  # of each pair: its chosen and its rejected among its prompt's sequences
+    wanted: list[list[tuple[int, int]]]  # of each prompt: (sequence, token) at which a score is read, each once
+    places: list[tuple[int, ...]]  # of each lesson: its readings among its prompt's wanted
 
     @classmethod
-    def of(cls, pairs: Sequence[TokenPair], prompts: Sequence[Hashable]) -> Prompts:
+    def of(cls, lessons: Sequence[Lesson]) -> Prompts:
         numbers: dict[Hashable, int] = {}
         members: list[list[int]] = []
-        known: list[dict[bytes, int]] = []  # reply -> place, of each prompt
+        replies: list[dict[bytes, int]] = []  # of each prompt: reply -> its number
         sequences: list[list[Tokens]] = []
-        places: list[tuple[int, int]] = []
-        for i, (pair, prompt) in enumerate(zip(pairs, prompts, strict=True)):
-            number = numbers.setdefault(prompt, len(numbers))
+        readings: list[list[tuple[int, int]]] = []  # of each lesson
+        for i, lesson in enumerate(lessons):
+            number = numbers.setdefault(lesson.prompt, len(numbers))
             if number == len(members):
                 members.append([])
-                known.append({})
+                replies.append({})
                 sequences.append([])
             members[number].append(i)
-            found = []
-            for side in (pair.chosen, pair.rejected):
-                place = known[number].setdefault(side.tobytes(), len(known[number]))
-                if place == len(sequences[number]):
-                    sequences[number].append(side)
-                found.append(place)
-            places.append((found[0], found[1]))
-        return cls(members, sequences, places)
+            read = []
+            for sequence, token in lesson.readings:
+                reply = replies[number].setdefault(sequence.tobytes(), len(replies[number]))
+                if reply == len(sequences[number]):
+                    sequences[number].append(sequence)
+                read.append((reply, token % len(sequence)))
+            readings.append(read)
+        wanted = [sorted({reading for i in own for reading in readings[i]}) for own in members]
+        places: list[tuple[int, ...]] = [()] * len(lessons)
+        for own, of_prompt in zip(members, wanted, strict=True):
+            place = {reading: n for n, reading in enumerate(of_prompt)}
+            for i in own:
+                places[i] = tuple(place[reading] for reading in readings[i])
+        return cls(members, sequences, wanted, places)
 
-    def sides(self, prompts: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
-        """Pairs of ``prompts``, and where their sides stand among all sequences of ``prompts`` in order."""
+    def at(self, prompts: Sequence[int]) -> tuple[list[int], list[tuple[int, ...]]]:
+        """The lessons of ``prompts``, and the places of their readings among all that ``prompts`` want, in order."""
         own: list[int] = []
-        first: list[int] = []
-        second: list[int] = []
+        places: list[tuple[int, ...]] = []
         start = 0
         for prompt in prompts:
-            for i in self.pairs[prompt]:
-                own.append(i)
-                first.append(start + self.places[i][0])
-                second.append(start + self.places[i][1])
+            own += self.lessons[prompt]
+            places += [tuple(start + place for place in self.places[i]) for i in self.lessons[prompt]]
+            start += len(self.wanted[prompt])
+        return own, places
+
+    def tokens(self, prompts: Sequence[int], packed: PackedBatch) -> Tensor:
+        """(M,) int64: the packed tokens at which scores are read, where ``packed`` holds the sequences of ``prompts``."""
+        rows, tokens, start = [], [], 0
+        for prompt in prompts:
+            rows += [start + sequence for sequence, _ in self.wanted[prompt]]
+            tokens += [token for _, token in self.wanted[prompt]]
             start += len(self.sequences[prompt])
-        return own, first, second
+        return packed.rows[
+            torch.tensor(rows, device=packed.rows.device), torch.tensor(tokens, device=packed.rows.device)
+        ]

@@ -53,6 +53,17 @@ class Reader:
         ids = self._render(messages, where)
         return self._cut(ids, messages, len(ids) - self.max_length, where)
 
+    def placed(self, messages: Sequence[Message], ends: Sequence[int], where: str) -> tuple[Tokens, list[int]]:
+        """:meth:`conversation`, and the tokens in which passages of the reply end.
+
+        ``ends`` are numbers of characters from the reply's beginning, 1 or more.
+        """
+        with located(where):
+            ids, places = self.lm.chat.placed(messages, ends)
+        read = np.asarray(ids, np.int32)
+        cut = self._cut(read, messages, len(read) - self.max_length, where)
+        return cut, [min(place - (len(read) - len(cut)), len(cut) - 1) for place in places]
+
     def pair(self, pair: PreferencePair, source: str = "") -> tuple[TokenPair, int]:
         """Both sides, cut by the same number of tokens so that they still share their prompt; and that number."""
         where = _where(pair, source)

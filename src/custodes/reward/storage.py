@@ -1,7 +1,7 @@
 """Reward models on disk.
 
 A single model, or heads on one backbone, is a folder that ``AutoModelForSequenceClassification`` loads: its
-logits are our member scores plus ``config.reward_center`` (that architecture has no bias to hold it). K
+logits are our member scores, an axis after the other, plus ``config.reward_center`` (that architecture has no bias to hold it). K
 adapters are kept as such (peft's layout, heads, ``reward.json``) with the base model by name;
 :func:`export` writes each of them as a folder of the first kind.
 """
@@ -28,7 +28,7 @@ from custodes.lm.finite import check_tensors
 from custodes.lm.loading import DtypeName, LanguageModel, load, model_folder, read_config
 from custodes.lm.precision import device_named
 from custodes.lm.weights import is_classifier, read_state
-from custodes.reward.model import RewardModel
+from custodes.reward.model import OVERALL, RewardModel
 from custodes.types import InputError, Message
 
 SETTINGS = "reward.json"
@@ -71,6 +71,7 @@ def load_reward(folder: Path | str, dtype: DtypeName = "auto", device: str = "cp
     """
     folder, device = model_folder(str(folder)), device_named(device)
     settings = _settings(folder)
+    axes, marks = tuple(settings.get("axes", [OVERALL])), tuple(settings.get("marks", []))
     if "base" in settings:
         lm = load(settings["base"], dtype=dtype, device=device)
         if _dtype(lm) == settings["base_dtype"] and lm.fingerprint() != settings["base_sha256"]:
@@ -79,7 +80,8 @@ def load_reward(folder: Path | str, dtype: DtypeName = "auto", device: str = "cp
                 "restore that model, or train again."
             )
         heads = _read(folder / HEADS)["heads"]
-        adapters = [Adapter.load(folder / f"member_{k}", lm.decoder).to(device) for k in range(len(heads))]
+        members = range(len(heads) // (len(axes) + len(marks)))
+        adapters = [Adapter.load(folder / f"member_{k}", lm.decoder).to(device) for k in members]
     else:
         lm, heads, adapters = _load_classifier(folder, dtype, device)
     return RewardModel(
@@ -97,26 +99,31 @@ def load_reward(folder: Path | str, dtype: DtypeName = "auto", device: str = "cp
         # a classifier trained there has always read the token before it
         padding=None if "base" in settings else getattr(lm.config, "pad_token_id", None),
         name=settings.get("name", folder.name),
+        axes=axes,
+        marks=marks,
+        weights=settings.get("value", {}),
     )
 
 
 def _save_classifier(model: RewardModel, folder: Path, members: list[int]) -> None:
     lm = model.lm
     adapter = model.adapters[members[0] if len(model.adapters) > 1 else 0] if model.adapters else None
-    scale = torch.from_numpy(model.scale[members]).to(model.heads)
-    heads = model.heads.detach()[members] / scale[:, None]
+    names = {k * len(model.outputs) + o: _label(model, k, n) for k in members for o, n in enumerate(model.outputs)}
+    rows = list(names)
+    scale = torch.from_numpy(model.scale[rows]).to(model.heads)
+    heads = model.heads.detach()[rows] / scale[:, None]
     backbone = lm.decoder if adapter is None else merged(lm.decoder, adapter)
     unused = "lm_head.weight" if isinstance(lm.decoder, Decoder) else ""  # where transformers runs the model, it stays
     tensors = {n: t for n, t in backbone.state().items() if n != unused} | {"score.weight": heads}
     save_file({n: t.cpu().contiguous() for n, t in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
-    center = (model.center / model.scale)[members].tolist()
+    center = (model.center / model.scale)[rows].tolist()
     pad = _padding(lm) if model.padding is None else model.padding
     config = {
         **lm.config.to_dict(),
         "architectures": [_classifier(lm)],
         "dtype": _dtype(lm),
-        "id2label": {str(i): f"member_{k}" for i, k in enumerate(members)},
-        "label2id": {f"member_{k}": i for i, k in enumerate(members)},
+        "id2label": {str(i): names[row] for i, row in enumerate(rows)},
+        "label2id": {names[row]: i for i, row in enumerate(rows)},
         "pad_token_id": pad,
         "reward_center": center,
     }
@@ -127,7 +134,16 @@ def _save_classifier(model: RewardModel, folder: Path, members: list[int]) -> No
 
 def _save_settings(model: RewardModel, folder: Path, more: dict[str, Any]) -> None:
     names = ("combine", "caution", "temperature", "learned_temperature", "max_length", "name")
-    save_json(folder / SETTINGS, {"version": VERSION} | {name: getattr(model, name) for name in names} | more)
+    axes = {"axes": list(model.axes), "marks": list(model.marks), "value": dict(model.weights)}
+    axes = {} if model.outputs == (OVERALL,) and not model.weights else axes
+    save_json(folder / SETTINGS, {"version": VERSION} | {name: getattr(model, name) for name in names} | axes | more)
+
+
+def _label(model: RewardModel, member: int, axis: str) -> str:
+    """What ``transformers`` calls an output."""
+    if len(model.outputs) == 1:
+        return f"member_{member}"
+    return axis if model.members == 1 else f"member_{member}/{axis}"
 
 
 def _classifier(lm: LanguageModel) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import Any
+
+import numpy as np
 
 from custodes.feedback.questions import AnswerForm, AxisQuestion, Incomplete
 from custodes.registry import kind
@@ -74,3 +77,28 @@ class RankingQuestion(AxisQuestion):
         if ranks and len(ranks) < len(form.texts):
             raise Incomplete("rank all the answers, or none.", f"q{number}.0")
         return [{"ranks": ranks}] if ranks else []
+
+
+@cache
+def ranking_choices(ranks: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The choices of a ranking: (J, n) the answers that each is among, (J,) its share, (chosen,) the answers that are chosen.
+
+    The negative log-likelihood is the sum of share * logsumexp of the scores that a choice is among, less the scores chosen.
+    The last answer, where it stands alone, is no choice.
+    """
+    own = np.array(ranks)
+    among, share, top = [], [], []
+    for rank in np.unique(own):
+        tied, rest = np.flatnonzero(own == rank), np.flatnonzero(own > rank)
+        if len(tied) == 1 and not len(rest):
+            continue
+        top += tied.tolist()
+        for taken in range(len(tied)):
+            ways = len(tied) if taken else 1
+            for way in range(ways):  # the answers taken before: every run of so many, around the tie
+                row = np.zeros(len(own), bool)
+                row[rest], row[tied] = True, True
+                row[[tied[(way + step) % len(tied)] for step in range(taken)]] = False
+                among.append(row)
+                share.append(1 / ways)
+    return np.array(among).reshape(-1, len(own)), np.array(share), np.array(top, int)

@@ -94,5 +94,15 @@ def steps_of(text: str) -> list[str]:
     return _at_most(["\n".join(lines) for lines in whole], "\n\n")
 
 
+def step_ends(text: str) -> list[int]:
+    """(steps,) where each step of :func:`steps_of` ends in the text, in characters."""
+    ends, place = [], 0
+    for step in steps_of(text):
+        for line in filter(None, map(str.strip, step.splitlines())):
+            place = text.index(line, place) + len(line)
+        ends.append(place)
+    return ends
+
+
 def _at_most(steps: list[str], between: str) -> list[str]:
     return steps if len(steps) <= MOST else [*steps[: MOST - 1], between.join(steps[MOST - 1 :])]

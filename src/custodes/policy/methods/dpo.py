@@ -10,7 +10,7 @@ from torch import Tensor
 from custodes.policy.pairs import Gains, PairMethod
 from custodes.ranges import ranged
 from custodes.registry import method
-from custodes.reward.preference import preference_loss
+from custodes.reward.objectives.pairs import preference_loss
 
 
 @method

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custodes.reward.preference import preference_loss
+from custodes.reward.objectives.pairs import preference_loss
 
 SCORE = st.floats(-20, 20)
 

@@ -1,0 +1,44 @@
+"""What each kind of judgment taught the reward, and what it said of judgments that were held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from custodes.audit.record import RunSection
+from custodes.audit.rows import Row
+from custodes.registry import section
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardTaught(Row):
+    """Judgments by kind: those that a reward learned from, and those that it did not, with the reason."""
+
+    NAME: ClassVar[str] = "reward_taught"
+
+    used: dict[str, int]
+    unused: list[dict[str, Any]]
+    """Each with ``kind``, ``why`` and the number of ``judgments``."""
+    measures: dict[str, dict[str, Any]]
+    """How well held-out judgments were said, intervals by name."""
+
+
+@section
+class TaughtSection(RunSection):
+    """What each kind taught."""
+
+    title = "What each kind of judgment taught"
+    place = 29
+    template = """
+{% for name, of in figures.items() %}
+<table class="kv">
+{% for kind, count in of.used.items() %}<tr><th scope="row">Learned from {{ kind | replace("_", " ") }}s</th><td>{{ count | number }}</td></tr>
+{% endfor %}{% for row in of.unused %}<tr><th scope="row">Not used: {{ row.kind | replace("_", " ") }}s</th><td>{{ row.judgments | number }}: {{ row.why }}</td></tr>
+{% endfor %}{% for measure, found in of.measures.items() %}<tr><th scope="row">Held out: {{ measure }}</th><td>{{ found.estimate | number }} [{{ found.low | number }}, {{ found.high | number }}], n = {{ found.n | number }}</td></tr>
+{% endfor %}</table>
+{% endfor %}
+"""
+
+    def read(self) -> dict[str, Any]:
+        rows = self.source.last(RewardTaught)
+        return {name: {"used": row.used, "unused": row.unused, "measures": row.measures} for name, row in rows.items()}

@@ -1,0 +1,1 @@
+"""How each way of judging teaches a reward, one objective a file."""

@@ -1,0 +1,118 @@
+"""From a file of judgments to courses: which outputs a reward gets, and what each kind of judgment teaches it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from custodes import registry
+from custodes.feedback.collection import Feedback
+from custodes.reward.model import OVERALL, RewardModel
+from custodes.reward.objective import Course, Material, RewardObjective
+from custodes.reward.reading import Reader
+from custodes.stats import Interval
+from custodes.types import InputError
+
+NO_OBJECTIVE = "a reward learns nothing from this kind"
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """How many judgments of each kind a reward learned from, and how many it did not and why."""
+
+    used: dict[str, int]
+    unused: tuple[tuple[str, str, int], ...]
+    """(kind, why, how many)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        unused = [{"kind": kind, "why": why, "judgments": count} for kind, why, count in self.unused]
+        return {"used": self.used, "unused": unused}
+
+    def __str__(self) -> str:
+        used = ", ".join(f"{count:,} {kind.replace('_', ' ')}s" for kind, count in self.used.items()) or "nothing"
+        left = [f"Not used: {count:,} {kind.replace('_', ' ')}s: {why}." for kind, why, count in self.unused]
+        return "\n".join([f"Learned from {used}.", *left])
+
+
+def open_objectives(words: Sequence[str]) -> list[RewardObjective]:
+    """The objectives that are named, each as NAME or NAME,OPTION=VALUE,...; all built-in ones where none is.
+
+    Raises InputError for a name or an option that there is not, and for a value that is none.
+    """
+    opened = []
+    for word in words or sorted(registry.objective.names(), key=lambda name: (name not in FIRST, name)):
+        name, *given = word.split(",")
+        plugin = registry.objective.find(name)
+        options: dict[str, Any] = {}
+        for one in given:
+            option, _, value = one.partition("=")
+            kinds: dict[str, Any] = {f.name: type(f.default) for f in fields(plugin)}
+            if option not in kinds:
+                raise InputError(registry.objective.lacks(name, option))
+            try:
+                options[option] = kinds[option](value)
+            except ValueError:
+                raise InputError(
+                    f"objective {name}, option {option}: {value!r} is no {kinds[option].__name__}."
+                ) from None
+        opened.append(registry.objective.make(name, **options))
+    return opened
+
+
+FIRST = ("pairs",)
+"""Objectives whose lessons come before those of others."""
+
+
+def with_outputs(
+    feedback: Feedback, reader: Reader, objectives: Sequence[RewardObjective], asked: str, axis: str
+) -> Material:
+    """The judgments with the outputs that a reward gets from them.
+
+    ``asked`` names outputs, separated by commas. Where it is "", the one axis is ``axis``, or all where nothing is about that one; and
+    every mark that was made is an output. Raises InputError for an output that no judgment is about.
+    """
+    every = Material(feedback, reader)
+    axes, marks = (
+        Counter(name for one in objectives for name in getattr(one, what)(every)) for what in ("axes", "marks")
+    )
+    if not axes and not marks:
+        held = ", ".join(f"{count:,} {kind}s" for kind, count in Counter(j.kind for j in feedback.judgments).items())
+        raise InputError(f"nothing here teaches a reward: {held or 'no judgment'}.")
+    names = [name.strip() for name in asked.split(",") if name.strip()]
+    for name in names:
+        if name not in axes and name not in marks:
+            raise InputError(f"no judgment is about {name!r}; there are judgments about {', '.join([*axes, *marks])}.")
+    if len(set(names)) < len(names):
+        raise InputError(f"--axes {asked} names an output twice; name each once.")
+    if names:
+        chosen = [n for n in names if n in axes], [n for n in names if n in marks]
+    else:
+        chosen = [axis] if axis in axes else list(axes), list(marks)
+    return replace(every, axes=tuple(chosen[0]), marks=tuple(chosen[1]))
+
+
+def courses_of(material: Material, objectives: Sequence[RewardObjective], members: int) -> tuple[list[Course], Taught]:
+    """The lessons of every objective that has some, and the account of all judgments. Raises InputError where there is no lesson."""
+    courses = [Course(one, one.lessons(material, members)) for one in objectives]
+    kinds = {one.judgment.kind for one in objectives}
+    for judgment in material.feedback.judgments:
+        if judgment.kind not in kinds:
+            material.passes(judgment, NO_OBJECTIVE)
+    unused = sorted((kind, why, count) for (kind, why), count in material.unused.items())
+    taught = Taught(dict(material.used), tuple(unused))
+    courses = [course for course in courses if course.lessons]
+    if not courses:
+        raise InputError(f"no judgment teaches a reward. {' '.join(str(taught).splitlines()[1:])}")
+    return courses, taught
+
+
+def measures_of(model: RewardModel, material: Material, objectives: Sequence[RewardObjective]) -> dict[str, Interval]:
+    """How well the reward says what these judgments say, by objective; they are not to be those that it learned from."""
+    return {name: found for one in objectives for name, found in one.measures(model, material).items()}
+
+
+def pairs_on_value(material: Material) -> str:
+    """The axis on whose comparisons the value of a reward is calibrated; "" for those on any."""
+    return OVERALL if OVERALL in material.axes else material.axes[0] if len(material.axes) == 1 else ""
