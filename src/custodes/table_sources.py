@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from custodes.table_text import plain, repaired
+from custodes.table_text import plain_value, repaired
 from custodes.types import InputError
 
 KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
@@ -160,7 +160,7 @@ def hub_rows(
         notes.append(f"{name}: the split {split!r} was read; it has {', '.join(map(str, splits))}.")
     if split not in splits:
         raise InputError(f"{name} has the splits {', '.join(map(str, splits))}; name one as {name}:SPLIT.")
-    rows = list(enumerate(({k: plain(v) for k, v in row.items()} for row in splits[split]), 1))
+    rows = list(enumerate(({k: plain_value(v) for k, v in row.items()} for row in splits[split]), 1))
     for number, values in repaired(Path(name), rows, notes):
         yield Path(name), number, {k: v for k, v in values.items() if v is not None}
 

@@ -133,14 +133,14 @@ def _once(notes: list[str], note: str) -> None:
         notes.append(note)
 
 
-def plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """What Arrow knows and JSON does not, as text or number; numbers that are none are nothing."""
     if isinstance(value, float):
         return None if math.isnan(value) else value
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: plain_value(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [plain(v) for v in value]
+        return [plain_value(v) for v in value]
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value.isoformat() if isinstance(value, date | time) else value

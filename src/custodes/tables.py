@@ -35,7 +35,7 @@ from custodes.table_sources import (
     table_files,
     table_kind,
 )
-from custodes.table_text import decoded, known_names, plain, repaired, separator_of
+from custodes.table_text import decoded, known_names, plain_value, repaired, separator_of
 from custodes.types import InputError
 
 
@@ -153,7 +153,7 @@ def _rows(path: str | Path, notes: list[str]) -> Iterator[Numbered]:
 
 
 def _read_arrow(path: Path, notes: list[str]) -> Iterable[tuple[int, Any]]:
-    rows = ({k: plain(v) for k, v in row.items()} for row in arrow_of(path).to_pylist())
+    rows = ({k: plain_value(v) for k, v in row.items()} for row in arrow_of(path).to_pylist())
     return repaired(path, list(enumerate(rows, 1)), notes)
 
 

@@ -20,6 +20,9 @@ from custodes import registry
 from custodes.errors import InputError as InputError
 from custodes.ranges import Count, Range, ranged
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["stop", "length", "error"]
 AnnotatorKind = Literal["human", "ai", "simulated", "programmatic"]

@@ -101,7 +101,7 @@ def test_no_command_shows_what_there_is():
         ),
         (["quickstart", "--arm", "carefull"], ["--arm is 'carefull'", "did you mean 'careful'?"]),
         (["verify", "a", "b"], ["b"]),
-        (["feedback", "annotators", "a", "--config"], ["--config", "YAML file"]),
+        (["feedback", "annotators", "--judgments", "a", "--config"], ["--config", "YAML file"]),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence(given: list[str], words: list[str], capsys: pytest.CaptureFixture[str]):
@@ -263,11 +263,11 @@ def test_annotators_finds_who_answers_against_the_others(tmp_path: Path):
     rows = [row(n % 40, chosen=good, rejected=poor, annotator=f"honest-{n // 40}") for n in range(160)]
     rows += [row(n, chosen=poor, rejected=good, annotator="inverter") for n in range(40)]
     path = write(tmp_path / "judged.jsonl", rows)
-    told = json.loads(custodes("feedback", "annotators", path, "--json").stdout)
+    told = json.loads(custodes("feedback", "annotators", "--judgments", path, "--json").stdout)
     assert told["annotators"][0]["annotator"] == "inverter"
     assert told["annotators"][0]["reliability"] < 0
     assert told["agreement"]["pairs"] == 40
-    shown = custodes("feedback", "annotators", path).stdout
+    shown = custodes("feedback", "annotators", "--judgments", path).stdout
     assert shown.splitlines()[1].split()[:2] == ["inverter", "40"]
 
 
@@ -277,16 +277,20 @@ def test_comparisons_are_ranked_beside_known_truths(tmp_path: Path):
     table.write_text("\n".join(["worker,left,right,label", *rows, "p0,x,y,x"]))
     truth = tmp_path / "truth.csv"
     truth.write_text("left,right,label\na,b,a\nb,c,b\nx,y,y\n")
-    told = json.loads(custodes("feedback", "comparisons", table, "--truth", truth, "--reference", "b", "--json").stdout)
+    told = json.loads(
+        custodes("feedback", "comparisons", "--judgments", table, "--truth", truth, "--reference", "b", "--json").stdout
+    )
     ranks = [(i["item"], i["group"], i["rank"]) for i in told["items"]]
     assert ranks == [("a", 0, 1), ("b", 0, 2), ("c", 0, 3), ("x", 1, 1), ("y", 1, 2)]
     assert next(i for i in told["items"] if i["item"] == "b")["quality"] == 0
     assert told["truth"]["right"]["n"] == 3
     assert any("2 groups that no comparison connects" in note for note in told["notes"])
-    shown = custodes("feedback", "comparisons", table, "--method", "bradley-terry", "--truth", truth).stdout
+    shown = custodes(
+        "feedback", "comparisons", "--judgments", table, "--method", "bradley-terry", "--truth", truth
+    ).stdout
     assert "believed equally" in shown
     assert "Where the truth is known" in shown
-    assert "--bootstrap 1" in refused("feedback", "comparisons", table, "--bootstrap", 1)
+    assert "--bootstrap 1" in refused("feedback", "comparisons", "--judgments", table, "--bootstrap", 1)
 
 
 def test_watch_sets_its_labels_beside_known_truths_and_says_what_a_group_may_be(tmp_path: Path):
@@ -295,12 +299,12 @@ def test_watch_sets_its_labels_beside_known_truths_and_says_what_a_group_may_be(
     path = write(tmp_path / "judged.jsonl", rows)
     truth = tmp_path / "truth.csv"
     truth.write_text(f"left,right,label\n{good},{poor},{poor}\n")
-    told = json.loads(custodes("feedback", "watch", path, "--truth", truth, "--json").stdout)
+    told = json.loads(custodes("feedback", "watch", "--judgments", path, "--truth", truth, "--json").stdout)
     assert told["truth"]["right"]["estimate"] == 0
     assert told["truth"]["stated"] > 0.5
     assert told["agreement_by_pair"][0]["items"] == 40
     assert any("err independently" in note for note in told["notes"])
-    assert "too sure" in custodes("feedback", "watch", path, "--truth", truth).stdout
+    assert "too sure" in custodes("feedback", "watch", "--judgments", path, "--truth", truth).stdout
 
 
 # ---------------------------------------------------------------- models

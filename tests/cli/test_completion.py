@@ -39,7 +39,7 @@ ASKED = [
     ("custodes ", {"quickstart", "verify", "policy", "critic"}, {"compare", "sample"}),
     ("custodes feedback ", {"labels", "judge", "annotators"}, {"quickstart", "gaming"}),
     ("custodes feedback labels --me", {"--method"}, {"--out", "labels"}),
-    ("custodes feedback labels file.csv --method da", {"dawid-skene"}, {"majority"}),
+    ("custodes feedback labels --judgments file.csv --method da", {"dawid-skene"}, {"majority"}),
     ("custodes feedback labels --method ", {"majority", "mace"}, {"--method"}),
     ("custodes reward train --j", {"--judgments", "--json"}, {"--out"}),
     ("custodes gaming run --no-re", {"--no-read-only"}, {"--read-only"}),
@@ -75,11 +75,11 @@ def test_every_shell_offers_commands_options_and_choices(
 def test_files_are_offered_where_a_command_reads_them(shell: str, scripts: dict[str, Path], tmp_path: Path):
     (tmp_path / "judgments.jsonl").write_text("")
     if shell == "bash":
-        assert at_the_tab_key(scripts["bash"], "custodes feedback annotators judg", tmp_path).endswith(
+        assert at_the_tab_key(scripts["bash"], "custodes feedback annotators --judgments judg", tmp_path).endswith(
             "judgments.jsonl"
         )
         return
-    code = f"source {scripts['fish']}; complete -C 'custodes feedback annotators judg'"
+    code = f"source {scripts['fish']}; complete -C 'custodes feedback annotators --judgments judg'"
     done = subprocess.run([with_shell("fish"), "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.stdout.split()[:1] == ["judgments.jsonl"]
 

@@ -7,7 +7,7 @@ from custodes.critic.rating import Rated, critique_of, rate
 from custodes.critic.review.question import task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.tamper.bugs import Bug
-from custodes.feedback.critique import Critique, Finding, parse
+from custodes.feedback.critique import Critique, Finding, parse_critique
 
 
 def questions(count: int) -> list[Question]:
@@ -34,4 +34,4 @@ def noisy(q: Question) -> Rated:
 
 
 def silent(q: Question) -> Rated:
-    return rate(parse("No problems found."), q.code, q.bugs)
+    return rate(parse_critique("No problems found."), q.code, q.bugs)

@@ -23,7 +23,7 @@ from custodes.critic.review import (
 )
 from custodes.critic.review.question import task_of
 from custodes.critic.tamper.bugs import Bug
-from custodes.feedback.critique import parse
+from custodes.feedback.critique import parse_critique
 from custodes.lm import load
 from custodes.types import InputError
 
@@ -89,8 +89,10 @@ def test_a_local_model_quotes_sentences(roomy: LikelihoodCritic, file: Path):
 
 def test_the_same_rating_serves_answers():
     bug = Bug("", (1,), "The distance is off by a wrong number: `40` instead of `384400`.", "It is 384400 km away.")
-    right = rate(parse("```\nIt is 40 km away.\n```\nThe number `40` is wrong: it should be more."), ANSWER, [bug])
-    made_up = rate(parse("```\nIt is 40 km away, I think.\n```\nWrong."), ANSWER, [bug])
+    right = rate(
+        parse_critique("```\nIt is 40 km away.\n```\nThe number `40` is wrong: it should be more."), ANSWER, [bug]
+    )
+    made_up = rate(parse_critique("```\nIt is 40 km away, I think.\n```\nWrong."), ANSWER, [bug])
     assert (right.included, made_up.hallucinations) == (1, 1)
 
 

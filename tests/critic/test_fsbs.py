@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from custodes.critic.search import SearchConfig, _EngineTree, _tidy, best_of, force_sampling_beam_search
-from custodes.feedback.critique import Finding, parse
+from custodes.feedback.critique import Finding, parse_critique
 from custodes.lm import Branches, LanguageModel, TorchEngine, load
 from custodes.types import Episode, InputError, Message, Sampling, Scores, Task
 
@@ -179,7 +179,7 @@ QUOTE = "```python\n    return items[len(items)]\n```\n"
 )  # fmt: skip
 def test_loose_ends_are_cut_off_and_quotes_stay(text: str, ended: bool, kept: str) -> None:
     assert _tidy(text, ended) == kept
-    assert len(parse(_tidy(text, ended)).findings) <= len(parse(text).findings)
+    assert len(parse_critique(_tidy(text, ended)).findings) <= len(parse_critique(text).findings)
 
 
 def test_impossible_options_are_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from custodes.critic.raters.known_bugs import _code_of, known_bugs
-from custodes.feedback.critique import Critique, Finding, critique_changes, parse, write
+from custodes.feedback.critique import Critique, Finding, critique_changes, parse_critique, write_critique
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
 from custodes.feedback.teams import analyse
@@ -32,8 +32,10 @@ def test_findings_are_kept_edited_removed_and_added():
 
 CODE = "def total(xs):\n    return sum(xs[1:])"
 BUG = {"lines": [2], "description": "The first element is left out: the slice begins one late.", "original": "sum(xs)"}
-RIGHT = write(Critique((Finding("    return sum(xs[1:])", "The slice leaves out the first element, off by one."),)))
-WRONG = write(Critique((Finding("def total(xs):", "This raises an error for empty input."),)))
+RIGHT = write_critique(
+    Critique((Finding("    return sum(xs[1:])", "The slice leaves out the first element, off by one."),))
+)
+WRONG = write_critique(Critique((Finding("def total(xs):", "This raises an error for empty input."),)))
 
 
 def problem(n: int) -> tuple[Task, Episode]:
@@ -56,7 +58,7 @@ def test_records_of_people_flow_into_the_analysis_of_teams():
     assert {arm: found.caught[arm].estimate for arm in found.caught} == {"person": 1 / 8, "critic": 0.0, "team": 1.0}
     assert found.false["critic"].estimate == 1.0
     assert found.beats_both
-    assert parse(RIGHT).findings
+    assert parse_critique(RIGHT).findings
 
 
 def test_tasks_without_known_bugs_and_tampered_code_are_no_reviews():

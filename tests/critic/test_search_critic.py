@@ -17,7 +17,7 @@ from custodes.critic.choice import CriticChoice, open_critic
 from custodes.critic.review import EngineDied, SampledCritic, SearchCritic, Snippet
 from custodes.critic.review.search_critic import proposed_quotes
 from custodes.critic.search import SearchConfig, force_sampling_beam_search
-from custodes.feedback.critique import parse
+from custodes.feedback.critique import parse_critique
 from custodes.lm import LanguageModel, load
 from custodes.lm.endpoint import EndpointEngine
 from custodes.types import Episode, InputError, Message, Scores, Task
@@ -31,7 +31,7 @@ class FindingsLiked:
     """A reward for every finding, so that the longest critique is the best."""
 
     def score(self, episodes: Sequence[Episode]) -> Scores:
-        return Scores(np.array([float(len(parse(e.completion).findings)) for e in episodes]))
+        return Scores(np.array([float(len(parse_critique(e.completion).findings)) for e in episodes]))
 
 
 @pytest.fixture(scope="module")

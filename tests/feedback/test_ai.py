@@ -162,7 +162,16 @@ def test_the_command_with_a_model(tmp_path, tiny_model, capsys):
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "r.yaml").write_text(TEMPLATE)
     out, ledger = tmp_path / "j.jsonl", tmp_path / "ledger.db"
-    given = ["feedback", "judge", str(tmp_path / "p.jsonl"), "--rubric", str(tmp_path / "r.yaml"), "--out", str(out)]
+    given = [
+        "feedback",
+        "judge",
+        "--judgments",
+        str(tmp_path / "p.jsonl"),
+        "--rubric",
+        str(tmp_path / "r.yaml"),
+        "--out",
+        str(out),
+    ]
     assert main([*given, "--model", str(tiny_model), "--ledger", str(ledger), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["pairs"], told["judgments"]) == (2, 12)

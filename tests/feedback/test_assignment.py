@@ -9,8 +9,8 @@ import pytest
 
 from custodes.feedback.assignment import (
     AnnotationProgress,
+    Assignee,
     OpenItem,
-    Person,
     choose,
     finished,
     over_quota,
@@ -23,7 +23,7 @@ OPEN = [OpenItem(f"i{n}", done=n % 3, leased=n % 2, information=n / 10) for n in
 
 def test_gold_and_repeats_keep_their_shares_and_come_unforeseen():
     rules = Assignment(gold_share=0.2, repeat_share=0.1)
-    person = Person("ann", judged=("r1", "r2"))
+    person = Assignee("ann", judged=("r1", "r2"))
     kinds = [choose(rules, replace(person, given=n), OPEN, ["g1", "g2"]).purpose for n in range(2000)]
     assert 0.17 < kinds.count("gold") / 2000 < 0.23
     assert 0.08 < kinds.count("repeat") / 2000 < 0.12
@@ -34,26 +34,28 @@ def test_gold_and_repeats_keep_their_shares_and_come_unforeseen():
 def test_the_same_turn_gives_the_same_choice():
     rules = Assignment()
     for n in range(50):
-        assert choose(rules, Person("ann", given=n), OPEN, ["g"]) == choose(rules, Person("ann", given=n), OPEN, ["g"])
+        assert choose(rules, Assignee("ann", given=n), OPEN, ["g"]) == choose(
+            rules, Assignee("ann", given=n), OPEN, ["g"]
+        )
 
 
 def test_items_that_were_begun_are_finished_first():
     rules = Assignment(gold_share=0, repeat_share=0)
-    assert choose(rules, Person("ann"), OPEN, []).item == "i2"  # two have judged it, nobody has it before them
-    people = {choose(rules, Person("ann"), [OpenItem(f"i{n}") for n in range(9)], [], seed=s).item for s in range(20)}
+    assert choose(rules, Assignee("ann"), OPEN, []).item == "i2"  # two have judged it, nobody has it before them
+    people = {choose(rules, Assignee("ann"), [OpenItem(f"i{n}") for n in range(9)], [], seed=s).item for s in range(20)}
     assert len(people) > 4  # the order of untouched items is drawn
 
 
 def test_active_selection_takes_what_teaches_most_and_counts_answers_on_their_way():
     rules = Assignment(gold_share=0, repeat_share=0, selection="active")
     items = [OpenItem("a", information=0.5, leased=2), OpenItem("b", information=0.2), OpenItem("c", information=0.3)]
-    assert choose(rules, Person("ann"), items, []).item == "c"
+    assert choose(rules, Assignee("ann"), items, []).item == "c"
 
 
 def test_nothing_is_given_beyond_the_limit_or_when_nothing_is_left():
-    assert choose(Assignment(most_per_annotator=5), Person("ann", given=5), OPEN, []) is None
-    assert choose(Assignment(gold_share=0), Person("ann"), [], []) is None
-    assert choose(Assignment(gold_share=0.1), Person("ann"), [], ["g"]).purpose == "gold"
+    assert choose(Assignment(most_per_annotator=5), Assignee("ann", given=5), OPEN, []) is None
+    assert choose(Assignment(gold_share=0), Assignee("ann"), [], []) is None
+    assert choose(Assignment(gold_share=0.1), Assignee("ann"), [], ["g"]).purpose == "gold"
 
 
 def test_orders_are_balanced_and_differ_between_people():

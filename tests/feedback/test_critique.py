@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custodes.feedback.critique import Critique, Finding, Place, hallucinated, locate, parse, write
+from custodes.feedback.critique import Critique, Finding, Place, hallucinated, locate, parse_critique, write_critique
 
 SOURCE = """def mean(values):
     total = 0
@@ -21,22 +21,22 @@ critiques = st.builds(
 
 @given(critiques)
 def test_what_is_written_is_read_back(critique: Critique):
-    assert parse(write(critique)) == critique
+    assert parse_critique(write_critique(critique)) == critique
 
 
 @given(critiques, st.sampled_from(["", "py", "python"]))
 def test_the_language_is_no_part_of_the_critique(critique: Critique, language: str):
-    assert parse(write(critique, language)) == critique
+    assert parse_critique(write_critique(critique, language)) == critique
 
 
 @given(st.text())
 def test_any_text_is_a_critique_and_writing_it_settles_it(given_text: str):
-    once = parse(given_text)
-    assert parse(write(once)) == once
+    once = parse_critique(given_text)
+    assert parse_critique(write_critique(once)) == once
 
 
 def test_quote_and_comment_are_told_apart():
-    read = parse(
+    read = parse_critique(
         "Two things.\n\n```python\n    total = 0\n```\nWrong start.\n\n```\nreturn total\n```\nEmpty list\nfails."
     )
     assert read.opening == "Two things."
@@ -45,16 +45,16 @@ def test_quote_and_comment_are_told_apart():
 
 def test_a_quote_that_holds_a_fence_gets_a_longer_one():
     finding = Finding('"""\n```\ncode\n```\n"""', "Says nothing.")
-    assert parse(write(Critique((finding,)))).findings == (finding,)
+    assert parse_critique(write_critique(Critique((finding,)))).findings == (finding,)
 
 
 def test_a_block_that_a_limit_cut_reaches_to_the_end():
-    assert parse("```python\n    total = 0\n    for").findings == (Finding("    total = 0\n    for", ""),)
+    assert parse_critique("```python\n    total = 0\n    for").findings == (Finding("    total = 0\n    for", ""),)
 
 
 def test_a_critique_that_quotes_nothing_has_no_findings():
-    assert parse("Looks good to me.") == Critique((), "Looks good to me.")
-    assert parse("").findings == ()
+    assert parse_critique("Looks good to me.") == Critique((), "Looks good to me.")
+    assert parse_critique("").findings == ()
 
 
 def test_whole_lines_come_first():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from custodes.cli import main
-from custodes.feedback.teams import Person, TeamReview, _expected, analyse, simulate
+from custodes.feedback.teams import Person, TeamReview, _expected, analyse, simulate_reviews
 from custodes.types import InputError
 
 N = 20_000
@@ -23,7 +23,7 @@ def critic_alone(rate: float, false: float, seed: int = 1) -> tuple[list[bool], 
 def test_simulation_agrees_with_the_expectation(attention: float) -> None:
     person = Person(sees=0.3, keeps=0.8, removes=0.6, own_false=0.2, attention=attention)
     caught, false = critic_alone(0.6, 1.5)
-    reviews = simulate(person, range(N), caught, false)
+    reviews = simulate_reviews(person, range(N), caught, false)
     for arm, (chance, wrong) in _expected(person, np.array(caught, float), np.array(false, float)).items():
         mine = [r for r in reviews if r.arm == arm]
         assert np.mean([r.caught for r in mine]) == pytest.approx(chance.mean(), abs=0.015)
@@ -32,7 +32,7 @@ def test_simulation_agrees_with_the_expectation(attention: float) -> None:
 
 def test_a_careful_person_and_a_good_critic_beat_both() -> None:
     caught, false = critic_alone(0.6, 1.5)
-    result = analyse(simulate(Person(), range(2000), caught[:2000], false[:2000]))
+    result = analyse(simulate_reviews(Person(), range(2000), caught[:2000], false[:2000]))
     assert result.beats_both
     assert result.caught["team"].n == 2000
 
@@ -40,7 +40,7 @@ def test_a_careful_person_and_a_good_critic_beat_both() -> None:
 def test_whoever_trusts_blindly_or_stops_looking_adds_nothing() -> None:
     caught, false = critic_alone(0.6, 1.5)
     lazy = Person(keeps=1.0, removes=0.0, attention=0.0)
-    result = analyse(simulate(lazy, range(2000), caught[:2000], false[:2000]))
+    result = analyse(simulate_reviews(lazy, range(2000), caught[:2000], false[:2000]))
     assert result.more_caught["critic"].estimate == 0
     assert not result.beats_both
 
@@ -60,7 +60,7 @@ def test_bad_input_is_one_sentence() -> None:
     with pytest.raises(InputError, match="at least 2"):
         analyse([TeamReview(1, "team", True, 0)])
     with pytest.raises(InputError, match="one each"):
-        simulate(Person(), [1], [True, False], [1])
+        simulate_reviews(Person(), [1], [True, False], [1])
 
 
 def test_the_command_says_for_whom_the_team_is_better(capsys: pytest.CaptureFixture[str]) -> None:

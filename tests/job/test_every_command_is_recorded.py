@@ -82,7 +82,7 @@ def test_an_edited_input_is_named(tmp_path: Path, preferences: Path) -> None:
 
 def test_what_only_prints_is_in_the_persons_ledger(tmp_path: Path, preferences: Path) -> None:
     for _ in range(2):
-        assert call("feedback", "annotators", preferences) == 0
+        assert call("feedback", "annotators", "--judgments", preferences) == 0
         run, files = last_run(personal(tmp_path))
         assert (run.recipe, run.status, files["input"]) == ("feedback annotators", "completed", {"preferences.jsonl"})
     preferences.write_text("{}\n")
@@ -95,7 +95,7 @@ def test_a_project_has_a_ledger_of_its_own(tmp_path: Path, preferences: Path, mo
     (tmp_path / "project" / ".custodes").mkdir(parents=True)
     (tmp_path / "project" / "deep").mkdir()
     monkeypatch.chdir(tmp_path / "project" / "deep")
-    assert call("feedback", "annotators", preferences) == 0
+    assert call("feedback", "annotators", "--judgments", preferences) == 0
     assert last_run(tmp_path / "project" / ".custodes" / "ledger.db")[0].recipe == "feedback annotators"
     assert not personal(tmp_path).exists()
 
@@ -103,14 +103,14 @@ def test_a_project_has_a_ledger_of_its_own(tmp_path: Path, preferences: Path, mo
 def test_the_ledger_can_be_named_or_left_out(
     tmp_path: Path, preferences: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert call("feedback", "annotators", preferences, "--ledger", tmp_path / "named.db") == 0
+    assert call("feedback", "annotators", "--judgments", preferences, "--ledger", tmp_path / "named.db") == 0
     assert last_run(tmp_path / "named.db")[0].recipe == "feedback annotators"
-    assert call("feedback", "annotators", preferences, "--ledger=none") == 0
+    assert call("feedback", "annotators", "--judgments", preferences, "--ledger=none") == 0
     monkeypatch.setenv("CUSTODES_LEDGER", "none")
     assert call("feedback", "convert", preferences, tmp_path / "p.json") == 0
     assert not personal(tmp_path).exists()
     assert not (tmp_path / "ledger.db").exists()
-    assert call("feedback", "annotators", preferences, "--ledger") == 2
+    assert call("feedback", "annotators", "--judgments", preferences, "--ledger") == 2
 
 
 def test_what_was_wrong_from_the_start_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -37,11 +37,11 @@ def test_a_group_is_told_in_the_same_words_whether_it_colludes_or_has_a_taste(
     why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     path = judged(tmp_path / "judged.jsonl", why)
-    assert main(["feedback", "watch", str(path), "--json"]) == 0
+    assert main(["feedback", "watch", "--judgments", str(path), "--json"]) == 0
     cluster, *_ = json.loads(capsys.readouterr().out)["clusters"]  # the tightest
     assert set(cluster["annotators"]) == set(GROUP)
     assert cluster["meaning"] == Cluster.meaning == "agree beyond what they see: they collude, or share a taste"
-    assert main(["feedback", "watch", str(path)]) == 0
+    assert main(["feedback", "watch", "--judgments", str(path)]) == 0
     line, *_ = [line for line in capsys.readouterr().out.splitlines() if "agree beyond" in line]
     assert line.endswith(f"agree beyond what they see: they collude, or share a taste (p = {cluster['p']:.2g}).")
     assert set(line.split(" agree")[0].split(", ")) == set(GROUP)

@@ -17,7 +17,7 @@ from custodes.critic.policies import Measured, Question, measure
 from custodes.critic.rating import AXES, Rated, RatedFinding, SimulatedRater, critique_of, rating_agreement
 from custodes.critic.tamper.bugs import Bug
 from custodes.feedback import agreement_on_ratings
-from custodes.feedback.critique import write
+from custodes.feedback.critique import write_critique
 from custodes.feedback.elo import elo, frontier
 from custodes.feedback.kinds.rating import Rating
 from custodes.stats import mean_interval, rate
@@ -159,7 +159,7 @@ def _agreement(
     for rater in raters:
         for name, rows in policies.items():
             for i, (q, r) in enumerate(zip(asked, rows, strict=True)):
-                given += rater.ratings(q.task.id, f"{name}-{i}", write(critique_of(r)), r)
+                given += rater.ratings(q.task.id, f"{name}-{i}", write_critique(critique_of(r)), r)
     return {axis: agreement_on_ratings(given, axis).alpha.to_dict() for axis in AXES} if given else {}
 
 

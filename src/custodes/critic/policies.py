@@ -17,7 +17,7 @@ from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import Search
 from custodes.critic.tamper.bugs import Bug
 from custodes.critic.tamper.examples import Example
-from custodes.feedback.critique import Critique, Finding, parse, write
+from custodes.feedback.critique import Critique, Finding, parse_critique, write_critique
 from custodes.stats import Interval
 from custodes.types import Episode, Task
 
@@ -66,12 +66,12 @@ def demonstration(example: Example) -> str:
         Finding("\n".join(lines[min(bug.lines) - 1 : max(bug.lines)]), bug.description)
         for bug in sorted(example.bugs, key=lambda bug: bug.lines)
     ]
-    return write(Critique(tuple(findings))) if findings else CLEAN
+    return write_critique(Critique(tuple(findings))) if findings else CLEAN
 
 
 def rated(asked: Sequence[Question], episodes: Sequence[Episode]) -> list[Rated]:
     """Each episode's critique, by the rules."""
-    return [rate(parse(e.completion), q.code, q.bugs) for q, e in zip(asked, episodes, strict=True)]
+    return [rate(parse_critique(e.completion), q.code, q.bugs) for q, e in zip(asked, episodes, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,14 +22,14 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from custodes.feedback.critique import FENCE, Critique, hallucinated, parse
+from custodes.feedback.critique import FENCE, Critique, hallucinated, parse_critique
 from custodes.lm import Branches, LanguageModel
 from custodes.ranges import AnyFloat, Count, Positive, ranged
 from custodes.types import Engine, Episode, Reward, Sampling, Task
 
 B = TypeVar("B")
 NEXT_QUOTE = ("\n\n```",)
-"""How a critique goes on to another quote, as :func:`~custodes.feedback.critique.write` writes it."""
+"""How a critique goes on to another quote, as :func:`~custodes.feedback.critique.write_critique` writes it."""
 SENTENCE = re.compile(r"[.!?](?=\s|$)")
 
 
@@ -238,7 +238,7 @@ def _candidates(episodes: Sequence[Episode], source: str, reward: Reward, number
 
 def candidate(episode: Episode, source: str, score: float, round: int) -> Candidate:
     """A critique of ``source`` as a search sees it."""
-    critique = parse(episode.completion)
+    critique = parse_critique(episode.completion)
     highlights = sum(not hallucinated(finding, source) for finding in critique.findings)
     return Candidate(episode, critique, highlights, score, round)
 

@@ -1,8 +1,8 @@
 """Who judges and what they say: simulated annotators, the annotator model, agreement, import and export."""
 
 from custodes.feedback.agreement import (
-    Agreement,
     Consistency,
+    InterAnnotatorAgreement,
     agreement,
     agreement_by_group,
     agreement_by_pair,
@@ -33,13 +33,13 @@ from custodes.types import Example, PreferencePair
 
 __all__ = [
     "NATURES",
-    "Agreement",
     "AnnotatorModel",
     "Consistency",
     "Estimate",
     "Example",
     "Feedback",
     "FeedbackFile",
+    "InterAnnotatorAgreement",
     "Nature",
     "PreferencePair",
     "SimulatedAnnotator",

@@ -24,7 +24,7 @@ LEAST_ITEMS = 10
 
 
 @dataclass(frozen=True)
-class Agreement:
+class InterAnnotatorAgreement:
     """Krippendorff's alpha: 1 perfect agreement, 0 what chance gives, below 0 systematic disagreement."""
 
     alpha: Interval
@@ -69,7 +69,9 @@ class Consistency:
     annotators: Mapping[str, Interval]  # those who saw something again
 
 
-def agreement(judgments: Iterable[Judgment], level: Level = "ordinal", axis: str = "overall") -> Agreement:
+def agreement(
+    judgments: Iterable[Judgment], level: Level = "ordinal", axis: str = "overall"
+) -> InterAnnotatorAgreement:
     """Krippendorff's alpha over the comparisons and rankings on ``axis``.
 
     "ordinal" compares strengths (-3..3, turned to one order of the two episodes), "nominal" only who won. Where an
@@ -90,7 +92,7 @@ def agreement_of_annotators(judgments: Iterable[Judgment], axis: str = "overall"
     return agreement_by_pair(given)
 
 
-def agreement_on_ratings(judgments: Iterable[Judgment], axis: str = "overall") -> Agreement:
+def agreement_on_ratings(judgments: Iterable[Judgment], axis: str = "overall") -> InterAnnotatorAgreement:
     """Ordinal alpha over the ratings on ``axis``: what is agreed about is an episode, its first rating by each counts."""
     given: dict[str, dict[str, float]] = defaultdict(dict)
     for judgment in judgments:
@@ -102,7 +104,7 @@ def agreement_on_ratings(judgments: Iterable[Judgment], axis: str = "overall") -
     return _agreement(counted, len(place), "ordinal")
 
 
-def agreement_on_labels(judgments: Iterable[Judgment], name: str) -> Agreement:
+def agreement_on_labels(judgments: Iterable[Judgment], name: str) -> InterAnnotatorAgreement:
     """Nominal alpha over the labels called ``name``, as for ratings."""
     given: dict[str, dict[str, int]] = defaultdict(dict)
     values: dict[str, int] = {}
@@ -119,7 +121,7 @@ def agreement_by_group(
     annotators: Iterable[Annotator],
     key: str,
     level: Level = "ordinal",
-) -> dict[str, Agreement]:
+) -> dict[str, InterAnnotatorAgreement]:
     """Agreement within each group of annotators that share ``profile[key]`` ("" where they have none)."""
     group = {annotator.id: str(annotator.profile.get(key, "")) for annotator in annotators}
     members: dict[str, list[Judgment]] = defaultdict(list)
@@ -191,19 +193,19 @@ def _ac1(x: NDArray[np.int64], y: NDArray[np.int64], values: int) -> float:
     return (float(np.mean(x == y)) - chance) / (1 - chance)
 
 
-def _agreement(shared: list[list[int]], values: int, level: Level) -> Agreement:
+def _agreement(shared: list[list[int]], values: int, level: Level) -> InterAnnotatorAgreement:
     """``shared``: of every item that several judged, the number (from 0) of each one's value."""
     values = max(values, 2)
     counts = np.array([np.bincount(np.array(given), minlength=values) for given in shared], dtype=np.int64)
     return agreement_of_counts(counts.reshape(-1, values), level)
 
 
-def agreement_of_counts(counts: NDArray[np.int64], level: Level) -> Agreement:
+def agreement_of_counts(counts: NDArray[np.int64], level: Level) -> InterAnnotatorAgreement:
     """Alpha from ``counts`` (items, values): how often each value was given to each item that several judged."""
     disagreed = np.zeros(counts.shape[1], np.int64)
     disagreed[np.argsort(-counts.sum(0), kind="stable")[:2]] = 1  # the two commonest values, one each
     alpha = _chance_corrected(lambda c: _alpha(c, level), counts, imaginary=(disagreed,))
-    return Agreement(alpha, level, items=len(counts), judgments=int(counts.sum()))
+    return InterAnnotatorAgreement(alpha, level, items=len(counts), judgments=int(counts.sum()))
 
 
 def _chance_corrected(statistic: Callable[..., float], *arrays: ArrayLike, imaginary: Sequence[ArrayLike]) -> Interval:

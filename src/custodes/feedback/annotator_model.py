@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
 from custodes.feedback.bradley_terry import Comparisons, Fit, fit
-from custodes.feedback.ordinal import Floats, Ints, label_from_one
+from custodes.feedback.ordinal import label_from_one
 from custodes.feedback.qualities import Items, components
 from custodes.feedback.reliability import A, B, C, S
 from custodes.feedback.truths import Realised, realised
-from custodes.types import Episode, InputError, Judgment
+from custodes.types import Episode, Floats, InputError, Ints, Judgment
 
-Method = Literal["hierarchical", "bradley-terry"]
+AnnotatorMethod = Literal["hierarchical", "bradley-terry"]
 Style = Literal["length", "markdown"]
 Z = 1.959964  # 97.5th percentile of the normal distribution
 INDEPENDENT = (
@@ -95,7 +95,7 @@ class AnnotatorModel:
     length_unit: float  # standard deviation of the differences in log-length, nats
     style: tuple[Effect, ...] = ()  # what was controlled for, log-odds per standard deviation of its difference
     repeats: int = 0  # comparisons left out: the same annotator had compared the same two before
-    method: Method = "hierarchical"
+    method: AnnotatorMethod = "hierarchical"
     assumed: tuple[str, ...] = ()  # what a file's reader assumed, one sentence each
     items_are_ranked: bool = False  # whether items are compared with each other at all, or within their tasks alone
 
@@ -246,7 +246,7 @@ def fit_annotators(
     judgments: Iterable[Judgment],
     episodes: Iterable[Episode] | None = None,
     axis: str = "overall",
-    method: Method = "hierarchical",
+    method: AnnotatorMethod = "hierarchical",
     style: Sequence[Style] = (),
 ) -> AnnotatorModel:
     """Fits reliability, biases and qualities to the comparisons and rankings on ``axis`` among ``judgments``.
@@ -290,7 +290,7 @@ def fit_comparisons(
     episodes: tuple[str, ...],
     judgments: tuple[str, ...],
     length_unit: float = 0.0,
-    method: Method = "hierarchical",
+    method: AnnotatorMethod = "hierarchical",
     style: tuple[str, ...] = (),
     repeats: int = 0,
 ) -> AnnotatorModel:

@@ -34,7 +34,7 @@ class OpenItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Assignee:
     """What the rule needs to know of an annotator."""
 
     id: str
@@ -68,7 +68,7 @@ class AnnotationProgress:
 
 
 def choose(
-    rules: Assignment, person: Person, open_items: Sequence[OpenItem], gold_items: Sequence[str], seed: int = 0
+    rules: Assignment, person: Assignee, open_items: Sequence[OpenItem], gold_items: Sequence[str], seed: int = 0
 ) -> Choice | None:
     """The next item for ``person``; None when there is nothing for them.
 

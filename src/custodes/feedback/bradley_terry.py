@@ -37,9 +37,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from custodes.feedback.ordinal import Floats, Ints, OrdinalAnswers
+from custodes.feedback.ordinal import OrdinalAnswers
 from custodes.feedback.qualities import Belief, Items
 from custodes.feedback.reliability import A, Annotators, Look, look_at_annotator, update
+from custodes.types import Floats, Ints
 
 LEAST = 1e-3  # share of its information that an answer leaves to the others at least, and other guards of divisions
 CALM = 60  # rounds after which steps are halved: near certainty full ones can go in circles

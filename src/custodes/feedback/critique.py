@@ -7,7 +7,7 @@
     ```
     The range ends one element early, so the last item is never looked at.
 
-One parser, one writer; ``parse(write(c)) == c`` for every critique. Lines count from 1.
+One parser, one writer; ``parse_critique(write_critique(c)) == c`` for every critique. Lines count from 1.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Place:
     exact: bool = True
 
 
-def parse(text: str) -> Critique:
+def parse_critique(text: str) -> Critique:
     """Read a critique. Any text is one: without code blocks it has no findings.
 
     A block that the text does not close reaches to its end, as when a token limit cut it.
@@ -81,7 +81,7 @@ def parse(text: str) -> Critique:
     return Critique(tuple(findings), opening)
 
 
-def write(critique: Critique, language: str = "python") -> str:
+def write_critique(critique: Critique, language: str = "python") -> str:
     """The critique as text; ``language`` stands after the opening fences."""
     parts = [critique.opening] if critique.opening else []
     for finding in critique.findings:

@@ -22,9 +22,8 @@ import scipy  # its parts are imported where they are first used
 from numpy.typing import ArrayLike, NDArray
 
 from custodes.stats import Interval
-from custodes.types import InputError
+from custodes.types import Floats, InputError
 
-Floats = NDArray[np.float64]
 UNIT = 400 / np.log(10)
 """Elo per unit of log-odds."""
 STEPS = 60

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_expit
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from custodes.types import Floats, Ints
 
 GAP = 1e-3  # smallest distance between neighbouring thresholds
 CUBIC = 0.01695  # see ``blurred``

@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from custodes import registry
-from custodes.feedback.questions import AxisQuestion, Name, Part, Question, Share, describe, question_class
+from custodes.feedback.questions import AxisQuestion, Name, Part, Proportion, Question, describe, question_class
 from custodes.types import InputError
 
 M = TypeVar("M", bound=Part)
@@ -43,9 +43,9 @@ class Assignment(Part):
 
     overlap: Annotated[int, Field(ge=1, le=100)] = 3
     """Different annotators per item."""
-    gold_share: Share = 0.1
+    gold_share: Proportion = 0.1
     """Share of what an annotator sees that is a gold item."""
-    repeat_share: Share = 0.05
+    repeat_share: Proportion = 0.05
     """Share of what an annotator sees that they have judged before, to measure consistency."""
     lease_minutes: Annotated[float, Field(gt=0)] = 30.0
     """An item that is not answered in this time goes to somebody else."""
@@ -75,7 +75,7 @@ class Quota(Part):
     """Whose judgments: shares of a population by a field of the annotators' profiles."""
 
     field: Name
-    shares: Mapping[str, Share]
+    shares: Mapping[str, Proportion]
 
     @field_validator("shares")
     @classmethod

@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, cg
 
-from custodes.feedback.ordinal import Floats, Ints
+from custodes.types import Floats, Ints
 
 EXACT_GROUP = 400  # connected items up to which the variances of their qualities are exact
 

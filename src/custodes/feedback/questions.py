@@ -20,7 +20,7 @@ from custodes import registry
 from custodes.types import Episode, InputError, Judgment, judgment_type, located
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
+Proportion = Annotated[float, Field(ge=0, le=1)]
 REASONS = "reasons"
 MOST = 200
 """Entries of a list that a person enters."""

@@ -13,9 +13,8 @@ import numpy as np
 
 from custodes.feedback.annotator_model import AnnotatorModel
 from custodes.feedback.bradley_terry import Comparisons, fit
-from custodes.feedback.ordinal import Floats
 from custodes.feedback.qualities import Items
-from custodes.types import InputError
+from custodes.types import Floats, InputError
 
 Z = 1.959964  # 97.5th percentile of the normal distribution
 NUMBERS = 2_000_000  # random numbers that are drawn at most, in all draws of all items

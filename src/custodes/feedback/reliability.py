@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from custodes.feedback.ordinal import TINY, Floats, OrdinalAnswers, Probability, probability, step_thresholds
+from custodes.feedback.ordinal import TINY, OrdinalAnswers, Probability, probability, step_thresholds
 from custodes.feedback.qualities import sums
+from custodes.types import Floats
 
 A, B, C, S = range(4)  # columns of ``theta``: reliability, position, length, log of the strength scale
 START = np.array([1.0, 0.0, 0.0, 0.0])  # everybody is honest and unbiased

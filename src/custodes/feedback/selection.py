@@ -17,8 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.ordinal import Floats
-from custodes.types import InputError
+from custodes.types import Floats, InputError
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(12)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()

@@ -18,13 +18,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from custodes.ranges import Share, ranged
 from custodes.stats import Interval, PairedTest, mean_interval, paired_difference, paired_test, rate
-from custodes.types import InputError
+from custodes.types import Floats, InputError
 
-Floats = NDArray[np.float64]
 ARMS = ("person", "critic", "team")
 
 
@@ -93,7 +92,7 @@ def _expected(person: Person, caught: ArrayLike, false: ArrayLike) -> dict[str, 
     }
 
 
-def simulate(
+def simulate_reviews(
     person: Person, problems: Sequence[Hashable], caught: Sequence[bool], false: Sequence[int], seed: int = 0
 ) -> list[TeamReview]:
     """Reviews of every problem in the three arms, given what the critic alone did on each.

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from custodes.feedback import AnnotatorModel, agreement, fit_annotators, read_feedback
-from custodes.feedback.agreement import Agreement
-from custodes.feedback.annotator_model import Method, Style
+from custodes.feedback import AnnotatorModel, agreement, fit_annotators
+from custodes.feedback.agreement import InterAnnotatorAgreement
+from custodes.feedback.annotator_model import AnnotatorMethod, Style
+from custodes.feedback.forms import JudgmentsOptions
 from custodes.job.command import command, in_words
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeedbackAnnotators:
+class FeedbackAnnotators(JudgmentsOptions):
     """Fit reliability and biases of the annotators in a file, with 95 % intervals; least reliable first."""
 
-    judgments: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
-    """Judgments in any form that says who judged: a table, a folder of shards, a hub id, or a ledger."""
-    axis: str = "overall"
-    """Comparisons and rankings on this axis."""
-    skip_bad_rows: bool = False
-    """Leave out rows that cannot be used; how many is said."""
-    method: Method = "hierarchical"
+    method: AnnotatorMethod = "hierarchical"
     """Reliability and biases of every annotator, or everybody believed equally."""
     style: tuple[Style, ...] = ()
     """What qualities are controlled for: length, markdown. Needs preferences, which hold the answers."""
@@ -36,7 +30,7 @@ class AnnotatorsFitted:
     """The annotators of a file, fitted, and how far they agree."""
 
     model: AnnotatorModel
-    agreement: Agreement
+    agreement: InterAnnotatorAgreement
     texts: bool
     """Whether the file holds the answers, and not which of them was shown first."""
 
@@ -56,10 +50,11 @@ class AnnotatorsFitted:
 @command()
 def feedback_annotators(config: FeedbackAnnotators) -> AnnotatorsFitted:
     """Say who among the annotators of a file can be trusted."""
-    file = read_feedback(config.judgments, skip_bad_rows=config.skip_bad_rows)
+    file = config.read()
     file.warn()
-    model = fit_annotators(file.feedback.judgments, file.unordered, config.axis, config.method, config.style)
-    return AnnotatorsFitted(model, agreement(file.feedback.judgments, axis=config.axis), file.unordered is not None)
+    judgments, axis = file.feedback.judgments, file.axis(config.axis)
+    model = fit_annotators(judgments, file.unordered, axis, config.method, config.style)
+    return AnnotatorsFitted(model, agreement(judgments, axis=axis), file.unordered is not None)
 
 
 @in_words(feedback_annotators)

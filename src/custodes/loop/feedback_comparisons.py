@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from custodes.feedback import AnnotatorModel
-from custodes.feedback.annotator_model import Method
+from custodes.feedback.annotator_model import AnnotatorMethod
 from custodes.feedback.labels import fit_comparison_file, write_qualities
 from custodes.feedback.ranking import Standing, bootstrap, standings
 from custodes.feedback.truths import Realised, read_winners
@@ -26,11 +25,11 @@ SHOWN = 20
 class FeedbackComparisons:
     """Fit reliability and position bias of those who compared items, and the items' quality and rank."""
 
-    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    judgments: Path
     """Table with the columns worker, left, right, label (the winner, or empty for a tie) and, if there is one, task."""
     out: Output | None = None
     """CSV to write: item, group, quality, se, low, high, rank, rank_low, rank_high; the best first."""
-    method: Method = "hierarchical"
+    method: AnnotatorMethod = "hierarchical"
     """Reliability and bias of every annotator, or everybody believed equally."""
     reference: str | None = None
     """Tell qualities as differences to this item; by default to the mean of all that are connected."""
@@ -68,7 +67,7 @@ def feedback_comparisons(config: FeedbackComparisons) -> ComparisonsFitted:
     if config.bootstrap < 0 or config.bootstrap == 1:
         raise InputError(f"--bootstrap {config.bootstrap}: give 0, or 2 and more.")
     truths = read_winners(config.truth) if config.truth is not None else None
-    model = fit_comparison_file(config.file, config.method, config.style)
+    model = fit_comparison_file(config.judgments, config.method, config.style)
     if config.bootstrap:
         items = bootstrap(model, config.bootstrap, config.reference)
     else:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from custodes.feedback import read_feedback, write_judgments
+from custodes.feedback import write_judgments
 from custodes.feedback.ai import AIJudgments, PeopleAgreement, agreement_with_people, judge_with_ai
+from custodes.feedback.forms import JudgmentsOptions
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.rubric import load_rubric
 from custodes.job.command import command
@@ -21,14 +20,12 @@ from custodes.types import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeedbackJudge:
+class FeedbackJudge(JudgmentsOptions):
     """An AI annotator: compares the two answers of every row by each principle of a rubric, in both orders.
 
     Says how far it leans to what is shown first, and how far it agrees with the people of the file.
     """
 
-    judgments: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
-    """Comparisons in any form: a table, a folder of shards, a hub id, or a ledger."""
     rubric: Path
     """YAML file with the principles (docs/how-to/ai-annotators.md)."""
     out: Output
@@ -39,8 +36,6 @@ class FeedbackJudge:
     """Address of an OpenAI-compatible server, up to and including /v1."""
     name: str = "ai"
     """Id of the annotator."""
-    skip_bad_rows: bool = False
-    """Leave out rows that cannot be used; how many is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ def feedback_judge(config: FeedbackJudge) -> FileJudged:
     The run that is being recorded gets the pairs, the judgments, and how good they were found to be.
     """
     rubric = load_rubric(config.rubric)
-    file = read_feedback(config.judgments, skip_bad_rows=config.skip_bad_rows)
+    file = config.read()
     file.warn()
     feedback, episodes = file.feedback, file.feedback.episodes
     compared = [j for j in feedback.judgments if isinstance(j, Comparison) and set(j.episodes) <= episodes.keys()]

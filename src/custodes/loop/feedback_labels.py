@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -40,7 +39,7 @@ class FeedbackLabels:
     """One label per task, with its probability, from the labels of several annotators; and how often each annotator's
     label is right, least reliable first, with 95 % intervals."""
 
-    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    judgments: Path
     """Table with the columns task, worker and label: JSONL, JSON, CSV, TSV or parquet."""
     out: Output | None = None
     """Table to write: task, label, probability."""
@@ -102,7 +101,7 @@ def feedback_labels(config: FeedbackLabels) -> LabelsFitted:
         if path is not None and not path.parent.is_dir():
             raise InputError(f"the folder {path.parent} does not exist; make it, or choose another.")
     truths = read_truths(config.truth) if config.truth is not None else None
-    table = read_labels(config.file)
+    table = read_labels(config.judgments)
     with _rounds_shown(config.method) as on_round:
         found = aggregate(table, config.method, on_round=on_round)
     known = None if truths is None else beside_truths(found, truths)

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from custodes.feedback import agreement, fit_annotators, read_feedback
-from custodes.feedback.agreement import Agreement, PairAgreement, agreement_of_annotators
+from custodes.feedback import agreement, fit_annotators
+from custodes.feedback.agreement import InterAnnotatorAgreement, PairAgreement, agreement_of_annotators
+from custodes.feedback.forms import JudgmentsOptions
 from custodes.feedback.poisoning import Watch, watch_annotators
 from custodes.feedback.truths import Realised, read_winners
 from custodes.job.command import command, in_words
@@ -25,11 +25,9 @@ MOST = 100
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class FeedbackWatch:
+class FeedbackWatch(JudgmentsOptions):
     """Raise an alarm for annotators whose answers go against the others', everywhere or where a word is."""
 
-    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
-    """Judgments, or preferences with a column "annotator": JSONL (.gz), JSON or parquet."""
     level: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.01
     """Probability that the alarm ever rings for an honest annotator."""
     honest: Share = 0.5
@@ -43,7 +41,7 @@ class Watched:
     """Alarms and groups, how far annotators agree, and what came where the truth is known."""
 
     watch: Watch
-    agreement: Agreement
+    agreement: InterAnnotatorAgreement
     by_pair: list[PairAgreement]
     truth: Realised | None
     notes: list[str]
@@ -72,18 +70,18 @@ def feedback_watch(config: FeedbackWatch) -> Watched:
     The run that is being recorded gets one evaluation per annotator.
     """
     truths = read_winners(config.truth) if config.truth is not None else None
-    file = read_feedback(config.file)
+    file = config.read()
     file.warn()
-    judgments, episodes = file.feedback.judgments, file.unordered
-    model = fit_annotators(judgments, episodes)
+    judgments, episodes, axis = file.feedback.judgments, file.unordered, file.axis(config.axis)
+    model = fit_annotators(judgments, episodes, axis)
     names = {episode.id: episode.completion for episode in episodes or ()}
     right = model.realised(truths, names) if truths is not None else None
     tasks = {episode.task.id: episode.task for episode in episodes or ()}
     watch = watch_annotators(model, judgments, tasks.values(), level=config.level, honest=config.honest)
     if (recording := begin()) is not None:
         recording.ledger.write(recording.run, watch.evaluations("watch"))
-    by_pair = agreement_of_annotators(judgments) if len(model.annotators) <= MOST else []
-    return Watched(watch, agreement(judgments), by_pair, right, list(model.notes))
+    by_pair = agreement_of_annotators(judgments, axis) if len(model.annotators) <= MOST else []
+    return Watched(watch, agreement(judgments, axis=axis), by_pair, right, list(model.notes))
 
 
 @in_words(feedback_watch)

@@ -11,9 +11,8 @@ import numpy as np
 import scipy  # its parts are imported where they are first used: scipy.stats takes a second
 from numpy.typing import ArrayLike, NDArray
 
-from custodes.types import InputError
+from custodes.types import Floats, InputError
 
-Array = NDArray[np.float64]
 WORST = 2.0  # imaginary clusters whose items are all the same: with few clusters their correlation cannot be estimated
 
 
@@ -91,7 +90,7 @@ def cluster_codes(clusters: Sequence[Hashable], n: int) -> NDArray[np.intp]:
     return np.array([numbers.setdefault(c, len(numbers)) for c in clusters], np.intp)
 
 
-def pseudo_values(x: Array, codes: NDArray[np.intp]) -> Array:
+def pseudo_values(x: Floats, codes: NDArray[np.intp]) -> Floats:
     """(G,) jackknife pseudo-values of the mean of ``x`` (n,), one for each cluster (Miller, Biometrika 1974).
 
     Their mean is the mean's jackknife estimate, and they are nearly independent: intervals of a mean go through them.
@@ -102,7 +101,7 @@ def pseudo_values(x: Array, codes: NDArray[np.intp]) -> Array:
     return np.asarray(G * mean - (G - 1) * (x.sum() - sums) / (len(x) - sizes))
 
 
-def effective_items(x: Array, codes: NDArray[np.intp], variance: float, level: float) -> float:
+def effective_items(x: Floats, codes: NDArray[np.intp], variance: float, level: float) -> float:
     """How many independent items of this ``variance`` tell as much of the mean as ``x`` (n,) in its clusters.
 
     n over the design effect, as for rates in surveys (Korn and Graubard, Survey Methodology 1998), t for normal with
@@ -131,7 +130,7 @@ def check_level(level: float) -> None:
         raise InputError(f"confidence level {level}; it must be between 0 and 1, e.g. 0.95.")
 
 
-def finite(name: str, values: ArrayLike, level: float = 0.95) -> Array:
+def finite(name: str, values: ArrayLike, level: float = 0.95) -> Floats:
     check_level(level)
     x = np.asarray(values, float)
     if x.ndim != 1:
@@ -141,7 +140,7 @@ def finite(name: str, values: ArrayLike, level: float = 0.95) -> Array:
     return x
 
 
-def pair(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
+def pair(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
     x, y = finite("the first sample", a, level), finite("the second sample", b, level)
     same_length(x, y)
     return x, y

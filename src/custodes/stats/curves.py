@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from custodes.stats.base import (
     WORST,
-    Array,
     Interval,
     check_level,
     cluster_codes,
@@ -21,7 +20,7 @@ from custodes.stats.base import (
     t_quantile,
 )
 from custodes.stats.rates import wilson
-from custodes.types import InputError
+from custodes.types import Floats, InputError
 
 DRAWS = 400  # of the noise in the bins
 ITEMS_A_BIN = 10  # fewer items make fewer bins
@@ -112,7 +111,7 @@ def calibration_error(
     even = np.ones(len(size))
     as_found = beyond_noise / float(weight @ beyond_noise) if beyond_noise.any() else even
 
-    def error(quantile: float, spread: Array, found: float) -> float:
+    def error(quantile: float, spread: Floats, found: float) -> float:
         """The error whose binned error has this quantile at the one found."""
         return _root_or_end(lambda e: float(np.quantile(np.abs(e * spread + noise) @ weight, quantile)) - found)
 
@@ -141,7 +140,7 @@ def _fewest(codes: NDArray[np.intp]) -> float:
     return float(len(codes) ** 2 / (sizes**2).sum())
 
 
-def _between(parts: Array, codes: NDArray[np.intp]) -> float:
+def _between(parts: Floats, codes: NDArray[np.intp]) -> float:
     """Variance of the sum of ``parts`` (n,), which sum to 0, over their clusters."""
     sums = np.bincount(np.unique(codes, return_inverse=True)[1], parts)
     return len(sums) / (len(sums) - 1) * float((sums**2).sum())
@@ -168,13 +167,13 @@ def _root_or_end(rising: Callable[[float], float]) -> float:
     return 1.0 if rising(1.0) <= 0 else float(scipy.optimize.brentq(rising, 0.0, 1.0, xtol=1e-6))
 
 
-def _bins(p: Array, bins: int) -> NDArray[np.intp]:
+def _bins(p: Floats, bins: int) -> NDArray[np.intp]:
     """Bin of each prediction (n,): cut at the quantiles, so that equal predictions share a bin."""
     cuts = np.quantile(p, np.arange(1, bins) / bins, method="inverted_cdf") if len(p) else p
     return np.searchsorted(np.unique(cuts), p, side="left")
 
 
-def _calibration_data(probability: ArrayLike, outcome: ArrayLike, bins: int) -> tuple[Array, Array]:
+def _calibration_data(probability: ArrayLike, outcome: ArrayLike, bins: int) -> tuple[Floats, Floats]:
     p, y = pair(probability, outcome)
     if bins < 1:
         raise InputError(f"calibration in {bins} bins; give 1 or more.")

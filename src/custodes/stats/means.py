@@ -12,7 +12,6 @@ import scipy  # its parts are imported where they are first used: scipy.stats ta
 from numpy.typing import ArrayLike, NDArray
 
 from custodes.stats.base import (
-    Array,
     Interval,
     check_level,
     cluster_codes,
@@ -24,6 +23,7 @@ from custodes.stats.base import (
     same_length,
     t_quantile,
 )
+from custodes.types import Floats
 
 ENUMERATED = 16  # up to so many pairs all 2^n signs are gone through
 GROUPS = 500  # of the jackknife
@@ -195,7 +195,7 @@ def rank_correlation(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interva
 # ---------------------------------------------------------------- parts
 
 
-def _of_mean(x: Array, estimate: float, level: float, skewed: bool = True) -> Interval:
+def _of_mean(x: Floats, estimate: float, level: float, skewed: bool = True) -> Interval:
     """Of independent values (n,), around ``estimate``; without ``skewed`` the t interval alone."""
     n, s = len(x), float(x.std(ddof=1)) if len(x) > 1 else 0.0
     if s <= 1e-12 * float(np.abs(x).max(initial=0)):
@@ -214,7 +214,7 @@ def _of_mean(x: Array, estimate: float, level: float, skewed: bool = True) -> In
     return Interval(estimate, low, high, n)
 
 
-def _of_rates(difference: Array, clusters: Sequence[Hashable] | None, level: float) -> Interval:
+def _of_rates(difference: Floats, clusters: Sequence[Hashable] | None, level: float) -> Interval:
     """``difference`` (n,) in -1, 0, 1."""
     G = n = float(len(difference))
     if not n:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, select, update
 
-from custodes.feedback.assignment import Choice, OpenItem, Person, choose, draw_items, shown_order
+from custodes.feedback.assignment import Assignee, Choice, OpenItem, choose, draw_items, shown_order
 from custodes.feedback.items import Item
 from custodes.feedback.project import Project
 from custodes.web.accounts import Account
@@ -174,7 +174,7 @@ def _unseen_gold(connection: Connection, project: Project, account: Account) -> 
     return list(connection.scalars(select(items.c.id).where(*mine).order_by(items.c.place).limit(OFFERED)))
 
 
-def _person(database: Database, connection: Connection, project: Project, account: Account) -> Person:
+def _person(database: Database, connection: Connection, project: Project, account: Account) -> Assignee:
     mine = (assignments.c.project == project.name, assignments.c.account == account.id)
     by_purpose = select(assignments.c.purpose, func.count()).where(*mine).group_by(assignments.c.purpose)
     given: dict[str, int] = dict(connection.execute(by_purpose).tuples().all())
@@ -186,7 +186,7 @@ def _person(database: Database, connection: Connection, project: Project, accoun
         .order_by(assignments.c.item)
         .limit(OFFERED)
     )
-    return Person(
+    return Assignee(
         account.id,
         sum(given.values()),
         given.get("gold", 0),

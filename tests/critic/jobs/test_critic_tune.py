@@ -16,7 +16,7 @@ from custodes.critic.rating import rate
 from custodes.critic.search import Candidate, Search
 from custodes.critic.tamper.bugs import Bug
 from custodes.critic.tamper.examples import Example, Split, write_examples
-from custodes.feedback.critique import locate, parse
+from custodes.feedback.critique import locate, parse_critique
 from custodes.ledger import Ledger
 from custodes.types import Episode, InputError
 
@@ -75,7 +75,7 @@ def config(data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactor
 
 def test_demonstrations_quote_the_bug_where_it_stands_and_nothing_else() -> None:
     for example in examples(12, "train", 3):
-        critique = parse(demonstration(example))
+        critique = parse_critique(demonstration(example))
         assert len(critique.findings) == len(example.bugs)
         for finding, bug in zip(critique.findings, example.bugs, strict=True):
             assert bug.lines[0] in {p.start for p in locate(finding.quote, example.code)}
@@ -141,7 +141,7 @@ def test_a_folder_to_begin_with_that_is_none_is_one_sentence(config: CriticTune,
 
 def test_modifiers_reach_the_highlights_that_were_asked_for() -> None:
     def candidate(score: float, highlights: int) -> Candidate:
-        return Candidate(None, parse(""), highlights, score, 1)  # type: ignore[arg-type]
+        return Candidate(None, parse_critique(""), highlights, score, 1)  # type: ignore[arg-type]
 
     searches = [Search(tuple(candidate(-abs(k - 1.0) - i / 10, k) for k in range(5)), 0) for i in range(10)]
     found = modifiers(searches, [0, 1, 2, 3, 4])

@@ -53,7 +53,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 @pytest.mark.parametrize("method", ["majority", "dawid-skene", "mace", "glad"])
 def test_labels_come_out_as_task_label_probability(labels, tmp_path, method):
     out = tmp_path / "out.csv"
-    assert main(["feedback", "labels", str(labels), "--method", method, "--out", str(out)]) == 0
+    assert main(["feedback", "labels", "--judgments", str(labels), "--method", method, "--out", str(out)]) == 0
     rows = list(csv.DictReader(out.open()))
     assert list(rows[0]) == ["task", "label", "probability"]
     assert [r["task"] for r in rows] == list(dict.fromkeys(r["task"] for r in csv.DictReader(labels.open())))
@@ -63,11 +63,11 @@ def test_labels_come_out_as_task_label_probability(labels, tmp_path, method):
 
 
 def test_the_inverter_comes_first_with_an_interval(labels, capsys):
-    assert main(["feedback", "labels", str(labels), "--json"]) == 0
+    assert main(["feedback", "labels", "--judgments", str(labels), "--json"]) == 0
     first, *others = json.loads(capsys.readouterr().out)["annotators"]
     assert (first["annotator"], first["judgments"]) == ("w0", 60)
     assert first["reliability"]["high"] < 0.5 < min(o["reliability"]["low"] for o in others)
-    assert main(["feedback", "labels", str(labels)]) == 0
+    assert main(["feedback", "labels", "--judgments", str(labels)]) == 0
     printed = capsys.readouterr().out
     assert "w0" in printed
     assert "95 % interval" in printed
@@ -75,13 +75,13 @@ def test_the_inverter_comes_first_with_an_interval(labels, capsys):
 
 def test_comparisons_give_annotators_and_items(comparisons, tmp_path, capsys):
     out = tmp_path / "items.csv"
-    assert main(["feedback", "comparisons", str(comparisons), "--out", str(out), "--json"]) == 0
+    assert main(["feedback", "comparisons", "--judgments", str(comparisons), "--out", str(out), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["annotators"][0]["annotator"] == "w0"
     assert found["annotators"][0]["reliability"] < 0 < found["annotators"][1]["reliability"]
     assert [i["item"] for i in found["items"]] == [r["item"] for r in csv.DictReader(out.open())]
     assert [i["item"] for i in found["items"]] == [f"i{n}" for n in range(7, -1, -1)]
-    assert main(["feedback", "comparisons", str(comparisons)]) == 0
+    assert main(["feedback", "comparisons", "--judgments", str(comparisons)]) == 0
     assert "95 % interval" in capsys.readouterr().out
 
 
@@ -104,7 +104,7 @@ def test_numbers_stay_text_and_annotator_is_as_good_as_worker(tmp_path):
 )
 def test_wrong_label_files_name_file_and_row(tmp_path, capsys, rows, says):
     path = write(tmp_path / "wrong.csv", rows)
-    said = refused(capsys, "feedback", "labels", path, "--out", tmp_path / "out.csv")
+    said = refused(capsys, "feedback", "labels", "--judgments", path, "--out", tmp_path / "out.csv")
     assert says in said
     assert str(path) in said
     assert not (tmp_path / "out.csv").exists()
@@ -114,19 +114,21 @@ def test_wrong_comparison_files_name_file_and_row(tmp_path, capsys):
     head = ("worker", "left", "right", "label")
     path = write(tmp_path / "wrong.csv", [head, ("w", "a", "b", "a"), ("w", "a", "b", "c")])
     assert "row 3, column 'label': 'c'; it should be 'a', 'b' or empty" in refused(
-        capsys, "feedback", "comparisons", path
+        capsys, "feedback", "comparisons", "--judgments", path
     )
     path = write(tmp_path / "wrong.csv", [head, ("w", "a", "a", "a")])
-    assert "row 2: 'a' is compared with itself" in refused(capsys, "feedback", "comparisons", path)
+    assert "row 2: 'a' is compared with itself" in refused(capsys, "feedback", "comparisons", "--judgments", path)
 
 
 def test_missing_and_damaged_files(tmp_path, capsys):
-    assert "does not exist" in refused(capsys, "feedback", "labels", tmp_path / "none.csv")
+    assert "does not exist" in refused(capsys, "feedback", "labels", "--judgments", tmp_path / "none.csv")
     (tmp_path / "empty.csv").write_text("")
-    assert "is empty" in refused(capsys, "feedback", "labels", tmp_path / "empty.csv")
+    assert "is empty" in refused(capsys, "feedback", "labels", "--judgments", tmp_path / "empty.csv")
     (tmp_path / "bad.parquet").write_bytes(b"no")
-    assert "is damaged or not what its name says" in refused(capsys, "feedback", "labels", tmp_path / "bad.parquet")
-    assert "unknown extension" in refused(capsys, "feedback", "labels", Path(__file__))
+    assert "is damaged or not what its name says" in refused(
+        capsys, "feedback", "labels", "--judgments", tmp_path / "bad.parquet"
+    )
+    assert "unknown extension" in refused(capsys, "feedback", "labels", "--judgments", Path(__file__))
 
 
 # ---------------------------------------------------------------- one reader for every table
@@ -259,7 +261,7 @@ def run_json(capsys, *arguments: object) -> dict:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_known_truths_stand_beside_what_is_stated(labels, tmp_path, capsys):
     truths = [("task", "label"), *((f"t{t}", ["NO", "yes "][t % 2]) for t in range(40)), ("t999", "no")]
-    arguments = [labels, "--truth", write(tmp_path / "t.csv", truths)]
+    arguments = ["--judgments", labels, "--truth", write(tmp_path / "t.csv", truths)]
     told = run_json(capsys, "feedback", "labels", *arguments, "--out", tmp_path / "o.csv")
     assert told["truth"]["right"]["n"] == 40
     assert told["truth"]["right"]["estimate"] > 0.9
@@ -280,7 +282,7 @@ def test_known_truths_stand_beside_what_is_stated(labels, tmp_path, capsys):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_agreement_and_its_caveat_are_printed(labels, tmp_path, capsys):
     out = tmp_path / "o.csv"
-    told = run_json(capsys, "feedback", "labels", labels, "--out", out)
+    told = run_json(capsys, "feedback", "labels", "--judgments", labels, "--out", out)
     pairs = told["agreement"]["pairs"]
     assert len(pairs) == told["agreement"]["all_pairs"] == 10
     assert all((p["ac1"]["estimate"] < 0) == ("w0" in p["annotators"]) for p in pairs)
@@ -288,7 +290,7 @@ def test_agreement_and_its_caveat_are_printed(labels, tmp_path, capsys):
         told["agreement"]["alpha"]["low"] < told["agreement"]["alpha"]["estimate"] < told["agreement"]["alpha"]["high"]
     )
     assert any("share errors" in note for note in told["notes"])
-    assert main(["feedback", "labels", str(labels), "--out", str(out), "--pairs", "3"]) == 0
+    assert main(["feedback", "labels", "--judgments", str(labels), "--out", str(out), "--pairs", "3"]) == 0
     printed = capsys.readouterr().out
     assert "Krippendorff's alpha" in printed
     assert "Shown are the 3 of 10 pairs" in printed
@@ -326,9 +328,9 @@ def test_all_probabilities_and_tables_of_mistakes_are_written(labels, tmp_path, 
 def test_what_cannot_be_told_is_said_in_one_line_each(tmp_path, capsys):
     rows = [("task", "worker", "label"), *((f"t{n}", f"w{n % 3}", ["no", "yes"][n % 2]) for n in range(30))]
     path = write(tmp_path / "l.csv", rows + rows[1:4])
-    told = run_json(capsys, "feedback", "labels", path)
+    told = run_json(capsys, "feedback", "labels", "--judgments", path)
     assert any("Nothing overlaps" in note for note in told["notes"])
     assert any("3 of 33 rows repeat an annotator and a task" in note for note in told["notes"])
     assert told["annotators"][0]["reliability"] == {"estimate": None, "low": 0.0, "high": 1.0, "n": 0}
-    assert main(["feedback", "labels", str(path)]) == 0
+    assert main(["feedback", "labels", "--judgments", str(path)]) == 0
     assert "cannot be told" in capsys.readouterr().out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Browser, expect
 from site_under_test import Site
 
-from custodes.feedback.critique import Critique, Finding, parse, write
+from custodes.feedback.critique import Critique, Finding, parse_critique, write_critique
 from custodes.feedback.kinds.comment import Comment
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.correction import Correction
@@ -45,7 +45,7 @@ def test_a_bug_is_put_into_code_and_described(site: Site, browser: Browser):
 
 
 def test_a_given_critique_is_kept_edited_and_cut(site: Site, browser: Browser):
-    rows = [{"prompt": PROMPT, "answers": [write(GIVEN)], "models": ["critic-1"]}]
+    rows = [{"prompt": PROMPT, "answers": [write_critique(GIVEN)], "models": ["critic-1"]}]
     project = site.project("[{kind: critique}]", rows)
     page = site.visitor(browser)
     site.open(page, project)
@@ -60,7 +60,7 @@ def test_a_given_critique_is_kept_edited_and_cut(site: Site, browser: Browser):
     (judgment,) = site.judgments(project)
     assert isinstance(judgment, Correction)
     assert judgment.assistance == "critic-1"
-    assert parse(judgment.text).findings == (Finding("    return sum(xs)", "The sum leaves nothing out."),)
+    assert parse_critique(judgment.text).findings == (Finding("    return sum(xs)", "The sum leaves nothing out."),)
 
 
 def test_a_critique_from_nothing_quotes_what_is_selected(site: Site, browser: Browser):
@@ -74,7 +74,7 @@ def test_a_critique_from_nothing_quotes_what_is_selected(site: Site, browser: Br
     enter(page)
     (judgment,) = site.judgments(project)
     assert isinstance(judgment, Demonstration)
-    assert parse(judgment.text).findings == (Finding(CODE[15:33], "Fails for what is no number."),)
+    assert parse_critique(judgment.text).findings == (Finding(CODE[15:33], "Fails for what is no number."),)
 
 
 def test_four_critiques_are_rated_side_by_side_with_the_bug_told(site: Site, browser: Browser):

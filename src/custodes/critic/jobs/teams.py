@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from custodes.feedback.teams import Person, TeamResult, analyse, simulate
+from custodes.feedback.teams import Person, TeamResult, analyse, simulate_reviews
 from custodes.job.command import command, in_words
 from custodes.ranges import Count, Share, ranged
 from custodes.stats import Interval
@@ -76,4 +76,4 @@ def _result(config: CriticTeams, **changes: float) -> TeamResult:
     caught = (rng.random(config.problems) < config.cbi).tolist()
     false = rng.poisson(config.wrong, config.problems).tolist()
     person = replace(config.person, **changes)
-    return analyse(simulate(person, range(config.problems), caught, false, config.seed))
+    return analyse(simulate_reviews(person, range(config.problems), caught, false, config.seed))

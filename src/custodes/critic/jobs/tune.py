@@ -23,7 +23,7 @@ from custodes.critic.rating import SimulatedRater, rate
 from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
 from custodes.critic.searches import search_each
 from custodes.critic.tamper.examples import Example, read_examples
-from custodes.feedback.critique import parse
+from custodes.feedback.critique import parse_critique
 from custodes.files import save_json, take_over
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
@@ -252,7 +252,7 @@ class _Tuning:
         for i, q in enumerate(asked):
             values = []
             for episode in episodes[i * n : (i + 1) * n]:
-                from_rules = rate(parse(episode.completion), q.code, q.bugs)
+                from_rules = rate(parse_critique(episode.completion), q.code, q.bugs)
                 ratings = rater.ratings(q.task.id, episode.id, episode.completion, from_rules)
                 judgments += ratings
                 values.append(next(r.value for r in ratings if r.axis == "overall"))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from custodes.critic.rating import rate
 from custodes.critic.tamper.bugs import Bug
-from custodes.feedback.critique import parse
+from custodes.feedback.critique import parse_critique
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
 from custodes.feedback.teams import TeamReview
@@ -37,14 +37,14 @@ def known_bugs(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: It
     for task, arm, text in written:
         if task in known:
             code, bugs = known[task]
-            rated = rate(parse(text), code, bugs)
+            rated = rate(parse_critique(text), code, bugs)
             reviews.append(TeamReview(task, arm, rated.included > 0, rated.hallucinations))
     return reviews
 
 
 def _code_of(task: Task) -> str:
     """The code that a task asks to review: the last code block of its last message; "" where there is none."""
-    blocks = parse(task.messages[-1].content).findings if task.messages else ()
+    blocks = parse_critique(task.messages[-1].content).findings if task.messages else ()
     return blocks[-1].quote if blocks else ""
 
 

@@ -23,7 +23,7 @@ from custodes.critic.review.question import (
     task_of,
 )
 from custodes.critic.review.snippets import Snippet, parsed_python
-from custodes.feedback.critique import Critique, Finding, Place, locate, parse
+from custodes.feedback.critique import Critique, Finding, Place, locate, parse_critique
 from custodes.lm import LanguageModel
 from custodes.types import Engine, Episode, InputError, Sampling, Task, hash_shown
 
@@ -140,7 +140,7 @@ class SampledCritic:
         answered = [reply for reply in replies if reply.outcome != "error"]
         if not answered:
             raise EngineDied("no request was answered")
-        return _remarks_of([parse(reply.completion) for reply in answered], snippet)
+        return _remarks_of([parse_critique(reply.completion) for reply in answered], snippet)
 
 
 def _remarks_of(critiques: Sequence[Critique], snippet: Snippet) -> list[Remark]:

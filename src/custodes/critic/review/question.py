@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from custodes.critic.review.snippets import Snippet
-from custodes.feedback.critique import parse
+from custodes.feedback.critique import parse_critique
 from custodes.lm import LanguageModel, TorchEngine
 from custodes.types import Message, Sampling, Task, hash_shown
 
@@ -110,7 +110,7 @@ class Commentator:
         replies = self.engine.generate(tasks, sampling, prefixes=[starts[i] for i in known])
         said = [SUSPICIOUS] * len(quotes)
         for i, reply in zip(known, replies, strict=True):
-            found = parse(reply.completion).findings
+            found = parse_critique(reply.completion).findings
             said[i] = plain_question(found[0].comment if found else "", self.words) or SUSPICIOUS
         return said
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from custodes.feedback.critique import parse
+from custodes.feedback.critique import parse_critique
 from custodes.feedback.fields import restored
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
-from custodes.feedback.questions import Answer, AnswerForm, Incomplete, Question, Share
+from custodes.feedback.questions import Answer, AnswerForm, Incomplete, Proportion, Question
 from custodes.registry import kind
 from custodes.types import Episode, Judgment
 
@@ -23,7 +23,7 @@ class CritiqueQuestion(Question):
     by_itself = True
     missing = "quote what is wrong, or say that you found nothing."
 
-    prefilled: Share | None = None
+    prefilled: Proportion | None = None
     """How often the given critique is there to begin from; otherwise the person begins from nothing."""
 
     @property
@@ -33,7 +33,7 @@ class CritiqueQuestion(Question):
     def read(self, form: AnswerForm, number: int) -> list[dict[str, Any]]:
         name = f"q{number}"
         text = critique_in(form, name)
-        critique = parse(text)
+        critique = parse_critique(text)
         if not critique.findings and not critique.opening:
             return []
         for n, finding in enumerate(critique.findings, 1):

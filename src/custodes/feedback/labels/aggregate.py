@@ -13,9 +13,9 @@ from custodes.feedback.labels.dawid_skene import dawid_skene
 from custodes.feedback.labels.glad import glad
 from custodes.feedback.labels.mace import mace
 from custodes.feedback.labels.rounds import EmRound, with_first
-from custodes.feedback.labels.table import Floats, Index, LabelTable
+from custodes.feedback.labels.table import Index, LabelTable
 from custodes.stats import Interval, wilson
-from custodes.types import InputError
+from custodes.types import Floats, InputError
 
 Method = Literal["majority", "dawid-skene", "mace", "glad"]
 Rounds = Callable[[LabelTable], Iterator[EmRound]]

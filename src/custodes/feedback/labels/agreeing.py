@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_matrix, triu
 
-from custodes.feedback.agreement import Agreement, PairAgreement, agreement_of_counts, pair_agreement
+from custodes.feedback.agreement import InterAnnotatorAgreement, PairAgreement, agreement_of_counts, pair_agreement
 from custodes.feedback.labels.table import LabelTable
 
 TASKS = 5_000
@@ -19,7 +19,7 @@ TASKS = 5_000
 class LabelAgreement:
     """Agreement in a table of labels."""
 
-    everybody: Agreement
+    everybody: InterAnnotatorAgreement
     pairs: list[PairAgreement]
     """Of the pairs of annotators with most tasks in common, most first."""
     all_pairs: int

@@ -11,19 +11,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from custodes.columns import Columns, numbered, read_columns, write_columns
-from custodes.feedback.annotator_model import AnnotatorModel, Method, fit_comparisons
+from custodes.feedback.annotator_model import AnnotatorMethod, AnnotatorModel, fit_comparisons
 from custodes.feedback.bradley_terry import Comparisons
 from custodes.feedback.labels.files import WORKER
-from custodes.feedback.ordinal import Floats, Ints
 from custodes.feedback.ranking import Standing
 from custodes.feedback.truths import WINNERS, winners_in
-from custodes.types import InputError
+from custodes.types import Floats, InputError, Ints
 
 COMPARISONS: dict[str, tuple[str, ...]] = {"worker": WORKER} | WINNERS
 TASK: dict[str, tuple[str, ...]] = {"task": ("task_id", "prompt", "question", "question_id")}
 
 
-def fit_comparison_file(path: str | Path, method: Method = "hierarchical", style: Sequence[str] = ()) -> AnnotatorModel:
+def fit_comparison_file(
+    path: str | Path, method: AnnotatorMethod = "hierarchical", style: Sequence[str] = ()
+) -> AnnotatorModel:
     """Fits the annotator model to a table of comparisons.
 
     Columns: worker (or annotator), left, right (as they were shown; left counts as first), label, the winner's name or

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from custodes.feedback.labels.rounds import PRIOR_RIGHT, EmRound, Errors, class_odds, posterior, with_first
-from custodes.feedback.labels.table import Floats, LabelTable
+from custodes.feedback.labels.table import LabelTable
+from custodes.types import Floats
 
 OWN_PRIOR = 3.0
 """Answers per cell of a table that every annotator is taken to have given the way the crowd does."""

@@ -16,7 +16,8 @@ import numpy as np
 from scipy.special import digamma
 
 from custodes.feedback.labels.rounds import EmRound, Errors, class_odds, posterior, with_first
-from custodes.feedback.labels.table import Floats, LabelTable
+from custodes.feedback.labels.table import LabelTable
+from custodes.types import Floats
 
 KNOWS, HABIT = 1.0, 10.0  # theta ~ Beta(1, 1): the paper's Beta(0.5, 0.5) is less accurate where judgments are few
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from custodes.feedback.labels.table import LARGEST, Floats, LabelTable
-from custodes.types import InputError
+from custodes.feedback.labels.table import LARGEST, LabelTable
+from custodes.types import Floats, InputError
 
 PRIOR_RIGHT = 0.5
 """How often an annotator of whom nothing is known knows the truth; otherwise the label is any of the classes."""

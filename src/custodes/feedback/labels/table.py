@@ -16,9 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from custodes.types import InputError
+from custodes.types import Floats, InputError
 
-Floats = NDArray[np.float64]
 Index = NDArray[np.int32]
 
 LARGEST = 400_000_000

@@ -9,10 +9,10 @@ from custodes.feedback.poisoning.influence import (
     influence_on_qualities,
     influence_on_reward,
 )
-from custodes.feedback.poisoning.sequential import Alarm, watch
+from custodes.feedback.poisoning.sequential import AnnotatorAlarm, watch
 
 __all__ = [
-    "Alarm",
+    "AnnotatorAlarm",
     "Cluster",
     "QualityInfluence",
     "RewardInfluence",

@@ -21,8 +21,8 @@ from scipy.sparse import csr_matrix
 from scipy.special import gammaln
 
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.ordinal import Floats
 from custodes.feedback.poisoning.sequential import AnswerSeries
+from custodes.types import Floats
 
 SEEDS = 15
 """Links from which groups are grown."""

@@ -12,7 +12,7 @@ from custodes.feedback.annotator_model import AnnotatorModel
 from custodes.feedback.inversion import Features, prompt_words
 from custodes.feedback.poisoning.collusion import Cluster, find_clusters
 from custodes.feedback.poisoning.influence import QualityInfluence, influence_on_qualities
-from custodes.feedback.poisoning.sequential import HONEST, Alarm, watch
+from custodes.feedback.poisoning.sequential import HONEST, AnnotatorAlarm, watch
 from custodes.ledger import Evaluation
 from custodes.types import Judgment, Task
 
@@ -25,12 +25,12 @@ class Watch:
 
     level: float
     """Stated probability that an honest annotator's alarm ever rings."""
-    alarms: Sequence[Alarm]  # the most suspect first
+    alarms: Sequence[AnnotatorAlarm]  # the most suspect first
     clusters: Sequence[Cluster]
     annotators: Sequence[str]  # in the order of ``influence``
     influence: QualityInfluence
 
-    def rings(self) -> list[Alarm]:
+    def rings(self) -> list[AnnotatorAlarm]:
         return [alarm for alarm in self.alarms if alarm.rang_at is not None]
 
     def evaluations(self, prefix: str) -> list[Evaluation]:

@@ -17,8 +17,7 @@ from scipy.sparse.linalg import splu
 from scipy.special import expit, log_expit
 
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.ordinal import Floats, Ints
-from custodes.types import InputError
+from custodes.types import Floats, InputError, Ints
 
 
 @dataclass(frozen=True, eq=False)

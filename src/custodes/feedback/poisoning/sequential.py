@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import log_expit, logsumexp
 
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.ordinal import Floats, Ints
-from custodes.types import InputError
+from custodes.types import Floats, InputError, Ints
 
 HONEST = 0.5
 """Reliability from which an annotator counts as honest; 1 is typical."""
@@ -33,7 +32,7 @@ EVERYWHERE = (-1.0, -0.5, 0.0)
 
 
 @dataclass(frozen=True)
-class Alarm:
+class AnnotatorAlarm:
     """The evidence against one annotator."""
 
     annotator: str
@@ -78,7 +77,7 @@ def watch(
     names: Sequence[str] = (),
     level: float = 0.01,
     honest: float = HONEST,
-) -> list[Alarm]:
+) -> list[AnnotatorAlarm]:
     """The alarm of every annotator, the most suspect first.
 
     ``features`` (n, F) says of each of the model's comparisons which of the F ``names`` hold. ``level`` is the
@@ -105,10 +104,10 @@ def watch(
     return sorted(alarms, key=lambda alarm: -alarm.evidence)
 
 
-def _alarm(name: str, ratios: Floats, held: NDArray[np.bool_], names: Sequence[str], level: float) -> Alarm:
+def _alarm(name: str, ratios: Floats, held: NDArray[np.bool_], names: Sequence[str], level: float) -> AnnotatorAlarm:
     """``ratios`` (n, 3) of one annotator's answers, ``held`` (n, F)."""
     if not len(ratios):
-        return Alarm(name, 0.0, 0, None, "nothing to go by")
+        return AnnotatorAlarm(name, 0.0, 0, None, "nothing to go by")
     paths = np.cumsum(np.hstack([ratios, ratios[:, :1] * held]), axis=0)  # (n, 3 + F) log-likelihood ratios so far
     E, F = len(EVERYWHERE), len(names)
     weight = np.concatenate([np.full(E, (0.5 if F else 1.0) / E), np.full(F, 0.5 / max(F, 1))])
@@ -116,4 +115,4 @@ def _alarm(name: str, ratios: Floats, held: NDArray[np.bool_], names: Sequence[s
     rang = np.flatnonzero(evidence >= -np.log(level))
     best = int(np.argmax(paths[int(np.argmax(evidence))] + np.log(weight)))
     suspicion = f"inverted where {names[best - E]}" if best >= E else ("worthless" if best == E - 1 else "inverted")
-    return Alarm(name, float(evidence.max()), len(ratios), int(rang[0]) + 1 if len(rang) else None, suspicion)
+    return AnnotatorAlarm(name, float(evidence.max()), len(ratios), int(rang[0]) + 1 if len(rang) else None, suspicion)

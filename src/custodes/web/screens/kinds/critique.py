@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import background_tasks
 
-from custodes.feedback.critique import Critique, Finding, critique_changes, locate, parse, write
+from custodes.feedback.critique import Critique, Finding, critique_changes, locate, parse_critique, write_critique
 from custodes.feedback.kinds.critique import critique_in
 from custodes.feedback.questions import AnswerForm
 from custodes.registry import widget
@@ -29,7 +29,7 @@ class CritiqueWidget(QuestionWidget):
     def show(self) -> None:
         """A critique of very many findings is edited as one text."""
         text = critique_in(self.form, self.name)
-        if len(parse(text).findings) <= MOST_FINDINGS:
+        if len(parse_critique(text).findings) <= MOST_FINDINGS:
             _CritiqueEditor(self.form, self.name, self.changed)
             return
         hint = f"It has more than {MOST_FINDINGS} findings, so it is shown as it was written."
@@ -41,10 +41,10 @@ class _CritiqueEditor:
 
     def __init__(self, form: AnswerForm, name: str, changed: Changed) -> None:
         self.name, self.changed = name, changed
-        self.given = parse(form.texts[0]) if form.texts else None
-        blocks = parse(form.item["prompt"][-1]["content"]).findings
+        self.given = parse_critique(form.texts[0]) if form.texts else None
+        blocks = parse_critique(form.item["prompt"][-1]["content"]).findings
         self.code = blocks[-1].quote if blocks else form.item["prompt"][-1]["content"]
-        critique = parse(critique_in(form, name))
+        critique = parse_critique(critique_in(form, name))
         self.opening, self.findings = critique.opening, [(f.quote, f.comment) for f in critique.findings]
         field = f"{name}-code"
         with tag("div", cls="text", data_row=name):
@@ -77,7 +77,7 @@ class _CritiqueEditor:
 
     def _said(self) -> None:
         critique = self._critique()
-        self.changed(self.name, write(critique) or " ")
+        self.changed(self.name, write_critique(critique) or " ")
         self._tell(critique)
 
     def _critique(self) -> Critique:
