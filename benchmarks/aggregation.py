@@ -20,19 +20,22 @@ import numpy as np
 from harness import Peer, compare, report
 from peers.label_work import simulate
 
-from custodes.feedback.labels import METHODS, Method, aggregate, label_table
+from custodes.feedback.labels import aggregate, label_table
+from custodes.registry import aggregator
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judgments", type=int, default=1_000_000, help="how many (1,000,000)")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, help="default: dawid-skene mace; all without a peer")
+    parser.add_argument(
+        "--methods", nargs="+", choices=aggregator.names(), help="default: dawid-skene mace; all without a peer"
+    )
     parser.add_argument("--peer", choices=["crowd-kit"], help="measure this peer too, in turns with ours")
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter in which the peer is installed")
     parser.add_argument("--rounds", type=int, help="counted turns of the peer, ours has one more (1; 0 without a peer)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     chosen = parser.parse_args()
-    methods = chosen.methods or (["dawid-skene", "mace"] if chosen.peer else list(METHODS))
+    methods = chosen.methods or (["dawid-skene", "mace"] if chosen.peer else list(aggregator.names()))
     rounds = chosen.rounds if chosen.rounds is not None else (1 if chosen.peer else 0)
     peer = Peer(chosen.peer_python, ["crowdkit_labels.py"]) if chosen.peer else None
     result = compare(work, peer, [f"{chosen.judgments} {method}" for method in methods], rounds)
@@ -58,7 +61,7 @@ def data_of(judgments: int) -> dict[str, np.ndarray]:
     return simulate(judgments)
 
 
-def quality_of(judgments: int, method: Method) -> dict[str, float]:
+def quality_of(judgments: int, method: str) -> dict[str, float]:
     """Seconds of one aggregation, its accuracy, and how well it knows the annotators (correlation with the truth)."""
     data = data_of(judgments)
     start = time.perf_counter()

@@ -22,9 +22,11 @@ from rich.progress import track
 from scipy.special import expit, logit, ndtri
 
 from custodes import stats
-from custodes.feedback import agreement_by_pair, agreement_on_labels
+from custodes.feedback import agreement_on_labels
+from custodes.feedback.agreement import agreement_in
 from custodes.feedback.elo import elo
 from custodes.feedback.kinds.label import Label
+from custodes.feedback.labels import label_table
 from custodes.stats import Interval
 
 Draw = Callable[[np.random.Generator], tuple[Interval, float]]  # the interval of one data set, and the truth
@@ -295,7 +297,9 @@ def _agreement(n: int, name: str) -> Draw:
         true = rng.random(n) < often
         a, b = (true ^ (rng.random(n) < errs) for _ in range(2))
         if name != "alpha":
-            (pair,) = agreement_by_pair({i: {"a": bool(a[i]), "b": bool(b[i])} for i in range(n)})
+            (pair,) = agreement_in(
+                label_table(np.repeat(np.arange(n), 2), ["a", "b"] * n, np.stack([a, b], axis=1).ravel())
+            ).pairs
             return (pair.ac1 if name == "AC1" else pair.kappa), truth
         labels = [
             Label(id=f"{who}{i}", annotator=who, task="t", episodes=(f"e{i}",), name="ok", value=str(x[i]))

@@ -20,7 +20,8 @@ from result import print_result
 from rich.console import Console
 from rich.progress import track
 
-from custodes.feedback.labels import METHODS, LabelTable, aggregate, label_table
+from custodes.feedback.labels import LabelTable, aggregate, label_table
+from custodes.registry import aggregator
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def main() -> None:
         "--crowds", nargs="+", choices=CROWDS, default=list(CROWDS), metavar="NAME", help="default: all"
     )
     chosen = parser.parse_args()
-    models = [method for method in METHODS if method != "majority"]
+    models = [method for method in aggregator.names() if method != "majority"]
     print(f"| crowd | vote | {' | '.join(f'{m}: right, stated, held' for m in models)} |")
     print("|" + "---|" * (len(models) + 2))
     told = {}
@@ -102,7 +103,7 @@ def measured(
 ) -> dict[str, tuple[float, float, float]]:
     """(share of labels that are right, mean probability stated, share of intervals that hold) by method."""
     found = {}
-    for method in METHODS:
+    for method in aggregator.names():
         result = aggregate(table, method)
         right = np.array(result.labels) == truth[np.array(table.tasks)]
         known = [

@@ -152,12 +152,14 @@ class Registry(Generic[T]):
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the field of a configuration is annotated with whose value is a plug-in: an instance, or a name.
+    """The annotation of a field whose value is a plug-in: an instance, or a name.
 
-    On the command line it is a flag for the name, and the plug-in's own fields are flags beside it.
+    On the command line it is a flag for the name. The plug-in's own fields are flags beside it, where it is a dataclass.
     """
 
     family: Registry[Any]
+    by_name: bool = False
+    """Whether the value stays a name: plug-ins of this family have no options."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -231,3 +233,8 @@ widget: Registry[Any] = Registry(
     "widget", "custodes.web.screens.kinds", "custodes.web.screens.question_widget:QuestionWidget"
 )
 stage: Registry[Any] = Registry("stage", "custodes.gaming.stages", dashes=True)
+form: Registry[Any] = Registry("form", "custodes.feedback.forms", "custodes.feedback.form:DatasetForm")
+aggregator: Registry[Any] = Registry("aggregator", "custodes.feedback.aggregators", dashes=True)
+platform: Registry[Any] = Registry(
+    "platform", "custodes.feedback.platforms", "custodes.feedback.platform:Platform", dashes=True
+)

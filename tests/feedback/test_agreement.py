@@ -9,14 +9,15 @@ from judged_world import make_world
 from custodes.feedback import (
     agreement,
     agreement_by_group,
-    agreement_by_pair,
     agreement_on_labels,
     agreement_on_ratings,
     repeat_consistency,
 )
+from custodes.feedback.agreement import agreement_in
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.rating import Rating
+from custodes.feedback.labels import label_table
 from custodes.types import Annotator
 
 
@@ -141,10 +142,16 @@ def test_full_agreement_leaves_a_doubt() -> None:
     assert full.note is None
 
 
+def of_two(answers: list[tuple]) -> list:
+    """The agreement of two people, a and b, who labelled the same tasks."""
+    tasks = np.repeat(np.arange(len(answers)), 2)
+    return agreement_in(label_table(tasks, ["a", "b"] * len(answers), [one for pair in answers for one in pair])).pairs
+
+
 def test_kappa_and_ac1_of_a_pair_are_the_published_ones() -> None:
     """Gwet (2008), table 1 as printed there: 125 items, 118 both "+", 5 and 2 discordant, none both "-"."""
     answers = [("+", "+")] * 118 + [("+", "-")] * 5 + [("-", "+")] * 2
-    (found,) = agreement_by_pair({i: {"a": a, "b": b} for i, (a, b) in enumerate(answers)})
+    (found,) = of_two(answers)
     assert (found.first, found.second, found.items) == ("a", "b", 125)
     assert found.share.estimate == pytest.approx(0.944)
     assert found.kappa.estimate == pytest.approx(-0.0234, abs=1e-3)
@@ -167,7 +174,7 @@ def test_intervals_of_alpha_kappa_and_ac1_cover() -> None:
     for _ in range(60):
         true = rng.random(20) < prevalence
         a, b = (true ^ (rng.random(20) < noise) for _ in range(2))
-        (pair,) = agreement_by_pair({i: {"a": bool(a[i]), "b": bool(b[i])} for i in range(20)})
+        (pair,) = of_two(list(zip(a.tolist(), b.tolist(), strict=True)))
         alpha = agreement(
             [said(k, PAIRS[i], 1 if x[i] else -1) for k, x in zip("ab", (a, b), strict=True) for i in range(12)]
         )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -178,6 +181,39 @@ def test_the_command_with_a_model(tmp_path, tiny_model, capsys):
     assert 0 <= told["unread"] <= 8  # a random model hardly ever gives a number
     assert len(out.read_text().splitlines()) == 12
     assert main(["verify", str(ledger)]) == 0
+
+
+def test_a_judge_that_is_killed_goes_on_where_it_was(tmp_path, tiny_model):
+    rows = [{"prompt": f"Question {n}?", "chosen": f"yes {n}", "rejected": f"no {n}"} for n in range(150)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "r.yaml").write_text(TEMPLATE)
+
+    def judge(out: Path) -> list[str]:
+        given = {
+            "--judgments": tmp_path / "p.jsonl",
+            "--rubric": tmp_path / "r.yaml",
+            "--model": tiny_model,
+            "--out": out,
+        }
+        words = [str(word) for item in given.items() for word in item]
+        return [sys.executable, "-m", "custodes", "feedback", "judge", *words, "--ledger", "none"]
+
+    killed, straight = tmp_path / "killed.jsonl", tmp_path / "straight.jsonl"
+    with subprocess.Popen(judge(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
+        while running.poll() is None and not list(tmp_path.glob("killed.jsonl.parts/*/*.json")):
+            time.sleep(0.01)
+        running.kill()
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.glob("killed.jsonl.parts/*/*.json")}
+    assert before
+    assert not killed.exists()
+    for out in (killed, straight):
+        subprocess.run(judge(out), check=True, capture_output=True)
+    assert killed.read_text() == straight.read_text()
+    assert all(file.stat().st_mtime_ns == written for file, written in before.items())
+    asked = [set(json.loads(file.read_text())) for file in tmp_path.glob("killed.jsonl.parts/*/*.json")]
+    assert (
+        sum(map(len, asked)) == len(set().union(*asked)) == 600
+    )  # each question once: 150 pairs, 2 orders, 2 principles
 
 
 def test_messages_are_what_the_judge_reads(rubric):

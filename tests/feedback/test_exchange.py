@@ -1,5 +1,7 @@
 """Judgments become training pairs, and files become judgments."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from judged_world import make_episode, make_task, make_world
@@ -8,11 +10,12 @@ from custodes.feedback import (
     Example,
     PreferencePair,
     examples_from_judgments,
-    feedback_from_examples,
     feedback_from_pairs,
     fit_annotators,
     pairs_from_corrections,
     pairs_from_judgments,
+    read_feedback,
+    write_completions,
 )
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.correction import Correction
@@ -90,16 +93,14 @@ def test_the_same_text_is_the_same_episode() -> None:
     assert fit_annotators(feedback.judgments, feedback.episodes.values()).quality == pytest.approx([0, 0], abs=0.05)
 
 
-def test_examples_become_judgments_and_come_back() -> None:
-    examples = [
-        Example(Q, A, line=1),
-        Example(Q, B, label=False, line=2),
-        Example(Q, A, label=True, annotator="p", line=3),
-    ]
-    feedback = feedback_from_examples(examples)
-    assert [type(j) for j in feedback.judgments] == [Demonstration, Label, Label]
-    back = examples_from_judgments(feedback.judgments, feedback.tasks.values(), feedback.episodes.values())
-    assert [(e.prompt, e.completion, e.label) for e in back] == [(e.prompt, e.completion, e.label) for e in examples]
+def test_examples_become_judgments_and_come_back(tmp_path: Path) -> None:
+    examples = [Example(Q, B, label=False), Example(Q, A, label=True, annotator="p")]
+    labels = read_feedback(write_completions(tmp_path / "labelled.jsonl", examples))
+    assert [type(j) for j in labels.feedback.judgments] == [Label, Label]
+    assert [(e.prompt, e.completion, e.label) for e in labels.examples()] == [(Q, B, False), (Q, A, True)]
+    shown = read_feedback(write_completions(tmp_path / "shown.jsonl", [Example(Q, A)]))
+    assert [type(j) for j in shown.feedback.judgments] == [Demonstration]
+    assert [(e.prompt, e.completion, e.label) for e in shown.examples()] == [(Q, A, None)]
 
 
 def test_corrections_are_examples() -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from custodes.feedback import (
     Example,
     PreferencePair,
-    read_examples,
+    read_feedback,
     read_preferences,
-    write_examples,
+    write_completions,
     write_preferences,
 )
 from custodes.tables import write_rows
@@ -178,10 +178,11 @@ def test_dialogues_that_end_in_silence_are_kept_and_named(tmp_path: Path) -> Non
     ],
 )  # fmt: skip
 def test_forms_of_examples(tmp_path: Path, row: dict, example: Example) -> None:
-    (found,) = read(tmp_path, row, reader=read_examples)
-    assert found == example
-    (again,) = read_examples(write_examples(tmp_path / "again.parquet", [found]))
-    assert again == example
+    known = lambda e: (e.prompt, e.completion, e.label)  # noqa: E731
+    (found,) = read(tmp_path, row, reader=read_feedback).examples()
+    assert known(found) == known(example)
+    (again,) = read_feedback(write_completions(tmp_path / "again.parquet", [found])).examples()
+    assert known(again) == known(example)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_forms_of_examples(tmp_path: Path, row: dict, example: Example) -> None:
 )
 def test_bad_examples_are_named(tmp_path: Path, row: dict, says: str) -> None:
     with pytest.raises(InputError) as error:
-        read(tmp_path, {"text": "fine"}, row, reader=read_examples)
+        read(tmp_path, {"text": "fine", **({"label": True} if "label" in row else {})}, row, reader=read_feedback)
     assert f"data.jsonl, row 2{says}" in str(error.value)
 
 

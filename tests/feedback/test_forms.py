@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from custodes.feedback import FeedbackFile, read_feedback, read_judgments, write_judgments
+from custodes.feedback import FeedbackFile, read_feedback, write_judgments
 from custodes.feedback.collection import completion_of
-from custodes.feedback.forms import JudgmentsOptions
 from custodes.feedback.kinds.comment import Comment
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.correction import Correction
@@ -20,6 +19,7 @@ from custodes.feedback.kinds.ranking import Ranking
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.kinds.span import SpanMark
 from custodes.feedback.kinds.step import StepMark, steps_of
+from custodes.feedback.reading import JudgmentsOptions
 from custodes.tables import write_rows
 from custodes.types import InputError, Judgment, Message
 
@@ -421,7 +421,7 @@ def test_judgments_carry_their_texts(tmp_path: Path) -> None:
         assert again.pairs()[0].chosen == file.pairs()[0].chosen
         assert texts(again, again.feedback.judgments[0]) == texts(file, file.feedback.judgments[0])
     bare = write_judgments(tmp_path / "bare.jsonl", file.feedback.judgments)
-    assert read_judgments(bare) == file.feedback.judgments == read_feedback(bare).feedback.judgments
+    assert read_feedback(bare).feedback.judgments == file.feedback.judgments
     with pytest.raises(InputError, match=r"bare\.jsonl names what was judged by ids only"):
         read_feedback(bare).pairs()
 

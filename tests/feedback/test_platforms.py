@@ -14,7 +14,7 @@ from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.ranking import Ranking
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.kinds.span import SpanMark
-from custodes.feedback.platforms import read_platform, to_argilla, to_label_studio
+from custodes.feedback.platform import platform_records, read_platform
 from custodes.types import InputError
 
 SAMPLES = Path(__file__).parent / "platform_samples"
@@ -41,14 +41,14 @@ def test_argillas_records_with_rankings_and_labels():
 
 def test_what_we_write_is_what_they_read():
     found = read_platform(SAMPLES / "label_studio.json", "label-studio")
-    for record in to_argilla(found.judgments, found.episodes):
+    for record in platform_records("argilla", found.judgments, found.episodes):
         assert record.keys() == {"id", "fields", "metadata", "suggestions", "responses", "vectors", "status"}
         for responses in record["responses"].values():
             for response in responses:  # rg.Response(question_name=..., **response)
                 assert response.keys() == {"value", "user_id"}
                 assert str(uuid.UUID(response["user_id"])) == response["user_id"]
         assert all(isinstance(value, str) for value in record["metadata"].values())
-    for task in to_label_studio(found.judgments, found.episodes):
+    for task in platform_records("label-studio", found.judgments, found.episodes):
         assert {"data", "annotations"} <= task.keys()
         for annotation in task["annotations"]:
             for result in annotation["result"]:
@@ -58,7 +58,7 @@ def test_what_we_write_is_what_they_read():
 
 def test_our_annotators_come_back_from_argilla_by_name(tmp_path: Path):
     found = read_platform(SAMPLES / "label_studio.json", "label-studio")
-    (tmp_path / "records.json").write_text(json.dumps(to_argilla(found.judgments, found.episodes)))
+    (tmp_path / "records.json").write_text(json.dumps(platform_records("argilla", found.judgments, found.episodes)))
     again = read_platform(tmp_path / "records.json", "argilla")
     assert {j.annotator for j in again.judgments} == {j.annotator for j in found.judgments}
 

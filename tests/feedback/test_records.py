@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from custodes.feedback import read_judgments, write_judgments
+from custodes.feedback import read_feedback, write_judgments
 from custodes.feedback.kinds.comment import Comment
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.correction import Correction
@@ -56,7 +56,7 @@ judgments = st.one_of(
 @given(st.lists(judgments, min_size=1, max_size=12))
 def test_round_trip(tmp_path: Path, said: list[Judgment]) -> None:
     for extension in (".jsonl", ".jsonl.gz", ".json", ".parquet"):
-        assert read_judgments(write_judgments(tmp_path / f"said{extension}", said)) == said
+        assert read_feedback(write_judgments(tmp_path / f"said{extension}", said)).feedback.judgments == said
 
 
 GOOD = {"kind": "comparison", "id": "c", "annotator": "a", "task": "t", "episodes": ["x", "y"], "strength": 1}
@@ -85,7 +85,7 @@ def test_bad_rows_are_named(tmp_path: Path, change: dict, says: str) -> None:
     path = tmp_path / "said.jsonl"
     path.write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD | change))
     with pytest.raises(InputError) as error:
-        read_judgments(path)
+        read_feedback(path)
     assert str(error.value).startswith(f"{path}, row 2")
     assert says in str(error.value)
     assert "\n" not in str(error.value)

@@ -11,10 +11,10 @@ import pytest
 from web_server import PROJECT, Server
 
 from custodes.cli import main
-from custodes.feedback import read_judgments, read_preferences
+from custodes.feedback import read_feedback, read_preferences
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.kinds.comparison import Comparison
-from custodes.feedback.platforms import from_argilla, from_label_studio, read_platform, to_argilla, to_label_studio
+from custodes.feedback.platform import platform_records, read_platform
 from custodes.feedback.project import parse_project
 from custodes.types import InputError
 from custodes.web import export_project, import_file
@@ -49,7 +49,7 @@ def test_training_data_has_a_row_per_judgment_and_soft_labels(judged: Server, tm
     files = export_project(judged.database, "helpfulness", tmp_path)
     assert [f.name for f in files] == ["judgments.jsonl", "preferences.jsonl", "aggregated.jsonl"]
     each, together = read_preferences(files[1]), read_preferences(files[2])
-    assert len(read_judgments(files[0])) == 18
+    assert len(read_feedback(files[0]).feedback.judgments) == 18
     assert (len(each), len(together)) == (6, 3)
     assert len({pair.annotator for pair in each}) == 2
     assert all(pair.chosen[0].content.startswith("good") for pair in each + together)
@@ -73,13 +73,15 @@ def test_hugging_face_form_is_a_folder_with_a_card(judged: Server, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("form", "to", "back"),
-    [("argilla", to_argilla, from_argilla), ("label-studio", to_label_studio, from_label_studio)],
+    "form",
+    ["argilla", "label-studio"],
 )
-def test_platform_forms_come_back_as_they_went(judged: Server, tmp_path: Path, form, to, back):
+def test_platform_forms_come_back_as_they_went(judged: Server, tmp_path: Path, form: str):
     content = read_project(judged.database, "helpfulness")
     (path,) = export_project(judged.database, "helpfulness", tmp_path, form)
-    assert json.loads(path.read_text()) == json.loads(json.dumps(to(content.judgments, content.episodes)))
+    assert json.loads(path.read_text()) == json.loads(
+        json.dumps(platform_records(form, content.judgments, content.episodes))
+    )
     again = read_platform(path, form)
     compared = [j for j in again.judgments if isinstance(j, Comparison)]
     assert len(again.judgments) == 18

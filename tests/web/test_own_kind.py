@@ -14,9 +14,9 @@ import pytest
 from web_server import PROJECT, Server
 
 from custodes import registry, types
-from custodes.feedback import read_judgments
+from custodes.feedback import read_feedback
 from custodes.feedback.items import gold_result, items_from_rows
-from custodes.feedback.platforms import read_platform
+from custodes.feedback.platform import read_platform
 from custodes.feedback.project import parse_project
 from custodes.types import InputError
 from custodes.web.export import export_project, read_project
@@ -78,7 +78,7 @@ def test_a_kind_in_two_files_goes_the_whole_way(server: Server, installed: Path,
         ("chance", 5, False),
     ]
     (written,) = export_project(server.database, "helpfulness", tmp_path / "trl")
-    assert read_judgments(written) == content.judgments
+    assert read_feedback(written).feedback.judgments == content.judgments
     for form in ("argilla", "label-studio"):
         (written,) = export_project(server.database, "helpfulness", tmp_path / form, form)
         assert read_platform(written, form).judgments == content.judgments

@@ -5,11 +5,12 @@ All of it is written into the script, so that a shell answers at once and starts
 
 import shlex
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from custodes.cli.answer import options_of
 from custodes.cli.options import option_types, with_plugins
 from custodes.cli.table import GROUPS, commands, group_of
+from custodes.registry import Chosen
 from custodes.types import InputError
 
 EVERYWHERE = ("--help", "--config")
@@ -109,4 +110,7 @@ def known_words() -> dict[str, list[str]]:
         for flag, hint in flags.items():
             if choices := [choice for choice in get_args(hint) if isinstance(choice, str)]:
                 words[f"{name} {flag}"] = choices
+        for field, hint in get_type_hints(options_of(listed.declared()), include_extras=True).items():
+            for chosen in (mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Chosen)):
+                words[f"{name} --{field.replace('_', '-')}"] = chosen.family.names()
     return words

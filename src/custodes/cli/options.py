@@ -80,7 +80,7 @@ def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: lis
     hints = get_type_hints(kind, include_extras=True)
     for f in fields(kind):  # type: ignore[arg-type]
         chosen = next((m for m in getattr(hints[f.name], "__metadata__", ()) if isinstance(m, Chosen)), None)
-        if chosen is not None:
+        if chosen is not None and not chosen.by_name:
             usual: Any = f.default
             name = str(asked(f.name) or getattr(usual, "name", usual) or "")
             plugins.append(Plugin(f.name, chosen.family, name))

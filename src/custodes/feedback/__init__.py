@@ -5,7 +5,6 @@ from custodes.feedback.agreement import (
     InterAnnotatorAgreement,
     agreement,
     agreement_by_group,
-    agreement_by_pair,
     agreement_on_labels,
     agreement_on_ratings,
     repeat_consistency,
@@ -14,20 +13,18 @@ from custodes.feedback.annotator_model import AnnotatorModel, Estimate, fit_anno
 from custodes.feedback.collection import Feedback
 from custodes.feedback.exchange import (
     examples_from_judgments,
-    feedback_from_examples,
     feedback_from_pairs,
     pairs_from_corrections,
     pairs_from_judgments,
 )
 from custodes.feedback.formats import (
-    read_examples,
     read_preferences,
-    write_examples,
+    write_completions,
     write_preferences,
 )
-from custodes.feedback.forms import FeedbackFile, read_feedback
 from custodes.feedback.inversion import Suspicion, prompt_words, suspect_inversions
-from custodes.feedback.records import read_judgments, write_judgments
+from custodes.feedback.reading import FeedbackFile, read_feedback
+from custodes.feedback.records import write_judgments
 from custodes.feedback.simulated import NATURES, Nature, SimulatedAnnotator, simulated_annotators
 from custodes.types import Example, PreferencePair
 
@@ -46,24 +43,20 @@ __all__ = [
     "Suspicion",
     "agreement",
     "agreement_by_group",
-    "agreement_by_pair",
     "agreement_on_labels",
     "agreement_on_ratings",
     "examples_from_judgments",
-    "feedback_from_examples",
     "feedback_from_pairs",
     "fit_annotators",
     "pairs_from_corrections",
     "pairs_from_judgments",
     "prompt_words",
-    "read_examples",
     "read_feedback",
-    "read_judgments",
     "read_preferences",
     "repeat_consistency",
     "simulated_annotators",
     "suspect_inversions",
-    "write_examples",
+    "write_completions",
     "write_judgments",
     "write_preferences",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Literal
@@ -12,15 +12,20 @@ from typing import Literal
 import krippendorff
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array, csr_matrix, triu
 
 from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.rating import Rating
+from custodes.feedback.labels.table import LabelTable
 from custodes.stats import Interval, jackknife, rate
 from custodes.types import Annotator, Judgment
 
 Level = Literal["ordinal", "nominal"]
 LEAST_ITEMS = 10
 """Fewer items that two people judged say too little of how alpha, kappa or AC1 would vary: they get no interval."""
+
+TASKS = 5_000
+"""Tasks that an agreement is taken over at most, evenly chosen: more would narrow no interval that matters."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +90,23 @@ def agreement(
 
 
 def agreement_of_annotators(judgments: Iterable[Judgment], axis: str = "overall") -> list[PairAgreement]:
-    """:func:`agreement_by_pair` over the comparisons and rankings on ``axis``: first, second or a tie, strength apart."""
-    given: dict[Hashable, dict[str, Hashable]] = defaultdict(dict)
+    """Of every two annotators with a pair of episodes in common, most first: share, Cohen's kappa and Gwet's AC1.
+
+    An answer is the first, the second or a tie, without its strength. Chance agreement counts the answers that any
+    annotator gave. Intervals are the jackknife's over pairs of episodes; kappa is not a number where both always say the
+    same.
+    """
+    given: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for pair, annotator, strength in _answers(judgments, axis):
-        given[pair].setdefault(annotator, (strength > 0) - (strength < 0))
-    return agreement_by_pair(given)
+        given[pair].setdefault(annotator, int(np.sign(strength)))
+    numbers: dict[int, int] = {}
+    both: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    for answers in given.values():
+        coded = [(name, numbers.setdefault(answer, len(numbers))) for name, answer in sorted(answers.items())]
+        for (one, x), (other, y) in combinations(coded, 2):
+            both[one, other].append((x, y))
+    found = [_of_pair(*names, np.array(pairs), len(numbers)) for names, pairs in both.items()]
+    return sorted(found, key=lambda pair: (-pair.items, pair.first, pair.second))
 
 
 def agreement_on_ratings(judgments: Iterable[Judgment], axis: str = "overall") -> InterAnnotatorAgreement:
@@ -130,23 +147,6 @@ def agreement_by_group(
     return {name: agreement(members[name], level) for name in sorted(members)}
 
 
-def agreement_by_pair(answers: Mapping[Hashable, Mapping[str, Hashable]]) -> list[PairAgreement]:
-    """Share, Cohen's kappa and Gwet's AC1 of every two annotators with an item in common, most items first.
-
-    ``answers``: item -> annotator -> answer (any value; compared as it is, unordered). Chance agreement counts the answers
-    that any annotator gave. Intervals are the jackknife's over items; kappa is not a number where both say one and
-    the same of everything.
-    """
-    numbers: dict[Hashable, int] = {}
-    both: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    for given in answers.values():
-        coded = [(name, numbers.setdefault(answer, len(numbers))) for name, answer in sorted(given.items())]
-        for (one, x), (other, y) in combinations(coded, 2):
-            both[one, other].append((x, y))
-    found = [pair_agreement(*names, np.array(pairs), len(numbers)) for names, pairs in both.items()]
-    return sorted(found, key=lambda pair: (-pair.items, pair.first, pair.second))
-
-
 def repeat_consistency(judgments: Iterable[Judgment], axis: str = "overall") -> Consistency:
     """Each judgment against the annotator's previous one of the same two episodes, in whatever order shown."""
     seen: dict[tuple[str, tuple[str, str]], list[int]] = defaultdict(list)
@@ -164,6 +164,56 @@ def repeat_consistency(judgments: Iterable[Judgment], axis: str = "overall") -> 
     )
 
 
+# ---------------------------------------------------------------- of a table of labels
+
+
+@dataclass(frozen=True)
+class LabelAgreement:
+    """Agreement in a table of labels."""
+
+    everybody: InterAnnotatorAgreement
+    pairs: list[PairAgreement]
+    """Of the pairs of annotators with most tasks in common, most first."""
+    all_pairs: int
+    """How many pairs have a task in common."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said with it, one sentence each."""
+        return tuple(note for note in (self.everybody.note,) if note)
+
+
+def agreement_in(table: LabelTable, pairs: int = 20) -> LabelAgreement:
+    """Nominal alpha over the tasks that several labelled, and the agreement of the ``pairs`` that share most tasks."""
+    shared = _some(np.flatnonzero(np.diff(table.start) > 1))
+    counts = table.votes[shared].astype(np.int64)
+    if counts.shape[1] < 2:
+        counts = np.pad(counts, ((0, 0), (0, 1)))
+    labels = csr_matrix(
+        (table.label + 1, (table.task, table.annotator)), shape=(len(table.tasks), len(table.annotators))
+    ).tocsc()
+    given = labels.sign().astype(np.int64)
+    together = coo_array(triu(given.T @ given, 1))
+    most = np.lexsort((together.col, together.row, -together.data))[:pairs]
+    found = []
+    for one, other in zip(together.row[most], together.col[most], strict=True):
+        both = labels[:, [one, other]]
+        answers = both[np.flatnonzero(np.diff(both.tocsr().indptr) == 2)].toarray().astype(np.int64)
+        names = (str(table.annotators[one]), str(table.annotators[other]))
+        found.append(_of_pair(*names, answers[_some(np.arange(len(answers)))] - 1, len(table.classes)))
+    return LabelAgreement(agreement_of_counts(counts, "nominal"), found, together.nnz)
+
+
+def _some(places: NDArray[np.intp]) -> NDArray[np.intp]:
+    """All of them, or ``TASKS`` at equal distances."""
+    if len(places) <= TASKS:
+        return places
+    return places[np.linspace(0, len(places) - 1, TASKS).astype(np.intp)]
+
+
+# ---------------------------------------------------------------- parts
+
+
 def _answers(judgments: Iterable[Judgment], axis: str) -> Iterable[tuple[tuple[str, str], str, int]]:
     """(pair in order of ids, annotator, strength for the first of the pair) of every comparison."""
     for judgment in judgments:
@@ -173,7 +223,7 @@ def _answers(judgments: Iterable[Judgment], axis: str) -> Iterable[tuple[tuple[s
             yield pair, row.annotator, -row.strength if turned else row.strength
 
 
-def pair_agreement(first: str, second: str, pairs: NDArray[np.int64], values: int) -> PairAgreement:
+def _of_pair(first: str, second: str, pairs: NDArray[np.int64], values: int) -> PairAgreement:
     """The same of two annotators; ``pairs`` (items, 2) are the numbers of their answers, below ``values``."""
     x, y = pairs[:, 0], pairs[:, 1]
     common = np.argsort(-np.bincount(pairs.ravel(), minlength=max(values, 2)), kind="stable")[:2]

@@ -19,6 +19,7 @@ import numpy as np
 
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.rubric import Principle, Rubric
+from custodes.job.parts import Parts
 from custodes.stats import Interval, mean_interval, rate
 from custodes.types import Annotator, Engine, Episode, InputError, Judgment, Message, Sampling, Task, hash_shown
 
@@ -30,6 +31,8 @@ Answer with one number and nothing else:
 3 if the first answer is much better, 2 if it is better, 1 if it is slightly better, 0 if they are equal,
 -1 if the second answer is slightly better, -2 if it is better, -3 if it is much better."""
 
+CHUNK = 128
+"""Questions between two writes: what an interruption costs at most."""
 _NUMBER = re.compile(r"[+\-\u2212]?\d+")
 
 
@@ -64,22 +67,29 @@ def judge_with_ai(
     rubric: Rubric,
     name: str,
     sampling: Sampling | None = None,
+    parts: Parts | None = None,
 ) -> AIJudgments:
     """Asks ``engine`` about every pair, principle and order. Raises InputError for a pair of two tasks.
 
-    By default it answers deterministically (temperature 0) in at most 16 tokens. A reply without a score from -3 to 3
-    becomes "cannot judge", never a guess.
+    By default the engine answers deterministically (temperature 0) in at most 16 tokens. A reply without a score from -3
+    to 3 becomes "cannot judge", never a guess. With ``parts`` replies are kept as they come, and kept ones are not asked
+    for again.
     """
     for one, other in pairs:
         if one.task.id != other.task.id:
             raise InputError(f"episodes {one.id} and {other.id} are of different tasks; a pair has one.")
     asked = [(p, order, principle) for p in range(len(pairs)) for order in (0, 1) for principle in rubric.principles]
     tasks = [_question(pairs[p], order, principle, rubric) for p, order, principle in asked]
-    replies = engine.generate(tasks, sampling or Sampling(temperature=0.0, max_tokens=16)) if tasks else []
-    if len(replies) != len(tasks):
-        raise InputError(f"the judge gave {len(replies)} replies to {len(tasks)} questions; ask for one each.")
-    scores = [read_score(reply.completion) for reply in replies]
-    about = {"rubric": rubric.name, "version": rubric.version, "judge": replies[0].policy if replies else name}
+
+    def ask(some: Sequence[Task]) -> list[tuple[str, str]]:  # (reply, who gave it)
+        replies = engine.generate(some, sampling or Sampling(temperature=0.0, max_tokens=16)) if some else []
+        if len(replies) != len(some):
+            raise InputError(f"the judge gave {len(replies)} replies to {len(some)} questions; ask for one each.")
+        return [(reply.completion, reply.policy) for reply in replies]
+
+    replies = parts.answers({task.id: task for task in tasks}, ask, "judging", CHUNK) if parts else ask(tasks)
+    scores = [read_score(reply) for reply, _ in replies]
+    about = {"rubric": rubric.name, "version": rubric.version, "judge": replies[0][1] if replies else name}
     annotator = Annotator(name, "ai", about)
     judgments: list[Comparison] = []
     for start in range(0, len(asked), len(rubric.principles)):

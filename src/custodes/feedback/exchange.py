@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.collection import LABEL, UNNAMED, Feedback, Origin, completion_of, judged_episode
-from custodes.feedback.kinds.demonstration import Demonstration
-from custodes.feedback.kinds.label import Label
+from custodes.feedback.collection import UNNAMED, Feedback, Origin, completion_of, judged_episode
 from custodes.types import Compared, Episode, Example, Judgment, PreferencePair, Task
 
 
@@ -132,24 +129,6 @@ def feedback_from_pairs(pairs: Iterable[PreferencePair]) -> Feedback:
             place=pair.place,
             line=pair.line,
         )
-    return feedback
-
-
-def feedback_from_examples(examples: Iterable[Example]) -> Feedback:
-    """A demonstration per unlabelled example, and a label named ``LABEL`` per labelled one.
-
-    A demonstration is one text: of an example of several turns, the last answer is taken and the turns before it
-    belong to the task.
-    """
-    feedback = Feedback()
-    for number, example in enumerate(examples, 1):
-        about: dict[str, Any] = {"id": f"imported-{example.line or number}", "annotator": example.annotator}
-        if example.label is None:
-            prompt, text = example.prompt + example.completion[:-1], example.completion[-1].content
-            feedback.add(Demonstration, prompt, (), text=text, **about)
-        else:
-            value = "yes" if example.label else "no"
-            feedback.add(Label, example.prompt, (example.completion,), name=LABEL, value=value, **about)
     return feedback
 
 

@@ -1,6 +1,6 @@
 """Preference data and examples as the rest of the field reads and writes them.
 
-Reading knows every form of :mod:`custodes.feedback.forms`; writing has three: lists of messages, text, and raw dialogues.
+Reading knows every form of :mod:`custodes.feedback.forms`. Pairs are written as lists of messages, as text, or as raw dialogues.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from custodes.dialogue import Messages, write_dialogue
-from custodes.feedback.forms import read_feedback
-from custodes.feedback.forms.completions import example_of
-from custodes.feedback.forms.source import Source
-from custodes.tables import read_rows, write_rows
+from custodes.feedback.reading import read_feedback
+from custodes.tables import write_rows
 from custodes.types import Example, InputError, PreferencePair
 
-Form = Literal["conversational", "text", "dialogue"]
+PairForm = Literal["conversational", "text", "dialogue"]
 
 
 def read_preferences(path: str | Path, *, skip_bad_rows: bool = False) -> list[PreferencePair]:
@@ -31,7 +29,7 @@ def read_preferences(path: str | Path, *, skip_bad_rows: bool = False) -> list[P
     return pairs
 
 
-def write_preferences(path: str | Path, pairs: Iterable[PreferencePair], form: Form = "conversational") -> Path:
+def write_preferences(path: str | Path, pairs: Iterable[PreferencePair], form: PairForm = "conversational") -> Path:
     """Writes pairs as message lists, as text, or as raw dialogues; optional columns where they say something.
 
     The text form holds a single user message and single answers. Raises InputError naming the pair that does not fit.
@@ -39,13 +37,7 @@ def write_preferences(path: str | Path, pairs: Iterable[PreferencePair], form: F
     return write_rows(path, (_pair_row(pair, n, form) for n, pair in enumerate(pairs, 1)))
 
 
-def read_examples(path: str | Path) -> list[Example]:
-    """Reads demonstrations and labelled completions: ``messages``, ``text``, or ``completion`` with or without
-    ``prompt``, each with or without ``label`` (true or false). Raises InputError naming file, row and field."""
-    return [example_of(row, Source.of(row)) for row in read_rows(path)]
-
-
-def write_examples(path: str | Path, examples: Iterable[Example]) -> Path:
+def write_completions(path: str | Path, examples: Iterable[Example]) -> Path:
     """Writes ``prompt`` and ``completion`` as message lists, with ``label``, ``weight`` and ``annotator`` where given."""
     return write_rows(
         path,
@@ -58,7 +50,7 @@ def write_examples(path: str | Path, examples: Iterable[Example]) -> Path:
     )
 
 
-def _pair_row(pair: PreferencePair, number: int, form: Form) -> dict[str, Any]:
+def _pair_row(pair: PreferencePair, number: int, form: PairForm) -> dict[str, Any]:
     if form != "dialogue" and not (pair.chosen[-1].content.strip() and pair.rejected[-1].content.strip()):
         where = pair.place or f"pair {number:,}"
         raise InputError(

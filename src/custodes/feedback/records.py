@@ -11,7 +11,7 @@ from typing import Any
 
 from custodes.feedback.collection import Feedback, text_columns
 from custodes.feedback.questions import checked_judgment
-from custodes.tables import Row, read_rows, write_rows
+from custodes.tables import Row, write_rows
 from custodes.types import InputError, Judgment, judgment_type, located
 
 
@@ -33,11 +33,6 @@ def write_judgments(path: str | Path, judgments: Iterable[Judgment], feedback: F
     file needs no other beside it. Raises InputError as :func:`~custodes.tables.write_rows` does.
     """
     return write_rows(path, (judgment_row(judgment, feedback) for judgment in judgments))
-
-
-def read_judgments(path: str | Path) -> list[Judgment]:
-    """Reads what :func:`write_judgments` wrote. Raises InputError naming file, row and field that is wrong."""
-    return [read_judgment(row) for row in read_rows(path)]
 
 
 def judgment_row(judgment: Judgment, feedback: Feedback | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from custodes.feedback import AnnotatorModel, agreement, fit_annotators
 from custodes.feedback.agreement import InterAnnotatorAgreement
 from custodes.feedback.annotator_model import AnnotatorMethod, Style
-from custodes.feedback.forms import JudgmentsOptions
+from custodes.feedback.reading import JudgmentsOptions
 from custodes.job.command import command, in_words
 
 

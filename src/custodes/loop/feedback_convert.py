@@ -8,31 +8,32 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from custodes.feedback import write_judgments, write_preferences
-from custodes.feedback.forms import FeedbackFile, listed, read_feedback
+from custodes.feedback import write_completions, write_judgments, write_preferences
+from custodes.feedback.collection import LABEL
 from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.platform import platform_records
+from custodes.feedback.reading import FeedbackFile, JudgmentsOptions, listed
 from custodes.job.command import command
 from custodes.job.options import Output
+from custodes.registry import Chosen, platform
+from custodes.tables import write_rows
 from custodes.types import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeedbackConvert:
+class FeedbackConvert(JudgmentsOptions):
     """Convert feedback between forms and kinds of files; says what was kept, assumed and left out."""
 
-    source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="IN")]]
+    judgments: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="IN")]]
     """Feedback in any form: a table, a folder of shards, a hub id, or a ledger."""
     target: tyro.conf.Positional[Annotated[Output, tyro.conf.arg(metavar="OUT")]]
     """File to write; its extension says what kind."""
-    form: Literal["auto", "conversational", "text", "dialogue", "judgments"] = "auto"
-    """Pairs as lists of messages, as text (one question, one answer) or as raw dialogues as in hh-rlhf; or judgments of every
-    kind with the texts that were judged. auto: pairs where there is nothing but comparisons on one axis, else judgments."""
-    rows: str = ""
-    """Use rows FIRST:END only, counted from 0 and without END, e.g. 0:900."""
-    axis: str = ""
-    """Pairs from comparisons on this axis; "" takes "overall", or the first that was compared on."""
-    skip_bad_rows: bool = False
-    """Leave out rows that cannot be used, and those with an empty answer; how many is said."""
+    form: Literal["auto", "conversational", "text", "dialogue", "completions", "judgments"] = "auto"
+    """Pairs: lists of messages, text (one question, one answer), or raw dialogues as in hh-rlhf. completions: answers to
+    imitate, or labelled. judgments: every kind, with the texts that were judged. auto writes pairs where there is nothing
+    but comparisons on one axis, else judgments."""
+    platform: Annotated[str, Chosen(platform, by_name=True)] = ""
+    """Write records of this annotation platform instead: argilla, label-studio, or FILE.py:Name."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,27 @@ def feedback_convert(config: FeedbackConvert) -> Converted:
     """Convert feedback in any known form into another form or file type.
 
     Reads, writes beside and renames. Raises InputError for rows that cannot be used, or that the form cannot hold."""
-    if config.target.exists() and Path(config.source).exists() and config.target.samefile(config.source):
+    if config.target.exists() and Path(config.judgments).exists() and config.target.samefile(config.judgments):
         raise InputError(
             f"{config.target} is the file that is read; choose another file to write, it is never overwritten."
         )
-    file = read_feedback(config.source, skip_bad_rows=config.skip_bad_rows, rows=config.rows)
+    file = config.read()
     form = _form_for(file) if config.form == "auto" else config.form
-    left_out = list(file.left_out)
-    if form == "judgments":
+    left_out, judged, what = list(file.left_out), file.feedback, "pairs"
+    if config.platform:
+        records = platform_records(config.platform, judged.judgments, judged.episodes, judged.tasks)
+        write_rows(config.target, records)
+        written, what = len(records), f"records of {config.platform}"
+    elif form == "completions":
+        examples = file.examples()
+        write_completions(config.target, examples)
+        written, what = len(examples), "completions"
+        lost = {
+            n: c for n, c in file.counts().items() if n not in ("demonstration", "correction", f"label on {LABEL!r}")
+        }
+        left_out += [f"{listed(lost)}, which completions cannot hold"] if lost else []
+    elif form == "judgments":
+        what = form
         write_judgments(config.target, file.feedback.judgments, file.feedback)
         written = len(file.feedback.judgments)
         if any(origin.scores != (None, None) for origin in file.feedback.origins.values()):
@@ -90,12 +104,12 @@ def feedback_convert(config: FeedbackConvert) -> Converted:
         written = len(pairs)
         left_out += _lost_in_pairs(file, config.axis)
     return Converted(
-        config.source,
+        config.judgments,
         file.form,
         file.rows,
         file.counts(),
         written,
-        "judgments" if form == "judgments" else "pairs",
+        what,
         str(config.target),
         [*file.notes, *file.assumed],
         left_out,

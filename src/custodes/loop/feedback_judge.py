@@ -8,12 +8,13 @@ from typing import Any
 
 from custodes.feedback import write_judgments
 from custodes.feedback.ai import AIJudgments, PeopleAgreement, agreement_with_people, judge_with_ai
-from custodes.feedback.forms import JudgmentsOptions
 from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.reading import JudgmentsOptions, hash_of
 from custodes.feedback.rubric import load_rubric
 from custodes.job.command import command
 from custodes.job.invocation import begin
 from custodes.job.options import Output
+from custodes.job.parts import Parts
 from custodes.ledger import Evaluation
 from custodes.lm.address import ENDPOINT, open_engine
 from custodes.types import InputError
@@ -70,10 +71,11 @@ class FileJudged:
         )
 
 
-@command()
+@command(resumes=True)
 def feedback_judge(config: FeedbackJudge) -> FileJudged:
     """Let a language model judge pairs by a rubric, in both orders.
 
+    Replies are kept in ``OUT.parts``; the same command again asks for those that are missing.
     The run that is being recorded gets the pairs, the judgments, and how good they were found to be.
     """
     rubric = load_rubric(config.rubric)
@@ -86,7 +88,10 @@ def feedback_judge(config: FeedbackJudge) -> FileJudged:
         raise InputError(f"{config.judgments} holds no comparison with its texts; there is nothing to judge.")
     model = f"{ENDPOINT}{config.endpoint}#{config.model}" if config.endpoint else config.model
     engine = open_engine("torch", model, "--model")
-    said = judge_with_ai(engine, [(episodes[a], episodes[b]) for a, b in pairs], rubric, config.name)
+    shown = [(episodes[a], episodes[b]) for a, b in pairs]
+    decides = {"judgments": hash_of(config.judgments), "model": model, "rubric": rubric.model_dump(mode="json")}
+    with Parts.open(config.out, decides) as parts:
+        said = judge_with_ai(engine, shown, rubric, config.name, parts=parts)
     feedback.annotators[said.annotator.id] = said.annotator
     write_judgments(config.out, said.judgments, feedback)
     try:

@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from custodes.feedback.agreement import LabelAgreement, agreement_in
 from custodes.feedback.labels import (
     Aggregated,
     KnownLabels,
-    LabelAgreement,
-    Method,
     aggregate,
-    agreement_in,
     beside_truths,
     read_labels,
     write_confusion,
@@ -27,6 +25,7 @@ from custodes.feedback.labels import (
 from custodes.feedback.truths import SHARED_ERRORS, read_truths
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
+from custodes.registry import Chosen, aggregator
 from custodes.stats import Interval
 from custodes.types import InputError
 
@@ -43,9 +42,9 @@ class FeedbackLabels:
     """Table with the columns task, worker and label: JSONL, JSON, CSV, TSV or parquet."""
     out: Output | None = None
     """Table to write: task, label, probability."""
-    method: Method = "dawid-skene"
-    """How: a plain vote, or a model of who is right how often. With majority an annotator's reliability is the agreement
-    with the plurality of the others."""
+    method: Annotated[str, Chosen(aggregator, by_name=True)] = "dawid-skene"
+    """A plain vote (majority), a model of who is right how often (dawid-skene, mace, glad), or FILE.py:name. Under majority
+    an annotator's reliability is the agreement with the plurality of the others."""
     truth: Path | None = None
     """Table of known truths (task, label), to set what is stated beside what came."""
     probabilities: Output | None = None

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from custodes.feedback import agreement, fit_annotators
 from custodes.feedback.agreement import InterAnnotatorAgreement, PairAgreement, agreement_of_annotators
-from custodes.feedback.forms import JudgmentsOptions
 from custodes.feedback.poisoning import Watch, watch_annotators
+from custodes.feedback.reading import JudgmentsOptions
 from custodes.feedback.truths import Realised, read_winners
 from custodes.job.command import command, in_words
 from custodes.job.invocation import begin

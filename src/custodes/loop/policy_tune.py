@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from custodes.environments import prompts_are_text, read_tasks, task_id
 from custodes.feedback.exchange import examples_from_judgments
-from custodes.feedback.forms import JudgmentsOptions
+from custodes.feedback.reading import JudgmentsOptions
 from custodes.files import save_json
 from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use, identity

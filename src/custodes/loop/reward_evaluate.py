@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from custodes.feedback.forms import JudgmentsOptions
+from custodes.feedback.reading import JudgmentsOptions
 from custodes.job.command import command, in_words
 from custodes.lm.loading import DtypeName
 from custodes.loop.reward_train import check_texts, value_pairs

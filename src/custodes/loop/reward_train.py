@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from custodes.audit.sections.taught import RewardTaught
-from custodes.feedback.forms import FeedbackFile, JudgmentsOptions, hash_of
+from custodes.feedback.reading import FeedbackFile, JudgmentsOptions, hash_of
 from custodes.files import save_json
 from custodes.job.command import command
 from custodes.job.options import Output

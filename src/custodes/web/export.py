@@ -17,9 +17,10 @@ from custodes.feedback import (
     write_preferences,
 )
 from custodes.feedback.items import Item
-from custodes.feedback.platforms import to_argilla, to_label_studio
+from custodes.feedback.platform import platform_records
 from custodes.feedback.records import judgment_row
 from custodes.files import save_text
+from custodes.registry import platform
 from custodes.tables import write_rows
 from custodes.types import Annotator, Episode, InputError, Judgment, Task
 from custodes.web.database import Database
@@ -27,7 +28,7 @@ from custodes.web.projects import load_items, open_project, quarantined
 from custodes.web.schema import assignments
 from custodes.web.second_looks import final
 
-EXPORT_FORMS = ("trl", "argilla", "label-studio", "huggingface")
+EXPORT_FORMS = ("trl", "huggingface", *platform.names())
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +96,9 @@ def export_project(
         raise InputError(f"the project {name!r} has no judgments yet.")
     folder.mkdir(parents=True, exist_ok=True)
     database.log_access("export", by, f"{name} as {form}, {len(content.judgments):,} judgments")
-    if form == "argilla":
-        return [write_rows(folder / "records.json", to_argilla(content.judgments, content.episodes, content.tasks))]
-    if form == "label-studio":
-        return [write_rows(folder / "tasks.json", to_label_studio(content.judgments, content.episodes, content.tasks))]
+    if form in platform:
+        records = platform_records(form, content.judgments, content.episodes, content.tasks)
+        return [write_rows(folder / platform.find(form).file, records)]
     texts = Feedback(content.tasks, content.episodes, annotators={a.id: a for a in content.annotators})
     written = [write_judgments(folder / "judgments.jsonl", content.judgments, texts)]
     episodes = list(content.episodes.values())

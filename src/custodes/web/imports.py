@@ -17,14 +17,15 @@ from custodes.feedback import (
     read_preferences,
 )
 from custodes.feedback.collection import Feedback
-from custodes.feedback.platforms import read_platform
+from custodes.feedback.platform import read_platform
 from custodes.ledger.schema import log
+from custodes.registry import platform
 from custodes.types import Episode, InputError, PreferencePair, Task
 from custodes.web.database import Database
 from custodes.web.export import read_project
 from custodes.web.projects import open_project
 
-FORMS = ("preferences", "judgments", "argilla", "label-studio")
+IMPORT_FORMS = ("preferences", "judgments", *platform.names())
 PAGE = 500
 """Keys that one statement asks for."""
 
@@ -37,8 +38,8 @@ def import_file(database: Database, name: str, path: Path, form: str = "preferen
     JSON. What the project has already (the same file, another form of its own export) changes nothing. Raises
     MissingError for an unknown project, InputError for a file that cannot be used.
     """
-    if form not in FORMS:
-        raise InputError(f"form {form!r} is unknown; choose from {', '.join(FORMS)}.")
+    if form not in IMPORT_FORMS:
+        raise InputError(f"form {form!r} is unknown; choose from {', '.join(IMPORT_FORMS)}.")
     if form == "preferences":
         pairs = read_preferences(path)
         own = _own_pairs(database, name)
@@ -47,7 +48,7 @@ def import_file(database: Database, name: str, path: Path, form: str = "preferen
         found = read_feedback(path).feedback if form == "judgments" else read_platform(path, form)
     count = len(pairs) if form == "preferences" else len(found.judgments)
     mark = hashlib.sha256(path.read_bytes()).hexdigest()[:12]  # the rows of two files are not each other's
-    numbered = ("imported-", "argilla-", "label-studio-")
+    numbered = ("imported-", *(f"{name}-" for name in platform.names()))
     found.judgments = [replace(j, id=f"{mark}-{j.id}") if j.id.startswith(numbered) else j for j in found.judgments]
     _add_feedback(database, name, found, by, path.name)
     return count

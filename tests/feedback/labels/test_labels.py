@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.feedback.kinds.label import Label
-from custodes.feedback.labels import METHODS, LabelTable, aggregate, label_table, labels_from_judgments
+from custodes.feedback.labels import LabelTable, aggregate, label_table, labels_from_judgments
+from custodes.registry import aggregator
 from custodes.types import InputError
 
-MODELS = [m for m in METHODS if m != "majority"]
+MODELS = [m for m in aggregator.names() if m != "majority"]
 
 
 def crowd(
@@ -33,7 +34,7 @@ def accuracy(table: LabelTable, truth: np.ndarray, method: str) -> float:
     return float((np.array(found.labels) == truth[np.array(table.tasks)]).mean())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", aggregator.names())
 @settings(max_examples=15)
 @given(
     rows=st.lists(
@@ -49,7 +50,7 @@ def test_probabilities_are_probabilities_whatever_comes(method, rows):
     assert all(0 <= i.low <= i.estimate <= i.high <= 1 for i in found.reliability if i.n)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", aggregator.names())
 def test_agreement_of_all_is_what_comes_out(method):
     table = label_table(np.repeat(np.arange(60), 3), np.tile(np.arange(3), 60), np.repeat(np.arange(60) % 3, 3))
     found = aggregate(table, method)
@@ -57,7 +58,7 @@ def test_agreement_of_all_is_what_comes_out(method):
     assert found.probability.max(axis=1).min() > 0.9
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", aggregator.names())
 @pytest.mark.parametrize("classes", [2, 4])
 def test_order_of_the_rows_and_names_do_not_matter(method, classes):
     table, _, _ = crowd(tasks=80, classes=classes)
@@ -218,7 +219,7 @@ def test_a_crowd_that_misses_a_class_does_not_lose_it_for_good():
 # ---------------------------------------------------------------- what cannot be told
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", aggregator.names())
 def test_where_nothing_overlaps_nothing_can_be_told(method):
     rng = np.random.default_rng(0)
     found = aggregate(label_table(np.arange(2000), rng.integers(0, 20, 2000), rng.integers(0, 2, 2000)), method)
@@ -229,7 +230,7 @@ def test_where_nothing_overlaps_nothing_can_be_told(method):
         assert 0.6 < found.probability.max(axis=1).min() <= found.probability.max() < 0.85
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", aggregator.names())
 def test_random_labels_of_many_classes_say_nothing(method):
     rng = np.random.default_rng(0)
     annotator = np.concatenate([rng.choice(12, 5, replace=False) for _ in range(400)])
@@ -269,7 +270,7 @@ def test_not_converged_is_said():
 # ---------------------------------------------------------------- one vote for annotator and task
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", aggregator.names())
 @pytest.mark.parametrize("tasks", [20, 1])  # one task with many labels takes another way
 def test_rows_that_are_repeated_count_once_and_are_said(method, tasks):
     annotators = 3 if tasks > 1 else 30

@@ -33,7 +33,7 @@ from custodes.critic.simulated_reviews import alone, team
 from custodes.critic.subtlety import subtlety, told
 from custodes.critic.tamper.bugs import Bug
 from custodes.feedback.critique import Critique
-from custodes.feedback.forms import select_rows
+from custodes.feedback.reading import select_rows
 from custodes.feedback.teams import Person
 from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use

@@ -30,7 +30,7 @@ from custodes.critic.review.answers import as_asked
 from custodes.critic.review.question import CLEAN, control_words, task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.second_look import learn_words
-from custodes.feedback.forms import JudgmentsOptions
+from custodes.feedback.reading import JudgmentsOptions
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
 from custodes.job.parts import Parts

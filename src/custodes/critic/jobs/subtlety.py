@@ -16,7 +16,7 @@ from custodes.critic.jobs.evaluate import Case, Remembered, read_cases
 from custodes.critic.lines import LineScores, ScoresLines
 from custodes.critic.rows import open_scorer
 from custodes.critic.subtlety import subtlety, told
-from custodes.feedback.forms import select_rows
+from custodes.feedback.reading import select_rows
 from custodes.job.command import command, in_words
 from custodes.lm.loading import DtypeName
 from custodes.stats import Interval, auc, rate, weighted_sum

@@ -106,3 +106,13 @@ def step_ends(text: str) -> list[int]:
 
 def _at_most(steps: list[str], between: str) -> list[str]:
     return steps if len(steps) <= MOST else [*steps[: MOST - 1], between.join(steps[MOST - 1 :])]
+
+
+def joined_steps(steps: Sequence[str]) -> str:
+    """One text whose steps, as :func:`steps_of` counts them, are these.
+
+    Blank lines inside a step are closed, and the lines of an only step are one.
+    """
+    whole = [re.sub(r"\s*\n\s*\n\s*", "\n", step.strip()) or "..." for step in steps]
+    text = "\n\n".join(whole)
+    return text if len(steps_of(text)) == len(steps) else "\n\n".join(" ".join(step.split()) for step in whole)

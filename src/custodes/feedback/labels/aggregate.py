@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-from custodes.feedback.labels.dawid_skene import dawid_skene
-from custodes.feedback.labels.glad import glad
-from custodes.feedback.labels.mace import mace
+from custodes import registry
 from custodes.feedback.labels.rounds import EmRound, with_first
 from custodes.feedback.labels.table import Index, LabelTable
+from custodes.feedback.truths import Realised, realised
 from custodes.stats import Interval, wilson
-from custodes.types import Floats, InputError
+from custodes.types import Floats
 
-Method = Literal["majority", "dawid-skene", "mace", "glad"]
-Rounds = Callable[[LabelTable], Iterator[EmRound]]
-
-
-def _majority(table: LabelTable) -> Iterator[EmRound]:
-    """Vote shares; every annotator counts the same."""
-    yield EmRound(table.shares, {})
-
-
-METHODS: Mapping[str, Rounds] = {"majority": _majority, "dawid-skene": dawid_skene, "mace": mace, "glad": glad}
+CELLS = 4_000_000
+"""Votes of judgments by classes that are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Aggregated:
     """What a method found. T tasks, C classes, K annotators."""
 
-    method: Method
+    method: str
+    """Name of an aggregator."""
     table: LabelTable
     probability: Floats  # (T, C) of each class
     parameters: Mapping[str, Floats]  # the method's own, by name: see its module
@@ -79,21 +72,20 @@ class Aggregated:
 
 def aggregate(
     table: LabelTable,
-    method: Method = "dawid-skene",
+    method: str = "dawid-skene",
     rounds: int = 200,
     tolerance: float = 1e-4,
     on_round: Callable[[int, float], None] | None = None,
 ) -> Aggregated:
-    """Aggregates ``table`` by ``method``.
+    """Aggregates ``table`` by ``method``, the name of an aggregator.
 
-    Ends when the probabilities have, on average, less than ``tolerance`` left to move: what they moved by in this round,
-    continued as the geometric series that the last two rounds suggest. ``on_round`` is called with the round's number
-    and that estimate. Raises InputError for an unknown method.
+    The rounds end when the probabilities have, on average, less than ``tolerance`` left to move. What is left is what
+    moved in this round, continued as the geometric series that the last two rounds suggest. ``on_round`` is called with
+    the round's number and that estimate. Raises InputError for an unknown method.
     """
-    if method not in METHODS:
-        raise InputError(f"method {method!r} is unknown; choose from {', '.join(get_args(Method))}.")
+    run: Callable[[LabelTable], Iterable[EmRound]] = registry.aggregator.find(method)
     before, moved, left, number, at = table.shares, np.inf, np.inf, 0, EmRound(table.votes, {})
-    for number, at in enumerate(METHODS[method](table), 1):
+    for number, at in enumerate(run(table), 1):
         moved, earlier = float(np.abs(at.truth - before).sum() / len(before)), moved
         ratio = min(moved / earlier, 0.999) if earlier > 0 else 0.0
         left = moved * ratio / (1 - ratio) if number > 1 else moved
@@ -145,25 +137,60 @@ def _notes(found: Aggregated) -> list[str]:
 
 def _against_others(table: LabelTable) -> list[Interval]:
     """Agreement with the others' plurality; of k classes in front each counts 1 / k."""
-    votes = table.votes
-    own = votes[table.task, table.label] - 1
-    ranked = np.sort(votes, axis=1)[:, ::-1]
-    top, second = ranked[:, 0], ranked[:, 1] if votes.shape[1] > 1 else np.zeros(len(votes))
-    leading = (votes == top[:, None]).sum(axis=1)[table.task]
-    top, second = top[table.task], second[table.task]
-    mine_leads = own + 1 == top
-    best = np.where(mine_leads & (leading == 1), np.maximum(second, own), top)  # of the others
-    tied = _tied(votes, table, best, own)
-    counts = (table.by_task(np.ones(len(table))) > 1)[table.task]
-    agreed = np.where((own == best) & (best > 0), 1 / np.maximum(tied, 1), 0.0) * counts
-    k, n = table.by_annotator(agreed), table.by_annotator(counts.astype(float)).astype(int)
+    agreed, size = np.empty(len(table)), max(CELLS // len(table.classes), 1)
+    for start in range(0, len(table), size):
+        rows = slice(start, start + size)
+        others, label = table.votes[table.task[rows]], table.label[rows]  # (n, C), (n,)
+        place = np.arange(len(label))
+        others[place, label] -= 1
+        most = others.max(axis=1)
+        leads = (others[place, label] == most) & (most > 0)
+        agreed[rows] = leads / (others == most[:, None]).sum(axis=1)
+    k, n = table.by_annotator(table.if_shared(agreed)), table.shared_judgments.astype(int)
     return [wilson(min(a, m), m) for a, m in zip(k.tolist(), n.tolist(), strict=True)]
 
 
-def _tied(votes: Floats, table: LabelTable, best: Floats, own: Floats) -> Floats:
-    """(N,) how many classes have ``best`` votes once the judgment itself is taken away."""
-    tied = np.zeros(len(table))
-    for c in range(votes.shape[1]):
-        count = votes[table.task, c] - (table.label == c)
-        tied += count == best
-    return tied
+# ---------------------------------------------------------------- beside known truths
+
+
+@dataclass(frozen=True)
+class KnownLabels:
+    """What came of labels where the truth is known."""
+
+    labels: Realised
+    vote: Interval
+    """How often the plurality of the votes is right on the same tasks; of equals the first class counts."""
+    annotators: Mapping[str, Interval]
+    """How often each annotator's own label is right; n is how many of them are known."""
+    notes: tuple[str, ...]
+
+
+def beside_truths(labels: Aggregated, truths: Mapping[str, str]) -> KnownLabels:
+    """Sets what ``labels`` state beside ``truths``, task -> class. Raises InputError where none of the tasks was labelled."""
+    table = labels.table
+    place = {str(task): t for t, task in enumerate(table.tasks)}
+    number = {same_class(str(name)): c for c, name in enumerate(table.classes)}
+    truth = np.full(len(table.tasks), -1)  # -1 unknown, -2 a class that nobody said
+    for task, name in truths.items():
+        if task in place:
+            truth[place[task]] = number.get(same_class(name), -2)
+    known = np.flatnonzero(truth != -1)
+    notes = []
+    if len(known) < len(truths):
+        notes.append(f"{len(truths) - len(known):,} of {len(truths):,} known truths are of tasks that nobody labelled.")
+    if unsaid := int((truth == -2).sum()):
+        notes.append(f"{unsaid:,} tasks are truly of a class that nobody said.")
+    right = table.by_annotator((table.label == truth[table.task]).astype(float)).tolist()
+    judged = table.by_annotator((truth[table.task] != -1).astype(float)).tolist()
+    counts = zip(map(str, table.annotators), right, judged, strict=True)
+    return KnownLabels(
+        realised(labels.probability[known, labels.label[known]], labels.label[known] == truth[known]),
+        wilson(int((table.votes[known].argmax(axis=1) == truth[known]).sum()), len(known)),
+        {name: wilson(int(k), int(n)) for name, k, n in counts},
+        tuple(notes),
+    )
+
+
+def same_class(name: str) -> str:
+    """What classes have in common that differ in case and blanks only."""
+    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import polars as pl
 
 from custodes.columns import numbered, numbers_of, read_columns, write_columns
 from custodes.feedback.kinds.label import Label
-from custodes.feedback.labels.aggregate import Aggregated
+from custodes.feedback.labels.aggregate import Aggregated, same_class
 from custodes.feedback.labels.table import LabelTable, label_table, sorted_table
 from custodes.tables import warn
 from custodes.types import InputError, Judgment
@@ -50,11 +49,6 @@ def _one_spelling(label: pl.Series, where: str, notes: list[str]) -> pl.Series:
     notes.append(note)
     warn([note])
     return label.replace(other)
-
-
-def same_class(name: str) -> str:
-    """What classes have in common that differ in case and blanks only."""
-    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
 
 
 def write_labels(path: str | Path, found: Aggregated) -> Path:

@@ -15,8 +15,10 @@ from scipy.special import expit
 
 from custodes.feedback.labels.rounds import EmRound, class_odds, posterior, with_first
 from custodes.feedback.labels.table import LabelTable
+from custodes.registry import aggregator
 
 
+@aggregator
 def glad(table: LabelTable) -> Iterator[EmRound]:
     """One round of generalised expectation-maximisation after the other.
 

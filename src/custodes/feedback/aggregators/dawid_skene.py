@@ -15,6 +15,7 @@ import numpy as np
 
 from custodes.feedback.labels.rounds import PRIOR_RIGHT, EmRound, Errors, class_odds, posterior, with_first
 from custodes.feedback.labels.table import LabelTable
+from custodes.registry import aggregator
 from custodes.types import Floats
 
 OWN_PRIOR = 3.0
@@ -28,6 +29,7 @@ LARGE = 100_000_000
 """Judgments by classes above which it is not, for want of memory."""
 
 
+@aggregator
 def dawid_skene(table: LabelTable) -> Iterator[EmRound]:
     """One round of expectation-maximisation after the other.
 

@@ -17,11 +17,13 @@ from scipy.special import digamma
 
 from custodes.feedback.labels.rounds import EmRound, Errors, class_odds, posterior, with_first
 from custodes.feedback.labels.table import LabelTable
+from custodes.registry import aggregator
 from custodes.types import Floats
 
 KNOWS, HABIT = 1.0, 10.0  # theta ~ Beta(1, 1): the paper's Beta(0.5, 0.5) is less accurate where judgments are few
 
 
+@aggregator
 def mace(table: LabelTable) -> Iterator[EmRound]:
     """One round of variational Bayes after the other.
 

@@ -1,4 +1,4 @@
-"""Feedback in any form: a table of one of the forms in :mod:`custodes.feedback.forms.registry`, or a ledger, is read into the judgments that it is.
+"""Feedback in any form: a table of one of :mod:`custodes.feedback.forms`, a platform's export, or a ledger becomes judgments.
 
 Nothing is lost without a sentence: what had to be assumed, which columns and rows were left out, and what cannot be read.
 """
@@ -11,19 +11,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from custodes import registry
 from custodes.dialogue import UNREAD
 from custodes.feedback.collection import Feedback
-from custodes.feedback.exchange import pairs_from_corrections, pairs_from_judgments
-from custodes.feedback.forms.own import is_ledger, ledger
-from custodes.feedback.forms.registry import FORMS, FeedbackForm
-from custodes.feedback.forms.source import SKIP, Source, empty, rows_shown
+from custodes.feedback.exchange import examples_from_judgments, pairs_from_corrections, pairs_from_judgments
+from custodes.feedback.form import DatasetForm
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.ranking import Ranking
+from custodes.feedback.platform import Platform, read_platform
 from custodes.feedback.records import TEXTS
-from custodes.tables import Row, read_rows
-from custodes.types import Episode, InputError, PreferencePair
+from custodes.feedback.source import SKIP, Source, rows_shown, says_nothing
+from custodes.ledger import Ledger
+from custodes.registry import Chosen
+from custodes.tables import Row, hash_table, read_rows
+from custodes.types import Annotator, Episode, Example, InputError, PreferencePair
 
 T = TypeVar("T")
 
@@ -34,16 +37,18 @@ class JudgmentsOptions:
 
     judgments: str
     """Judgments in any form: a table (.jsonl, .json, .csv, .parquet, plain or packed), a folder of shards, a hub id, a ledger."""
+    read_as: Annotated[str, Chosen(registry.form, by_name=True)] = ""
+    """Form of the table, the platform that wrote it (argilla, label-studio), or FILE.py:Name; "" finds the form by the columns."""
     rows: str = ""
-    """Use rows FIRST:END only, counted from 0 and without END, e.g. 0:900."""
+    """Use rows FIRST:END only. Rows are counted from 0, and END is left out: 0:900."""
     axis: str = ""
-    """Comparisons on this axis; "" takes "overall", or the first that was compared on."""
+    """Axis of the comparisons. "" takes "overall", or the first axis that was compared on."""
     skip_bad_rows: bool = False
-    """Leave out rows that cannot be used, and those with an empty answer; how many is said."""
+    """Leave out rows that cannot be used, and rows with an empty answer; their number is printed."""
 
     def read(self) -> FeedbackFile:
         """The file. Raises InputError for anything wrong with it."""
-        return read_feedback(self.judgments, skip_bad_rows=self.skip_bad_rows, rows=self.rows)
+        return read_feedback(self.judgments, skip_bad_rows=self.skip_bad_rows, rows=self.rows, read_as=self.read_as)
 
     def read_pairs(self) -> list[PreferencePair]:
         """What a reward learns from, without pairs of weight 0; what was assumed and left out is said as warnings."""
@@ -107,6 +112,16 @@ class FeedbackFile:
             )
         return pairs
 
+    def examples(self) -> list[Example]:
+        """The answers to imitate, and the labelled completions. Raises InputError where there are none."""
+        held = self.feedback
+        examples = examples_from_judgments(held.judgments, held.tasks.values(), held.episodes.values())
+        if not examples:
+            raise InputError(
+                f"{self.path} holds {listed(self.counts())}; no demonstration, correction or label 'acceptable'."
+            )
+        return examples
+
     def unused(self, axis: str = "") -> list[str]:
         """One sentence on the judgments that :meth:`pairs` makes nothing of; none where it uses them all."""
         chosen, used = self.axis(axis), ("correction",)
@@ -135,47 +150,60 @@ class FeedbackFile:
             warnings.warn(f"{self.name}: {sentence.rstrip('.')}.", stacklevel=3)
 
 
-def read_feedback(path: str | Path, *, skip_bad_rows: bool = False, rows: str = "") -> FeedbackFile:
+def read_feedback(path: str | Path, *, skip_bad_rows: bool = False, rows: str = "", read_as: str = "") -> FeedbackFile:
     """Reads feedback in any known form: from a table, a folder of shards, a dataset of the hub, or a ledger.
 
-    ``rows`` are FIRST:END as :func:`select_rows` has it. Raises InputError naming file, row and field for a row that cannot
-    be used; with ``skip_bad_rows`` such rows, and those with an empty answer, are left out and counted.
+    ``rows`` are FIRST:END as :func:`select_rows` has it; ``read_as`` names the form of a table. Raises InputError naming
+    file, row and field for a row that cannot be used; with ``skip_bad_rows`` such rows, and those with an empty answer,
+    are left out and counted.
     """
     if is_ledger(path):
-        feedback, runs = ledger(path)
-        if not feedback.judgments:
-            raise InputError(f"{path} holds no judgment.")
-        said = (f"the judgments of {runs:,} runs are taken together",) if runs > 1 else ()
-        return FeedbackFile(str(path), "ledger", len(feedback.judgments), feedback, said)
+        return _read_ledger(path)
+    if _is_platform(read_as):
+        feedback = read_platform(path, read_as)
+        return FeedbackFile(str(path), read_as, len(feedback.judgments), feedback)
     table = read_rows(
         path, ("prompt", "chosen", "rejected", "completion", "label", "weight", "margin", "annotator", "messages")
     )
-    notes = tuple(table.notes)
     held = select_rows(table, rows, Path(path).name)
-    values = _first_values(held)
-    form = _form(path, values)
-    source = Source(skip_silent=skip_bad_rows)
-    skipped = []
+    values: dict[str, Any] = {}  # every column, with the first value in it that says something, or else the first
+    for name, value in (item for row in held for item in row.values.items()):
+        if name not in values or (says_nothing(values[name]) and not says_nothing(value)):
+            values[name] = value
+    name, form = _form_of(path, values, read_as)
+    source, skipped = Source(skip_silent=skip_bad_rows), []
     for row in form.prepare(held):
-        source.begin(row)
         try:
             _refuse_unread(row, form)
-            form.read(row, source)
-            source.commit()
+            source.take(row, form.read)
         except InputError as error:
             if not skip_bad_rows:
                 raise
             skipped.append(str(error))
     if not source.feedback.judgments:
         raise InputError(f"{path}: no row can be used; the first: {skipped[0] if skipped else 'it says nothing'}")
-    feedback = _without_orphans(source.feedback) if skipped else source.feedback
-    left = _sentences(source.left_out)
-    others = [name for name in values if name not in form.columns() and name not in NOT_READ and name not in TEXTS]
-    if others and form.name != "judgments":
-        left.insert(0, f"{'column' if len(others) == 1 else 'columns'} {', '.join(map(str, others))}")
-    return FeedbackFile(
-        str(path), form.name, len(held), feedback, tuple(_sentences(source.assumed)), tuple(left), tuple(skipped), notes
+    assumed, left = (
+        tuple(f"{sentence} ({rows_shown(numbers)})" for sentence, numbers in noted.items())
+        for noted in (source.assumed, source.left_out)
     )
+    others = [str(n) for n in values if n not in form.columns() and n not in NOT_READ and n not in TEXTS]
+    if others and name != "judgments":
+        left = (f"{'column' if len(others) == 1 else 'columns'} {', '.join(others)}", *left)
+    feedback = _without_orphans(source.feedback) if skipped else source.feedback
+    return FeedbackFile(str(path), name, len(held), feedback, assumed, left, tuple(skipped), tuple(table.notes))
+
+
+def is_ledger(path: str | Path) -> bool:
+    """Whether feedback is to be read from a ledger: a database's file or its URL."""
+    return "://" in str(path) or str(path).endswith((".db", ".sqlite", ".sqlite3"))
+
+
+def hash_of(path: str | Path) -> str:
+    """SHA-256 of a file of feedback: of a ledger the head of its chain, of a table its bytes."""
+    if not is_ledger(path):
+        return hash_table(path)
+    with Ledger.open(path, read_only=True) as ledger:
+        return ledger.verify().head
 
 
 def select_rows(held: Sequence[T], rows: str, source: str) -> list[T]:
@@ -196,56 +224,76 @@ def select_rows(held: Sequence[T], rows: str, source: str) -> list[T]:
     return chosen
 
 
-# ---------------------------------------------------------------- which form it is
+# ---------------------------------------------------------------- parts
 
 
-def _first_values(rows: Sequence[Row]) -> dict[str, Any]:
-    """Every column, with the first value in it that says something, or else the first."""
-    found: dict[str, Any] = {}
-    for row in rows:
-        for name, value in row.values.items():
-            if name not in found or (empty(found[name]) and not empty(value)):
-                found[name] = value
-    return found
+def _read_ledger(path: str | Path) -> FeedbackFile:
+    """All judgments of a ledger as they stand, of every run."""
+    feedback, runs = Feedback(), 0
+    with Ledger.open(path, read_only=True) as ledger:
+        for run in ledger.runs():
+            judgments = list(ledger.judgments(run.id))
+            if not judgments:
+                continue
+            runs += 1
+            feedback.judgments += judgments
+            feedback.tasks |= {task.id: task for task in ledger.tasks(run.id)}
+            feedback.episodes |= {episode.id: episode for episode in ledger.episodes(run.id)}
+            feedback.annotators |= {one.id: one for one in ledger.annotators(run.id)}
+    if not feedback.judgments:
+        raise InputError(f"{path} holds no judgment.")
+    for judged in feedback.judgments:
+        feedback.annotators.setdefault(judged.annotator, Annotator(judged.annotator, "human"))
+        missing = [id for id in judged.episodes if id not in feedback.episodes]
+        if missing or (judged.task not in feedback.tasks and not judged.episodes):
+            raise InputError(f"{path}: judgment {judged.id} is on what the ledger does not hold.")
+        for id in judged.episodes:
+            feedback.tasks.setdefault(feedback.episodes[id].task.id, feedback.episodes[id].task)
+    assumed = (f"the judgments of {runs:,} runs are taken together",) if runs > 1 else ()
+    return FeedbackFile(str(path), "ledger", len(feedback.judgments), feedback, assumed)
 
 
-def _form(path: str | Path, values: Mapping[str, Any]) -> FeedbackForm:
-    """The form of a table. Raises InputError that names its columns and the nearest form."""
-    for form in FORMS:
+def _is_platform(name: str) -> bool:
+    """Whether a name, or a person's file, is that of a platform."""
+    if ".py:" in name:
+        own = registry.Registry[Any]("form").find(name)
+        return isinstance(own, type) and issubclass(own, Platform)
+    return name in registry.platform
+
+
+def _form_of(path: str | Path, values: Mapping[str, Any], read_as: str) -> tuple[str, DatasetForm]:
+    """The form of a table, by name. Raises InputError that names its columns and the nearest form."""
+    if read_as:
+        form: DatasetForm = registry.form.find(read_as)()
+        if form.lacks(values):
+            needs = ", ".join(need.replace("|", " or ") for need in form.lacks(values))
+            raise InputError(f"{path} cannot be read as {read_as}, which needs the columns {needs}.")
+        return read_as, form
+    forms = {name: registry.form.find(name)() for name in registry.form.names()}
+    for name, form in sorted(forms.items(), key=lambda known: known[1].rank):
         if not form.lacks(values) and form.holds(values):
-            return form
+            return name, form
     if ("chosen" in values) != ("rejected" in values):
         missing = "rejected" if "chosen" in values else "chosen"
         raise InputError(
             f"{path}: column {missing!r} is missing; found {', '.join(values)}, expected chosen and rejected."
         )
-    nearest = max(FORMS, key=lambda form: (len(form.needs) - len(form.lacks(values))) / len(form.needs) ** 0.5)
-    lacking = ", ".join(need.replace("|", " or ") for need in nearest.lacks(values))
+    share = lambda form: (len(form.needs) - len(form.lacks(values))) / len(form.needs) ** 0.5  # noqa: E731
+    nearest = max(forms, key=lambda name: share(forms[name]))
+    lacking = ", ".join(need.replace("|", " or ") for need in forms[nearest].lacks(values))
     raise InputError(
         f"{path}: the columns {', '.join(map(str, values)) or '(none)'} are no known form of feedback; the nearest is "
-        f"{nearest.name!r}, which {f'also needs {lacking}' if lacking else 'holds other values in them'}."
+        f"{nearest!r}, which {f'also needs {lacking}' if lacking else 'holds other values in them'}."
     )
 
 
-def _refuse_unread(row: Row, form: FeedbackForm) -> None:
+def _refuse_unread(row: Row, form: DatasetForm) -> None:
     for name in NOT_READ:
-        if (
-            name in row.values
-            and name not in form.columns()
-            and form.name not in ("Fine-grained RLHF",)
-            and not empty(row.values[name])
-        ):
+        if name not in form.columns() and not says_nothing(row.values.get(name)):
             raise InputError(
                 f"{row.place}, field {name!r}: models here are shown text alone, and this would be lost; "
                 f"take the column out, or {SKIP}."
             )
-
-
-# ---------------------------------------------------------------- what is told
-
-
-def _sentences(numbers: Mapping[str, Sequence[int]]) -> list[str]:
-    return [f"{sentence} ({rows_shown(held)})" for sentence, held in numbers.items()]
 
 
 def listed(counts: Mapping[str, int]) -> str:
