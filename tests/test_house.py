@@ -178,10 +178,6 @@ NO_WAY_IN = """
     cli.options.one_sentence cli.options.read_yaml cli.options.settled cli.options.take_config cli.options.with_values
     cli.recorded.Called cli.recorded.default_ledger cli.recorded.tell_head critic.jobs.scaling.fitted
     critic.jobs.scaling.power_law critic.tamper.make.try_chunk environments.prompts.PromptSet
-    feedback.agreement.agreement_by_pair feedback.exchange.feedback_from_examples feedback.formats.read_examples
-    feedback.formats.write_examples feedback.platforms.from_argilla feedback.platforms.from_label_studio
-    feedback.poisoning.desk.task_features feedback.poisoning.influence.RewardInfluence
-    feedback.poisoning.influence.influence_on_reward feedback.records.read_judgments feedback.selection.RewardBelief
     gaming.form.make_form gaming.monitors.render gaming.stages.impossible_tests.ImpossibleProblem
     gaming.stages.political_sycophancy.read_typology job.trackers.base.Tracker
     job.trackers.tensorboard_tracker.TensorboardTracker job.trackers.trackio_tracker.TrackioTracker

@@ -286,11 +286,11 @@ def test_comparisons_are_ranked_beside_known_truths(tmp_path: Path):
     assert told["truth"]["right"]["n"] == 3
     assert any("2 groups that no comparison connects" in note for note in told["notes"])
     shown = custodes(
-        "feedback", "comparisons", "--judgments", table, "--method", "bradley-terry", "--truth", truth
+        "feedback", "comparisons", "--judgments", table, "--annotator-model", "bradley-terry", "--truth", truth
     ).stdout
     assert "believed equally" in shown
     assert "Where the truth is known" in shown
-    assert "--bootstrap 1" in refused("feedback", "comparisons", "--judgments", table, "--bootstrap", 1)
+    assert "--resamples 1" in refused("feedback", "comparisons", "--judgments", table, "--resamples", 1)
 
 
 def test_watch_sets_its_labels_beside_known_truths_and_says_what_a_group_may_be(tmp_path: Path):

@@ -38,9 +38,9 @@ ASKED = [
     ("custodes gam", {"gaming"}, {"quickstart"}),
     ("custodes ", {"quickstart", "verify", "policy", "critic"}, {"compare", "sample"}),
     ("custodes feedback ", {"labels", "judge", "annotators"}, {"quickstart", "gaming"}),
-    ("custodes feedback labels --me", {"--method"}, {"--out", "labels"}),
-    ("custodes feedback labels --judgments file.csv --method da", {"dawid-skene"}, {"majority"}),
-    ("custodes feedback labels --method ", {"majority", "mace"}, {"--method"}),
+    ("custodes feedback labels --me", {"--aggregator"}, {"--out", "labels"}),
+    ("custodes feedback labels --judgments file.csv --aggregator da", {"dawid-skene"}, {"majority"}),
+    ("custodes feedback labels --aggregator ", {"majority", "mace"}, {"--aggregator"}),
     ("custodes reward train --j", {"--judgments", "--json"}, {"--out"}),
     ("custodes gaming run --no-re", {"--no-read-only"}, {"--read-only"}),
 ]

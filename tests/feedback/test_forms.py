@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from custodes import registry
+from custodes.cli import main
 from custodes.feedback import FeedbackFile, read_feedback, write_judgments
 from custodes.feedback.collection import completion_of
 from custodes.feedback.kinds.comment import Comment
@@ -453,3 +455,57 @@ def test_rows_are_those_of_the_file(tmp_path: Path) -> None:
     file = read_feedback(path, rows="1:3")
     assert [t.messages[0].content for t in file.feedback.tasks.values()] == ["q1", "q2"]
     assert len(file.pairs()) == 4
+
+
+def test_every_form_is_told_by_its_columns() -> None:
+    """No table that has just what one form needs is taken for another of the same rank."""
+    forms = {name: registry.form.find(name) for name in registry.form.names()}
+    for name, form in forms.items():
+        columns = [need.split("|")[0] for need in form.needs]
+        same = [n for n, other in forms.items() if other.rank == form.rank and not other.lacks(dict.fromkeys(columns))]
+        apart = {n for n in same if vars(forms[n]).get("holds")}
+        assert len(same) == 1 or len(set(same) - apart) <= 1, (name, same)
+
+
+def test_a_form_of_ones_own_is_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/feedback-formats.md").read_text()
+    (code,) = re.findall(r'title="thumbs.py"\n(.*?)```', page, re.DOTALL)
+    (tmp_path / "thumbs.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    Path("chats.csv").write_text("question,reply,up,user\nWhy?,Because.,true,7\nHow?,So.,no,8\n")
+    assert main(["feedback", "convert", "chats.csv", "labels.jsonl", "--read-as", "thumbs.py:Thumbs"]) == 0
+    first, second = read_feedback("labels.jsonl").feedback.judgments
+    assert (first.name, first.value, first.annotator, second.value) == ("acceptable", "yes", "7", "no")
+    assert texts(read_feedback("labels.jsonl"), first) == (["u: Why?"], [["a: Because."]])
+    Path("odd.csv").write_text("question,reply,up\nWhy?,Because.,perhaps\n")
+    with pytest.raises(InputError, match=r"row 2, field 'up': 'perhaps'; it should be true or false"):
+        read_feedback("odd.csv", read_as="thumbs.py:Thumbs")
+    with pytest.raises(InputError, match="cannot be read as shp, which needs the columns history, "):
+        read_feedback("chats.csv", read_as="shp")
+    with pytest.raises(InputError, match="there is no form 'nektar'; did you mean 'nectar'"):
+        read_feedback("chats.csv", read_as="nektar")
+
+
+def test_a_platforms_records_are_judgments_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"Q{n}?", "chosen": "yes", "rejected": "no", "annotator": "ann"} for n in range(3)]
+    file = read(tmp_path, *rows)
+    for name in registry.platform.names():
+        assert main(["feedback", "convert", "data.jsonl", f"{name}.json", "--platform", name]) == 0
+        assert read_feedback(f"{name}.json", read_as=name).feedback.judgments == file.feedback.judgments
+        assert main(["feedback", "convert", f"{name}.json", f"{name}.jsonl", "--read-as", name]) == 0
+        assert [pair.chosen for pair in read_feedback(f"{name}.jsonl").pairs()] == [p.chosen for p in file.pairs()]
+
+
+def test_completions_are_written_for_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows("said.jsonl", [{"prompt": "Q?", "completion": "A."}, {"prompt": "R?", "completion": "B."}])
+    assert main(["feedback", "convert", "said.jsonl", "out.jsonl", "--form", "completions"]) == 0
+    assert capsys.readouterr().out.startswith("2 completions in out.jsonl")
+    assert [json.loads(line)["completion"][0]["content"] for line in Path("out.jsonl").read_text().splitlines()] == [
+        "A.",
+        "B.",
+    ]
+    write_rows("pairs.jsonl", [{"prompt": "Q?", "chosen": "A.", "rejected": "B."}])
+    assert main(["feedback", "convert", "pairs.jsonl", "out.jsonl", "--form", "completions"]) == 2
+    assert "no demonstration, correction or label" in capsys.readouterr().err

@@ -186,16 +186,23 @@ class AnnotatorModel:
         ``winners`` (see ``read_winners``) has ids of episodes, or what ``names`` calls them. Raises InputError where none
         of them was compared.
         """
+        known = self.known_pairs(winners, names)
+        better = self.better[list(known)]
+        return realised(np.maximum(better, 1 - better), (better > 0.5) == np.array(list(known.values()), bool))
+
+    def known_pairs(
+        self, winners: Mapping[tuple[str, str], str], names: Mapping[str, str] | None = None
+    ) -> dict[int, bool]:
+        """Of each pair whose better one is known, one of its comparisons, and whether the first shown is the better."""
         data = self.comparisons
         called = [(names or {}).get(id_, id_) for id_ in self.episodes]
-        stated: dict[tuple[int, int], tuple[float, bool]] = {}
+        pairs: dict[tuple[int, int], tuple[int, bool]] = {}
         for n, (i, j) in enumerate(zip(data.first.tolist(), data.second.tolist(), strict=True)):
             for one, other in ((self.episodes[i], self.episodes[j]), (called[i], called[j])):
                 winner = winners.get((min(one, other), max(one, other)), "")
                 if winner and one != other:
-                    p = float(self.better[n])
-                    stated[min(i, j), max(i, j)] = (max(p, 1 - p), (p > 0.5) == (winner == one))
-        return realised([p for p, _ in stated.values()], [right for _, right in stated.values()])
+                    pairs[min(i, j), max(i, j)] = (n, winner == one)
+        return dict(pairs.values())
 
     @cached_property
     def others(self) -> tuple[Floats, Floats]:

@@ -7,16 +7,19 @@ with the others is compared between the prompts with and without each feature (b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from custodes.feedback.annotator_model import AnnotatorModel
 from custodes.types import Judgment, Task
 
+NOT_GOLD = "the task is no gold item"
 Features = Callable[[Task], Iterable[str]]
 
 
@@ -60,11 +63,12 @@ def suspect_inversions(
     by_id = {task.id: task for task in tasks}
     task_of = {judgment.id: by_id[judgment.task] for judgment in judgments if judgment.task in by_id}
     agreed, annotator, rows = _agreements(model, task_of)
-    holds, names = _features({task.id: task for task in (task_of[r] for r in rows)}, features, rarest)
+    held, names = task_features(
+        {task_of[r].id: task_of[r] for r in rows}, [task_of[r].id for r in rows], features, rarest=rarest
+    )
     if not rows or not names:
         return []
-    index = {id_: i for i, id_ in enumerate(holds)}
-    present = csr_matrix(np.array(list(holds.values())))[[index[task_of[r].id] for r in rows]]  # (n, F)
+    present = csr_matrix(held, dtype=float)  # (n, F)
     shape = (len(model.annotators), len(rows))
     of = csr_matrix((np.ones(len(rows)), (annotator, np.arange(len(rows)))), shape=shape)
     inside = (of @ present).toarray().astype(int)  # (K, F)
@@ -101,16 +105,29 @@ def _agreements(model: AnnotatorModel, task_of: Mapping[str, Task]) -> tuple[np.
     return agreed, data.annotator[usable], [model.judgments[n] for n in usable]
 
 
-def _features(tasks: Mapping[str, Task], features: Features, rarest: float) -> tuple[dict[str, list[bool]], list[str]]:
-    """Per task which features hold, and the names of those that are neither rare nor everywhere."""
+def task_features(
+    tasks: Mapping[str, Task],
+    task_of: Sequence[str],
+    features: Features = prompt_words,
+    gold: Collection[str] = (),
+    rarest: float = 0.05,
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """(n, F) which features hold for the task of each of n comparisons, and the F names.
+
+    Features of fewer than ``rarest`` or more than 1 - ``rarest`` of the tasks are left out.
+    """
     sets = {id_: set(features(task)) for id_, task in tasks.items()}
-    count: dict[str, int] = {}
-    for held in sets.values():
-        for name in held:
-            count[name] = count.get(name, 0) + 1
+    if gold:
+        sets = {id_: held | ({NOT_GOLD} if id_ not in gold else set()) for id_, held in sets.items()}
+    count = Counter(name for held in sets.values() for name in held)
     low, high = rarest * len(sets), (1 - rarest) * len(sets)
-    names = sorted(name for name, n in count.items() if low <= n <= high)
-    return {id_: [name in held for name in names] for id_, held in sets.items()}, names
+    names = sorted(name for name, n in count.items() if low <= n <= high or name == NOT_GOLD)
+    number = {name: f for f, name in enumerate(names)}
+    rows = {id_: [number[name] for name in held if name in number] for id_, held in sets.items()}
+    found = np.zeros((len(task_of), len(names)), bool)
+    for n, task in enumerate(task_of):
+        found[n, rows.get(task, [])] = True
+    return found, names
 
 
 def _tarone(smallest: np.ndarray, level: float) -> int:

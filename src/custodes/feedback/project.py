@@ -111,24 +111,41 @@ class Project(Part):
 
 def load_project(path: str | Path) -> Project:
     """Reads and checks a project's file. Raises InputError naming file, line and field."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not UTF-8"
-        raise InputError(f"project {path} cannot be read ({why}).") from None
-    return parse_project(text, str(path))
+    return parse_project(text_of(path, "project"), str(path))
 
 
 def parse_project(text: str, where: str = "project") -> Project:
     """Checks the text of a project's file; ``where`` names it in errors. Raises InputError naming line and field."""
+    content, wrong = read_fields(text, where)
+    if isinstance(asked := content.get("questions"), tuple):
+        content["questions"] = tuple(_question(values, n, wrong) for n, values in enumerate(asked))
+    project = checked_part(Project, content, wrong)
+    for place, what in _contradictions(project):
+        raise wrong(place, f"field {_dotted(place)!r}: {what}")
+    return project
+
+
+def text_of(path: str | Path, what: str) -> str:
+    """The text of a person's file. Raises InputError where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise InputError(f"{what} {path} cannot be read ({why}).") from None
+
+
+def read_fields(text: str, where: str) -> tuple[dict[str, Any], Wrong]:
+    """The fields of a YAML file, lists as tuples, and what makes the error for a place in it with its line.
+
+    Raises InputError where it is no YAML, holds no fields, or holds one twice.
+    """
     try:
         if "&" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise InputError(f"{where}: an alias such as *name stands for other text; write the text itself.")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
     except RecursionError:
-        raise InputError(f"{where}: it is nested too deeply to be a project.") from None
+        raise InputError(f"{where}: it is nested too deeply.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -136,20 +153,25 @@ def parse_project(text: str, where: str = "project") -> Project:
             f"{where}{line}: not YAML ({getattr(error, 'problem', None) or str(error).splitlines()[0]})."
         ) from None
     if not isinstance(content, dict) or root is None:
-        raise InputError(f"{where}: holds {type(content).__name__}; it should hold fields such as name and questions.")
+        raise InputError(f"{where}: holds {type(content).__name__}; it should hold fields such as name.")
     for number, key in _repeated(root):
         raise InputError(f"{where}, line {number}, field {key!r}: it is there twice; keep one.")
-    content = _tuples(content)
 
     def wrong(place: Place, what: str) -> InputError:
         return InputError(f"{where}, line {_line(root, place)}, {what}.")
 
-    if isinstance(asked := content.get("questions"), tuple):
-        content["questions"] = tuple(_question(values, n, wrong) for n, values in enumerate(asked))
-    project = _checked(Project, content, (), wrong)
-    for place, what in _contradictions(project):
-        raise wrong(place, f"field {_dotted(place)!r}: {what}")
-    return project
+    return _tuples(content), wrong
+
+
+def checked_part(cls: type[M], values: Any, wrong: Wrong, place: Place = ()) -> M:
+    """The part of a file that stands at ``place``. Raises InputError naming line and field."""
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        # an unknown name explains the missing one that it was meant to be
+        first = min(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
+        place = (*place, *first["loc"])
+        raise wrong(place, describe(first, _dotted(place))) from None
 
 
 def new_project(path: str | Path) -> Path:
@@ -173,17 +195,7 @@ def _question(values: Any, n: int, wrong: Wrong) -> Question:
             cls = question_class(values["kind"])
         except InputError as error:
             raise wrong(place, f"field {_dotted(place)!r}: {error}") from None
-    return _checked(cls, values, place[:2], wrong)
-
-
-def _checked(cls: type[M], values: Any, place: Place, wrong: Wrong) -> M:
-    try:
-        return cls.model_validate(values)
-    except ValidationError as error:
-        # an unknown name explains the missing one that it was meant to be
-        first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-        place = (*place, *first["loc"])
-        raise wrong(place, describe(first, _dotted(place))) from None
+    return checked_part(cls, values, wrong, place[:2])
 
 
 def _dotted(place: Place) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from custodes.feedback.project import Name
+from custodes.feedback.project import checked_part, read_fields, text_of
+from custodes.feedback.questions import Name, Part
 from custodes.types import InputError
 
 TEMPLATE = """\
@@ -25,17 +25,13 @@ principles:                  # each is asked about by itself; its score is kept
 """
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Principle(_Part):
+class Principle(Part):
     name: Name
     text: Annotated[str, Field(min_length=1)]
     weight: Annotated[float, Field(gt=0)] = 1.0
 
 
-class Rubric(_Part):
+class Rubric(Part):
     name: Name
     version: Annotated[str, Field(min_length=1)]
     introduction: str = ""
@@ -43,21 +39,9 @@ class Rubric(_Part):
 
 
 def load_rubric(path: str | Path) -> Rubric:
-    """Reads and checks a rubric. Raises InputError naming file and field."""
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        rubric = Rubric.model_validate(content)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"rubric {path} cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'}).") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"rubric {path} is not YAML: {' '.join(str(error).split())}.") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part + 1 if isinstance(part, int) else part) for part in first["loc"])
-        raise InputError(
-            f"rubric {path}, field {field!r}: {first['msg'].replace('Input should', 'it should')}."
-        ) from None
+    """Reads and checks a rubric. Raises InputError naming file, line and field."""
+    content, wrong = read_fields(text_of(path, "rubric"), f"rubric {path}")
+    rubric = checked_part(Rubric, content, wrong)
     names = [principle.name for principle in rubric.principles]
     if len(set(names)) < len(names) or "overall" in names:
         raise InputError(f"rubric {path}: principles need names of their own, and none is called overall.")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.special import expit, log_expit
 
 from custodes.feedback.annotator_model import AnnotatorModel
 from custodes.types import Floats, InputError
@@ -88,28 +88,41 @@ class RewardBelief:
 
     @classmethod
     def fit(
-        cls, features: ArrayLike, preferred: ArrayLike, reliability: ArrayLike | None = None, ridge: float = 1.0
+        cls,
+        features: ArrayLike,
+        preferred: ArrayLike,
+        reliability: ArrayLike | None = None,
+        ridge: float = 1.0,
+        weight: ArrayLike | None = None,
     ) -> RewardBelief:
-        """Laplace posterior from N answers.
+        """Laplace posterior from N answers, its mode by Newton's method with steps halved where they do not help.
 
         ``features`` (N, D) of the first shown minus those of the second; ``preferred`` (N,) 1 the first, 0 the second,
-        0.5 a tie; ``reliability`` (N,) of whoever answered (1 typical, negative answers are turned), 1 where not given.
-        Raises InputError where the shapes do not fit.
+        0.5 a tie; ``reliability`` (N,) of whoever answered (1 typical, negative answers are turned) and ``weight`` (N,)
+        of the answers, 1 where not given; ``ridge`` is the precision of the prior. Raises InputError where the shapes do
+        not fit.
         """
         x, y = np.asarray(features, float), np.asarray(preferred, float)
-        a = np.ones(len(y)) if reliability is None else np.asarray(reliability, float)
-        if x.ndim != 2 or not len(x) == len(y) == len(a):
+        a, c = (np.ones(len(y)) if given is None else np.asarray(given, float) for given in (reliability, weight))
+        if x.ndim != 2 or not len(x) == len(y) == len(a) == len(c):
             raise InputError(
-                f"features {x.shape}, answers {y.shape}, reliability {a.shape}; give one row for each answer."
+                f"features {x.shape}, answers {y.shape}, reliability {a.shape}, weight {c.shape}; give one row for each answer."
             )
         x = x * a[:, None]
+
+        def loss(at: Floats) -> float:
+            u = x @ at
+            return float(-(c * (y * log_expit(u) + (1 - y) * log_expit(-u))).sum() + ridge / 2 * at @ at)
+
         w = np.zeros(x.shape[1])
-        for _ in range(50):
-            p = expit(x @ w)
-            hessian = (x.T * (p * (1 - p))) @ x + ridge * np.eye(len(w))
-            step = np.linalg.solve(hessian, x.T @ (p - y) + ridge * w)
-            w = w - step
-            if np.abs(step).max() < 1e-8:
+        for _ in range(100):
+            p, size = expit(x @ w), 1.0
+            hessian = (x.T * (c * p * (1 - p))) @ x + ridge * np.eye(len(w))
+            step = np.linalg.solve(hessian, x.T @ (c * (p - y)) + ridge * w)
+            while loss(w - size * step) > loss(w) and size > 1e-6:
+                size /= 2
+            w = w - size * step
+            if np.abs(size * step).max() < 1e-10:
                 break
         return cls(w, np.linalg.inv(hessian))
 

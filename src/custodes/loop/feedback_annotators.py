@@ -19,7 +19,7 @@ from custodes.job.command import command, in_words
 class FeedbackAnnotators(JudgmentsOptions):
     """Fit reliability and biases of the annotators in a file, with 95 % intervals; least reliable first."""
 
-    method: AnnotatorMethod = "hierarchical"
+    annotator_model: AnnotatorMethod = "hierarchical"
     """Reliability and biases of every annotator, or everybody believed equally."""
     style: tuple[Style, ...] = ()
     """What qualities are controlled for: length, markdown. Needs preferences, which hold the answers."""
@@ -53,7 +53,7 @@ def feedback_annotators(config: FeedbackAnnotators) -> AnnotatorsFitted:
     file = config.read()
     file.warn()
     judgments, axis = file.feedback.judgments, file.axis(config.axis)
-    model = fit_annotators(judgments, file.unordered, axis, config.method, config.style)
+    model = fit_annotators(judgments, file.unordered, axis, config.annotator_model, config.style)
     return AnnotatorsFitted(model, agreement(judgments, axis=axis), file.unordered is not None)
 
 

@@ -29,13 +29,13 @@ class FeedbackComparisons:
     """Table with the columns worker, left, right, label (the winner, or empty for a tie) and, if there is one, task."""
     out: Output | None = None
     """CSV to write: item, group, quality, se, low, high, rank, rank_low, rank_high; the best first."""
-    method: AnnotatorMethod = "hierarchical"
+    annotator_model: AnnotatorMethod = "hierarchical"
     """Reliability and bias of every annotator, or everybody believed equally."""
     reference: str | None = None
     """Tell qualities as differences to this item; by default to the mean of all that are connected."""
     style: tuple[str, ...] = ()
     """Measures to control for: NAME stands in the columns left_NAME and right_NAME, as a count."""
-    bootstrap: int = 0
+    resamples: int = 0
     """Take errors and ranks from this many crowds drawn from the annotators; 0: from the fitted model."""
     truth: Path | None = None
     """Table with the columns left, right and label of pairs whose better one is known."""
@@ -64,12 +64,12 @@ class ComparisonsFitted:
 @command()
 def feedback_comparisons(config: FeedbackComparisons) -> ComparisonsFitted:
     """Who can be trusted among those who compared, and what is best."""
-    if config.bootstrap < 0 or config.bootstrap == 1:
-        raise InputError(f"--bootstrap {config.bootstrap}: give 0, or 2 and more.")
+    if config.resamples < 0 or config.resamples == 1:
+        raise InputError(f"--resamples {config.resamples}: give 0, or 2 and more.")
     truths = read_winners(config.truth) if config.truth is not None else None
-    model = fit_comparison_file(config.judgments, config.method, config.style)
-    if config.bootstrap:
-        items = bootstrap(model, config.bootstrap, config.reference)
+    model = fit_comparison_file(config.judgments, config.annotator_model, config.style)
+    if config.resamples:
+        items = bootstrap(model, config.resamples, config.reference)
     else:
         items = standings(model, config.reference)
     if config.out is not None:

@@ -35,7 +35,7 @@ class FeedbackJudge(JudgmentsOptions):
     """The judge: an embedded model, a folder, a .gguf file, a hub id, endpoint:URL#MODEL, or the model's name at --endpoint."""
     endpoint: str = ""
     """Address of an OpenAI-compatible server, up to and including /v1."""
-    name: str = "ai"
+    annotator: str = "ai"
     """Id of the annotator."""
 
 
@@ -91,7 +91,7 @@ def feedback_judge(config: FeedbackJudge) -> FileJudged:
     shown = [(episodes[a], episodes[b]) for a, b in pairs]
     decides = {"judgments": hash_of(config.judgments), "model": model, "rubric": rubric.model_dump(mode="json")}
     with Parts.open(config.out, decides) as parts:
-        said = judge_with_ai(engine, shown, rubric, config.name, parts=parts)
+        said = judge_with_ai(engine, shown, rubric, config.annotator, parts=parts)
     feedback.annotators[said.annotator.id] = said.annotator
     write_judgments(config.out, said.judgments, feedback)
     try:

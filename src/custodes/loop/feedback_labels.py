@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from rich.console import Console
 from rich.table import Table
 
+from custodes import registry
 from custodes.feedback.agreement import LabelAgreement, agreement_in
 from custodes.feedback.labels import (
     Aggregated,
@@ -25,7 +26,7 @@ from custodes.feedback.labels import (
 from custodes.feedback.truths import SHARED_ERRORS, read_truths
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
-from custodes.registry import Chosen, aggregator
+from custodes.registry import Chosen
 from custodes.stats import Interval
 from custodes.types import InputError
 
@@ -42,7 +43,7 @@ class FeedbackLabels:
     """Table with the columns task, worker and label: JSONL, JSON, CSV, TSV or parquet."""
     out: Output | None = None
     """Table to write: task, label, probability."""
-    method: Annotated[str, Chosen(aggregator, by_name=True)] = "dawid-skene"
+    aggregator: Annotated[str, Chosen(registry.aggregator, by_name=True)] = "dawid-skene"
     """A plain vote (majority), a model of who is right how often (dawid-skene, mace, glad), or FILE.py:name. Under majority
     an annotator's reliability is the agreement with the plurality of the others."""
     truth: Path | None = None
@@ -51,7 +52,7 @@ class FeedbackLabels:
     """Table to write: the probability of every class, a column for each."""
     confusion: Output | None = None
     """Table to write: how often each annotator said which label where which was true."""
-    pairs: int = 20
+    pairs_shown: int = 20
     """Show the agreement of so many pairs of annotators, those who share most tasks."""
 
 
@@ -101,10 +102,10 @@ def feedback_labels(config: FeedbackLabels) -> LabelsFitted:
             raise InputError(f"the folder {path.parent} does not exist; make it, or choose another.")
     truths = read_truths(config.truth) if config.truth is not None else None
     table = read_labels(config.judgments)
-    with _rounds_shown(config.method) as on_round:
-        found = aggregate(table, config.method, on_round=on_round)
+    with _rounds_shown(config.aggregator) as on_round:
+        found = aggregate(table, config.aggregator, on_round=on_round)
     known = None if truths is None else beside_truths(found, truths)
-    agreed = agreement_in(table, config.pairs)
+    agreed = agreement_in(table, config.pairs_shown)
     for path, write in (
         (config.out, write_labels),
         (config.probabilities, write_probabilities),
@@ -119,7 +120,7 @@ def feedback_labels(config: FeedbackLabels) -> LabelsFitted:
 def _show(config: FeedbackLabels, fitted: LabelsFitted) -> None:
     found, known = fitted.labels, fitted.known
     where = f" in {config.out}" if config.out is not None else ""
-    print(f"{len(found.label):,} tasks from {len(found.table):,} judgments by {config.method}{where}")
+    print(f"{len(found.label):,} tasks from {len(found.table):,} judgments by {config.aggregator}{where}")
     columns = ("annotator", "judgments", "reliability", "95 % interval", *(["right of known"] if known else []))
     table = Table(*columns, box=None)
     for i in fitted.order[:SHOWN]:
@@ -130,8 +131,10 @@ def _show(config: FeedbackLabels, fitted: LabelsFitted) -> None:
     Console().print(table)
     if len(fitted.order) > SHOWN:
         print(f"... and {len(fitted.order) - SHOWN:,} more; --json prints all.")
-    what = "agreement with the others' plurality" if config.method == "majority" else "share of labels that are right"
-    print(f"Reliability: {what}, by {config.method}.")
+    what = (
+        "agreement with the others' plurality" if config.aggregator == "majority" else "share of labels that are right"
+    )
+    print(f"Reliability: {what}, by {config.aggregator}.")
     _show_agreement(fitted.agreement)
     if known is not None:
         v = known.vote

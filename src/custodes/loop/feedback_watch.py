@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from custodes.feedback import agreement, fit_annotators
+from custodes.feedback import AnnotatorModel, agreement, fit_annotators
 from custodes.feedback.agreement import InterAnnotatorAgreement, PairAgreement, agreement_of_annotators
-from custodes.feedback.poisoning import Watch, watch_annotators
+from custodes.feedback.poisoning import RewardInfluence, Watch, influence_on_reward, watch_annotators
 from custodes.feedback.reading import JudgmentsOptions
 from custodes.feedback.truths import Realised, read_winners
 from custodes.job.command import command, in_words
 from custodes.job.invocation import begin
 from custodes.ranges import Range, Share, ranged
+from custodes.reward.model import last_hidden_states
+from custodes.reward.storage import load_reward
+from custodes.types import Floats, InputError
 
 MOST = 100
 """Annotators up to which the agreement of every two is computed."""
@@ -34,6 +39,8 @@ class FeedbackWatch(JudgmentsOptions):
     """Reliability from which an annotator counts as honest; 1 is typical."""
     truth: Path | None = None
     """Table with the columns left, right and label (ids of episodes, or answers) of pairs whose better one is known."""
+    reward: Path | None = None
+    """Folder of a reward model. Its last layer is fitted with and without each annotator, and judges the pairs of --truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +51,11 @@ class Watched:
     agreement: InterAnnotatorAgreement
     by_pair: list[PairAgreement]
     truth: Realised | None
+    reward: RewardInfluence | None
     notes: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        watch, shared = self.watch, self.agreement
+        watch, shared, reward = self.watch, self.agreement, self.reward
         return {
             "level": watch.level,
             "annotators": [{"annotator": e.subject, "judgments": e.n, **e.metrics} for e in watch.evaluations("watch")],
@@ -59,6 +67,12 @@ class Watched:
                 for p in self.by_pair
             ],
             "truth": self.truth.to_dict() if self.truth is not None else None,
+            "reward": [
+                {"annotator": name, "loss_without": float(loss), "flipped": float(flipped)}
+                for name, loss, flipped in zip(watch.annotators, reward.loss, reward.flipped, strict=True)
+            ]
+            if reward is not None
+            else None,
             "notes": self.notes,
         }
 
@@ -69,6 +83,10 @@ def feedback_watch(config: FeedbackWatch) -> Watched:
 
     The run that is being recorded gets one evaluation per annotator.
     """
+    if config.reward is not None and config.truth is None:
+        raise InputError(
+            "--reward needs --truth: pairs whose better one is known say what an annotator did to the reward."
+        )
     truths = read_winners(config.truth) if config.truth is not None else None
     file = config.read()
     file.warn()
@@ -81,7 +99,22 @@ def feedback_watch(config: FeedbackWatch) -> Watched:
     if (recording := begin()) is not None:
         recording.ledger.write(recording.run, watch.evaluations("watch"))
     by_pair = agreement_of_annotators(judgments, axis) if len(model.annotators) <= MOST else []
-    return Watched(watch, agreement(judgments, axis=axis), by_pair, right, list(model.notes))
+    reward = None
+    if config.reward is not None and truths is not None:
+        shown = [file.feedback.episodes[id] for id in model.episodes]
+        hidden = last_hidden_states(load_reward(config.reward), shown)
+        reward = _influence(model, hidden, model.known_pairs(truths, names))
+    return Watched(watch, agreement(judgments, axis=axis), by_pair, right, reward, list(model.notes))
+
+
+def _influence(model: AnnotatorModel, hidden: Floats, known: Mapping[int, bool]) -> RewardInfluence:
+    """What the last layer over ``hidden`` (I, D) states of the episodes owes to each annotator, by the ``known`` pairs."""
+    data = model.comparisons
+    features = (hidden[data.first] - hidden[data.second]) / np.sqrt(hidden.shape[1])
+    label = (np.sign(data.strength) + 1) / 2
+    return influence_on_reward(
+        features, label, data.annotator, features[list(known)], np.array([*known.values()], float)
+    )
 
 
 @in_words(feedback_watch)
@@ -106,5 +139,9 @@ def _show(config: FeedbackWatch, watched: Watched) -> None:
             f"Least agreement of two, among those who share most: {least.first} and {least.second}, kappa {least.kappa}, "
             f"AC1 {least.ac1}."
         )
+    if (reward := watched.reward) is not None:
+        least = np.argsort(reward.loss)[:3]
+        moved = ", ".join(f"{watch.annotators[k]} {reward.loss[k]:+.4f}" for k in least)
+        print(f"The reward's loss on known pairs would change most, in nats per pair, without: {moved}.")
     if watched.truth is not None:
         print(f"Where the truth is known, the better one of a pair is {watched.truth}.")

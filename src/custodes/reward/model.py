@@ -278,6 +278,23 @@ def _token_places(tokenizer: Any, episode: Episode, ends: Sequence[int]) -> list
     return [int(last[min(place, len(last) - 1)]) for place in places]
 
 
+def last_hidden_states(model: RewardModel, episodes: Sequence[Episode]) -> Floats:
+    """(B, d) what the heads read at the last token of each episode; of several adapters, the first one's."""
+    d = model.heads.shape[1]
+    bare = replace(
+        model,
+        heads=nn.Parameter(torch.eye(d, device=model.heads.device)),
+        adapters=model.adapters[:1],
+        center=np.zeros(1),
+        scale=np.ones(1),
+        axes=(OVERALL,),
+        weights={},
+        marks=(),
+    )
+    sequences = [bare.reader.conversation(e.messages, f"episode {e.id}") for e in episodes]
+    return bare.raw_scores(sequences, [e.task.id for e in episodes])
+
+
 def combine_members(members: Floats, combine: Combination, caution: float) -> tuple[Floats, Floats | None]:
     """(B, K) -> value (B,) and the members' standard deviation (B,), None for K = 1.
 

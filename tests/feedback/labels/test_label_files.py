@@ -53,7 +53,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 @pytest.mark.parametrize("method", ["majority", "dawid-skene", "mace", "glad"])
 def test_labels_come_out_as_task_label_probability(labels, tmp_path, method):
     out = tmp_path / "out.csv"
-    assert main(["feedback", "labels", "--judgments", str(labels), "--method", method, "--out", str(out)]) == 0
+    assert main(["feedback", "labels", "--judgments", str(labels), "--aggregator", method, "--out", str(out)]) == 0
     rows = list(csv.DictReader(out.open()))
     assert list(rows[0]) == ["task", "label", "probability"]
     assert [r["task"] for r in rows] == list(dict.fromkeys(r["task"] for r in csv.DictReader(labels.open())))
@@ -290,7 +290,7 @@ def test_agreement_and_its_caveat_are_printed(labels, tmp_path, capsys):
         told["agreement"]["alpha"]["low"] < told["agreement"]["alpha"]["estimate"] < told["agreement"]["alpha"]["high"]
     )
     assert any("share errors" in note for note in told["notes"])
-    assert main(["feedback", "labels", "--judgments", str(labels), "--out", str(out), "--pairs", "3"]) == 0
+    assert main(["feedback", "labels", "--judgments", str(labels), "--out", str(out), "--pairs-shown", "3"]) == 0
     printed = capsys.readouterr().out
     assert "Krippendorff's alpha" in printed
     assert "Shown are the 3 of 10 pairs" in printed

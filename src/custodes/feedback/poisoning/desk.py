@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from custodes.feedback.annotator_model import AnnotatorModel
-from custodes.feedback.inversion import Features, prompt_words
+from custodes.feedback.inversion import Features, prompt_words, task_features
 from custodes.feedback.poisoning.collusion import Cluster, find_clusters
 from custodes.feedback.poisoning.influence import QualityInfluence, influence_on_qualities
 from custodes.feedback.poisoning.sequential import HONEST, AnnotatorAlarm, watch
 from custodes.ledger import Evaluation
 from custodes.types import Judgment, Task
-
-NOT_GOLD = "the task is no gold item"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,31 +75,3 @@ def watch_annotators(
         model.annotators,
         influence_on_qualities(model),
     )
-
-
-def task_features(
-    tasks: Mapping[str, Task],
-    task_of: Sequence[str],
-    features: Features = prompt_words,
-    gold: Collection[str] = (),
-    rarest: float = 0.05,
-) -> tuple[NDArray[np.bool_], list[str]]:
-    """(n, F) which features hold for the task of each of n comparisons, and the F names.
-
-    Features of fewer than ``rarest`` or more than 1 - ``rarest`` of the tasks are left out.
-    """
-    sets = {id_: set(features(task)) for id_, task in tasks.items()}
-    if gold:
-        sets = {id_: held | ({NOT_GOLD} if id_ not in gold else set()) for id_, held in sets.items()}
-    count: dict[str, int] = {}
-    for held in sets.values():
-        for name in held:
-            count[name] = count.get(name, 0) + 1
-    low, high = rarest * len(sets), (1 - rarest) * len(sets)
-    names = sorted(name for name, n in count.items() if low <= n <= high or name == NOT_GOLD)
-    number = {name: f for f, name in enumerate(names)}
-    rows = {id_: [number[name] for name in held if name in number] for id_, held in sets.items()}
-    found = np.zeros((len(task_of), len(names)), bool)
-    for n, task in enumerate(task_of):
-        found[n, rows.get(task, [])] = True
-    return found, names

@@ -17,6 +17,7 @@ from scipy.sparse.linalg import splu
 from scipy.special import expit, log_expit
 
 from custodes.feedback.annotator_model import AnnotatorModel
+from custodes.feedback.selection import RewardBelief
 from custodes.types import Floats, InputError, Ints
 
 
@@ -81,7 +82,7 @@ def influence_on_reward(
         )
     if len(z) != len(t) or not len(z):
         raise InputError(f"influence: {len(z)} probe pairs with {len(t)} labels; give one for each, and at least one.")
-    w = _logistic(x, y, c, ridge)
+    w = RewardBelief.fit(x, y, ridge=ridge, weight=c).mean
     p = expit(x @ w)
     curvature = c * p * (1 - p)
     hessian = (x.T * curvature) @ x + ridge * np.eye(x.shape[1])
@@ -98,24 +99,3 @@ def influence_on_reward(
 
     flipped = ((((w + change) @ z.T) > 0) != (w @ z.T > 0)).mean(axis=1)
     return RewardInfluence(w, change, loss(w + change) - loss(w), flipped)
-
-
-def _logistic(x: Floats, y: Floats, c: Floats, ridge: float) -> Floats:
-    """Ridge logistic regression by Newton's method, halving steps that do not help."""
-    w = np.zeros(x.shape[1])
-
-    def objective(at: Floats) -> float:
-        u = x @ at
-        return float(-(c * (y * log_expit(u) + (1 - y) * log_expit(-u))).sum() + ridge / 2 * at @ at)
-
-    for _ in range(100):
-        p = expit(x @ w)
-        gradient = x.T @ (c * (p - y)) + ridge * w
-        step = np.linalg.solve((x.T * (c * p * (1 - p))) @ x + ridge * np.eye(len(w)), gradient)
-        size = 1.0
-        while objective(w - size * step) > objective(w) and size > 1e-6:
-            size /= 2
-        w = w - size * step
-        if np.abs(size * step).max() < 1e-10:
-            break
-    return w
