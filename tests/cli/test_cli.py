@@ -97,7 +97,7 @@ def test_no_command_shows_what_there_is():
         (["audit", "report", "ledger.db"], ["needs --out PATH"]),
         (
             ["feedback", "convert", "a", "b", "--form", "prose"],
-            ["prose", "--form", "conversational, text, dialogue, judgments."],
+            ["prose", "--form", "conversational, text, dialogue, completions, judgments."],
         ),
         (["quickstart", "--arm", "carefull"], ["--arm is 'carefull'", "did you mean 'careful'?"]),
         (["verify", "a", "b"], ["b"]),

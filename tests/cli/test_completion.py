@@ -38,7 +38,7 @@ ASKED = [
     ("custodes gam", {"gaming"}, {"quickstart"}),
     ("custodes ", {"quickstart", "verify", "policy", "critic"}, {"compare", "sample"}),
     ("custodes feedback ", {"labels", "judge", "annotators"}, {"quickstart", "gaming"}),
-    ("custodes feedback labels --me", {"--aggregator"}, {"--out", "labels"}),
+    ("custodes feedback labels --ag", {"--aggregator"}, {"--out", "labels"}),
     ("custodes feedback labels --judgments file.csv --aggregator da", {"dawid-skene"}, {"majority"}),
     ("custodes feedback labels --aggregator ", {"majority", "mace"}, {"--aggregator"}),
     ("custodes reward train --j", {"--judgments", "--json"}, {"--out"}),

@@ -404,7 +404,7 @@ def test_labels_and_demonstrations(tmp_path: Path, row: dict, kind: type, said: 
 def test_an_unknown_form_is_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
-        match=r"columns history, human_ref_A, score are no known form.* 'SHP', which also needs human_ref_B, labels",
+        match=r"columns history, human_ref_A, score are no known form.* 'shp', which also needs human_ref_B, labels",
     ):
         read(tmp_path, {"history": "q", "human_ref_A": "a", "score": 1})
     with pytest.raises(InputError, match="columns prompt, response, rating are no known form"):

@@ -201,7 +201,7 @@ def agreement_in(table: LabelTable, pairs: int = 20) -> LabelAgreement:
         answers = both[np.flatnonzero(np.diff(both.tocsr().indptr) == 2)].toarray().astype(np.int64)
         names = (str(table.annotators[one]), str(table.annotators[other]))
         found.append(_of_pair(*names, answers[_some(np.arange(len(answers)))] - 1, len(table.classes)))
-    return LabelAgreement(agreement_of_counts(counts, "nominal"), found, together.nnz)
+    return LabelAgreement(_of_counts(counts, "nominal"), found, together.nnz)
 
 
 def _some(places: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -247,10 +247,10 @@ def _agreement(shared: list[list[int]], values: int, level: Level) -> InterAnnot
     """``shared``: of every item that several judged, the number (from 0) of each one's value."""
     values = max(values, 2)
     counts = np.array([np.bincount(np.array(given), minlength=values) for given in shared], dtype=np.int64)
-    return agreement_of_counts(counts.reshape(-1, values), level)
+    return _of_counts(counts.reshape(-1, values), level)
 
 
-def agreement_of_counts(counts: NDArray[np.int64], level: Level) -> InterAnnotatorAgreement:
+def _of_counts(counts: NDArray[np.int64], level: Level) -> InterAnnotatorAgreement:
     """Alpha from ``counts`` (items, values): how often each value was given to each item that several judged."""
     disagreed = np.zeros(counts.shape[1], np.int64)
     disagreed[np.argsort(-counts.sum(0), kind="stable")[:2]] = 1  # the two commonest values, one each

@@ -62,7 +62,7 @@ def together(row: FeedbackRow, prompt: Messages | None, chosen: str | Messages, 
     return _conversations(row, prompt, as_completion(chosen), as_completion(rejected))
 
 
-def note_tokens(row: FeedbackRow, name: str, *texts: str) -> None:
+def _note_tokens(row: FeedbackRow, name: str, *texts: str) -> None:
     """Say so where a text holds tokens of a chat template."""
     if any(TOKENS.search(text) for text in texts):
         row.assume(f"the {name} holds tokens of a chat template; they are kept as text")
@@ -101,7 +101,7 @@ def _main(row: FeedbackRow, turns: Sequence[str], whole: bool) -> Messages | Non
         row.assume(f"the prompt is rendered by a chat template ({template}); its turns are read")
         row.rendered = True
         return messages
-    note_tokens(row, "prompt", given)
+    _note_tokens(row, "prompt", given)
     return as_prompt(given)
 
 
@@ -155,7 +155,7 @@ def _texts(row: FeedbackRow, prompt: Messages | None, chosen: str, rejected: str
     elif (one or other) and prompt is None:
         raise row.wrong('one side is a "\\n\\nHuman:" dialogue and the other is not')
     if not row.rendered:
-        note_tokens(row, "answer", chosen, rejected)
+        _note_tokens(row, "answer", chosen, rejected)
     if prompt is None:
         shared = _shared_words(chosen, rejected)
         if shared[0]:
@@ -261,7 +261,7 @@ def one_answer(row: FeedbackRow) -> tuple[Messages, Messages]:
             row.assume("the column with the system prompt opens the conversation")
         prompt, completion = (*system, *turns[:-1]), turns[-1:]
     check_answer(row, name, completion)
-    note_tokens(row, "answer", *(m.content for m in completion))
+    _note_tokens(row, "answer", *(m.content for m in completion))
     if "weight" in row.values and row.number("weight", 0, float("inf")) != 1:
         row.leave_out("the column 'weight': what is not a comparison has none")
     return prompt, completion

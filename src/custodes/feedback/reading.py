@@ -157,7 +157,7 @@ def read_feedback(path: str | Path, *, skip_bad_rows: bool = False, rows: str = 
     file, row and field for a row that cannot be used; with ``skip_bad_rows`` such rows, and those with an empty answer,
     are left out and counted.
     """
-    if is_ledger(path):
+    if _is_ledger(path):
         return _read_ledger(path)
     if _is_platform(read_as):
         feedback = read_platform(path, read_as)
@@ -193,14 +193,14 @@ def read_feedback(path: str | Path, *, skip_bad_rows: bool = False, rows: str = 
     return FeedbackFile(str(path), name, len(held), feedback, assumed, left, tuple(skipped), tuple(table.notes))
 
 
-def is_ledger(path: str | Path) -> bool:
+def _is_ledger(path: str | Path) -> bool:
     """Whether feedback is to be read from a ledger: a database's file or its URL."""
     return "://" in str(path) or str(path).endswith((".db", ".sqlite", ".sqlite3"))
 
 
 def hash_of(path: str | Path) -> str:
     """SHA-256 of a file of feedback: of a ledger the head of its chain, of a table its bytes."""
-    if not is_ledger(path):
+    if not _is_ledger(path):
         return hash_table(path)
     with Ledger.open(path, read_only=True) as ledger:
         return ledger.verify().head

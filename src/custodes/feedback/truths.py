@@ -28,7 +28,7 @@ SHARED_ERRORS = (
 """Printed below stated probabilities and reliabilities."""
 
 TRUTHS = {"task": ("task_id", "item", "item_id"), "label": ("truth", "gold", "class", "answer")}
-WINNERS = {
+PAIR_COLUMNS = {
     "left": ("model_a", "item_a", "first"),
     "right": ("model_b", "item_b", "second"),
     "label": ("winner", "truth", "gold", "better"),
@@ -87,7 +87,7 @@ def read_winners(path: str | Path) -> dict[tuple[str, str], str]:
     The table has the columns left, right and label (the winner's name, empty for a tie). Raises InputError naming file,
     row and column, also for a pair with two truths.
     """
-    columns = read_columns(path, WINNERS, optional=frozenset({"label"}), alike=tuple(WINNERS))
+    columns = read_columns(path, PAIR_COLUMNS, optional=frozenset({"label"}), alike=tuple(PAIR_COLUMNS))
     left, right, winner = winners_in(columns)
     pairs = [(min(a, b), max(a, b)) for a, b in zip(left, right, strict=True)]
     return _once(columns, pairs, winner.to_list())

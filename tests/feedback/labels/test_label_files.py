@@ -304,6 +304,7 @@ def test_all_probabilities_and_tables_of_mistakes_are_written(labels, tmp_path, 
     command = [
         "feedback",
         "labels",
+        "--judgments",
         labels,
         "--out",
         tmp_path / "o.csv",

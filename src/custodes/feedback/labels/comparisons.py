@@ -15,10 +15,10 @@ from custodes.feedback.annotator_model import AnnotatorMethod, AnnotatorModel, f
 from custodes.feedback.bradley_terry import Comparisons
 from custodes.feedback.labels.files import WORKER
 from custodes.feedback.ranking import Standing
-from custodes.feedback.truths import WINNERS, winners_in
+from custodes.feedback.truths import PAIR_COLUMNS, winners_in
 from custodes.types import Floats, InputError, Ints
 
-COMPARISONS: dict[str, tuple[str, ...]] = {"worker": WORKER} | WINNERS
+COMPARISONS: dict[str, tuple[str, ...]] = {"worker": WORKER} | PAIR_COLUMNS
 TASK: dict[str, tuple[str, ...]] = {"task": ("task_id", "prompt", "question", "question_id")}
 
 
