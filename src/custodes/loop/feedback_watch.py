@@ -140,8 +140,7 @@ def _show(config: FeedbackWatch, watched: Watched) -> None:
             f"AC1 {least.ac1}."
         )
     if (reward := watched.reward) is not None:
-        least = np.argsort(reward.loss)[:3]
-        moved = ", ".join(f"{watch.annotators[k]} {reward.loss[k]:+.4f}" for k in least)
+        moved = ", ".join(f"{watch.annotators[k]} {reward.loss[k]:+.4f}" for k in np.argsort(reward.loss)[:3])
         print(f"The reward's loss on known pairs would change most, in nats per pair, without: {moved}.")
     if watched.truth is not None:
         print(f"Where the truth is known, the better one of a pair is {watched.truth}.")

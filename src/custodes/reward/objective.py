@@ -14,19 +14,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from custodes.feedback.collection import Feedback, judged_episode
 from custodes.reward.reading import Reader, Tokens
 from custodes.stats import Interval
-from custodes.types import Episode, Judgment
+from custodes.types import Episode, Floats, Judgment
 
 if TYPE_CHECKING:
     from custodes.reward.model import RewardModel
 
 J = TypeVar("J", bound=Judgment)
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

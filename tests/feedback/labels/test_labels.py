@@ -162,7 +162,7 @@ def test_labels_come_from_judgments():
 def test_wrong_input_is_one_sentence():
     with pytest.raises(InputError, match="one length"):
         label_table([1, 2], [1], [1, 2])
-    with pytest.raises(InputError, match="did you mean .majority."):
+    with pytest.raises(InputError, match="did you mean 'majority'"):
         aggregate(label_table([1], [1], [1]), "vote")  # type: ignore[arg-type]
 
 

@@ -25,7 +25,7 @@ class Nectar(DatasetForm):
     def read(self, row: FeedbackRow) -> None:
         answers = [one if isinstance(one, dict) else {} for one in row.items("answers", 2)]
         texts = [row.answer("answers", one.get("answer")) for one in answers]
-        ranks = [one.get("rank") for one in answers]
+        ranks: list[Any] = [one.get("rank") for one in answers]
         if not all(isinstance(rank, int | float) and rank >= 1 for rank in ranks):
             raise row.bad("answers", "every answer needs a rank, 1 or more")
         row.assume("the ranks are those of a model (GPT-4), as the set's authors say")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from custodes.dialogue import Messages, is_dialogue
 from custodes.feedback.form import ANNOTATOR, DatasetForm
 from custodes.feedback.prompts import PROMPT_COLUMNS, asked, check_answer, together
@@ -35,7 +37,9 @@ class Preferences(DatasetForm):
             )
         endless = float("inf")
         ranges = {"label": (0, 1, 1.0), "weight": (0, endless, 1.0), "margin": (-endless, endless, 0.0)}
-        about = {n: row.number(n, lo, hi) if n in row.values else default for n, (lo, hi, default) in ranges.items()}
+        about: dict[str, Any] = {
+            n: row.number(n, lo, hi) if n in row.values else default for n, (lo, hi, default) in ranges.items()
+        }
         scores = tuple(
             next((number_of(row.values.get(n)) for n in SCORES[side] if n in row.values), None) for side in SIDES
         )

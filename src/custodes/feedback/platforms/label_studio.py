@@ -31,7 +31,7 @@ class LabelStudio(Platform):
             annotations: dict[str, dict[str, Any]] = {}
             for (annotator, question), given in item.answers.items():
                 for judgment, value in given:
-                    begun = {"completed_by": annotator, "result": [], "lead_time": judgment.seconds}
+                    begun: dict[str, Any] = {"completed_by": annotator, "result": [], "lead_time": judgment.seconds}
                     made = _control(judgment, value)
                     meta = {OWN: [json.dumps({"value": made["value"], "row": judgment_row(judgment)})]}
                     result = {"from_name": question, "to_name": to, **made, "meta": meta}
