@@ -15,7 +15,7 @@ from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import load
 from custodes.policy.methods import Sft
 from custodes.policy.tuning import tune
-from custodes.policy.turns import demonstration
+from custodes.policy.turns import demonstration_of
 from custodes.reward.config import RewardConfig
 from custodes.reward.storage import export, load_reward, save_reward
 from custodes.reward.train import train_reward
@@ -71,7 +71,7 @@ def test_a_chat_template_from_training_to_transformers_and_back(name: str, tmp_p
 
     # tuning learns the end of the turn, and sampling stops there
     task = Task("t", TALKS[0][:1])
-    episode = demonstration(lm, task, "We do.")
+    episode = demonstration_of(lm, task, "We do.")
     assert episode.token_ids[-1] == lm.end_ids[0]
     assert episode.action_mask[-1]
     tuning = Sft(epochs=30, batch=1, learning_rate=2e-2, decay="linear")

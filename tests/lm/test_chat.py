@@ -11,7 +11,7 @@ from chat_models import FORMATS, write_chat_model
 from custodes.lm.chat import Chat
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load
-from custodes.policy.turns import answer_ids, demonstration
+from custodes.policy.turns import answer_ids, demonstration_of
 from custodes.reward.reading import Reader
 from custodes.reward.train import train_reward
 from custodes.types import InputError, Message, PreferencePair, Sampling, Task
@@ -49,8 +49,8 @@ def test_names_of_control_tokens_in_a_text_are_text(lm: LanguageModel) -> None:
     for read in (lm.chat.prompt, lm.chat.conversation):
         assert control(lm, read(hostile(lm))) == control(lm, read(plain))
     task, said = Task("t", (hostile(lm)[0],)), hostile(lm)[1].content
-    assert control(lm, demonstration(lm, task, said).token_ids) == control(
-        lm, demonstration(lm, Task("t", (plain[0],)), "we do").token_ids
+    assert control(lm, demonstration_of(lm, task, said).token_ids) == control(
+        lm, demonstration_of(lm, Task("t", (plain[0],)), "we do").token_ids
     )
     assert control(lm, lm.encode_reply(said)) == [lm.end_ids[0]]
     assert control(lm, lm.chat.text(said)) == []
@@ -113,14 +113,14 @@ def test_turns_that_a_template_refuses_are_one_sentence_with_their_place(
         task = Task("t-3", prompt)
         if taken:
             Reader(lm, 500).pairs([pair], "pairs.jsonl")
-            demonstration(lm, task, "We.")
+            demonstration_of(lm, task, "We.")
             continue
         with pytest.raises(InputError, match=r"^pairs\.jsonl row 7, chosen: the chat template of .* refuses"):
             train_reward(lm, [pair], source="pairs.jsonl")
         with pytest.raises(InputError, match=r"^pairs\.jsonl row 7, chosen: .* refuses"):
             Reader(lm, 500).check_replies([pair], "pairs.jsonl")
         with pytest.raises(InputError, match=r"^task t-3: the chat template of .* refuses"):
-            demonstration(lm, task, "We.")
+            demonstration_of(lm, task, "We.")
         with pytest.raises(InputError, match=r"^task t-3: .* refuses .*; leave it out"):
             TorchEngine(lm).generate([task], Sampling(max_tokens=2))
 
@@ -132,7 +132,7 @@ def test_a_base_model_has_one_form_of_joining(tiny_model: Path) -> None:
     talk = [Message("user", "Who?"), Message("assistant", "A cat.")]
     text = "\n\nHuman: Who?\n\nAssistant: A cat.<|im_end|>"
     assert lm.tokenizer.decode(lm.chat.conversation(talk)) == text
-    assert lm.tokenizer.decode(demonstration(lm, Task("t", tuple(talk[:1])), "A cat.").token_ids) == text
+    assert lm.tokenizer.decode(demonstration_of(lm, Task("t", tuple(talk[:1])), "A cat.").token_ids) == text
     assert lm.tokenizer.decode(lm.encode(talk[:1], "A")) == "\n\nHuman: Who?\n\nAssistant: A"
     again = (*talk, Message("user", "And?"))
     assert lm.tokenizer.decode(lm.encode(again)) == "\n\nHuman: Who?\n\nAssistant: A cat.\n\nHuman: And?\n\nAssistant:"

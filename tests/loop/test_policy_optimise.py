@@ -146,6 +146,24 @@ def test_the_policy_is_measured_recorded_and_loads(
     assert kept.read_text() == REWARDS
 
 
+def test_best_of_n_is_an_algorithm_with_a_measured_kl_and_its_own_bound_beside_it(
+    world: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = config(world, tiny_model, optimisation=optimisation(algorithm="best_of_n"))
+    (gain,) = policy_optimise(own).seeds
+    assert "Best of 3 replies of the base model is at most 0.432 nats from it, a bound" in capsys.readouterr().err
+    (search,) = evaluations(own.out, "best_of_n")
+    assert [len(row) for row in search["proxy"]] == [3] * 4
+    assert all("kl" not in row or row["kl"] is None for row in evaluations(own.out, "policy_step"))
+    last = evaluations(own.out, "policy_heldout")[-1]
+    assert gain.kl.estimate == pytest.approx(sum(last["kl"]) / len(last["kl"]))
+    assert gain.kl.estimate != 0
+    report = json.loads((own.out / "report.json").read_text())
+    assert [p["n"] for p in report["optimisation"]["best_of_n"]["best_of_n"]["points"]] == [1, 2, 3]
+    assert "KL at most, nats" in (own.out / "report.html").read_text()
+    assert policy_optimise(own).to_dict()["runs"][0]["kl"] == gain.to_dict()["kl"]
+
+
 def test_run_again_it_only_says_what_it_came_to(world: Path, tiny_model: Path) -> None:
     first = policy_optimise(config(world, tiny_model))
     steps = (world / "out" / "optimisation" / "metrics.jsonl").read_text()

@@ -16,7 +16,7 @@ from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load
 from custodes.policy import Diverged, OptimiseConfig, OptimiseResult, optimise
 from custodes.policy.algorithms.rloo import RLOO
-from custodes.policy.optimise import tasks_of_step
+from custodes.policy.config import tasks_of_step
 from custodes.policy.running import RunningStatistics
 from custodes.registry import algorithm
 from custodes.types import Episode, InputError, Sampling, Scores

@@ -15,7 +15,7 @@ from custodes.policy.methods import Dpo, Ipo, Sft
 from custodes.policy.methods.sft import _shared_openings
 from custodes.policy.rollout import make_packs
 from custodes.policy.tuning import tune
-from custodes.policy.turns import demonstration
+from custodes.policy.turns import demonstration_of
 from custodes.types import InputError, Message, PreferencePair, Sampling
 
 REPLY = "The quick brown fox."
@@ -44,13 +44,13 @@ def test_the_loss_is_per_token_of_the_reply_whatever_the_micro_batches(tiny_mode
 def test_what_cannot_be_learned_from_is_one_sentence(tiny_model: Path) -> None:
     lm = load(tiny_model, dtype="float32")
     with pytest.raises(InputError, match="task task-0: its reply is empty"):
-        demonstration(lm, some_tasks(1)[0], "")
+        demonstration_of(lm, some_tasks(1)[0], "")
     with pytest.raises(InputError, match="over the context of 512"):
-        demonstration(lm, some_tasks(1)[0], REPLY * 100)
+        demonstration_of(lm, some_tasks(1)[0], REPLY * 100)
 
 
 def preference_of(lm: LanguageModel, text: str) -> float:
-    episode = demonstration(lm, some_tasks(1)[0], text)
+    episode = demonstration_of(lm, some_tasks(1)[0], text)
     return float(TorchEngine(lm).logprobs([episode])[0].sum())
 
 
@@ -109,14 +109,14 @@ def test_dpo_says_what_the_chosen_reply_lost(tiny_model: Path) -> None:
     """What is told of the chosen reply is what its likelihood did, whichever way it went."""
     lm, pairs = adapted(tiny_model), some_pairs(1)
     task = replace(some_tasks(1)[0], messages=pairs[0].prompt)
-    before = float(TorchEngine(lm).logprobs([demonstration(lm, task, REPLY)])[0].sum())
+    before = float(TorchEngine(lm).logprobs([demonstration_of(lm, task, REPLY)])[0].sum())
     lows = []
     for epochs in (1, 2, 4):  # told before the last update: the state after one update less
         lm = adapted(tiny_model)
         told = tune(lm, pairs, Dpo(epochs=epochs + 1, learning_rate=1e-2, decay="constant"), progress=False)[-1]
         lm = adapted(tiny_model)
         tune(lm, pairs, Dpo(epochs=epochs, learning_rate=1e-2, decay="constant"), progress=False)
-        after = float(TorchEngine(lm).logprobs([demonstration(lm, task, REPLY)])[0].sum())
+        after = float(TorchEngine(lm).logprobs([demonstration_of(lm, task, REPLY)])[0].sum())
         assert told["chosen"] == pytest.approx(after - before, abs=1e-3)
         lows.append(told["rejected"])
     assert lows == sorted(lows, reverse=True)
@@ -147,7 +147,7 @@ def test_instructions_that_examples_share_are_computed_once_and_change_no_gradie
     lm = adapted(tiny_model)
     system = Message("system", "Be brief. " * 12)
     tasks = [replace(task, messages=(system, *task.messages)) for task in some_tasks(5)] + some_tasks(2)
-    episodes = [demonstration(lm, task, REPLY * (1 + i % 3)) for i, task in enumerate(tasks)]
+    episodes = [demonstration_of(lm, task, REPLY * (1 + i % 3)) for i, task in enumerate(tasks)]
     rows, groups = _shared_openings(episodes, [6, 3, 0, 5, 1, 4, 2], budget=10_000)
     assert sorted(rows) == list(range(7))
     assert len({groups[i] for i in range(5)}) == 1

@@ -11,7 +11,7 @@ from custodes.lm.loading import LanguageModel, load
 from custodes.policy.methods import Sft
 from custodes.policy.rollout import make_packs
 from custodes.policy.tuning import tune
-from custodes.policy.turns import answer_ids, demonstration
+from custodes.policy.turns import answer_ids, demonstration_of
 from custodes.types import InputError, Message, Task
 
 TASK = Task("t", (Message("system", "You have a shell."), Message("user", "How many?")))
@@ -30,13 +30,13 @@ def lm(tiny_model: Path) -> LanguageModel:
 
 
 def test_a_demonstration_is_what_the_template_renders(lm: LanguageModel) -> None:
-    episode = demonstration(lm, TASK, SAID)
+    episode = demonstration_of(lm, TASK, SAID)
     whole = np.concatenate([lm.encode((*TASK.messages, *SAID[:-1])), lm.encode_reply("Seven.")])
     assert episode.token_ids.tolist() == whole.tolist()
 
 
 def test_actions_are_the_replies_with_their_ends_and_nothing_else(lm: LanguageModel) -> None:
-    episode = demonstration(lm, TASK, SAID)
+    episode = demonstration_of(lm, TASK, SAID)
     expected = [i for m in SAID if m.role == "assistant" for i in lm.encode_reply(m.content).tolist()]
     assert episode.token_ids[episode.action_mask].tolist() == expected
     (pack,) = make_packs([episode], [0], 10_000, [0])
@@ -44,7 +44,10 @@ def test_actions_are_the_replies_with_their_ends_and_nothing_else(lm: LanguageMo
 
 
 def test_one_reply_is_a_demonstration_too(lm: LanguageModel) -> None:
-    as_text, as_messages = demonstration(lm, TASK, "Seven."), demonstration(lm, TASK, [Message("assistant", "Seven.")])
+    as_text, as_messages = (
+        demonstration_of(lm, TASK, "Seven."),
+        demonstration_of(lm, TASK, [Message("assistant", "Seven.")]),
+    )
     assert as_text.token_ids.tolist() == as_messages.token_ids.tolist()
 
 
@@ -72,7 +75,7 @@ def test_a_conversation_is_learned(tiny_model: Path) -> None:
     config = Sft(epochs=40, batch=1, learning_rate=2e-2, decay="linear")
     metrics = tune(lm, [(TASK, SAID)], config, progress=False)
     assert metrics[-1]["loss"] < 0.1 < metrics[0]["loss"]
-    assert metrics[0]["tokens"] == demonstration(lm, TASK, SAID).actions
+    assert metrics[0]["tokens"] == demonstration_of(lm, TASK, SAID).actions
 
 
 @pytest.mark.parametrize(
@@ -87,4 +90,4 @@ def test_a_conversation_is_learned(tiny_model: Path) -> None:
 )
 def test_what_is_no_conversation_is_one_sentence(lm: LanguageModel, said: tuple[Message, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        demonstration(lm, TASK, said)
+        demonstration_of(lm, TASK, said)

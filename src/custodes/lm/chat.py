@@ -36,7 +36,7 @@ _PLAIN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ReplyForm:
     """What one template does to a reply."""
 
     template: str
@@ -59,7 +59,7 @@ class Chat:
     def __init__(self, tokenizer: Any, ends: Sequence[int] = (), name: str = "the model") -> None:
         self.tokenizer, self.name = tokenizer, name
         self.ends = tuple(dict.fromkeys(ends))
-        self._form: Form | None = None
+        self._form: ReplyForm | None = None
 
     # ------------------------------------------------------------ what is encoded
 
@@ -157,7 +157,7 @@ class Chat:
         return _PLAIN % {"start": "".join(map(self._token, start)), "end": "".join(map(self._token, self.ends[:1]))}
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ReplyForm:
         """What the template does to a reply. Raises InputError where it writes none, or where nothing ends one."""
         template = self.template
         if self._form is None or self._form.template != template:
@@ -169,7 +169,7 @@ class Chat:
         """Ids that end a reply: the template's end of a turn, and those of the configuration."""
         return tuple(dict.fromkeys((self.form.end, *self.ends)))
 
-    def _derive(self, template: str) -> Form:
+    def _derive(self, template: str) -> ReplyForm:
         opened = self._render(QUESTION, opening=True)
         whole = self._render((*QUESTION, Message("assistant", PLACE)), opening=False)
         before, found, after = whole.rpartition(PLACE)
@@ -179,13 +179,13 @@ class Chat:
         names = {self._token(i): i for i in (*self._markers, *self.ends)}
         ending = re.search(_any_of(names), after) if names else None
         if ending is not None:
-            return Form(template, lead, after[: ending.start()], names[ending[0]])
+            return ReplyForm(template, lead, after[: ending.start()], names[ending[0]])
         if not self.ends:
             raise InputError(
                 f"{self.name} names no end-of-sequence token and its chat template ends a turn with none; "
                 "set eos_token in tokenizer_config.json."
             )
-        return Form(template, lead, "", self.ends[0])
+        return ReplyForm(template, lead, "", self.ends[0])
 
     # ------------------------------------------------------------ rendering
 

@@ -128,7 +128,7 @@ class TransformersDecoder(nn.Module):
         if first == end:
             return x if wanted is None else x.index_select(0, wanted)
         if (first, end) != (0, self.spec.layers) or adapter is not None:
-            raise InputError(f"architecture {self.shell.config.model_type!r} cannot run with adapters; {WHOLE}")
+            raise InputError(f"architecture {self.shell.config.model_type!r} cannot run with adapters; {WHOLE_WEIGHTS}")
         rows = ToRows.apply(x, batch)  # right padding is hidden by causality
         out = self._call(self.shell.base_model, inputs_embeds=rows, use_cache=False).last_hidden_state
         out = FromRows.apply(out, batch)
@@ -236,7 +236,7 @@ def _from_pretrained(folder: Path, config: Any, dtype: torch.dtype) -> tuple[Any
         return loaded
 
 
-WHOLE = "train whole weights, or use a Llama, Mistral, Qwen2 or Qwen3 model."
+WHOLE_WEIGHTS = "train whole weights, or use a Llama, Mistral, Qwen2 or Qwen3 model."
 
 
 def _logit_scale(config: Any) -> float:

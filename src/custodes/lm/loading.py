@@ -175,10 +175,10 @@ def load(
     if spec is not None and is_classifier(config):
         spec = replace(spec, tied=True)  # a reward model's backbone has no head over the vocabulary
     if spec is None:
-        from custodes.lm.fallback import WHOLE, TransformersDecoder
+        from custodes.lm.fallback import WHOLE_WEIGHTS, TransformersDecoder
 
         if adapter is not None:
-            raise InputError(f"architecture {config.model_type!r} cannot run with adapters; {WHOLE}")
+            raise InputError(f"architecture {config.model_type!r} cannot run with adapters; {WHOLE_WEIGHTS}")
         decoder: Decoder = TransformersDecoder.load(folder, config, dtype_for(dtype, device))  # type: ignore[assignment]
     else:
         state = read_state(folder)

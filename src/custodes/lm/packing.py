@@ -23,7 +23,7 @@ BLOCK_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class AttentionBlock:
     """Some neighbouring groups of a batch, as attention sees them: rows padded to the longest of these only."""
 
     start: int  # first of the block's unique tokens in the batch
@@ -45,7 +45,7 @@ class PackedBatch:
     last: Tensor  # (R,) int64 into N: the last token of each sequence
     starts: Tensor  # (S + 1,) int64 into N: first token of each segment, which is a group's prefix or what is one sequence's own
     groups: Tensor  # (K + 1,) int64 into S: first segment of each group, its prefix (empty where nothing is shared)
-    blocks: tuple[Block, ...]  # the same rows, cut where attention would pad or compute too much at once
+    blocks: tuple[AttentionBlock, ...]  # the same rows, cut where attention would pad or compute too much at once
 
     def to(self, device: torch.device | str) -> PackedBatch:
         names = ("ids", "positions", "rows", "back", "last", "starts", "groups")
@@ -117,7 +117,7 @@ def _blocks(
     rows: NDArray[np.int64],
     back: NDArray[np.int64],
     shared: Sequence[tuple[int, int, int, int]],
-) -> Iterator[Block]:
+) -> Iterator[AttentionBlock]:
     """Whole groups, until the padded rows hold ``BLOCK_TOKENS``; ``begins`` ends with (N, R)."""
     T = rows.shape[1]
     begin, first = begins[0]
@@ -126,7 +126,7 @@ def _blocks(
         if (row - first) * longest < BLOCK_TOKENS and end < begins[-1][0]:
             continue
         place = back[begin:end]
-        yield Block(
+        yield AttentionBlock(
             start=begin,
             end=end,
             rows=torch.from_numpy(np.maximum(rows[first:row, :longest] - begin, 0)),

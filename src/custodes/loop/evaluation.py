@@ -125,14 +125,19 @@ def evaluate_policy(
 def evaluate_best_of_n(
     work: Workspace, arm: str, reward: Reward, episodes: Sequence[Episode], n: int, gold: Reward | None
 ) -> None:
-    """Score ``n`` base samples of each task, those of one task side by side: the audit draws the curve."""
+    """Score ``n`` base samples of each task, those of one task side by side: the audit draws the curve.
+
+    Tasks with a reply that a reward has no opinion of are left out.
+    """
     id = f"best-of-n-{arm}"
     if work.has(id):
         return
     proxy = reward.score(episodes).value.reshape(-1, n)
     golds = gold.score(episodes).value.reshape(-1, n) if gold else None
-    tasks = [e.task.id for e in episodes[::n]]
-    work.record(id, BestOfN(task=tasks, proxy=proxy.tolist(), gold=None if golds is None else golds.tolist()), arm)
+    judged = np.isfinite(proxy if golds is None else proxy + golds).all(axis=1)
+    tasks = [e.task.id for e, whole in zip(episodes[::n], judged, strict=True) if whole]
+    row = BestOfN(task=tasks, proxy=proxy[judged].tolist(), gold=None if golds is None else golds[judged].tolist())
+    work.record(id, row, arm)
 
 
 def record_checks(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from custodes.audit import PolicyStep, Samples, write_report
+from custodes.audit.overoptimisation import best_of_n_kl
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
 from custodes.lm import LanguageModel, TorchEngine
@@ -64,10 +65,10 @@ class OptimisedArm:
 
     def run(self) -> Optimised:
         """Measure, optimise, measure, save; what is done already is not done again."""
-        base = self._evaluate(0)
-        with self.work.phase(
-            "optimisation", f"Optimising the policy with {algorithm_of(self.options.algorithm).name}, {self.arm} arm"
-        ):
+        base, algorithm = self._evaluate(0), algorithm_of(self.options.algorithm)
+        if algorithm.draws_from == "reference" and algorithm.needs_groups:
+            self._search()
+        with self.work.phase("optimisation", f"Optimising the policy with {algorithm.name}, {self.arm} arm"):
             result = optimise(
                 self.lm,
                 self.train,
@@ -87,6 +88,23 @@ class OptimisedArm:
             sampled = self.work.sample(f"diversity, {self.arm} policy", self.make_engine(self.lm), few, several)
             record_samples(self.work, self.arm, sampled)
         return Optimised(base, last, result)
+
+    def _search(self) -> None:
+        """The best of n replies of the base model to held-out tasks, which the policy is to learn to give at once."""
+        n = self.options.sampling.n
+        if self.work.has(f"best-of-n-{self.arm}"):
+            return
+        with self.work.phase("evaluation", f"Best of {n}, {self.arm} arm"):
+            drawn = self.work.sample(
+                f"best of {n}, base policy", self.make_engine(self.base), self.held_out, self._sampling(n, 3)
+            )
+            evaluation.evaluate_best_of_n(self.work, self.arm, self.reward, drawn, n, self.gold)
+        self.work.console.print(
+            f"Best of {n} replies of the base model is at most {best_of_n_kl(n):.3g} nats from it, a bound; the policy's own KL is "
+            "measured.",
+            soft_wrap=True,
+            highlight=False,
+        )
 
     def _sampling(self, n: int, draw: int) -> Sampling:
         """How held-out replies are drawn: with the seed that is ``draw`` after that of the run."""

@@ -75,7 +75,7 @@ class PolicyCompare(RewardOptions):
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """A policy at one moment of its training."""
 
     name: str
@@ -90,7 +90,7 @@ class Curve:
     """One policy, from the base model on."""
 
     policy: str
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
     values: Floats  # (points, prompts) reward of each prompt
     replies: tuple[str, ...]  # to the prompts that are shown
     kl_is: str = "measured"
@@ -322,13 +322,13 @@ class _Measured:
         return load(folder, dtype=self.config.dtype, device=self.config.device)
 
 
-def _points(names: Sequence[str], kls: Sequence[Interval], values: Floats) -> tuple[Point, ...]:
+def _points(names: Sequence[str], kls: Sequence[Interval], values: Floats) -> tuple[CurvePoint, ...]:
     """The points of a curve from the rewards (points, prompts), of at least two prompts, at each."""
     points = []
     for i, (name, kl) in enumerate(zip(names, kls, strict=True)):
         gain = gain_over_base(values, i)
         assert gain is not None
-        points.append(Point(name, kl, mean_interval(values[i]), gain))
+        points.append(CurvePoint(name, kl, mean_interval(values[i]), gain))
     return tuple(points)
 
 

@@ -32,7 +32,7 @@ from custodes.loop.new_policy import NewPolicy, new_policy
 from custodes.loop.optimised_arm import recorded_run
 from custodes.policy.learner import Reference
 from custodes.policy.tuning import TuneMethod, method_of, tune
-from custodes.policy.turns import demonstration
+from custodes.policy.turns import demonstration_of
 from custodes.ranges import Count, PartShare, ranged
 from custodes.registry import Chosen, method
 from custodes.reward.options import RewardOptions
@@ -194,9 +194,9 @@ class _Tuning:
     def _episodes(self) -> list[Episode]:
         """The held-out replies; of preferences chosen and rejected by turns."""
         if self.method.learns_from == "demonstrations":
-            return [demonstration(self.lm, task, said) for task, said in self.held_out]
+            return [demonstration_of(self.lm, task, said) for task, said in self.held_out]
         return [
-            demonstration(self.lm, Task(f"{pair.place or i} {side}", pair.prompt), said)
+            demonstration_of(self.lm, Task(f"{pair.place or i} {side}", pair.prompt), said)
             for i, pair in enumerate(self.held_out)
             for side, said in (("chosen", pair.chosen), ("rejected", pair.rejected))
         ]

@@ -81,8 +81,8 @@ class Quickstart:
     skip_bad_rows: bool = False
     """Leave out rows of your judgments that cannot be used, and those with an empty answer; how many is said."""
     algorithm: Annotated[Algorithm | str, Chosen(algorithm)] = "ppo"
-    """How the policy is optimised: ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, or one of your
-    own, FILE.py:Name. Its own options join these."""
+    """How the policy is optimised: ppo, grpo, dr_grpo, rloo, reinforce_pp, best_of_n, expert_iteration, all_successes, or one
+    of your own, FILE.py:Name. Its own options join these."""
     judged_tasks: Annotated[int, at_least(8)] = field(default_factory=lambda: twice_where_fast(200))
     """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward. 400 where the processor
     multiplies bfloat16, 200 elsewhere."""

@@ -97,6 +97,9 @@ class Algorithm:
     """Paper and equation."""
     needs_groups: ClassVar[bool] = False
     """Whether each task must be sampled at least twice."""
+    draws_from: ClassVar[Literal["policy", "reference"]] = "policy"
+    """Who answers the tasks: the policy that learns, or the model as it came. Replies of the latter tell nothing of the
+    policy's KL, which is then measured on held-out tasks alone."""
     averages_over: ClassVar[Literal["actions", "episodes", "longest"]] = "actions"
     """The loss of an update is the mean over all of its actions; or the mean over episodes of the mean over their actions; or
     the sum over all actions, divided by the episodes and the longest possible length (arXiv 2503.20783)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, get_args
 
@@ -11,7 +12,7 @@ from custodes.policy.algorithm import Algorithm, algorithm_of
 from custodes.ranges import Count, Positive, at_least, ranged
 from custodes.registry import Chosen, algorithm
 from custodes.train import Decay
-from custodes.types import InputError, Sampling
+from custodes.types import InputError, Sampling, Task
 
 KlIn = Literal["reward", "k2", "k3"]
 
@@ -22,8 +23,8 @@ class OptimiseConfig:
     """How a policy is optimised."""
 
     algorithm: Annotated[Algorithm | str, Chosen(algorithm)] = "ppo"
-    """ppo, grpo, dr_grpo, rloo, reinforce_pp, expert_iteration, all_successes, or one of your own, FILE.py:Name. Its own
-    options join these."""
+    """ppo, grpo, dr_grpo, rloo, reinforce_pp, best_of_n, expert_iteration, all_successes, or one of your own, FILE.py:Name.
+    Its own options join these."""
     steps: Count = 50
     """Iterations of sampling, scoring and updating."""
     tasks_per_step: Count = 16
@@ -89,6 +90,12 @@ class OptimiseConfig:
             raise InputError("option kl_target needs a kl_coefficient above 0 to adapt.")
         if (chosen := algorithm_of(self.algorithm)).needs_groups and self.sampling.n < 2:
             raise InputError(f"algorithm {chosen.name} compares replies to one task; sampling.n must be 2 or more.")
+        own = {"kl_in": "reward", "kl_target": None, "kl_budget": None, "sampler_correction": None}
+        if chosen.draws_from == "reference" and (asked := [n for n, off in own.items() if getattr(self, n) != off]):
+            raise InputError(
+                f"algorithm {chosen.name} draws from the model as it came, and option {asked[0]} needs replies of the policy; "
+                f"leave {asked[0]} out."
+            )
         _check_on_policy(self.sampling)
 
 
@@ -103,6 +110,15 @@ def _check_on_policy(sampling: Sampling) -> None:
             )
     if sampling.temperature == 0:
         raise InputError("sampling option temperature is 0 during training: greedy replies carry no gradient; use 1.")
+
+
+def tasks_of_step(tasks: Sequence[Task], count: int, step: int, seed: int) -> list[Task]:
+    """The tasks of a step: every pass over all of them in a new order, a function of seed and step alone."""
+    chosen: list[Task] = []
+    for position in range(step * count, (step + 1) * count):
+        epoch, place = divmod(position, len(tasks))
+        chosen.append(tasks[int(np.random.default_rng([seed, epoch]).permutation(len(tasks))[place])])
+    return chosen
 
 
 def with_seed(sampling: Sampling, step: int) -> Sampling:

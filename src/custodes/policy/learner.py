@@ -10,7 +10,8 @@ Letters: B episodes, T tokens of the longest, N unique tokens of a pack, M its a
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +54,16 @@ class Reference:
         adapter = Adapter(lm.decoder, lm.adapter.config)
         adapter.restore(lm.adapter.tensors(), "the reference")
         return Reference(lm.decoder, adapter.requires_grad_(False))
+
+    @contextmanager
+    def acting(self, lm: LanguageModel) -> Iterator[None]:
+        """Within the block ``lm``, and every engine that draws from it, answers as the reference does."""
+        own = lm.decoder, lm.adapter
+        lm.decoder, lm.adapter = self.decoder, self.adapter
+        try:
+            yield
+        finally:
+            lm.decoder, lm.adapter = own
 
 
 class Learner:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel
 from custodes.policy import losses
 from custodes.policy.algorithm import Actions, Outcomes, WithValues, algorithm_of
-from custodes.policy.config import OptimiseConfig, with_seed
+from custodes.policy.config import OptimiseConfig, tasks_of_step, with_seed
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
 from custodes.policy.rollout import Pack, Rollout, first_of_groups, make_minibatches, make_rollout
@@ -35,10 +36,6 @@ from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
 
 OnStep = Callable[[Metrics, list[Episode], Scores], None]
 Stopped = Literal["steps", "kl_budget"]
-
-
-class Unscored(InputError):  # noqa: N818 - what happened, not who erred
-    """The replies of a step could not be drawn or scored: an environment or a reward raised, took too long, or said nonsense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +78,8 @@ def optimise(
             killed, the steps since its last checkpoint are made, and reported, again.
 
     Raises:
-        InputError: options, tasks and checkpoints that do not fit.
-        Unscored: the reward failed; what was learned before is saved, and the same call goes on from there.
+        InputError: options, tasks and checkpoints that do not fit. Also where a reward or an environment failed: what was
+            learned before is saved, and the same call goes on from there.
         Diverged: a loss or gradient is not finite; names step, episodes and the last good checkpoint.
         KeyboardInterrupt: after Ctrl-C, once the state is saved.
     """
@@ -156,13 +153,14 @@ class _Loop:
         self.number, config, start = number, self.config, time.perf_counter()
         tasks = tasks_of_step(self.tasks, config.tasks_per_step, number, config.sampling.seed)
         try:
-            episodes = self.engine.generate(tasks, with_seed(config.sampling, number))
+            with self.reference.acting(self.lm) if self.algorithm.draws_from == "reference" else nullcontext():
+                episodes = self.engine.generate(tasks, with_seed(config.sampling, number))
             sampled = time.perf_counter()
             scores = self.reward.score(episodes)
             rollout = self._rollout(episodes, scores)
         except InputError as error:
             kept = "" if self.out is None else "; what was learned is kept, and the same command goes on from here"
-            raise Unscored(f"step {number + 1}: {str(error).rstrip('.')}{kept}.") from error.__cause__
+            raise InputError(f"step {number + 1}: {str(error).rstrip('.')}{kept}.") from error.__cause__
         scored = time.perf_counter()
         metrics = {"step": float(number + 1), **sampling_metrics(episodes, scores), **self._learn(rollout)}
         end, tokens = time.perf_counter(), sum(e.actions for e in episodes)
@@ -199,17 +197,20 @@ class _Loop:
         """Measure the policy and the reference, and update; or, beyond the KL budget, only stop."""
         config, learner, temperature = self.config, self.learner, self.config.sampling.temperature
         rng = np.random.default_rng([config.sampling.seed, self.number])
+        own = self.algorithm.draws_from == "policy"  # replies of others tell nothing of the policy's KL
         one_each = self._kl_is_only_told()
         seen = rollout.subset(first_of_groups(rollout.groups)) if one_each else rollout
         minibatches = make_minibatches(seen, config.minibatches, self.micro_tokens, rng)
         packs = [pack for minibatch in minibatches for pack in minibatch]
-        measured = self._must_measure(len(minibatches))
+        measured = own and self._must_measure(len(minibatches))
         if measured:
             learner.measure(packs, temperature, seen.logprobs, seen.values)
-        learner.measure_reference(packs, temperature, self.reference, seen.reference)
+        if own:
+            learner.measure_reference(packs, temperature, self.reference, seen.reference)
 
         def told() -> Metrics:
-            return {**kl_metrics(seen), **sampler_metrics(seen), "kl_coefficient": self.kl_coefficient}
+            of_policy = {**kl_metrics(seen), **sampler_metrics(seen)} if own else {}
+            return {**of_policy, "kl_coefficient": self.kl_coefficient}
 
         if config.kl_budget is not None and kl_metrics(seen)["kl"] >= config.kl_budget:
             self.over_budget = True
@@ -224,6 +225,11 @@ class _Loop:
             rollout = rollout.subset(keep)
             minibatches = make_minibatches(rollout, config.minibatches, self.micro_tokens, rng)
             measured = measured and not one_each
+            if not own and config.epochs * len(minibatches) > 1:
+                learner.measure(
+                    [pack for minibatch in minibatches for pack in minibatch], temperature, rollout.logprobs
+                )
+                measured = True
         elif config.skip_equal_scores and outcomes.totals().unique().numel() == 1:
             if not measured:
                 learner.measure(packs, temperature, seen.logprobs)
@@ -240,7 +246,8 @@ class _Loop:
             metrics["kept"] = len(rollout.episodes) / drawn
         if returns is not None:
             metrics |= value_metrics(rollout, returns)
-        self._adapt_kl(metrics["kl"], drawn)
+        if own:
+            self._adapt_kl(metrics["kl"], drawn)
         return metrics
 
     def _kl_is_only_told(self) -> bool:
@@ -370,12 +377,3 @@ class _Tables:
             episode=pack.episode.unique(return_inverse=True)[1].to(seen.logprobs.device),
             inputs={name: at(table) for name, table in self.inputs.items()},
         )
-
-
-def tasks_of_step(tasks: Sequence[Task], count: int, step: int, seed: int) -> list[Task]:
-    """The tasks of a step: every pass over all of them in a new order, a function of seed and step alone."""
-    chosen: list[Task] = []
-    for position in range(step * count, (step + 1) * count):
-        epoch, place = divmod(position, len(tasks))
-        chosen.append(tasks[int(np.random.default_rng([seed, epoch]).permutation(len(tasks))[place])])
-    return chosen

@@ -16,7 +16,7 @@ from torch import Tensor
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.rollout import Pack, make_packs
 from custodes.policy.tuning import TuneMethod
-from custodes.policy.turns import demonstration
+from custodes.policy.turns import demonstration_of
 from custodes.ranges import Positive, ranged
 from custodes.train import Metrics
 from custodes.types import PreferencePair, Task
@@ -63,7 +63,7 @@ class _Comparison:
         self.reference = Reference.of(learner.lm)
         places = [pair.place or f"pair {i:,}" for i, pair in enumerate(pairs, 1)]
         self.episodes = [
-            demonstration(learner.lm, Task(place, pair.prompt), said, f"{place}, {side}")
+            demonstration_of(learner.lm, Task(place, pair.prompt), said, f"{place}, {side}")
             for pair, place in zip(pairs, places, strict=True)
             for side, said in (("chosen", pair.chosen), ("rejected", pair.rejected))
         ]

@@ -12,7 +12,7 @@ from custodes.types import Engine, Episode, InputError, Reward, Sampling, Scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BestOfN:
+class BestReplies:
     """Every reply with its score; :meth:`chosen` for any number of draws up to n."""
 
     episodes: list[Episode]
@@ -36,10 +36,10 @@ class BestOfN:
 
 def best_of_n(
     engine: Engine, tasks: Sequence[Task], reward: Reward, n: int, sampling: Sampling | None = None
-) -> BestOfN:
+) -> BestReplies:
     """Draw ``n`` replies to each task and score them.
 
     The KL from the policy of taking the best is at most log n - (n - 1) / n nats (arXiv 2009.01325, appendix G.3).
     """
     episodes = engine.generate(tasks, replace(sampling or Sampling(), n=n))
-    return BestOfN(episodes, reward.score(episodes), n)
+    return BestReplies(episodes, reward.score(episodes), n)

@@ -35,17 +35,17 @@ def answer_ids(
     return np.asarray(lm.chat.between(before, answers, last, prefix), np.int32)
 
 
-def demonstration(lm: LanguageModel, task: Task, said: str | Sequence[Message], where: str = "") -> Episode:
+def demonstration_of(lm: LanguageModel, task: Task, said: str | Sequence[Message], where: str = "") -> Episode:
     """An episode in which the policy said this: one reply, or a conversation's messages after the task's own.
 
     Every reply ends with the end of its turn, and that is an action too. Raises InputError, which begins with ``where``,
     where a reply is empty, no reply comes last, or the whole does not fit the context.
     """
     with located(where or f"task {task.id}"):
-        return _demonstration(lm, task, [Message("assistant", said)] if isinstance(said, str) else list(said))
+        return _demonstration_of(lm, task, [Message("assistant", said)] if isinstance(said, str) else list(said))
 
 
-def _demonstration(lm: LanguageModel, task: Task, turns: list[Message]) -> Episode:
+def _demonstration_of(lm: LanguageModel, task: Task, turns: list[Message]) -> Episode:
     if not turns or turns[0].role != "assistant" or turns[-1].role != "assistant":
         raise InputError("its demonstration must begin and end with a reply of the assistant.")
     messages, parts = list(task.messages), [lm.encode(task.messages)]

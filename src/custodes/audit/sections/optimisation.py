@@ -87,7 +87,7 @@ class OptimisationSection(ArmSection):
 {% if o.get("points") %}
 <div class="charts">
 {{ figure(charts.proxy[arm], "What the learned reward says was gained on held-out tasks.") }}
-{{ figure(charts.gold[arm], "What was truly gained on the same tasks. Filled: the optimised policy; hollow: best-of-n of the base policy.") }}
+{{ figure(charts.gold[arm], "What was truly gained on the same tasks. Filled: the optimised policy; hollow: best-of-n of the base policy, at the upper bound of its KL.") }}
 </div>
 {% if o.get("advice") %}<p>{{ o.advice }}</p>{% endif %}
 <table class="wide-table">
@@ -97,8 +97,8 @@ class OptimisationSection(ArmSection):
 {% else %}{{ absent("Held-out points of training") }}{% endif %}
 {% if o.get("best_of_n") %}<details><summary>Best-of-n of the base policy, in numbers</summary>
 <table class="wide-table">
-  <thead><tr><th>n</th><th>KL, nats</th><th>Proxy gained</th><th>Gold gained</th><th>Tasks</th></tr></thead>
-  {% for p in o.best_of_n.points %}<tr><th scope="row"><span class="narrow">n = </span>{{ p.n }}</th><td data-label="KL">{{ p.kl | number }}</td>{{ cell("proxy gained", p.proxy, "signed") }}{{ cell("gold gained", p.gold, "signed") }}<td data-label="tasks">{{ o.best_of_n.tasks | number }}</td></tr>{% endfor %}
+  <thead><tr><th>n</th><th>KL at most, nats</th><th>Proxy gained</th><th>Gold gained</th><th>Tasks</th></tr></thead>
+  {% for p in o.best_of_n.points %}<tr><th scope="row"><span class="narrow">n = </span>{{ p.n }}</th><td data-label="KL at most">{{ p.kl | number }}</td>{{ cell("proxy gained", p.proxy, "signed") }}{{ cell("gold gained", p.gold, "signed") }}<td data-label="tasks">{{ o.best_of_n.tasks | number }}</td></tr>{% endfor %}
 </table></details>{% endif %}
 {% if charts.fits[arm] %}<details><summary>Fitted curves</summary><table class="wide-table">
   <thead><tr><th>Curve</th><th>a</th><th>b</th><th>Peak at √KL</th><th>Gain there</th></tr></thead>

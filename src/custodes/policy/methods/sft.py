@@ -12,7 +12,7 @@ from custodes.policy.learner import Forward, Learner
 from custodes.policy.losses import supervised_loss
 from custodes.policy.rollout import Pack, make_packs
 from custodes.policy.tuning import TuneMethod
-from custodes.policy.turns import demonstration
+from custodes.policy.turns import demonstration_of
 from custodes.ranges import Count, ranged
 from custodes.registry import method
 from custodes.train import Metrics
@@ -39,7 +39,7 @@ class Sft(TuneMethod):
     """Examples per update."""
 
     def objective(self, learner: Learner, examples: Sequence[tuple[Task, str | Sequence[Message]]]) -> _Likelihood:
-        return _Likelihood([demonstration(learner.lm, task, said) for task, said in examples], self.micro_tokens)
+        return _Likelihood([demonstration_of(learner.lm, task, said) for task, said in examples], self.micro_tokens)
 
 
 class _Likelihood:
