@@ -21,6 +21,7 @@ HOMES = {
     "custodes.feedback": ("fit_annotators", "read_feedback"),
     "custodes.ledger": ("Ledger",),
     "custodes.lm": ("AdapterConfig", "TorchEngine", "load"),
+    "custodes.lm.soup": ("soup",),
     "custodes.policy": ("OptimiseConfig",),
     "custodes.policy.optimise": ("optimise",),
     "custodes.policy.methods": ("Dpo", "Sft"),
@@ -50,6 +51,7 @@ if TYPE_CHECKING:  # what a type checker and an editor see; a test keeps it the 
     from custodes.lm import AdapterConfig as AdapterConfig
     from custodes.lm import TorchEngine as TorchEngine
     from custodes.lm import load as load
+    from custodes.lm.soup import soup as soup
     from custodes.policy import OptimiseConfig as OptimiseConfig
     from custodes.policy.methods import Dpo as Dpo
     from custodes.policy.methods import Sft as Sft

@@ -267,12 +267,23 @@ def hash_shown(*parts: str) -> str:
 class Scores:
     """What a reward says of B episodes. ``std`` is its own uncertainty, None where it has none.
 
-    Where a reward has no opinion of an episode, its value and all of its parts are NaN: the episode teaches nothing."""
+    Where a reward has no opinion of an episode, its value is NaN, and so are the parts that it lacks: the episode teaches nothing."""
 
     value: NDArray[np.float64]  # (B,)
     std: NDArray[np.float64] | None = None  # (B,)
-    token: NDArray[np.float64] | None = None  # (B, T), aligned with token_ids, 0 beyond each episode
+    token: NDArray[np.float64] | None = (
+        None  # (B, T), aligned with token_ids; NaN, or throughout 0, where there is none
+    )
     parts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # name -> (B,)
+
+    def token_rewards(self) -> NDArray[np.float64] | None:
+        """(B, T) rewards of single tokens, such as the last ones of steps; NaN where there is none.
+
+        A table with a NaN has its zeros as rewards of 0; in one without, a 0 is no reward.
+        """
+        if self.token is None or np.isnan(self.token).any():
+            return self.token
+        return np.where(self.token == 0, np.nan, self.token)
 
 
 @runtime_checkable

@@ -47,14 +47,14 @@ def test_every_reply_is_drawn_from_the_model_as_it_came(tiny_model: Path, full: 
 
 
 def test_one_draw_of_the_policy_comes_near_the_best_of_several_of_its_base(tiny_model: Path) -> None:
-    lm, n = adapted(tiny_model), 8
-    config = replace(CONFIG, steps=24, sampling=Sampling(n=n, max_tokens=8), learning_rate=1e-2)
-    tasks, reward = some_tasks(), EvenTokens()
-    before = reward.score(TorchEngine(lm).generate(tasks, Sampling(n=32, max_tokens=8, seed=5))).value
+    lm, n = load(tiny_model, dtype="float32"), 8
+    config = replace(CONFIG, steps=30, tasks_per_step=6, sampling=Sampling(n=n, max_tokens=8))
+    tasks, reward, fresh = some_tasks(), EvenTokens(), Sampling(n=32, max_tokens=8, seed=5)
+    before = reward.score(TorchEngine(lm).generate(tasks, fresh)).value
     run(lm, config)
-    after = reward.score(TorchEngine(lm).generate(tasks, Sampling(n=32, max_tokens=8, seed=5))).value
+    after = reward.score(TorchEngine(lm).generate(tasks, fresh)).value
     best = before.reshape(-1, n).max(1).mean()
-    assert after.mean() > before.mean() + 0.3 * (best - before.mean())
+    assert after.mean() > before.mean() + 0.3 * (best - before.mean())  # 0.7 to 1.0 of the way over three seeds
 
 
 def test_a_kl_that_those_replies_do_not_tell_is_not_reported(tiny_model: Path) -> None:

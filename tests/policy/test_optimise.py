@@ -66,6 +66,7 @@ def test_full_weights_learn_too(tiny_model: Path) -> None:
     assert np.mean(scores[-3:]) > np.mean(scores[:3]) + 0.05
 
 
+BOUND = {"constrain": ("odd<=0.01",)}
 OTHER = {
     "algorithm": "rloo",
     "steps": 4,
@@ -86,6 +87,7 @@ OTHER = {
     "kl_budget": 0.05,
     "truncation_penalty": 3.0,
     "normalise_scores": True,
+    "constrain": BOUND["constrain"],
     "sampler_correction": 1.0,
 }
 OF_PPO = {
@@ -99,7 +101,23 @@ OF_PPO = {
 }
 WITHOUT_EFFECT_ON_THE_RESULT = {"micro_tokens", "checkpoint_every"}
 ONLY_IN_ITS_OWN_TEST = {"skip_equal_scores"}
-ONLY_TOGETHER = {"kl_horizon": {"kl_target": 0.01, "kl_horizon": 5}}
+ONLY_TOGETHER = {
+    "kl_horizon": {"kl_target": 0.01, "kl_horizon": 5},
+    "multiplier_start": BOUND | {"multiplier_start": 0.5},
+    "multiplier_rate": BOUND | {"multiplier_rate": 0.9},
+    "multiplier_max": BOUND | {"multiplier_max": 1.001},
+    "constraint_window": BOUND | {"constraint_window": 2},
+}
+TOGETHER_WITH = {"kl_horizon": {"kl_target": 0.01}, **dict.fromkeys(list(ONLY_TOGETHER)[1:], BOUND)}
+"""What such an option has beside it where it is left at its default."""
+
+
+class Parted(EvenTokens):
+    """The same, with a part that is the share of replies that end on an odd token."""
+
+    def score(self, episodes: Sequence[Episode]) -> Scores:
+        odd = np.array([float(e.token_ids[-1] % 2) for e in episodes])
+        return replace(super().score(episodes), parts={"odd": odd})
 
 
 @pytest.mark.parametrize(
@@ -107,10 +125,10 @@ ONLY_TOGETHER = {"kl_horizon": {"kl_target": 0.01, "kl_horizon": 5}}
     [n for n in OptimiseConfig.__dataclass_fields__ if n not in WITHOUT_EFFECT_ON_THE_RESULT | ONLY_IN_ITS_OWN_TEST],
 )
 def test_every_option_acts(tiny_model: Path, name: str) -> None:
-    base = replace(BASE, kl_target=0.01) if name in ONLY_TOGETHER else BASE
+    base = replace(BASE, **TOGETHER_WITH.get(name, {}))
     plain, other = adapted(tiny_model), adapted(tiny_model)
-    run(plain, base)
-    run(other, replace(base, **ONLY_TOGETHER.get(name, {name: OTHER.get(name)})))
+    run(plain, base, reward=Parted())
+    run(other, replace(base, **ONLY_TOGETHER.get(name, {name: OTHER.get(name)})), reward=Parted())
     assert not same(plain, other)
 
 

@@ -81,5 +81,8 @@ class PolicyHeldout(Row):
     length: list[int] | None = None
     entropy: list[float] | None = None  # per episode: mean over its action tokens
     proxy_std: list[float] | None = None
+    parts: dict[str, list[float | None]] | None = (
+        None  # name -> per episode: the objectives; None where one is not known
+    )
     chosen: bool = False
     policy: str = ""  # content hash of the weights

@@ -16,6 +16,7 @@ from custodes.loop.judging import Judged
 from custodes.policy.rollout import has_opinion
 from custodes.reward import RewardModel
 from custodes.reward.evaluate import PairScores, best_temperature
+from custodes.reward.parts import part_named
 from custodes.types import Engine, Episode, InputError, Reward, Sampling, Scores, Task
 
 Gold = Callable[[Task, str], float]
@@ -87,11 +88,13 @@ def evaluate_policy(
     policy: str,
     scorer: str,
     chosen: bool = False,
+    objectives: Sequence[str] = (),
 ) -> list[Episode]:
     """Sample the held-out tasks from the policy as it is, and record proxy, gold and KL to the base of each episode.
 
     ``engines`` are the policy's and the base model's. At step 0 the base acts: its episodes are drawn once for all arms.
-    ``policy`` is the fingerprint of what acts, ``scorer`` the reward's name. Episodes of which the reward has no opinion are left out.
+    ``policy`` is the fingerprint of what acts, ``scorer`` the reward's name, ``objectives`` are parts of the reward that are
+    recorded too. Episodes of which the reward has no opinion are left out.
     """
     acting, base = engines
     purpose = f"held-out tasks, {arm} policy at step {step}" if step else "held-out tasks, base policy"
@@ -115,6 +118,7 @@ def evaluate_policy(
         gold=truth.value[judged].tolist() if truth is not None else None,
         length=[e.actions for e in seen],
         proxy_std=scores.std[judged].tolist() if scores.std is not None else None,
+        parts={name: part_named(scores, name, scorer)[judged].tolist() for name in objectives} or None,
         chosen=chosen,
         policy=policy,
     )
@@ -134,8 +138,8 @@ def evaluate_best_of_n(
         return
     proxy = reward.score(episodes).value.reshape(-1, n)
     golds = gold.score(episodes).value.reshape(-1, n) if gold else None
-    judged = np.isfinite(proxy if golds is None else proxy + golds).all(axis=1)
-    tasks = [e.task.id for e, whole in zip(episodes[::n], judged, strict=True) if whole]
+    judged = np.flatnonzero(np.isfinite(proxy if golds is None else proxy + golds).all(axis=1))
+    tasks = [episodes[int(i) * n].task.id for i in judged]
     row = BestOfN(task=tasks, proxy=proxy[judged].tolist(), gold=None if golds is None else golds[judged].tolist())
     work.record(id, row, arm)
 

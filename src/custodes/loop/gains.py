@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from custodes.audit import RecordedRun
 from custodes.audit.heldout import chosen_row, task_matrix
+from custodes.audit.sections.objectives import constraint_outcomes, part_gain, part_level
 from custodes.job.workspace import Workspace
+from custodes.page import plain_json
 from custodes.stats import Interval, mean_interval, paired_difference
 
 
@@ -28,6 +30,10 @@ class Gain:
     """Nats an episode, from the policy to the base, on the policy's own replies."""
     gold: Interval | None = None
     """The difference in gold, where there is one."""
+    parts: dict[str, tuple[Interval | None, Interval | None]] = field(default_factory=dict)
+    """Objective -> its mean on held-out prompts under the policy, and what it gained, paired; None where it is not known."""
+    constraints: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Constraint -> what became of it (:func:`custodes.audit.sections.objectives.constraint_outcomes`)."""
     report: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -35,12 +41,18 @@ class Gain:
         names = ("before", "after", "difference", "kl", *(["gold"] if self.gold is not None else []))
         intervals = {name: getattr(self, name).to_dict() for name in names}
         told = {"policy": self.policy, "seed": self.seed, "steps": self.steps, "stopped": self.stopped}
-        return told | intervals | ({"report": str(self.report)} if self.report else {})
+        more: dict[str, Any] = {"report": str(self.report)} if self.report else {}
+        if self.parts:
+            more["parts"] = {name: dict(zip(("mean", "gain"), both, strict=True)) for name, both in self.parts.items()}
+        if self.constraints:
+            more["constraints"] = self.constraints
+        return told | intervals | dict(plain_json(more))
 
 
 def gain_of(work: Workspace, arm: str, policy: str, seed: int, steps: int, stopped: str) -> Gain:
     """The gain of an arm whose held-out prompts were measured at step 0 and at its end."""
-    rows = RecordedRun(work.ledger, work.run).heldout[arm]
+    source = RecordedRun(work.ledger, work.run)
+    rows = source.heldout[arm]
     ends = [rows[0], chosen_row(rows)]
     proxy, gold = task_matrix(ends, "proxy"), task_matrix(ends, "gold")
     assert proxy is not None  # every row has it
@@ -54,6 +66,8 @@ def gain_of(work: Workspace, arm: str, policy: str, seed: int, steps: int, stopp
         paired_difference(proxy[1], proxy[0]),
         mean_interval(ends[1].kl),
         None if gold is None else paired_difference(gold[1], gold[0]),
+        {name: (part_level(ends[1], name), part_gain(ends[0], ends[1], name)) for name in ends[0].parts or ()},
+        constraint_outcomes(source, arm),
     )
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 from custodes.audit import PolicyStep, Samples, write_report
 from custodes.audit.overoptimisation import best_of_n_kl
+from custodes.audit.sections.objectives import ConstraintStep
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
 from custodes.lm import LanguageModel, TorchEngine
 from custodes.loop import evaluation
 from custodes.policy import OptimiseConfig, OptimiseResult, algorithm_of, optimise
+from custodes.policy.constraints import read_constraints
 from custodes.policy.learner import Reference
 from custodes.types import Engine, Episode, Reward, Sampling, Scores, Task
 
@@ -58,6 +60,7 @@ class OptimisedArm:
     policy: Path  # folder of the policy that is handed over
     gold: Reward | None = None
     make_engine: Callable[[LanguageModel], Engine] = TorchEngine
+    objectives: Sequence[str] = ()  # parts of the reward that are recorded on held-out tasks
 
     def __post_init__(self) -> None:
         self.reference = Reference.of(self.lm)
@@ -125,6 +128,7 @@ class OptimisedArm:
                 policy=(self.lm if step else self.base).fingerprint(),
                 scorer=self.scorer,
                 chosen=chosen,
+                objectives=self.objectives,
             )
 
     def _on_step(self, metrics: dict[str, float], episodes: list[Episode], scores: Scores) -> None:
@@ -136,6 +140,21 @@ class OptimisedArm:
         self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
         self.work.write([*episodes, *evaluation.score_rows(episodes, scores, self.scorer)])
         self.work.record(f"step-{self.arm}-{step}", row, self.arm)
+        constraints = [
+            c for c in read_constraints(self.options.constrain) if f"constrained/{c.key}" in metrics
+        ]  # of which a part was known
+        if constraints:
+            of_step = ConstraintStep(
+                step=step,
+                largest=self.options.multiplier_max,
+                constraint=[str(c) for c in constraints],
+                part=[c.part for c in constraints],
+                bound=[c.bound for c in constraints],
+                floor=[c.floor for c in constraints],
+                multiplier=[metrics[f"multiplier/{c.key}"] for c in constraints],
+                mean=[metrics[f"constrained/{c.key}"] for c in constraints],
+            )
+            self.work.record(f"constraints-{self.arm}-{step}", of_step, self.arm)
         if step % self.evaluate_every == 0 and step < self.options.steps:
             self._evaluate(step)
             if self.lm.adapter is not None:

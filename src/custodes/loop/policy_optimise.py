@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import torch
 from rich.console import Console
 
+from custodes.audit.sections.objectives import constraint_sentences
 from custodes.environments import prompts_are_text, read_tasks
 from custodes.environments.own import own_environment
 from custodes.files import save_json
@@ -31,13 +33,16 @@ from custodes.loop.chosen_tasks import LEAST, fitting_tasks, say_near_duplicates
 from custodes.loop.gains import Gain, gain_of, gains_over_seeds
 from custodes.loop.new_policy import NewPolicy, new_policy
 from custodes.loop.optimised_arm import OptimisedArm, recorded_run
+from custodes.loop.policy_front import FRONT, Front, front_of, read_front
 from custodes.loop.policy_plan import Plan, plan_of
 from custodes.policy import OptimiseConfig, algorithm_of
+from custodes.policy.constraints import read_constraints
 from custodes.policy.environment_reward import EnvironmentReward
 from custodes.policy.sizes import learning_rate_for, micro_tokens_for
 from custodes.ranges import Count, ranged
-from custodes.reward import RewardModel
+from custodes.reward import Mixture, RewardModel
 from custodes.reward.options import RewardOptions
+from custodes.reward.parts import PartWeights
 from custodes.stats import Interval
 from custodes.types import InputError, Reward, Task
 
@@ -90,6 +95,8 @@ class OptimisedPolicy:
     """One run each."""
     over_seeds: Interval | None = None
     """Of the runs' gains, where there are several: what to expect of another seed."""
+    front: Front | None = None
+    """Of runs with other weights, where these are a front."""
     plan: Plan | None = None
     """Of a dry run."""
 
@@ -98,7 +105,8 @@ class OptimisedPolicy:
         if self.plan is not None:
             return {"out": str(self.out), "plan": self.plan.to_dict()}
         told: dict[str, Any] = {"out": str(self.out), "runs": [gain.to_dict() for gain in self.seeds]}
-        return told | ({"over_seeds": self.over_seeds.to_dict()} if self.over_seeds else {})
+        front = {"front": self.front.to_dict()} if self.front else {}
+        return told | front | ({"over_seeds": self.over_seeds.to_dict()} if self.over_seeds else {})
 
 
 @command(resumes=True, steps=True)
@@ -110,8 +118,15 @@ def policy_optimise(config: PolicyOptimise) -> OptimisedPolicy:
     _check(config)
     if config.threads:
         torch.set_num_threads(config.threads)
+    front = read_front(config.weights, config.reward) if config.weights.startswith(FRONT) else None
+    if front is not None and config.seeds > 1:
+        raise InputError(
+            f"--weights {config.weights} is a run for each weight and --seeds one for each seed; give one of them."
+        )
     if config.dry_run:
         leave_no_record()
+        if front is not None:
+            config = _weighted(config, *front)[0]
         run = _Optimisation(config, Console(stderr=True))
         plan = plan_of(
             run.lm,
@@ -122,6 +137,10 @@ def policy_optimise(config: PolicyOptimise) -> OptimisedPolicy:
             config.evaluate_every,
         )
         return OptimisedPolicy(config.out, (), plan=plan)
+    if front is not None:
+        runs = front_of(*front, [_one(own) for own in _weighted(config, *front)])
+        runs.save(config.out)
+        return OptimisedPolicy(config.out, runs.runs, front=runs)
     if config.seeds == 1:
         return OptimisedPolicy(config.out, (_one(config),))
     gains = []
@@ -147,6 +166,13 @@ def _show(config: PolicyOptimise, done: OptimisedPolicy) -> None:
         print(f"KL from the base model, nats an episode: {gain.kl}.")
         if gain.gold is not None:
             print(f"Gold gained: {gain.gold}, paired.")
+        for name, (mean, gained) in gain.parts.items():
+            print(f"{name}: {mean} on held-out prompts; gained {gained}, paired.")
+        for sentence in constraint_sentences(gain.constraints):
+            print(sentence)
+    if done.front is not None:
+        for sentence in done.front.sentences():
+            print(sentence)
     if done.over_seeds is not None:
         print(f"Gained over seeds (Student's t of the seeds' gains): {done.over_seeds}.")
 
@@ -163,6 +189,22 @@ def _check(config: PolicyOptimise) -> None:
     if "environment" in config.reward and not config.environment:
         raise InputError("--reward environment needs an environment; name it with --environment FILE.py:Name.")
     check_model(config.model)
+
+
+def _weighted(config: PolicyOptimise, names: tuple[str, str], weights: Sequence[float]) -> list[PolicyOptimise]:
+    """A run for each weight of the first objective, in a folder of its own."""
+    return [
+        replace(config, out=config.out / f"weight-{w:g}", weights=f"{names[0]}={w:g},{names[1]}={round(1 - w, 6):g}")
+        for w in weights
+    ]
+
+
+def _objectives(reward: Reward) -> Sequence[str]:
+    """Names of the parts that a reward weighs, where there are several."""
+    if isinstance(reward, PartWeights):
+        return list(reward.weights)
+    names = [name for name, _, _ in reward.terms] if isinstance(reward, Mixture) else getattr(reward, "axes", ())
+    return names if len(names) > 1 else ()
 
 
 def _one(config: PolicyOptimise) -> Gain:
@@ -188,7 +230,10 @@ class _Optimisation:
         text = prompts_are_text(config.tasks, config.prompt_column)
         known: dict[str, Reward] = {"environment": play} if play is not None else {}
         rewards = config if config.reward else replace(config, reward=("environment",))
-        self.reward = rewards.open_rewards(text=text, device=config.device, known=known)
+        constraints = read_constraints(config.optimisation.constrain)
+        bounded = [constraint.part for constraint in constraints]
+        self.reward = rewards.open_rewards(text=text, device=config.device, known=known, constrained=bounded)
+        self.objectives = list(dict.fromkeys([*_objectives(self.reward), *bounded]))
         self.gold = (
             replace(config, reward=(config.gold,), weights="").open_rewards(text=text, known=known)
             if config.gold
@@ -232,6 +277,7 @@ class _Optimisation:
             policy=config.out / POLICY,
             gold=self.gold,
             make_engine=self.engine,
+            objectives=self.objectives,
         )
         done = arm.run()
         gain = gain_of(work, algorithm, str(config.out / POLICY), config.seed, done.result.steps, done.result.stopped)

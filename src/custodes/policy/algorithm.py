@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from custodes import registry
-from custodes.policy.advantages import ROUNDING, broadcast, leave_one_out, on_last_action
+from custodes.policy.advantages import ROUNDING, broadcast, leave_one_out, on_last_action, returns_to_go
 from custodes.policy.losses import clipped_policy_loss
 from custodes.ranges import Positive, Range, ranged
 from custodes.types import Episode, InputError
@@ -33,10 +33,17 @@ class Outcomes:
     values: Tensor | None = None  # (B, T) of the value function, where the algorithm has one
     episodes: Sequence[Episode] = ()  # B
     parts: Mapping[str, Tensor] = field(default_factory=dict)  # name -> (B,) float64: what the reward is made of
+    steps: Tensor | None = (
+        None  # (B, T) float64: token rewards alone, NaN where there is none; they are in ``rewards`` too
+    )
 
     def totals(self) -> Tensor:
         """(B,) the sum of each episode's rewards, without the penalty."""
         return torch.where(self.mask, self.rewards, 0).sum(-1)
+
+    def scores(self) -> Tensor:
+        """(B,) what each episode is worth as a whole: its rewards without those of single tokens."""
+        return self.totals() if self.steps is None else self.totals() - self.steps.nansum(-1)
 
     def penalties(self) -> Tensor:
         """(B,) the sum of each episode's penalty."""
@@ -156,6 +163,9 @@ class Grouped(Clipped):
     """An algorithm that compares each episode with the others of its task.
 
     Scores are compared first; the KL in the reward is subtracted afterwards, each episode's against that of the others.
+    Rewards of steps are compared step by step (process supervision, arXiv 2402.03300, section 4.1.3): all step rewards of a
+    group are normalised together, and an action's advantage is the sum over the steps that end at it or later. So more steps
+    are not worth more, only better ones are.
     """
 
     needs_groups = True
@@ -164,9 +174,23 @@ class Grouped(Clipped):
         """(B,), from scores (B,) and groups (B,) int64: by how much each episode was better than the others of its group."""
         raise NotImplementedError(f"{type(self).__name__} does not say how episodes of a group are compared")
 
+    def relative_steps(self, rewards: Tensor, groups: Tensor, episodes: Tensor) -> Tensor:
+        """(S,), from the rewards of S steps, their groups and their episodes: how much better each was than its group's."""
+        return self.relative(rewards, groups)
+
     def advantages(self, outcomes: Outcomes) -> Tensor:
-        scored = self.relative(outcomes.totals(), outcomes.groups)
-        return broadcast(scored - leave_one_out(outcomes.penalties(), outcomes.groups), outcomes.mask)
+        scored = self.relative(outcomes.scores(), outcomes.groups)
+        advantages = broadcast(scored - leave_one_out(outcomes.penalties(), outcomes.groups), outcomes.mask)
+        if outcomes.steps is None:
+            return advantages
+        episodes, places = (~outcomes.steps.isnan()).nonzero(as_tuple=True)
+        if not len(episodes):
+            return advantages
+        steps = torch.zeros_like(outcomes.rewards)
+        steps[episodes, places] = self.relative_steps(
+            outcomes.steps[episodes, places], outcomes.groups[episodes], episodes
+        )
+        return advantages + returns_to_go(steps, outcomes.mask, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 
 from custodes.policy.algorithm import Algorithm, algorithm_of
+from custodes.policy.constraints import read_constraints
 from custodes.ranges import Count, Positive, at_least, ranged
 from custodes.registry import Chosen, algorithm
 from custodes.train import Decay
@@ -71,6 +72,17 @@ class OptimiseConfig:
     """Leave the policy as it is in a step whose episodes all scored the same: what is left of the advantage (the value
     head's errors, the KL) would be scaled up to unit variance and learned from. Algorithms that select their episodes
     (expert iteration, all successes) decide by themselves."""
+    constrain: tuple[str, ...] = ()
+    """Bounds that the means of parts of the reward must keep: 'harmless>=0.2', 'length<=0.2'. Each has a multiplier, which
+    grows while its bound is broken and shrinks while it is kept (arXiv 2310.12773)."""
+    multiplier_start: Positive = 1.0
+    """Of each constraint, at the start."""
+    multiplier_rate: float = 0.1
+    """How fast multipliers follow: of their logarithms, a unit of excess and a step."""
+    multiplier_max: Positive = 5.0
+    """The largest that a multiplier becomes."""
+    constraint_window: Count = 128
+    """Episodes whose mean a multiplier follows; over few of them it swings."""
     sampler_correction: Annotated[float, at_least(1)] | None = None
     """Largest importance weight learner/sampler on an action, for a sampler in another precision or engine."""
     checkpoint_every: Count = 10
@@ -82,10 +94,12 @@ class OptimiseConfig:
             ("warmup_steps", self.warmup_steps <= self.steps, f"at most steps ({self.steps})"),
             ("decay", self.decay in get_args(Decay), f"one of {', '.join(get_args(Decay))}"),
             ("minibatches", self.minibatches <= self.tasks_per_step, "from 1 to tasks_per_step"),
+            ("multiplier_start", self.multiplier_start <= self.multiplier_max, "at most multiplier_max"),
             ("kl_in", self.kl_in in get_args(KlIn), f"one of {', '.join(get_args(KlIn))}"),
         ):
             if not ok:
                 raise InputError(f"option {name} is {getattr(self, name)!r}; it must be {right}.")
+        read_constraints(self.constrain)
         if self.kl_target is not None and self.kl_coefficient == 0:
             raise InputError("option kl_target needs a kl_coefficient above 0 to adapt.")
         if (chosen := algorithm_of(self.algorithm)).needs_groups and self.sampling.n < 2:

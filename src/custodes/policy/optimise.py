@@ -9,6 +9,7 @@ gradient. The loss is divided by the number of actions of the whole minibatch, n
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from custodes.lm.loading import LanguageModel
 from custodes.policy import losses
 from custodes.policy.algorithm import Actions, Outcomes, WithValues, algorithm_of
 from custodes.policy.config import OptimiseConfig, tasks_of_step, with_seed
+from custodes.policy.constraints import Multipliers, read_constraints
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.metrics import UpdateMetrics, kl_metrics, sampler_metrics, sampling_metrics, value_metrics
 from custodes.policy.rollout import Pack, Rollout, first_of_groups, make_minibatches, make_rollout
@@ -146,7 +148,9 @@ class _Loop:
         )
         self.kl_coefficient = config.kl_coefficient
         self.over_budget = False  # of the KL: the run is over
+        self.said_that_steps_are_summed = False
         self.score_statistics = RunningStatistics()
+        self.multipliers = Multipliers.begin(read_constraints(config.constrain), config.multiplier_start)
 
     def step(self, number: int) -> Metrics:
         """Sample, score, learn."""
@@ -157,12 +161,16 @@ class _Loop:
                 episodes = self.engine.generate(tasks, with_seed(config.sampling, number))
             sampled = time.perf_counter()
             scores = self.reward.score(episodes)
-            rollout = self._rollout(episodes, scores)
+            multipliers = self.multipliers.after(
+                scores, config.multiplier_rate, config.multiplier_max, config.constraint_window
+            )
+            rollout = self._rollout(episodes, multipliers.penalised(scores) if config.constrain else scores)
         except InputError as error:
             kept = "" if self.out is None else "; what was learned is kept, and the same command goes on from here"
             raise InputError(f"step {number + 1}: {str(error).rstrip('.')}{kept}.") from error.__cause__
-        scored = time.perf_counter()
-        metrics = {"step": float(number + 1), **sampling_metrics(episodes, scores), **self._learn(rollout)}
+        self.multipliers, scored = multipliers, time.perf_counter()
+        metrics = {"step": float(number + 1), **sampling_metrics(episodes, scores), **multipliers.metrics()}
+        metrics |= self._learn(rollout)
         end, tokens = time.perf_counter(), sum(e.actions for e in episodes)
         metrics |= {
             "tokens": float(tokens),
@@ -188,7 +196,7 @@ class _Loop:
         if config.normalise_scores:
             scale = self.score_statistics.scale()
             rollout.scores /= scale
-            rollout.token_scores /= scale
+            rollout.steps = None if rollout.steps is None else rollout.steps / scale
         if self.with_values is not None:
             rollout.values = torch.zeros_like(rollout.logprobs)
         return rollout
@@ -219,6 +227,9 @@ class _Loop:
         drawn = len(rollout.episodes)
         outcomes = _outcomes(rollout, 0.0)
         if self.algorithm.selects:
+            if outcomes.steps is not None and not self.said_that_steps_are_summed:
+                self.said_that_steps_are_summed = True
+                warnings.warn(f"{self.algorithm.name} adds the token rewards of each reply up.", stacklevel=2)
             keep = self.algorithm.select(outcomes)
             if not keep.any():  # nothing to learn from: the policy stays as it is
                 return {**told(), "kept": 0.0}
@@ -230,7 +241,7 @@ class _Loop:
                     [pack for minibatch in minibatches for pack in minibatch], temperature, rollout.logprobs
                 )
                 measured = True
-        elif config.skip_equal_scores and outcomes.totals().unique().numel() == 1:
+        elif config.skip_equal_scores and outcomes.steps is None and outcomes.totals().unique().numel() == 1:
             if not measured:
                 learner.measure(packs, temperature, seen.logprobs)
             return {**told(), "kept": 0.0}
@@ -335,18 +346,25 @@ class _Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """What steps change beside the parameters."""
-        scores = asdict(self.score_statistics)
-        return {"kl_coefficient": self.kl_coefficient, "over_budget": self.over_budget, "score_statistics": scores}
+        return {
+            "kl_coefficient": self.kl_coefficient,
+            "over_budget": self.over_budget,
+            "score_statistics": asdict(self.score_statistics),
+            "multipliers": self.multipliers.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.kl_coefficient, self.over_budget = state["kl_coefficient"], state["over_budget"]
         self.score_statistics = RunningStatistics(**state["score_statistics"])
+        self.multipliers = self.multipliers.restored(state["multipliers"])
 
 
 def _outcomes(rollout: Rollout, kl_weight: float) -> Outcomes:
     values = None if rollout.values is None else rollout.values.double()
     penalty = kl_weight * rollout.kl().double()
-    return Outcomes(rollout.rewards(), penalty, rollout.mask, rollout.groups, values, rollout.episodes, rollout.parts)
+    return Outcomes(
+        rollout.rewards(), penalty, rollout.mask, rollout.groups, values, rollout.episodes, rollout.parts, rollout.steps
+    )
 
 
 class _Tables:

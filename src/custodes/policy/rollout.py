@@ -29,7 +29,9 @@ class Rollout:
     episodes: list[Episode]
     groups: Tensor  # (B,) int64: episodes of one task share a number and are neighbours
     scores: Tensor  # (B,) float64
-    token_scores: Tensor  # (B, T) float64: rewards of single tokens
+    steps: (
+        Tensor | None
+    )  # (B, T) float64: rewards of single tokens, such as the last ones of steps; NaN where there is none
     mask: Tensor  # (B, T) bool: actions
     sampled: Tensor  # (B, T) the sampler's own log-probabilities
     logprobs: Tensor  # (B, T) the learner's, before the iteration's first update
@@ -47,18 +49,18 @@ class Rollout:
 
     def rewards(self) -> Tensor:
         """(B, T) float64: score on the last action, and token scores."""
-        return on_last_action(self.scores, self.mask) + self.token_scores
+        on_last = on_last_action(self.scores, self.mask)
+        return on_last if self.steps is None else on_last + self.steps.nan_to_num(0.0)
 
     def subset(self, keep: Tensor) -> Rollout:
         """The episodes where ``keep`` (B,) bool is true; tables are as wide as the longest of these."""
         episodes = [e for e, kept in zip(self.episodes, keep.tolist(), strict=True) if kept]
         T = max(len(e.token_ids) for e in episodes)
-        names = ("token_scores", "mask", "sampled", "logprobs", "reference")
-        tables = {name: getattr(self, name)[keep, :T].contiguous() for name in names}
-        values = None if self.values is None else self.values[keep, :T].contiguous()
+        names = ("steps", "mask", "sampled", "logprobs", "reference", "values")
+        tables = {name: x[keep, :T].contiguous() for name in names if (x := getattr(self, name)) is not None}
         parts = {name: part[keep] for name, part in self.parts.items()}
         groups, scores = self.groups[keep], self.scores[keep]
-        return replace(self, episodes=episodes, groups=groups, scores=scores, values=values, parts=parts, **tables)
+        return replace(self, episodes=episodes, groups=groups, scores=scores, parts=parts, **tables)
 
 
 def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Scores, dtype: torch.dtype) -> Rollout:
@@ -80,11 +82,12 @@ def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Sco
         raise InputError(f"none of the {len(episodes)} episodes holds an action; there is nothing to learn from.")
     chosen = [episodes[i] for i in kept]
     mask = torch.from_numpy(_table([e.action_mask for e in chosen]))
-    token_scores = torch.zeros(mask.shape, dtype=torch.float64)
-    if scores.token is not None:
-        rows = torch.from_numpy(np.asarray(scores.token, np.float64)[kept])[:, : mask.shape[1]]
-        token_scores[:, : rows.shape[1]] = rows
-        if token_scores[~mask].any():
+    steps = None
+    if (given := scores.token_rewards()) is not None:
+        rows = torch.from_numpy(np.asarray(given, np.float64)[kept])[:, : mask.shape[1]]
+        steps = torch.full(mask.shape, torch.nan, dtype=torch.float64)
+        steps[:, : rows.shape[1]] = rows
+        if steps[~mask].nan_to_num(0.0).any():
             raise InputError(
                 "the reward put token scores on tokens that the policy did not choose; score actions only."
             )
@@ -92,7 +95,7 @@ def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Sco
         episodes=chosen,
         groups=torch.as_tensor([groups[i] for i in kept]),
         scores=torch.from_numpy(np.asarray(scores.value, np.float64)[kept]),
-        token_scores=token_scores,
+        steps=None if steps is None else torch.where(mask, steps, torch.nan),
         mask=mask,
         sampled=torch.from_numpy(_table([e.logprobs for e in chosen])).to(dtype),
         logprobs=torch.zeros(mask.shape, dtype=dtype),
@@ -102,10 +105,10 @@ def make_rollout(episodes: Sequence[Episode], groups: Sequence[int], scores: Sco
 
 
 def has_opinion(scores: Scores) -> NDArray[np.bool_]:
-    """(B,) false where a reward says nothing of an episode: all of its parts, and its value, are NaN."""
+    """(B,) false where a reward does not know an episode's value: it is NaN, and so is a part that it is made of."""
     if not scores.parts:
         return np.ones(len(scores.value), bool)
-    return ~(np.isnan(scores.value) & np.all([np.isnan(part) for part in scores.parts.values()], axis=0))
+    return ~(np.isnan(scores.value) & np.any([np.isnan(part) for part in scores.parts.values()], axis=0))
 
 
 def first_of_groups(groups: Tensor) -> Tensor:

@@ -70,6 +70,7 @@ class Mixture(RewardBase):
 
     def score(self, episodes: Sequence[Episode]) -> Scores:
         value, silent = np.zeros(len(episodes)), np.ones(len(episodes), bool)
+        weighed = any(weight for _, _, weight in self.terms)
         variance: Floats | None = None
         token: Floats | None = None
         parts: dict[str, Floats] = {}
@@ -77,13 +78,14 @@ class Mixture(RewardBase):
             name = _unused(term, parts)
             scores = reward.score(episodes)
             own = np.isnan(scores.value)
-            value, silent = value + np.where(own, 0, weight * scores.value), silent & own
+            value = value + np.where(own, 0, weight * scores.value)
+            silent &= own | (weight == 0 and weighed)  # what weighs nothing beside others has no say
             parts[name] = scores.parts.get(term, scores.value)
             parts |= {f"{name}/{part}": column for part, column in scores.parts.items() if part != term}
             if scores.std is not None:
                 variance = (weight * scores.std) ** 2 + (0.0 if variance is None else variance)
-            if scores.token is not None:
-                token = _add_tokens(token, weight * scores.token)
+            if (of_tokens := scores.token_rewards()) is not None and weight != 0:
+                token = _add_tokens(token, weight * of_tokens)
         value[silent] = np.nan
         return Scores(value=value, std=None if variance is None else np.sqrt(variance), token=token, parts=parts)
 
@@ -109,7 +111,6 @@ def _unused(name: str, taken: Mapping[str, Any]) -> str:
 def _add_tokens(a: Floats | None, b: Floats) -> Floats:
     if a is None:
         return b
-    out = np.zeros((len(b), max(a.shape[1], b.shape[1])))
-    out[:, : a.shape[1]] += a
-    out[:, : b.shape[1]] += b
-    return out
+    T = max(a.shape[1], b.shape[1])
+    a, b = (np.pad(x, ((0, 0), (0, T - x.shape[1])), constant_values=np.nan) for x in (a, b))
+    return np.where(np.isnan(a), b, np.where(np.isnan(b), a, a + b))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,7 @@ from custodes.ranges import Positive, ranged
 from custodes.reward.base import Mixture
 from custodes.reward.function_reward import FunctionReward
 from custodes.reward.model import RewardModel
+from custodes.reward.parts import PartWeights
 from custodes.reward.rubric import RubricReward
 from custodes.reward.storage import load_reward
 from custodes.types import InputError, Reward
@@ -30,15 +31,20 @@ class RewardOptions:
     """A saved reward (folder or hub id), a Python function FILE.py:NAME, a built-in function (numeric_answer), or a judge
     endpoint:URL#MODEL. Give several for a weighted sum."""
     weights: str = ""
-    """Weights of the rewards, in their order or by name: 1,0.5 or helpful=1,short=0.5. Without: 1 each. Where one saved
-    reward has several axes, their names: truthful=1,harmless=0.5."""
+    """Weights of the rewards, in their order or by name: 1,0.5 or helpful=1,short=0.5. Without: 1 each. Names may also be
+    those of a reward's parts, truthful=1,harmless=0.5; what is not named then weighs nothing."""
     rubric: Path | None = None
     """YAML file with the principles by which a judge grades."""
     reward_timeout: Annotated[Positive, Use.MEANS] = 600.0
     """Seconds that a Python function may take for the replies of one step."""
 
     def open_rewards(
-        self, *, text: bool = False, device: str = "cpu", known: Mapping[str, Reward] | None = None
+        self,
+        *,
+        text: bool = False,
+        device: str = "cpu",
+        known: Mapping[str, Reward] | None = None,
+        constrained: Sequence[str] = (),
     ) -> Reward:
         """One reward of them all.
 
@@ -46,6 +52,7 @@ class RewardOptions:
             text: whether Python functions receive text in place of messages, as TRL gives it for prompts that are text.
             device: where saved rewards compute.
             known: rewards that are made already, by the words that name them.
+            constrained: names of rewards that weigh nothing unless a weight says otherwise, since they are only to keep a bound.
 
         Raises InputError for a reward that cannot be opened, and for weights that do not fit.
         """
@@ -55,9 +62,13 @@ class RewardOptions:
         names = [getattr(reward, "name", type(reward).__name__) for reward in opened]
         only = opened[0]
         if len(opened) == 1 and isinstance(only, RewardModel) and len(only.axes) > 1 and self.weights:
-            of_axes = _read_weights(self.weights, list(only.axes), 0.0, "axes")
+            of_axes = _read_weights(self.weights, list(only.axes), [0.0] * len(only.axes), "axes")
             return only.weighted({axis: weight for axis, weight in zip(only.axes, of_axes, strict=True) if weight})
-        weights = _read_weights(self.weights, names)
+        if parts := _part_weights(self.weights, names, opened):
+            return PartWeights(Mixture(list(zip(names, opened, [1.0] * len(names), strict=True))), parts)
+        weights = _read_weights(self.weights, names, [0.0 if name in constrained else 1.0 for name in names])
+        if not any(weights):
+            raise InputError("every reward weighs 0, so no reply is worth more than another; give one a weight.")
         if len(opened) == 1 and weights == [1.0]:
             return opened[0]
         return Mixture(list(zip(names, opened, weights, strict=True)))
@@ -92,19 +103,32 @@ def _is_python(spec: str) -> bool:
     return spec.endswith(".py") or ".py:" in spec
 
 
-def _read_weights(text: str, names: list[str], others: float = 1.0, what: str = "rewards") -> list[float]:
-    """``1,0.5`` in the order of ``names``, or ``name=0.5,...`` for some of them; ``others`` for those not named."""
+def _part_weights(text: str, names: list[str], rewards: Sequence[Reward]) -> dict[str, float]:
+    """``name=0.5,...`` where a name is none of the rewards', so that it must be a part of one; empty where none is."""
+    words = [word.rpartition("=") for word in text.split(",") if "=" in word]
+    given = [name.strip() for name, _, _ in words]
+    if set(given) <= set(names) or all(isinstance(reward, FunctionReward) for reward in rewards):
+        return {}
+    return dict(zip(given, _read_weights(text, given, [1.0] * len(given)), strict=True))
+
+
+def _read_weights(text: str, names: list[str], usual: list[float], what: str = "rewards") -> list[float]:
+    """``1,0.5`` in the order of ``names``, or ``name=0.5,...`` for some of them; the others' are the usual ones."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     pairs = [word.rpartition("=") for word in words]
     by_name = {name.strip(): value for name, equals, value in pairs if equals}
     if not words:
-        return [1.0] * len(names)
+        return usual
     if by_name and (len(by_name) < len(words) or not by_name.keys() <= set(names)):
         raise InputError(f"--weights {text}: write numbers, or NAME=NUMBER with names of {', '.join(names)}.")
     if not by_name and len(words) != len(names):
         raise InputError(f"--weights {text} are {len(words)} numbers for {len(names)} {what}; give one for each.")
     try:
-        weights = [float(by_name.get(name, others)) for name in names] if by_name else [float(word) for word in words]
+        weights = (
+            [float(by_name.get(name, w)) for name, w in zip(names, usual, strict=True)]
+            if by_name
+            else list(map(float, words))
+        )
     except ValueError:
         weights = [math.nan]
     if not all(map(math.isfinite, weights)):

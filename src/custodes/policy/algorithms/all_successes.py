@@ -11,7 +11,7 @@ from custodes.registry import algorithm
 
 @algorithm
 class AllSuccesses(Algorithm):
-    """Negative log-likelihood of every reply that scored above 0; the others are left out."""
+    """Negative log-likelihood of every reply that scored above 0; the others are left out. Token rewards of a reply are added up."""
 
     source = "arXiv 2406.10162"
 

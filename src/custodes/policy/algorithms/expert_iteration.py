@@ -13,7 +13,7 @@ from custodes.registry import algorithm
 
 @algorithm
 class ExpertIteration(Algorithm):
-    """Negative log-likelihood of the best reply to each task; the others are left out."""
+    """Negative log-likelihood of the best reply to each task; the others are left out. Token rewards of a reply are added up."""
 
     source = "arXiv 1705.08439; arXiv 2304.06767"
     needs_groups = True

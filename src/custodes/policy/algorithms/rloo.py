@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from custodes.policy.advantages import leave_one_out
@@ -17,3 +18,13 @@ class RLOO(Grouped):
 
     def relative(self, totals: Tensor, groups: Tensor) -> Tensor:
         return leave_one_out(totals, groups)
+
+    def relative_steps(self, rewards: Tensor, groups: Tensor, episodes: Tensor) -> Tensor:
+        """reward - mean over the steps of the *other* replies; 0 where no other reply has a step."""
+
+        def of_others(x: Tensor) -> Tensor:  # (S,) the sum over the steps of the group's other replies
+            whole, own = (x.new_zeros(int(of.max()) + 1).index_add(0, of, x)[of] for of in (groups, episodes))
+            return whole - own
+
+        count = of_others(torch.ones_like(rewards))
+        return torch.where(count > 0, rewards - of_others(rewards) / count.clamp_min(1), 0)
