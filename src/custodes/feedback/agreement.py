@@ -83,7 +83,7 @@ def agreement(
     annotator judged a pair several times, the first answer counts. Source: Krippendorff (2011), Computing alpha.
     """
     answers: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for pair, annotator, strength in _answers(judgments, axis):
+    for pair, annotator, strength in answers_of(judgments, axis):
         answers[pair].setdefault(annotator, strength if level == "ordinal" else int(np.sign(strength)))
     shared = [list(given.values()) for given in answers.values() if len(given) > 1]
     return _agreement([[strength + 3 for strength in given] for given in shared], 7, level)
@@ -97,7 +97,7 @@ def agreement_of_annotators(judgments: Iterable[Judgment], axis: str = "overall"
     same.
     """
     given: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for pair, annotator, strength in _answers(judgments, axis):
+    for pair, annotator, strength in answers_of(judgments, axis):
         given[pair].setdefault(annotator, int(np.sign(strength)))
     numbers: dict[int, int] = {}
     both: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
@@ -150,7 +150,7 @@ def agreement_by_group(
 def repeat_consistency(judgments: Iterable[Judgment], axis: str = "overall") -> Consistency:
     """Each judgment against the annotator's previous one of the same two episodes, in whatever order shown."""
     seen: dict[tuple[str, tuple[str, str]], list[int]] = defaultdict(list)
-    for pair, annotator, strength in _answers(judgments, axis):
+    for pair, annotator, strength in answers_of(judgments, axis):
         seen[annotator, pair].append(int(np.sign(strength)))
     same: dict[str, list[bool]] = defaultdict(list)
     pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -214,7 +214,7 @@ def _some(places: NDArray[np.intp]) -> NDArray[np.intp]:
 # ---------------------------------------------------------------- parts
 
 
-def _answers(judgments: Iterable[Judgment], axis: str) -> Iterable[tuple[tuple[str, str], str, int]]:
+def answers_of(judgments: Iterable[Judgment], axis: str) -> Iterable[tuple[tuple[str, str], str, int]]:
     """(pair in order of ids, annotator, strength for the first of the pair) of every comparison."""
     for judgment in judgments:
         for row in judgment.comparisons(axis):

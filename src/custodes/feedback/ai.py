@@ -1,9 +1,9 @@
 """AI annotators: a language model compares answers by a rubric, principle by principle, in both orders.
 
-Every principle is a question of its own, asked twice: once with the one answer first and once with the other, because
-models, like people, lean towards a place. Both are kept as comparisons on the principle's axis with the order in which
-the answers were shown, so the annotator model can take the bias out; the overall judgment of each order is the weighted
-mean of the principles' scores. Before an AI annotator is mixed in with people, :func:`agreement_with_people` says how far
+Every principle is a question of its own, asked twice: once with the one answer first and once with the other. Models, like
+people, lean towards a place. Both are kept as comparisons on the principle's axis, with the order in which the answers were
+shown, so the annotator model can take the bias out. The overall judgment of each order is the weighted mean of the
+principles' scores. Before an AI annotator is mixed in with people, :func:`agreement_with_people` says how far
 it agrees with them, beside how far they agree with each other.
 """
 
@@ -14,10 +14,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
-from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.agreement import answers_of
+from custodes.feedback.kinds.comparison import Comparison, Verdict
 from custodes.feedback.rubric import Principle, Rubric
 from custodes.job.parts import Parts
 from custodes.stats import Interval, mean_interval, rate
@@ -96,13 +98,19 @@ def judge_with_ai(
         p, order, _ = asked[start]
         own = scores[start : start + len(rubric.principles)]
         judgments += _judgments(pairs[p], order, rubric, own, annotator)
-    by_question = np.array([np.nan if s is None else s for s in scores], float).reshape(len(pairs), 2, -1)
+    by = np.array([np.nan if s is None else s for s in scores], float).reshape(len(pairs), 2, -1)  # (P, 2, principles)
+    pair = np.broadcast_to(
+        np.arange(len(pairs))[:, None], by[:, 0].shape
+    )  # the principles of a pair are not independent
+    known = ~np.isnan(by).any(axis=1)
+    leaning = by.mean(axis=1)  # a score and, the other way round, its opposite cancel
+    same = np.sign(by[:, 0]) == -np.sign(by[:, 1])
     return AIJudgments(
         annotator,
         judgments,
         unread=sum(score is None for score in scores),
-        position_bias=_bias(by_question),
-        consistent=_consistency(by_question),
+        position_bias=mean_interval(leaning[known], pair[known].tolist()),
+        consistent=rate(same[known], pair[known].tolist()),
     )
 
 
@@ -123,15 +131,10 @@ def agreement_with_people(ai: Iterable[Judgment], people: Iterable[Judgment], ax
     shared = [pair for pair in machine if pair in persons]
     if not shared:
         raise InputError("the AI annotator and the people have no pair in common, so their agreement is not known.")
-    with_people, among, clusters = [], [], []
-    for pair in shared:
-        with_people.append(float(np.mean([_same(machine[pair], sign) for sign in persons[pair]])))
-    for pair, signs in persons.items():
-        for n, one in enumerate(signs):
-            for other in signs[n + 1 :]:
-                among.append(_same(one, other))
-                clusters.append(pair)
-    return PeopleAgreement(rate(with_people), rate(among, clusters), len(shared))
+    same = lambda one, other: 0.5 * (1 + one * other)  # noqa: E731 (opposite preferences 0, a tie half)
+    with_people = [float(np.mean([same(machine[pair], sign) for sign in persons[pair]])) for pair in shared]
+    among = [(same(*two), pair) for pair, signs in persons.items() for two in combinations(signs, 2)]
+    return PeopleAgreement(rate(with_people), rate([s for s, _ in among], [p for _, p in among]), len(shared))
 
 
 def _question(pair: tuple[Episode, Episode], order: int, principle: Principle, rubric: Rubric) -> Task:
@@ -166,46 +169,18 @@ def _judgments(
         guideline=f"{rubric.name} {rubric.version}",
         verdict="cannot_judge",
     )
-    told = [*((p.name, s) for p, s in zip(rubric.principles, scores, strict=True)), ("overall", overall)]
-    return [replace(base, axis=axis, id=_id(base, axis), **_verdict(score)) for axis, score in told]  # type: ignore[arg-type]
-
-
-def _verdict(score: int | None) -> dict[str, object]:
-    if score is None:
-        return {"verdict": "cannot_judge", "strength": 0}
-    return {"verdict": "prefer", "strength": score} if score else {"verdict": "tie", "strength": 0}
-
-
-def _id(base: Comparison, axis: str) -> str:
-    parts = (base.annotator, *base.episodes, base.guideline, axis)
-    return f"ai-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
-
-
-def _bias(scores: np.ndarray) -> Interval:
-    """``scores`` (P, 2, principles), each for what was shown first: half of what both orders give the first place."""
-    both = scores.mean(axis=1)  # a score and, the other way round, its opposite cancel
-    known = ~np.isnan(both)
-    pair = np.broadcast_to(np.arange(len(scores))[:, None], both.shape)
-    return mean_interval(both[known], pair[known].tolist())
-
-
-def _consistency(scores: np.ndarray) -> Interval:
-    known = ~np.isnan(scores).any(axis=1)
-    same = np.sign(scores[:, 0]) == -np.sign(scores[:, 1])
-    pair = np.broadcast_to(np.arange(len(scores))[:, None], same.shape)  # the principles of a pair are not independent
-    return rate(same[known], pair[known].tolist())
+    judgments = []
+    for axis, score in [*((p.name, s) for p, s in zip(rubric.principles, scores, strict=True)), ("overall", overall)]:
+        key = "\0".join((base.annotator, *base.episodes, base.guideline, axis))
+        verdict: Verdict = "cannot_judge" if score is None else "prefer" if score else "tie"
+        id_ = f"ai-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        judgments.append(replace(base, id=id_, axis=axis, verdict=verdict, strength=score or 0))
+    return judgments
 
 
 def _signs(judgments: Iterable[Judgment], axis: str) -> dict[tuple[str, str], list[float]]:
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for judgment in judgments:
-        for row in judgment.comparisons(axis):
-            turned = -1 if row.second < row.first else 1
-            pair = (min(row.first, row.second), max(row.first, row.second))
-            found[pair].append(float(np.sign(row.strength) * turned))
-    return dict(found)
-
-
-def _same(one: float, other: float) -> float:
-    """1 the same preference, 0 opposite ones, half where one of them (or both) is a tie."""
-    return 0.5 * (1 + one * other)
+    """Pair in the order of its ids -> 1 for the first, -1 for the second, 0 for a tie, by each judgment."""
+    signs: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for pair, _, strength in answers_of(judgments, axis):
+        signs[pair].append(float(np.sign(strength)))
+    return signs

@@ -1,8 +1,8 @@
 """Who can be trusted, and what the judgments then say: the annotator model in the project's nouns.
 
 :func:`fit_annotators` turns judgments into arrays, fits the model of ``bradley_terry.py`` and hands back an
-:class:`AnnotatorModel`: reliability and biases of every annotator, quality of every episode, and for every comparison
-a label that is free of the annotator's position and length bias. Every estimate has a standard error.
+:class:`AnnotatorModel`. It holds reliability and biases of every annotator, the quality of every episode, and for every
+comparison a label that is free of the annotator's position and length bias. Every estimate has a standard error.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ class AnnotatorModel:
     ``reliability`` is the slope of an annotator's log-odds by the difference in quality, on the crowd's scale: its
     root mean square is 1, so 1 is a typical annotator, 0 answers that carry nothing, below 0 inverted answers.
     ``position`` is the log-odds added to the first shown. ``length`` is how much more than the typical annotator somebody
-    favours the longer answer, log-odds per standard deviation of the difference in log-length (``length_unit``; 0 when
-    lengths were not given): a preference for length that all share cannot be told from quality and stays in the qualities
-    (``shared_length`` says how large it is). ``reserve`` is the factor on the thresholds between weak and strong
-    answers (1 typical, above 1 strong answers are given sparingly).
+    favours the longer answer: log-odds per standard deviation of the difference in log-length (``length_unit``; 0 when
+    lengths were not given). A preference for length that all share cannot be told from quality and stays in the qualities;
+    ``shared_length`` says how large it is. ``reserve`` is the factor on the thresholds between weak and strong answers: 1
+    is typical, above 1 strong answers are given sparingly.
 
     ``quality`` is such that sigmoid of a difference is how often an annotator of reliability 1 without bias
     prefers the first. Its zero is the mean of the prior; only differences between compared episodes mean something.

@@ -91,14 +91,14 @@ def choose(
         worth = [item.information * 0.5**item.leased for item in open_items]
         best = int(np.argmax(np.asarray(worth) + 1e-9 * rng.random(len(worth))))
         return Choice(open_items[best].id, "normal")
-    begun = min(open_items, key=lambda item: (item.leased, -item.done, _order(seed, item.id)))
+    drawn = lambda id: hashlib.sha256(f"{seed}\0{id}".encode()).digest()  # noqa: E731
+    begun = min(open_items, key=lambda item: (item.leased, -item.done, drawn(item.id)))
     return Choice(begun.id, "normal")
 
 
 def shown_order(seed: int, person: str, item: str, turn: int, answers: int) -> tuple[int, ...]:
     """In which order the answers are shown to this person this time; recorded with the judgment."""
-    order = draw_items(seed, f"{person}\0{item}", turn).permutation(answers)
-    return tuple(int(n) for n in order)
+    return tuple(draw_items(seed, f"{person}\0{item}", turn).permutation(answers).tolist())
 
 
 def over_quota(quotas: Sequence[Quota], profile: Mapping[str, str], progress: AnnotationProgress) -> str | None:
@@ -132,7 +132,3 @@ def draw_items(seed: int, person: str, turn: int) -> np.random.Generator:
     """A generator that depends on nothing but these."""
     digest = hashlib.sha256(f"{seed}\0{person}\0{turn}".encode()).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], dtype=np.uint64)))
-
-
-def _order(seed: int, item: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{item}".encode()).digest()

@@ -9,16 +9,16 @@ and whose answer y in {-M..M} follows the symmetric cumulative logit
 
     P(y > m) = sigmoid(u - s_k t_m),   P(y < -m) = sigmoid(-u - s_k t_m),   0 <= t_0 < t_1 < ... < t_{M-1}.
 
-Why this likelihood: with plain wins and losses it *is* Bradley-Terry; with ties it is the Rao-Kupper model (t_0
-is the tie threshold, 0 when nobody tied); with strengths it is the proportional-odds model, which reads them as
-ordered and not as numbers. s_k is how sparingly annotator k uses strong answers, so that somebody who says
-"slightly" to everything is not mistaken for somebody who is often wrong.
+Why this likelihood? With plain wins and losses it *is* Bradley-Terry. With ties it is the Rao-Kupper model; t_0 is the
+tie threshold, 0 when nobody tied. With strengths it is the proportional-odds model, which reads them as ordered and not as
+numbers. s_k is how sparingly annotator k uses strong answers. So somebody who says "slightly" to everything is not
+mistaken for somebody who is often wrong.
 
 Priors: q ~ N(0, 1) fixes the scale of u. a comes from a crowd whose width and shape are integrated out
 (``reliability.py``), so whoever gave two answers is what the crowd is. b, c and log s are Gaussian with fitted variances.
-c_k is a *deviation*: the length preference of the typical annotator is held at 0, because a preference for length that
-all share cannot be told from quality; it stays in the qualities. The sign is fixed by starting from "everybody is
-honest": the majority must be; a_k < 0 says that annotator k inverts.
+c_k is a *deviation*: the length preference of the typical annotator is held at 0. A preference for length that all share
+cannot be told from quality, and stays in the qualities. The sign is fixed by starting from "everybody is honest". The
+majority must be honest; a_k < 0 says that annotator k inverts.
 
 Fit: expectation propagation (Minka 2001). What is known of the qualities is one Gaussian, made of a Gaussian site for
 every comparison (``qualities.py``). In a round, each comparison's own site is taken out of its difference of qualities;

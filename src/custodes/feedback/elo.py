@@ -193,9 +193,9 @@ def _information(played: Floats, r: Floats) -> Floats:
 def _tempering(wins: Floats, r: Floats, contrast: Floats) -> float:
     """By how much the variance of ``contrast @ rating`` over problems exceeds that of independent pairs, 1 or more.
 
-    The sandwich estimate over problems, pooled with the worst case as if two more problems had shown that: comparisons of two
-    policies on one problem all come out alike, and its P policies have a ranking, whose rank sums vary (P + 1) / 3 times
-    as much as those of independent pairs.
+    The sandwich estimate over problems is pooled with the worst case, as if two more problems had shown that. In the worst
+    case all comparisons of two policies on one problem come out alike, and its P policies have a ranking. Rank sums vary
+    (P + 1) / 3 times as much as those of independent pairs.
     """
     n, played = len(wins), wins + wins.swapaxes(1, 2)
     ranked = played.any(axis=2).sum(1)[:, None, None]

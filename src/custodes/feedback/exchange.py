@@ -21,11 +21,13 @@ def pairs_from_judgments(
 ) -> list[PreferencePair]:
     """Training pairs for a reward from the comparisons and rankings on ``axis``.
 
-    Without a model everybody is believed equally: one pair per judgment, label 1 (a tie 0.5) or the probability that the
-    judgment states, and the weight and margin that it states. With a model fitted to these judgments: one pair per two
-    episodes; the label is the probability that ``chosen`` is truly better given everybody's answers, reliabilities and
-    biases, the weight the share of the prior variance that those answers resolved, so that a pair of which nothing is
-    known weighs nothing while a well-founded tie counts; see :func:`_believed` for what judgments state themselves.
+    Without a model everybody is believed equally. There is one pair per judgment, with label 1 (a tie 0.5) or the
+    probability that the judgment states, and with the weight and margin that it states.
+
+    With a model fitted to these judgments there is one pair per two episodes. The label is the probability that ``chosen``
+    is truly better, given everybody's answers, reliabilities and biases. The weight is the share of the prior variance that
+    those answers resolved: a pair of which nothing is known weighs nothing, while a well-founded tie counts. See
+    :func:`_believed` for what judgments state themselves.
 
     Pairs of two equal completions teach nothing and are left out, as are judgments of weight 0, but where ``weightless``
     asks for them. ``origins`` say where in a file a judgment stands. Raises InputError for an unknown episode.

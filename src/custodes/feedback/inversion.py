@@ -54,9 +54,9 @@ def suspect_inversions(
 ) -> list[Suspicion]:
     """Suspected conditional inverters, the surest first, at most one feature each.
 
-    A preference agrees when it points to the episode that the *other* annotators' answers favour: its own
-    contribution is taken out of the fitted difference (one Newton step), and pairs on which the others are undecided
-    (less than half a standard deviation) are left out, as are ties. ``level`` bounds the probability that anybody is
+    A preference agrees when it points to the episode that the *other* annotators' answers favour. Its own contribution is
+    taken out of the fitted difference (one Newton step). Left out are ties, and pairs on which the others are undecided
+    (less than half a standard deviation). ``level`` bounds the probability that anybody is
     suspected wrongly; features that hold in less than ``rarest`` of the tasks, or in more than 1 - ``rarest``, are not
     tried. Suspicion is evidence to look at, not a verdict.
     """

@@ -83,12 +83,16 @@ class _Columns(_Part):
 def read_items(project: Project, path: str | Path) -> list[Item]:
     """The items of the tasks in a file (.jsonl, .jsonl.gz, .json, .parquet).
 
-    Columns: ``prompt`` (text or messages) and ``answers`` (list of them); optionally ``id``, ``tags``, ``models`` (which
-    model gave each answer; recorded, never shown), ``gold``: {"better": n} for the n-th answer (from 1),
-    {"labels": {name: value}}, {"ratings": {axis: [low, high]}}, ``reference`` (what annotators are told besides the
-    prompt), ``assistance``: {"by", "text", "says"} with ``says`` like ``gold``, and ``bugs`` of the code in the prompt
-    (recorded for whoever grades critiques, never shown): [{"lines", "description", "original", "operator"}]. Raises
-    InputError naming file, row and field.
+    Columns: ``prompt`` (text or messages) and ``answers`` (a list of them). Others may be left out:
+
+    - ``id``, ``tags``, and ``models``: which model gave each answer, recorded and never shown;
+    - ``gold``: {"better": n} for the n-th answer (from 1), {"labels": {name: value}}, {"ratings": {axis: [low, high]}};
+    - ``reference``: what annotators are told besides the prompt;
+    - ``assistance``: {"by", "text", "says"} with ``says`` like ``gold``;
+    - ``bugs`` of the code in the prompt, recorded for whoever grades critiques and never shown:
+      [{"lines", "description", "original", "operator"}].
+
+    Raises InputError naming file, row and field.
     """
     return _distinct(project, read_rows(path))
 
@@ -96,12 +100,6 @@ def read_items(project: Project, path: str | Path) -> list[Item]:
 def items_from_rows(project: Project, rows: Iterable[Mapping[str, Any]]) -> list[Item]:
     """The same from rows that came another way. Raises InputError naming row and field."""
     return _distinct(project, [Row(Path("tasks"), n, dict(values)) for n, values in enumerate(rows, 1)])
-
-
-def _answers_shown(project: Project) -> int:
-    """How many answers an item of this project shows."""
-    sides = [question.sides for question in project.questions if question.sides]
-    return sides[0] if sides else max(question.shows for question in project.questions)
 
 
 def follows(item: Item, judgment: Judgment) -> bool | None:
@@ -131,7 +129,8 @@ def _items(project: Project, row: Row) -> list[Item]:
         found = _Columns.model_validate(row.values)
     except ValidationError as error:
         raise InputError(f"{row.place}, {describe(error.errors(include_url=False)[0])}.") from None
-    shown = _answers_shown(project)
+    sides = [question.sides for question in project.questions if question.sides]
+    shown = sides[0] if sides else max(question.shows for question in project.questions)
     if not found.answers and all(question.bare for question in project.questions):
         shown = 0  # a critique of this task begins from nothing, say
     if len(found.answers) < shown:

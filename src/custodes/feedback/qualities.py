@@ -3,9 +3,9 @@
 Every comparison n puts a Gaussian site on its difference of qualities, with a precision and a natural mean. The precision
 matrix of all qualities is then D - W over the pairs that were compared, plus the prior's 1. Items that no chain of
 comparisons connects are independent, so the matrix falls into groups. Groups of at most ``EXACT_GROUP`` items are
-inverted. In larger ones the mean comes from conjugate gradients; the variance of a difference from the 2 x 2 block of its two
-items, the others held, and the variance of q_i from the first two terms of the Neumann series,
-1/D_i + sum_j W_ij^2 / (D_i^2 D_j): slight underestimates, which vanish as items are compared with more others.
+inverted. In larger ones the mean comes from conjugate gradients. The variance of a difference comes from the 2 x 2 block of
+its two items, the others held. The variance of q_i comes from the first two terms of the Neumann series,
+1/D_i + sum_j W_ij^2 / (D_i^2 D_j). Both are slight underestimates, which vanish as items are compared with more others.
 
 Covariates gamma (length, markdown) enter each difference as x_n . gamma; they border the matrix.
 """

@@ -1,10 +1,10 @@
 """What to ask next: the pairs whose answers teach most, instead of any.
 
-The information that the answer of an annotator of reliability a carries about a difference of qualities d ~ N(m, v) is
-the mutual information of the two (Houlsby et al. 2011, "BALD"): high where the answer is uncertain to us and would be
-certain to somebody who knew d. What is known of d comes from the annotator model (every episode a quality of its own) or,
-where answers have features, from a reward's last layer fitted with the annotators' reliabilities, which carries what was
-learned of one task over to the others.
+An annotator of reliability a answers about a difference of qualities d ~ N(m, v). The information that the answer carries
+about d is the mutual information of the two (Houlsby et al. 2011, "BALD"). It is high where the answer is uncertain to us
+and would be certain to somebody who knew d. What is known of d comes from the annotator model, in which every episode has a
+quality of its own. Where answers have features, it comes from a reward's last layer, fitted with the annotators'
+reliabilities: that carries what was learned of one task over to the others.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ class RewardBelief:
     ) -> RewardBelief:
         """Laplace posterior from N answers, its mode by Newton's method with steps halved where they do not help.
 
-        ``features`` (N, D) of the first shown minus those of the second; ``preferred`` (N,) 1 the first, 0 the second,
-        0.5 a tie; ``reliability`` (N,) of whoever answered (1 typical, negative answers are turned) and ``weight`` (N,)
-        of the answers, 1 where not given; ``ridge`` is the precision of the prior. Raises InputError where the shapes do
-        not fit.
+        ``features`` (N, D) are of the first shown minus those of the second. ``preferred`` (N,) is 1 the first, 0 the
+        second, 0.5 a tie. ``reliability`` (N,) is that of whoever answered: 1 typical, below 0 the answer is turned.
+        ``weight`` (N,) is that of the answers; both are 1 where not given. ``ridge`` is the precision of the prior. Raises
+        InputError where the shapes do not fit.
         """
         x, y = np.asarray(features, float), np.asarray(preferred, float)
         a, c = (np.ones(len(y)) if given is None else np.asarray(given, float) for given in (reliability, weight))

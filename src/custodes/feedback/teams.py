@@ -2,7 +2,7 @@
 
 A simulated person who reviews alone sees the bug with probability ``sees`` and writes ``own_false`` wrong comments. With
 a critique in front of them, they keep a right comment with probability ``keeps`` and remove a wrong one with
-``removes``; and of what they would have seen alone they still see the share ``attention``: whoever is helped looks less.
+``removes``. Whoever is helped looks less: of what they would have seen alone they still see the share ``attention``.
 For one bug and independent chances the expectation is simple:
 
     team catches the bug   1 - (1 - attention * sees) (1 - keeps * caught)

@@ -29,9 +29,9 @@ class FeedbackConvert(JudgmentsOptions):
     target: tyro.conf.Positional[Annotated[Output, tyro.conf.arg(metavar="OUT")]]
     """File to write; its extension says what kind."""
     form: Literal["auto", "conversational", "text", "dialogue", "completions", "judgments"] = "auto"
-    """Pairs: lists of messages, text (one question, one answer), or raw dialogues as in hh-rlhf. completions: answers to
-    imitate, or labelled. judgments: every kind, with the texts that were judged. auto writes pairs where there is nothing
-    but comparisons on one axis, else judgments."""
+    """conversational, text, dialogue: pairs as lists of messages, as text (one question, one answer), or as raw dialogues.
+    completions are answers to imitate, or labelled. judgments are of every kind, with the texts that were judged. auto writes
+    pairs where there is nothing but comparisons on one axis, else judgments."""
     platform: Annotated[str, Chosen(platform, by_name=True)] = ""
     """Write records of this annotation platform instead: argilla, label-studio, or FILE.py:Name."""
 

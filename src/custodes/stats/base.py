@@ -106,8 +106,8 @@ def effective_items(x: Floats, codes: NDArray[np.intp], variance: float, level: 
 
     n over the design effect, as for rates in surveys (Korn and Graubard, Survey Methodology 1998), t for normal with
     G - 1 degrees of freedom. The variance between clusters is pooled with that of two imaginary clusters whose items are
-    all the same, against as many clusters as hold anything but the commonest value: a rate near 0 or 1 tells little of how
-    its items hang together. Never above n, nor below Kish's number for items that are all the same within clusters.
+    all the same. These weigh against as many clusters as hold anything but the commonest value, because a rate near 0 or 1
+    tells little of how its items hang together. Never above n, nor below Kish's number for items that are all the same within clusters.
     """
     n, sizes = len(x), np.bincount(codes)
     G, fewest = len(sizes), n**2 / float((sizes**2).sum())

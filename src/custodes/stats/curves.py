@@ -42,8 +42,8 @@ def auc(
     The interval holds every area that the found one is not too far from, by the variance that an area itself implies:
     method 5 of Newcombe (Statistics in Medicine 2006, part 2), which has width at perfect separation. Where DeLong's
     variance (Biometrics 1988) is larger (one side is spread more widely), it is larger by the same factor; the
-    quantile is t with three degrees of freedom more than the smaller side has cases. With ``clusters`` (n,), one id per
-    case (changed versions of one function), DeLong's is the variance over clusters (Obuchowski, Biometrics 1997), and each
+    quantile is t with three degrees of freedom more than the smaller side has cases. ``clusters`` (n,) is one id per case
+    (changed versions of one function). DeLong's is then the variance over clusters (Obuchowski, Biometrics 1997), and each
     side has as many cases as the clusters are worth where all of one cluster say the same. ``score`` is (n,), ``Interval.n``
     is n. Without cases of both kinds there is no estimate.
     """

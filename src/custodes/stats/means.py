@@ -54,9 +54,9 @@ class PairedTest:
 def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None, level: float = 0.95) -> Interval:
     """Interval of the mean of ``values`` (n,): Student's t, widened on the side to which the values are skewed.
 
-    The hull of the t interval and of Hall's transformed one (Hall, JRSS B 1992, section 2: the skewness is taken off by a cubic),
-    because the t interval alone covers .80 to .90 of the time where few values are skewed. With ``clusters`` (n,), one id
-    per value (items that share a prompt or an annotator are not independent), it is the interval of the clusters'
+    The hull of the t interval and of Hall's transformed one (Hall, JRSS B 1992, section 2: the skewness is taken off by a
+    cubic). The t interval alone covers .80 to .90 of the time where few values are skewed. ``clusters`` (n,) is one id per
+    value: items that share a prompt or an annotator are not independent. Then it is the interval of the clusters'
     pseudo-values, and ``Interval.n`` is their number G. Values that are all equal have no interval: for a rate use
     :func:`~custodes.stats.rates.rate`, which has.
     """
@@ -74,8 +74,8 @@ def paired_difference(
 ) -> Interval:
     """Interval of mean(a - b), where ``a[i]`` and ``b[i]`` (n,) are the same item under two treatments.
 
-    Where all values are 0 or 1, the adjusted Wald interval of Bonett and Price (Statistics in Medicine 2012): one imaginary pair is
-    added to each kind of disagreement, so that the width is not 0 where no pair differs; with ``clusters`` the pairs
+    Where all values are 0 or 1, the adjusted Wald interval of Bonett and Price (Statistics in Medicine 2012). One imaginary
+    pair is added to each kind of disagreement, so that the width is not 0 where no pair differs. With ``clusters`` the pairs
     count as many as the clusters are worth (:func:`~custodes.stats.base.effective_items`). Otherwise the mean's
     interval (:func:`mean_interval`). Differences that are all equal get two imaginary pairs, one standard deviation of
     the values above and below. ``estimate`` is the plain difference.

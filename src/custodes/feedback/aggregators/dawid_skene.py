@@ -3,7 +3,7 @@
 Expectation-maximisation from the vote shares, with two priors. The crowd's table is drawn towards one in which all
 mistakes are alike, and each annotator's towards the crowd's: somebody with three answers is not believed to be perfect,
 and the same three answers cost the rest nothing. Annotators with few answers per class would still be judged by labels
-that their own votes made; from what says how reliable they are in a task, their vote on that task is taken away
+that their own votes made. So their vote on a task is taken away from what says how reliable they are in that task
 (collapsed variational Bayes to order 0: Asuncion, Welling, Smyth and Teh 2009).
 """
 

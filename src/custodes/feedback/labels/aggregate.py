@@ -53,11 +53,10 @@ class Aggregated:
     def reliability(self) -> Sequence[Interval]:
         """(K,) how often the annotator's label is the true one, with 95 % intervals.
 
-        The truth is not known, so an annotator's n judgments tell as much as
-        n - sum g (1 - g) / (p (1 - p)) judgments of known truth, g being the probability that a judgment was right and
-        p their mean: the observed information of Louis (1982) with the other parameters held. That number is the
-        interval's n (Wilson). Where it is 0 nothing can be told: the estimate is NaN. Under "majority" it is agreement with
-        the plurality of the others instead.
+        The truth is not known, so n judgments tell as much as n - sum g (1 - g) / (p (1 - p)) judgments of known truth.
+        Here g is the probability that a judgment was right, and p the mean of these. It is the observed information of
+        Louis (1982) with the other parameters held, and the interval's n (Wilson). Where it is 0 nothing can be told: the
+        estimate is NaN. Under "majority" it is agreement with the plurality of the others instead.
         """
         return _against_others(self.table) if self.method == "majority" else _reliability(self.table, self.probability)
 

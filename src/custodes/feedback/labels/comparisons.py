@@ -31,10 +31,10 @@ def fit_comparison_file(
     empty for a tie, and if there is one task. ``style`` names measures to control for: each NAME stands in the columns
     left_NAME and right_NAME as a count (characters, headings ...), whose log1p is taken.
 
-    An annotator has one vote on a task's pair. Without a column task, rows that repeat a pair are votes of their own
-    where chance brings them (few items, compared again and again), and repeats where an annotator has far more than chance
-    brings or the others have far fewer. Raises InputError naming file and row for a label that is neither of the two, for an item compared with itself
-    and for a measure that is no count.
+    An annotator has one vote on a task's pair. Without a column task, rows that repeat a pair are votes of their own where
+    chance brings them: few items, compared again and again. They are repeats where an annotator has far more of them than
+    chance brings, or the others have far fewer. Raises InputError naming file and row for a label that is neither of the
+    two, for an item compared with itself and for a measure that is no count.
     """
     measures: dict[str, tuple[str, ...]] = {f"{side}_{name}": () for name in style for side in ("left", "right")}
     optional = frozenset({"label", "task"})

@@ -68,10 +68,10 @@ def influence_on_reward(
 ) -> RewardInfluence:
     """Last-layer influence on a Bradley-Terry reward w.x.
 
-    ``features`` (N, D) are those of the first minus those of the second (a reward model's last hidden states, say),
-    ``label`` (N,) the probability that the first is better, ``annotator`` (N,) numbers 0..K-1, ``weight`` (N,) of the
-    pairs; ``ridge`` the precision of the prior on w. The loss is measured on ``probe`` (M, D) with ``probe_label`` (M,):
-    gold items, or pairs that a trusted few have judged. Raises InputError where the shapes do not fit.
+    ``features`` (N, D) are those of the first minus those of the second, a reward model's last hidden states say.
+    ``label`` (N,) is the probability that the first is better, ``annotator`` (N,) numbers 0..K-1, ``weight`` (N,) that of
+    the pairs, and ``ridge`` the precision of the prior on w. The loss is measured on ``probe`` (M, D) with ``probe_label``
+    (M,): gold items, or pairs that a trusted few have judged. Raises InputError where the shapes do not fit.
     """
     x, y = np.asarray(features, float), np.asarray(label, float)
     z, t = np.asarray(probe, float), np.asarray(probe_label, float)
