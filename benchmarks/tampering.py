@@ -55,7 +55,11 @@ def measure(functions: list[Function], folder: Path, workers: int) -> dict[str, 
     options = TamperOptions()
     began, spent = time.perf_counter(), os.times()
     made = try_all(
-        functions, Parts(folder), options, workers, on_chunk=lambda chunk, _: screen.print(f"  {chunk.package}")
+        functions,
+        Parts(folder),
+        options,
+        workers,
+        on_chunk=lambda row: screen.print(f"  {len(row['examples']):,} kept"),
     )
     seconds, used = time.perf_counter() - began, os.times()
     kept = len(made.examples)

@@ -223,6 +223,7 @@ def _spelled(name: str) -> str:
 algorithm: Registry[Any] = Registry("algorithm", "custodes.policy.algorithms", "custodes.policy.algorithm:Algorithm")
 method: Registry[Any] = Registry("method", "custodes.policy.methods", "custodes.policy.tuning:TuneMethod")
 rater: Registry[Any] = Registry("rater", "custodes.critic.raters")
+scorer: Registry[Any] = Registry("scorer", "custodes.critic.scorers")
 reward: Registry[Any] = Registry("reward", "custodes.reward.functions")
 objective: Registry[Any] = Registry(
     "objective", "custodes.reward.objectives", "custodes.reward.objective:RewardObjective"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from custodes.critic.review import EngineDied, Remark, Snippet
+from custodes.critic.review.critics import EngineDied, Remark
+from custodes.critic.review.snippets import Snippet
 from custodes.feedback.critique import Finding, Place
 from custodes.types import Episode, Message, Sampling, Task
 

@@ -10,19 +10,13 @@ import pytest
 from review_data import INJECTIONS, SayingEngine
 
 from custodes.cli import main
+from custodes.critic.examples import Bug
 from custodes.critic.jobs import critique as recipe
-from custodes.critic.rating import rate
-from custodes.critic.review import (
-    LikelihoodCritic,
-    LineCritic,
-    ReviewOptions,
-    SampledCritic,
-    cutter,
-    read_answers,
-    review,
-)
+from custodes.critic.rating import rate_critique
+from custodes.critic.review.answers import cutter, read_answers
+from custodes.critic.review.critics import LikelihoodCritic, LineCritic, SampledCritic
+from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.question import task_of
-from custodes.critic.tamper.bugs import Bug
 from custodes.feedback.critique import parse_critique
 from custodes.lm import load
 from custodes.types import InputError
@@ -89,10 +83,10 @@ def test_a_local_model_quotes_sentences(roomy: LikelihoodCritic, file: Path):
 
 def test_the_same_rating_serves_answers():
     bug = Bug("", (1,), "The distance is off by a wrong number: `40` instead of `384400`.", "It is 384400 km away.")
-    right = rate(
+    right = rate_critique(
         parse_critique("```\nIt is 40 km away.\n```\nThe number `40` is wrong: it should be more."), ANSWER, [bug]
     )
-    made_up = rate(parse_critique("```\nIt is 40 km away, I think.\n```\nWrong."), ANSWER, [bug])
+    made_up = rate_critique(parse_critique("```\nIt is 40 km away, I think.\n```\nWrong."), ANSWER, [bug])
     assert (right.included, made_up.hallucinations) == (1, 1)
 
 

@@ -15,12 +15,12 @@ from custodes.critic.corpus import (
     CorpusPart,
     CoverageLimits,
     Function,
+    corpus_parts,
     cover,
     extract,
-    parts_of,
     read_corpus,
-    write_corpus,
 )
+from custodes.critic.examples import write_json_lines
 from custodes.critic.inside.choose import choose
 from custodes.critic.inside.units import TooSlow, forked, limit
 from custodes.critic.workshop import Workshop
@@ -68,7 +68,7 @@ def test_lines_count_from_the_function(covered: dict[str, Function]):
 
 
 def test_origin_and_licence_are_kept(covered: dict[str, Function], tmp_path: Path):
-    write_corpus(tmp_path / "corpus.jsonl", covered.values())
+    write_json_lines(tmp_path / "corpus.jsonl", covered.values())
     read = list(read_corpus(tmp_path / "corpus.jsonl"))
     assert read == list(covered.values())
     assert {(f.licence, f.origin, f.path, f.module) for f in read} == {
@@ -81,7 +81,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
     sandboxes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     package = tiny_package()
-    parts = parts_of(package)
+    parts = corpus_parts(package)
     assert [bool(part.modules) for part in parts] == [True, False]
     whole = cover(package, extract(package), Parts(tmp_path / "whole"), CoverageLimits())
     real, done = Workshop.do, []

@@ -61,7 +61,7 @@ def served(lives: int) -> list[str]:
         "-c",
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from review_data import LineCritic\n"
-        "from custodes.critic.review import ReviewOptions\n"
+        "from custodes.critic.review.flow import ReviewOptions\n"
         "from custodes.critic.review.server import make_server\n"
         f"make_server(lambda: LineCritic(lives={lives}), ReviewOptions(), None).start_io()",
     ]

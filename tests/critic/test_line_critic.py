@@ -12,9 +12,10 @@ from review_data import CODE, INJECTIONS
 from scored_lines import WordScorer
 
 from custodes.critic.lines import LineScores
-from custodes.critic.review import Commentator, LineCritic, ReviewOptions, Snippet, review
-from custodes.critic.review.line_critic import _evidence, at_margin
-from custodes.critic.review.question import SUSPICIOUS
+from custodes.critic.review.critics import LineCritic, _at_margin, _evidence
+from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.question import SUSPICIOUS, Commentator
+from custodes.critic.review.snippets import Snippet
 from custodes.feedback.critique import Place
 from custodes.lm import load
 
@@ -40,8 +41,8 @@ def test_a_method_is_scored_at_the_left_margin_as_scorers_have_seen_functions():
     scorer = WordScorer({"-=": 0.7})
     LineCritic(scorer, "word").review(METHOD)
     assert scorer.asked == ["def grow(self, by):\n    self.size -= by\n    return self.size\n"]
-    assert at_margin("a\n  b") == "a\n  b"
-    assert at_margin("  a\nb\n    c") == "a\nb\n  c"
+    assert _at_margin("a\n  b") == "a\n  b"
+    assert _at_margin("  a\nb\n    c") == "a\nb\n  c"
 
 
 def test_strictness_moves_the_threshold():

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from panel_world import ASKED, noisy, questions, right, silent
 
+from custodes.critic.examples import Bug, BugExample
+from custodes.critic.jobs.subtlety import subtlety
+from custodes.critic.judge import _judged, _panel_claims
 from custodes.critic.lines import LineScores
-from custodes.critic.panel import compare, judged, panel_claims
-from custodes.critic.rating import NITPICKS, Rated, SimulatedRater, rate
-from custodes.critic.report import write_critics_page
-from custodes.critic.report.evaluation import LINES
-from custodes.critic.simulated_reviews import alone, team
-from custodes.critic.subtlety import subtlety
+from custodes.critic.panel import alone, compare, team
+from custodes.critic.rating import NITPICKS, Rated, SimulatedRater, rate_critique
+from custodes.critic.report.evaluation import LINES, write_critics_page
 from custodes.feedback.critique import Critique, Finding
 from custodes.feedback.teams import Person
 from custodes.types import InputError
@@ -70,7 +70,7 @@ def test_raters_who_err_more_agree_less():
 def test_nitpicks_are_counted_by_category(tmp_path: Path):
     petty = ("Rename this.", "The name could be clearer.", "Add type hints.", "Wrong.")
     critique = Critique(tuple(Finding("    return b", said) for said in petty))
-    half = [rate(critique, q.code, q.bugs) if i % 2 else silent(q) for i, q in enumerate(ASKED)]
+    half = [rate_critique(critique, q.code, q.bugs) if i % 2 else silent(q) for i, q in enumerate(ASKED)]
     compared = compare(ASKED, {"half": half})
     told = compared["policies"]["half"]
     found = {name: of["estimate"] for name, of in told["nitpick_categories"].items()}
@@ -97,18 +97,18 @@ def test_what_was_drawn_is_told_of_those_of_whom_it_is_known():
 
 def test_a_judge_is_asked_once_of_each_comment_on_the_lines_of_a_bug():
     policies = {"right": [right(q) for q in ASKED], "noisy": [noisy(q) for q in ASKED]}
-    found = panel_claims(ASKED, policies)
+    found = _panel_claims(ASKED, policies)
     assert len(found) == 30  # noisy says the same of the bugs, and the rest stands elsewhere
     assert {c.pair(ASKED)[1] for c in found} == {b for q in ASKED for b in q.bugs}
     unsaid = [replace(q, bugs=tuple(replace(b, description="") for b in q.bugs)) for q in ASKED]
-    nearby = [rate(Critique((Finding(q.code.split("\n")[1], "Hm."),)), q.code, q.bugs) for q in unsaid]
-    assert panel_claims(unsaid, {"nearby": nearby}) == []  # nobody can say whether what is not told is described
+    nearby = [rate_critique(Critique((Finding(q.code.split("\n")[1], "Hm."),)), q.code, q.bugs) for q in unsaid]
+    assert _panel_claims(unsaid, {"nearby": nearby}) == []  # nobody can say whether what is not told is described
 
 
 def test_bugs_that_the_judge_finds_described_are_counted_beside_the_rules():
     policies = {"right": [right(q) for q in ASKED], "silent": [silent(q) for q in ASKED]}
-    said = {c: (True, False, None)[i % 3] for i, c in enumerate(panel_claims(ASKED, policies))}
-    told = judged(ASKED, policies, said)
+    said = {c: (True, False, None)[i % 3] for i, c in enumerate(_panel_claims(ASKED, policies))}
+    told = _judged(ASKED, policies, said)
     assert (told["comments"], told["unread"]) == (20, 10)
     assert told["share"]["estimate"] == 0.5  # the rules find all of them described
     assert told["cbi"]["right"]["estimate"] == pytest.approx(1 / 3)
@@ -158,16 +158,17 @@ def test_what_is_seen_with_help_is_part_of_what_is_seen_alone():
 
 def test_operators_whose_bugs_a_discriminator_misses_come_first():
     draw = np.random.default_rng(0)
-    scores, lines, operators = [], [], []
+    scores, examples = [], []
     for kind, level in (("", 0.2), ("plain", 0.8), ("subtle", 0.2)):
         for _ in range(60):
             alarm = float(np.clip(level + 0.1 * draw.standard_normal(), 0.01, 0.99))
             scores.append(LineScores(np.array([0.1, 0.9]) * alarm, 1 - alarm))
-            lines.append((2,) if kind == "plain" else (1,) if kind else ())
-            operators.append((kind,) if kind else ())
-    found = subtlety(scores, lines, operators, [""] * len(lines))
+            lines = (2,) if kind == "plain" else (1,) if kind else ()
+            bugs = (Bug(kind, lines, "", ""),) if kind else ()
+            examples.append(BugExample("", "a\nb", lines, "", bugs, "test", "train", ""))
+    found = subtlety(scores, examples)
     assert list(found) == ["subtle", "plain"]
-    assert found["subtle"].discrimination.low < 0.5 < found["subtle"].discrimination.high
-    assert found["plain"].discrimination.estimate == pytest.approx(1)
-    assert (found["plain"].at_1.estimate, found["subtle"].at_1.estimate) == (1, 0)
-    assert found["plain"].discrimination.n == 60
+    assert found["subtle"]["discrimination"].low < 0.5 < found["subtle"]["discrimination"].high
+    assert found["plain"]["discrimination"].estimate == pytest.approx(1)
+    assert (found["plain"]["at_1"].estimate, found["subtle"]["at_1"].estimate) == (1, 0)
+    assert found["plain"]["discrimination"].n == 60

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from panel_world import ASKED, noisy, right, silent
 
 from custodes.critic.panel import compare
-from custodes.critic.paper import Found, paper_findings
+from custodes.critic.paper import paper_findings
 
 CRITICS = {"silent": silent, "noisy": noisy, "right": right}
 
 
 def verdicts(**critics: str) -> dict[str, str]:
     """Verdict by finding, where each policy is one of the critics."""
-    return {f.finding.split()[0] + " " + f.finding.split()[-1]: f.verdict for f in findings(**critics)}
+    return {f["finding"].split()[0] + " " + f["finding"].split()[-1]: f["verdict"] for f in findings(**critics)}
 
 
-def findings(tokens: Mapping[str, int] = {}, **critics: str) -> list[Found]:
+def findings(tokens: Mapping[str, int] = {}, **critics: str) -> list[dict[str, str]]:
     names = {name.replace("_", " "): critic for name, critic in critics.items()}
     compared = compare(ASKED, {n: [CRITICS[critic](q) for q in ASKED] for n, critic in names.items()},
                        tokens={name: [n] * len(ASKED) for name, n in tokens.items()})  # fmt: skip
@@ -71,14 +71,14 @@ def test_where_as_many_samples_were_drawn_a_search_must_beat_the_best_of_them() 
 
 def test_whom_a_search_was_compared_with_is_said_and_at_how_many_tokens() -> None:
     (found,) = findings({"search": 1200, "best of": 1300}, search="right", best_of="silent")
-    assert found.finding == "FSBS reaches what the best of as many plain samples does not"
-    assert found.measured.startswith("search - best of: +1.00")
-    assert found.measured.endswith("1,200 against 1,300 tokens drawn")
+    assert found["finding"] == "FSBS reaches what the best of as many plain samples does not"
+    assert found["measured"].startswith("search - best of: +1.00")
+    assert found["measured"].endswith("1,200 against 1,300 tokens drawn")
     (found,) = findings(search="right", best_of="right")
-    assert found.measured.startswith("search - best of: +0.00 [−0.09, 0.09]")
+    assert found["measured"].startswith("search - best of: +0.00 [−0.09, 0.09]")
     (found,) = findings(search="right", rl="silent")
-    assert found.finding == "FSBS reaches what one plain sample does not"
-    assert "tokens" not in found.measured
+    assert found["finding"] == "FSBS reaches what one plain sample does not"
+    assert "tokens" not in found["measured"]
 
 
 def test_more_bugs_at_the_price_of_more_hallucinations_are_told_apart() -> None:

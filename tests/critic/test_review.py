@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from review_data import CODE, INJECTIONS, LineCritic, SayingEngine
 from rich.console import Console
@@ -16,25 +17,15 @@ from rich.console import Console
 from custodes.cli import main
 from custodes.critic.jobs import critique as recipe
 from custodes.critic.jobs.critique import ReviewedCode
-from custodes.critic.review import (
-    FORMATS,
-    Baseline,
-    LikelihoodCritic,
-    Remark,
-    Review,
-    ReviewOptions,
-    SampledCritic,
-    Snippet,
-    find_files,
-    read_baseline,
-    review,
-    write_baseline,
-)
-from custodes.critic.review.critics import EngineDied, _docstring_lines
-from custodes.critic.review.diffs import changed_lines
+from custodes.critic.review.baseline import Baseline, read_baseline, write_baseline
+from custodes.critic.review.critics import EngineDied, LikelihoodCritic, Remark, SampledCritic, _docstring_lines
+from custodes.critic.review.diffs import lines_changed_since
+from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.formats import FORMATS
 from custodes.critic.review.question import OPENING, plain_question, task_of
+from custodes.critic.review.reviewed import Review
 from custodes.critic.review.screen import show, summary
-from custodes.critic.review.snippets import ignored_lines, read_text, snippets_of
+from custodes.critic.review.snippets import Snippet, find_files, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Place
 from custodes.lm import load
 from custodes.types import InputError
@@ -438,15 +429,15 @@ def test_a_diff_restricts_findings_to_changed_lines(tmp_path: Path, monkeypatch:
     git("add", ".")
     git("commit", "-qm", "first")
     Path("f.py").write_text(CODE.replace("size = 3", "size = 3 - 1"))
-    assert changed_lines("HEAD", []) == {"f.py": {13}}
+    assert lines_changed_since("HEAD", []) == {"f.py": {13}}
     critic = LineCritic()
-    result = review(["f.py"], critic, DEFAULT, changed=changed_lines("HEAD", []))
+    result = review(["f.py"], critic, DEFAULT, changed=lines_changed_since("HEAD", []))
     assert [f.line for f in result.findings] == [13]
     assert [s.name for s in critic.asked] == ["module"]
     with pytest.raises(InputError, match="git cannot say"):
-        changed_lines("nonsense", [])
+        lines_changed_since("nonsense", [])
     with pytest.raises(InputError, match="no revision"):
-        changed_lines("--output=x", [])
+        lines_changed_since("--output=x", [])
 
 
 @pytest.fixture
@@ -472,16 +463,16 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_diff_is_of_the_whole_repository_and_names_files_from_here(repository: Path):
-    assert changed_lines("HEAD", []) == {"../top.py": {2}, "[a]*.py": {2}, "new.py": {1, 2}}
-    assert changed_lines("HEAD", ["../top.py"]) == {"../top.py": {2}}
-    assert changed_lines("HEAD", [str(repository / "top.py")]) == {"../top.py": {2}}
-    assert changed_lines("HEAD", ["."]) == {"[a]*.py": {2}, "new.py": {1, 2}}
-    assert changed_lines("HEAD", ["script", "../other.txt"]) == {"script": {2}, "../other.txt": {1, 2}}
-    assert changed_lines("HEAD", ["../venv"]) == {"../venv/lib.py": {1, 2}}
+    assert lines_changed_since("HEAD", []) == {"../top.py": {2}, "[a]*.py": {2}, "new.py": {1, 2}}
+    assert lines_changed_since("HEAD", ["../top.py"]) == {"../top.py": {2}}
+    assert lines_changed_since("HEAD", [str(repository / "top.py")]) == {"../top.py": {2}}
+    assert lines_changed_since("HEAD", ["."]) == {"[a]*.py": {2}, "new.py": {1, 2}}
+    assert lines_changed_since("HEAD", ["script", "../other.txt"]) == {"script": {2}, "../other.txt": {1, 2}}
+    assert lines_changed_since("HEAD", ["../venv"]) == {"../venv/lib.py": {1, 2}}
     git("add", "-A", "..")
     git("rm", "-qf", "../top.py")
     git("commit", "-qm", "second")
-    assert changed_lines("HEAD", []) == {}
+    assert lines_changed_since("HEAD", []) == {}
 
 
 @pytest.mark.parametrize(
@@ -526,7 +517,7 @@ def test_rdjson_and_text_name_file_line_and_message(file: str):
 
 
 def test_github_commands_cannot_be_forged():
-    from custodes.critic.review import Reviewed
+    from custodes.critic.review.reviewed import Reviewed
 
     evil = Reviewed("a,b:c.py", 1, 1, "x", "bad\n::error::fake %0A", 0.5, ((1, 1),))
     (line,) = FORMATS["github"](Review([evil])).split("\n")
@@ -573,9 +564,8 @@ def test_shares_of_all_lines_sum_to_the_probability_of_a_quote(tiny: LikelihoodC
     monkeypatch.setattr("custodes.critic.review.critics.WORTH_A_COMMENT", 99)
     remarks = tiny.review(SNIPPET)
     assert len(remarks) == 4  # `c = a` once, at two places
-    assert sum(r.confidence for r in remarks) == pytest.approx(
-        tiny._quote_or_not(task_of(SNIPPET, tiny.words), OPENING), rel=1e-4
-    )
+    quote, none = tiny._logprobs(task_of(SNIPPET, tiny.words), "", [OPENING, "No problems found."])
+    assert sum(r.confidence for r in remarks) == pytest.approx(np.exp(quote) / (np.exp(quote) + np.exp(none)), rel=1e-4)
     assert {p for r in remarks for p in r.places} == {Place(n, n) for n in range(11, 16)}
 
 

@@ -14,8 +14,8 @@ from scored_lines import WordScorer
 from serving import serving
 
 from custodes.critic.choice import CriticChoice, open_critic
-from custodes.critic.review import EngineDied, SampledCritic, SearchCritic, Snippet
-from custodes.critic.review.search_critic import proposed_quotes
+from custodes.critic.review.critics import EngineDied, SampledCritic, SearchCritic, proposed_quotes
+from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import SearchConfig, force_sampling_beam_search
 from custodes.feedback.critique import parse_critique
 from custodes.lm import LanguageModel, load
@@ -152,7 +152,7 @@ def test_an_endpoint_that_is_gone_is_dead_and_not_an_error_of_the_command():
 
 
 def test_a_folder_is_taken_for_what_was_trained_in_it(tuned: Path, tiny_scorer: Path, tiny_model: Path, tmp_path: Path):
-    from custodes.critic.review import LikelihoodCritic, LineCritic
+    from custodes.critic.review.critics import LikelihoodCritic, LineCritic
 
     assert isinstance(open_critic(CriticChoice(critic=tuned)), LikelihoodCritic)
     assert isinstance(open_critic(CriticChoice(critic=tuned, search=True)), SearchCritic)
@@ -170,7 +170,7 @@ def test_a_folder_is_taken_for_what_was_trained_in_it(tuned: Path, tiny_scorer: 
 
 def test_the_critic_that_comes_along_is_the_default(tiny_scorer: Path, monkeypatch: pytest.MonkeyPatch):
     from custodes.critic import choice as critic_choice
-    from custodes.critic.review import LineCritic
+    from custodes.critic.review.critics import LineCritic
 
     monkeypatch.setattr(critic_choice, "shipped_critic", lambda: tiny_scorer)
     assert isinstance(open_critic(CriticChoice()), LineCritic)

@@ -11,12 +11,22 @@ from hypothesis import strategies as st
 from tiny_package import tiny_package
 
 from custodes.critic.corpus import CoverageLimits, Function, cover, extract
+from custodes.critic.examples import read_bug_examples, write_json_lines
 from custodes.critic.sources import library_of_host
 from custodes.critic.tamper import HELD_OUT_OPERATORS, OPERATORS, Edit, Scene, candidates, tamper
 from custodes.critic.tamper import make as making
 from custodes.critic.tamper.bugs import _line_at, apart, program
-from custodes.critic.tamper.examples import HELD_OUT_PACKAGES, allowed, read_examples, split_of, write_examples
-from custodes.critic.tamper.make import TamperOptions, chunks_of, clean, trusted, try_chunk, untested
+from custodes.critic.tamper.make import (
+    HELD_OUT_PACKAGES,
+    TamperOptions,
+    _allowed,
+    _split_of,
+    _try_chunk,
+    chunks_of,
+    clean,
+    trusted,
+    untested,
+)
 from custodes.critic.tamper.scene import edits
 from custodes.critic.workshop import LIMITS, Workshop
 from custodes.environments.sandbox import open_sandbox
@@ -72,7 +82,7 @@ def test_there_are_enough_operators_and_each_is_said_in_words():
     assert len(OPERATORS) >= 25
     assert len(HELD_OUT_OPERATORS) == 4
     assert set(OPERATORS) > HELD_OUT_OPERATORS
-    assert all(o.about.endswith(".") for o in OPERATORS.values())
+    assert all((o.make.__doc__ or "").endswith(".") for o in OPERATORS.values())
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -179,7 +189,7 @@ def functions(sandboxes: None, tmp_path_factory: pytest.TempPathFactory) -> list
 def made(functions: list[Function]) -> making.Made:
     (chunk,) = chunks_of(functions)
     with Workshop(tiny_package()) as workshop:
-        return try_chunk(workshop, chunk, TamperOptions(per_function=30, several=1.0))
+        return _try_chunk(workshop, chunk, TamperOptions(per_function=30, several=1.0))
 
 
 def test_what_is_kept_breaks_a_test_when_it_is_really_written_into_the_file(
@@ -226,8 +236,8 @@ def test_several_bugs_are_tried_together(made: making.Made):
 
 def test_training_functions_take_no_held_out_operators(functions: list[Function], made: making.Made):
     for f in functions:
-        names = allowed(f, OPERATORS, HELD_OUT_OPERATORS)
-        if split_of(f, (), HELD_OUT_OPERATORS) == "train":
+        names = _allowed(f, OPERATORS)
+        if _split_of(f, ()) == "train":
             assert not set(names) & HELD_OUT_OPERATORS
     for e in made.examples:
         assert e.split != "train" or not {b.operator for b in e.bugs} & HELD_OUT_OPERATORS
@@ -236,7 +246,8 @@ def test_training_functions_take_no_held_out_operators(functions: list[Function]
 
 def test_untested_functions_get_trusted_operators_and_say_so(functions: list[Function], made: making.Made):
     operators = trusted(made, 0.5)
-    rows = list(untested(functions, ["number_off_by_one", "wrong_variable"], TamperOptions()))
+    names, options = ["number_off_by_one", "wrong_variable"], TamperOptions()
+    rows = [row for f in functions for row in untested(f, names, options)]
     assert all(made.tried[name] >= 10 for name in operators)
     assert {(e.qualname, e.verified, e.unit) for e in rows} == {("nobody", "operator", "")}
 
@@ -246,11 +257,11 @@ def test_clean_examples_have_no_bug_and_files_are_read_back(
 ):
     rows = [*made.examples, *clean(functions, 3, 0)]
     assert [e.bug_lines for e in rows[-3:]] == [(), (), ()]
-    write_examples(tmp_path / "examples.jsonl", rows)
-    assert list(read_examples(tmp_path / "examples.jsonl")) == rows
+    write_json_lines(tmp_path / "examples.jsonl", rows)
+    assert read_bug_examples(tmp_path / "examples.jsonl") == rows
     odd = [replace(rows[0], message="UnicodeEncodeError: 'é\udc80'")]
-    write_examples(tmp_path / "odd.jsonl", odd)
-    assert list(read_examples(tmp_path / "odd.jsonl")) == odd
+    write_json_lines(tmp_path / "odd.jsonl", odd)
+    assert read_bug_examples(tmp_path / "odd.jsonl") == odd
     assert all(isinstance(ast.parse(e.code).body[0], ast.FunctionDef) for e in rows)
 
 
@@ -262,7 +273,7 @@ def test_an_interrupted_run_keeps_its_chunks(
     options, seen = TamperOptions(per_function=3), []
     whole = making.try_all(functions, Parts(tmp_path / "whole"), options, workers=2)
 
-    def stop(chunk: object, made: object) -> None:
+    def stop(chunk: object) -> None:
         seen.append(chunk)
         if len(seen) == 1:
             raise KeyboardInterrupt

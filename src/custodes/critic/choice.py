@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from custodes.critic.lines import LINE_SETTINGS, LineScorer, shipped_critic
-from custodes.critic.review import (
-    Commentator,
-    Critic,
-    LikelihoodCritic,
-    LineCritic,
-    SampledCritic,
-    SearchCritic,
-)
+from custodes.critic.review.critics import Critic, LikelihoodCritic, LineCritic, SampledCritic, SearchCritic
+from custodes.critic.review.question import Commentator
+from custodes.critic.scoring import DEFAULT_MODEL
 from custodes.critic.search import SearchConfig
 from custodes.lm import Adapter, LanguageModel, load
 from custodes.lm.adapter import ADAPTER_CONFIG
@@ -24,7 +18,6 @@ from custodes.lm.address import ENDPOINT, open_endpoint
 from custodes.ranges import Count, ranged
 from custodes.types import InputError
 
-EMBEDDED = "smollm2-135m"
 WRITERS = ("rl", "warm-start")
 """Folders in which `custodes critic tune` leaves adapters, the best first."""
 REWARD = "reward"
@@ -36,7 +29,8 @@ class CriticChoice:
     """Which critic reviews."""
 
     critic: Path | None = None
-    """Folder that `custodes critic train` or `custodes critic tune` made; where neither it nor a model is named, the critic that comes with Custodes."""
+    """Folder that `custodes critic train` or `custodes critic tune` made. Without it and --model, the critic that comes with
+    Custodes."""
     model: str = ""
     """An untrained critic: smollm2-135m (embedded), a folder, a .gguf file, a hub id, or endpoint:URL#MODEL. With --critic, its base."""
     adapter: Path | None = None
@@ -50,55 +44,36 @@ class CriticChoice:
 def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = False) -> Critic:
     """The critic that was chosen; for ``answers`` one that writes, since scorers of lines read code. Raises InputError."""
     folder = choice.critic or (None if choice.model or choice.adapter or answers else shipped_critic())
-    if choice.search:
-        return _searching(choice, folder, strictness)
-    if choice.model.startswith(ENDPOINT):
-        engine = open_endpoint(choice.model, "critic")
-        return SampledCritic(engine, f"{engine.base_url}#{engine.model}", samples=choice.samples)
-    if folder is None:
-        return LikelihoodCritic(load(choice.model or EMBEDDED, adapter=choice.adapter))
-    scorer = None if answers else _scorer(folder, choice.model)
-    writer = find_writer(folder, choice.model, scorer)
-    if scorer is None:
-        if writer is None and answers:
-            raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
-        if writer is None:
-            raise InputError(f"{folder} is no critic: give a folder that custodes critic train or tune made.")
-        return LikelihoodCritic(writer)
-    writer = writer or replace(scorer.lm, adapter=None)
-    return LineCritic(scorer, digest(folder), Commentator(writer), strictness)
-
-
-def _searching(choice: CriticChoice, folder: Path | None, strictness: float) -> Critic:
-    if folder is None or not (folder / REWARD).is_dir():
+    engine = open_endpoint(choice.model, "critic") if choice.model.startswith(ENDPOINT) else None
+    name = f"{engine.base_url}#{engine.model}" if engine else ""
+    if choice.search and (folder is None or not (folder / REWARD).is_dir()):
         raise InputError("--search needs a reward: name a folder that custodes critic tune made, with --critic FOLDER.")
-    from custodes.reward import load_reward  # slow to import, and most reviews do not search
-
-    if not choice.model.startswith(ENDPOINT):
-        scorer = _scorer(folder, choice.model)
-        writer = find_writer(folder, choice.model, scorer)
-        if writer is None:
-            raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
-        return SearchCritic(writer, load_reward(folder / REWARD), digest(folder), _search(strictness, scorer), scorer)
-    engine = open_endpoint(choice.model, "critic")
-    name = f"{engine.base_url}#{engine.model}"
-    if not engine.continues():
-        warnings.warn(
-            f"{engine.base_url} does not go on with partial answers, which a search needs: whole critiques are drawn.",
-            stacklevel=2,
-        )
+    if engine and choice.search and not engine.continues():
+        lacks = "does not go on with partial answers, which a search needs"
+        warnings.warn(f"{engine.base_url} {lacks}: whole critiques are drawn.", stacklevel=2)
+    if engine and not (choice.search and engine.continues()):
         return SampledCritic(engine, name, samples=choice.samples)
-    scorer, reward = _scorer(folder, ""), load_reward(folder / REWARD)
-    return SearchCritic(engine, reward, f"{name} {digest(folder)}", _search(strictness, scorer), scorer)
+    if folder is None:
+        return LikelihoodCritic(load(choice.model or DEFAULT_MODEL, adapter=choice.adapter))
+    has_lines = (folder / LINE_SETTINGS).is_file() and (choice.search or not answers)
+    scorer = LineScorer.load(folder, base="" if engine else choice.model) if has_lines else None
+    writer = None if engine else find_writer(folder, choice.model, scorer)
+    if writer is None and not engine and (choice.search or answers):
+        raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
+    if choice.search:
+        from custodes.reward import load_reward  # slow to import, and most reviews do not search
 
-
-def _search(strictness: float, scorer: LineScorer | None) -> SearchConfig:
-    """With a scorer that proposes quotes there are no others: so the strictness reaches from one finding on."""
-    return SearchConfig(modifier=strictness, own_quotes=scorer is None)
-
-
-def _scorer(folder: Path, base: str) -> LineScorer | None:
-    return LineScorer.load(folder, base=base) if (folder / LINE_SETTINGS).is_file() else None
+        # with a scorer that proposes quotes there are no others: so the strictness reaches from one finding on
+        config = SearchConfig(modifier=strictness, own_quotes=scorer is None)
+        known_as = f"{name} {critic_digest(folder)}".strip()
+        return SearchCritic(engine or writer, load_reward(folder / REWARD), known_as, config, scorer)  # type: ignore[arg-type]
+    if scorer is not None:
+        return LineCritic(
+            scorer, critic_digest(folder), Commentator(writer or replace(scorer.lm, adapter=None)), strictness
+        )
+    if writer is None:
+        raise InputError(f"{folder} is no critic: give a folder that custodes critic train or tune made.")
+    return LikelihoodCritic(writer)
 
 
 def find_writer(folder: Path, base: str = "", scorer: LineScorer | None = None) -> LanguageModel | None:
@@ -111,16 +86,11 @@ def find_writer(folder: Path, base: str = "", scorer: LineScorer | None = None) 
     return replace(scorer.lm, adapter=Adapter.load(found, scorer.lm.decoder))
 
 
-def digest(folder: Path) -> str:
+def critic_digest(folder: Path) -> str:
     """Of everything in the folder that decides what the critic answers."""
-    digest = hashlib.sha256()
-    for file in _weights(folder):
-        digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def _weights(folder: Path) -> Iterator[Path]:
+    found = hashlib.sha256()
     for part in (folder, *(folder / name for name in (*WRITERS, REWARD))):
-        yield from sorted(
-            f for f in part.glob("*") if f.suffix in (".safetensors", ".json") and f.name != "summary.json"
-        )
+        for file in sorted(part.glob("*")):
+            if file.suffix in (".safetensors", ".json") and file.name != "summary.json":
+                found.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
+    return found.hexdigest()

@@ -8,17 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from custodes.critic.functions import SourceFunction, functions_of
+from custodes.critic.functions import functions_of
 from custodes.critic.inside.choose import Covering, choose
 from custodes.critic.sources import SOURCES, STDLIB, Package, module_of
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import SandboxFailure
-from custodes.files import written_whole
 from custodes.job.parts import Parts
 from custodes.ranges import Positive, ranged
 from custodes.types import InputError
@@ -63,7 +62,7 @@ class Function:
     qualname: str
     line: int  # of its first decorator or its def, in the file
     code: str
-    tests: tuple[Test, ...] = field(default=())
+    tests: tuple[Test, ...] = ()
 
     @property
     def module(self) -> str:
@@ -74,7 +73,11 @@ def extract(package: Package) -> list[Function]:
     """The package's functions, without tests yet. The same code is taken once."""
     found, seen = [], set()
     for path, content in sorted(package.sources.items()):
-        for function in _read(content):
+        try:
+            functions = functions_of(content.decode())
+        except (SyntaxError, ValueError):  # another Python's, or a template
+            continue
+        for function in functions:
             if function.code in seen:
                 continue
             seen.add(function.code)
@@ -83,16 +86,6 @@ def extract(package: Package) -> list[Function]:
             about = (identity, package.name, package.version, package.licence, package.origin)
             found.append(Function(*about, path, function.qualname, function.start, function.code))
     return found
-
-
-def _read(content: bytes) -> list[SourceFunction]:
-    try:
-        return functions_of(content.decode())
-    except (SyntaxError, ValueError):  # another Python's, or a template
-        return []
-
-
-# ---------------------------------------------------------------- parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,28 +100,19 @@ class CorpusPart:
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:12]
 
 
-def parts_of(package: Package) -> list[CorpusPart]:
+def corpus_parts(package: Package) -> list[CorpusPart]:
     """The package's tests, a few files at a time; examples first, since they are about one function each.
 
     Where the package's share of test files is below 1, they are chosen by the hash of their names.
     """
     share = SOURCES[package.name].share if package.name in SOURCES else 1.0
-    tests = [path for path in package.tests if _drawn(path) < share]
-    if package.name == STDLIB:
+    tests = [p for p in package.tests if int(hashlib.sha256(p.encode()).hexdigest()[:8], 16) / 2**32 < share]
+    if package.name == STDLIB:  # test/test_json/test_dump.py is about json
         known = {path.split("/")[0].removesuffix(".py") for path in package.sources}
-        tests = [path for path in tests if _tested_module(path) in known]
+        tests = [p for p in tests if p.split("/")[1].removesuffix(".py").removeprefix("test_") in known]
     documented = sorted(module_of(path) for path, content in package.sources.items() if b">>> " in content)
     parts = [CorpusPart(modules=tuple(documented[i : i + 15])) for i in range(0, len(documented), 15)]
     return parts + [CorpusPart(tests=tuple(tests[i : i + 5])) for i in range(0, len(tests), 5)]
-
-
-def _drawn(path: str) -> float:
-    return int(hashlib.sha256(path.encode()).hexdigest()[:8], 16) / 2**32
-
-
-def _tested_module(path: str) -> str:
-    """``test/test_json/test_dump.py`` -> ``json``."""
-    return path.split("/")[1].removesuffix(".py").removeprefix("test_")
 
 
 def cover(
@@ -139,7 +123,7 @@ def cover(
     on_progress: OnProgress | None = None,
 ) -> list[Function]:
     """The functions with the tests that exercise them. Parts of the package that are ``known`` are not run again."""
-    parts = parts_of(package)
+    parts = corpus_parts(package)
     left = [part for part in parts if part.name not in known.known]
     ranges: dict[str, list[list[int]]] = {}
     for f in functions:
@@ -181,19 +165,8 @@ def _with_tests(functions: Sequence[Function], results: Iterable[Any], keep: int
     for f in functions:
         rows = choose(found.get((f.path, f.line), []), keep)
         tests = tuple(Test(r["unit"], r["seconds"], tuple(r["lines"]), r["breadth"]) for r in rows)
-        about = {name: getattr(f, name) for name in Function.__dataclass_fields__}
-        tested.append(Function(**{**about, "tests": tests}))
+        tested.append(replace(f, tests=tests))
     return tested
-
-
-# ---------------------------------------------------------------- files
-
-
-def write_corpus(path: Path, functions: Iterable[Function]) -> None:
-    """One function a line. The file appears when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path, "w") as file:
-        file.writelines(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in functions)
 
 
 def read_corpus(path: Path) -> Iterator[Function]:

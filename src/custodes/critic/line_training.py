@@ -13,7 +13,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,22 @@ class LineEvaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        intervals = ("at_1", "at_3", "false_alarms", "caught", "calibration_error", "findings", "discrimination")
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
         chance = None if math.isnan(self.chance) else self.chance
-        return {name: getattr(self, name).to_dict() for name in intervals} | {"chance": chance}
+        return {name: value.to_dict() for name, value in values.items() if name != "chance"} | {"chance": chance}
+
+    def __str__(self) -> str:
+        shown = {
+            "the likeliest line is the bug's": self.at_1,
+            "one of the three likeliest is": self.at_3,
+            "a blind guess would be": f"{self.chance:.3g}",
+            "tampered functions reported": self.caught,
+            "clean functions reported": self.false_alarms,
+            "lines reported for a function": self.findings,
+            "tampered told from clean (area under ROC)": self.discrimination,
+            "calibration error of a bug anywhere": self.calibration_error,
+        }
+        return "\n".join(f"  {words:<43}{value}" for words, value in shown.items())
 
 
 def train_lines(
@@ -183,12 +196,8 @@ def calibrate_lines(
     if not clean.any() or clean.all():
         raise InputError("to calibrate, both clean functions and functions with known bugs are needed.")
     plain = scorer.scores([e.code for e in examples]) if scores is None else scores
-    logs = [
-        scorer.temperature * (np.log(np.maximum(s.lines, 1e-30)) - math.log(max(s.none, 1e-30))) + scorer.level
-        for s in plain
-    ]
-
-    before = scorer.level
+    old, before = scorer.temperature, scorer.level
+    logs = [old * (np.log(np.maximum(s.lines, 1e-30)) - math.log(max(s.none, 1e-30))) + before for s in plain]
 
     def rows(temperature: float, level: float) -> list[NDArray[np.float64]]:
         return [np.append(row, level) / temperature for row in logs]
@@ -196,13 +205,12 @@ def calibrate_lines(
     def loss(values: NDArray[np.float64]) -> float:
         each = rows(math.exp(values[0]), values[1])
         right = [[line - 1 for line in e.lines] or [len(row) - 1] for row, e in zip(each, examples, strict=True)]
-        nats = sum(
-            np.logaddexp.reduce(row) - np.logaddexp.reduce(row[own]) for row, own in zip(each, right, strict=True)
-        )
+        pairs = zip(each, right, strict=True)
+        nats = sum(np.logaddexp.reduce(row) - np.logaddexp.reduce(row[own]) for row, own in pairs)
         # a prior, so that few examples do not make it sure: as training left it, by a factor of 2 and by 5 log-odds
         return nats + 0.5 * (values[0] / math.log(2)) ** 2 + 0.5 * ((values[1] - before) / 5) ** 2
 
-    best = minimize(loss, (0.0, scorer.level), method="Nelder-Mead", bounds=((-3, 3), (-30, 30))).x
+    best = minimize(loss, (0.0, before), method="Nelder-Mead", bounds=((-3, 3), (-30, 30))).x
     scorer.temperature, scorer.level = math.exp(best[0]), float(best[1])
     each = rows(scorer.temperature, scorer.level)
     alarms = sorted(1 - math.exp(row[-1] - np.logaddexp.reduce(row)) for row, c in zip(each, clean, strict=True) if c)
@@ -220,14 +228,14 @@ def evaluate_lines(
     functions = clusters([e.function for e in examples])
     of_bugs = [function for function, e in zip(functions, examples, strict=True) if e.lines]
     of_clean = [function for function, e in zip(functions, examples, strict=True) if not e.lines]
-    with_bug = [(e, s) for e, s in zip(examples, scores, strict=True) if e.lines]
+    with_bug = [(set(e.lines), s.order().tolist(), e.code) for e, s in zip(examples, scores, strict=True) if e.lines]
     alarm = np.array([1 - s.none for s in scores])
     truth = np.array([bool(e.lines) for e in examples])
     reported = alarm >= scorer.threshold
-    chances = [len(set(e.lines)) / max(1, sum(bool(line.strip()) for line in e.code.split("\n"))) for e, _ in with_bug]
+    chances = [len(lines) / max(1, sum(map(bool, map(str.strip, code.split("\n"))))) for lines, _, code in with_bug]
     return LineEvaluation(
-        at_1=rate([_found(s, e, 1) for e, s in with_bug], of_bugs),
-        at_3=rate([_found(s, e, 3) for e, s in with_bug], of_bugs),
+        at_1=rate([not lines.isdisjoint(order[:1]) for lines, order, _ in with_bug], of_bugs),
+        at_3=rate([not lines.isdisjoint(order[:3]) for lines, order, _ in with_bug], of_bugs),
         chance=float(np.mean(chances)) if chances else math.nan,
         false_alarms=rate(reported[~truth], of_clean),
         caught=rate(reported[truth], of_bugs),
@@ -235,10 +243,6 @@ def evaluate_lines(
         findings=mean_interval([len(s.found(scorer.threshold)) for s in scores], functions),
         discrimination=auc(alarm, truth, functions),
     )
-
-
-def _found(scores: LineScores, example: KnownBug, among: int) -> bool:
-    return bool(set(scores.order()[:among].tolist()) & set(example.lines))
 
 
 # ---------------------------------------------------------------- the training
@@ -264,7 +268,8 @@ class _LineObjective:
 
     def loss(self, micro: tuple[list[int], list[Reading], PackedBatch]) -> Tensor:
         part, readings, packed = micro
-        losses = [self._of(s, self.drawn[i]) for s, i in zip(self.scorer.states(packed, readings), part, strict=True)]
+        states = self.scorer.states(packed, readings)
+        losses = [self._of(s, self.drawn[i]) for s, i in zip(states, part, strict=True)]
         loss = torch.stack([value for value, _ in losses]).sum() / len(self.drawn)
         self.total += float(loss.detach())
         self.right += sum(hit for _, hit in losses)

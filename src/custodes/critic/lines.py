@@ -83,6 +83,10 @@ class ScoresLines(Protocol):
         """Probabilities for each function. Lines count as in ``code.split("\\n")``; blank ones have 0."""
         ...
 
+    def fingerprint(self) -> str:
+        """Names what decides the scores."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 @ranged
@@ -158,7 +162,12 @@ class LineScorer:
             blank = np.array([not line.strip() for line in code.split("\n")])
             lines = np.where(blank, -np.inf, np.concatenate([logits[k] for k in own]))
             scored = probabilities(lines, self.level / self.temperature)
-            found.append(replace(scored, messages=self._said(scored, np.concatenate([kinds[k] for k in own]))))
+            if self.kinds:
+                kind = np.concatenate([kinds[k] for k in own])
+                named = {int(line): self.kinds[kind[line - 1]] for line in scored.order()[:SAID]}
+                said = {line: words for line, of in named.items() if (words := self.messages.get(of))}
+                scored = replace(scored, messages=said)
+            found.append(scored)
         return found
 
     def states(self, batch: PackedBatch, readings: Sequence[Reading]) -> list[Tensor]:
@@ -185,18 +194,15 @@ class LineScorer:
 
     def read(self, code: str) -> Reading:
         """Tokens. Every line is tokenised by itself, so that each has an end of its own."""
-        before, *lines = self._tokens([BEFORE, *(f"{line}\n" for line in code.split("\n"))])
+        before, *lines = self.lm.chat.texts([BEFORE, *(f"{line}\n" for line in code.split("\n"))])
         ends = len(before) + np.cumsum([len(line) for line in lines]) - 1
         return Reading(np.asarray([*before, *(token for line in lines for token in line)], np.int32), ends)
 
     def save(self, folder: Path | str) -> None:
         """Write the adapter (peft's layout), the reader (in half precision) and the settings."""
         folder = Path(folder)
-        about = {
-            "base": self.lm.name,
-            "shape": asdict(self.shape),
-            "kinds": {k: self.messages.get(k, "") for k in self.kinds},
-        }
+        kinds = {k: self.messages.get(k, "") for k in self.kinds}
+        about = {"base": self.lm.name, "shape": asdict(self.shape), "kinds": kinds}
         about |= {name: getattr(self, name) for name in KEPT}
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -232,22 +238,11 @@ class LineScorer:
             scorer.adapter = Adapter.load(folder, lower(scorer.lm.decoder, shape.layers)).to(scorer.lm.decoder.device)
         return replace(scorer, messages=kinds, **settings)
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.lm.chat.texts(texts)
-
-    def _said(self, scored: LineScores, kinds: NDArray[np.int64]) -> dict[int, str]:
-        if not self.kinds:
-            return {}
-        named = {int(line): self.kinds[kinds[line - 1]] for line in scored.order()[:SAID]}
-        return {line: said for line, kind in named.items() if (said := self.messages.get(kind))}
-
     def _pieces(self, code: str) -> list[str]:
         """The code, cut between lines into pieces whose readings fit; a line that is too long alone is cut off."""
         lines = code.split("\n")
-        sizes = [len(line) for line in self._tokens([f"{line}\n" for line in lines])]
-        room = self.max_tokens - 16
-        pieces: list[list[str]] = [[]]
-        used = 0
+        sizes = [len(line) for line in self.lm.chat.texts([f"{line}\n" for line in lines])]
+        room, used, pieces = self.max_tokens - 16, 0, [list[str]()]
         for line, size in zip(lines, sizes, strict=True):
             if size > room:
                 line, size = line[:room], min(size, room)

@@ -1,35 +1,38 @@
 """Policies that write critiques, side by side on the same code: measures, paired tests, Elo, agreement, the frontier.
 
-Everything here follows from critiques that the rules have rated (:mod:`custodes.critic.rating`); what simulated raters
-add, with the noise that they state, is how far raters of that kind agree.
+Everything here follows from critiques that the rules have rated (:mod:`custodes.critic.rating`). Simulated raters add how
+far raters with the noise that they state agree, and simulated people (:mod:`custodes.feedback.teams`) are policies too.
+A simulated person sees a bug, keeps right comments, removes wrong ones and makes some up, each with a stated
+probability. Simulated people know the bugs and are always called simulated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from custodes.critic.families import clusters
-from custodes.critic.policies import Measured, Question, measure
-from custodes.critic.rating import AXES, Rated, RatedFinding, SimulatedRater, critique_of, rating_agreement
-from custodes.critic.tamper.bugs import Bug
+from custodes.critic.policies import Measured, ReviewQuestion, bug_finding, compared_in_pairs, measure_critiques
+from custodes.critic.rating import AXES, Rated, SimulatedRater, critique_of, rate_critique
 from custodes.feedback import agreement_on_ratings
-from custodes.feedback.critique import write_critique
+from custodes.feedback.critique import Critique, Finding, write_critique
 from custodes.feedback.elo import elo, frontier
 from custodes.feedback.kinds.rating import Rating
-from custodes.stats import mean_interval, rate
+from custodes.feedback.teams import Person
+from custodes.stats import mean_interval
 from custodes.types import InputError
 
-HIGHER_IS_BETTER = {axis: axis not in ("nitpick", "hallucination") for axis in AXES}
+LOWER_IS_BETTER = ("nitpick", "hallucination")
 COMPARED = ("cbi", "located", "comprehensiveness", "hallucinations", "nitpicks", "conciseness", "overall")
 """Measures whose differences are tested."""
+MADE_UP = "This looks wrong to me and will fail."
+"""A comment that describes no bug."""
 
 
 def compare(
-    asked: Sequence[Question],
+    asked: Sequence[ReviewQuestion],
     policies: Mapping[str, Sequence[Rated]],
     raters: Sequence[SimulatedRater] = (),
     tokens: Mapping[str, Sequence[int]] | None = None,
@@ -43,116 +46,49 @@ def compare(
     for name, rows in policies.items():
         if len(rows) != len(asked):
             raise InputError(f"policy {name!r} has {len(rows)} critiques of {len(asked)} questions; give one of each.")
-    measured = {name: measure(asked, [[r] for r in rows]) for name, rows in policies.items()}
+    measured = {name: measure_critiques(asked, rows) for name, rows in policies.items()}
     drawn = {name: {"tokens": mean_interval(counts).to_dict()} for name, counts in (tokens or {}).items()}
     return {
         "n": len(asked),
         "clean": sum(not q.bugs for q in asked),
         "policies": {name: m.to_dict() | drawn.get(name, {}) for name, m in measured.items()},
-        "paired": _paired(measured),
-        "elo": _ratings(asked, policies),
+        "paired": compared_in_pairs(measured, COMPARED),
+        "elo": _elo_ratings(asked, policies),
         "frontier": _pareto(measured),
         "agreement": _agreement(asked, policies, raters),
     }
 
 
-def _paired(measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
-    """ "later - earlier" -> measure -> the difference with its paired interval, the test and its p."""
-    found: dict[str, dict[str, Any]] = {}
-    for earlier, later in combinations(measured, 2):
-        against = {name: measured[later].against(measured[earlier], name) for name in COMPARED}
-        found[f"{later} - {earlier}"] = against
-    return found
-
-
-def _ratings(asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> dict[str, dict[str, Any]]:
+def _elo_ratings(asked: Sequence[ReviewQuestion], policies: Mapping[str, Sequence[Rated]]) -> dict[str, dict[str, Any]]:
     """Scale -> policy -> Elo with its interval over problems; scales on which nothing differs are even."""
     if len(policies) < 2:
         return {}
-    names = [name for name in policies for _ in asked]
-    problems = [i for _ in policies for i in range(len(asked))]
-    functions = clusters([q.function for q in asked])
+    names, problems = [name for name in policies for _ in asked], [*range(len(asked))] * len(policies)
+    functions: dict[Hashable, Hashable] = dict(enumerate(clusters([q.function for q in asked])))
     found = {}
     for axis in AXES:
-        values = np.array([_scale(r, axis) for rows in policies.values() for r in rows])
-        if np.isnan(values).all():
-            continue
-        fitted = elo(
-            problems, names, values, higher_is_better=HIGHER_IS_BETTER[axis], clusters=dict(enumerate(functions))
-        )
-        found[axis] = {name: fitted.of(name).to_dict() for name in fitted.policies}
+        values = np.array([r.scales()[axis] for rows in policies.values() for r in rows])
+        if axis == "cbi":  # bugs cannot be included where there is none
+            values[[not r.bugs for rows in policies.values() for r in rows]] = np.nan
+        if not np.isnan(values).all():
+            better = axis not in LOWER_IS_BETTER
+            fitted = elo(problems, names, values, higher_is_better=better, clusters=functions)
+            found[axis] = {name: fitted.of(name).to_dict() for name in fitted.policies}
     return found
 
 
 def _pareto(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
     """Every policy as a point: bugs included against hallucinations and nitpicks in a critique; who is beaten by none."""
-    cost = [np.mean(m.values["hallucinations"] + m.values["nitpicks"]) for m in measured.values()]
-    gain = [m.of("cbi").estimate for m in measured.values()]
-    known = ~np.isnan(gain)
-    on = np.zeros(len(cost), bool)
-    on[known] = frontier(np.array(cost)[known], np.array(gain)[known])
-    return [
-        {
-            "policy": name,
-            "false_or_petty": float(x),
-            "cbi": None if np.isnan(y) else float(y),
-            "on_frontier": bool(best),
-        }
-        for name, x, y, best in zip(measured, cost, gain, on, strict=True)
-    ]
-
-
-class Claim(NamedTuple):
-    """A comment on the lines of a bug; whoever wrote it, it is judged once."""
-
-    question: int
-    bug: int
-    comment: str
-
-    def pair(self, asked: Sequence[Question]) -> tuple[str, Bug]:
-        """The comment, and the bug that it may describe."""
-        return self.comment, asked[self.question].bugs[self.bug]
-
-
-def panel_claims(asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]]) -> list[Claim]:
-    """Every comment that stands on the lines of a bug with a description: what a judge is asked about."""
-    found = [
-        claim
-        for rows in policies.values()
-        for i, r in enumerate(rows)
-        for f in r.findings
-        if (claim := _claim(i, f)) and claim.pair(asked)[1].description
-    ]
-    return list(dict.fromkeys(found))
-
-
-def judged(
-    asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]], said: Mapping[Claim, bool | None]
-) -> dict[str, Any]:
-    """A judge's verdicts on :func:`panel_claims` as plain JSON: how far the rules agree with them, and what share of the bugs each
-    policy includes by them. A verdict that could not be read includes nothing."""
-    functions = clusters([q.function for q in asked])
-    agreed = rating_agreement(list(said.values()), [c.pair(asked) for c in said], [functions[c.question] for c in said])
-    by_judge = {
-        name: [
-            len({f.bug for f in r.findings if (claim := _claim(i, f)) and said.get(claim)}) / r.bugs
-            for i, r in enumerate(rows)
-            if r.bugs
-        ]
-        for name, rows in policies.items()
-    }
-    with_bugs = {name: [functions[i] for i, r in enumerate(rows) if r.bugs] for name, rows in policies.items()}
-    return agreed.to_dict() | {
-        "cbi": {name: rate(shares, with_bugs[name]).to_dict() for name, shares in by_judge.items()}
-    }
-
-
-def _claim(question: int, f: RatedFinding) -> Claim | None:
-    return None if f.bug is None else Claim(question, f.bug, f.finding.comment)
+    cost = np.array([np.mean(m.values["hallucinations"] + m.values["nitpicks"]) for m in measured.values()])
+    gain = np.array([m.of("cbi").estimate for m in measured.values()])
+    known, best = ~np.isnan(gain), np.zeros(len(cost), bool)
+    best[known] = frontier(cost[known], gain[known])
+    points = zip(measured, cost.tolist(), [None if np.isnan(g) else float(g) for g in gain], best.tolist(), strict=True)
+    return [dict(zip(("policy", "false_or_petty", "cbi", "on_frontier"), point, strict=True)) for point in points]
 
 
 def _agreement(
-    asked: Sequence[Question], policies: Mapping[str, Sequence[Rated]], raters: Sequence[SimulatedRater]
+    asked: Sequence[ReviewQuestion], policies: Mapping[str, Sequence[Rated]], raters: Sequence[SimulatedRater]
 ) -> dict[str, Any]:
     """Of simulated raters, on every scale; empty without raters."""
     given: list[Rating] = []
@@ -163,6 +99,40 @@ def _agreement(
     return {axis: agreement_on_ratings(given, axis).alpha.to_dict() for axis in AXES} if given else {}
 
 
-def _scale(r: Rated, axis: str) -> float:
-    """A critique's value on a scale; bugs cannot be included where there is none."""
-    return float("nan") if axis == "cbi" and not r.bugs else r.scales()[axis]
+# ---------------------------------------------------------------- simulated people
+
+
+def alone(person: Person, asked: Sequence[ReviewQuestion], seed: int = 0) -> list[Rated]:
+    """What a simulated person writes of each question from nothing."""
+    own = (_own(person, q, np.random.default_rng([seed, i]), 1.0) for i, q in enumerate(asked))
+    return [rate_critique(Critique(findings), q.code, q.bugs) for findings, q in zip(own, asked, strict=True)]
+
+
+def team(person: Person, asked: Sequence[ReviewQuestion], critiques: Sequence[Rated], seed: int = 0) -> list[Rated]:
+    """What a simulated person makes of a critic's critique of each question.
+
+    Kept are findings that point out a bug with probability ``keeps``, others with 1 - ``removes``; added is what the
+    person sees by ``attention``, and would have seen alone: the luck is that of :func:`alone` with the same seed.
+    """
+    found = []
+    for i, (q, critique) in enumerate(zip(asked, critiques, strict=True)):
+        own = _own(person, q, np.random.default_rng([seed, i]), person.attention)
+        draw = np.random.default_rng([seed, i, 1])
+        chances = [person.keeps if f.kind == "bug" else 1 - person.removes for f in critique.findings]
+        kept = [f.finding for f, chance in zip(critique.findings, chances, strict=True) if draw.random() < chance]
+        found.append(rate_critique(Critique((*kept, *own)), q.code, q.bugs))
+    return found
+
+
+def _own(person: Person, q: ReviewQuestion, draw: np.random.Generator, attention: float) -> tuple[Finding, ...]:
+    """The person's own findings; those seen with less attention are among those seen with more."""
+    findings = []
+    for bug in q.bugs:
+        sees, looks = draw.random() < person.sees, draw.random() < attention
+        if sees and looks:
+            findings.append(bug_finding(q.code, bug))
+    right = {line for bug in q.bugs for line in bug.lines}
+    others = [text for n, text in enumerate(q.code.split("\n"), 1) if text.strip() and n not in right]
+    wrong = min(int(draw.poisson(person.own_false)), len(others))
+    chosen = [others[int(k)] for k in draw.permutation(len(others))[:wrong]]
+    return (*findings, *(Finding(line, MADE_UP) for line in chosen if draw.random() < attention))

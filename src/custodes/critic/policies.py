@@ -4,43 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from custodes import stats
+from custodes.critic.examples import Bug, BugExample
 from custodes.critic.families import clusters
-from custodes.critic.rating import NITPICKS, Rated, rate
-from custodes.critic.review.question import CLEAN, OPENING, task_of
+from custodes.critic.rating import NITPICKS, Rated, rate_critique
+from custodes.critic.review.question import CLEAN, OPENING, opening_of, task_of
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import Search
-from custodes.critic.tamper.bugs import Bug
-from custodes.critic.tamper.examples import Example
 from custodes.feedback.critique import Critique, Finding, parse_critique, write_critique
 from custodes.stats import Interval
 from custodes.types import Episode, Task
 
 PERCENTILES = (10, 25, 50, 75)
 """Of the number of highlights of sampled critiques: what the four modifiers of a search aim at (arXiv 2407.00215)."""
-MEASURES = (
-    "cbi",
-    "located",
-    "comprehensiveness",
-    "hallucinations",
-    "nitpicks",
-    "conciseness",
-    "findings",
-    "words",
-    "overall",
-)
-
+SCALES = ("comprehensiveness", "conciseness", "overall")
+"""Scales of a rated critique that are measures too."""
 SHARES = ("cbi", "located")
 """Measures that are a share of a question's bugs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReviewQuestion:
     """Code to criticise (or an assistant's answer), as every policy is asked, and its bugs, which none is told."""
 
     task: Task
@@ -52,26 +42,32 @@ class Question:
     """Whose version the code is; intervals count functions."""
 
 
-def question(example: Example) -> Question:
-    """What is asked of an example's code."""
-    return Question(
-        task_of(Snippet("", 1, example.code, example.qualname)), example.code, example.bugs, function=example.function
-    )
+def review_question(example: BugExample) -> ReviewQuestion:
+    """What is asked of an example's code, or of the answer that it holds."""
+    snippet = Snippet("", 1, example.code, example.qualname, example.question, example.kind)
+    return ReviewQuestion(task_of(snippet), example.code, example.bugs, opening_of(snippet), example.function)
 
 
-def demonstration(example: Example) -> str:
+def bug_finding(code: str, bug: Bug) -> Finding:
+    """The finding that quotes a bug's lines and describes it."""
+    return Finding("\n".join(code.split("\n")[min(bug.lines) - 1 : max(bug.lines)]), bug.description)
+
+
+def critique_demonstration(example: BugExample) -> str:
     """The critique that points out an example's bugs and nothing else, or says that there is none."""
-    lines = example.code.split("\n")
-    findings = [
-        Finding("\n".join(lines[min(bug.lines) - 1 : max(bug.lines)]), bug.description)
-        for bug in sorted(example.bugs, key=lambda bug: bug.lines)
-    ]
-    return write_critique(Critique(tuple(findings))) if findings else CLEAN
+    bugs = sorted(example.bugs, key=lambda bug: bug.lines)
+    return write_critique(Critique(tuple(bug_finding(example.code, bug) for bug in bugs))) if bugs else CLEAN
 
 
-def rated(asked: Sequence[Question], episodes: Sequence[Episode]) -> list[Rated]:
+def rated(asked: Sequence[ReviewQuestion], episodes: Sequence[Episode]) -> list[Rated]:
     """Each episode's critique, by the rules."""
-    return [rate(parse_critique(e.completion), q.code, q.bugs) for q, e in zip(asked, episodes, strict=True)]
+    return [rate_critique(parse_critique(e.completion), q.code, q.bugs) for q, e in zip(asked, episodes, strict=True)]
+
+
+def chosen_by(modifier: float, searches: Sequence[Search], asked: Sequence[ReviewQuestion]) -> list[Rated]:
+    """Of each question's search the critique that a modifier chooses, by the rules."""
+    pairs = zip(searches, asked, strict=True)
+    return [rate_critique(s.chosen(modifier).critique, q.code, q.bugs) for s, q in pairs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,47 +105,50 @@ class Measured:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        told = {measure: self.of(measure).to_dict() for measure in MEASURES}
-        categories = {
-            category: stats.mean_interval(counts, self.functions.tolist()).to_dict()
-            for category, counts in self.nitpicks.items()
+        functions = self.functions.tolist()
+        petty = {name: stats.mean_interval(counts, functions).to_dict() for name, counts in self.nitpicks.items()}
+        told = {measure: self.of(measure).to_dict() for measure in self.values}
+        return told | {"false_alarms": self.false_alarms.to_dict(), "nitpick_categories": petty}
+
+
+def measure_critiques(asked: Sequence[ReviewQuestion], critiques: Sequence[Rated]) -> Measured:
+    """Measures of one policy's critiques, one of each question."""
+    rows = [
+        {
+            "cbi": r.included / len(q.bugs) if q.bugs else np.nan,
+            "located": r.located / len(q.bugs) if q.bugs else np.nan,
+            "hallucinations": r.hallucinations,
+            "nitpicks": r.nitpicks,
+            "findings": len(r.findings),
+            "words": r.words,
         }
-        return told | {"false_alarms": self.false_alarms.to_dict(), "nitpick_categories": categories}
-
-
-def measure(asked: Sequence[Question], critiques: Sequence[Sequence[Rated]]) -> Measured:
-    """Of each question the mean over its critiques (one, or several samples)."""
-    rows: dict[str, list[float]] = {name: [] for name in MEASURES}
-    petty: dict[str, list[float]] = {category: [] for category in NITPICKS}
-    for q, several in zip(asked, critiques, strict=True):
-        n = len(q.bugs)
-        found = {
-            "cbi": [r.included / n if n else np.nan for r in several],
-            "located": [r.located / n if n else np.nan for r in several],
-            "hallucinations": [float(r.hallucinations) for r in several],
-            "nitpicks": [float(r.nitpicks) for r in several],
-            "findings": [float(len(r.findings)) for r in several],
-            "words": [float(r.words) for r in several],
-        } | {name: [r.scales()[name] for r in several] for name in ("comprehensiveness", "conciseness", "overall")}
-        for name, values in found.items():
-            rows[name].append(float(np.mean(values)))
-        for category, counts in petty.items():
-            counts.append(float(np.mean([sum(f.category == category for f in r.findings) for r in several])))
-    clean = np.array([not q.bugs for q in asked])
+        | {name: r.scales()[name] for name in SCALES}
+        for q, r in zip(asked, critiques, strict=True)
+    ]
+    petty = {name: [sum(f.category == name for f in r.findings) for r in critiques] for name in NITPICKS}
     return Measured(
-        {name: np.array(values) for name, values in rows.items()},
-        clean,
-        {category: np.array(counts) for category, counts in petty.items()},
+        {name: np.array([row[name] for row in rows], float) for name in rows[0]},
+        np.array([not q.bugs for q in asked]),
+        {name: np.array(counts, float) for name, counts in petty.items()},
         np.array(clusters(q.function for q in asked), object),
     )
 
 
-def modifiers(searches: Sequence[Search], sampled_highlights: Sequence[int]) -> dict[int, float]:
+def compared_in_pairs(measured: Mapping[str, Measured], measures: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """ "later - earlier" -> measure -> the difference with its paired interval, the test and its p."""
+    return {
+        f"{later} - {earlier}": {name: measured[later].against(measured[earlier], name) for name in measures}
+        for earlier, later in combinations(measured, 2)
+    }
+
+
+def modifiers(searches: Sequence[Search], sampled: Sequence[Rated]) -> dict[int, float]:
     """Percentile -> the modifier at which the chosen critiques hold, on average, as many highlights as that percentile
     of sampled critiques: found by bisection, since more is never fewer."""
+    highlights = [sum(f.kind != "misquote" for f in r.findings) for r in sampled]
     found = {}
     for percentile in PERCENTILES:
-        target = float(np.percentile(sampled_highlights, percentile)) if len(sampled_highlights) else 0.0
+        target = float(np.percentile(highlights, percentile)) if highlights else 0.0
         low, high = -20.0, 20.0
         for _ in range(40):
             middle = (low + high) / 2

@@ -7,22 +7,17 @@ that the rest of the function passes its tests: a finding elsewhere that claims 
 
 from __future__ import annotations
 
-import math
 import re
-from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from custodes import stats
-from custodes.critic.tamper.bugs import Bug
+from custodes.critic.examples import Bug
 from custodes.feedback.critique import Critique, Finding, locate
 from custodes.feedback.kinds.rating import Rating
-from custodes.stats import Interval, jackknife
-from custodes.types import Annotator, Engine, Episode, InputError, Message, Sampling, Task, hash_shown
+from custodes.types import Annotator, hash_shown
 
 AXES = ("cbi", "comprehensiveness", "nitpick", "hallucination", "conciseness", "overall")
 Kind = Literal["bug", "nearby", "nitpick", "hallucination", "misquote"]
@@ -108,7 +103,7 @@ class Rated:
         }
 
 
-def rate(critique: Critique, code: str, bugs: Sequence[Bug]) -> Rated:
+def rate_critique(critique: Critique, code: str, bugs: Sequence[Bug]) -> Rated:
     """Every finding of a critique of ``code``, whose bugs are all known."""
     findings = tuple(_rated(finding, code, bugs) for finding in critique.findings)
     words = len(critique.opening.split()) + sum(len(f.comment.split()) for f in critique.findings)
@@ -125,7 +120,7 @@ def _rated(finding: Finding, code: str, bugs: Sequence[Bug]) -> RatedFinding:
     if not lines:
         return RatedFinding(finding, "misquote")
     here = [i for i, bug in enumerate(bugs) if lines & set(bug.lines)]
-    said = [i for i in here if _describes(finding.comment, bugs[i])]
+    said = [i for i in here if describes(finding.comment, bugs[i])]
     if said:
         return RatedFinding(finding, "bug", said[0])
     category = _nitpick(finding.comment)
@@ -134,11 +129,13 @@ def _rated(finding: Finding, code: str, bugs: Sequence[Bug]) -> RatedFinding:
     return RatedFinding(finding, "nitpick", category=category) if category else RatedFinding(finding, "hallucination")
 
 
-def _describes(comment: str, bug: Bug) -> bool:
+def describes(comment: str, bug: Bug) -> bool:
     """Whether a comment says what the bug is: two ideas of its description, or one with a piece of its code."""
     ideas = _concepts(comment) & _concepts(bug.description)
-    code = _code(bug.description, bug.original)
-    named = {t for t in TOKEN.findall(" ".join(CODE.findall(comment)) or comment) if t in code}
+    quoted = " ".join(CODE.findall(bug.description))
+    tokens = {t for t in TOKEN.findall(f"{quoted} {bug.original}") if len(t) > 1 or not t.isalpha()}
+    code = tokens - {"the", "if", "in", "="}
+    named = code.intersection(TOKEN.findall(" ".join(CODE.findall(comment)) or comment))
     return len(ideas) >= 2 or bool(ideas and named)
 
 
@@ -151,100 +148,6 @@ def _nitpick(comment: str) -> str:
     """The category of a comment about something petty; "" where it is about none."""
     found = (name for name, pattern in NITPICKS.items() if re.search(pattern, comment, re.IGNORECASE))
     return next(found, "")
-
-
-def _code(description: str, original: str) -> set[str]:
-    """Names, numbers and signs that the description puts into back quotes, or that the line held before."""
-    quoted = TOKEN.findall(" ".join(CODE.findall(description)))
-    return {t for t in [*quoted, *TOKEN.findall(original)] if len(t) > 1 or not t.isalpha()} - {"the", "if", "in", "="}
-
-
-# ---------------------------------------------------------------- a model as judge
-
-
-QUESTION = (
-    "A bug was put into some code. What it is:\n\n{bug}\n\nA reviewer, who was not told, wrote this comment on the same "
-    "lines:\n\n{comment}\n\nDoes the comment describe this bug? Answer with one word, yes or no."
-)
-
-
-MAX_SHOWN = 2_000
-"""Characters of a description or a comment that a judge is shown."""
-
-
-def description_task(comment: str, bug: Bug) -> Task:
-    """What a judge is asked: whether the comment describes the bug. Its id is of these two texts."""
-    shown = QUESTION.format(bug=bug.description[:MAX_SHOWN], comment=comment[:MAX_SHOWN])
-    return Task(f"describes-{hash_shown(bug.description, comment)[:16]}", (Message("user", shown),), "critic-judge")
-
-
-def judge(engine: Engine, pairs: Sequence[tuple[str, Bug]], seed: int = 0) -> list[Episode]:
-    """A model's answers to whether each comment describes its bug; :func:`verdict` reads them."""
-    tasks = [description_task(comment, bug) for comment, bug in pairs]
-    return engine.generate(tasks, Sampling(temperature=0, max_tokens=8, seed=seed))
-
-
-def verdict(answer: Episode) -> bool | None:
-    """What a judge answered; None where its first word is neither yes nor no."""
-    words = re.findall(r"[a-z]+", answer.completion.lower()) if answer.outcome != "error" else []
-    return {"yes": True, "no": False}.get(words[0]) if words else None
-
-
-@dataclass(frozen=True, slots=True)
-class RatingAgreement:
-    """How far a judge and the rules say the same of the same comments; intervals are over functions."""
-
-    share: Interval
-    kappa: Interval
-    """Cohen's: 0 is what chance would agree, 1 all; no estimate where both say one and the same of every comment."""
-    comments: int
-    """With a verdict."""
-    unread: int
-    """Whose verdict is neither yes nor no."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return {
-            "share": self.share.to_dict(),
-            "kappa": self.kappa.to_dict(),
-            "comments": self.comments,
-            "unread": self.unread,
-        }
-
-
-def rating_agreement(
-    said: Sequence[bool | None], pairs: Sequence[tuple[str, Bug]], functions: Sequence[Hashable]
-) -> RatingAgreement:
-    """A judge's verdicts against the rules'; ``functions[i]`` is whose bug comment i is about: those of one function
-    depend on each other, so that functions are what the intervals count. Verdicts that could not be read are left out and counted."""
-    if not len(said) == len(pairs) == len(functions):
-        raise InputError(f"{len(said)} verdicts for {len(pairs)} comments on {len(functions)} bugs; give one for each.")
-    counts: dict[Hashable, Counter[tuple[bool, bool]]] = {}
-    for answer, (comment, bug), function in zip(said, pairs, functions, strict=True):
-        if answer is not None:
-            counts.setdefault(function, Counter())[answer, _describes(comment, bug)] += 1
-    table = np.array([[c[True, True], c[True, False], c[False, True], c[False, False]] for c in counts.values()])
-    table = table.reshape(-1, 4).astype(int)
-    n = int(table.sum())
-    outcomes, functions_of = np.tile([1, 0, 0, 1], len(table)), np.repeat(np.arange(len(table)), 4)
-    times = table.ravel()
-    share = stats.rate(np.repeat(outcomes, times), np.repeat(functions_of, times).tolist())
-    differ = n and _chance(table) < 1
-    kappa = Interval(math.nan, -1.0, 1.0, len(table))
-    if differ:
-        kappa = jackknife(_kappa, table, imaginary=([0, 1, 1, 0],), bounds=(-1.0, 1.0))
-    return RatingAgreement(share, kappa, n, len(said) - n)
-
-
-def _kappa(table: NDArray[np.int_]) -> float:  # (functions, 4), Cohen 1960; no better than chance where that is all
-    chance = _chance(table)
-    same = float((table[:, 0] + table[:, 3]).sum() / table.sum())
-    return (same - chance) / (1 - chance) if chance < 1 else 0.0
-
-
-def _chance(table: NDArray[np.int_]) -> float:
-    both, judged, ruled, neither = table.sum(0) / table.sum()
-    return float((both + judged) * (both + ruled) + (ruled + neither) * (judged + neither))
 
 
 # ---------------------------------------------------------------- simulated raters
@@ -276,15 +179,7 @@ class SimulatedRater:
         for axis, value in rated.scales().items():
             slips = axis in ("cbi", "nitpick", "hallucination") and draw.random() < self.slip
             noisy = (8 - value if slips else value) + self.spread * draw.standard_normal()
-            ratings.append(
-                Rating(
-                    id=f"{self.id}-{episode}-{axis}",
-                    annotator=self.id,
-                    task=task,
-                    episodes=(episode,),
-                    shown=shown,
-                    value=int(np.clip(np.rint(noisy), 1, 7)),
-                    axis=axis,
-                )
-            )
+            id, rounded = f"{self.id}-{episode}-{axis}", int(np.clip(np.rint(noisy), 1, 7))
+            about = {"annotator": self.id, "task": task, "episodes": (episode,), "shown": shown}
+            ratings.append(Rating(id=id, value=rounded, axis=axis, **about))  # type: ignore[arg-type]
         return ratings

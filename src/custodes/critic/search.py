@@ -16,13 +16,15 @@ finding on.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from custodes.feedback.critique import FENCE, Critique, hallucinated, parse_critique
+from custodes.job.workspace import Workspace
+from custodes.ledger import Evaluation
 from custodes.lm import Branches, LanguageModel
 from custodes.ranges import AnyFloat, Count, Positive, ranged
 from custodes.types import Engine, Episode, Reward, Sampling, Task
@@ -30,6 +32,8 @@ from custodes.types import Engine, Episode, Reward, Sampling, Task
 B = TypeVar("B")
 NEXT_QUOTE = ("\n\n```",)
 """How a critique goes on to another quote, as :func:`~custodes.feedback.critique.write_critique` writes it."""
+SEARCHED = "searched"
+"""Name of the evaluation rows that hold a search: its candidates' episodes, scores and rounds."""
 SENTENCE = re.compile(r"[.!?](?=\s|$)")
 
 
@@ -233,11 +237,10 @@ def _search(tree: Tree[B], source: str, reward: Reward, config: SearchConfig, op
 
 def _candidates(episodes: Sequence[Episode], source: str, reward: Reward, number: int) -> list[Candidate]:
     scores = reward.score(episodes).value
-    return [candidate(e, source, float(score), number) for e, score in zip(episodes, scores, strict=True)]
+    return [_candidate(e, source, float(score), number) for e, score in zip(episodes, scores, strict=True)]
 
 
-def candidate(episode: Episode, source: str, score: float, round: int) -> Candidate:
-    """A critique of ``source`` as a search sees it."""
+def _candidate(episode: Episode, source: str, score: float, round: int) -> Candidate:
     critique = parse_critique(episode.completion)
     highlights = sum(not hallucinated(finding, source) for finding in critique.findings)
     return Candidate(episode, critique, highlights, score, round)
@@ -255,3 +258,35 @@ def _drawn(episode: Episode) -> int:
         return int(episode.cost["completion_tokens"])
     forced = np.flatnonzero(~episode.action_mask)
     return len(episode.action_mask) - (int(forced[-1]) + 1 if len(forced) else 0)
+
+
+# ---------------------------------------------------------------- on the record
+
+
+def search_each(
+    work: Workspace, purpose: str, sources: Sequence[str], config: SearchConfig, search: Callable[[int], Search]
+) -> list[Search]:
+    """``search(i)`` for every source that ``work`` has no search of under ``purpose``; those that it has as they were.
+
+    Each is written with all its candidates once it is done.
+    """
+    recorded = {e.id: e.metrics for e in work.ledger.evaluations(work.run, SEARCHED) if e.subject == purpose}
+    episodes = {e.id: e for e in work.ledger.episodes(work.run)} if recorded else {}
+    found: list[Search] = []
+    with work.progress(f"searching {purpose}", len(sources)) as advance:
+        for i, source in enumerate(sources):
+            id = f"{SEARCHED}-{purpose}-{i}"
+            if row := recorded.get(id):
+                rows = zip(row["episode"], row["score"], row["round"], strict=True)
+                known = tuple(_candidate(episodes[e], source, score, number) for e, score, number in rows)
+                found.append(Search(known, row["tokens"], config))
+            else:
+                found.append(search(i))
+                met, tokens = found[-1].candidates, found[-1].tokens
+                row = {"episode": [c.episode.id for c in met], "score": [c.score for c in met]}
+                row |= {"round": [c.round for c in met], "tokens": tokens}
+                drawn = {c.episode.id: c.episode for c in met}  # two may have come out alike
+                work.tokens_sampled += tokens
+                work.write([*drawn.values(), Evaluation(id, SEARCHED, purpose, row, len(met))])
+            advance(1)
+    return found

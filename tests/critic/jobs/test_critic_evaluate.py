@@ -14,9 +14,9 @@ from serving import serving
 from test_critic_tune import examples
 
 from custodes.cli import main
-from custodes.critic.jobs.scaling import fitted, power_law
+from custodes.critic.examples import write_json_lines
+from custodes.critic.jobs.scaling import _fitted, _power_law
 from custodes.critic.rating import NITPICKS
-from custodes.critic.tamper.examples import write_examples
 from custodes.ledger import Ledger
 from custodes.lm import TorchEngine
 
@@ -24,7 +24,7 @@ from custodes.lm import TorchEngine
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("rows") / "bugs.jsonl"
-    write_examples(file, [*examples(60, "train", 0), *examples(16, "held-out packages", 1)])
+    write_json_lines(file, [*examples(60, "train", 0), *examples(16, "held-out packages", 1)])
     natural = [
         {"id": "n1", "code": "def f(x):\n    return x - 1", "bug_lines": [2], "description": "One too few.", "question": "Adds one.", "split": "natural"},
         {"id": "n2", "code": "def g(x):\n    return x + 1", "bug_lines": [], "split": "natural"},
@@ -56,7 +56,7 @@ def test_everybody_is_measured_on_the_same_functions(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned)]
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--writer", str(tuned)]
     shorter = ["--questions", "4", "--max-tokens", "16", "--split", "held-out packages", "--modifiers", "-2,0.5"]
     options = [*command, "--out", str(tmp_path), *shorter, "--json"]
     assert main(options) == 0
@@ -125,7 +125,7 @@ def test_everybody_is_measured_on_the_same_functions(
 def test_one_round_with_proposed_quotes_alone_gives_single_findings(
     data: Path, tuned: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned), "--json"]
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--writer", str(tuned), "--json"]
     shorter = ["--questions", "3", "--max-tokens", "16", "--split", "held-out packages", "--out", str(tmp_path)]
     assert main([*command, *shorter, "--searches", "only-proposed", "--rounds", "1"]) == 0
     found = json.loads(capsys.readouterr().out)["splits"]["held-out packages"]["policies"]
@@ -152,14 +152,14 @@ def test_what_cannot_be_reported_is_one_sentence(
     data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model)]
-    assert main([*command, "--tuned", str(tmp_path)]) == 2
+    assert main([*command, "--writer", str(tmp_path)]) == 2
     assert "name its folder with --out" in capsys.readouterr().err
-    assert main([*command, "--tuned", str(tmp_path), "--out", str(tmp_path / "r")]) == 2
+    assert main([*command, "--writer", str(tmp_path), "--out", str(tmp_path / "r")]) == 2
     assert "holds no critic that writes" in capsys.readouterr().err
     assert main([*command, "--searches", "free,deep"]) == 2
     assert "no search 'deep'; write free, proposed, only-proposed, best-of" in " ".join(capsys.readouterr().err.split())
     assert main([*command, "--out", str(tmp_path / "r"), "--judge", "smollm2-135m"]) == 2
-    assert "name their folder with --tuned" in " ".join(capsys.readouterr().err.split())
+    assert "name their folder with --writer" in " ".join(capsys.readouterr().err.split())
     assert main([*command, "--modifiers", "-1,much"]) == 2
     assert "write numbers with commas between" in " ".join(capsys.readouterr().err.split())
     assert main([*command, "--split", "none", "--out", str(tmp_path / "r")]) == 2
@@ -219,7 +219,7 @@ def test_a_judge_is_set_beside_the_rules_and_what_it_said_is_not_asked_again(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     spec, server = judge
     options = ["--questions", "12", "--max-tokens", "16", "--split", "held-out packages", "--searches", "only-proposed"]
-    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned)]
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--writer", str(tuned)]
     command = [*command, *options, "--modifiers", "-30,30", "--out", str(tmp_path)]
     assert main(command) == 0
     assert "judge " not in capsys.readouterr().out
@@ -279,7 +279,7 @@ def test_a_judge_that_is_nowhere_is_said_before_anything_is_written(
 
     monkeypatch.setattr("custodes.lm.endpoint.asyncio.sleep", at_once)
     monkeypatch.setattr(TorchEngine, "generate", None)
-    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned)]
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--writer", str(tuned)]
     command = [*command, "--split", "held-out packages", "--out", str(tmp_path / "r"), "--judge"]
     assert main([*command, "endpoint:http://127.0.0.1:9/v1#m"]) == 2
     assert "the judge does not answer: nothing answers at http://127.0.0.1:9/v1" in " ".join(
@@ -293,7 +293,7 @@ def test_a_local_model_is_a_judge_too(
     data: Path, tuned: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--questions", "3", "--max-tokens", "8", "--split", "held-out packages", "--searches", "only-proposed"]
-    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--tuned", str(tuned), *options]
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--writer", str(tuned), *options]
     assert main([*command, "--out", str(tmp_path), "--judge", str(tiny_model), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["splits"]["held-out packages"]["policies"]["judge"]
     assert found["judge"] == str(tiny_model)
@@ -304,7 +304,7 @@ def test_subtlety_by_operator_and_against_another_file(
     data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other.jsonl"
-    write_examples(other, examples(16, "train", 7))
+    write_json_lines(other, examples(16, "train", 7))
     command = ["critic", "subtlety", "--data", str(data), "--model", str(tiny_model), "--split", "train"]
     assert main([*command, "--against", str(other), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -326,7 +326,7 @@ def test_subtlety_by_operator_and_against_another_file(
 
 def test_a_power_law_is_recovered() -> None:
     sizes = [100, 200, 400, 800]
-    a, b = power_law(sizes, np.stack([1 - 2.0 * np.array(sizes, float) ** -p for p in (0.3, 0.1)], 1))
+    a, b = _power_law(sizes, np.stack([1 - 2.0 * np.array(sizes, float) ** -p for p in (0.3, 0.1)], 1))
     assert a == pytest.approx([2, 2])
     assert b == pytest.approx([0.3, 0.1])
 
@@ -334,8 +334,8 @@ def test_a_power_law_is_recovered() -> None:
 def test_the_exponents_interval_is_above_zero_where_more_is_better_and_holds_zero_where_it_is_not() -> None:
     better = [[k % 10 < right for k in range(400)] for right in (2, 4, 6, 8)]
     same = [[(k * 7 + j) % 10 < 5 for k in range(400)] for j in range(4)]
-    assert fitted([1, 2, 4, 8], better, "x")["exponent"]["low"] > 0
-    flat = fitted([1, 2, 4, 8], same, "x")["exponent"]
+    assert _fitted([1, 2, 4, 8], better, "x")["exponent"]["low"] > 0
+    flat = _fitted([1, 2, 4, 8], same, "x")["exponent"]
     assert flat["low"] < 0 < flat["high"]
 
 
@@ -343,7 +343,7 @@ def test_four_sizes_are_trained_measured_fitted_and_not_trained_again(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = tmp_path / "rows.jsonl", tmp_path / "s"
-    write_examples(data, [*examples(48, "train", 0), *examples(16, "held-out packages", 1)])
+    write_json_lines(data, [*examples(48, "train", 0), *examples(16, "held-out packages", 1)])
     small = [
         "--batch",
         "8",
@@ -382,6 +382,6 @@ def test_four_sizes_are_trained_measured_fitted_and_not_trained_again(
 
 
 def test_too_few_rows_for_four_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_examples(tmp_path / "few.jsonl", examples(4, "train", 0))
+    write_json_lines(tmp_path / "few.jsonl", examples(4, "train", 0))
     assert main(["critic", "scaling", "--data", str(tmp_path / "few.jsonl"), "--out", str(tmp_path / "s")]) == 2
     assert "4 sizes need at least 8" in capsys.readouterr().err

@@ -11,17 +11,16 @@ import pytest
 
 import custodes.critic.jobs.select as recipe
 from custodes.cli import main
+from custodes.critic.examples import Bug, BugExample, read_bug_examples, write_json_lines
 from custodes.critic.jobs.select import CriticSelect, critic_select
-from custodes.critic.tamper.bugs import Bug
-from custodes.critic.tamper.examples import Example, read_examples, write_examples
 from custodes.types import InputError
 
 
-def example(i: int, operator: str = "sign") -> Example:
+def example(i: int, operator: str = "sign") -> BugExample:
     code = f"def f(x):\n    a = x - {i}\n    return a"
     bugs = (Bug(operator, (2,), "The sign is wrong: `-` instead of `+`.", f"    a = x + {i}"),) if operator else ()
     name = f"{operator}{i}"
-    return Example(
+    return BugExample(
         name, code, (2,) if bugs else (), "", bugs, "test" if bugs else "clean", "train", name, "p", "p.py", "f", "MIT"
     )
 
@@ -29,19 +28,19 @@ def example(i: int, operator: str = "sign") -> Example:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     rows = [example(i, "sign" if i % 2 else "bound") for i in range(40)] + [example(i, "") for i in range(100, 120)]
-    write_examples(tmp_path / "bugs.jsonl", rows)
+    write_json_lines(tmp_path / "bugs.jsonl", rows)
     return tmp_path / "bugs.jsonl"
 
 
 def test_the_most_often_missed_are_kept_with_their_share_of_clean_ones(
     data: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def easy_signs(config: CriticSelect, lm: object, part: Sequence[Example]) -> list[list[float]]:
+    def easy_signs(config: CriticSelect, lm: object, part: Sequence[BugExample]) -> list[list[float]]:
         return [[0.0, 1.0] if e.bugs[0].operator == "sign" else [2.0, 1 / 3] for e in part]
 
     monkeypatch.setattr(recipe, "_criticised", easy_signs)
     told = critic_select(CriticSelect(data=data, out=tmp_path / "hard.jsonl", model=str(tiny_model)))
-    kept = list(read_examples(tmp_path / "hard.jsonl"))
+    kept = list(read_bug_examples(tmp_path / "hard.jsonl"))
     assert [e.bugs[0].operator for e in kept if e.bugs] == ["bound"] * 20
     assert sum(not e.bugs for e in kept) == 10
     assert told["missed_at_least_once"]["estimate"] == 0.5
@@ -55,7 +54,7 @@ def test_a_real_critic_and_what_was_done_is_not_done_again(
     config = CriticSelect(data=data, out=tmp_path / "hard.jsonl", model=str(tiny_model), max_tokens=12)
     plain, calls = recipe._criticised, []
 
-    def stops(c: CriticSelect, lm: object, part: list[Example]) -> list[list[float]]:
+    def stops(c: CriticSelect, lm: object, part: list[BugExample]) -> list[list[float]]:
         calls.append(len(part))
         if len(calls) == 2:
             raise KeyboardInterrupt

@@ -10,18 +10,17 @@ from pathlib import Path
 import pytest
 
 from custodes.cli import main
+from custodes.critic.examples import Bug, BugExample, write_json_lines
 from custodes.critic.jobs.tune import CriticTune, critic_tune
-from custodes.critic.policies import demonstration, measure, modifiers, question, rated
-from custodes.critic.rating import rate
+from custodes.critic.policies import critique_demonstration, measure_critiques, modifiers, rated, review_question
+from custodes.critic.rating import Rated, RatedFinding, rate_critique
 from custodes.critic.search import Candidate, Search
-from custodes.critic.tamper.bugs import Bug
-from custodes.critic.tamper.examples import Example, Split, write_examples
-from custodes.feedback.critique import locate, parse_critique
+from custodes.feedback.critique import Finding, locate, parse_critique
 from custodes.ledger import Ledger
 from custodes.types import Episode, InputError
 
 
-def examples(count: int, split: Split, seed: int) -> list[Example]:
+def examples(count: int, split: str, seed: int) -> list[BugExample]:
     draw = random.Random(seed)
     made = []
     for i in range(count):
@@ -39,7 +38,7 @@ def examples(count: int, split: Split, seed: int) -> list[Example]:
         places = tuple(line for b in bugs for line in b.lines)
         said = " ".join(b.description for b in bugs)
         made.append(
-            Example(
+            BugExample(
                 name,
                 "\n".join(lines),
                 places,
@@ -57,13 +56,13 @@ def examples(count: int, split: Split, seed: int) -> list[Example]:
     return made
 
 
-SMALL = {"warm_start": 24, "rated": 10, "samples": 3, "steps": 2, "questions": 4, "measure_on": 6, "searched": 2, "max_tokens": 24, "rank": 2}  # fmt: skip
+SMALL = {"warm_start": 24, "rated": 10, "samples": 3, "steps": 2, "tasks_per_step": 4, "measure_on": 6, "searched": 2, "max_tokens": 24, "rank": 2}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("examples") / "bugs.jsonl"
-    write_examples(file, [*examples(60, "train", 0), *examples(8, "held-out packages", 1)])
+    write_json_lines(file, [*examples(60, "train", 0), *examples(8, "held-out packages", 1)])
     return file
 
 
@@ -75,11 +74,11 @@ def config(data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactor
 
 def test_demonstrations_quote_the_bug_where_it_stands_and_nothing_else() -> None:
     for example in examples(12, "train", 3):
-        critique = parse_critique(demonstration(example))
+        critique = parse_critique(critique_demonstration(example))
         assert len(critique.findings) == len(example.bugs)
         for finding, bug in zip(critique.findings, example.bugs, strict=True):
             assert bug.lines[0] in {p.start for p in locate(finding.quote, example.code)}
-        perfect = measure([question(example)], [[rate(critique, example.code, example.bugs)]])
+        perfect = measure_critiques([review_question(example)], [rate_critique(critique, example.code, example.bugs)])
         assert perfect.of("hallucinations").estimate == 0
         assert perfect.of("findings").estimate == len(example.bugs)
         if example.bugs:
@@ -90,7 +89,7 @@ def test_demonstrations_quote_the_bug_where_it_stands_and_nothing_else() -> None
 
 def test_the_bug_is_not_in_the_question() -> None:
     for example in examples(8, "train", 4):
-        asked = question(example).task
+        asked = review_question(example).task
         assert all(b.description not in m.content for b in example.bugs for m in asked.messages)
         assert not asked.metadata
 
@@ -144,15 +143,15 @@ def test_modifiers_reach_the_highlights_that_were_asked_for() -> None:
         return Candidate(None, parse_critique(""), highlights, score, 1)  # type: ignore[arg-type]
 
     searches = [Search(tuple(candidate(-abs(k - 1.0) - i / 10, k) for k in range(5)), 0) for i in range(10)]
-    found = modifiers(searches, [0, 1, 2, 3, 4])
+    found = modifiers(searches, [Rated((RatedFinding(Finding("", ""), "bug"),) * n, 0, 0) for n in range(5)])
     means = [sum(s.chosen(m).highlights for s in searches) / 10 for m in found.values()]
     assert means == sorted(means)
     assert means[0] <= 1 < 3 <= means[-1]
 
 
 def test_measures_are_means_over_questions_and_pairs_are_of_the_same_question() -> None:
-    asked = [question(e) for e in examples(8, "train", 5)]
-    texts = [demonstration(e) for e in examples(8, "train", 5)]
+    asked = [review_question(e) for e in examples(8, "train", 5)]
+    texts = [critique_demonstration(e) for e in examples(8, "train", 5)]
 
     class Said:
         def __init__(self, text: str) -> None:
@@ -160,7 +159,7 @@ def test_measures_are_means_over_questions_and_pairs_are_of_the_same_question() 
 
     good: list[Episode] = [Said(t) for t in texts]  # type: ignore[misc]
     empty: list[Episode] = [Said("nothing") for _ in texts]  # type: ignore[misc]
-    right, nothing = (measure(asked, [[r] for r in rated(asked, e)]) for e in (good, empty))
+    right, nothing = (measure_critiques(asked, rated(asked, e)) for e in (good, empty))
     assert right.against(nothing, "cbi")["estimate"] == 1
     assert right.against(nothing, "cbi")["n"] == 6  # clean code has no bug to include
     assert nothing.of("findings").estimate == 0

@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from custodes.critic.corpus import CoverageLimits, Function, cover, extract, parts_of, write_corpus
+from custodes.critic.corpus import CoverageLimits, Function, corpus_parts, cover, extract
+from custodes.critic.examples import write_json_lines
 from custodes.critic.sources import PACKAGES, Package
 from custodes.critic.workshop import package_named
 from custodes.environments.sandbox import Kind
@@ -61,8 +62,11 @@ def critic_corpus(config: CriticCorpus) -> dict[str, Any]:
             progress.advance(packages)
         for name in only:
             functions += extract(_fetched(name, config))
-    write_corpus(config.out, functions)
-    return _summary(functions)
+    write_json_lines(config.out, functions)
+    tested = Counter(f.package for f in functions if f.tests)
+    bare = Counter(f.package for f in functions if not f.tests)
+    by_package = {name: {"tested": tested[name], "untested": bare[name]} for name in sorted({*tested, *bare})}
+    return {"tested": tested.total(), "untested": bare.total(), "packages": by_package}
 
 
 @in_words(critic_corpus)
@@ -76,7 +80,7 @@ def _of_package(name: str, config: CriticCorpus, progress: Progress) -> list[Fun
     bar = progress.add_task(f"{name}: fetching", total=None)
     package = _fetched(name, config)
     found = extract(package)
-    progress.update(bar, description=f"{name}: running tests", total=len(parts_of(package)))
+    progress.update(bar, description=f"{name}: running tests", total=len(corpus_parts(package)))
     same = {"source": [package.version, package.origin], "limits": asdict(config.limits), "ids": [f.id for f in found]}
     with Parts.open(config.out, same, f"{name}-") as known:
         tested = cover(package, found, known, config.limits, lambda done, of: progress.update(bar, completed=done))
@@ -90,11 +94,3 @@ def _fetched(name: str, config: CriticCorpus) -> Package:
     licences.mkdir(exist_ok=True)
     save_text(licences / f"{name}.txt", package.licence_text)
     return package
-
-
-def _summary(functions: list[Function]) -> dict[str, Any]:
-    """Functions with and without tests, in all and by package."""
-    tested = Counter(f.package for f in functions if f.tests)
-    bare = Counter(f.package for f in functions if not f.tests)
-    by_package = {name: {"tested": tested[name], "untested": bare[name]} for name in sorted({*tested, *bare})}
-    return {"tested": tested.total(), "untested": bare.total(), "packages": by_package}

@@ -12,20 +12,14 @@ import tyro
 from rich.console import Console
 
 from custodes.critic.choice import CriticChoice, open_critic
-from custodes.critic.review import (
-    FORMATS,
-    Review,
-    ReviewOptions,
-    cutter,
-    find_files,
-    read_answers,
-    read_baseline,
-    review,
-    write_baseline,
-)
-from custodes.critic.review.diffs import changed_lines
+from custodes.critic.review.answers import cutter, read_answers
+from custodes.critic.review.baseline import read_baseline, write_baseline
+from custodes.critic.review.diffs import lines_changed_since
+from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.formats import FORMATS
+from custodes.critic.review.reviewed import Review
 from custodes.critic.review.screen import show, summary
-from custodes.critic.review.snippets import snippets_of
+from custodes.critic.review.snippets import find_files, snippets_of
 from custodes.job.command import command, in_words
 from custodes.job.invocation import reads
 from custodes.job.options import Use
@@ -147,5 +141,5 @@ def _files(config: CritiqueCode) -> tuple[list[str], dict[str, set[int]] | None]
         if not found:
             raise InputError(f"there is no Python file in {', '.join(config.paths)}.")
         return found, None
-    changed = changed_lines(config.diff, config.paths)
+    changed = lines_changed_since(config.diff, config.paths)
     return list(changed), changed

@@ -1,37 +1,33 @@
 """Critics measured side by side on anybody's rows: what ``custodes critic evaluate`` does.
 
-A scorer of lines is measured on every split, and what it would write is a policy beside those of ``custodes critic tune``
-(base, warm start, RL, and RL searched in three ways and sampled as often without a search, at several modifiers) and beside
-simulated people alone and with the best of them. All write about the same functions; the rules rate them, and a model that
-is named as judge is set beside the rules.
+A scorer of lines is measured on every split, and what it would write is a policy. Beside it stand those of ``custodes
+critic tune``: base, warm start, RL, and RL searched in three ways and sampled as often without a search, at several
+modifiers. So do simulated people, alone and with the best of them. All write about the same functions; the rules rate
+them, and a model that is named as judge is set beside the rules.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from custodes.critic.choice import REWARD, WRITERS
-from custodes.critic.judge import Judge, open_judge
+from custodes.critic.examples import TRAIN, BugExample, read_bug_examples
+from custodes.critic.jobs.subtlety import subtlety
+from custodes.critic.judge import Judge
 from custodes.critic.line_training import LineEvaluation, evaluate_lines
-from custodes.critic.lines import LineScorer, LineScores, ScoresLines
-from custodes.critic.panel import compare
-from custodes.critic.paper import Found, paper_findings
-from custodes.critic.policies import Question, modifiers, rated
-from custodes.critic.rating import Rated, SimulatedRater, rate
-from custodes.critic.report import write_critics_page
-from custodes.critic.review import LineCritic, Snippet
-from custodes.critic.review.question import opening_of, task_of
-from custodes.critic.review.search_critic import proposed_quotes
-from custodes.critic.rows import LIKELIHOOD, SHIPPED, TRAIN, Row, open_scorer, read_rows, score_all, show_lines
-from custodes.critic.search import Search, SearchConfig, best_of, force_sampling_beam_search
-from custodes.critic.searches import search_each
-from custodes.critic.simulated_reviews import alone, team
-from custodes.critic.subtlety import subtlety, told
-from custodes.critic.tamper.bugs import Bug
+from custodes.critic.lines import LineScores
+from custodes.critic.panel import alone, compare, team
+from custodes.critic.paper import paper_findings
+from custodes.critic.policies import ReviewQuestion, chosen_by, modifiers, rated, review_question
+from custodes.critic.rating import Rated, SimulatedRater, rate_critique
+from custodes.critic.report.evaluation import write_critics_page
+from custodes.critic.review.critics import LineCritic, proposed_quotes
+from custodes.critic.review.snippets import Snippet
+from custodes.critic.scoring import Remembered, open_scorer, score_all, scorer_name
+from custodes.critic.search import Search, SearchConfig, best_of, force_sampling_beam_search, search_each
 from custodes.feedback.critique import Critique
 from custodes.feedback.reading import select_rows
 from custodes.feedback.teams import Person
@@ -71,8 +67,8 @@ class CriticEvaluate:
     data: Path
     """Rows with id, code and bug_lines, JSON Lines; an empty bug_lines is a clean function."""
     critic: str = ""
-    """Folder of a trained critic; shipped: the one that comes with Custodes; or likelihood: what the untrained model finds
-    surprising. Where it is not named: shipped, or with another model its likelihood."""
+    """The scorer of lines: the folder of a trained critic, shipped (it comes with Custodes), likelihood (what the untrained
+    model finds surprising) or FILE.py:Name. By default shipped, or with another model its likelihood."""
     model: str = "smollm2-135m"
     """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
     split: str = ""
@@ -83,33 +79,33 @@ class CriticEvaluate:
     """Precision of computation."""
     out: Output | None = None
     """Write report.html and report.json here: splits side by side, what critics write, Elo, the frontier, subtlety."""
-    tuned: Path | None = None
+    writer: Path | None = None
     """Folder that `custodes critic tune` made, whose policies write critiques too."""
     questions: Annotated[int, at_least(2)] = 40
     """Functions of each split about which critiques are written."""
     searches: str = ",".join(SEARCHES)
-    """Search with the reward of the folder, too, in these ways: free (the critic writes its quotes), proposed (quotes
-    that the scorer of lines proposes are forced first), only-proposed (and the critic adds none); and best-of, to compare
-    with: no search, but as many whole critiques as it has candidates, within its tokens. Empty for none."""
+    """Ways to search with the writer's reward, with commas between; empty for none. In free the critic writes its quotes. In
+    proposed the quotes that the scorer of lines proposes are forced first; in only-proposed the critic adds none. For
+    comparison, best-of draws as many whole critiques as a search has candidates, within its tokens."""
     rounds: Count = 4
     """Quotes that a search forces, one after another; 1 with only-proposed gives critiques of a single finding."""
     modifiers: str = ""
-    """What a highlight is worth in further rows of every search, with commas between, beside the four whose critiques have
-    as many highlights as the 10th to 75th percentile of sampled ones."""
+    """What a highlight is worth in further rows of every search, with commas between. Four rows are always there: as many
+    highlights as the 10th, 25th, 50th and 75th percentile of sampled critiques."""
     max_tokens: Annotated[int, at_least(2)] = 120
     """Longest critique."""
     judge: Annotated[str, Use.MEANS] = ""
-    """Let a model say, too, whether comments on a bug's lines describe the bug: a name, a folder, or endpoint:URL#MODEL. Its
-    agreement with the rules is told; the rules go on counting, so that another may read the same. Empty for none."""
+    """A model that says, too, whether comments on a bug's lines describe the bug: a name, a folder, or endpoint:URL#MODEL. Its
+    agreement with the rules is told. The rules go on counting, so another judge may read the same. Empty for none."""
     seed: int = 0
     """Decides what is drawn."""
     person: Person = field(default_factory=Person)
 
     def __post_init__(self) -> None:
-        if self.tuned is not None and self.out is None:
-            raise InputError("--tuned writes a report: name its folder with --out.")
-        if self.judge and self.tuned is None:
-            raise InputError("--judge reads what critics write: name their folder with --tuned.")
+        if self.writer is not None and self.out is None:
+            raise InputError("--writer writes a report: name its folder with --out.")
+        if self.judge and self.writer is None:
+            raise InputError("--judge reads what critics write: name their folder with --writer.")
         for way in self.ways:
             if way not in SEARCHES:
                 raise InputError(f"--searches: there is no search {way!r}; write {', '.join(SEARCHES)} or nothing.")
@@ -126,284 +122,170 @@ class CriticEvaluate:
         try:
             return [float(word) for word in self.modifiers.split(",") if word.strip()]
         except ValueError:
-            raise InputError(
-                f"--modifiers is {self.modifiers!r}; write numbers with commas between, as in -1,0.5."
-            ) from None
+            example = "write numbers with commas between, as in -1,0.5."
+            raise InputError(f"--modifiers is {self.modifiers!r}; {example}") from None
 
+    def search(self, way: str) -> SearchConfig:
+        """How is searched in one of the ways."""
+        own = way != "only-proposed"
+        return SearchConfig(rounds=self.rounds, max_tokens=self.max_tokens // 2, own_quotes=own, seed=self.seed)
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A row: code to criticise, its bugs, and what for."""
-
-    row: Row
-    asked: Question
-    operators: tuple[str, ...]
-
-    @property
-    def lines(self) -> tuple[int, ...]:
-        return self.row.bug.lines
+    def named(self, policy: str, way: str) -> str:
+        """What the report calls a policy that is searched in one of the ways."""
+        return f"{policy} + {SEARCHES[way].format(candidates=self.search(way).candidates)}"
 
 
 @command()
 def critic_evaluate(config: CriticEvaluate) -> dict[str, Any] | LineEvaluation:
     """Measure a critic on rows with known bugs.
 
-    Raises InputError for a file or a critic that cannot be read, and where no row is left.
+    With ``out`` the report is written there and returned; called again, it goes on where it was interrupted. What is
+    written and every search is in the ledger of ``out``. Raises InputError for a file or a critic that cannot be read,
+    where no row is left, and for a folder that holds a report with other options.
     """
-    if config.out is not None:
-        return _report(config)
-    rows = [r for r in read_rows(config.data) if not config.split or r.split == config.split]
-    if not rows:
+    examples = [e for e in read_bug_examples(config.data) if not config.split or e.split == config.split]
+    splits = dict.fromkeys(e.split for e in examples)
+    if not splits:
         raise InputError(f"{config.data} has no row of split {config.split!r}.")
-    rows = select_rows(rows, config.rows, config.data.name)
-    scorer, examples = open_scorer(config.critic, config.model, config.dtype), [r.bug for r in rows]
-    return evaluate_lines(scorer, examples, score_all(scorer, examples, "measuring"))
+    opened = open_scorer(config.critic, config.model, config.dtype)
+    if config.out is None:
+        rows = [e.known_bug for e in select_rows(examples, config.rows, config.data.name)]
+        return evaluate_lines(opened, rows, score_all(opened, [r.code for r in rows], "measuring"))
+    scorer, writers = Remembered(opened), _Writers(config) if config.writer else None
+    result: dict[str, Any] = {
+        "data": config.data.name,
+        "critic": Path(scorer_name(config.critic, config.model)).name,
+        "tuned": config.writer.name if config.writer else "",
+        "raters": "rules that know the bugs",
+        "simulated_raters": RATERS,
+        "simulated_person": asdict(config.person),
+        "splits": {},
+    }
+    with Workspace.open(config.out, "critic evaluate", config, config.seed) as work:
+        judge = Judge.open(config.judge, config.dtype, work) if config.judge else None
+        for split in splits if len(splits) == 1 else [s for s in splits if s != TRAIN]:
+            own = select_rows([e for e in examples if e.split == split], config.rows, split)
+            with work.phase("lines", f"{split}: {len(own):,} rows"):
+                of_lines = _lines(own, scorer)
+            asked, written, policies = _policies(config, split, own, scorer, writers, work)
+            told = Evaluation(f"critics-{split}", "critics", split, {**of_lines, "policies": policies}, len(own))
+            if not work.has(told.id):
+                work.write([told])
+            judgments = {"judge": judge.read(split, asked, written)} if judge else {}
+            result["splits"][split] = {**of_lines, "policies": {**policies, **judgments}}
+        write_critics_page(result, config.out)
+    return result
 
 
 @in_words(critic_evaluate)
 def _show(options: CriticEvaluate, told: dict[str, Any] | LineEvaluation) -> None:
     if not isinstance(told, dict):
-        show_lines(told)
+        print(told)
         return
     for split, of in told["splits"].items():
         print(f"{split}: likeliest line is the bug's {Interval.from_dict(of['lines']['at_1'])}")
         for policy, measured in of["policies"]["policies"].items():
             shown = (f"{name} {Interval.from_dict(measured[name])}" for name in ("cbi", "hallucinations", "nitpicks"))
             print(f"  {policy:<34}{'   '.join(shown)}")
-        if "judge" in of["policies"]:
-            _show_judge(of["policies"]["judge"])
+        if judge := of["policies"].get("judge"):
+            share, kappa = Interval.from_dict(judge["share"]), Interval.from_dict(judge["kappa"])
+            print(
+                f"  judge {judge['judge']} agrees with the rules on comments on bugs' lines: {share}; Cohen's kappa {kappa};"
+            )
+            read = f"verdicts read: {judge['comments']:,}, not read: {judge['unread']:,}"
+            print(f"    {read}. Bugs included are counted by the rules.")
         for found in of["policies"]["paper"]:
             print(f"  {found['verdict']}: {found['finding']} ({found['measured']})")
     print(f"The report is {options.out}/report.html.")
 
 
-def _show_judge(told: dict[str, Any]) -> None:
-    share, kappa = Interval.from_dict(told["share"]), Interval.from_dict(told["kappa"])
-    print(f"  judge {told['judge']} agrees with the rules on comments on bugs' lines: {share}; Cohen's kappa {kappa};")
-    print(
-        f"    verdicts read: {told['comments']:,}, not read: {told['unread']:,}. Bugs included are counted by the rules."
-    )
-
-
-def _report(config: CriticEvaluate) -> dict[str, Any]:
-    """Measure, write the report into ``out``, and return it; called again, it goes on where it was interrupted.
-
-    What is written and every search is in ``out``'s ledger. Raises InputError for rows or folders that cannot be read,
-    and for a folder that holds a report with other options.
-    """
-    assert config.out is not None
-    cases = read_cases(config.data)
-    splits = dict.fromkeys(c.row.split for c in cases)
-    chosen = [s for s in splits if s == config.split or (not config.split and (s != TRAIN or len(splits) == 1))]
-    if not chosen:
-        raise InputError(f"{config.data} has no row of split {config.split!r}.")
-    scorer = Remembered(open_scorer(config.critic, config.model, config.dtype))
-    writers = _Writers.open(config) if config.tuned else None
-    engine = open_judge(config.judge, config.dtype) if config.judge else None
-    with Workspace.open(config.out, "critic evaluate", config, config.seed) as work:
-        named = Judge(config.judge, engine, work) if engine else None
-        if named and not named.recorded:
-            named.reach()  # before hours are spent on what it would read
-        of_split = {s: [c for c in cases if c.row.split == s] for s in chosen}
-        result = _measure(config, of_split, scorer, writers, named, work)
-        write_critics_page(result, config.out)
-    return result
-
-
-def _measure(
-    config: CriticEvaluate,
-    cases: Mapping[str, Sequence[Case]],
-    scorer: Remembered,
-    writers: _Writers | None,
-    judge: Judge | None,
-    work: Workspace,
-) -> dict[str, Any]:
-    """The report, split by split; each goes into the ledger when it is done."""
-    result: dict[str, Any] = {
-        "data": config.data.name,
-        "critic": Path(config.critic).name or (SHIPPED if isinstance(scorer.scorer, LineScorer) else LIKELIHOOD),
-        "tuned": config.tuned.name if config.tuned else "",
-        "raters": "rules that know the bugs",
-        "simulated_raters": RATERS,
-        "simulated_person": {name: getattr(config.person, name) for name in Person.__dataclass_fields__},
-        "splits": {},
-    }
-    for split, all_of_it in cases.items():
-        own = select_rows(all_of_it, config.rows, split)
-        with work.phase("lines", f"{split}: {len(own):,} rows"):
-            read = _read(own, scorer, work)
-        asked, written, policies = _policies(split, own, scorer, writers, config, work)
-        found = {**_of_lines(own, read, scorer), "policies": policies}
-        told = Evaluation(f"critics-{split}", "critics", split, found, len(own))
-        if not work.has(told.id):
-            work.ledger.write(work.run, [told])
-        if judge:
-            policies = policies | {"judge": judge.read(split, asked, written)}
-        result["splits"][split] = found | {"policies": policies}
-    return result
-
-
-def read_cases(path: Path) -> list[Case]:
-    """Rows as :func:`read_rows` takes them, with ``description``, ``question`` and ``bugs`` where they have them.
-
-    A row whose ``kind`` is "answer" holds an assistant's answer in ``code``: its bugs are what is wrong with it.
-    """
-    rows = read_rows(path)
-    given = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    return [_case(row, extra) for row, extra in zip(rows, given, strict=True)]
-
-
-def _case(row: Row, given: Mapping[str, Any]) -> Case:
-    try:
-        bugs = tuple(Bug(b["operator"], tuple(b["lines"]), b["description"], b["original"]) for b in given["bugs"])
-    except (KeyError, TypeError):
-        bugs = (Bug("", row.bug.lines, str(given.get("description") or ""), ""),) if row.bug.lines else ()
-    text = row.bug.code.rstrip("\n")
-    kind: Literal["code", "answer"] = "answer" if given.get("kind") == "answer" else "code"
-    snippet = Snippet("", 1, text, "", str(given.get("question") or ""), kind)
-    return Case(
-        row,
-        Question(task_of(snippet), text, bugs, opening_of(snippet), row.function),
-        tuple(b.operator for b in bugs if b.operator),
-    )
-
-
-class Remembered:
-    """A scorer that reads a function once."""
-
-    def __init__(self, scorer: ScoresLines) -> None:
-        self.scorer, self.known = scorer, dict[str, LineScores]()
-        self.temperature, self.level, self.threshold = scorer.temperature, scorer.level, scorer.threshold
-
-    def scores(self, codes: Sequence[str]) -> list[LineScores]:
-        """As the scorer's own."""
-        new = list(dict.fromkeys(code for code in codes if code not in self.known))
-        self.known |= dict(zip(new, self.scorer.scores(new), strict=True)) if new else {}
-        return [self.known[code] for code in codes]
-
-
-READ = 32
-"""Functions that a scorer reads between two looks at the time left."""
-
-
-def _read(cases: Sequence[Case], scorer: Remembered, work: Workspace) -> list[LineScores]:
-    """What the scorer of lines says of every row."""
-    codes, scores = [c.row.bug.code for c in cases], []
-    with work.progress("reading", len(codes)) as advance:
-        for start in range(0, len(codes), READ):
-            scores += scorer.scores(codes[start : start + READ])
-            advance(len(codes[start : start + READ]))
-    return scores
-
-
-def _of_lines(cases: Sequence[Case], scores: Sequence[LineScores], scorer: Remembered) -> dict[str, Any]:
+def _lines(examples: Sequence[BugExample], scorer: Remembered) -> dict[str, Any]:
     """The scorer on one split: localisation, alarms, the reliability diagram, and how subtle each operator's bugs are."""
-    rows = [c.row.bug for c in cases]
-    curve = calibration_curve([1 - s.none for s in scores], [bool(c.lines) for c in cases])
-    hits = [int(s.order()[0]) in c.lines for s, c in zip(scores, cases, strict=True)]
-    functions = [c.row.function for c in cases]
-    confidence = calibration_error([float(s.lines.max()) for s in scores], hits, clusters=functions)
+    scores: list[LineScores] = scorer.scores([e.code for e in examples])
+    curve = calibration_curve([1 - s.none for s in scores], [bool(e.bug_lines) for e in examples])
+    hits = [int(s.order()[0]) in e.bug_lines for s, e in zip(scores, examples, strict=True)]
+    likeliest = [float(s.lines.max()) for s in scores]
     return {
-        "lines": evaluate_lines(scorer, rows).to_dict()
+        "lines": evaluate_lines(scorer, [e.known_bug for e in examples], scores).to_dict()
         | {"curve": [{"predicted": b.predicted, "observed": b.observed.to_dict()} for b in curve]}
-        | {"confidence_error": confidence.to_dict()},
-        "operators": told(subtlety(scores, [c.lines for c in cases], [c.operators for c in cases], functions)),
+        | {"confidence_error": calibration_error(likeliest, hits, clusters=[e.function for e in examples]).to_dict()},
+        "operators": {
+            operator: {name: interval.to_dict() for name, interval in of.items()}
+            for operator, of in subtlety(scores, examples).items()
+        },
     }
 
 
 def _policies(
+    config: CriticEvaluate,
     split: str,
-    cases: Sequence[Case],
+    examples: Sequence[BugExample],
     scorer: Remembered,
     writers: _Writers | None,
-    config: CriticEvaluate,
     work: Workspace,
-) -> tuple[list[Question], dict[str, list[Rated]], dict[str, Any]]:
+) -> tuple[list[ReviewQuestion], dict[str, list[Rated]], dict[str, Any]]:
     """The first questions, what the writers say of them, and everybody's critiques of them rated and compared."""
-    fitting = [c.asked for c in cases if writers is None or writers.fits(c.asked)]
-    asked = fitting[: config.questions]
+    questions = [review_question(replace(e, code=e.code.rstrip("\n"))) for e in examples]
+    asked = [q for q in questions if writers is None or writers.fits(q)][: config.questions]
     if not asked:
-        raise InputError(f"no function of {config.data} is short enough for the critics of {config.tuned}.")
+        raise InputError(f"no function of {config.data} is short enough for the critics of {config.writer}.")
     written = writers.write(split, asked, scorer, work) if writers else {}
     policies = dict(written)
     for strictness in STRICTNESS:
         name = "scorer of lines" + (f", strictness {strictness:+g}" if strictness else "")
-        policies[name] = [_of_scorer(q, scorer, strictness) for q in asked]
-    best = "RL" if "RL" in policies else "warm start" if "warm start" in policies else "scorer of lines"
+        critic = LineCritic(scorer, "", strictness=strictness)
+        policies[name] = [_rated_remarks(critic, q) for q in asked]
+    best = next(name for name in ("RL", "warm start", "scorer of lines") if name in policies)
+    with_best = f"{ALONE} with {best}"
+    models = list(policies)
     policies[ALONE] = alone(config.person, asked, config.seed)
-    policies[_team_with(best)] = team(config.person, asked, policies[best], config.seed)
+    policies[with_best] = team(config.person, asked, policies[best], config.seed)
     raters = [SimulatedRater(id=f"simulated-rater-{k}", seed=config.seed + k) for k in range(RATERS)]
     compared = compare(asked, policies, raters, tokens=writers.tokens if writers else None)
-    return asked, written, {**compared, "paper": [found.to_dict() for found in _paper(compared, best, config)]}
-
-
-def _paper(compared: Mapping[str, Any], best: str, config: CriticEvaluate) -> list[Found]:
-    people = [ALONE, _team_with(best)]
-    models = [name for name in compared["policies"] if name not in people]
-    plain = [name for name in models if name.startswith(tuple(_named(of, PLAIN, config) for of in NAMES.values()))]
-    return paper_findings(
+    plain = [name for name in models if name.startswith(tuple(config.named(of, PLAIN) for of in NAMES.values()))]
+    paper = paper_findings(
         compared,
         warm_start=NAMES["warm-start"],
         rl=NAMES["rl"],
         sampled=["base", *NAMES.values()],
-        searched=[_named(name, way, config) for name in NAMES.values() for way in SEARCHES if way != PLAIN],
+        searched=[config.named(name, way) for name in NAMES.values() for way in SEARCHES if way != PLAIN],
         matched=[name for name in models if "50th" in name and name not in plain],
         models=models,
-        teams=people[1:],
+        teams=[with_best],
         best_of=plain,
     )
+    return asked, written, {**compared, "paper": paper}
 
 
-def _team_with(policy: str) -> str:
-    return f"{ALONE} with {policy}"
+def _rated_remarks(critic: LineCritic, q: ReviewQuestion) -> Rated:
+    remarks = critic.review(Snippet("", 1, q.code, ""))
+    return rate_critique(Critique(tuple(r.finding for r in remarks)), q.code, q.bugs)
 
 
-def _named(policy: str, way: str, config: CriticEvaluate) -> str:
-    return f"{policy} + {SEARCHES[way].format(candidates=_search_config(config, way).candidates)}"
-
-
-def _search_config(config: CriticEvaluate, way: str) -> SearchConfig:
-    own = way != "only-proposed"
-    return SearchConfig(rounds=config.rounds, max_tokens=config.max_tokens // 2, own_quotes=own, seed=config.seed)
-
-
-def _of_scorer(q: Question, scorer: Remembered, strictness: float) -> Rated:
-    remarks = LineCritic(scorer, "", strictness=strictness).review(Snippet("", 1, q.code, ""))
-    return rate(Critique(tuple(r.finding for r in remarks)), q.code, q.bugs)
-
-
-@dataclass(eq=False)
 class _Writers:
     """The policies of a folder of ``custodes critic tune``."""
 
-    policies: dict[str, LanguageModel]
-    reward: Reward | None
-    config: CriticEvaluate
-    tokens: dict[str, list[int]] = field(default_factory=dict)
-    """Policy -> tokens drawn for each critique of the questions written about last."""
-
-    @classmethod
-    def open(cls, config: CriticEvaluate) -> _Writers:
-        folder = config.tuned
+    def __init__(self, config: CriticEvaluate) -> None:
+        self.config, folder = config, config.writer
         assert folder is not None
         trained = [name for name in reversed(WRITERS) if (folder / name / ADAPTER_CONFIG).is_file()]
         if not trained:
             raise InputError(f"{folder} holds no critic that writes; custodes critic tune makes one.")
         base = load(base_of(folder / trained[0]), dtype=config.dtype)
-        policies = {"base": base}
-        for name in trained:
-            adapter = Adapter.load(folder / name, base.decoder)
-            policies[NAMES[name]] = replace(base, adapter=adapter)
+        adapted = {NAMES[name]: Adapter.load(folder / name, base.decoder) for name in trained}
+        self.policies = {"base": base, **{name: replace(base, adapter=of) for name, of in adapted.items()}}
         has_reward = bool(config.ways) and (folder / REWARD).is_dir()
-        return cls(policies, load_reward(folder / REWARD, config.dtype) if has_reward else None, config)
+        self.reward = load_reward(folder / REWARD, config.dtype) if has_reward else None
+        self.tokens: dict[str, list[int]] = {}
+        """Policy -> tokens drawn for each critique of the questions written about last."""
 
-    def fits(self, q: Question) -> bool:
+    def fits(self, q: ReviewQuestion) -> bool:
         base = self.policies["base"]
         longest = max(self.config.max_tokens, self.config.rounds * (self.config.max_tokens // 2 + 16))
         return len(base.encode(q.task.messages)) + longest <= base.decoder.spec.context
 
     def write(
-        self, split: str, asked: Sequence[Question], scorer: Remembered, work: Workspace
+        self, split: str, asked: Sequence[ReviewQuestion], scorer: Remembered, work: Workspace
     ) -> dict[str, list[Rated]]:
         """One critique of every question by every policy; of each search those that every modifier chooses."""
         sampling = Sampling(max_tokens=self.config.max_tokens, seed=self.config.seed)
@@ -413,55 +295,49 @@ class _Writers:
             with work.phase("writing", f"{split}: {name}"):
                 drawn = work.sample(f"{split}, {name}", TorchEngine(lm), [q.task for q in asked], sampling)
                 found[name], self.tokens[name] = rated(asked, drawn), [e.actions for e in drawn]
+        if self.reward is None:
+            return found
         last = list(self.policies)[-1]
-        if self.reward is not None:
-            highlights = [sum(f.kind != "misquote" for f in r.findings) for r in found[last]]
-            proposed = [
-                proposed_quotes(q.code, scorer.scores([f"{q.code}\n"])[0].lines[:-1], self.config.rounds) for q in asked
-            ]
-            for way in self.config.ways:
-                name = _named(last, way, self.config)
-                searches = self._searches(f"{split}, {name}", last, asked, proposed, way, work)
-                of_way = {name: _chosen(searches, asked, 0.0)}
-                aims: dict[float, list[str]] = {}
-                for percentile, modifier in modifiers(searches, highlights).items():
-                    aims.setdefault(modifier, []).append(f"{percentile}th")
-                for modifier, percentiles in aims.items():  # several may aim at the same number of highlights
-                    known_as = f"{name}, {', '.join(percentiles)} percentile ({modifier:+.2g})"
-                    of_way[known_as] = _chosen(searches, asked, modifier)
-                for modifier in self.config.worths:
-                    of_way[f"{name}, modifier {modifier:+g}"] = _chosen(searches, asked, modifier)
-                found |= of_way
-                self.tokens |= {known_as: [s.tokens for s in searches] for known_as in of_way}
+        read = scorer.scores([f"{q.code}\n" for q in asked])
+        proposed = [proposed_quotes(q.code, s.lines[:-1], self.config.rounds) for q, s in zip(asked, read, strict=True)]
+        for way in self.config.ways:
+            name = self.config.named(last, way)
+            searches = self._searches(f"{split}, {name}", self.policies[last], self.reward, asked, proposed, way, work)
+            aims: dict[float, list[str]] = {}
+            for percentile, modifier in modifiers(searches, found[last]).items():
+                aims.setdefault(modifier, []).append(f"{percentile}th")
+            worths = {name: 0.0}  # several percentiles may aim at the same number of highlights
+            worths |= {
+                f"{name}, {', '.join(of)} percentile ({modifier:+.2g})": modifier for modifier, of in aims.items()
+            }
+            worths |= {f"{name}, modifier {modifier:+g}": modifier for modifier in self.config.worths}
+            found |= {known_as: chosen_by(modifier, searches, asked) for known_as, modifier in worths.items()}
+            self.tokens |= {known_as: [s.tokens for s in searches] for known_as in worths}
         return found
 
     def _searches(
         self,
         purpose: str,
-        policy: str,
-        asked: Sequence[Question],
+        lm: LanguageModel,
+        reward: Reward,
+        asked: Sequence[ReviewQuestion],
         proposed: Sequence[list[str]],
         way: str,
         work: Workspace,
     ) -> list[Search]:
         """A policy's search, in one of the ways, for a critique of every question."""
-        lm, reward, config = self.policies[policy], self.reward, _search_config(self.config, way)
-        assert reward is not None
+        config, longest = self.config.search(way), self.config.max_tokens
 
         def search(i: int) -> Search:
-            q, options = asked[i], replace(config, opening=asked[i].opening)
-            return force_sampling_beam_search(lm, q.task, q.code, reward, options, [] if way == "free" else proposed[i])
-
-        def sample(i: int) -> Search:
-            q, n, longest = asked[i], config.candidates, self.config.max_tokens
-            tree = Branches(lm, q.task, width=n, max_tokens=longest)
-            sampling = Sampling(max_tokens=longest, seed=self.config.seed)
-            return best_of(tree, q.code, reward, n, sampling, tokens=n * config.max_tokens)
+            q = asked[i]
+            if way == PLAIN:
+                tree = Branches(lm, q.task, width=config.candidates, max_tokens=longest)
+                sampling = Sampling(max_tokens=longest, seed=config.seed)
+                most = config.candidates * config.max_tokens
+                return best_of(tree, q.code, reward, config.candidates, sampling, tokens=most)
+            options, quotes = replace(config, opening=q.opening), [] if way == "free" else proposed[i]
+            return force_sampling_beam_search(lm, q.task, q.code, reward, options, quotes)
 
         title = "plain samples" if way == PLAIN else "force sampling beam search"
         with work.phase("search", f"{purpose}: {title}"):
-            return search_each(work, purpose, asked, config, sample if way == PLAIN else search)
-
-
-def _chosen(searches: Sequence[Search], asked: Sequence[Question], modifier: float) -> list[Rated]:
-    return [rate(s.chosen(modifier).critique, q.code, q.bugs) for s, q in zip(searches, asked, strict=True)]
+            return search_each(work, purpose, [q.code for q in asked], config, search)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from custodes.critic.choice import CriticChoice, open_critic
-from custodes.critic.review import ReviewOptions
+from custodes.critic.review.flow import ReviewOptions
 from custodes.job.command import command
 from custodes.lm.cache import cache_folder
 

@@ -2,13 +2,13 @@
 
 What ``custodes critic scaling`` does. All sizes are drawn by one seed, everything else is equal. Of a share y that is right
 after n examples the curve is 1 - y = a n^(-b): a straight line of log(1 - y) over log n. Localisation is the share of
-functions whose likeliest line is the bug's; bugs included (CBI) is the share of which what the scorer says of that line
-describes the bug too.
+functions whose likeliest line is the bug's. Bugs included (CBI) is the share of which the scorer's words about that line
+describe the bug too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes import stats
-from custodes.critic.jobs.evaluate import Case, read_cases
+from custodes.critic.examples import TRAIN, BugExample, read_bug_examples
 from custodes.critic.jobs.train import CriticTrain, trained_scorer
 from custodes.critic.line_training import LineConfig
-from custodes.critic.lines import LineScorer, LineScores, ScoresLines
-from custodes.critic.rating import rate
-from custodes.critic.report import write_scaling_page
-from custodes.critic.rows import TRAIN, Row, read_rows
+from custodes.critic.lines import ScoresLines
+from custodes.critic.rating import rate_critique
+from custodes.critic.report.scaling import write_scaling_page
 from custodes.feedback.critique import Critique, Finding
 from custodes.job.command import command, in_words
 from custodes.job.invocation import begin
@@ -68,22 +67,24 @@ def critic_scaling(config: CriticScaling) -> dict[str, Any]:
 
     Train, measure, fit and write the report; returns it. Raises InputError where the rows are too few.
     """
-    rows = read_rows(config.data)
-    with_bugs = sum(r.split == TRAIN and bool(r.bug.lines) for r in rows)
+    examples = read_bug_examples(config.data)
+    with_bugs = sum(e.split == TRAIN and bool(e.bug_lines) for e in examples)
     largest = min(config.largest or with_bugs, with_bugs)
     sizes = [largest // 2**k for k in reversed(range(SIZES))]
     if sizes[0] < 1:
         raise InputError(f"{config.data} has {with_bugs} rows with bugs to learn from; {SIZES} sizes need at least 8.")
-    cases = [c for c in read_cases(config.data) if c.row.split != TRAIN and c.lines]
-    splits = {
-        name: [c for c in cases if c.row.split == name][: config.measure_on]
-        for name in dict.fromkeys(c.row.split for c in cases)
-    }
+    held_out = [e for e in examples if e.split != TRAIN and e.bug_lines]
+    names = dict.fromkeys(e.split for e in held_out)
+    splits = {name: [e for e in held_out if e.split == name][: config.measure_on] for name in names}
     if not splits:
         raise InputError(f"{config.data} has no held-out row with a bug; make it with custodes critic tamper.")
     hits: dict[str, dict[str, list[list[bool]]]] = {split: {name: [] for name in TITLES} for split in splits}
     for size in sizes:
-        scorer = _trained(config, rows, size)
+        folder = config.out / f"{size}-examples"
+        shared = {"data": config.data, "model": config.model, "calibrate_on": config.calibrate_on}
+        options = CriticTrain(out=folder, examples=size, dtype=config.dtype, training=config.training, **shared)  # type: ignore[arg-type]
+        with Workspace.open(folder, "critic train", options, config.training.seed) as work:
+            scorer = trained_scorer(options, examples, work)  # one that is there is not trained again
         for split, own in splits.items():
             for name, right in _right(scorer, own).items():
                 hits[split][name].append(right)
@@ -93,7 +94,7 @@ def critic_scaling(config: CriticScaling) -> dict[str, Any]:
         "sizes": sizes,
         "splits": {
             split: {
-                name: fitted(sizes, rows, TITLES[name], [c.row.function for c in splits[split]])
+                name: _fitted(sizes, rows, TITLES[name], [e.function for e in splits[split]])
                 for name, rows in measures.items()
             }
             for split, measures in hits.items()
@@ -113,60 +114,38 @@ def _show(options: CriticScaling, told: dict[str, Any]) -> None:
     print(f"The report is {options.out}/report.html.")
 
 
-def _trained(config: CriticScaling, rows: list[Row], size: int) -> LineScorer:
-    """The critic of one size; one that is there is not trained again."""
-    folder = config.out / f"{size}-examples"
-    options = CriticTrain(
-        data=config.data,
-        out=folder,
-        model=config.model,
-        examples=size,
-        calibrate_on=config.calibrate_on,
-        dtype=config.dtype,
-        training=config.training,
-    )
-    with Workspace.open(folder, "critic train", options, config.training.seed) as work:
-        return trained_scorer(options, rows, work)
-
-
-def _right(scorer: ScoresLines, cases: Sequence[Case]) -> dict[str, list[bool]]:
+def _right(scorer: ScoresLines, examples: Sequence[BugExample]) -> dict[str, list[bool]]:
     """Of each function, whether its bug's line is the likeliest, and whether what is said of it describes the bug."""
-    scores = scorer.scores([c.row.bug.code for c in cases])
-    return {
-        "localisation": [int(s.order()[0]) in c.lines for c, s in zip(cases, scores, strict=True)],
-        "cbi": [_included(c, s) for c, s in zip(cases, scores, strict=True)],
-    }
+    localised, included = [], []
+    for e, scores in zip(examples, scorer.scores([e.code for e in examples]), strict=True):
+        line = int(scores.order()[0])
+        finding = Finding(e.code.split("\n")[line - 1], scores.message(line))
+        localised.append(line in e.bug_lines)
+        included.append(rate_critique(Critique((finding,)), e.code.rstrip("\n"), e.bugs).included > 0)
+    return {"localisation": localised, "cbi": included}
 
 
-def _included(case: Case, scores: LineScores) -> bool:
-    line = int(scores.order()[0])
-    quote = case.row.bug.code.split("\n")[line - 1]
-    return rate(Critique((Finding(quote, scores.message(line)),)), case.asked.code, case.asked.bugs).included > 0
-
-
-def fitted(
+def _fitted(
     sizes: Sequence[int], hits: Sequence[Sequence[bool]], title: str, functions: Sequence[Hashable] | None = None
 ) -> dict[str, Any]:
     """Points, the fitted curve and its exponent; ``hits`` are (sizes, rows), ``functions`` (rows,) what intervals count."""
     right = np.array(hits, float)
     whose = list(functions or range(right.shape[1]))
     points = [{"examples": n, **stats.rate(row, whose).to_dict()} for n, row in zip(sizes, right, strict=True)]
-    (a,), _ = power_law(sizes, right.mean(1, keepdims=True))
+    (a,), _ = _power_law(sizes, right.mean(1, keepdims=True))
     numbers = np.unique(np.array([str(f) for f in whose]), return_inverse=True)[1]
     sums = np.stack([np.bincount(numbers, row) for row in right], axis=1)  # (functions, sizes)
 
     def slope(sums: Floats, rows: Floats) -> float:
-        return float(power_law(sizes, sums.sum(0)[:, None] / rows.sum())[1][0])
+        return float(_power_law(sizes, sums.sum(0)[:, None] / rows.sum())[1][0])
 
     exponent = stats.jackknife(slope, sums, np.bincount(numbers).astype(float), imaginary=(np.zeros(len(sizes)), 1.0))
     along = np.geomspace(sizes[0], sizes[-1], 40)
-    curve: list[Mapping[str, float]] = [
-        {"examples": float(n), "value": float(1 - a * n**-exponent.estimate)} for n in along
-    ]
+    curve = [{"examples": float(n), "value": float(1 - a * n**-exponent.estimate)} for n in along]
     return {"title": title, "points": points, "curve": curve, "a": float(a), "exponent": exponent.to_dict()}
 
 
-def power_law(sizes: Sequence[int], share: Floats) -> tuple[Floats, Floats]:
+def _power_law(sizes: Sequence[int], share: Floats) -> tuple[Floats, Floats]:
     """(R,) a and b of 1 - share = a n^(-b), of (sizes, R) shares, by least squares in logarithms; a share of 1 is taken for
     0.999."""
     slope, level = np.polyfit(np.log(sizes), np.log(np.maximum(1 - share, 1e-3)), 1)

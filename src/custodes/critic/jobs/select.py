@@ -7,15 +7,18 @@ at least 1 of 3). Hard ones come first, and clean functions stay in their share.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from custodes.critic.likelihood import LikelihoodScorer
-from custodes.critic.lines import LineScorer, LineScores, ScoresLines
-from custodes.critic.policies import question, rated
-from custodes.critic.rows import open_scorer
-from custodes.critic.tamper.examples import Example, read_examples, write_examples
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.critic.choice import find_writer
+from custodes.critic.examples import TRAIN, BugExample, read_bug_examples, write_json_lines
+from custodes.critic.lines import LINE_SETTINGS, ScoresLines
+from custodes.critic.policies import rated, review_question
+from custodes.critic.scoring import open_scorer
 from custodes.files import save_json
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
@@ -23,7 +26,7 @@ from custodes.job.parts import Parts
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.ranges import Count, Range, ranged
 from custodes.stats import Interval, rate
-from custodes.types import InputError, Sampling, hash_shown
+from custodes.types import InputError, Sampling
 
 CHUNK = 16
 """Examples criticised between two writes: what an interruption costs at most."""
@@ -43,8 +46,9 @@ class CriticSelect:
     adapter: Path | None = None
     """Its adapter, for example the folder rl of `custodes critic tune`."""
     critic: str = ""
-    """A scorer of lines in place of a critic that writes: folder of `custodes critic train`, or likelihood."""
-    split: str = "train"
+    """In place of model and adapter: the folder of `custodes critic train` or `custodes critic tune`, shipped, likelihood,
+    or FILE.py:Name. A scorer of lines counts as a critic that says the same each time."""
+    split: str = TRAIN
     """Which examples are looked at."""
     examples: int = 0
     """Look at the first so many tampered ones only; 0 looks at all."""
@@ -58,33 +62,35 @@ class CriticSelect:
     """Decides what the critic writes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """An example and how many of the critiques missed its bug."""
-
-    example: Example
-    missed: int
-    included: float  # mean share of the bugs that were pointed out
-
-
 @command(resumes=True)
 def critic_select(config: CriticSelect) -> dict[str, Any]:
     """Prefer bugs that a critic misses: the adversarial step.
 
     Write the chosen examples; returns the summary. Raises InputError where there is nothing to choose from.
     """
-    examples = [e for e in read_examples(config.data) if e.split == config.split]
+    examples = [e for e in read_bug_examples(config.data, described=True) if e.split == config.split]
     tampered, clean = [e for e in examples if e.bugs], [e for e in examples if not e.bugs]
     tampered = tampered[: config.examples] if config.examples else tampered
     if not tampered:
         raise InputError(f"{config.data} has no tampered example of split {config.split!r}.")
-    critic = open_scorer(config.critic, config.model) if config.critic else load(config.model, adapter=config.adapter)
-    fingerprint = _fingerprint(critic)
-    tried = _tried(config, critic, fingerprint, tampered)
-    order = sorted(range(len(tried)), key=lambda i: (-tried[i].missed, i))
-    kept = [tried[i] for i in order[: max(1, round(config.keep * len(tried)))]]
-    beside = clean[: round(len(clean) * len(kept) / max(1, len(tampered)))]
-    write_examples(config.out, [*(t.example for t in kept), *beside])
+    critic = _open(config)
+    fingerprint = critic.fingerprint()
+    decides = {name: getattr(config, name) for name in ("samples", "max_tokens", "seed")} | {"critic": fingerprint}
+    asked = {e.id: e for e in tampered}
+    with Parts.open(config.out, decides) as parts:
+        found = parts.answers(asked, lambda some: _criticised(config, critic, some), "criticising", CHUNK)
+    tampered = list(asked.values())
+    missed, included = np.array(found, float).reshape(-1, 2).T  # critiques that missed a bug; share of bugs pointed out
+    kept = np.argsort(-missed, kind="stable")[: max(1, round(config.keep * len(tampered)))]
+    beside = clean[: round(len(clean) * len(kept) / len(tampered))]
+    write_json_lines(config.out, [*(tampered[i] for i in kept), *beside])
+    functions = np.array([e.function for e in tampered], object)
+
+    def share(values: NDArray[Any], of: NDArray[np.intp] | slice = slice(None)) -> dict[str, Any]:
+        return rate(values[of], functions[of].tolist()).to_dict()
+
+    operators = sorted({bug.operator for e in tampered for bug in e.bugs})
+    by_operator = {n: np.flatnonzero([any(b.operator == n for b in e.bugs) for e in tampered]) for n in operators}
     told = {
         "critic": {
             "model": config.model,
@@ -92,13 +98,13 @@ def critic_select(config: CriticSelect) -> dict[str, Any]:
             "scorer": config.critic,
             "fingerprint": fingerprint,
         },
-        "tried": len(tried),
+        "tried": len(tampered),
         "kept": len(kept),
         "clean": len(beside),
-        "missed_at_least_once": rate([t.missed > 0 for t in tried], [t.example.function for t in tried]).to_dict(),
-        "cbi_before": rate([t.included for t in tried], [t.example.function for t in tried]).to_dict(),
-        "cbi_after": rate([t.included for t in kept], [t.example.function for t in kept]).to_dict(),
-        "by_operator": {name: found.to_dict() for name, found in _by_operator(tried).items()},
+        "missed_at_least_once": share(missed > 0),
+        "cbi_before": share(included),
+        "cbi_after": share(included, kept),
+        "by_operator": {name: share(missed > 0, of) for name, of in by_operator.items()},
     }
     save_json(config.out.with_name(config.out.name + ".summary.json"), told)
     return told
@@ -106,67 +112,40 @@ def critic_select(config: CriticSelect) -> dict[str, Any]:
 
 @in_words(critic_select)
 def _show(options: CriticSelect, told: dict[str, Any]) -> None:
-    missed, before, after = (
-        Interval.from_dict(told[name]) for name in ("missed_at_least_once", "cbi_before", "cbi_after")
-    )
+    shares = (told[name] for name in ("missed_at_least_once", "cbi_before", "cbi_after"))
+    missed, before, after = map(Interval.from_dict, shares)
     print(f"{told['kept']:,} of {told['tried']:,} tampered examples and {told['clean']:,} clean ones: {options.out}")
     print(f"  missed at least once: {missed}; bugs pointed out: {before} before, {after} in those kept")
 
 
-def _fingerprint(critic: LanguageModel | ScoresLines) -> str:
-    if isinstance(critic, LikelihoodScorer):
-        return hash_shown("likelihood", critic.lm.fingerprint())
-    assert isinstance(critic, LanguageModel | LineScorer)
-    return critic.fingerprint()
-
-
-def _tried(
-    config: CriticSelect, critic: LanguageModel | ScoresLines, fingerprint: str, examples: list[Example]
-) -> list[_Tried]:
-    """Every example with what the critic made of it; what an earlier call found is read and not done again."""
-    kept = {k: v for k, v in asdict(config).items() if k in ("samples", "max_tokens", "seed")}
-    asked = {e.id: e for e in examples}
-    with Parts.open(config.out, {**kept, "critic": fingerprint}) as parts:
-        found = parts.answers(asked, lambda some: _criticised(config, critic, some), "criticising", CHUNK)
-    return [_Tried(e, int(missed), included) for e, (missed, included) in zip(asked.values(), found, strict=True)]
+def _open(config: CriticSelect) -> LanguageModel | ScoresLines:
+    if not config.critic:
+        return load(config.model, adapter=config.adapter)
+    writer = None if (Path(config.critic) / LINE_SETTINGS).is_file() else find_writer(Path(config.critic))
+    return writer or open_scorer(config.critic, config.model)
 
 
 def _criticised(
-    config: CriticSelect, lm: LanguageModel | ScoresLines, examples: Sequence[Example]
+    config: CriticSelect, critic: LanguageModel | ScoresLines, examples: Sequence[BugExample]
 ) -> list[list[float]]:
     """[critiques that missed a bug, mean share of bugs pointed out] of each; code that does not fit counts as missed.
 
     A scorer of lines says the same each time: it points out the bugs that stand in as many likeliest lines as there are.
     """
-    if not isinstance(lm, LanguageModel):
-        scores = lm.scores([e.code for e in examples])
-        shares = [_located(s, e) for s, e in zip(scores, examples, strict=True)]
-        return [[float(config.samples * (share < 1)), share] for share in shares]
-    room = lm.decoder.spec.context - config.max_tokens
-    asked = [question(e) for e in examples]
-    fits = [i for i, q in enumerate(asked) if len(lm.encode(q.task.messages)) <= room]
-    sampling = Sampling(n=config.samples, max_tokens=config.max_tokens, seed=config.seed)
-    drawn = TorchEngine(lm).generate([asked[i].task for i in fits], sampling)
     rows = [[float(config.samples), 0.0] for _ in examples]
+    if not isinstance(critic, LanguageModel):
+        for row, e, scores in zip(rows, examples, critic.scores([e.code for e in examples]), strict=True):
+            likeliest = set(scores.order()[: len(e.bugs)].tolist())
+            share = sum(bool(likeliest & set(bug.lines)) for bug in e.bugs) / len(e.bugs)
+            row[:] = float(config.samples * (share < 1)), share
+        return rows
+    room = critic.decoder.spec.context - config.max_tokens
+    asked = [review_question(e) for e in examples]
+    fits = [i for i, q in enumerate(asked) if len(critic.encode(q.task.messages)) <= room]
+    sampling = Sampling(n=config.samples, max_tokens=config.max_tokens, seed=config.seed)
+    drawn = TorchEngine(critic).generate([asked[i].task for i in fits], sampling)
     for k, i in enumerate(fits):
         critiques = drawn[k * config.samples : (k + 1) * config.samples]
         shares = [r.included / r.bugs for r in rated([asked[i]] * config.samples, critiques)]
         rows[i] = [float(sum(share < 1 for share in shares)), sum(shares) / len(shares)]
     return rows
-
-
-def _located(scores: LineScores, e: Example) -> float:
-    likeliest = set(scores.order()[: len(e.bugs)].tolist())
-    return sum(bool(likeliest & set(bug.lines)) for bug in e.bugs) / len(e.bugs)
-
-
-def _by_operator(tried: list[_Tried]) -> dict[str, Interval]:
-    """Share of each operator's tampers that were missed at least once."""
-    of: dict[str, list[_Tried]] = {}
-    for t in tried:
-        for name in {bug.operator for bug in t.example.bugs}:
-            of.setdefault(name, []).append(t)
-    return {
-        name: rate([t.missed > 0 for t in some], [t.example.function for t in some])
-        for name, some in sorted(of.items())
-    }

@@ -1,26 +1,30 @@
 """How subtle bugs are, operator by operator, and whether one file's are subtler than another's: ``custodes critic subtlety``.
 
-With ``--against`` the adversarial step is measured: the bugs that ``custodes critic select`` kept against those that it chose
-from, seen by the same discriminator.
+The discriminator is any scorer of lines: its probability of a bug anywhere. An area under the ROC curve of 0.5 is as
+subtle as can be for this discriminator, 1 is plain to it. With ``--against`` the adversarial step is measured: the bugs
+that ``custodes critic select`` kept against those that it chose from, seen by the same discriminator.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from custodes.critic.examples import BugExample, read_bug_examples
 from custodes.critic.families import clusters
-from custodes.critic.jobs.evaluate import Case, Remembered, read_cases
 from custodes.critic.lines import LineScores, ScoresLines
-from custodes.critic.rows import open_scorer
-from custodes.critic.subtlety import subtlety, told
+from custodes.critic.scoring import Remembered, open_scorer
 from custodes.feedback.reading import select_rows
 from custodes.job.command import command, in_words
 from custodes.lm.loading import DtypeName
 from custodes.stats import Interval, auc, rate, weighted_sum
 from custodes.types import InputError
+
+TITLES = {"discrimination": "area under ROC", "at_1": "likeliest line is the bug's"}
+"""What is measured: how well tampered functions are told from clean ones, and where the likeliest line is one of the bug's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class CriticSubtlety:
     data: Path
     """Rows that `custodes critic tamper` or `select` made, JSON Lines."""
     critic: str = "likelihood"
-    """The discriminator: folder of a trained scorer of lines, shipped (the one that comes with Custodes), or likelihood."""
+    """The discriminator: the folder of a trained scorer of lines, shipped (it comes with Custodes), likelihood, or FILE.py:Name."""
     model: str = "smollm2-135m"
     """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
     split: str = ""
@@ -50,47 +54,61 @@ def critic_subtlety(config: CriticSubtlety) -> dict[str, Any]:
     Areas under the ROC curve and localisation, for all bugs and by operator. Raises InputError for rows that are none.
     """
     scorer = Remembered(open_scorer(config.critic, config.model, config.dtype))
-    cases, scores = _scored(config, config.data, scorer)
-    operators = [c.operators for c in cases]
-    found = subtlety(scores, [c.lines for c in cases], operators, [c.row.function for c in cases])
-    mine = _whole(cases, scores)
-    result: dict[str, Any] = {"all": {name: i.to_dict() for name, i in mine.items()}, "operators": told(found)}
+    examples, scores = _scored(config, config.data, scorer)
+    mine = _subtlety(scores, examples, [bool(e.bug_lines) for e in examples])
+    by_operator = {name: _plain(of) for name, of in subtlety(scores, examples).items()}
+    result: dict[str, Any] = {"all": _plain(mine), "operators": by_operator}
     if config.against is not None:
-        other = _whole(*_scored(config, config.against, scorer))
-        difference = {name: weighted_sum((1, mine[name]), (-1, other[name])).to_dict() for name in mine}
-        result |= {"against": config.against.name, "difference": difference}
-        result |= {"other": {name: i.to_dict() for name, i in other.items()}}
+        others, scores = _scored(config, config.against, scorer)
+        other = _subtlety(scores, others, [bool(e.bug_lines) for e in others])
+        difference = {name: weighted_sum((1, mine[name]), (-1, other[name])) for name in mine}
+        result |= {"against": config.against.name, "difference": _plain(difference), "other": _plain(other)}
     return result
 
 
 @in_words(critic_subtlety)
 def _show(options: CriticSubtlety, told: dict[str, Any]) -> None:
-    for name in ("all", *told["operators"]):
-        one = told["all"] if name == "all" else told["operators"][name]
-        area, hit = Interval.from_dict(one["discrimination"]), Interval.from_dict(one["at_1"])
-        print(f"{name.replace('_', ' '):<30}area under ROC {area}   likeliest line is the bug's {hit}")
-    if "against" in told:
-        for name, words in (("discrimination", "area under ROC"), ("at_1", "likeliest line is the bug's")):
-            print(
-                f"{options.data.name} minus {told['against']}, {words}: {Interval.from_dict(told['difference'][name])}"
-            )
+    for name, one in {"all": told["all"], **told["operators"]}.items():
+        shown = "   ".join(f"{title} {Interval.from_dict(one[key])}" for key, title in TITLES.items())
+        print(f"{name.replace('_', ' '):<30}{shown}")
+    for key, title in TITLES.items() if "against" in told else ():
+        print(f"{options.data.name} minus {told['against']}, {title}: {Interval.from_dict(told['difference'][key])}")
 
 
-def _scored(config: CriticSubtlety, path: Path, scorer: ScoresLines) -> tuple[list[Case], list[LineScores]]:
-    cases = [c for c in read_cases(path) if not config.split or c.row.split == config.split]
-    if not cases:
+def _scored(config: CriticSubtlety, path: Path, scorer: ScoresLines) -> tuple[list[BugExample], list[LineScores]]:
+    examples = [e for e in read_bug_examples(path) if not config.split or e.split == config.split]
+    if not examples:
         raise InputError(f"{path} has no row of split {config.split!r}.")
-    cases = select_rows(cases, config.rows, path.name)
-    if all(c.lines for c in cases) or not any(c.lines for c in cases):
+    examples = select_rows(examples, config.rows, path.name)
+    if all(e.bug_lines for e in examples) or not any(e.bug_lines for e in examples):
         raise InputError(f"{path}: subtlety needs both clean functions and functions with bugs.")
-    return cases, scorer.scores([c.row.bug.code for c in cases])
+    return examples, scorer.scores([e.code for e in examples])
 
 
-def _whole(cases: Sequence[Case], scores: Sequence[LineScores]) -> dict[str, Interval]:
-    """Of all operators' bugs together; intervals count functions."""
-    functions = clusters(c.row.function for c in cases)
-    with_bug = [i for i, c in enumerate(cases) if c.lines]
-    return {
-        "discrimination": auc([1 - s.none for s in scores], [bool(c.lines) for c in cases], functions),
-        "at_1": rate([scores[i].order()[0] in cases[i].lines for i in with_bug], [functions[i] for i in with_bug]),
-    }
+def subtlety(scores: Sequence[LineScores], examples: Sequence[BugExample]) -> dict[str, dict[str, Interval]]:
+    """Operator -> ``discrimination`` and ``at_1`` of its tampers against all clean functions, the subtlest first.
+
+    A function with several bugs counts for each of their operators. Intervals count functions.
+    """
+    found = {}
+    for name in sorted({name for e in examples for name in e.operators}):
+        own = [name in e.operators for e in examples]
+        of = _subtlety(scores, examples, own)
+        found[name] = of | {"discrimination": replace(of["discrimination"], n=sum(own))}
+    areas = {name: of["discrimination"].estimate for name, of in found.items()}
+    return {name: found[name] for name in sorted(found, key=lambda name: (math.isnan(areas[name]), areas[name]))}
+
+
+def _subtlety(scores: Sequence[LineScores], examples: Sequence[BugExample], own: Sequence[bool]) -> dict[str, Interval]:
+    """Of the bugs of some functions (``own``), against all clean ones."""
+    functions = clusters(e.function for e in examples)
+    bugs = [i for i, (mine, e) in enumerate(zip(own, examples, strict=True)) if mine and e.bug_lines]
+    both = bugs + [i for i, e in enumerate(examples) if not e.bug_lines]
+    alarm, truth = [1 - scores[i].none for i in both], [True] * len(bugs) + [False] * (len(both) - len(bugs))
+    hits = [int(scores[i].order()[0]) in examples[i].bug_lines for i in bugs]
+    area = auc(alarm, truth, [functions[i] for i in both])
+    return {"discrimination": area, "at_1": rate(hits, [functions[i] for i in bugs])}
+
+
+def _plain(found: dict[str, Interval]) -> dict[str, Any]:
+    return {name: interval.to_dict() for name, interval in found.items()}

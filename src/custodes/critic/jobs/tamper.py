@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from custodes.critic.corpus import Function, read_corpus
-from custodes.critic.tamper.catalogue import OPERATORS
-from custodes.critic.tamper.examples import Example, write_examples
-from custodes.critic.tamper.make import Made, TamperOptions, chunks_of, clean, trusted, try_all, untested
+from custodes.critic.examples import write_json_lines
+from custodes.critic.tamper import OPERATORS
+from custodes.critic.tamper.make import TamperOptions, chunks_of, clean, trusted, try_all, untested
 from custodes.environments.sandbox import Kind
 from custodes.files import save_json
 from custodes.job.command import command, in_words
@@ -57,32 +57,38 @@ def critic_tamper(config: CriticTamper) -> dict[str, Any]:
 
     Make the file; returns its summary. Raises InputError where the corpus is none or holds nothing to tamper with.
     """
-    functions = _chosen(config)
-    decides = {
-        "options": asdict(config.options),
-        "operators": sorted(OPERATORS),
-        "functions": [f.id for f in functions],
-    }
+    functions, options = _chosen(config), config.options
+    decides = {"options": asdict(options), "operators": sorted(OPERATORS), "functions": [f.id for f in functions]}
     with Parts.open(config.out, decides) as known, Progress() as progress:
-        bar = progress.add_task("Trying changes", total=len(chunks_of(functions)))
-        kept = 0
+        bar, kept = progress.add_task("Trying changes", total=len(chunks_of(functions))), 0
 
-        def show(_: object, made: Made) -> None:
+        def show(chunk: Mapping[str, Any]) -> None:
             nonlocal kept
-            kept += len(made.examples)
+            kept += len(chunk["examples"])
             progress.update(bar, advance=1, description=f"Trying changes: {kept:,} kept")
 
-        made = try_all(functions, known, config.options, config.workers or os.cpu_count() or 1, config.sandbox, show)
-        operators = trusted(made, config.options.trust)
+        made = try_all(functions, known, options, config.workers or os.cpu_count() or 1, config.sandbox, show)
+        operators, examples = trusted(made, options.trust), list(made.examples)
         without = [f for f in functions if not f.tests]
-        examples = list(made.examples)
         for bare in progress.track(without, description="Functions without tests"):
-            examples += untested([bare], operators, config.options)
-    share = config.options.clean
-    examples += clean(functions, round(len(examples) * share / (1 - share)), config.options.seed)
-    random.Random(config.options.seed).shuffle(examples)
-    write_examples(config.out, examples)
-    told = _summary(examples, made, operators)
+            examples += untested(bare, operators, options)
+    examples += clean(functions, round(len(examples) * options.clean / (1 - options.clean)), options.seed)
+    random.Random(options.seed).shuffle(examples)
+    write_json_lines(config.out, examples)
+    told = {
+        "examples": len(examples),
+        "tampered": sum(e.verified != "clean" for e in examples),
+        "verified": dict(Counter(e.verified for e in examples)),
+        "splits": dict(Counter(e.split for e in examples)),
+        "packages": dict(Counter(e.package for e in examples)),
+        "several_bugs": sum(len(e.bugs) > 1 for e in examples),
+        "kept_rate": wilson(made.kept.total(), made.tried.total()).to_dict(),
+        "operators": {
+            name: {**wilson(made.kept[name], made.tried[name]).to_dict(), "trusted": name in operators}
+            for name in sorted(made.tried)
+        },
+        "not_tried": dict(made.problems),
+    }
     save_json(config.out.with_name(config.out.name + ".summary.json"), told, indent=None)
     return told
 
@@ -109,20 +115,3 @@ def _chosen(config: CriticTamper) -> list[Function]:
         group = [f.id for f in found if bool(f.tests) is tested]
         taken.update(draw.sample(group, min(wanted or len(group), len(group))))
     return [f for f in found if f.id in taken]
-
-
-def _summary(examples: Sequence[Example], made: Made, operators: Sequence[str]) -> dict[str, Any]:
-    return {
-        "examples": len(examples),
-        "tampered": sum(e.verified != "clean" for e in examples),
-        "verified": dict(Counter(e.verified for e in examples)),
-        "splits": dict(Counter(e.split for e in examples)),
-        "packages": dict(Counter(e.package for e in examples)),
-        "several_bugs": sum(len(e.bugs) > 1 for e in examples),
-        "kept_rate": wilson(made.kept.total(), made.tried.total()).to_dict(),
-        "operators": {
-            name: {**wilson(made.kept[name], made.tried[name]).to_dict(), "trusted": name in operators}
-            for name in sorted(made.tried)
-        },
-        "not_tried": dict(made.problems),
-    }

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from custodes.critic.examples import TRAIN, BugExample, read_bug_examples
 from custodes.critic.families import families_of
-from custodes.critic.line_training import (
-    LineConfig,
-    LineEvaluation,
-    calibrate_lines,
-    evaluate_lines,
-    train_lines,
-)
-from custodes.critic.lines import LineScorer, ScoresLines
-from custodes.critic.rows import TRAIN, Row, read_rows, score_all, show_lines
+from custodes.critic.line_training import LineConfig, LineEvaluation, calibrate_lines, evaluate_lines, train_lines
+from custodes.critic.lines import LineScorer
+from custodes.critic.scoring import score_all
 from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
@@ -57,28 +52,32 @@ class CriticTrain:
 def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
     """Teach a model in which line bugs are.
 
-    Train, calibrate, save, and measure on every split that training did not see; a critic that is trained is only measured
-    again. Raises InputError for rows that teach nothing, and for a folder that holds a critic of other options.
+    Train, calibrate, save, and measure on every split that training did not see, the first ``measure_on`` rows of each. A
+    critic that is trained is only measured again. Raises InputError for rows that teach nothing, and for a folder that holds a critic of other options.
     """
-    rows = read_rows(config.data)
+    rows = read_bug_examples(config.data)
     with Workspace.open(config.out, "critic train", config, config.training.seed) as work:
-        scorer = trained_scorer(config, rows, work)
-        found = _measured(scorer, rows, config.measure_on)
+        scorer, found = trained_scorer(config, rows, work), {}
+        for split in sorted({r.split for r in rows} - {TRAIN}):
+            own = [r.known_bug for r in rows if r.split == split][: config.measure_on or None]
+            scores = score_all(scorer, [bug.code for bug in own], f"measuring, {split}")
+            found[split] = evaluate_lines(scorer, own, scores)
         name = scorer.fingerprint()
         work.write([Evaluation(f"{s}-{work.run}", s, name, e.to_dict(), e.at_1.n) for s, e in found.items()])
     return found
 
 
-def trained_scorer(config: CriticTrain, rows: list[Row], work: Workspace) -> LineScorer:
+def trained_scorer(config: CriticTrain, rows: Sequence[BugExample], work: Workspace) -> LineScorer:
     """The scorer of the folder, which is trained and calibrated unless it is there."""
     training, spare = _divided(rows, config)
     if work.done(config.out):
         return LineScorer.load(config.out, config.dtype)
     lm = load(config.model, dtype=config.dtype)
-    families = families_of((r.function, r.bug) for r in training)
+    families = families_of((r.function, r.known_bug) for r in training)
     scorer = train_lines(lm, families, config.training, checkpoints=config.out / "checkpoints")
-    examples = [r.bug for r in spare]
-    calibrate_lines(scorer, examples, config.false_alarms, score_all(scorer, examples, "calibrating"))
+    examples = [r.known_bug for r in spare]
+    scores = score_all(scorer, [e.code for e in examples], "calibrating")
+    calibrate_lines(scorer, examples, config.false_alarms, scores)
     scorer.save(config.out)
     about = {"examples": len(training)}
     work.write([Model(scorer.fingerprint(), str(config.out), "critic", lm.fingerprint(), about)])
@@ -90,31 +89,21 @@ def trained_scorer(config: CriticTrain, rows: list[Row], work: Workspace) -> Lin
 def _show(config: CriticTrain, measured: Mapping[str, LineEvaluation]) -> None:
     print(f"The critic is in {config.out}.")
     for split, evaluation in measured.items():
-        print(f"{split}:")
-        show_lines(evaluation)
+        print(f"{split}:\n{evaluation}")
 
 
-def _divided(rows: list[Row], config: CriticTrain) -> tuple[list[Row], list[Row]]:
+def _divided(rows: Sequence[BugExample], config: CriticTrain) -> tuple[list[BugExample], list[BugExample]]:
     """Rows to learn from, and rows of other functions to calibrate on."""
     usable = [r for r in rows if r.split == TRAIN]
     functions = sorted({r.function for r in usable})
     random.Random(config.training.seed).shuffle(functions)
     spare = set(functions[: max(1, round(config.calibrate_on * len(functions)))])
     training = [r for r in usable if r.function not in spare]
-    with_bugs = [r for r in training if r.bug.lines]
+    with_bugs = [r for r in training if r.bug_lines]
     if config.examples and config.examples < len(with_bugs):
         drawn = random.Random(config.training.seed).sample(with_bugs, config.examples)
         named = {r.function for r in drawn}
-        training = drawn + [r for r in training if not r.bug.lines and r.function in named]
+        training = drawn + [r for r in training if not r.bug_lines and r.function in named]
     if not training:
         raise InputError(f'{config.data} has no row to learn from: rows whose "split" is "{TRAIN}", or that have none.')
     return training, [r for r in usable if r.function in spare][:2000]
-
-
-def _measured(scorer: ScoresLines, rows: list[Row], most: int) -> dict[str, LineEvaluation]:
-    """On every split that training did not see, the first ``most`` rows of each (0: all)."""
-    found = {}
-    for split in sorted({r.split for r in rows} - {TRAIN}):
-        examples = [r.bug for r in rows if r.split == split][: most or None]
-        found[split] = evaluate_lines(scorer, examples, score_all(scorer, examples, f"measuring, {split}"))
-    return found

@@ -6,10 +6,10 @@ In a project with ``critique`` questions a person writes from nothing (a demonst
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from custodes.critic.rating import rate
-from custodes.critic.tamper.bugs import Bug
+from custodes.critic.examples import bugs_from
+from custodes.critic.rating import rate_critique
 from custodes.feedback.critique import parse_critique
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
@@ -26,7 +26,7 @@ def known_bugs(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: It
     from nothing is of the arm "person", from a critic's critique "team", and the critic's own is "critic". The rules of
     ``rating.py`` say whether a bug was caught and which comments are wrong.
     """
-    known = {task.id: (_code_of(task), bugs) for task in tasks if (bugs := _bugs(task.metadata))}
+    known = {task.id: (_code_of(task), bugs) for task in tasks if (bugs := bugs_from(task.metadata.get("bugs")))}
     written: list[tuple[str, str, str]] = []
     for judgment in judgments:
         if isinstance(judgment, Demonstration | Correction):
@@ -37,7 +37,7 @@ def known_bugs(tasks: Iterable[Task], episodes: Iterable[Episode], judgments: It
     for task, arm, text in written:
         if task in known:
             code, bugs = known[task]
-            rated = rate(parse_critique(text), code, bugs)
+            rated = rate_critique(parse_critique(text), code, bugs)
             reviews.append(TeamReview(task, arm, rated.included > 0, rated.hallucinations))
     return reviews
 
@@ -46,13 +46,3 @@ def _code_of(task: Task) -> str:
     """The code that a task asks to review: the last code block of its last message; "" where there is none."""
     blocks = parse_critique(task.messages[-1].content).findings if task.messages else ()
     return blocks[-1].quote if blocks else ""
-
-
-def _bugs(metadata: Mapping[str, object]) -> list[Bug]:
-    rows = metadata.get("bugs")
-    if not isinstance(rows, list):
-        return []
-    return [
-        Bug(str(row.get("operator", "")), tuple(row["lines"]), row["description"], str(row.get("original", "")))
-        for row in rows
-    ]

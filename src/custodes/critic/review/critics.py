@@ -1,21 +1,26 @@
-"""Critics that review: any local model by the likelihood of quotes, any engine by sampled critiques."""
+"""Critics that review: by the likelihood of quotes, by sampled critiques, by a scorer of lines, and by a search."""
 
 from __future__ import annotations
 
 import ast
+import math
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
+from scipy.special import logit
 
+from custodes.critic.lines import LineScores, ScoresLines
 from custodes.critic.review.question import (
     CLEAN,
     INSTRUCTION,
     SUSPICIOUS,
     Commentator,
+    control_words,
     defused,
     halves,
     opening_of,
@@ -23,14 +28,18 @@ from custodes.critic.review.question import (
     task_of,
 )
 from custodes.critic.review.snippets import Snippet, parsed_python
-from custodes.feedback.critique import Critique, Finding, Place, locate, parse_critique
+from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
+from custodes.feedback.critique import Finding, Place, locate, parse_critique
 from custodes.lm import LanguageModel
-from custodes.types import Engine, Episode, InputError, Sampling, Task, hash_shown
+from custodes.types import Engine, Episode, InputError, Reward, Sampling, Task, hash_shown
 
 WORTH_A_COMMENT = 3  # quotes of one snippet
 EMPTY = ("else:", "try:", "finally:", "pass")
 SENTENCE = re.compile(r"\S.*?(?:[.!?](?=\s|$)|$)")
 TWICE = float(np.log(2))
+
+
+Places = tuple[Place, ...]
 
 
 class EngineDied(Exception):  # noqa: N818 (the engine's, not ours)
@@ -82,26 +91,19 @@ class LikelihoodCritic:
             return []
         quotes = list(numbers)
         if not self.commentator.fits(snippet, quotes):
-            return sorted((r for half in halves(snippet) for r in self.review(half)), key=lambda r: -r.confidence)
+            return _of_halves(self, snippet)
         task, opening = task_of(snippet, self.words), opening_of(snippet)
-        said = self._quote_or_not(task, opening)
+        quote, none = self._logprobs(task, "", [opening, CLEAN])
+        said = 1 / (1 + np.exp(none - quote))  # the probability of a quote at all
         logp = self._logprobs(task, opening, [f"{defused(quote, self.words)}\n```" for quote in quotes])
         share = np.exp(logp - np.logaddexp.reduce(logp))
         order = np.argsort(-share, kind="stable")[:WORTH_A_COMMENT]
-        comments = self.commentator.on(snippet, [quotes[i] for i in order])
-        return [
-            Remark(
-                Finding(quotes[i], comment),
-                tuple(Place(snippet.first + n - 1, snippet.first + n - 1) for n in numbers[quotes[i]]),
-                float(said * share[i]),
-                float(np.log(share[i] * len(quotes)) - TWICE),
-            )
-            for i, comment in zip(order, comments, strict=True)
-        ]
-
-    def _quote_or_not(self, task: Task, opening: str) -> float:
-        quote, none = self._logprobs(task, "", [opening, CLEAN])
-        return float(1 / (1 + np.exp(none - quote)))
+        remarks = []
+        for i, comment in zip(order, self.commentator.on(snippet, [quotes[i] for i in order]), strict=True):
+            places = _in_file([Place(n, n) for n in numbers[quotes[i]]], snippet)
+            evidence = float(np.log(share[i] * len(quotes)) - TWICE)
+            remarks.append(Remark(Finding(quotes[i], comment), places, float(said * share[i]), evidence))
+        return remarks
 
     def _logprobs(self, task: Task, start: str, texts: Sequence[str]) -> np.ndarray:
         """(n,) nats: of each text as the reply, or as what follows ``start`` in it."""
@@ -140,28 +142,192 @@ class SampledCritic:
         answered = [reply for reply in replies if reply.outcome != "error"]
         if not answered:
             raise EngineDied("no request was answered")
-        return _remarks_of([parse_critique(reply.completion) for reply in answered], snippet)
+        quoting = [_quoting_findings(parse_critique(reply.completion).findings, snippet) for reply in answered]
+        remarks = []
+        for places in dict.fromkeys(places for found in quoting for places in found):
+            findings = [finding for found in quoting for finding in found.get(places, ())]
+            confidence = sum(places in found for found in quoting) / len(answered)
+            comment = max((plain_question(f.comment) for f in findings), key=len) or SUSPICIOUS
+            finding = Finding(findings[0].quote, comment)
+            remarks.append(Remark(finding, _in_file(places, snippet), confidence, confidence - 0.5))
+        return sorted(remarks, key=_by_confidence)
 
 
-def _remarks_of(critiques: Sequence[Critique], snippet: Snippet) -> list[Remark]:
-    """Findings that quote the code, together where several critiques quote the same place."""
-    found: dict[tuple[Place, ...], list[tuple[int, Finding]]] = {}
-    for number, critique in enumerate(critiques):
-        for finding in critique.findings:
-            if places := tuple(Place(p.start, p.end) for p in locate(finding.quote, snippet.code)):
-                found.setdefault(places, []).append((number, finding))
-    remarks = []
-    for places, findings in found.items():
-        confidence = len({number for number, _ in findings}) / len(critiques)
-        comment = max((plain_question(f.comment) for _, f in findings), key=len) or SUSPICIOUS
-        remark = Remark(Finding(findings[0][1].quote, comment), moved(places, snippet), confidence, confidence - 0.5)
-        remarks.append(remark)
-    return sorted(remarks, key=lambda r: (-r.confidence, r.places[0].start))
+class LineCritic:
+    """Reports the lines that the scorer would report; ``strictness`` moves both of its limits, in nats.
+
+    At 0 those are the scorer's threshold and half the probability of the likeliest line. Lines below are not handed on,
+    so that no comment is written for nothing. ``name`` tells the scorer from others in the cache.
+    """
+
+    def __init__(
+        self, scorer: ScoresLines, name: str, commentator: Commentator | None = None, strictness: float = 0.0
+    ) -> None:
+        self.scorer, self.name, self.commentator, self.strictness = scorer, name, commentator, strictness
+
+    @property
+    def fingerprint(self) -> str:
+        said = self.commentator.fingerprint if self.commentator else ""
+        limits = (str(self.scorer.threshold), str(self.scorer.temperature), str(self.strictness))
+        return hash_shown("lines", self.name, *limits, said)
+
+    def review(self, snippet: Snippet) -> list[Remark]:
+        if snippet.kind != "code":
+            raise InputError("a scorer of lines reads code; for answers take a model that writes.")
+        words = self.commentator.words if self.commentator else []
+        (scores,) = self.scorer.scores([defused(_at_margin(snippet.code), words) + "\n"])
+        chosen = self._chosen(scores, snippet.code.split("\n"))
+        silent = [quote for quote, places, _, _ in chosen if places[0].start not in scores.messages]
+        said = self.commentator.on(snippet, silent) if self.commentator and silent else []
+        written = dict(zip(silent, said, strict=False))
+        remarks = []
+        for quote, places, confidence, score in chosen:
+            comment = written.get(quote) or plain_question(scores.message(places[0].start))
+            remarks.append(Remark(Finding(quote, comment), _in_file(places, snippet), confidence, score))
+        return remarks
+
+    def _chosen(self, scores: LineScores, lines: list[str]) -> list[tuple[str, Places, float, float]]:
+        """(quote, places in the snippet, confidence, score) of the lines to report; a text that occurs twice once."""
+        found: dict[str, tuple[str, Places, float, float]] = {}
+        for number in scores.order()[:WORTH_A_COMMENT].tolist():
+            score = _evidence(scores, number, self.scorer.threshold)
+            if number > len(lines) or lines[number - 1] in found or score + self.strictness < 0:
+                continue
+            quote = lines[number - 1]
+            others = [k for k, line in enumerate(lines, 1) if line == quote and k != number]
+            places = tuple(Place(k, k) for k in [number, *others])
+            confidence = float(sum(scores.lines[p.start - 1] for p in places))
+            found[quote] = quote, places, min(1.0, confidence), score
+        return sorted(found.values(), key=lambda row: -row[2])
 
 
-def moved(places: Sequence[Place], snippet: Snippet) -> tuple[Place, ...]:
+def _evidence(scores: LineScores, line: int, threshold: float) -> float:
+    """Nats by which a line, from 1, is beyond what is needed to report it; exactly the lines of ``scores.found`` are at
+    0 or above."""
+    alarm, p = 1 - scores.none, float(scores.lines[line - 1])
+    if p <= 0:
+        return -math.inf
+    alarm_odds, needed = (logit(np.clip(q, 1e-12, 1 - 1e-12)) for q in (alarm, threshold))
+    over = float(alarm_odds - needed)
+    if alarm < threshold:  # by less than the logarithm shows
+        over = min(over, -1e-9)
+    within = math.log(2 * p / float(scores.lines.max()))
+    return min(over, 0.0 if p >= scores.lines.max() / 2 and within < 0 else within)
+
+
+def _at_margin(code: str) -> str:
+    """The code with the first line at the left margin, as scorers have seen functions; lines keep their numbers."""
+    margin = code[: len(code) - len(code.lstrip())].split("\n")[-1]
+    return "\n".join(line.removeprefix(margin) for line in code.split("\n")) if margin else code
+
+
+class SearchCritic:
+    """Force sampling beam search over one snippet; strictness is the search's modifier, what a highlight is worth.
+
+    Where there is a scorer of lines, it proposes the quotes that are forced first, and the probability of the quoted
+    lines is the confidence. Without one, the confidence is the share of the candidates that quote the place, weighted by
+    the exponential of their reward: not calibrated.
+    """
+
+    def __init__(
+        self,
+        critic: LanguageModel | Engine,
+        reward: Reward,
+        name: str,
+        config: SearchConfig | None = None,
+        scorer: ScoresLines | None = None,
+    ) -> None:
+        self.critic, self.reward, self.name = critic, reward, name
+        self.config, self.scorer = config or SearchConfig(), scorer
+        self.words = control_words(critic.tokenizer) if isinstance(critic, LanguageModel) else []
+
+    @property
+    def fingerprint(self) -> str:
+        return hash_shown("search", self.name, INSTRUCTION, str(self.config), str(self.scorer is not None))
+
+    def review(self, snippet: Snippet) -> list[Remark]:
+        if not self._fits(snippet):
+            return _of_halves(self, snippet)
+        lines = np.zeros(snippet.code.count("\n") + 1)
+        if self.scorer is not None and snippet.kind == "code":
+            (scores,) = self.scorer.scores([_at_margin(snippet.code) + "\n"])
+            lines = scores.lines[: len(lines)]
+        search = self._searched(snippet, proposed_quotes(snippet.code, lines, self.config.rounds))
+        chosen = search.chosen()
+        remarks = []
+        for places, (finding, *_) in _quoting_findings(chosen.critique.findings, snippet).items():
+            if not lines.any():
+                confidence = _share(search, places, snippet)
+            else:
+                confidence = float(sum(lines[n - 1] for p in places for n in range(p.start, p.end + 1)))
+            comment = plain_question(finding.comment, self.words) or SUSPICIOUS
+            shown = Finding(finding.quote, comment)
+            # the modifier has chosen, so that nothing is left for the strictness to hide
+            remarks.append(Remark(shown, _in_file(places, snippet), min(1.0, confidence), abs(self.config.modifier)))
+        return sorted(remarks, key=_by_confidence)
+
+    def _searched(self, snippet: Snippet, proposed: list[str]) -> Search:
+        config = replace(self.config, opening=opening_of(snippet))
+        task = task_of(snippet, self.words)
+        try:
+            return force_sampling_beam_search(self.critic, task, snippet.code, self.reward, config, proposed)
+        except InputError as error:
+            if isinstance(self.critic, LanguageModel):
+                raise
+            raise EngineDied(str(error)) from None
+
+    def _fits(self, snippet: Snippet) -> bool:
+        """Whether a local model's context holds the question and the longest critique; an endpoint's is not known."""
+        if not isinstance(self.critic, LanguageModel):
+            return True
+        prompt = len(self.critic.encode(task_of(snippet, self.words).messages))
+        return prompt + self.config.rounds * (self.config.max_tokens + 64) <= self.critic.decoder.spec.context
+
+
+def proposed_quotes(code: str, lines: np.ndarray, most: int) -> list[str]:
+    """The likeliest lines of the code, at least half as likely as the one before; none where nothing is known."""
+    order = [int(i) for i in np.argsort(-lines, kind="stable")[:most] if lines[i] > 0]
+    texts = code.split("\n")
+    kept = order[:1]
+    for before, after in pairwise(order):
+        if lines[after] < lines[before] / 2:
+            break
+        kept.append(after)
+    return list(dict.fromkeys(texts[i] for i in kept if "```" not in texts[i]))
+
+
+def _share(search: Search, places: Places, snippet: Snippet) -> float:
+    """Of the candidates, each weighted by the exponential of its reward, those that quote the place."""
+    scores = np.array([c.score for c in search.candidates])
+    weight = np.exp(scores - scores.max())
+    quotes = [places in _quoting_findings(c.critique.findings, snippet) for c in search.candidates]
+    return float(weight[np.array(quotes)].sum() / weight.sum())
+
+
+# ---------------------------------------------------------------- quotes and places
+
+
+def _quoting_findings(findings: Sequence[Finding], snippet: Snippet) -> dict[Places, list[Finding]]:
+    """Places in the snippet -> the findings that quote it there; quotes that do not occur are left out."""
+    found: dict[Places, list[Finding]] = {}
+    for finding in findings:
+        if places := tuple(Place(p.start, p.end) for p in locate(finding.quote, snippet.code)):
+            found.setdefault(places, []).append(finding)
+    return found
+
+
+def _in_file(places: Sequence[Place], snippet: Snippet) -> Places:
     """Places in the snippet as places in its file."""
     return tuple(Place(p.start + snippet.first - 1, p.end + snippet.first - 1) for p in places)
+
+
+def _of_halves(critic: Critic, snippet: Snippet) -> list[Remark]:
+    """Of a snippet that is too long for a model."""
+    return sorted((r for half in halves(snippet) for r in critic.review(half)), key=lambda r: -r.confidence)
+
+
+def _by_confidence(remark: Remark) -> tuple[float, int]:
+    return -remark.confidence, remark.places[0].start
 
 
 def _quotable(snippet: Snippet) -> dict[str, list[int]]:

@@ -15,7 +15,7 @@ HUNK = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 DIFF = ("-c", "diff.relative=false", "--literal-pathspecs", "diff")
 
 
-def changed_lines(revision: str, paths: Sequence[str]) -> dict[str, set[int]]:
+def lines_changed_since(revision: str, paths: Sequence[str]) -> dict[str, set[int]]:
     """Files that differ from ``revision`` -> their new lines; all lines of those that git does not track yet.
 
     Python files in the whole repository, or below ``paths``; files that ``paths`` names, whatever they are. What git

@@ -9,22 +9,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from custodes.critic.tamper.catalogue import OPERATORS
-from custodes.critic.tamper.scene import Edit, Operator, Scene, edits
+from custodes.critic.examples import Bug
+from custodes.critic.tamper import expressions, names, statements  # noqa: F401 (they register their operators)
+from custodes.critic.tamper.scene import OPERATORS, Edit, Scene, edits
 
 HELD_OUT_OPERATORS = frozenset({"swapped_arguments", "dropped_guard", "loop_ends_early", "slice_bound"})
 """Operators that no training example comes from: two on expressions, two on statements."""
 WIDEST = 5  # lines; of a change over more, only the first is named
-
-
-@dataclass(frozen=True, slots=True)
-class Bug:
-    """One inserted bug: ``lines`` of the tampered code where it can be seen, what it does, and what stood there."""
-
-    operator: str
-    lines: tuple[int, ...]
-    description: str
-    original: str  # the lines as they were
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +33,14 @@ def candidates(
 
     ``lines`` restricts changes to those lines. Raises InputError where the code is not a function.
     """
-    scene = Scene(code)
-    chosen: Sequence[Operator] = [o for o in OPERATORS.values() if operators is None or o.name in operators]
-    draw = random.Random(f"{seed} {code}")
+    scene, draw = Scene(code), random.Random(f"{seed} {code}")
     by_operator: dict[str, list[Edit]] = {}
-    for edit in edits(scene, chosen):
+    for edit in edits(scene, [o for o in OPERATORS.values() if operators is None or o.name in operators]):
         if lines is None or scene.line_of(edit.start) in lines or scene.line_of(max(edit.start, edit.end - 1)) in lines:
             by_operator.setdefault(edit.operator, []).append(edit)
-    for group in by_operator.values():
-        draw.shuffle(group)
     groups = list(by_operator.values())
+    for group in groups:
+        draw.shuffle(group)
     draw.shuffle(groups)
     before, seen, kept = program(code), {code}, list[Edit]()
     for edit in (e for turn in zip_longest(*groups) for e in turn if e is not None):
@@ -84,7 +73,7 @@ def tamper(code: str, chosen: Sequence[Edit]) -> Tampered:
         shift += len(edit.text) - (edit.end - edit.start)
         first, last = _line_at(code, edit.start), _line_at(code, max(edit.start, edit.end - 1))
         original = "\n".join(code.split("\n")[first - 1 : last]) if edit.end > edit.start else ""
-        bugs.append(Bug(edit.operator, _lines(result, at, edit.text), edit.description, original))
+        bugs.append(Bug(edit.operator, _visible_lines(result, at, edit.text), edit.description, original))
     return Tampered(result, tuple(bugs))
 
 
@@ -98,7 +87,7 @@ def _line_at(code: str, offset: int) -> int:
     return code.count("\n", 0, offset) + 1
 
 
-def _lines(code: str, at: int, text: str) -> tuple[int, ...]:
+def _visible_lines(code: str, at: int, text: str) -> tuple[int, ...]:
     """Where a change can be seen: its lines, or where lines are gone those beside the gap."""
     first = _line_at(code, at)
     if not text and (at == 0 or code[at - 1] == "\n"):

@@ -11,14 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import libcst as cst
-from libcst.metadata import (
-    CodeRange,
-    FunctionScope,
-    MetadataWrapper,
-    ParentNodeProvider,
-    PositionProvider,
-    ScopeProvider,
-)
+from libcst.metadata import FunctionScope, MetadataWrapper, ParentNodeProvider, PositionProvider, ScopeProvider
 
 from custodes.types import InputError
 
@@ -44,10 +37,6 @@ class Operator:
     name: str
     nodes: tuple[type[cst.CSTNode], ...]
     make: Callable[[cst.CSTNode, Scene], Iterator[Splice]]
-
-    @property
-    def about(self) -> str:
-        return (self.make.__doc__ or "").strip()
 
 
 Splice = tuple[int, int, str, str]
@@ -76,23 +65,17 @@ class Scene:
         if len(body) != 1 or not isinstance(body[0], cst.FunctionDef):
             raise InputError(f"the code holds {len(body)} statements; one function was expected.")
         self.code, self.function = code, body[0]
-        kinds = (PositionProvider, ParentNodeProvider, ScopeProvider)
-        self._positions: Mapping[cst.CSTNode, CodeRange]
-        self._parents: Mapping[cst.CSTNode, cst.CSTNode]
-        self._scopes: Mapping[cst.CSTNode, object]
-        self._positions, self._parents, self._scopes = (wrapper.resolve(kind) for kind in kinds)  # type: ignore[assignment]
+        self._positions = wrapper.resolve(PositionProvider)
+        self._parents = wrapper.resolve(ParentNodeProvider)
+        self._scopes = wrapper.resolve(ScopeProvider)
         self._starts = [0]
         for line in code.split("\n"):
             self._starts.append(self._starts[-1] + len(line) + 1)
 
-    # ------------------------------------------------------------ where things are
-
     def span(self, node: cst.CSTNode) -> tuple[int, int]:
         """Characters of a node, without its own parentheses."""
-        place = self._positions[node]
-        return self._starts[place.start.line - 1] + place.start.column, self._starts[
-            place.end.line - 1
-        ] + place.end.column
+        start, end = self._positions[node].start, self._positions[node].end
+        return self._starts[start.line - 1] + start.column, self._starts[end.line - 1] + end.column
 
     def text(self, node: cst.CSTNode) -> str:
         start, end = self.span(node)
@@ -116,28 +99,37 @@ class Scene:
             node = self._parents[node]
             yield node
 
-    # ------------------------------------------------------------ changes
-
     def swap(self, node: cst.CSTNode, text: str, description: str) -> Splice:
         return (*self.span(node), text, description)
+
+    def partner(self, node: cst.CSTNode, others: Mapping[str, str], description: str) -> Iterator[Splice]:
+        """Swap a node for the text that ``others`` has in its place; ``$old`` and ``$new`` stand for both."""
+        old = " ".join(self.text(node).split())
+        if new := others.get(old):
+            yield self.swap(node, new, description.replace("$old", old).replace("$new", new))
+
+    def change_places(self, first: cst.CSTNode, second: cst.CSTNode, description: str) -> Iterator[Splice]:
+        """Two nodes that differ and stand without parentheses of their own change places; what lies between stays."""
+        (start, before), (after, end) = self.span(first), self.span(second)
+        one, other = self.text(first), self.text(second)
+        if one != other and not getattr(first, "lpar", ()) and not getattr(second, "lpar", ()):
+            yield start, end, other + self.code[before:after] + one, description
 
     def drop(self, statement: cst.CSTNode, description: str) -> Iterator[Splice]:
         """Remove the lines of a statement, where its block has another."""
         block = self.parent(statement)
         if isinstance(block, cst.IndentedBlock) and len(block.body) > 1:
-            start, end = self.span(statement)
-            first = self._starts[self.line_of(start) - 1]
-            last = self._starts[min(self.line_of(end - 1), len(self._starts) - 1)]
-            yield first, last, "", description
+            yield *self._lines(statement), "", description
 
     def insert_after(self, statement: cst.CSTNode, line: str, description: str) -> Splice:
         """A new line below a statement, as deep as it."""
-        start, end = self.span(statement)
-        first = self._starts[self.line_of(start) - 1]
-        below = self._starts[min(self.line_of(end - 1), len(self._starts) - 1)]
-        return below, below, f"{self.code[first:start]}{line}\n", description
+        first, below = self._lines(statement)
+        return below, below, f"{self.code[first : self.span(statement)[0]]}{line}\n", description
 
-    # ------------------------------------------------------------ names
+    def _lines(self, node: cst.CSTNode) -> tuple[int, int]:
+        """Characters of the whole lines of a node."""
+        start, end = self.span(node)
+        return self._starts[self.line_of(start) - 1], self._starts[min(self.line_of(end - 1), len(self._starts) - 1)]
 
     def bound_before(self, node: cst.CSTNode) -> list[str]:
         """Names of the function that have a value where ``node`` stands: parameters, and what was assigned above."""

@@ -12,11 +12,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from custodes.critic.lines import LineScores, probabilities
-from custodes.lm import LanguageModel, pack, split_by_budget, token_logprobs
+from custodes.critic.lines import BEFORE, LineScores, probabilities
+from custodes.lm import LanguageModel, load, pack, split_by_budget, token_logprobs
+from custodes.lm.loading import DtypeName
+from custodes.registry import scorer
+from custodes.types import hash_shown
 
-BEFORE = "```python\n"
 PASS_TOKENS = 2048
+
+
+@scorer
+def likelihood(model: str, dtype: DtypeName) -> LikelihoodScorer:
+    """What the model, as it is, finds surprising."""
+    return LikelihoodScorer(load(model, dtype=dtype))
 
 
 @dataclass(eq=False)
@@ -27,6 +35,10 @@ class LikelihoodScorer:
     temperature: float = 1.0
     threshold: float = 0.5
     level: float = 3.0
+
+    def fingerprint(self) -> str:
+        """Of the model's weights."""
+        return hash_shown("likelihood", self.lm.fingerprint())
 
     def scores(self, codes: Sequence[str]) -> list[LineScores]:
         """Probabilities for each function. Lines count as in ``code.split("\\n")``; blank ones have 0."""
@@ -53,24 +65,18 @@ class LikelihoodScorer:
                     at = batch.rows[row, : len(ids) - 1]
                     targets = torch.from_numpy(ids[1:].astype(np.int64)).to(hidden.device)
                     values, _ = token_logprobs(hidden[at], self.lm.decoder.head_weight(), targets, 1.0)
-                    found[i] = _by_line(-values.double().cpu().numpy(), line[1:], codes[i].count("\n") + 1)
+                    own, count = line[1:] >= 0, codes[i].count("\n") + 1
+                    total = np.bincount(line[1:][own], -values.double().cpu().numpy()[own], count)
+                    found[i] = total / np.maximum(np.bincount(line[1:][own], minlength=count), 1)
         return found
 
     def _read(self, code: str) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Tokens, and the line from 0 that each belongs to; -1 for what belongs to none."""
         encode = self.lm.chat.text
-        ids = encode(BEFORE)
+        ids, end = encode(BEFORE), encode("\n")
         line = [-1] * len(ids)
-        end = encode("\n")
         for number, text in enumerate(code.split("\n")):
             own = encode(text) if text else []
             ids, line = [*ids, *own, *end], [*line, *[number] * len(own), *[-1] * len(end)]
         context = self.lm.decoder.spec.context
         return np.asarray(ids[:context], np.int32), np.asarray(line[:context])
-
-
-def _by_line(nats: NDArray[np.float64], line: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Mean of each line's tokens."""
-    own = line >= 0
-    total = np.bincount(line[own], nats[own], count)
-    return np.asarray(total / np.maximum(np.bincount(line[own], minlength=count), 1), np.float64)

@@ -1,0 +1,1 @@
+"""Scorers of lines that are chosen by name, one file each."""
