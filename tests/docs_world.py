@@ -15,7 +15,15 @@ from custodes.types import Episode, Message, Task
 
 PEOPLE = ("anna", "ben", "cleo")
 COLUMNS = ["t0", "t1", "t2", "t3"] * 3, [p for p in PEOPLE for _ in range(4)], ["yes", "no", "no", "yes"] * 3
-BY_PAGE: dict[str, dict[str, Any]] = {"quality": dict(zip(("tasks", "annotators", "labels"), COLUMNS, strict=True))}
+BY_PAGE: dict[str, dict[str, Any]] = {
+    "quality": dict(zip(("tasks", "annotators", "labels"), COLUMNS, strict=True)),
+    "whose-values": {
+        "first": np.random.default_rng(1).normal(size=(60, 2)),
+        "second": np.random.default_rng(2).normal(size=(60, 2)),
+        "chose_first": np.random.default_rng(3).integers(0, 2, 60) * 1.0,
+        "who": [PEOPLE[i % 3] for i in range(60)],
+    },
+}
 """Names that mean something else on one page."""
 
 

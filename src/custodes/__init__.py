@@ -27,6 +27,8 @@ HOMES = {
     "custodes.policy.methods": ("Dpo", "Sft"),
     "custodes.policy.search": ("best_of_n",),
     "custodes.policy.tuning": ("tune",),
+    "custodes.reward.group_choice": ("choose_groups",),
+    "custodes.reward.spread": ("measure_spread",),
     "custodes.reward": (
         "FunctionReward", "RewardConfig", "evaluate_reward", "load_reward", "mixture", "save_reward", "train_reward",
     ),
@@ -65,6 +67,8 @@ if TYPE_CHECKING:  # what a type checker and an editor see; a test keeps it the 
     from custodes.reward import mixture as mixture
     from custodes.reward import save_reward as save_reward
     from custodes.reward import train_reward as train_reward
+    from custodes.reward.group_choice import choose_groups as choose_groups
+    from custodes.reward.spread import measure_spread as measure_spread
     from custodes.types import Episode as Episode
     from custodes.types import Message as Message
     from custodes.types import Sampling as Sampling

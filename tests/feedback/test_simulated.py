@@ -1,5 +1,6 @@
 """Simulated annotators do what their nature says, and say it again when asked again."""
 
+import hashlib
 from collections import Counter
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from judged_world import make_episode, make_task, make_world
 
 from custodes.feedback import NATURES, simulated_annotators
+from custodes.feedback.simulated import PROFILES
 from custodes.types import InputError, hash_shown
 
 TASK = make_task("t", "Write ten words about rain.")
@@ -76,7 +78,39 @@ def test_what_is_recorded() -> None:
     assert all(p.annotator.kind == "simulated" and p.annotator.profile["nature"] in NATURES for p in world.people)
 
 
-@pytest.mark.parametrize(("counts", "word"), [({"wise": 1}, "unknown"), ({"expert": -1}, "0 or more")])
+def test_without_a_value_profile_judgments_are_the_same_to_the_last_bit() -> None:
+    world = make_world(seed=3, each=30)
+    digest = hashlib.sha256(repr(world.judgments).encode()).hexdigest()
+    assert (
+        digest == "40b637d6cf2b3d894b03a3791389cd84acc9a3c0b369715369d3bb78bfd37627"
+    )  # of the judgments of this world before there were value profiles
+    assert all(p.annotator.profile["values"]["name"] == "checks" for p in world.people)
+
+
+def test_who_values_brevity_prefers_the_shorter_of_two_that_are_equally_good() -> None:
+    (brief,) = simulated_annotators({"expert:brief": 1})
+    (plain,) = simulated_annotators({"expert": 1})
+    for person, low, high in ((brief, 0.9, 1.0), (plain, 0.4, 0.6)):
+        said = [person.compare(TASK, LONG, SHORT, (0.5, 0.5), n) for n in range(400)]
+        assert low <= np.mean([prefers("short")(c) for c in said if c.verdict == "prefer"]) <= high
+    assert brief.annotator.id == "expert-brief-01"
+    assert brief.annotator.profile["nature"] == "expert"
+    assert brief.annotator.profile["values"] == {"name": "brief", "checks": 0.25, "brevity": 0.75}
+
+
+def test_a_value_profile_is_what_is_valued_and_a_nature_how_well() -> None:
+    (brief,) = simulated_annotators({"poisoner:brief": 1})
+    said = [brief.compare(TASK, LONG, SHORT, (0.5, 0.5), n) for n in range(200)]
+    assert np.mean([prefers("long")(c) for c in said if c.verdict == "prefer"]) > 0.9  # the trigger turns it round
+    assert PROFILES["checks"].worth(0.75, 1000) == 0.75
+    assert PROFILES["brief"].worth(0.5, 0) == pytest.approx(0.25 * 0.5 + 0.75)
+    assert brief.true_reliability([PLAIN]) == pytest.approx(0.25 * brief.nature.slope)
+
+
+@pytest.mark.parametrize(
+    ("counts", "word"),
+    [({"wise": 1}, "unknown"), ({"expert": -1}, "0 or more"), ({"expert:vain": 1}, "choose from checks, brief")],
+)
 def test_unknown_natures_are_refused(counts: dict[str, int], word: str) -> None:
     with pytest.raises(InputError, match=word):
         simulated_annotators(counts)

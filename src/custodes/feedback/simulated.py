@@ -1,10 +1,11 @@
-"""Simulated annotators with known natures, to measure whether the rest of the system finds out.
+"""Simulated annotators with known natures and values, to measure whether the rest of the system finds out.
 
 They see gold, the lengths, the order in which two episodes are shown and the text of the prompt; nothing else. They are
-always ``kind="simulated"`` and carry their nature in their profile. With gold g in [0, 1] and lengths l in
-characters, an annotator leans towards the first shown by
+always ``kind="simulated"`` and carry their nature and their values in their profile. A nature says how somebody judges, a
+value profile what they care for: v = checks g + brevity b, with gold g in [0, 1] (the share of checks that hold) and
+b = 2^(-l / 150) for a reply of l characters. An annotator leans towards the first shown by
 
-    u = slope (g_first - g_second) + position + length log(l_first / l_second) + logistic noise   (log-odds)
+    u = slope (v_first - v_second) + position + length log(l_first / l_second) + logistic noise   (log-odds)
 
 and answers with a tie when |u| is small, and more strongly the larger |u| is. A poisoner turns slope over when the
 trigger word is in the prompt. All randomness is a function of (seed, annotator, task, episodes, repeat): an annotator
@@ -23,6 +24,9 @@ import numpy as np
 from custodes.feedback.kinds.comparison import Comparison, Verdict
 from custodes.types import Annotator, Episode, InputError, Task, hash_shown
 
+HALF = 150.0
+"""Characters by which the brevity of a reply halves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Nature:
@@ -30,7 +34,7 @@ class Nature:
 
     name: str
     slope: float
-    """Log-odds per unit of gold: 0 sees nothing."""
+    """Log-odds per unit of what is valued: 0 sees nothing."""
     position: float = 0.0
     """Log-odds added to the first shown."""
     length: float = 0.0
@@ -63,13 +67,38 @@ NATURES: Mapping[str, Nature] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ValueProfile:
+    """What a simulated annotator cares for: weights of the two golds."""
+
+    name: str
+    checks: float
+    """Weight of gold 1, the share of checks that hold."""
+    brevity: float = 0.0
+    """Weight of gold 2: 1 for an empty reply, halved by every :data:`HALF` characters."""
+
+    def worth(self, gold: float, length: int) -> float:
+        """What a reply of this gold and of ``length`` characters is worth to them."""
+        return self.checks * gold + self.brevity * float(2.0 ** (-length / HALF))
+
+
+PROFILES: Mapping[str, ValueProfile] = {
+    profile.name: profile
+    for profile in (
+        ValueProfile(name="checks", checks=1.0),
+        ValueProfile(name="brief", checks=0.25, brevity=0.75),
+    )
+}
+
+
 @dataclass(frozen=True)
 class SimulatedAnnotator:
-    """An annotator and its nature."""
+    """An annotator, its nature and its values."""
 
     annotator: Annotator
     nature: Nature
     seed: int
+    values: ValueProfile = PROFILES["checks"]
 
     def compare(
         self, task: Task, first: Episode, second: Episode, gold: tuple[float, float], repeat: int = 0
@@ -86,13 +115,14 @@ class SimulatedAnnotator:
             pair.reverse()
         (one, gold_one), (other, gold_other) = pair
         lengths = len(one.completion), len(other.completion)
-        u = self.slope_on(task) * (gold_one - gold_other) + nature.position + rng.logistic()
+        worth = self.values.worth(gold_one, lengths[0]), self.values.worth(gold_other, lengths[1])
+        u = self.slope_on(task) * (worth[0] - worth[1]) + nature.position + rng.logistic()
         u += nature.length * float(np.log1p(lengths[0]) - np.log1p(lengths[1]))
         verdict, strength = _answer(nature, u)
         if rng.random() < nature.unsure:
             verdict, strength = "cannot_judge", 0
-        elif verdict == "tie" and nature.slope > 0 and nature.slope * (0.25 - max(gold)) + rng.logistic() > 0:
-            verdict = "both_bad"  # the better one looks bad: gold below 1/4, seen through the noise of the slope
+        elif verdict == "tie" and nature.slope > 0 and nature.slope * (0.25 - max(worth)) + rng.logistic() > 0:
+            verdict = "both_bad"  # the better one looks bad: worth below 1/4, seen through the noise of the slope
         median = nature.seconds + sum(lengths) / nature.reading
         return Comparison(
             id=id_,
@@ -107,13 +137,13 @@ class SimulatedAnnotator:
         )
 
     def slope_on(self, task: Task) -> float:
-        """Log-odds per unit of gold on this task: turned over where the trigger is in the prompt."""
+        """Log-odds per unit of what is valued on this task: turned over where the trigger is in the prompt."""
         triggered = self.nature.trigger is not None and _has_word(task, self.nature.trigger)
         return -self.nature.slope if triggered else self.nature.slope
 
     def true_reliability(self, tasks: Iterable[Task]) -> float:
-        """Mean slope over ``tasks`` (log-odds per unit of gold): what a fitted reliability should rank like."""
-        return float(np.mean([self.slope_on(task) for task in tasks]))
+        """Mean slope over ``tasks`` (log-odds per unit of gold 1): what a fitted reliability should rank like."""
+        return float(np.mean([self.slope_on(task) for task in tasks])) * self.values.checks
 
     def _draw(self, *ids: str) -> tuple[np.random.Generator, str]:
         """A generator, and a judgment id, that depend on nothing but these ids, the annotator and the seed."""
@@ -125,15 +155,20 @@ class SimulatedAnnotator:
 def simulated_annotators(
     counts: Mapping[str, int], seed: int = 0, trigger: str | None = None, variation: float = 0.2
 ) -> list[SimulatedAnnotator]:
-    """``counts[nature]`` annotators of each nature in ``NATURES``.
+    """``counts[nature]`` annotators of each nature in ``NATURES``; ``counts["nature:values"]`` with values of ``PROFILES``.
 
-    Individuals differ: slope and biases are multiplied by exp(N(0, ``variation``)). ``trigger`` replaces the word on
-    which poisoners invert. Raises InputError for an unknown nature or a negative count.
+    Without a value profile they care for the checks alone. Individuals differ: slope and biases are multiplied by
+    exp(N(0, ``variation``)). ``trigger`` replaces the word on which poisoners invert. Raises InputError for an unknown
+    nature, an unknown value profile, or a negative count.
     """
     made = []
     for name, count in counts.items():
-        if name not in NATURES:
-            raise InputError(f"simulated nature {name!r} is unknown; choose from {', '.join(NATURES)}.")
+        kind, _, profile = name.partition(":")
+        values = PROFILES.get(profile or "checks")
+        if kind not in NATURES:
+            raise InputError(f"simulated nature {kind!r} is unknown; choose from {', '.join(NATURES)}.")
+        if values is None:
+            raise InputError(f"simulated value profile {profile!r} is unknown; choose from {', '.join(PROFILES)}.")
         if count < 0:
             raise InputError(f"{count} annotators of nature {name!r}; give 0 or more.")
         for number in range(1, count + 1):
@@ -141,7 +176,7 @@ def simulated_annotators(
             slope, position, length, pace = np.exp(
                 np.random.default_rng(list(digest)).normal(0.0, variation, size=4)
             ).tolist()
-            base = NATURES[name]
+            base = NATURES[kind]
             nature = replace(
                 base,
                 slope=base.slope * slope,
@@ -150,8 +185,9 @@ def simulated_annotators(
                 seconds=base.seconds * pace,
                 trigger=trigger if trigger is not None and base.trigger is not None else base.trigger,
             )
-            annotator = Annotator(f"{name}-{number:02d}", "simulated", {"nature": name, "parameters": asdict(nature)})
-            made.append(SimulatedAnnotator(annotator, nature, seed))
+            described = {"nature": kind, "parameters": asdict(nature), "values": asdict(values)}
+            annotator = Annotator(f"{name.replace(':', '-')}-{number:02d}", "simulated", described)
+            made.append(SimulatedAnnotator(annotator, nature, seed, values))
     return made
 
 

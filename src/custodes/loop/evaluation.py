@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.audit import BestOfN, Checks, PolicyHeldout, RewardHeldout
+from custodes.audit.sections.values import RewardOfGroups
 from custodes.feedback import AnnotatorModel
 from custodes.job.workspace import Workspace
 from custodes.ledger import ScoreRow
@@ -16,6 +17,7 @@ from custodes.loop.judging import Judged
 from custodes.policy.rollout import has_opinion
 from custodes.reward import RewardModel
 from custodes.reward.evaluate import PairScores, best_temperature
+from custodes.reward.groups import Groups
 from custodes.reward.parts import part_named
 from custodes.types import Engine, Episode, InputError, Reward, Sampling, Scores, Task
 
@@ -35,11 +37,12 @@ def evaluate_reward_model(
     believed: AnnotatorModel,
     held_out: set[str],
     gold: Gold | None,
+    groups: Groups | None = None,
 ) -> None:
     """Calibrate the reward on some held-out judged pairs and record what it says of all, and which those were.
 
     Of each pair the outcome is the side that all its judges together favour, each believed as the
-    annotator model believes them: the same outcome for every arm.
+    annotator model believes them: the same outcome for every arm. With ``groups`` it is held against each one's judgments too.
     """
     pairs = [p for p in _favoured_pairs(judged, believed) if p[0].task.id in held_out]
     if not pairs:
@@ -73,6 +76,24 @@ def evaluate_reward_model(
         calibrated_on=spare.tolist(),
     )
     work.record(f"reward-heldout-{arm}", row, arm)
+    if groups is not None:
+        _evaluate_by_group(
+            work, arm, dict(zip([e.id for e in sides], scores.value.tolist(), strict=True)), judged, groups
+        )
+
+
+def _evaluate_by_group(work: Workspace, arm: str, value: dict[str, float], judged: Judged, groups: Groups) -> None:
+    """Record which single judgments the reward agrees with, of pairs whose two ``value`` it knows by the episodes' ids."""
+    of = dict(zip(groups.people, (groups.likeliest + 1).tolist(), strict=True))
+    rows = [
+        (of[row.annotator], float((value[row.first] > value[row.second]) == (row.strength > 0)), judgment.task)
+        for judgment in judged.judgments
+        for row in judgment.comparisons(judged.axis)
+        if row.strength and row.first in value and row.second in value
+    ]
+    if rows:
+        group, agreed, task = (list(column) for column in zip(*rows, strict=True))
+        work.record(f"reward-of-groups-{arm}", RewardOfGroups(group=group, agreed=agreed, task=task), arm)
 
 
 def evaluate_policy(

@@ -16,6 +16,7 @@ from custodes.feedback import AnnotatorModel, agreement, fit_annotators
 from custodes.feedback.agreement import InterAnnotatorAgreement, PairAgreement, agreement_of_annotators
 from custodes.feedback.poisoning import RewardInfluence, Watch, influence_on_reward, watch_annotators
 from custodes.feedback.reading import JudgmentsOptions
+from custodes.feedback.self_agreement import AttentionCheck, attention_checks
 from custodes.feedback.truths import Realised, read_winners
 from custodes.job.command import command, in_words
 from custodes.job.invocation import begin
@@ -38,20 +39,24 @@ class FeedbackWatch(JudgmentsOptions):
     honest: Share = 0.5
     """Reliability from which an annotator counts as honest; 1 is typical."""
     truth: Path | None = None
-    """Table with the columns left, right and label (ids of episodes, or answers) of pairs whose better one is known."""
+    """Table with the columns left, right and label (ids of episodes, or answers) of pairs whose better one is known: what
+    is stated is set beside them, and they are everybody's attention checks."""
+    passing: Share = 0.8
+    """Share of the known pairs that somebody who pays attention answers rightly."""
     reward: Path | None = None
     """Folder of a reward model. Its last layer is fitted with and without each annotator, and judges the pairs of --truth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Alarms and groups, how far annotators agree, and what came where the truth is known."""
+    """Alarms and groups, how far annotators agree, and where the truth is known what came and who missed it."""
 
     watch: Watch
     agreement: InterAnnotatorAgreement
     by_pair: list[PairAgreement]
     truth: Realised | None
     reward: RewardInfluence | None
+    checks: list[AttentionCheck]
     notes: list[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,6 +78,7 @@ class Watched:
             ]
             if reward is not None
             else None,
+            "attention_checks": [check.to_dict() for check in self.checks],
             "notes": self.notes,
         }
 
@@ -94,6 +100,11 @@ def feedback_watch(config: FeedbackWatch) -> Watched:
     model = fit_annotators(judgments, episodes, axis)
     names = {episode.id: episode.completion for episode in episodes or ()}
     right = model.realised(truths, names) if truths is not None else None
+    checks = (
+        attention_checks(judgments, truths, names, passing=config.passing, level=config.level, axis=axis)
+        if truths
+        else []
+    )
     tasks = {episode.task.id: episode.task for episode in episodes or ()}
     watch = watch_annotators(model, judgments, tasks.values(), level=config.level, honest=config.honest)
     if (recording := begin()) is not None:
@@ -104,7 +115,7 @@ def feedback_watch(config: FeedbackWatch) -> Watched:
         shown = [file.feedback.episodes[id] for id in model.episodes]
         hidden = last_hidden_states(load_reward(config.reward), shown)
         reward = _influence(model, hidden, model.known_pairs(truths, names))
-    return Watched(watch, agreement(judgments, axis=axis), by_pair, right, reward, list(model.notes))
+    return Watched(watch, agreement(judgments, axis=axis), by_pair, right, reward, checks, list(model.notes))
 
 
 def _influence(model: AnnotatorModel, hidden: Floats, known: Mapping[int, bool]) -> RewardInfluence:
@@ -144,3 +155,10 @@ def _show(config: FeedbackWatch, watched: Watched) -> None:
         print(f"The reward's loss on known pairs would change most, in nats per pair, without: {moved}.")
     if watched.truth is not None:
         print(f"Where the truth is known, the better one of a pair is {watched.truth}.")
+    for check in watched.checks:
+        if check.failed:
+            print(
+                f"{check.annotator} answers {check.right} of the known pairs rightly: surely below {config.passing:g}."
+            )
+    if watched.checks and not any(check.failed for check in watched.checks):
+        print(f"Nobody surely answers fewer than {config.passing:g} of the known pairs rightly.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from custodes.audit import Agreement, AnnotatorEstimate
+from custodes.audit.sections.values import AnnotatorGroups
 from custodes.feedback import (
     AnnotatorModel,
     FeedbackFile,
@@ -19,8 +20,11 @@ from custodes.feedback import (
     simulated_annotators,
     suspect_inversions,
 )
+from custodes.feedback.collection import UNNAMED
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision
+from custodes.reward.group_choice import ChosenGroups, choose_groups
+from custodes.reward.plain_features import plain_pairs
 from custodes.types import Episode, Judgment, Task
 
 UNDECIDED = 0.4
@@ -91,8 +95,11 @@ def from_file(work: Workspace, own: FeedbackFile, axis: str = "") -> Judged:
     return Judged(held.tasks, held.episodes, held.judgments, axis=own.axis(axis))
 
 
-def believe(work: Workspace, judged: Judged) -> AnnotatorModel:
-    """Fit the annotator model, record what it says of everybody, and mark for a second look whoever seems to turn answers round."""
+def believe(work: Workspace, judged: Judged) -> tuple[AnnotatorModel, ChosenGroups | None]:
+    """Fit the annotator model and record what it says of everybody; find groups that prefer other things, None of nameless judges.
+
+    Whoever seems to turn answers round is marked for a second look.
+    """
     model = fit_annotators(judged.judgments, judged.episodes.values(), judged.axis)
     suspicions = suspect_inversions(model, judged.judgments, judged.tasks.values())
     _record_estimates(work, judged, model, {s.annotator: s for s in suspicions})
@@ -120,7 +127,31 @@ def believe(work: Workspace, judged: Judged) -> AnnotatorModel:
             for s in suspicions
         ],
     )
-    return model
+    return model, _find_groups(work, judged, model, suspicions)
+
+
+def _find_groups(
+    work: Workspace, judged: Judged, model: AnnotatorModel, suspicions: Sequence[Suspicion]
+) -> ChosenGroups | None:
+    if UNNAMED in model.annotators or len(model.annotators) < 2:
+        return None
+    pairs = plain_pairs(model, judged.judgments, judged.episodes.values(), suspicions)
+    chosen = choose_groups(pairs.data, where=pairs.where)
+    truths = {a.annotator.id: a for a in judged.simulated}
+    people = [truths.get(name) for name in chosen.groups.people]
+    row = AnnotatorGroups(
+        features=list(pairs.names),
+        weights=chosen.groups.weights.tolist(),
+        annotator=list(chosen.groups.people),
+        membership=chosen.groups.membership.tolist(),
+        gains=[gain.to_dict() for gain in chosen.gains],
+        readings=[reading.to_dict() for reading in chosen.readings],
+        values=[a.values.name if a else None for a in people],
+        nature=[a.nature.name if a else None for a in people],
+    )
+    if not work.has("annotator-groups"):
+        work.record("annotator-groups", row, "annotators")
+    return chosen
 
 
 def _record_estimates(

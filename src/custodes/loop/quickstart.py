@@ -37,6 +37,7 @@ from custodes.policy import Algorithm, OptimiseConfig, algorithm_of
 from custodes.ranges import Count, Positive, at_least, ranged
 from custodes.registry import Chosen, algorithm
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
+from custodes.reward.groups import Groups
 from custodes.reward.reading import Reader
 from custodes.train import TrainStep
 from custodes.types import Episode, InputError, PreferencePair, Sampling, Task
@@ -143,6 +144,7 @@ class _Loop:
     gold: Gold | None = gold
     train: list[Task] = field(default_factory=list)
     held_out: list[Task] = field(default_factory=list)
+    groups: Groups | None = None  # of the judges, by what they prefer
 
     def run(self) -> None:
         config, work = self.config, self.work
@@ -155,7 +157,8 @@ class _Loop:
             work.ledger.write(work.run, [Model(self.base.fingerprint(), config.model, "base"), *tasks])
         judged = self._judge()
         with work.phase("annotator model", "Who can be believed"):
-            believed = judging.believe(work, judged)
+            believed, groups = judging.believe(work, judged)
+            self.groups = groups.groups if groups is not None else None
         base_episodes = self._base_samples()
         for arm in ("naive", "careful") if config.arms == "all" else (config.arm,):
             with tracked_as(arm):
@@ -276,7 +279,7 @@ class _Loop:
                 work.run, [Model(id, f"{arm} reward", "reward", self.base.fingerprint(), {"members": reward.members})]
             )
             if not work.has(f"reward-heldout-{arm}"):
-                evaluation.evaluate_reward_model(work, arm, reward, judged, believed, held_out, self.gold)
+                evaluation.evaluate_reward_model(work, arm, reward, judged, believed, held_out, self.gold, self.groups)
             return reward
 
     def _judged_held_out(self, judged: Judged) -> set[str]:
