@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import krippendorff
 import numpy as np
@@ -18,7 +18,7 @@ from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.labels.table import LabelTable
 from custodes.stats import Interval, jackknife, rate
-from custodes.types import Annotator, Judgment
+from custodes.types import Annotator, Ints, Judgment
 
 Level = Literal["ordinal", "nominal"]
 LEAST_ITEMS = 10
@@ -82,11 +82,10 @@ def agreement(
     "ordinal" compares strengths (-3..3, turned to one order of the two episodes), "nominal" only who won. Where an
     annotator judged a pair several times, the first answer counts. Source: Krippendorff (2011), Computing alpha.
     """
-    answers: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    given: dict[Hashable, dict[str, int]] = defaultdict(dict)
     for pair, annotator, strength in answers_of(judgments, axis):
-        answers[pair].setdefault(annotator, strength if level == "ordinal" else int(np.sign(strength)))
-    shared = [list(given.values()) for given in answers.values() if len(given) > 1]
-    return _agreement([[strength + 3 for strength in given] for given in shared], 7, level)
+        given[pair].setdefault(annotator, strength if level == "ordinal" else int(np.sign(strength)))
+    return _agreement(given, level)
 
 
 def agreement_of_annotators(judgments: Iterable[Judgment], axis: str = "overall") -> list[PairAgreement]:
@@ -111,26 +110,20 @@ def agreement_of_annotators(judgments: Iterable[Judgment], axis: str = "overall"
 
 def agreement_on_ratings(judgments: Iterable[Judgment], axis: str = "overall") -> InterAnnotatorAgreement:
     """Ordinal alpha over the ratings on ``axis``: what is agreed about is an episode, its first rating by each counts."""
-    given: dict[str, dict[str, float]] = defaultdict(dict)
+    given: dict[Hashable, dict[str, float]] = defaultdict(dict)
     for judgment in judgments:
         if isinstance(judgment, Rating) and judgment.axis == axis:
             given[judgment.episodes[0]].setdefault(judgment.annotator, judgment.value)
-    shared = [list(g.values()) for g in given.values() if len(g) > 1]
-    place = {value: n for n, value in enumerate(sorted({v for g in shared for v in g}))}  # whatever the scale
-    counted = [[place[v] for v in g] for g in shared]
-    return _agreement(counted, len(place), "ordinal")
+    return _agreement(given, "ordinal")
 
 
 def agreement_on_labels(judgments: Iterable[Judgment], name: str) -> InterAnnotatorAgreement:
     """Nominal alpha over the labels called ``name``, as for ratings."""
-    given: dict[str, dict[str, int]] = defaultdict(dict)
-    values: dict[str, int] = {}
+    given: dict[Hashable, dict[str, str]] = defaultdict(dict)
     for judgment in judgments:
         if isinstance(judgment, Label) and judgment.name == name:
-            number = values.setdefault(judgment.value, len(values))
-            given[judgment.episodes[0]].setdefault(judgment.annotator, number)
-    shared = [list(g.values()) for g in given.values() if len(g) > 1]
-    return _agreement(shared, len(values), "nominal")
+            given[judgment.episodes[0]].setdefault(judgment.annotator, judgment.value)
+    return _agreement(given, "nominal")
 
 
 def agreement_by_group(
@@ -223,38 +216,45 @@ def answers_of(judgments: Iterable[Judgment], axis: str) -> Iterable[tuple[tuple
             yield pair, row.annotator, -row.strength if turned else row.strength
 
 
-def _of_pair(first: str, second: str, pairs: NDArray[np.int64], values: int) -> PairAgreement:
+def _of_pair(first: str, second: str, pairs: Ints, values: int) -> PairAgreement:
     """The same of two annotators; ``pairs`` (items, 2) are the numbers of their answers, below ``values``."""
     x, y = pairs[:, 0], pairs[:, 1]
-    common = np.argsort(-np.bincount(pairs.ravel(), minlength=max(values, 2)), kind="stable")[:2]
-    kappa = _chance_corrected(lambda a, b: _kappa(a, b, values), x, y, imaginary=common.tolist())
-    ac1 = _chance_corrected(lambda a, b: _ac1(a, b, values), x, y, imaginary=common.tolist())
-    return PairAgreement(first, second, rate((x == y).astype(float)), kappa, ac1, len(pairs))
+    common = np.argsort(-np.bincount(pairs.ravel(), minlength=max(values, 2)), kind="stable")[:2].tolist()
+
+    def kappa(a: Ints, b: Ints) -> float:
+        chance = float(np.bincount(a, minlength=values) @ np.bincount(b, minlength=values)) / len(a) ** 2
+        return (float(np.mean(a == b)) - chance) / (1 - chance) if chance < 1 else math.nan
+
+    def ac1(a: Ints, b: Ints) -> float:
+        share = np.bincount(np.concatenate([a, b]), minlength=values) / (2 * len(a))
+        chance = float((share * (1 - share)).sum()) / max(values - 1, 1)
+        return (float(np.mean(a == b)) - chance) / (1 - chance)
+
+    corrected = [_chance_corrected(statistic, x, y, imaginary=common) for statistic in (kappa, ac1)]
+    return PairAgreement(first, second, rate((x == y).astype(float)), *corrected, len(pairs))
 
 
-def _kappa(x: NDArray[np.int64], y: NDArray[np.int64], values: int) -> float:
-    chance = float(np.bincount(x, minlength=values) @ np.bincount(y, minlength=values)) / len(x) ** 2
-    return (float(np.mean(x == y)) - chance) / (1 - chance) if chance < 1 else math.nan
+def _agreement(given: Mapping[Hashable, Mapping[str, Any]], level: Level) -> InterAnnotatorAgreement:
+    """``given``: item -> annotator -> value; only the order of values counts, whatever the scale."""
+    shared = [list(answers.values()) for answers in given.values() if len(answers) > 1]
+    place = {value: n for n, value in enumerate(sorted({value for values in shared for value in values}))}
+    width = max(len(place), 2)
+    counts = np.array([np.bincount([place[v] for v in values], minlength=width) for values in shared], np.int64)
+    return _of_counts(counts.reshape(-1, width), level)
 
 
-def _ac1(x: NDArray[np.int64], y: NDArray[np.int64], values: int) -> float:
-    share = np.bincount(np.concatenate([x, y]), minlength=values) / (2 * len(x))
-    chance = float((share * (1 - share)).sum()) / max(values - 1, 1)
-    return (float(np.mean(x == y)) - chance) / (1 - chance)
-
-
-def _agreement(shared: list[list[int]], values: int, level: Level) -> InterAnnotatorAgreement:
-    """``shared``: of every item that several judged, the number (from 0) of each one's value."""
-    values = max(values, 2)
-    counts = np.array([np.bincount(np.array(given), minlength=values) for given in shared], dtype=np.int64)
-    return _of_counts(counts.reshape(-1, values), level)
-
-
-def _of_counts(counts: NDArray[np.int64], level: Level) -> InterAnnotatorAgreement:
+def _of_counts(counts: Ints, level: Level) -> InterAnnotatorAgreement:
     """Alpha from ``counts`` (items, values): how often each value was given to each item that several judged."""
     disagreed = np.zeros(counts.shape[1], np.int64)
     disagreed[np.argsort(-counts.sum(0), kind="stable")[:2]] = 1  # the two commonest values, one each
-    alpha = _chance_corrected(lambda c: _alpha(c, level), counts, imaginary=(disagreed,))
+
+    def statistic(given: Ints) -> float:
+        used = given[:, given.any(axis=0)]
+        return (
+            float(krippendorff.alpha(value_counts=used, level_of_measurement=level)) if used.shape[1] > 1 else math.nan
+        )
+
+    alpha = _chance_corrected(statistic, counts, imaginary=(disagreed,))
     return InterAnnotatorAgreement(alpha, level, items=len(counts), judgments=int(counts.sum()))
 
 
@@ -267,11 +267,3 @@ def _too_few(items: int) -> str | None:
     if items >= LEAST_ITEMS:
         return None
     return f"{items} items were judged by two or more annotators; below {LEAST_ITEMS} there is no interval."
-
-
-def _alpha(counts: NDArray[np.int64], level: Level) -> float:
-    """``counts`` (items, values): how often each value was given."""
-    used = counts[:, counts.any(axis=0)]
-    if used.shape[1] < 2:
-        return float("nan")
-    return float(krippendorff.alpha(value_counts=used, level_of_measurement=level))

@@ -13,7 +13,7 @@ sums over problems vary than independent pairs would, in the direction that is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -70,17 +70,15 @@ class Elo:
         def missing(t: float) -> float:
             return top - _likelihood(wins, _fit(wins, others, t * along)) - drop
 
-        low, high = (self._bound(missing, estimate, sign) for sign in (-1, 1))
-        return Interval(UNIT * estimate, UNIT * low, UNIT * high, self.problems)
+        def bound(sign: int) -> float:
+            step = 0.5
+            while missing(estimate + sign * step) < 0 and step < FARTHEST:
+                step *= 2
+            if step >= FARTHEST:
+                return estimate + sign * FARTHEST
+            return float(scipy.optimize.brentq(missing, estimate, estimate + sign * step, xtol=1e-4))
 
-    @staticmethod
-    def _bound(missing: Callable[[float], float], estimate: float, sign: int) -> float:
-        step = 0.5
-        while missing(estimate + sign * step) < 0 and step < FARTHEST:
-            step *= 2
-        if step >= FARTHEST:
-            return estimate + sign * FARTHEST
-        return float(scipy.optimize.brentq(missing, estimate, estimate + sign * step, xtol=1e-4))
+        return Interval(UNIT * estimate, UNIT * bound(-1), UNIT * bound(1), self.problems)
 
 
 def elo(

@@ -61,48 +61,30 @@ def suspect_inversions(
     tried. Suspicion is evidence to look at, not a verdict.
     """
     by_id = {task.id: task for task in tasks}
-    task_of = {judgment.id: by_id[judgment.task] for judgment in judgments if judgment.task in by_id}
-    agreed, annotator, rows = _agreements(model, task_of)
-    held, names = task_features(
-        {task_of[r].id: task_of[r] for r in rows}, [task_of[r].id for r in rows], features, rarest=rarest
-    )
+    task_of = {judgment.id: judgment.task for judgment in judgments if judgment.task in by_id}
+    data, (others, variance), K = model.comparisons, model.others, len(model.annotators)
+    usable = (np.abs(others) > 0.5 * np.sqrt(variance)) & (data.strength != 0)
+    rows = [n for n in np.flatnonzero(usable).tolist() if model.judgments[n] in task_of]
+    agreed = (np.sign(others) == np.sign(data.strength))[rows].astype(float)
+    of = csr_matrix((np.ones(len(rows)), (data.annotator[rows], np.arange(len(rows)))), shape=(K, len(rows)))
+    judged = [task_of[model.judgments[n]] for n in rows]
+    held, names = task_features({id_: by_id[id_] for id_ in judged}, judged, features, rarest=rarest)
     if not rows or not names:
         return []
-    present = csr_matrix(held, dtype=float)  # (n, F)
-    shape = (len(model.annotators), len(rows))
-    of = csr_matrix((np.ones(len(rows)), (annotator, np.arange(len(rows)))), shape=shape)
-    inside = (of @ present).toarray().astype(int)  # (K, F)
-    agreed_inside = (of.multiply(agreed) @ present).toarray().astype(int)
-    total = np.bincount(annotator, minlength=shape[0])[:, None]
-    agreed_total = np.bincount(annotator, agreed, minlength=shape[0]).astype(int)[:, None]
-    p = np.asarray(scipy.stats.hypergeom.cdf(agreed_inside, total, agreed_total, inside))
-    smallest = np.asarray(
-        scipy.stats.hypergeom.cdf(np.maximum(0, agreed_total + inside - total), total, agreed_total, inside)
-    )
-    tests = _tarone(smallest.ravel(), level)
-    found = []
-    for k in range(shape[0]):
-        f = int(np.argmin(p[k]))
-        inverted = 2 * agreed_inside[k, f] < inside[k, f]
-        if inverted and p[k, f] * tests <= level:
-            n, a = int(inside[k, f]), int(agreed_inside[k, f])
-            outside, agreed_outside = int(total[k, 0]) - n, int(agreed_total[k, 0]) - a
-            found.append(
-                Suspicion(
-                    model.annotators[k], names[f], a, n, agreed_outside, outside, float(p[k, f]), float(p[k, f] * tests)
-                )
-            )
-    return sorted(found, key=lambda s: s.p)
-
-
-def _agreements(model: AnnotatorModel, task_of: Mapping[str, Task]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """For the usable comparisons: 1 where it agrees with the others, its annotator, its judgment's id."""
-    data, (others, variance) = model.comparisons, model.others
-    decided = np.abs(others) > 0.5 * np.sqrt(variance)
-    known = np.array([id_ in task_of for id_ in model.judgments])
-    usable = np.flatnonzero(decided & known & (data.strength != 0))
-    agreed = (np.sign(others) == np.sign(data.strength))[usable].astype(float)
-    return agreed, data.annotator[usable], [model.judgments[n] for n in usable]
+    total, right = (np.asarray(of @ value).astype(int)[:, None] for value in (np.ones(len(rows)), agreed))  # (K, 1)
+    inside, right_inside = ((m @ held.astype(float)).astype(int) for m in (of, of.multiply(agreed).tocsr()))  # (K, F)
+    p = np.asarray(scipy.stats.hypergeom.cdf(right_inside, total, right, inside))
+    smallest = np.asarray(scipy.stats.hypergeom.cdf(np.maximum(0, right + inside - total), total, right, inside))
+    tests = 1  # to correct for (Tarone): the least k such that at most k tests could reach p <= level / k
+    while (smallest <= level / tests).sum() > tests:
+        tests += 1
+    suspicions = []
+    for k, f in enumerate(p.argmin(axis=1).tolist()):
+        n, a, surety = int(inside[k, f]), int(right_inside[k, f]), float(p[k, f])
+        if 2 * a < n and surety * tests <= level:
+            outside = (int(right[k, 0]) - a, int(total[k, 0]) - n)
+            suspicions.append(Suspicion(model.annotators[k], names[f], a, n, *outside, surety, surety * tests))
+    return sorted(suspicions, key=lambda s: s.p)
 
 
 def task_features(
@@ -128,11 +110,3 @@ def task_features(
     for n, task in enumerate(task_of):
         found[n, rows.get(task, [])] = True
     return found, names
-
-
-def _tarone(smallest: np.ndarray, level: float) -> int:
-    """Tests to correct for: the least k such that at most k tests could reach p <= level / k."""
-    k = 1
-    while (smallest <= level / k).sum() > k:
-        k += 1
-    return k

@@ -13,7 +13,7 @@ residuals' signs drawn at random.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -50,8 +50,11 @@ def find_clusters(model: AnnotatorModel, level: float = 0.01, draws: int = 199, 
     ``draws`` sets of random signs are the null distribution; the smallest p is 1 / (draws + 1).
     """
     answers, K = AnswerSeries.of(model), len(model.annotators)
-    turn, pair = _pairs(model, answers)
-    p_first = np.exp(AnswerSeries.log_probability(_all_first(answers), model.reliability[answers.annotator]))
+    data, at = model.comparisons, answers.comparison
+    low, high = np.minimum(data.first[at], data.second[at]), np.maximum(data.first[at], data.second[at])
+    turn, pair = np.where(data.first[at] == low, 1.0, -1.0), np.unique(low * data.items + high, return_inverse=True)[1]
+    first = replace(answers, sign=np.ones_like(answers.sign))
+    p_first = np.exp(first.log_probability(model.reliability[answers.annotator]))
     residual = ((answers.sign > 0) - p_first) / np.sqrt(np.clip(p_first * (1 - p_first), 1e-3, None))
     said = csr_matrix((answers.sign * turn, (answers.annotator, pair)), shape=(K, pair.max(initial=-1) + 1))
     there = csr_matrix((np.ones(len(pair)), (answers.annotator, pair)), shape=said.shape)
@@ -114,26 +117,6 @@ def _centred(link: Floats, shared: Floats) -> Floats:
     own = link.sum(axis=1) / np.maximum(shared.sum(axis=1), 1)
     everybody = link.sum() / max(shared.sum(), 1)
     return _without_diagonal(link - shared * (own[:, None] + own[None, :] - everybody))
-
-
-def _pairs(model: AnnotatorModel, answers: AnswerSeries) -> tuple[Floats, np.ndarray]:
-    """Whether each answer's pair was shown in the order of its numbers (1 or -1), and the number of the pair."""
-    data, at = model.comparisons, answers.comparison
-    first, second = data.first[at], data.second[at]
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    _, pair = np.unique(low * data.items + high, return_inverse=True)
-    return np.where(first == low, 1.0, -1.0), pair
-
-
-def _all_first(answers: AnswerSeries) -> AnswerSeries:
-    return AnswerSeries(
-        answers.annotator,
-        np.ones_like(answers.sign),
-        answers.mean,
-        answers.variance,
-        answers.leaning,
-        answers.comparison,
-    )
 
 
 def _without_diagonal(square: Floats) -> Floats:
