@@ -43,7 +43,12 @@ class InterAnnotatorAgreement:
     @property
     def note(self) -> str | None:
         """What to say of too few items, in one sentence."""
-        return _too_few(self.items)
+        if self.items >= LEAST_ITEMS:
+            return None
+        return f"{self.items} items were judged by two or more annotators; below {LEAST_ITEMS} there is no interval."
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"alpha": self.alpha.to_dict(), "pairs": self.items, "judgments": self.judgments}
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,9 @@ class PairAgreement:
     """Gwet (2008): the same for people who seldom guess; does not fall to 0 where nearly all answers are one."""
     items: int
 
-    @property
-    def note(self) -> str | None:
-        """What to say of too few items, in one sentence."""
-        return _too_few(self.items)
+    def to_dict(self) -> dict[str, Any]:
+        intervals = {name: getattr(self, name).to_dict() for name in ("share", "kappa", "ac1")}
+        return {"annotators": [self.first, self.second], "items": self.items} | intervals
 
 
 @dataclass(frozen=True)
@@ -230,8 +234,8 @@ def _of_pair(first: str, second: str, pairs: Ints, values: int) -> PairAgreement
         chance = float((share * (1 - share)).sum()) / max(values - 1, 1)
         return (float(np.mean(a == b)) - chance) / (1 - chance)
 
-    corrected = [_chance_corrected(statistic, x, y, imaginary=common) for statistic in (kappa, ac1)]
-    return PairAgreement(first, second, rate((x == y).astype(float)), *corrected, len(pairs))
+    of_kappa, of_ac1 = (_chance_corrected(statistic, x, y, imaginary=common) for statistic in (kappa, ac1))
+    return PairAgreement(first, second, rate((x == y).astype(float)), of_kappa, of_ac1, len(pairs))
 
 
 def _agreement(given: Mapping[Hashable, Mapping[str, Any]], level: Level) -> InterAnnotatorAgreement:
@@ -261,9 +265,3 @@ def _of_counts(counts: Ints, level: Level) -> InterAnnotatorAgreement:
 def _chance_corrected(statistic: Callable[..., float], *arrays: ArrayLike, imaginary: Sequence[ArrayLike]) -> Interval:
     found = jackknife(statistic, *arrays, imaginary=imaginary, bounds=(-1.0, 1.0))
     return found if found.n >= LEAST_ITEMS else Interval(found.estimate, -math.inf, math.inf, found.n)
-
-
-def _too_few(items: int) -> str | None:
-    if items >= LEAST_ITEMS:
-        return None
-    return f"{items} items were judged by two or more annotators; below {LEAST_ITEMS} there is no interval."

@@ -68,7 +68,7 @@ class AnnotatorsFitted:
         model, shared = self.model, self.agreement
         return {
             "annotators": [asdict(e) for e in model.estimates],
-            "agreement": {"alpha": shared.alpha.to_dict(), "pairs": shared.items, "judgments": shared.judgments},
+            "agreement": shared.to_dict(),
             "method": model.method,
             "style": [asdict(effect) for effect in model.style],
             "shared_length": asdict(model.shared_length) if model.shared_length is not None else None,

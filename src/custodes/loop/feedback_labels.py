@@ -80,7 +80,12 @@ class LabelsFitted:
             "converged": found.converged,
             "stated": float(found.probability.max(axis=1).mean()),
             "annotators": [self._annotator(i) for i in self.order],
-            "agreement": _agreement_json(self.agreement),
+            "agreement": {
+                "alpha": self.agreement.everybody.alpha.to_dict(),
+                "tasks": self.agreement.everybody.items,
+                "pairs": [pair.to_dict() for pair in self.agreement.pairs],
+                "all_pairs": self.agreement.all_pairs,
+            },
             "notes": [*found.notes, *self.agreement.notes, *(known.notes if known else [SHARED_ERRORS])],
         } | ({"truth": known.labels.to_dict() | {"vote": known.vote.to_dict()}} if known else {})
 
@@ -152,19 +157,6 @@ def _show_agreement(agreed: LabelAgreement) -> None:
     Console().print(table)
     if agreed.all_pairs > len(agreed.pairs):
         print(f"Shown are the {len(agreed.pairs):,} of {agreed.all_pairs:,} pairs that share most tasks.")
-
-
-def _agreement_json(agreed: LabelAgreement) -> dict[str, Any]:
-    return {
-        "alpha": agreed.everybody.alpha.to_dict(),
-        "tasks": agreed.everybody.items,
-        "pairs": [
-            {"annotators": [p.first, p.second], "tasks": p.items}
-            | {name: getattr(p, name).to_dict() for name in ("share", "kappa", "ac1")}
-            for p in agreed.pairs
-        ],
-        "all_pairs": agreed.all_pairs,
-    }
 
 
 def _short(interval: Interval) -> str:

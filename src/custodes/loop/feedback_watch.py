@@ -21,8 +21,6 @@ from custodes.feedback.truths import Realised, read_winners
 from custodes.job.command import command, in_words
 from custodes.job.invocation import begin
 from custodes.ranges import Range, Share, ranged
-from custodes.reward.model import last_hidden_states
-from custodes.reward.storage import load_reward
 from custodes.types import Floats, InputError
 
 MOST = 100
@@ -65,12 +63,8 @@ class Watched:
             "level": watch.level,
             "annotators": [{"annotator": e.subject, "judgments": e.n, **e.metrics} for e in watch.evaluations("watch")],
             "clusters": [asdict(cluster) | {"meaning": cluster.meaning} for cluster in watch.clusters],
-            "agreement": {"alpha": shared.alpha.to_dict(), "pairs": shared.items, "judgments": shared.judgments},
-            "agreement_by_pair": [
-                {"annotators": [p.first, p.second], "items": p.items}
-                | {name: getattr(p, name).to_dict() for name in ("share", "kappa", "ac1")}
-                for p in self.by_pair
-            ],
+            "agreement": shared.to_dict(),
+            "agreement_by_pair": [pair.to_dict() for pair in self.by_pair],
             "truth": self.truth.to_dict() if self.truth is not None else None,
             "reward": [
                 {"annotator": name, "loss_without": float(loss), "flipped": float(flipped)}
@@ -112,6 +106,9 @@ def feedback_watch(config: FeedbackWatch) -> Watched:
     by_pair = agreement_of_annotators(judgments, axis) if len(model.annotators) <= MOST else []
     reward = None
     if config.reward is not None and truths is not None:
+        from custodes.reward.model import last_hidden_states  # which load torch
+        from custodes.reward.storage import load_reward
+
         shown = [file.feedback.episodes[id] for id in model.episodes]
         hidden = last_hidden_states(load_reward(config.reward), shown)
         reward = _influence(model, hidden, model.known_pairs(truths, names))
