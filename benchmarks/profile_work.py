@@ -126,7 +126,7 @@ def reward(lm: LanguageModel) -> None:
         pairs = short_pairs(lm, PAIRS_FILE, REWARD_PAIRS)
         file.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
         config = RewardConfig(
-            weights="full", epochs=1, batch_pairs=REWARD_PAIRS, learning_rate=1e-9, max_length=REWARD_MAX_TOKENS
+            full=True, epochs=1, batch_pairs=REWARD_PAIRS, learning_rate=1e-9, max_length=REWARD_MAX_TOKENS
         )
         train_reward(lm, read_preferences(file), config)
 

@@ -47,7 +47,7 @@ def main() -> None:
 def train(lm: LanguageModel, file: Path, turns: Turns) -> None:
     """One update a turn."""
     config = RewardConfig(
-        weights="full",
+        full=True,
         epochs=1,
         batch_pairs=REWARD_PAIRS,
         learning_rate=REWARD_LEARNING_RATE,

@@ -24,7 +24,7 @@ import yaml
 
 from custodes.cli import commands, main
 from custodes.cli.main import run
-from custodes.cli.options import option_types
+from custodes.cli.options import options_in
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -212,8 +212,8 @@ def test_what_is_held_out_and_measured_has_one_name_and_one_type(monkeypatch: py
             run(command.split())
     types: dict[str, set[str]] = {}
     for kind in kinds:
-        for name, hint, _ in option_types(kind):
-            types.setdefault(name, set()).add(str(hint))
+        for option in options_in(kind):
+            types.setdefault(option.name, set()).add(str(option.type))
     assert len(kinds) == len(commands())
     assert types["rows"] == {"<class 'str'>"}
     assert types["held_out"] == {"<class 'float'>"}

@@ -12,7 +12,6 @@ import tyro
 import custodes
 from custodes.cli import commands, main
 from custodes.cli import options as cli_options
-from custodes.cli.answer import options_of
 from custodes.ranges import AnyInt, Count, Positive, Range, Share, _above, _ranges_of, at_least, check_ranges, ranged
 from custodes.types import InputError, Sampling
 
@@ -45,7 +44,7 @@ def needed(kind: type) -> list[str]:
     return words
 
 
-COMMANDS = {name: options_of(listed.declared()) for name, listed in commands().items()}
+COMMANDS = {name: listed.declared().flags for name, listed in commands().items()}
 
 
 def test_every_command_is_walked_over() -> None:

@@ -15,7 +15,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from custodes.cli import commands, main
-from custodes.cli.answer import as_json
+from custodes.cli.call import _as_json
 from custodes.ledger import Ledger
 from custodes.types import Message, Task
 
@@ -395,4 +395,4 @@ def test_ctrl_c_says_how_to_go_on(tiny_model: Path, preferences: Path, tmp_path:
 
 
 def test_what_a_result_does_not_hold_is_null() -> None:
-    assert as_json({"low": None, "points": [None, 1]}) == {"low": None, "points": [None, 1]}
+    assert _as_json({"low": None, "points": [None, 1]}) == {"low": None, "points": [None, 1]}

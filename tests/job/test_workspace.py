@@ -131,6 +131,18 @@ def test_a_run_that_recorded_nothing_does_not_bind(tmp_path: Path) -> None:
     assert [(run.config["seed"], run.status) for run in runs(tmp_path)] == [(0, "failed"), (2, "failed")]
 
 
+def test_what_no_run_made_is_not_overwritten_and_leaves_no_run(tmp_path: Path) -> None:
+    (tmp_path / "model").touch()
+    with pytest.raises(InputError, match="did not make"), Workspace.open(tmp_path, "test", {}, made=["model"]):
+        pass
+    assert runs(tmp_path) == []
+    (tmp_path / "model").unlink()
+    for _ in range(2):
+        with Workspace.open(tmp_path, "test", {}, made=["model"]):
+            (tmp_path / "model").touch()
+    assert [(run.status, len(run.invocations)) for run in runs(tmp_path)] == [("completed", 2)]
+
+
 def test_several_runs_of_a_recipe_are_each_taken_up(tmp_path: Path) -> None:
     for name in ("a", "b", "a"):
         with Workspace.open(tmp_path, "test", {"name": name}, several=True) as work:

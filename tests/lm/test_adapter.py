@@ -119,7 +119,7 @@ def test_an_adapter_that_peft_saved_acts_here(folder: Path, tmp_path: Path):
         torch.testing.assert_close(ours, reference_logits(peft, ids), atol=3e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("rank", "first_layer"), [(0, 0), (4, 2), (4, -1)])
+@pytest.mark.parametrize(("rank", "first_layer"), [(0, 0), (4, 2)])
 def test_impossible_adapters_are_refused(folder: Path, rank: int, first_layer: int):
     with pytest.raises(InputError, match=r"option (rank|first_layer) is .*; it must be"):
         load(folder, adapter=AdapterConfig(rank=rank, first_layer=first_layer))

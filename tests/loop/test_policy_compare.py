@@ -44,7 +44,7 @@ def config(world: Path, *policies: str, **more: object) -> PolicyCompare:
 
 
 def test_policies_are_compared_where_each_of_them_has_been(world: Path) -> None:
-    done = policy_compare(config(world, "grpo", "rloo", best_of=4, out=world / "compared"))
+    done = policy_compare(config(world, "grpo", "rloo", compare_best_of=4, out=world / "compared"))
     assert [len(curve.points) for curve in done.curves] == [5, 5, 3]  # base, three on the way, the last; 1, 2, 4 draws
     (kl,) = done.at_kl
     for curve in done.curves:

@@ -133,7 +133,7 @@ def test_the_policy_is_measured_recorded_and_loads(
     assert gain.difference.estimate == pytest.approx(gain.after.estimate - gain.before.estimate)
     lm = load(out / "policy")
     assert lm.adapter is not None
-    assert lm.adapter.config.first_layer == 1  # the upper half of two layers
+    assert lm.adapter.first_layer == 1  # the upper half of two layers
     assert load(out).fingerprint() == lm.fingerprint()  # the run's folder stands for its policy
     assert verify_ledger(out / "ledger.db").ok
     assert [row["step"] for row in evaluations(out, "policy_heldout")] == [0, 2, 3]

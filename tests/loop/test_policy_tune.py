@@ -59,6 +59,10 @@ def test_demonstrations_are_learned_and_measured_on_those_held_out(world: Path, 
     with Ledger.open(world / "out" / "ledger.db", read_only=True) as ledger:
         (row,) = ledger.evaluations(ledger.runs()[-1].id, "tuning")
     assert len(row.metrics["updates"]) == 12
+    report = json.loads((world / "out/report.json").read_text())
+    assert [x["n"] for x in report["tuning"]["sft"]["likelihood"]["Reply"]] == [8, 8]
+    assert any("loss on held-out replies fell with sft" in claim for claim in report["claims"])
+    assert "<b>sft</b> in 12 updates" in (world / "out/report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -73,6 +77,15 @@ def test_preferences_say_how_often_and_what_each_reply_gained(
         measured["chosen gained"].estimate - measured["rejected gained"].estimate
     )
     assert measured["margin"].low > 0
+    tuning = json.loads((world / "out/report.json").read_text())["tuning"][method.name]
+    assert {name: x["estimate"] for name, x in tuning["measured"].items()} == pytest.approx(
+        {name: x.estimate for name, x in measured.items()}
+    )
+    for side in ("chosen", "rejected"):
+        before, after = (x["estimate"] for x in tuning["likelihood"][side.capitalize()])
+        assert after - before == pytest.approx(measured[f"{side} gained"].estimate)
+    assert {"loss", "accuracy", "margin", "chosen", "rejected"} <= tuning["curves"].keys()
+    assert (world / "out/report.html").read_text().count("along the steps.") >= 10  # each title stands twice
 
 
 def test_a_tuned_policy_is_tuned_on_with_another_method(world: Path, tiny_model: Path) -> None:

@@ -35,9 +35,9 @@ SMALL = {
     "steps": 3,
     "evaluate_every": 2,
     "measure_on": 8,
-    "best_of": 4,
+    "compare_best_of": 4,
     "reward_epochs": 1,
-    "ensemble": 2,
+    "members": 2,
     "max_tokens": 12,
     "threads": 1,
 }

@@ -232,21 +232,21 @@ def test_what_is_wrong_with_an_algorithm_of_ones_own_is_said(given: str, sentenc
 
 def test_every_command_that_optimises_takes_one_with_its_own_options() -> None:
     own = ["--algorithm", GSPO, "--low", "0.01"]
-    tuned = parse("quickstart", Quickstart, [*own, "--high=0.02"])
+    tuned, _ = parse("quickstart", Quickstart, [*own, "--high=0.02"])
     assert _optimisation(tuned).algorithm == algorithm.make(GSPO, low=0.01, high=0.02)
-    played = parse("gaming train", GamingTrain, ["--out", "x", *own])
+    played, _ = parse("gaming train", GamingTrain, ["--out", "x", *own])
     assert plan(played)[-1].kind == "rewarded"
     assert played.algorithm == algorithm.make(GSPO, low=0.01)
-    assert parse("gaming train", GamingTrain, ["--out", "x", "--warm-start", "4"]).algorithm is None
-    critic = parse("critic tune", CriticTune, ["--data", "x", "--out", "y", *own])
+    assert parse("gaming train", GamingTrain, ["--out", "x", "--warm-start", "4"])[0].algorithm is None
+    critic, _ = parse("critic tune", CriticTune, ["--data", "x", "--out", "y", *own])
     assert critic.algorithm == algorithm.make(GSPO, low=0.01)
 
 
 def test_an_algorithm_may_stand_in_the_configuration_file_and_flags_override_it(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(f"algorithm: {GSPO}\nlow: 0.01\nsteps: 3\n")
     config = ["--config", str(tmp_path / "c.yaml")]
-    assert parse("quickstart", Quickstart, config).algorithm == algorithm.make(GSPO, low=0.01)
-    assert parse("quickstart", Quickstart, [*config, "--low", "0.5"]).algorithm == algorithm.make(GSPO, low=0.5)
+    assert parse("quickstart", Quickstart, config)[0].algorithm == algorithm.make(GSPO, low=0.01)
+    assert parse("quickstart", Quickstart, [*config, "--low", "0.5"])[0].algorithm == algorithm.make(GSPO, low=0.5)
     with pytest.raises(InputError, match=r"c.yaml: no option 'low'; did you mean"):
         parse("quickstart", Quickstart, [*config, "--algorithm", "ppo"])
     (tmp_path / "c.yaml").write_text("algorithm: grpo\nlam: 0.5\n")

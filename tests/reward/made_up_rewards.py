@@ -20,8 +20,8 @@ KINDS = {
     "adapter": {},
     "adapters": {"members": 3, "first_layer": 1},
     "heads": {"members": 3, "ensemble": "heads"},
-    "full": {"weights": "full"},
-    "full heads": {"weights": "full", "members": 2, "ensemble": "heads"},
+    "full": {"full": True},
+    "full heads": {"full": True, "members": 2, "ensemble": "heads"},
 }
 
 

@@ -288,9 +288,7 @@ def test_long_pairs_are_counted(tiny_model: Path, pairs: list[PreferencePair]) -
         train_reward(load(tiny_model, dtype="float32"), pairs, small("adapter", max_length=50), source="pairs.jsonl")
 
 
-@pytest.mark.parametrize(
-    "bad", [{"members": 0}, {"learning_rate": 0.0}, {"warmup": 1.5}, {"weights": "full", "members": 2}]
-)
+@pytest.mark.parametrize("bad", [{"members": 0}, {"learning_rate": 0.0}, {"warmup": 1.5}, {"full": True, "members": 2}])
 def test_options_out_of_range_are_refused(bad: dict) -> None:
     with pytest.raises(InputError, match="option"):
         replace(SMALL, **bad)

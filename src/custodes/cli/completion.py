@@ -7,8 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
-from custodes.cli.answer import options_of
-from custodes.cli.options import option_types, with_plugins
+from custodes.cli.options import options_in, with_plugins
 from custodes.cli.table import GROUPS, commands, group_of
 from custodes.registry import Chosen
 from custodes.types import InputError
@@ -76,7 +75,7 @@ complete -c custodes -f -a "(__custodes)"
 
 def completion(shell: str) -> str:
     """The script for bash, zsh or fish. Raises InputError for another shell."""
-    words = known_words()
+    words = _known_words()
     if shell == "fish":
         cases = (
             f"        case {shlex.quote(asked)}\n            echo {shlex.quote(' '.join(w))}"
@@ -96,21 +95,21 @@ def completion(shell: str) -> str:
     )
 
 
-def known_words() -> dict[str, list[str]]:
+def _known_words() -> dict[str, list[str]]:
     """What may stand on the command line -> the words that may follow it: of a command its options, of an option its choices."""
     words = {"": [*dict.fromkeys(name.split()[0] for name in commands()), "--help", "--version", "--completion"]}
     words[" --completion"] = ["bash", "zsh", "fish"]
     for group in filter(None, GROUPS):
         words[group] = [name.split()[1] for name in commands() if group_of(name) == group]
     for name, listed in commands().items():
-        kind: Any = with_plugins(options_of(listed.declared()), lambda field: None, [])
-        flags: Mapping[str, Any] = {f"--{o.replace('_', '-')}": hint for o, hint, flag in option_types(kind) if flag}
+        kind: Any = with_plugins(listed.declared().flags, lambda field: None, [])
+        flags: Mapping[str, Any] = {f"--{o.name.replace('_', '-')}": o.type for o in options_in(kind) if o.is_flag}
         switches = [flag.replace("--", "--no-", 1) for flag, hint in flags.items() if hint is bool]
         words[name] = sorted({*flags, *switches, *EVERYWHERE, *RECORDED})
         for flag, hint in flags.items():
             if choices := [choice for choice in get_args(hint) if isinstance(choice, str)]:
                 words[f"{name} {flag}"] = choices
-        for field, hint in get_type_hints(options_of(listed.declared()), include_extras=True).items():
+        for field, hint in get_type_hints(listed.declared().flags, include_extras=True).items():
             for chosen in (mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Chosen)):
                 words[f"{name} --{field.replace('_', '-')}"] = chosen.family.names()
     return words

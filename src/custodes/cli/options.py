@@ -3,15 +3,15 @@
 import contextlib
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import tyro
 
-from custodes.cli.recorded import parsed
+from custodes.cli.recorded import take_flag
 from custodes.ranges import check_ranges
 from custodes.registry import Chosen, Registry, nearest
 from custodes.types import InputError
@@ -24,41 +24,102 @@ RENAMED = {
     "heldout": "measure-on",
     "prompts": "tasks",
     "method": "algorithm",
+    "best-of": "compare-best-of",
+    "ensemble": "members",
 }
 """Options that have another name now."""
 
 
-def parse(name: str, kind: type[T], given: list[str]) -> T:
-    """The options of command ``name``, a dataclass ``kind``; fields of nested dataclasses are options like the others.
+class Option(NamedTuple):
+    """One option of a command, a field of its dataclass or of one inside that."""
 
-    A plug-in that is chosen (``--algorithm``) is read first; its own options are then options of the command. Raises
-    InputError with one sentence for an option, a value or a configuration file that is wrong.
+    name: str
+    type: Any
+    is_flag: bool  # it is named on the command line, and does not go by its position
+    marks: tuple[Any, ...]
+
+
+def parse(name: str, kind: type[T], given: list[str]) -> tuple[T, Path | None]:
+    """The options of command ``name``, a dataclass ``kind``, and the configuration file that gave some of them.
+
+    Fields of nested dataclasses are options like the others. A plug-in that is chosen (``--algorithm``) is read first; its
+    own options are then options of the command. Raises InputError with one sentence for an option, a value or a file
+    that is wrong.
     """
-    file, given = take_config(given)
-    content = {} if file is None else read_yaml(file)
-    plugins: list[Plugin] = []
-    joined = with_plugins(kind, lambda field: given_value(given, field) or content.get(field), plugins)
-    held = list(option_types(joined))
-    known = {option.replace("_", "-"): hint for option, hint, flag in held if flag}
-    named = {f"--{option.replace('_', '-')}" for option, _, flag in held if not flag}
-    given = [word for word in given if word not in named]  # a position may also be given by its name
-    check_flags(name, given, known, [*known, *(n[2:] for n in named)], plugins)
-    given = gathered(given, {f"--{flag}" for flag, hint in known.items() if get_origin(hint) is tuple})
-    default = tyro.MISSING_NONPROP if file is None else from_yaml(joined, file, content, plugins)
+    config, given = take_flag(given, "--config", "YAML file")
+    file = None if config is None else Path(config)
+    content, plugins = {} if file is None else _read_yaml(file), list[Plugin]()
+    joined, options = kind, list(options_in(kind))
+    if any(isinstance(mark, Chosen) for option in options for mark in option.marks):
+        joined = with_plugins(kind, lambda field: _given_value(given, field) or content.get(field), plugins)
+        options = list(options_in(joined))
+    words = _checked(name, given, options, plugins)
+    default = tyro.MISSING_NONPROP if file is None else _from_yaml(joined, file, content, plugins)
     drawn = io.StringIO()
     try:
         with contextlib.redirect_stderr(drawn):
-            parsed_options = tyro.cli(
-                joined, prog=f"custodes {name}", args=given, default=default, config=(tyro.conf.OmitArgPrefixes,)
+            parsed = tyro.cli(
+                joined, prog=f"custodes {name}", args=words, default=default, config=(tyro.conf.OmitArgPrefixes,)
             )
-            check_ranges(parsed_options)
+            check_ranges(parsed)
     except SystemExit as ended:
         if not ended.code:  # after --help
             raise
-        raise InputError(one_sentence(drawn.getvalue(), f"custodes {name}")) from None
-    options = settled(parsed_options, kind)
-    parsed(options, file)
-    return options
+        raise InputError(_one_sentence(drawn.getvalue(), f"custodes {name}")) from None
+    return (parsed if joined is kind else _settled(parsed, kind)), file
+
+
+def options_in(kind: type) -> Iterator[Option]:
+    """Every option of a dataclass, those of nested ones too."""
+    hints, marked = get_type_hints(kind), get_type_hints(kind, include_extras=True)
+    for f in fields(kind):
+        if is_dataclass(hints[f.name]):
+            yield from options_in(hints[f.name])
+        elif f.init:
+            marks = getattr(marked[f.name], "__metadata__", ())
+            yield Option(f.name, hints[f.name], tyro.conf.Positional not in marks, marks)
+
+
+def _checked(name: str, given: list[str], options: Sequence[Option], plugins: Sequence["Plugin"]) -> list[str]:
+    """The words for tyro: ``-n`` and positions by their names are understood, and ``--reward A --reward B`` is ``--reward A B``.
+
+    Raises InputError where a word is an option that the command does not have.
+    """
+    known = {option.name.replace("_", "-"): option.type for option in options if option.is_flag}
+    positions = {option.name.replace("_", "-") for option in options if not option.is_flag}
+    allowed = {"help", *known, *(f"no-{flag}" for flag, hint in known.items() if hint is bool)}
+    others: list[str] = []
+    several: dict[str, list[str]] = {}
+    into = others
+    for given_word in given:
+        word = "--n" if given_word == "-n" and "n" in known else given_word
+        text, equals, value = word.partition("=")
+        flag = text[2:].replace("_", "-") if text.startswith("--") else ""
+        if flag in positions and not equals:  # a position may also be given by its name
+            continue
+        if flag and flag not in allowed:
+            raise InputError(
+                f"custodes {name} has no option --{flag}{_where(flag, plugins, [*known, *positions], name)}"
+            )
+        if get_origin(known.get(flag)) is tuple:
+            into = several.setdefault("--" + flag, [])
+            into += [value] if equals else []
+            continue
+        if word.startswith("-") and not re.match(r"-\.?\d", word):
+            into = others
+        into.append(word)
+    return [*others, *(word for flag, values in several.items() for word in (flag, *values))]
+
+
+def _where(flag: str, plugins: Sequence["Plugin"], suggested: Sequence[str], name: str) -> str:
+    """The end of the sentence about an option that is none: which plug-in has it, or which option was meant."""
+    for plugin in plugins:
+        if owners := plugin.family.owners(flag.replace("-", "_")):
+            return (
+                f" {f'with --{plugin.field} {plugin.name}' if plugin.name else f'without --{plugin.field}'}; {owners}."
+            )
+    asked = RENAMED.get(flag, flag)
+    return f"; did you mean --{nearest(asked, suggested)}?" if suggested else f"; see custodes {name} --help."
 
 
 @dataclass(frozen=True)
@@ -87,7 +148,7 @@ def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: lis
             changed.append((f.name, str, field(default=name)))
             if name:
                 own: Any = chosen.family.find(name)
-                shown = mirror(
+                shown = _mirror(
                     own,
                     [
                         (g.name, tyro.conf.Suppress[str], field(init=False, default=""))
@@ -97,7 +158,7 @@ def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: lis
                 )
                 begin = {g.name: getattr(usual, g.name) for g in fields(own) if g.init and isinstance(usual, own)}
                 changed.append((f.name + OWN, shown, field(default=shown(**begin))))
-                if twice := {o for o, _, _ in option_types(own)} & {o for o, _, _ in option_types(kind)}:
+                if twice := {o.name for o in options_in(own)} & {o.name for o in options_in(kind)}:
                     raise InputError(
                         f"{chosen.family.name} {name} has an option {min(twice)!r}, as the command has; rename it."
                     )
@@ -109,10 +170,10 @@ def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: lis
                 added = {h.name for h in fields(outer)} - {g.name for g in fields(inner)}
                 same = [g.name for g in fields(inner) if g.init and g.name + OWN not in added]
                 changed.append((f.name, outer, field(default=outer(**{n: getattr(whole, n) for n in same}))))
-    return mirror(kind, changed) if changed else kind
+    return _mirror(kind, changed) if changed else kind
 
 
-def mirror(kind: type[T], changed: list[tuple[str, Any, Any]]) -> type[T]:
+def _mirror(kind: type[T], changed: list[tuple[str, Any, Any]]) -> type[T]:
     """``kind`` with some fields changed, and without its checks."""
     namespace = {"__doc__": kind.__doc__, "__module__": kind.__module__, "__post_init__": lambda self: None}
     return make_dataclass(kind.__name__, changed, bases=(kind,), frozen=True, kw_only=True, namespace=namespace)
@@ -122,7 +183,7 @@ OWN = "_own"
 """Ends the name of the field that holds the own options of a plug-in."""
 
 
-def settled(options: Any, kind: type[T]) -> T:
+def _settled(options: Any, kind: type[T]) -> T:
     """An instance of ``kind`` that holds what was parsed: the plug-ins themselves in place of names and own options."""
     if type(options) is kind:
         return options
@@ -131,33 +192,14 @@ def settled(options: Any, kind: type[T]) -> T:
         value = getattr(options, f.name)
         if f.name + OWN in vars(options):
             own = getattr(options, f.name + OWN)
-            value = settled(own, type(own).__bases__[0])
+            value = _settled(own, type(own).__bases__[0])
         elif is_dataclass(hints[f.name]):
-            value = settled(value, hints[f.name])  # type: ignore[arg-type]
+            value = _settled(value, hints[f.name])  # type: ignore[arg-type]
         values[f.name] = value
     return kind(**values)
 
 
-def gathered(given: list[str], several: set[str]) -> list[str]:
-    """``--reward A --reward B`` as ``--reward A B``, which means the same, for flags that take several values."""
-    others: list[str] = []
-    values: dict[str, list[str]] = {}
-    into = others
-    for word in given:
-        flag, equals, value = word.partition("=")
-        flag = flag.replace("_", "-")
-        if flag in several:
-            into = values.setdefault(flag, [])
-            into += [value] if equals else []
-        elif word.startswith("-") and not re.match(r"-\.?\d", word):
-            into = others
-            into.append(word)
-        else:
-            into.append(word)
-    return [*others, *(word for flag, held in values.items() for word in (flag, *held))]
-
-
-def given_value(given: list[str], option: str) -> str | None:
+def _given_value(given: list[str], option: str) -> str | None:
     """What follows ``--option`` or ``--option=`` among the words, the last of several."""
     flag, value = f"--{option.replace('_', '-')}", None
     for i, word in enumerate(given):
@@ -168,47 +210,7 @@ def given_value(given: list[str], option: str) -> str | None:
     return value
 
 
-def check_flags(
-    name: str, given: list[str], known: Mapping[str, Any], suggested: list[str], plugins: list[Plugin]
-) -> None:
-    """Raises InputError where a word is an option that the command does not have."""
-    flags = {"config", "help", *known, *(f"no-{flag}" for flag, hint in known.items() if hint is bool)}
-    for word in given:
-        flag = word[2:].split("=")[0].replace("_", "-")
-        if not word.startswith("--") or flag in flags:
-            continue
-        for plugin in plugins:
-            if owners := plugin.family.owners(flag.replace("-", "_")):
-                with_it = f" with --{plugin.field} {plugin.name}" if plugin.name else f" without --{plugin.field}"
-                raise InputError(f"custodes {name} has no option --{flag}{with_it}; {owners}.")
-        asked = RENAMED.get(flag, flag)
-        hint = f"did you mean --{nearest(asked, suggested)}?" if suggested else f"see custodes {name} --help."
-        raise InputError(f"custodes {name} has no option --{flag}; {hint}")
-
-
-def option_types(kind: type) -> Iterator[tuple[str, Any, bool]]:
-    """(name, type, whether it is a flag and not a position) of every option."""
-    hints, marked = get_type_hints(kind), get_type_hints(kind, include_extras=True)
-    for f in fields(kind):
-        if is_dataclass(hints[f.name]):
-            yield from option_types(hints[f.name])
-        elif f.init:
-            yield f.name, hints[f.name], tyro.conf.Positional not in getattr(marked[f.name], "__metadata__", ())
-
-
-def take_config(given: list[str]) -> tuple[Path | None, list[str]]:
-    """The file after ``--config``, and the arguments without it."""
-    for i, word in enumerate(given):
-        if word == "--config" and i + 1 == len(given):
-            raise InputError("--config needs a YAML file after it.")
-        if word == "--config":
-            return Path(given[i + 1]), given[:i] + given[i + 2 :]
-        if word.startswith("--config="):
-            return Path(word.removeprefix("--config=")), given[:i] + given[i + 1 :]
-    return None, given
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
+def _read_yaml(file: Path) -> dict[str, Any]:
     """What a YAML file gives, by the options' names as Python spells them."""
     import yaml
 
@@ -224,9 +226,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return {str(name).replace("-", "_"): value for name, value in content.items()}
 
 
-def from_yaml(kind: type[T], file: Path, values: dict[str, Any], plugins: Sequence[Plugin] = ()) -> T:
+def _from_yaml(kind: type[T], file: Path, values: dict[str, Any], plugins: Sequence[Plugin] = ()) -> T:
     """Options as a YAML file gives them; those that it must but does not give are left for flags."""
-    names = {name for name, _, _ in option_types(kind)}
+    names = {option.name for option in options_in(kind)}
     for name in values:
         if name not in names:
             for plugin in plugins:
@@ -239,12 +241,12 @@ def from_yaml(kind: type[T], file: Path, values: dict[str, Any], plugins: Sequen
                 f"configuration {file}: no option {name!r}; did you mean {nearest(RENAMED.get(name, name), names)!r}?"
             )
     try:
-        return with_values(kind, values, file)
+        return _with_values(kind, values, file)
     except InputError as error:
         raise InputError(f"configuration {file}: {str(error).removeprefix(f'configuration {file}: ')}") from None
 
 
-def with_values(kind: type[T], values: dict[str, Any], file: Path) -> T:
+def _with_values(kind: type[T], values: dict[str, Any], file: Path) -> T:
     """An instance of ``kind`` whose fields, nested ones too, have these values where there is one."""
     from pydantic import TypeAdapter, ValidationError
 
@@ -253,7 +255,7 @@ def with_values(kind: type[T], values: dict[str, Any], file: Path) -> T:
         if not f.init:
             continue
         if is_dataclass(hints[f.name]):
-            chosen[f.name] = with_values(hints[f.name], values, file)  # type: ignore[arg-type]
+            chosen[f.name] = _with_values(hints[f.name], values, file)  # type: ignore[arg-type]
         elif f.name in values:
             try:
                 chosen[f.name] = TypeAdapter(hints[f.name]).validate_python(values[f.name])
@@ -265,11 +267,11 @@ def with_values(kind: type[T], values: dict[str, Any], file: Path) -> T:
     return kind(**chosen)
 
 
-def one_sentence(drawn: str, command: str) -> str:
+def _one_sentence(drawn: str, command: str) -> str:
     """What tyro drew in a box, as one sentence."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", drawn).splitlines()[1:]  # after the title
     lines = [line[1:].rstrip("│ ") for line in plain]  # the border is a blank where the terminal knows ASCII only
-    inside = list(takewhile(is_text, dropwhile(lambda line: not is_text(line), lines)))
+    inside = list(takewhile(_is_text, dropwhile(lambda line: not _is_text(line), lines)))
     if "Required options" in drawn:  # names stand four columns in, their help deeper
         missing = [line.strip() for line in inside if re.match(r" {5}\S", line)]
         return f"{command} needs {' and '.join(missing)}; see {command} --help."
@@ -285,6 +287,6 @@ def one_sentence(drawn: str, command: str) -> str:
     return (text[:1].lower() + text[1:]).rstrip(".") + "."
 
 
-def is_text(line: str) -> bool:
+def _is_text(line: str) -> bool:
     """Whether a line of tyro's box is more than a rule."""
     return bool(line.strip(" ─-╰╯"))

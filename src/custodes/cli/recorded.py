@@ -21,67 +21,65 @@ from custodes.types import InputError
 
 VARIABLE, HEADS = "CUSTODES_LEDGER", "CUSTODES_HEAD_FILE"
 
-_called: list["Called"] = []
 
-
-class Called:
-    """A command line on its way to a run."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.ledger, self.head_file = os.environ.get(VARIABLE), os.environ.get(HEADS)
-        self.named = False  # whether the ledger is named on the command line
-        self.recorded = False  # whether the command is a run
-        self.invocation: Invocation | None = None
-        self.outputs: list[Path] = []
-        self.personal = False  # recorded in a ledger that nobody named
-
-
-def take_options(given: list[str]) -> list[str]:
-    """The command under way is a run: the words without ``--ledger`` and ``--head-file``.
-
-    Raises InputError where one has no value.
-    """
-    ledger, given = _take(given, "--ledger")
-    head_file, given = _take(given, "--head-file")
-    for called in _called[-1:]:
-        called.ledger, called.named, called.recorded = ledger or called.ledger, ledger is not None, True
-        called.head_file = head_file or called.head_file
-    return given
-
-
-def _take(given: list[str], flag: str) -> tuple[str | None, list[str]]:
+def take_flag(given: list[str], flag: str, what: str = "value") -> tuple[str | None, list[str]]:
+    """What follows a flag that every command has, and the words without both. Raises InputError where nothing follows."""
     for i, word in enumerate(given):
         if word == flag:
             if i + 1 == len(given):
-                raise InputError(f"{flag} needs a value after it.")
+                raise InputError(f"{flag} needs a {what} after it.")
             return given[i + 1], given[:i] + given[i + 2 :]
         if word.startswith(flag + "="):
             return word.removeprefix(flag + "="), given[:i] + given[i + 1 :]
     return None, given
 
 
-def parsed(options: Any, config_file: Path | None) -> None:
-    """Tell of the options of the command under way: from now on it can be recorded."""
-    if not _called or not _called[-1].recorded:
-        return
-    called = _called[-1]
-    folder, called.outputs = _places(options)
-    where: str | Path | None = called.ledger or (default_ledger() if folder is None else folder / "ledger.db")
-    called.personal = folder is None and not called.ledger
-    if called.personal and isinstance(where, Path):  # it holds what was asked of whom
+@contextmanager
+def recorded_command(
+    name: str, options: Any, ledger: str | None, head_file: str | None, config_file: Path | None
+) -> Iterator[Invocation]:
+    """Record the command that runs in the block, and print the heads of the ledgers that were written."""
+    folder, outputs = _places(options)
+    asked = ledger or os.environ.get(VARIABLE)
+    where: str | Path = asked or (_default_ledger() if folder is None else folder / "ledger.db")
+    personal = folder is None and not asked
+    if personal and isinstance(where, Path):  # it holds what was asked of whom
         where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    called.invocation = Invocation(
-        called.name,
+    command = Invocation(
+        name,
         None if where == "none" else where,
         json.loads(json.dumps(asdict(options), default=str)),
         int(getattr(options, "seed", 0) or 0),
         folder=folder,
-        named=called.named,
-        compare=not called.personal,
+        named=ledger is not None,
+        compare=not personal,
     )
-    if where != "none" or not called.named:
-        reads(*_inputs(options, called.outputs), *([config_file] if config_file else []))
+
+    def end(status: Any) -> None:
+        try:
+            written = [file for path in outputs for file in _with_siblings(path)]
+            command.end(status, written)
+        except InputError as error:
+            if not personal:
+                raise
+            print(f"Note: this command is not recorded: {error}", file=sys.stderr)
+        if status != "failed":
+            for place in dict.fromkeys(recording.written):
+                _tell_head(place, head_file or os.environ.get(HEADS), command)
+
+    recording.written.clear()
+    try:
+        if where != "none" or ledger is None:
+            reads(*_inputs(options, outputs), *([config_file] if config_file else []))
+        yield command
+    except BaseException as error:
+        with recording.never_hiding(error):
+            end(recording.ended_by(error))
+        raise
+    else:
+        end("completed")
+    finally:
+        command.close()
 
 
 def _places(options: Any) -> tuple[Path | None, list[Path]]:
@@ -109,7 +107,7 @@ def _inputs(options: Any, outputs: list[Path]) -> Iterator[Path]:
                     yield Path(word)
 
 
-def default_ledger() -> Path:
+def _default_ledger() -> Path:
     """Of a command that writes no file of its own."""
     here = Path.cwd()
     for folder in (here, *here.parents):
@@ -119,41 +117,6 @@ def default_ledger() -> Path:
     return Path(base) / "custodes" / "ledger.db"
 
 
-@contextmanager
-def recorded_command(name: str) -> Iterator[None]:
-    """Record what runs in the block, once its options are known, and print the heads of the ledgers that were written."""
-    called = Called(name)
-    recording.written.clear()
-    _called.append(called)
-    try:
-        yield
-    except BaseException as error:
-        if called.invocation is not None and not (isinstance(error, SystemExit) and not error.code):
-            with recording.never_hiding(error):
-                _end(called, recording.ended_by(error))
-        raise
-    else:
-        if called.invocation is not None:
-            _end(called, "completed")
-    finally:
-        _called.remove(called)
-        if called.invocation is not None:
-            called.invocation.close()
-
-
-def _end(called: Called, status: Any) -> None:
-    assert called.invocation is not None
-    try:
-        called.invocation.end(status, [file for path in called.outputs for file in _with_siblings(path)])
-    except InputError as error:
-        if not called.personal:
-            raise
-        print(f"Note: this command is not recorded: {error}", file=sys.stderr)
-    if status != "failed":
-        for where in dict.fromkeys(recording.written):
-            tell_head(where, called.head_file, called.invocation)
-
-
 def _with_siblings(path: Path) -> list[Path]:
     """An output, and what is written beside a file under its name."""
     if path.is_dir():
@@ -161,7 +124,7 @@ def _with_siblings(path: Path) -> list[Path]:
     return [path, *(p for p in sorted(path.parent.glob(path.name + ".*")) if p.is_file())]
 
 
-def tell_head(where: str, head_file: str | None, invocation: Invocation) -> None:
+def _tell_head(where: str, head_file: str | None, invocation: Invocation) -> None:
     """Print the head, and keep it in the head file, signed where there is a key."""
     from custodes.ledger import Ledger
     from custodes.ledger.heads import append_head, configured_key, read_private_key, sign

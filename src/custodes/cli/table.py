@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from custodes.job.command import DECLARED, Declared
+from custodes.job.command import DECLARED, Command
 from custodes.types import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +44,10 @@ ELSEWHERE = {
 """Names of version 0.1, and what other tools call it -> the command."""
 
 
+EXTRAS = {"web": "web", "critic": "critic", "gaming": "evals"}
+"""The extra with which the packages come that a guest needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """One command of the table."""
@@ -53,9 +57,16 @@ class Listed:
     function: str
     summary: str
 
-    def declared(self) -> Declared:
-        """The command itself: imports its file."""
-        importlib.import_module(self.module)
+    def declared(self) -> Command:
+        """The command itself: imports its file. Raises InputError where a package is missing that a guest needs."""
+        try:
+            importlib.import_module(self.module)
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get(self.module.split(".")[1])
+            if extra is None or str(error.name).split(".")[0] == "custodes":
+                raise
+            needed = f"custodes {self.name} needs {error.name}, which is not installed here"
+            raise InputError(f"{needed}: pip install 'custodes[{extra}]'.") from None
         return DECLARED[self.function]
 
 
@@ -70,39 +81,34 @@ def commands() -> dict[str, Listed]:
                 module = ".".join(("custodes", *path.relative_to(ROOT).with_suffix("").parts))
                 found[name] = Listed(name, module, function, summary)
     order = list(GROUPS)
-    return dict(sorted(found.items(), key=lambda item: (order.index(group_of(item[0])), item[0])))
+    return dict(sorted(found.items(), key=lambda item: (order.index(item[0].rpartition(" ")[0]), item[0])))
 
 
-def group_of(name: str) -> str:
-    """ "gaming" of "gaming compare"; "" of a command at the top."""
-    return name.rpartition(" ")[0]
+def find(given: list[str]) -> tuple[Listed, list[str]]:
+    """The command with which a command line begins, and what follows it.
 
-
-def split(given: list[str]) -> tuple[str, list[str]]:
-    """(name, its arguments) of what stands on the command line; a group alone is a name too."""
-    first, second = [*given, "", ""][:2]
-    words = 2 if second and not second.startswith("-") and (first in GROUPS or f"{first} {second}" in ELSEWHERE) else 1
-    return " ".join(given[:words]), given[words:]
-
-
-def find(name: str) -> Listed:
-    """The command of that name. Raises InputError, which names the likeliest one, where there is none."""
-    if name in commands():
-        return commands()[name]
-    group, verb = name.split() if name.split()[0] in GROUPS else ("", name)
+    Raises InputError, which names the likeliest command, where there is none of this name.
+    """
+    for words in (2, 1):
+        if (listed := commands().get(" ".join(given[:words]))) is not None:
+            return listed, given[words:]
+    group = given[0] if given[0] in GROUPS else ""
+    two = group or " ".join(given[:2]) in ELSEWHERE
+    name, verb = " ".join(given[: 2 if two else 1]), given[1] if group else " ".join(given[: 2 if two else 1])
     likely = [ELSEWHERE[words] for words in (name, verb) if ELSEWHERE.get(words) in commands()][:1]
     likely = likely or [known for known in commands() if known.split()[-1] == verb]
-    likely = likely or _alike(verb, {k.split()[-1]: k for k in commands() if group and group_of(k) == group})
-    likely = likely or ([] if group else _alike(verb, {known: known for known in commands()}))
+    of_group = {known.split()[-1]: known for known in commands() if group_of(known) == group}
+    names = of_group if group else {known: known for known in commands()}
+    likely = likely or [names[near] for near in difflib.get_close_matches(verb, names, n=1, cutoff=0.5)]
     meant = (
         f"did you mean {' or '.join(map(repr, likely))}?" if likely else f"see {f'custodes {group}'.strip()} --help."
     )
     raise InputError(f"there is no command {name!r}; {meant}")
 
 
-def _alike(word: str, names: dict[str, str]) -> list[str]:
-    """What the most similar name stands for, if there is one that is similar at all."""
-    return [names[near] for near in difflib.get_close_matches(word, names, n=1, cutoff=0.5)]
+def group_of(name: str) -> str:
+    """ "gaming" of "gaming compare"; "" of a command at the top."""
+    return name.rpartition(" ")[0]
 
 
 def overview(group: str) -> str:

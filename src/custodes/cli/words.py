@@ -1,8 +1,6 @@
 """What the command line says, and how."""
 
 import errno
-import json
-import math
 import os
 import sys
 import warnings
@@ -28,20 +26,6 @@ def keep_notes() -> None:
     warnings.simplefilter("always", UserWarning)  # a filter hides them from people; the JSON has them all the same
     warnings.showwarning = keep  # type: ignore[assignment]
     warnings.formatwarning = lambda message, *where, **more: f"Note: {' '.join(str(message).split())}\n"
-
-
-def print_json(value: dict[str, Any]) -> None:
-    """One line of JSON, with all notes in the list "notes"; what is not a number is null, since JSON has no NaN."""
-    notes = [*value.get("notes", ()), *(sentence for sentence in NOTES if sentence not in value.get("notes", ()))]
-    print(json.dumps(without_nan(value | {"notes": notes}), ensure_ascii=False, allow_nan=False))
-
-
-def without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: without_nan(held) for key, held in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(held) for held in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def complain(sentence: str, code: int) -> int:

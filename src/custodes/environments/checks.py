@@ -156,12 +156,12 @@ CHECKS: dict[str, Callable[..., bool]] = {
 
 
 def is_answer(text: str, prompt: str, mentions: Sequence[str], allowed: Sequence[str] = ()) -> bool:
-    """Whether a completion answers at all, by five signs that code can see:
+    """Whether a completion answers at all, by five signs that code can see.
 
-    at least 5 words (3 in a list or JSON); one word beginning with one of ``mentions`` (the topic's own words);
-    of the words at least half different; of the word triples that are not in ``allowed`` texts (the topic's name,
-    an opening that was asked for) some, and fewer than half copied from the prompt; and in prose at least one
-    word in eight a function word.
+    It has at least 5 words, 3 in a list or JSON. One of them begins with one of ``mentions``, the topic's own words. At
+    least half of the words are different. Some of its word triples are not in ``allowed`` texts (the topic's name, an
+    opening that was asked for), and fewer than half of those are copied from the prompt. In prose at least one word in
+    eight is a function word.
     """
     value = _json(text)
     if isinstance(value, dict):

@@ -11,41 +11,33 @@ What the function returns is printed: in words by the function under :func:`in_w
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(slots=True)
-class Declared:
-    """A command, as its file declares it."""
+@dataclass(frozen=True, kw_only=True)
+class _Printed:
+    """How a result is printed, which is no option of the work: the same work is the same work either way."""
 
-    function: Callable[[Any], Any]
-    resumes: bool
-    prints: bool
-    recorded: bool
-    steps: bool
-    show: Callable[[Any, Any], None]
-
-    @property
-    def options(self) -> type:
-        """The dataclass of the command's options: the type of its function's first parameter."""
-        parameter = next(iter(inspect.signature(self.function).parameters.values()))
-        hint = parameter.annotation
-        kind: type = self.function.__globals__[hint] if isinstance(hint, str) else hint
-        return kind
+    json: bool = False
+    """Print the result as JSON."""
 
 
-DECLARED: dict[str, Declared] = {}
-"""What the files that were imported declare, by the name of the function."""
+@dataclass(frozen=True, kw_only=True)
+class _Tracked:
+    """Who is told of steps beside the ledger, which is no option of the work either."""
+
+    track: Literal["none", "wandb", "tensorboard", "trackio"] = "none"
+    """Where the numbers of every step go too, beside the ledger."""
 
 
-def command(
-    *, resumes: bool = False, prints: bool = True, recorded: bool = True, steps: bool = False
-) -> Callable[[F], F]:
-    """Declare a command.
+@dataclass(slots=True, kw_only=True)
+class Command:
+    """A decorator that makes a function a command, and then the command as its file declares it.
 
     Args:
         resumes: called again, it goes on where it was interrupted.
@@ -54,12 +46,31 @@ def command(
         steps: it trains into the folder ``out``, and therefore has ``--track``.
     """
 
-    def declare(function: F) -> F:
-        show = lambda options, result: print(result)  # noqa: E731
-        DECLARED[function.__name__] = Declared(function, resumes, prints, recorded, steps, show)
+    resumes: bool = False
+    prints: bool = True
+    recorded: bool = True
+    steps: bool = False
+    function: Callable[[Any], Any] = field(init=False)
+    options: type = field(init=False)
+    """The dataclass of the work's options: the type of the function's first parameter."""
+    flags: type = field(init=False)
+    """The dataclass that a command line fills: the options, and how the result is printed and tracked."""
+    show: Callable[[Any, Any], None] = field(init=False)
+
+    def __call__(self, function: F) -> F:
+        hint = next(iter(inspect.signature(function).parameters.values())).annotation
+        self.function, self.show = function, lambda options, result: print(result)
+        self.options = kind = function.__globals__[hint] if isinstance(hint, str) else hint
+        beside = (*([_Tracked] if self.steps else []), *([_Printed] if self.prints else []))
+        both = types.new_class("Options", (*beside, kind), exec_body=lambda body: body.update(__doc__=kind.__doc__))
+        self.flags = dataclass(frozen=True, kw_only=True)(both) if beside else kind
+        DECLARED[function.__name__] = self
         return function
 
-    return declare
+
+command = Command
+DECLARED: dict[str, Command] = {}
+"""What the files that were imported declare, by the name of the function."""
 
 
 def in_words(function: Callable[..., Any]) -> Callable[[F], F]:

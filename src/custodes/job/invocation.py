@@ -46,12 +46,6 @@ def begin() -> Recording | None:
     return current() or (_invocations[-1].begin() if _invocations else None)
 
 
-def finds(result: Mapping[str, Any]) -> None:
-    """Tell the command under way what it found, as JSON with finite numbers: it is recorded with the run."""
-    if _invocations:
-        _invocations[-1].result = result
-
-
 def leave_no_record() -> None:
     """Tell the command under way that it writes nothing, and so is no run."""
     if _invocations:
@@ -90,7 +84,7 @@ class Invocation:
     ) -> None:
         self.name, self.where, self.config, self.seed = name, where, config, seed
         self.folder, self.named, self.compare = folder, named, compare
-        self.result: Mapping[str, Any] | None = None  # what it found, as JSON
+        self.result: Mapping[str, Any] | None = None  # what it found, as JSON with finite numbers
         self.recording: Recording | None = None
         self._held = ExitStack()
         self._began, self._processor, self._clock = time.perf_counter(), time.process_time(), time.time()

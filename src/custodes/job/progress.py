@@ -28,15 +28,11 @@ class Progress(Bars):
         super().__init__(*shown, console=console or Console(stderr=True), **options)
         self._told = time.monotonic()
 
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        self.update(task_id, advance=advance)
+
     def update(self, task_id: TaskID, **changes: Any) -> None:
         super().update(task_id, **changes)
-        self._tell(task_id)
-
-    def advance(self, task_id: TaskID, advance: float = 1) -> None:
-        super().advance(task_id, advance)
-        self._tell(task_id)
-
-    def _tell(self, task_id: TaskID) -> None:
         now = time.monotonic()
         if self.console.is_terminal or self.disable or now - self._told < EVERY:
             return

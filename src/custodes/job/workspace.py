@@ -20,7 +20,7 @@ from custodes.job.locks import alone_in
 from custodes.job.options import defaults_of, difference, identity
 from custodes.job.progress import Progress
 from custodes.job.recording import Recording, as_current, ended_by, never_hiding
-from custodes.ledger import Evaluation, Ledger, Record, Run, Status
+from custodes.ledger import Evaluation, Ledger, Record, Status
 from custodes.types import Engine, Episode, InputError, Sampling, Task
 
 CHUNK_TASKS = 64
@@ -42,7 +42,7 @@ SPENT = "resources"
 """Name of the evaluation rows that say what was spent."""
 
 
-class Row(Protocol):
+class EvaluationRow(Protocol):
     """What is recorded as an evaluation."""
 
     NAME: ClassVar[str]
@@ -60,8 +60,8 @@ class Workspace:
     folder: Path
     ledger: Ledger
     console: Console
-    identity: dict[str, Any]
-    begun: Run | None = None  # the run that is taken up
+    identity: dict[str, Any]  # recipe, seed and config: what two runs must share to be one
+    begun: str = ""  # id of the run that is taken up
     phases: list[str] = field(default_factory=list)  # those under way, the outer first
     tokens_sampled: int = 0  # since the last record of the cost
     tokens_trained: int = 0  # the same; read by a forward and a backward pass
@@ -84,23 +84,40 @@ class Workspace:
         contents: Mapping[str, Any] = NOTHING,
         several: bool = False,
         begin: bool = True,
+        made: Sequence[str] = (),
     ) -> Iterator[Self]:
         """Begin a run, or take up the one in ``folder``, for as long as the block lasts; how it ended is recorded.
 
         ``options``, a dataclass or a mapping, and ``contents``, what files among them hold, must be those of the run that
         is taken up. A folder holds one run of a recipe, or one of each options where it may hold ``several``. A run
         that ended before it recorded anything does not bind: other options begin anew. Without ``begin`` the run
-        begins with :meth:`begin`, once what it needs is known to be there.
+        begins with :meth:`begin`, once what it needs is known to be there. ``made`` names files that only a run of this
+        recipe writes: where one is there without such a run, it is not overwritten.
 
-        Raises InputError where ``folder`` holds a run of other options, where a file of it is not as it was recorded, and
-        where another process is at work in it.
+        Raises InputError where ``folder`` holds a run of other options, or what no such run made; where a file of it is not
+        as it was recorded, and where another process is at work in it.
         """
         with alone_in(folder), ExitStack() as held:
             recorded_in(folder)
             ledger = held.enter_context(Ledger.open(folder / "ledger.db"))
             now = identity(options) | identity(contents)
-            work = cls(folder, ledger, Console(stderr=True), {"recipe": recipe, "seed": seed, "config": now})
-            work._find(defaults_of(options), contents, several)
+            work = cls(
+                folder, ledger, Console(stderr=True), {"recipe": recipe, "seed": seed, "config": now}, _held=held
+            )
+            for run in reversed([run for run in ledger.runs() if run.recipe == recipe]):
+                changed = difference(run.config, now, defaults_of(options))
+                if changed is None:
+                    Recording(ledger, run.id).require(folder)
+                    work.begun = run.id
+                elif several:
+                    continue
+                elif _binds(folder, ledger, run.id):
+                    name, was, value = changed
+                    how = f"on other {name}" if name in contents else f"with {name} = {was!r}, now it is {value!r}"
+                    raise InputError(f"{folder} holds a run {how}; use the same options or another --out.")
+                break
+            if not work.begun and any((folder / name).is_file() for name in made):
+                raise InputError(f"{folder} holds a model that this command did not make; use another --out.")
             try:
                 if begin:
                     work.begin()
@@ -111,30 +128,13 @@ class Workspace:
                 raise
             work.end("completed")
 
-    def _find(self, defaults: Mapping[str, Any], contents: Mapping[str, Any], several: bool) -> None:
-        """Look for the run to take up."""
-        now = self.identity["config"]
-        for run in reversed([run for run in self.ledger.runs() if run.recipe == self.identity["recipe"]]):
-            changed = difference(run.config, now, defaults)
-            if changed is None:
-                Recording(self.ledger, run.id).require(self.folder)
-                self.begun = run
-            elif several:
-                continue
-            elif _bind(self.folder, self.ledger, run.id):
-                name, was, value = changed
-                how = f"on other {name}" if name in contents else f"with {name} = {was!r}, now it is {value!r}"
-                raise InputError(f"{self.folder} holds a run {how}; use the same options or another --out.")
-            return
-
     def begin(self) -> Recording:
         """Record that the run begins or is taken up; it is the current one from now on."""
         if self._recording is None:
-            if self.begun is None:
-                run = self.ledger.start_run(**self.identity)
-            else:
-                run = self.ledger.resume_run(self.begun.id).id
-                self.console.print(f"Going on with run {run} in {self.folder}.")
+            if self.begun:
+                self.ledger.resume_run(self.begun)
+                self.console.print(f"Going on with run {self.begun} in {self.folder}.")
+            run = self.begun or self.ledger.start_run(**self.identity)
             self._recording = self._held.enter_context(as_current(Recording(self.ledger, run)))
         return self._recording
 
@@ -184,19 +184,19 @@ class Workspace:
         """Whether a part of the run is done, and its files are as they were recorded. Raises InputError where they are not."""
         done = (folder / DONE).is_file()
         if done:
-            self.recording.rely(folder)
+            self.begin().rely(folder)
         return done
 
     def finish(self, folder: Path) -> None:
         """Mark a part of the run as done, and record its files."""
         (folder / DONE).touch()
-        self.recording.keep(folder)
+        self.begin().keep(folder)
 
     def has(self, id: str) -> bool:
         """Whether the evaluation ``id`` is recorded."""
         return any(e.id == id for e in self.ledger.evaluations(self.run))
 
-    def record(self, id: str, row: Row, subject: str) -> None:
+    def record(self, id: str, row: EvaluationRow, subject: str) -> None:
         self.write([Evaluation(id, row.NAME, subject, row.metrics(), row.n)])
 
     def sample(self, purpose: str, engine: Engine, tasks: Sequence[Task], sampling: Sampling) -> list[Episode]:
@@ -230,14 +230,14 @@ class Workspace:
     def end(self, status: Status) -> None:
         """Record the files of the run, what it cost and how it ended. A second call changes nothing."""
         if self._recording is not None and not self._ended:
-            with self._held:
-                self._ended = True
-                self._recording.keep_written(self.folder)
+            self._ended = True
+            self._recording.keep_written(self.folder)
+            if self._seconds or self.tokens_sampled or self.tokens_trained:
                 self.write([])
-                self._recording.end(status)
+            self._recording.end(status)
 
 
-def _bind(folder: Path, ledger: Ledger, run: str) -> bool:
+def _binds(folder: Path, ledger: Ledger, run: str) -> bool:
     """Whether a run left more than the names of its models and the cost of its invocations, in the ledger or beside it."""
     if any(not file.name.startswith((".", "ledger.db")) for file in folder.iterdir()):
         return True

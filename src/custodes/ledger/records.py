@@ -19,10 +19,11 @@ Status = Literal["running", "completed", "failed", "interrupted"]
 class Run:
     """One recorded execution of a recipe.
 
-    Each entry of ``invocations`` is one process that worked on the run, first to last: when it began
-    ("started", UTC), "python", "platform", "packages" (name -> version) and "commit" (None outside a checkout); when it
-    "ended" where it ended in order, and what it cost where that is recorded: "seconds", "processor_seconds",
-    "peak_memory_gb", "command". One that was "killed" has the seconds up to its last row, once the run is resumed.
+    Each entry of ``invocations`` is one process that worked on the run, first to last. It says when the process began
+    ("started", UTC), "python", "platform", "packages" (name -> version) and "commit" (None outside a checkout). It says when
+    the process "ended", where it ended in order. What it cost is there where that is recorded: "seconds",
+    "processor_seconds", "peak_memory_gb", "command". One that was "killed" has the seconds up to its last row, once the
+    run is resumed.
     """
 
     id: str

@@ -11,7 +11,7 @@ Letters: N tokens, r rank, p parts of a fused projection, in and out its sizes.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from custodes.files import save_json
 from custodes.lm.decoder import PROJECTIONS, Decoder, Layer, part_rows, with_layers
 from custodes.lm.finite import check_tensors
-from custodes.ranges import Count, Positive, ranged
+from custodes.ranges import AnyInt, Count, Positive, ranged
 from custodes.types import InputError
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -38,8 +38,8 @@ class AdapterConfig:
     """Rank r of the update B A."""
     alpha: Positive = 32.0
     """The update is scaled by alpha / rank."""
-    first_layer: int = 0
-    """Adapt layers from this one up; those below stay the base model's."""
+    first_layer: AnyInt | None = 0
+    """The lowest layer that changes; a negative number counts from the top, None takes the upper half."""
 
 
 class Adapter(nn.Module):
@@ -47,10 +47,11 @@ class Adapter(nn.Module):
 
     def __init__(self, decoder: Decoder, config: AdapterConfig, seed: int = 0) -> None:
         super().__init__()
-        if config.first_layer >= decoder.spec.layers:
-            last = decoder.spec.layers - 1
-            raise InputError(f"option first_layer is {config.first_layer}; it must be from 0 to {last} for this model.")
-        self.config = config
+        layers, first = decoder.spec.layers, config.first_layer
+        if first is not None and first >= layers:
+            raise InputError(f"option first_layer is {first}; it must be at most {layers - 1} for this model.")
+        self.first_layer = layers // 2 if first is None else max(0, layers + first) if first < 0 else first
+        self.config = replace(config, first_layer=self.first_layer)
         generator = torch.Generator().manual_seed(seed)
         self.layers = nn.ModuleDict(
             {
@@ -65,13 +66,13 @@ class Adapter(nn.Module):
                         for name in PROJECTIONS
                     }
                 )
-                for i in range(config.first_layer, decoder.spec.layers)
+                for i in range(self.first_layer, decoder.spec.layers)
             }
         )
 
     def get(self, layer: int, projection: str) -> AdaptedProjection | None:
         """The adapted projection of a layer, or None where the base model's is used."""
-        return self.layers[str(layer)][projection] if layer >= self.config.first_layer else None  # type: ignore[index,return-value]
+        return self.layers[str(layer)][projection] if layer >= self.first_layer else None  # type: ignore[index,return-value]
 
     def refresh(self) -> None:
         """Compute with the present A and B. Call after each update of the parameters."""
@@ -203,7 +204,7 @@ def merged(decoder: Decoder, adapter: Adapter) -> Decoder:
     In bfloat16 this is another model than the adapter's: measure what is merged, not what it was merged from.
     """
     layers = list(decoder.layers)
-    for i in range(adapter.config.first_layer, len(layers)):
+    for i in range(adapter.first_layer, len(layers)):
         tensors: dict[str, Tensor] = {}
         for name, weight in layers[i].weights.items():  # type: ignore[operator,union-attr]
             adapted = adapter.get(i, name) if name in PROJECTIONS else None

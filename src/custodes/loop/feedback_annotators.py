@@ -31,7 +31,7 @@ class FeedbackAnnotators(JudgmentsOptions):
     """Fit reliability and biases of the annotators in a file, with 95 % intervals; least reliable first."""
 
     annotator_model: AnnotatorMethod = "hierarchical"
-    """Reliability and biases of every annotator, or everybody believed equally."""
+    """Reliability and bias of every annotator, or everybody believed equally."""
     style: tuple[Style, ...] = ()
     """What qualities are controlled for: length, markdown. Needs preferences, which hold the answers."""
     groups: Annotated[int | None, Range(0, MOST_GROUPS)] = None

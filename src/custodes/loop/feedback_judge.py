@@ -28,7 +28,7 @@ class FeedbackJudge(JudgmentsOptions):
     """
 
     rubric: Path
-    """YAML file with the principles (docs/how-to/ai-annotators.md)."""
+    """YAML file with the principles by which a judge grades."""
     out: Output
     """Judgments to write: .jsonl, .json or .parquet."""
     model: str = "smollm2-135m"

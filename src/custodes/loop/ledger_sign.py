@@ -22,7 +22,7 @@ class LedgerSign:
     ledger: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="LEDGER")]]
     """File or URL (sqlite:///..., postgresql://...)."""
     head_file: Path | None = None
-    """Add it to this file too, where the writer of the ledger cannot change it."""
+    """File of heads that are kept where the writer of the ledger cannot change them: `ledger sign` adds one, `verify` reads all."""
     key: Path | None = None
     """The private key; without it CUSTODES_LEDGER_KEY, or the file that `custodes ledger keygen` writes."""
 

@@ -21,10 +21,10 @@ class NewPolicy:
     full: bool = False
     """Train every weight in place of a low-rank adapter."""
     rank: Count = 16
-    """Rank of the adapter; its scale is twice that."""
+    """Rank of adapters."""
     first_layer: AnyInt | None = None
-    """Adapt layers from this one up (negative: counted from the top); by default the upper half. Those below run once for
-    policy and reference."""
+    """Lowest layer that an adapter changes; a negative number counts from the top, None takes the
+    upper half. What lies below is computed once."""
     device: str = "auto"
     """Where to compute: cpu, cuda, or auto, which takes CUDA where there is a device."""
     dtype: DtypeName = "auto"
@@ -43,7 +43,5 @@ def new_policy(config: NewPolicy, seed: int) -> LanguageModel:
             f"--full trains every weight, and {config.model} is an adapter; merge it with custodes policy export first."
         )
     if not config.full and lm.adapter is None:
-        layers, first = lm.decoder.spec.layers, config.first_layer
-        lowest = layers // 2 if first is None else max(0, layers + first) if first < 0 else first
-        lm.adapter = Adapter(lm.decoder, AdapterConfig(config.rank, 2 * config.rank, lowest), seed)
+        lm.adapter = Adapter(lm.decoder, AdapterConfig(config.rank, 2 * config.rank, config.first_layer), seed)
     return lm

@@ -50,7 +50,8 @@ class PolicyCompare(RewardOptions):
     policies: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="DIR")]]
     """Folders of runs (policy optimise, policy tune, an arm of quickstart), of adapters or of models."""
     tasks: str
-    """Prompts to measure on, best such as no policy was trained on."""
+    """Prompts: a table (.jsonl, .json, .csv, .parquet) or a hub id, with a column prompt or messages. Its other columns reach
+    reward functions by name."""
     at_kl: str = ""
     """Nats an episode at which to compare, e.g. 2,5; without: the largest that every policy reached."""
     prompt_column: str = ""
@@ -60,9 +61,9 @@ class PolicyCompare(RewardOptions):
     base: str = ""
     """The base model, where a folder does not name it."""
     measure_on: Count = 96
-    """Prompts that are used, the first of the file."""
-    best_of: Annotated[int, tyro.conf.arg(metavar="N")] = 0
-    """Compare also with the best of up to N replies of the base model."""
+    """Held-out prompts on which policies are measured, at most."""
+    compare_best_of: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Measure the best of up to N replies of the base model too."""
     show: int = 3
     """Prompts whose replies are shown under every policy."""
     out: Output | None = None
@@ -155,8 +156,8 @@ def policy_compare(config: PolicyCompare) -> ComparedPolicies:
     reward = config.open_rewards(text=prompts_are_text(config.tasks, config.prompt_column), device=config.device)
     measured = _Measured(base, tasks, reward, config)
     curves = [measured.curve(policy) for policy in config.policies]
-    if config.best_of > 1:
-        curves.append(measured.best_of_n(config.best_of))
+    if config.compare_best_of > 1:
+        curves.append(measured.best_of_n(config.compare_best_of))
     furthest = min(float(c.distance.max()) for c in curves) ** 2
     at_kl = _numbers(config.at_kl) or (round(furthest, 3),)
     done = ComparedPolicies(

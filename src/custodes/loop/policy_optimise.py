@@ -62,9 +62,9 @@ class PolicyOptimise(RewardOptions, NewPolicy):
     system: str = ""
     """System message that opens every conversation."""
     eval_tasks: str = ""
-    """Held-out prompts in a file of their own; else every fifth of the prompts, at most --measure-on."""
+    """Held-out prompts in a file of their own; without it some of the prompts are held out."""
     measure_on: Count = 96
-    """Held-out prompts on which the policy is measured."""
+    """Held-out prompts on which policies are measured, at most."""
     evaluate_every: Count = 10
     """Steps between evaluations on held-out prompts."""
     gold: str = ""
@@ -72,7 +72,7 @@ class PolicyOptimise(RewardOptions, NewPolicy):
     environment: str = ""
     """Play each prompt in an environment of your own, FILE.py:Name: several turns, tools. Its own reward is called environment."""
     engine: EngineName = "torch"
-    """What draws replies. Only torch, in this process, sees each update."""
+    """What draws replies: torch or vllm in this process, or an endpoint. Only torch can be optimised."""
     seeds: Annotated[Count, Use.MEANS] = 1
     """Runs with so many seeds, from --seed on, each in a folder of its own; their gains are set side by side."""
     dry_run: Annotated[bool, Use.MEANS] = False
@@ -254,7 +254,7 @@ class _Optimisation:
         learns = (
             "all weights"
             if adapter is None
-            else f"an adapter of rank {adapter.config.rank} from layer {adapter.config.first_layer} up"
+            else f"an adapter of rank {adapter.config.rank} from layer {adapter.first_layer} up"
         )
         rate = learning_rate_for(self.lm) if options.learning_rate is None else options.learning_rate
         self.console.print(

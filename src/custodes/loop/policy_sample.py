@@ -33,7 +33,8 @@ class PolicySample(RewardOptions):
     prompt: Annotated[str, Use.APART] = ""
     """What the user says."""
     tasks: str = ""
-    """Prompts: a table with a column prompt, messages or chosen."""
+    """Prompts: a table (.jsonl, .json, .csv, .parquet) or a hub id, with a column prompt or messages. Its other columns reach
+    reward functions by name."""
     prompt_column: str = ""
     """The column with the prompt, where it is not called prompt or messages."""
     system: str = ""
@@ -43,11 +44,11 @@ class PolicySample(RewardOptions):
     best_of: Count = 1
     """Draw so many replies for each that is kept, and keep the one that the reward likes best."""
     engine: EngineName = "torch"
-    """What draws replies: torch and vllm in this process, or an endpoint."""
+    """What draws replies: torch or vllm in this process, or an endpoint. Only torch can be optimised."""
     device: str = "auto"
     """Where to compute: cpu, cuda, or auto, which takes CUDA where there is a device."""
     dtype: DtypeName = "auto"
-    """Precision of computation; auto takes bfloat16 where this machine multiplies it natively."""
+    """Precision of computation."""
     sampling: Sampling = field(default_factory=Sampling)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from custodes.audit.sections.tuning import Tuned
 from custodes.environments import prompts_are_text, read_tasks, task_id
 from custodes.feedback.exchange import examples_from_judgments
 from custodes.feedback.reading import JudgmentsOptions
@@ -23,7 +24,7 @@ from custodes.files import save_json
 from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use, identity
 from custodes.job.workspace import Workspace
-from custodes.ledger import Decision, Evaluation, Model
+from custodes.ledger import Decision, Model
 from custodes.lm import LanguageModel, TorchEngine
 from custodes.lm.loading import POLICY, check_model
 from custodes.loop.evaluation import evaluate_policy
@@ -36,7 +37,8 @@ from custodes.policy.turns import demonstration_of
 from custodes.ranges import Count, PartShare, ranged
 from custodes.registry import Chosen, method
 from custodes.reward.options import RewardOptions
-from custodes.stats import Interval, mean_interval, paired_difference, rate
+from custodes.stats import Interval
+from custodes.train import Metrics
 from custodes.types import Episode, InputError, Message, PreferencePair, Reward, Sampling, Task
 
 Floats = NDArray[np.float64]
@@ -54,11 +56,11 @@ class PolicyTune(JudgmentsOptions, RewardOptions, NewPolicy):
     held_out: PartShare = 0.1
     """Share of the prompts kept out of training, on which what was learned is measured."""
     eval_tasks: str = ""
-    """Prompts to measure on by the reward; else the held-out prompts."""
+    """Held-out prompts in a file of their own; without it some of the prompts are held out."""
     measure_on: Count = 96
-    """Prompts on which replies are scored by the reward."""
+    """Held-out prompts on which policies are measured, at most."""
     max_tokens: Count = 128
-    """Longest reply that is scored."""
+    """Longest reply, in tokens."""
     threads: Annotated[int, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
 
@@ -166,12 +168,10 @@ class _Tuning:
             metrics = tune(self.lm, self.train, method, checkpoints=config.out / "tuning" / "checkpoints")
         work.tokens_trained += int(sum(m["tokens"] for m in metrics))
         after = self._likelihoods(self.lm, measured_on)
-        measured = self._measure(before, after, measured_on)
+        row = self._row(metrics, measured_on, before, after)
         self.lm.save(config.out / POLICY)
         self._score(len(metrics), chosen=True)
         id = self.lm.fingerprint()
-        told = {name: interval.to_dict() for name, interval in measured.items()}
-        curve = [{key: m[key] for key in m if key != "tokens"} for m in metrics]
         work.ledger.write(
             work.run,
             [
@@ -179,13 +179,13 @@ class _Tuning:
                 Decision(
                     "hand-over", "handed over this policy", "every example was learned from as often as asked", id
                 ),
-                Evaluation("tuned", "tuning", method.name, {"measured": told, "updates": curve}, len(self.train)),
             ],
         )
+        work.record("tuned", row, method.name)
         gain = None
         if config.reward:
             gain = gain_of(work, method.name, str(config.out / POLICY), method.seed, len(metrics), "updates")
-        done = TunedPolicy(config.out / POLICY, method.name, len(self.train), len(metrics), measured, gain)
+        done = TunedPolicy(config.out / POLICY, method.name, len(self.train), len(metrics), row.measured(), gain)
         save_json(config.out / "result.json", done.to_dict())
         return done
 
@@ -208,28 +208,23 @@ class _Tuning:
         with self.work.phase("evaluation", "What was held out"):
             return np.array([row.astype(np.float64).sum() for row in TorchEngine(lm).logprobs(episodes)])
 
-    def _measure(self, before: Floats, after: Floats, episodes: Sequence[Episode]) -> dict[str, Interval]:
-        if len(self.held_out) < 2:
-            return {}
-        prompts = [task_id(_prompt(example)) for example in self.held_out]
+    def _row(self, metrics: Sequence[Metrics], episodes: Sequence[Episode], before: Floats, after: Floats) -> Tuned:
+        curves = [{name: value for name, value in m.items() if name != "tokens"} for m in metrics]
+        task, tokens = [task_id(_prompt(example)) for example in self.held_out], [e.actions for e in episodes]
         if self.method.learns_from == "demonstrations":
-            tokens = np.array([e.actions for e in episodes])
-            old, new = -before / tokens, -after / tokens
-            return {
-                "loss before": mean_interval(old, prompts),
-                "loss after": mean_interval(new, prompts),
-                "loss fell by": paired_difference(old, new, prompts),
-            }
-        gained = (after - before).reshape(-1, 2)
-        better = np.where(gained[:, 0] == gained[:, 1], 0.5, gained[:, 0] > gained[:, 1])
-        label = np.array([pair.label for pair in self.held_out])
-        right = np.where(label == 0.5, 0.5, np.where(label > 0.5, better, 1 - better))
-        return {
-            "accuracy": rate(right, prompts),
-            "chosen gained": mean_interval(gained[:, 0], prompts),
-            "rejected gained": mean_interval(gained[:, 1], prompts),
-            "margin": mean_interval(gained[:, 0] - gained[:, 1], prompts),
-        }
+            of_replies = {"tokens": tokens, "before": before.tolist(), "after": after.tolist()}
+            return Tuned(examples=len(self.train), updates=curves, task=task, **of_replies)
+        return Tuned(
+            examples=len(self.train),
+            updates=curves,
+            task=task,
+            tokens=tokens[0::2],
+            before=before[0::2].tolist(),
+            after=after[0::2].tolist(),
+            rejected_before=before[1::2].tolist(),
+            rejected_after=after[1::2].tolist(),
+            label=[pair.label for pair in self.held_out],
+        )
 
     def _scored(self) -> tuple[Reward, list[Task]]:
         """The reward, and the prompts whose replies it scores."""

@@ -19,7 +19,7 @@ class ProjectCheck:
 
     file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """The project's YAML file."""
-    tasks: bool = True
+    check_tasks: bool = True
     """Check the file of tasks too."""
 
 
@@ -28,7 +28,7 @@ def project_check(config: ProjectCheck) -> dict[str, Any]:
     """Check a project file and its tasks."""
     project = load_project(config.file)
     checked: dict[str, Any] = {"project": project.name, "questions": [question.kind for question in project.questions]}
-    if config.tasks and project.tasks:
+    if config.check_tasks and project.tasks:
         items = read_items(project, config.file.parent / project.tasks)
         gold = sum(bool(item.gold) for item in items)
         wanted = (len(items) - gold) * project.assignment.overlap

@@ -78,39 +78,39 @@ class Quickstart:
     """Your own judgments in place of simulated judges: a table in any form, a folder of shards, a hub id, or a ledger; its
     prompts are the tasks unless tasks are given."""
     axis: str = ""
-    """Comparisons on this axis; "" takes "overall", or the first that was compared on."""
+    """Axis of the comparisons. "" takes "overall", or the first axis that was compared on."""
     skip_bad_rows: bool = False
-    """Leave out rows of your judgments that cannot be used, and those with an empty answer; how many is said."""
+    """Leave out rows that cannot be used, and rows with an empty answer; their number is printed."""
     algorithm: Annotated[Algorithm | str, Chosen(algorithm)] = "ppo"
-    """How the policy is optimised: ppo, grpo, dr_grpo, rloo, reinforce_pp, best_of_n, expert_iteration, all_successes, or one
-    of your own, FILE.py:Name. Its own options join these."""
+    """ppo, grpo, dr_grpo, rloo, reinforce_pp, best_of_n, expert_iteration, all_successes, or one of your own, FILE.py:Name.
+    Its own options join these."""
     judged_tasks: Annotated[int, at_least(8)] = field(default_factory=lambda: twice_where_fast(200))
     """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward. 400 where the processor
     multiplies bfloat16, 200 elsewhere."""
     overlap: Count = 4
     """Simulated judges per comparison."""
-    ensemble: Count = 4
-    """Members of the careful arm's reward: heads on one trained backbone, each with its own resample of the pairs."""
+    members: Count = 4
+    """Size K of the ensemble."""
     caution: float = 1.0
-    """Standard deviations of the ensemble that the careful arm's reward subtracts."""
+    """Standard deviations of the members that a cautious score subtracts."""
     reward_epochs: Count = 3
     """Passes over the judged pairs."""
     steps: Count = field(default_factory=lambda: twice_where_fast(16))
-    """Steps of policy optimisation. 32 where the processor multiplies bfloat16, 16 elsewhere."""
+    """Steps of optimisation: sample, score, update."""
     evaluate_every: Count = 8
-    """Steps between evaluations on held-out tasks."""
+    """Steps between evaluations on held-out prompts."""
     kl_budget: Positive | None = None
-    """Stop optimising at so many nats per episode from the base policy."""
+    """Stop as soon as the policy is so many nats an episode from the reference."""
     kl_coefficient: float = 0.02
-    """Weight of the KL divergence from the base policy."""
+    """Weight of the KL divergence from the reference."""
     learning_rate: float = 4e-4
     """Of the policy's adapter."""
     max_tokens: Count = 64
-    """Longest answer."""
+    """Longest reply, in tokens."""
     measure_on: Annotated[int, at_least(4)] = 96
-    """Held-out tasks on which policies are evaluated."""
-    best_of: Annotated[int, at_least(4)] = 16
-    """Base answers per task for the best-of-n curve, on a sixth of the held-out tasks."""
+    """Held-out prompts on which policies are measured, at most."""
+    compare_best_of: Annotated[int, at_least(4)] = 16
+    """Measure the best of up to N replies of the base model too."""
     threads: Annotated[int, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
 
@@ -163,9 +163,9 @@ class _Loop:
         for arm in ("naive", "careful") if config.arms == "all" else (config.arm,):
             with tracked_as(arm):
                 reward = self._reward(arm, judged, believed)
-                with work.phase("evaluation", f"Best of {config.best_of}, {arm} reward"):
+                with work.phase("evaluation", f"Best of {config.compare_best_of}, {arm} reward"):
                     evaluation.evaluate_best_of_n(
-                        work, arm, reward, base_episodes, config.best_of, GoldReward() if self.gold else None
+                        work, arm, reward, base_episodes, config.compare_best_of, GoldReward() if self.gold else None
                     )
                 self._optimise(arm, reward)
 
@@ -221,12 +221,12 @@ class _Loop:
         """Many base answers to some held-out tasks: for best-of-n and for diversity."""
         config, work = self.config, self.work
         tasks = self.held_out[: max(1, config.measure_on // 6)]
-        sampling = Sampling(n=config.best_of, max_tokens=config.max_tokens, seed=config.seed + 1)
+        sampling = Sampling(n=config.compare_best_of, max_tokens=config.max_tokens, seed=config.seed + 1)
         with work.phase(
-            "sampling", f"The base policy answers {len(tasks)} held-out tasks, {config.best_of} times each"
+            "sampling", f"The base policy answers {len(tasks)} held-out tasks, {config.compare_best_of} times each"
         ):
             episodes = work.sample("best of n, base policy", TorchEngine(self.base), tasks, sampling)
-        record_samples(work, "base", [e for i, e in enumerate(episodes) if i % config.best_of < 4])
+        record_samples(work, "base", [e for i, e in enumerate(episodes) if i % config.compare_best_of < 4])
         return episodes
 
     # ------------------------------------------------------------ reward
@@ -247,9 +247,9 @@ class _Loop:
                     pairs = [p for p in _merged(pairs) if p.label != 0.5]
                 careful = arm == "careful"
                 options = RewardConfig(
-                    members=config.ensemble if careful else 1,
+                    members=config.members if careful else 1,
                     ensemble="heads",
-                    combine="cautious" if careful and config.ensemble > 1 else "mean",
+                    combine="cautious" if careful and config.members > 1 else "mean",
                     caution=config.caution,
                     first_layer=-(self.lm.decoder.spec.layers // 3),
                     epochs=config.reward_epochs,

@@ -27,7 +27,8 @@ class RewardEvaluate(JudgmentsOptions):
     dtype: DtypeName = "auto"
     """Precision of computation."""
     objectives: tuple[str, ...] = ()
-    """Measure what these objectives say only; without: all of them, as `reward train` has them."""
+    """How judgments teach: NAME or NAME,OPTION=VALUE, of pairs, rankings, ratings, labels, corrections, comments, steps, spans,
+    or one of your own, FILE.py:NAME. Without: all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,11 @@ class RewardTrain(JudgmentsOptions):
     model: str = "smollm2-135m"
     """Backbone: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
     held_out: PartShare = 0.1
-    """Share of the pairs (whole prompts) kept out of training, on which probabilities are calibrated."""
+    """Share of the prompts kept out of training, on which what was learned is measured."""
     dtype: DtypeName = "auto"
     """Precision of computation; what learns is kept in float32."""
+    device: str = "auto"
+    """Where to compute: cpu, cuda, or auto, which takes CUDA where there is a device."""
     axes: str = ""
     """What the reward judges, an output each: overall,truthful,harmless. Without: the axis of --axis, and all marks of
     steps and spans."""
@@ -87,20 +89,22 @@ class RewardTrained:
 def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTrained:
     """Train a reward model on people's judgments.
 
-    It is calibrated and saved. What is in the output folder already is not trained again, only evaluated. Raises InputError for anything wrong with
-    the file, the model, the options or the output folder, which belongs to one configuration and to one process.
+    It is calibrated and saved. What is in the output folder already is not trained again, only evaluated. Raises InputError
+    for anything wrong with the file, the model, the options or the output folder, which belongs to one configuration and to
+    one process.
     """
     file = config.read()
     objectives = open_objectives(config.objectives)
     check_texts(file)
     file.warn()
     contents = {"judgments": hash_of(config.judgments)}
-    opened = Workspace.open(config.out, "reward train", config, config.training.seed, contents=contents, begin=False)
-    with opened as work:
-        if work.begun is None and any((config.out / name).is_file() for name in ("config.json", SETTINGS)):
-            raise InputError(f"{config.out} holds a model that this command did not make; use another --out.")
-        done = load_reward(config.out, config.dtype) if work.begun is not None and work.done(config.out) else None
-        lm = load(config.model, dtype=config.dtype) if done is None else done.lm
+    model_files, seed = ("config.json", SETTINGS), config.training.seed
+    with Workspace.open(
+        config.out, "reward train", config, seed, contents=contents, begin=False, made=model_files
+    ) as work:
+        trained_before = bool(work.begun) and work.done(config.out)
+        done = load_reward(config.out, config.dtype, config.device) if trained_before else None
+        lm = load(config.model, dtype=config.dtype, device=config.device) if done is None else done.lm
         reader = Reader(lm, config.training.max_length)
         every = with_outputs(file.feedback, reader, objectives, config.axes, file.axis(config.axis))
         training, held_out = split_by_prompt(every, config.held_out, config.training.seed)

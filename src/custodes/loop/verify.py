@@ -21,7 +21,7 @@ class Verify:
     head: str = ""
     """A hash that was kept elsewhere: the ledger must contain it."""
     head_file: Path | None = None
-    """Heads that were kept elsewhere, one a line: the ledger must contain all of its own."""
+    """File of heads that are kept where the writer of the ledger cannot change them: `ledger sign` adds one, `verify` reads all."""
     public_key: Path | None = None
     """The key by which every line of the head file must be signed."""
     files: bool = True

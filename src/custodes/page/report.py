@@ -77,7 +77,8 @@ class Report:
                 body = environment.from_string(section.template).render(seen)
             except (TemplateError, TypeError, ValueError, LookupError) as error:
                 raise InputError(f"the template of the section {section.name!r} fails: {error}.") from error
-            shown.append((section, Markup(body)))  # escaped when it was rendered
+            if body.strip():  # a section that has nothing to say of this source is left out
+                shown.append((section, Markup(body)))  # escaped when it was rendered
         return environment.get_template("page.html.j2").render(
             report=self,
             shown=shown,

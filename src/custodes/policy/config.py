@@ -27,7 +27,7 @@ class OptimiseConfig:
     """ppo, grpo, dr_grpo, rloo, reinforce_pp, best_of_n, expert_iteration, all_successes, or one of your own, FILE.py:Name.
     Its own options join these."""
     steps: Count = 50
-    """Iterations of sampling, scoring and updating."""
+    """Steps of optimisation: sample, score, update."""
     tasks_per_step: Count = 16
     """Different tasks per step; each is sampled ``sampling.n`` times."""
     sampling: Sampling = field(default_factory=lambda: Sampling(n=4))
@@ -35,25 +35,25 @@ class OptimiseConfig:
     learning_rate: float | None = None
     """Of the policy's weights; None: by the size of the model, 4e-4 for adapters of small ones and 1e-5 for all their weights."""
     warmup_steps: int = 0
-    """Steps over which the learning rate rises from 0."""
+    """Updates over which the learning rate rises from 0."""
     decay: Decay = "constant"
-    """How the learning rate falls to 0 by the last step: constant (it does not), linear or cosine."""
+    """How the learning rate falls to 0 by the end: constant (it does not), linear or cosine."""
     weight_decay: float = 0.0
-    """AdamW's decay of the policy's matrices; norms and biases do not decay."""
+    """AdamW's decay of matrices; norms and biases do not decay."""
     max_grad_norm: Positive = 1.0
-    """The gradient is scaled down to this norm (the value head's on its own)."""
+    """Gradients are scaled down to this norm, those of each model on their own."""
     epochs: Count = 1
     """Passes over the episodes of a step."""
     minibatches: Count = 1
     """Updates per pass; the episodes of one task stay together."""
     micro_tokens: Count | None = None
-    """Tokens per forward and backward pass, summed over as many as an update needs; None: 2048, or as many as fit memory."""
+    """Tokens per forward and backward pass: bounds memory and leaves the result as it is. None: 2048, or as many as fit."""
     advantage_clip: Positive | None = None
     """Advantages are kept within plus and minus this."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
     kl_coefficient: float = 0.05
-    """Weight of the KL divergence from the reference, at the start where it adapts."""
+    """Weight of the KL divergence from the reference."""
     kl_in: KlIn = "reward"
     """Where the KL enters: k1 in the reward (unbiased for whole episodes), or k2 or k3 in the loss."""
     kl_target: Positive | None = None
@@ -61,7 +61,7 @@ class OptimiseConfig:
     kl_horizon: Count = 1000
     """Episodes over which an error of 100 % would double the coefficient, where it adapts."""
     kl_budget: Positive | None = None
-    """Stop as soon as the policy is this many nats per episode from the reference (equal-KL comparisons)."""
+    """Stop as soon as the policy is so many nats an episode from the reference."""
     truncation_penalty: float = 0.0
     """Taken from the score of a reply that was cut at ``sampling.max_tokens``, in units of the reward (before any
     ``normalise_scores``)."""
@@ -86,7 +86,7 @@ class OptimiseConfig:
     sampler_correction: Annotated[float, at_least(1)] | None = None
     """Largest importance weight learner/sampler on an action, for a sampler in another precision or engine."""
     checkpoint_every: Count = 10
-    """Steps between checkpoints."""
+    """Updates between checkpoints."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))

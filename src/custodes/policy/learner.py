@@ -155,7 +155,7 @@ class Learner:
         """(M, d) after the final norm at the token before each action; what lies below the first layer that learns is
         computed once per pack."""
         pack.move(decoder.device)
-        if self.lm.adapter is None or not (first := self.lm.adapter.config.first_layer):
+        if self.lm.adapter is None or not (first := self.lm.adapter.first_layer):
             return decoder.hidden(pack.batch, adapter, wanted=pack.predict)
         if pack.trunk is None:
             with torch.no_grad():

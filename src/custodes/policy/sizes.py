@@ -23,7 +23,7 @@ def micro_tokens_for(lm: LanguageModel) -> int:
     says 21.5.
     """
     spec, tokens = lm.decoder.spec, MICRO_TOKENS
-    learns = spec.layers - (lm.adapter.config.first_layer if lm.adapter is not None else 0)
+    learns = spec.layers - (lm.adapter.first_layer if lm.adapter is not None else 0)
     left_behind = learns * (8 * spec.hidden + 4 * spec.intermediate) * lm.decoder.dtype.itemsize  # bytes of a token
     while tokens > 256 and tokens * left_behind > SHARE * total_memory(lm.decoder.device):
         tokens //= 2

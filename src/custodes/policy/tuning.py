@@ -65,17 +65,17 @@ class TuneMethod:
     warmup_steps: int = 0
     """Updates over which the learning rate rises from 0."""
     decay: Decay = "cosine"
-    """How the learning rate falls to 0 by the last update: constant (it does not), linear or cosine."""
+    """How the learning rate falls to 0 by the end: constant (it does not), linear or cosine."""
     weight_decay: float = 0.0
     """AdamW's decay of matrices; norms and biases do not decay."""
     max_grad_norm: Positive = 1.0
-    """The gradient is scaled down to this norm."""
+    """Gradients are scaled down to this norm, those of each model on their own."""
     micro_tokens: Count = 2048
-    """Tokens per forward and backward pass; what the replies to one prompt share is computed once."""
+    """Tokens per forward and backward pass: bounds memory and leaves the result as it is."""
     checkpoint_every: Count = 10
-    """Updates between checkpoints, where a folder for them is given."""
+    """Updates between checkpoints."""
     seed: int = 0
-    """Decides the order of the examples."""
+    """Decides everything that is drawn."""
 
     def objective(self, learner: Learner, examples: Sequence[Any]) -> TuneObjective:
         """What is learned of ``examples``. Raises InputError for one that is empty or does not fit the context."""

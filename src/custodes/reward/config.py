@@ -16,8 +16,8 @@ from custodes.types import InputError
 class RewardConfig:
     """How a reward model is trained."""
 
-    weights: Literal["adapter", "full"] = "adapter"
-    """What learns besides the heads: low-rank adapters, or every weight of the backbone."""
+    full: bool = False
+    """Train every weight in place of a low-rank adapter."""
     members: Count = 1
     """Size K of the ensemble."""
     ensemble: Literal["adapters", "heads"] = "adapters"
@@ -32,9 +32,9 @@ class RewardConfig:
     """Rank of adapters."""
     alpha: Positive = 32.0
     """Adapters' updates are scaled by alpha / rank."""
-    first_layer: AnyInt = -10
-    """Adapters start at this layer (negative: counted from the top, all layers where there are no more); layers below run
-    once for all members and epochs."""
+    first_layer: AnyInt | None = -10
+    """Lowest layer that an adapter changes; a negative number counts from the top, None takes the
+    upper half. What lies below is computed once."""
     epochs: Count = 2
     """Passes over the pairs."""
     batch_pairs: Count = 16
@@ -46,22 +46,20 @@ class RewardConfig:
     warmup: Share = 0.1
     """Share of the updates over which learning rates rise from 0; afterwards they fall linearly to 0."""
     weight_decay: float = 0.0
-    """AdamW's decay of matrices."""
+    """AdamW's decay of matrices; norms and biases do not decay."""
     max_grad_norm: Positive = 1.0
-    """Each member's gradient is scaled down to this norm."""
+    """Gradients are scaled down to this norm, those of each model on their own."""
     max_length: Annotated[int, at_least(2)] = 1024
     """Tokens read of a conversation; longer ones lose the left of their prompt."""
     micro_tokens: Count = 4096
-    """Tokens per forward and backward pass; bounds memory, leaves the result as it is."""
+    """Tokens per forward and backward pass: bounds memory and leaves the result as it is."""
     trunk_gb: float = 1.0
     """Memory for what the layers below the adapters compute, kept between epochs; beyond it they run every time."""
     checkpoint_every: Annotated[Count, Use.MEANS] = 100
-    """Updates between checkpoints, where a folder for them is given."""
+    """Updates between checkpoints."""
     seed: int = 0
-    """Decides initialisation, order of the pairs and resamples."""
+    """Decides everything that is drawn."""
 
     def __post_init__(self) -> None:
-        if self.weights == "full" and self.members > 1 and self.ensemble == "adapters":
-            raise InputError(
-                "reward option ensemble=adapters needs weights=adapter; use ensemble=heads with full weights."
-            )
+        if self.full and self.members > 1 and self.ensemble == "adapters":
+            raise InputError("reward option full leaves no adapters for the members; use ensemble=heads.")

@@ -104,7 +104,7 @@ class RewardModel(RewardBase):
     @property
     def first_layer(self) -> int:
         """Layers below this one are the base model's and shared by all members."""
-        return self.adapters[0].config.first_layer if self.adapters else 0
+        return self.adapters[0].first_layer if self.adapters else 0
 
     def score(self, episodes: Sequence[Episode]) -> Scores:
         """Scores of whole conversations, read as text: a cut reply is judged as if it ended there.

@@ -26,7 +26,7 @@ class RubricReward(RewardBase):
     """Each principle is a question of its own, answered from 1 to 7 at temperature 0.
 
     A part is a principle's grade between 0 and 1; the value is their mean by the principles' weights. A reply without a
-    grade is no opinion. Raises InputError where the judge cannot be asked, or gives no grade at all for several episodes.
+    grade is no opinion. Raises InputError where the judge cannot be asked, does not answer, or gives no grade at all for several episodes.
     """
 
     engine: Engine
@@ -37,6 +37,12 @@ class RubricReward(RewardBase):
         principles = self.rubric.principles
         tasks = [_question(episode, principle, self.rubric) for episode in episodes for principle in principles]
         replies = self.engine.generate(tasks, Sampling(temperature=0.0, max_tokens=16))
+        if lost := [i for i, reply in enumerate(replies) if reply.outcome == "error"]:  # no opinion of the judge's
+            about = episodes[lost[0] // len(principles)].id
+            raise InputError(
+                f"the judge of rubric {self.rubric.name} did not answer {len(lost)} of {len(replies)} questions, the first "
+                f"about episode {about}; see that its server runs."
+            )
         read = [read_score(reply.completion, 1, 7) for reply in replies]
         grades = (
             np.array([np.nan if g is None else g for g in read], float).reshape(len(episodes), -1) - 1

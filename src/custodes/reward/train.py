@@ -97,7 +97,7 @@ def teach_reward(
     """Train a reward model with an output for each of ``axes`` and ``marks`` on the lessons of all ``courses`` at once.
 
     The loss is the mean of all lessons' negative log-likelihoods. ``lm`` is the backbone, without its own adapter; with
-    ``weights="full"`` its weights are changed in place. Where ``checkpoints`` holds one of this very run, it is continued.
+    ``full`` its weights are changed in place. Where ``checkpoints`` holds one of this very run, it is continued.
 
     A step's metrics are ``loss`` (nats per lesson, mean over members), ``accuracy`` (share of the update's lessons with
     which the members' mean agrees before it, where lessons can be agreed with), ``grad_norm`` (the largest of the members',
@@ -153,7 +153,7 @@ class _Training:
         self.prompts, self.weights = Prompts.of(self.lessons), self._lesson_weights()
         self.own = [parameter for course in courses for parameter in course.objective.parameters()]
         decoder, self.embedding = model.lm.decoder, None
-        if config.weights == "adapter":
+        if not config.full:
             self.backbone: list[nn.Parameter] = [p for adapter in model.adapters for p in adapter.parameters()]
         elif not isinstance(decoder, Decoder):  # an architecture that transformers runs: plain gradients
             self.backbone = decoder.train_all()
@@ -331,11 +331,12 @@ def _new_model(
     lm: LanguageModel, config: RewardConfig, axes: tuple[str, ...] = (OVERALL,), marks: tuple[str, ...] = ()
 ) -> RewardModel:
     spec, device = lm.decoder.spec, lm.decoder.device
-    if config.weights == "adapter" and not isinstance(lm.decoder, Decoder):
-        raise InputError(f"architecture {lm.config.model_type!r} cannot run with adapters; set weights to full.")
-    first = config.first_layer if config.first_layer >= 0 else max(0, spec.layers + config.first_layer)
-    shape = AdapterConfig(rank=config.rank, alpha=config.alpha, first_layer=first)
-    count = (config.members if config.ensemble == "adapters" else 1) if config.weights == "adapter" else 0
+    if not config.full and not isinstance(lm.decoder, Decoder):
+        raise InputError(
+            f"architecture {lm.config.model_type!r} cannot run with adapters; train all of its weights with full."
+        )
+    shape = AdapterConfig(rank=config.rank, alpha=config.alpha, first_layer=config.first_layer)
+    count = 0 if config.full else config.members if config.ensemble == "adapters" else 1
     seeds = [int(s) for s in np.random.SeedSequence([config.seed, 3]).generate_state(config.members)]
     return RewardModel(
         lm=lm,

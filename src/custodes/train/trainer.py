@@ -214,9 +214,11 @@ class Trainer:
             KeyboardInterrupt: after Ctrl-C.
         """
         console = Console(stderr=True, quiet=not progress)
-        own = {} if checkpoints is None else dict(_leaves(json.loads(json.dumps(dict(identity()), default=str))))
-        metrics = self._resume(checkpoints, own, beside, console) if checkpoints is not None else []
-        _write(log, metrics, "w")
+        own = {} if checkpoints is None else json.loads(json.dumps(dict(identity()), default=str))
+        found = None if checkpoints is None else load_checkpoint(checkpoints)
+        metrics = [] if found is None else self._resume(*found, own, beside, console)
+        if log is not None:
+            _write(log, metrics, "w")
         began, first = time.monotonic(), len(metrics)
         with Progress(console=console, disable=not progress) as bar, _interruptible(console) as interrupted:
             line = bar.add_task(title, total=steps, completed=first)
@@ -231,9 +233,13 @@ class Trainer:
                     if checkpoints is not None and self.updates == updates and metrics:  # nothing of the step was made
                         self._save(checkpoints, own, metrics, beside, random)
                     raise
-                _write(log, metrics[-1:], "a")
+                if log is not None:
+                    _write(log, metrics[-1:], "a")
                 track(metrics[-1], len(metrics), title)
-                bar.update(line, completed=len(metrics), description=f"{title}, {_means(metrics, steps, shown)}")
+                latest = metrics[-max(1, steps // SHOWN) :]
+                values = {label: [m[name] for m in latest if name in m] for name, label in shown.items()}
+                means = (f"{label} {sum(of) / len(of):.3f}" for label, of in values.items() if of)
+                bar.update(line, completed=len(metrics), description=f"{title}, {', '.join(means)}")
                 if on_step is not None:
                     elapsed = time.monotonic() - began
                     left = elapsed / (len(metrics) - first) * (steps - len(metrics))
@@ -270,20 +276,22 @@ class Trainer:
         save_checkpoint(folder, len(metrics), {**about, "trainer": self.state_dict(), "beside": more})
 
     def _resume(
-        self, folder: Path, identity: Mapping[str, Any], beside: Stateful | None, console: Console
+        self,
+        state: dict[str, Any],
+        path: Path,
+        passed: Sequence[str],
+        identity: Mapping[str, Any],
+        beside: Stateful | None,
+        console: Console,
     ) -> list[Metrics]:
-        """Return to the last whole checkpoint; the metrics of the steps before it."""
-        found = load_checkpoint(folder)
-        if found is None:
-            return []
-        state, path, passed = found
+        """Return to a checkpoint, past those that were not whole; the metrics of the steps before it."""
         for sentence in passed:
             warnings.warn(sentence, stacklevel=4)
         if state.get("format") != FORMAT:
             raise InputError(f"checkpoint {path} is of another version of Custodes; begin in another folder.")
-        was = state["identity"]
-        if other := [name for name in {**was, **identity} if was.get(name) != identity.get(name)]:
-            pairs = [(name, f"{was.get(name)!r}, now {identity.get(name)!r}") for name in other]
+        was, now = dict(_leaves(state["identity"])), dict(_leaves(identity))
+        if other := [name for name in {**was, **now} if was.get(name) != now.get(name)]:
+            pairs = [(name, f"{was.get(name)!r}, now {now.get(name)!r}") for name in other]
             differs = ", ".join(f"{name} was {pair}" if len(pair) <= SHORT else f"other {name}" for name, pair in pairs)
             raise InputError(
                 f"checkpoint {path} belongs to another run ({differs}); use the same options, model and data, or another folder."
@@ -308,21 +316,13 @@ class Trainer:
         )
 
 
-def _means(metrics: Sequence[Metrics], steps: int, shown: Mapping[str, str]) -> str:
-    latest = metrics[-max(1, steps // SHOWN) :]
-    values = {label: [m[name] for m in latest if name in m] for name, label in shown.items()}
-    return ", ".join(f"{label} {sum(own) / len(own):.3f}" for label, own in values.items() if own)
-
-
 def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         yield from _leaves(value, f"{path}{name}.") if isinstance(value, dict) else [(path + name, value)]
 
 
-def _write(log: Path | None, metrics: Sequence[Metrics], mode: str) -> None:
+def _write(log: Path, metrics: Sequence[Metrics], mode: str) -> None:
     """Numbers that are not finite are null."""
-    if log is None:
-        return
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open(mode) as file:
