@@ -172,19 +172,14 @@ def test_public_names_are_unique() -> None:
 
 NO_WAY_IN = """
     audit.sections.judges.Detection audit.sections.judges.EstimatedJudge audit.sections.judges.detection
-    audit.sections.judges.estimated_judges audit.sections.judges.truth_correlation cli.answer.Printed
-    cli.answer.Tracked cli.answer.as_json cli.completion.known_words cli.main.run cli.options.check_flags
-    cli.options.from_yaml cli.options.gathered cli.options.given_value cli.options.is_text cli.options.mirror
-    cli.options.one_sentence cli.options.read_yaml cli.options.settled cli.options.take_config
-    cli.options.with_values cli.recorded.Called cli.recorded.default_ledger cli.recorded.tell_head
-    environments.prompts.PromptSet gaming.form.make_form gaming.monitors.render
-    gaming.stages.impossible_tests.ImpossibleProblem gaming.stages.political_sycophancy.read_typology
-    job.trackers.base.Tracker job.trackers.tensorboard_tracker.TensorboardTracker
-    job.trackers.trackio_tracker.TrackioTracker job.trackers.wandb_tracker.WandbTracker ledger.ledger.verify_ledger
-    loop.quickstart.twice_where_fast loop.reward_train.split_by_prompt reward.evaluate.evaluate_scores
-    reward.model.combine_members types.Environment web.client.Client web.screens.difference.changed_lines
-    web.screens.difference.differences web.screens.prose.formula web.screens.prose.render
-    web.webhooks.verify_signature
+    audit.sections.judges.estimated_judges audit.sections.judges.truth_correlation environments.prompts.PromptSet
+    gaming.form.make_form gaming.monitors.render gaming.stages.impossible_tests.ImpossibleProblem
+    gaming.stages.political_sycophancy.read_typology job.trackers.base.Tracker
+    job.trackers.tensorboard_tracker.TensorboardTracker job.trackers.trackio_tracker.TrackioTracker
+    job.trackers.wandb_tracker.WandbTracker ledger.ledger.verify_ledger loop.quickstart.twice_where_fast
+    loop.reward_train.split_by_prompt reward.evaluate.evaluate_scores reward.model.combine_members types.Environment
+    web.client.Client web.screens.difference.changed_lines web.screens.difference.differences
+    web.screens.prose.formula web.screens.prose.render web.webhooks.verify_signature
 """
 """Functions that only the documentation and tests know, and such as should be private."""
 

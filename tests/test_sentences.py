@@ -89,6 +89,6 @@ def test_no_sentence_has_more_than_40_words() -> None:
 
 
 STILL_LONG = {
-    "critic": 8, "feedback": 16, "gaming": 7, "lm": 1, "loop": 1, "policy": 3, "reward": 2, "stats": 3, "web": 3,
+    "critic": 3, "feedback": 1, "gaming": 7, "lm": 1, "policy": 3, "reward": 2, "web": 3,
 }  # fmt: skip
 """Package -> how many of its sentences are too long yet; the numbers only shrink."""

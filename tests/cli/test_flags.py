@@ -33,14 +33,15 @@ DIFFERS = {
     "seed": "decides what is drawn; sampling says what else must be equal for equal replies",
     "style": "what qualities are controlled for; texts are measured, items bring their measures",
     "tasks": "quickstart takes prompts in place of its built-in instructions",
+    "weights": "how much each of several counts: rewards in a sum, policies in a soup",
     "truth": "a table of known truths; its columns are those of what is labelled or compared",
 }
 """Flag -> why its help differs between commands though its meaning does not."""
 
 OF_GUESTS = """
     adapter alpha attempts batch cache_gb calibrate_on checkpoint_every clean corpus critic data db examples first_layer host
-    inoculation keep kl_coefficient max_grad_norm minibatches n packages policy questions rank read_only reward_epochs rounds
-    rows samples sandbox scratchpad_prefix split stage steps temperature tuned warm_start workers
+    inoculation keep kl_coefficient max_grad_norm minibatches n packages policy rank read_only reward_epochs rounds
+    rows samples sandbox scratchpad_prefix split stage steps tasks_per_step temperature warm_start workers
 """
 """Flags that a guest's commands still tell in other words than the loop or than one another; this list only shrinks."""
 

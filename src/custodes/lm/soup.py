@@ -55,7 +55,7 @@ def _sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 def _mixed(decoder: Decoder, adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     used = [(adapter, weight) for adapter, weight in zip(adapters, weights, strict=True) if weight]
     rank = sum(adapter.config.rank for adapter, _ in used)
-    lowest = min(adapter.config.first_layer for adapter, _ in used)
+    lowest = min(adapter.first_layer for adapter, _ in used)
     mixed = Adapter(decoder, AdapterConfig(rank, float(rank), lowest))  # a scale of 1: the others' are in B
     tables = [adapter.tensors() for adapter, _ in used]
     tensors = {}

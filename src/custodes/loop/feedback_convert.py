@@ -29,9 +29,9 @@ class FeedbackConvert(JudgmentsOptions):
     target: tyro.conf.Positional[Annotated[Output, tyro.conf.arg(metavar="OUT")]]
     """File to write; its extension says what kind."""
     form: Literal["auto", "conversational", "text", "dialogue", "completions", "judgments"] = "auto"
-    """conversational, text, dialogue: pairs as lists of messages, as text (one question, one answer), or as raw dialogues.
-    completions are answers to imitate, or labelled. judgments are of every kind, with the texts that were judged. auto writes
-    pairs where there is nothing but comparisons on one axis, else judgments."""
+    """Pairs are lists of messages (conversational), one question and one answer (text), or raw dialogues (dialogue).
+    Completions are answers to imitate, or labelled. Judgments are of every kind, with the texts that were judged. The choice
+    auto writes pairs where there is nothing but comparisons on one axis, else judgments."""
     platform: Annotated[str, Chosen(platform, by_name=True)] = ""
     """Write records of this annotation platform instead: argilla, label-studio, or FILE.py:Name."""
 
