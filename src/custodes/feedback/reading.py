@@ -289,7 +289,7 @@ def _form_of(path: str | Path, values: Mapping[str, Any], read_as: str) -> tuple
 
 def _refuse_unread(row: Row, form: DatasetForm) -> None:
     for name in NOT_READ:
-        if name not in form.columns() and not says_nothing(row.values.get(name)):
+        if name in row.values and name not in form.columns() and not says_nothing(row.values[name]):
             raise InputError(
                 f"{row.place}, field {name!r}: models here are shown text alone, and this would be lost; "
                 f"take the column out, or {SKIP}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,7 @@ class FeedbackRow:
 
     def __init__(self, row: Row, source: Source) -> None:
         self.row, self.values, self.source = row, row.values, source
+        self.all_text = re.search(r"\.[ct]sv", row.path.name.lower()) is not None  # each cell of the table is text
         self.rendered = False
         """Whether a chat template rendered the prompt, so that the answers may end with the end of a turn."""
         self.statements: list[Callable[[Feedback], object]] = []
@@ -110,8 +112,7 @@ class FeedbackRow:
     def value(self, name: str) -> Any:
         """The value of a column; in tables whose cells are all text, lists and objects are read from their JSON."""
         given = self.values.get(name)
-        all_text = any(end in self.row.path.name.lower() for end in (".csv", ".tsv"))
-        return from_json(given) if isinstance(given, str) and all_text else given
+        return from_json(given) if isinstance(given, str) and self.all_text else given
 
     def content(self, name: str, given: Any = ...) -> str | Messages:
         """Text or messages: of a column, or ``given`` as a part of it."""

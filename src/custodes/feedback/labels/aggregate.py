@@ -17,8 +17,8 @@ from custodes.feedback.truths import Realised, realised
 from custodes.stats import Interval, wilson
 from custodes.types import Floats
 
-CELLS = 4_000_000
-"""Votes of judgments by classes that are held at once."""
+CELLS = 200_000
+"""Votes of judgments by classes that are held at once: what stays in a processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
