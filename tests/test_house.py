@@ -184,6 +184,6 @@ NO_WAY_IN = """
 """Functions that only the documentation and tests know, and such as should be private."""
 
 TWICE = """
-    Database Demonstration EVERYBODY Row Rows Verdict difference number plain rate render route sign
+    Database Demonstration EVERYBODY Rows Verdict difference number plain rate render route sign
 """
 """Names that mean different things in different files."""

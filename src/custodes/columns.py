@@ -24,7 +24,7 @@ class Columns:
     frame: pl.DataFrame
     file: Sequence[Path]  # (F,) shards
     first: Sequence[int]  # (F,) place in ``frame`` of each one's first row
-    number: np.ndarray  # (N,) as in ``tables.Row``
+    number: np.ndarray  # (N,) as in ``tables.TableRow``
     notes: list[str]
 
     def place(self, n: int) -> str:

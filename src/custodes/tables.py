@@ -39,7 +39,7 @@ from custodes.table_text import decoded, known_names, plain_value, repaired, sep
 from custodes.types import InputError
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One row: ``number`` is the line of a JSONL file or the last line of a CSV's row, else the place in the list or table, from 1."""
 
     path: Path
@@ -51,15 +51,15 @@ class Row(NamedTuple):
         return f"{self.path}, row {self.number:,}"
 
 
-class Rows(list[Row]):
+class TableRows(list[TableRow]):
     """The rows of a table, and in ``notes`` what was assumed in reading it, one sentence each."""
 
-    def __init__(self, rows: Iterable[Row] = (), notes: Iterable[str] = ()) -> None:
+    def __init__(self, rows: Iterable[TableRow] = (), notes: Iterable[str] = ()) -> None:
         super().__init__(rows)
         self.notes = list(notes)  # after ``rows``, which may add to them
 
 
-def read_rows(path: str | Path, names: Mapping[str, Iterable[str]] | Iterable[str] = ()) -> Rows:
+def read_rows(path: str | Path, names: Mapping[str, Iterable[str]] | Iterable[str] = ()) -> TableRows:
     """All rows of a file, of a folder with one file or one set of shards, or of a dataset of the hub.
 
     A hub id is "owner/name", "owner/name:SPLIT" or "owner/name:CONFIGURATION:SPLIT"; a path that exists comes first.
@@ -71,7 +71,7 @@ def read_rows(path: str | Path, names: Mapping[str, Iterable[str]] | Iterable[st
     found = list(_rows(path, notes))
     if not found:
         raise InputError(f"{path} is empty; it should hold at least one row.")
-    rows = Rows((Row(*row) for row in _renamed(found, _words_of(names), notes)), notes)
+    rows = TableRows((TableRow(*row) for row in _renamed(found, _words_of(names), notes)), notes)
     warn(notes)
     return rows
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from custodes.dialogue import Messages, as_completion, from_json, plain_text
 from custodes.feedback.kinds.step import StepMark, joined_steps
 from custodes.feedback.source import FeedbackRow
-from custodes.tables import Row
+from custodes.tables import TableRow
 
 ANNOTATOR = ("annotator", "annotator_id", "worker", "worker_id", "labeler", "rater", "judge")
 """Columns that say who judged."""
@@ -32,7 +32,7 @@ class DatasetForm:
         """Of the first value in each column: tells apart forms whose columns have the same names."""
         return True
 
-    def prepare(self, rows: Sequence[Row]) -> list[Row]:
+    def prepare(self, rows: Sequence[TableRow]) -> list[TableRow]:
         """What is done to all rows first."""
         return list(rows)
 

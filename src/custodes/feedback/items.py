@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from custodes.dialogue import as_completion, as_prompt, text_or_messages
 from custodes.feedback.project import Project
 from custodes.feedback.questions import describe
-from custodes.tables import Row, read_rows
+from custodes.tables import TableRow, read_rows
 from custodes.types import Episode, InputError, Judgment, Message, Task
 
 Messages = tuple[Message, ...]
@@ -99,7 +99,7 @@ def read_items(project: Project, path: str | Path) -> list[Item]:
 
 def items_from_rows(project: Project, rows: Iterable[Mapping[str, Any]]) -> list[Item]:
     """The same from rows that came another way. Raises InputError naming row and field."""
-    return _distinct(project, [Row(Path("tasks"), n, dict(values)) for n, values in enumerate(rows, 1)])
+    return _distinct(project, [TableRow(Path("tasks"), n, dict(values)) for n, values in enumerate(rows, 1)])
 
 
 def follows(item: Item, judgment: Judgment) -> bool | None:
@@ -114,7 +114,7 @@ def gold_result(item: Item, judgment: Judgment) -> bool | None:
     return None if known is None else judgment.is_right(known)
 
 
-def _distinct(project: Project, rows: Iterable[Row]) -> list[Item]:
+def _distinct(project: Project, rows: Iterable[TableRow]) -> list[Item]:
     items: dict[str, Item] = {}
     for row in rows:
         for item in _items(project, row):
@@ -124,7 +124,7 @@ def _distinct(project: Project, rows: Iterable[Row]) -> list[Item]:
     return list(items.values())
 
 
-def _items(project: Project, row: Row) -> list[Item]:
+def _items(project: Project, row: TableRow) -> list[Item]:
     try:
         found = _Columns.model_validate(row.values)
     except ValidationError as error:
@@ -158,7 +158,7 @@ def _items(project: Project, row: Row) -> list[Item]:
     return items
 
 
-def _gold(gold: Mapping[str, Any], episodes: list[Episode], row: Row, column: str) -> dict[str, Any]:
+def _gold(gold: Mapping[str, Any], episodes: list[Episode], row: TableRow, column: str) -> dict[str, Any]:
     """What a column says is right, with the better episode's id instead of its place."""
     unknown = gold.keys() - {"better", "labels", "ratings"}
     if unknown:

@@ -23,7 +23,7 @@ from custodes.dialogue import Messages, as_completion, as_prompt, text_or_messag
 from custodes.feedback.collection import Feedback, completion_of
 from custodes.feedback.platform_answers import Answered, Scales, judgments_from
 from custodes.feedback.records import read_judgment
-from custodes.tables import Row, read_rows
+from custodes.tables import TableRow, read_rows
 from custodes.types import Annotator, Episode, InputError, Judgment, Message, Task
 
 OWN = "custodes"
@@ -133,7 +133,7 @@ class PlatformReader:
     def restore(self, rows: Iterable[Mapping[str, Any]], where: str, task: Task) -> None:
         """Judgments that were exported from here, each as a row. Raises InputError for one that is not on ``task``."""
         for row in rows:
-            judgment = read_judgment(Row(Path(where), 0, dict(row)))
+            judgment = read_judgment(TableRow(Path(where), 0, dict(row)))
             unknown = [id_ for id_ in judgment.episodes if id_ not in self.feedback.episodes]
             if unknown or judgment.task != task.id:
                 raise InputError(f"{where}: judgment {judgment.id} is on an episode that the record has not.")

@@ -25,7 +25,7 @@ from custodes.feedback.records import TEXTS
 from custodes.feedback.source import SKIP, Source, rows_shown, says_nothing
 from custodes.ledger import Ledger
 from custodes.registry import Chosen
-from custodes.tables import Row, hash_table, read_rows
+from custodes.tables import TableRow, hash_table, read_rows
 from custodes.types import Annotator, Episode, Example, InputError, PreferencePair
 
 T = TypeVar("T")
@@ -287,7 +287,7 @@ def _form_of(path: str | Path, values: Mapping[str, Any], read_as: str) -> tuple
     )
 
 
-def _refuse_unread(row: Row, form: DatasetForm) -> None:
+def _refuse_unread(row: TableRow, form: DatasetForm) -> None:
     for name in NOT_READ:
         if name in row.values and name not in form.columns() and not says_nothing(row.values[name]):
             raise InputError(

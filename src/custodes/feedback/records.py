@@ -11,7 +11,7 @@ from typing import Any
 
 from custodes.feedback.collection import Feedback, text_columns
 from custodes.feedback.questions import checked_judgment
-from custodes.tables import Row, write_rows
+from custodes.tables import TableRow, write_rows
 from custodes.types import InputError, Judgment, judgment_type, located
 
 
@@ -48,7 +48,7 @@ def judgment_row(judgment: Judgment, feedback: Feedback | None = None) -> dict[s
     return row | texts | ({"annotator_kind": by.kind} if by else {})
 
 
-def read_judgment(row: Row) -> Judgment:
+def read_judgment(row: TableRow) -> Judgment:
     """The judgment of a row that :func:`write_judgments` wrote; the columns ``TEXTS`` are left to others."""
     values = {name: value for name, value in row.values.items() if name not in TEXTS}
     kind = values.pop("kind", None)

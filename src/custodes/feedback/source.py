@@ -9,7 +9,7 @@ from typing import Any
 
 from custodes.dialogue import Messages, alike, as_completion, from_json, plain_text, text_or_messages
 from custodes.feedback.collection import Feedback, Origin
-from custodes.tables import Row
+from custodes.tables import TableRow
 from custodes.types import InputError, Judgment
 
 SKIP = "--skip-bad-rows leaves such rows out"
@@ -28,7 +28,7 @@ class Source:
     skip_silent: bool = False
     """Leave out rows with an empty answer that would be kept as an answer that says nothing."""
 
-    def take(self, row: Row, read: Callable[[FeedbackRow], None]) -> None:
+    def take(self, row: TableRow, read: Callable[[FeedbackRow], None]) -> None:
         """Takes over what ``read`` says of ``row``. Raises InputError, and takes over nothing, where the row is wrong."""
         self.rows += 1
         held = FeedbackRow(row, self)
@@ -49,7 +49,7 @@ class Source:
 class FeedbackRow:
     """One row: its values, each checked when it is asked for, and what the row says."""
 
-    def __init__(self, row: Row, source: Source) -> None:
+    def __init__(self, row: TableRow, source: Source) -> None:
         self.row, self.values, self.source = row, row.values, source
         self.all_text = re.search(r"\.[ct]sv", row.path.name.lower()) is not None  # each cell of the table is text
         self.rendered = False

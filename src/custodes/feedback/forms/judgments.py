@@ -8,7 +8,7 @@ from custodes.feedback.form import DatasetForm
 from custodes.feedback.records import read_judgment
 from custodes.feedback.source import FeedbackRow
 from custodes.registry import form
-from custodes.tables import Row
+from custodes.tables import TableRow
 
 
 @form
@@ -19,7 +19,7 @@ class OwnJudgments(DatasetForm):
     rank = 0
 
     def read(self, row: FeedbackRow) -> None:
-        judgment = read_judgment(Row(row.row.path, row.row.number, {name: row.value(name) for name in row.values}))
+        judgment = read_judgment(TableRow(row.row.path, row.row.number, {name: row.value(name) for name in row.values}))
         whole = "prompt" in row.values and (not judgment.episodes or "answers" in row.values)  # else ids only
         prompt = self._messages(row, "prompt", row.value("prompt")) if whole else ()
         given = row.items("answers") if whole and judgment.episodes else []

@@ -12,7 +12,7 @@ from custodes.feedback.kinds.ranking import Ranking
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.source import SKIP, FeedbackRow
 from custodes.registry import form
-from custodes.tables import Row
+from custodes.tables import TableRow
 from custodes.types import InputError, Message
 
 Node = dict[str, Any]
@@ -28,7 +28,7 @@ class OpenAssistant(DatasetForm):
     def holds(self, values: Mapping[str, Any]) -> bool:
         return isinstance(values.get("prompt"), dict) or all(name in values for name in ("message_id", "text", "role"))
 
-    def prepare(self, rows: Sequence[Row]) -> list[Row]:
+    def prepare(self, rows: Sequence[TableRow]) -> list[TableRow]:
         """The trees of a table with one row a message, each at the place of its root."""
         if any(isinstance(row.values.get("prompt"), dict) for row in rows):
             return list(rows)
@@ -37,7 +37,7 @@ class OpenAssistant(DatasetForm):
         for row in rows:
             node, parent = nodes[str(row.values.get("message_id"))], row.values.get("parent_id")
             if parent is None:
-                roots.append(Row(row.path, row.number, {"prompt": node}))
+                roots.append(TableRow(row.path, row.number, {"prompt": node}))
             elif str(parent) in nodes:
                 nodes[str(parent)]["replies"].append(node)
             else:
