@@ -94,6 +94,8 @@ def test_no_command_shows_what_there_is():
         (["reward", "train", "--preferences", "a"], ["no option --preferences", "did you mean --judgments?"]),
         (["critic", "prioritise", "--preferences", "a"], ["did you mean --judgments?"]),
         (["feedback", "annotators", "--preferences", "a"], ["did you mean --judgments?"]),
+        (["feedback", "labels", "--method", "mace"], ["no option --method", "did you mean --aggregator?"]),
+        (["feedback", "annotators", "--method", "a"], ["did you mean --annotator-model?"]),
         (["audit", "report", "ledger.db"], ["needs --out PATH"]),
         (
             ["feedback", "convert", "a", "b", "--form", "prose"],

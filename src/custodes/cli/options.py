@@ -3,7 +3,7 @@
 import contextlib
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
@@ -23,11 +23,14 @@ RENAMED = {
     "heldout-tasks": "measure-on",
     "heldout": "measure-on",
     "prompts": "tasks",
-    "method": "algorithm",
+    "method": "algorithm, aggregator, annotator-model",
+    "bootstrap": "resamples",
+    "name": "annotator",
+    "pairs": "pairs-shown",
     "best-of": "compare-best-of",
     "ensemble": "members",
 }
-"""Options that have another name now."""
+"""Options that have another name now, where there are several the first that the command has."""
 
 
 class Option(NamedTuple):
@@ -118,8 +121,13 @@ def _where(flag: str, plugins: Sequence["Plugin"], suggested: Sequence[str], nam
             return (
                 f" {f'with --{plugin.field} {plugin.name}' if plugin.name else f'without --{plugin.field}'}; {owners}."
             )
-    asked = RENAMED.get(flag, flag)
-    return f"; did you mean --{nearest(asked, suggested)}?" if suggested else f"; see custodes {name} --help."
+    return f"; did you mean --{_renamed(flag, suggested)}?" if suggested else f"; see custodes {name} --help."
+
+
+def _renamed(name: str, names: Iterable[str]) -> str:
+    """The one of ``names`` that ``name`` has become, or is spelled most like."""
+    now = [other for other in RENAMED.get(name, "").split(", ") if other in names]
+    return now[0] if now else nearest(RENAMED.get(name, name), names)
 
 
 @dataclass(frozen=True)
@@ -237,9 +245,7 @@ def _from_yaml(kind: type[T], file: Path, values: dict[str, Any], plugins: Seque
                     raise InputError(
                         f"configuration {file}: no option {name!r} where {plugin.field} is {chosen}; {owners}."
                     )
-            raise InputError(
-                f"configuration {file}: no option {name!r}; did you mean {nearest(RENAMED.get(name, name), names)!r}?"
-            )
+            raise InputError(f"configuration {file}: no option {name!r}; did you mean {_renamed(name, names)!r}?")
     try:
         return _with_values(kind, values, file)
     except InputError as error:

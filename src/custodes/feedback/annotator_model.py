@@ -237,7 +237,7 @@ class AnnotatorModel:
         names = ("reliability", "position", "length", "reserve")
         values = {name + end: float(getattr(self, name + end)[k]) for name in names for end in ("", "_se")}
         values |= dict(zip(("reliability_low", "reliability_high"), self.fit.interval[k].tolist(), strict=True))
-        return Estimate(annotator, int((self.comparisons.annotator == k).sum()), **values)
+        return Estimate(annotator, int(self._given[k]), **values)
 
     @property
     def estimates(self) -> list[Estimate]:
@@ -247,6 +247,11 @@ class AnnotatorModel:
     @cached_property
     def _index(self) -> dict[str, int]:
         return {name: k for k, name in enumerate(self.annotators)}
+
+    @cached_property
+    def _given(self) -> Ints:
+        """(K,) how many comparisons each annotator gave."""
+        return np.bincount(self.comparisons.annotator, minlength=len(self.annotators))
 
 
 def fit_annotators(
@@ -277,8 +282,15 @@ def fit_annotators(
     annotator_ids, k = _numbered(annotators)
     episode_ids, both = _numbered(firsts + seconds)
     first, second = both[: len(kept)], both[len(kept) :]
-    texts = _texts(episodes, episode_ids)
-    if style and texts is None:
+    texts = None
+    if episodes is not None:
+        of = {episode.id: episode.completion for episode in episodes}
+        if missing := [id_ for id_ in episode_ids if id_ not in of]:
+            raise InputError(
+                f"{len(missing)} judged episodes are not among the episodes given, the first is {missing[0]}."
+            )
+        texts = [of[id_] for id_ in episode_ids]
+    elif style:
         raise InputError(f"style ({', '.join(style)}) is measured on the episodes' texts: give the episodes too.")
     length, unit = _difference(texts, len, first, second)
     measured = [_difference(texts, MEASURES[name], first, second)[0] for name in style]
@@ -340,16 +352,6 @@ def _numbered(names: tuple[str, ...]) -> tuple[tuple[str, ...], Ints]:
     return tuple(index), numbers
 
 
-def _texts(episodes: Iterable[Episode] | None, ids: tuple[str, ...]) -> list[str] | None:
-    if episodes is None:
-        return None
-    texts = {e.id: e.completion for e in episodes}
-    missing = [id_ for id_ in ids if id_ not in texts]
-    if missing:
-        raise InputError(f"{len(missing)} judged episodes are not among the episodes given, the first is {missing[0]}.")
-    return [texts[id_] for id_ in ids]
-
-
 def _difference(
     texts: list[str] | None, measure: Callable[[str], float], first: Ints, second: Ints
 ) -> tuple[Floats, float]:
@@ -362,10 +364,6 @@ def _difference(
     return (difference / unit if unit > 0 else difference), unit
 
 
-def _marks(text: str) -> int:
-    """How many headings, list items and bold passages of Markdown a text has."""
-    return len(_MARKS.findall(text))
-
-
 _MARKS = re.compile(r"^ {0,3}#{1,6} |^\s*(?:[-*+]|\d+[.)]) |\*\*[^*\n]+\*\*", re.MULTILINE)
-MEASURES: Mapping[Style, Callable[[str], float]] = {"length": len, "markdown": _marks}
+MEASURES: Mapping[Style, Callable[[str], float]] = {"length": len, "markdown": lambda text: len(_MARKS.findall(text))}
+"""What style is measured by; of Markdown, headings, list items and bold passages."""
