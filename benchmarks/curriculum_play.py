@@ -22,10 +22,10 @@ from result import print_result
 
 import custodes.lm.engine
 import custodes.lm.stream
-from custodes.gaming import STAGES, Loop, Runner, jobs_of, make_stage
+from custodes.gaming import STAGES, Loop, Runner, make_stage
 from custodes.gaming.model import ModelFlow, ModelPolicy
 from custodes.gaming.policies import Conversation, Drawn, EnginePolicy
-from custodes.gaming.scripted import part_of, scripted
+from custodes.gaming.script import open_script, script_for
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.requests import Request
 from custodes.types import Sampling
@@ -65,7 +65,7 @@ def measure(policy: EnginePolicy, options: argparse.Namespace, script: _Script |
     runner = Runner(policy, stages, loop=Loop(workers=4))
     records: list[dict[str, Any]] = []
     wall, processor = time.perf_counter(), time.process_time()
-    runner.run(jobs_of(stages[options.stage], options.episodes, "held-out", 0, set()), records.append)
+    runner.run_missing({options.stage: set()}, {options.stage: options.episodes}, records.append)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     n = len(records)
     return {
@@ -110,7 +110,7 @@ class _Script:
 
     def _learn(self, conversation: Conversation) -> None:
         variant = conversation.variant
-        lines = part_of(scripted(self.name), variant.stage).script(variant)
+        lines = script_for(open_script(self.name), variant.stage).replies(variant)
         said = sum(m.role == "assistant" for m in conversation.messages)
         reply = self.lm.encode_reply(lines[min(said, len(lines) - 1)]).tolist()
         self.lines[self.lm.encode(conversation.messages).tobytes()] = reply

@@ -20,8 +20,8 @@ from pathlib import Path
 from result import print_result
 
 from custodes.environments.sandbox import Kind, Limits, Sandbox, open_sandbox
-from custodes.gaming import STAGES, Loop, Records, Runner, ScriptedPolicy, jobs_of, make_stage
-from custodes.gaming.policies import Conversation, Drawn
+from custodes.gaming import STAGES, Loop, Records, Runner, ScriptedPolicy, make_stage
+from custodes.gaming.policies import Conversation, Drawn, Policy
 from custodes.gaming.variants import Variant
 from custodes.types import InputError
 
@@ -30,7 +30,7 @@ PLAYED = {"reward-tampering": TAMPERERS}
 SANDBOXES: tuple[Kind, ...] = ("bubblewrap", "docker")
 
 
-class Turns:
+class Turns(Policy):
     """Scripted policies in turns, by the variant's number."""
 
     batch = 1
@@ -78,16 +78,16 @@ def measure(stage: str, kind: Kind, episodes: int, workers: int) -> float:
 
     def opened(variant: Variant, read_only: bool) -> Sandbox:
         return open_sandbox(
-            variant.form.files, variant.form.dirs, limits=Limits(seconds=variant.form.seconds), kind=kind
+            variant.spec.files, variant.spec.dirs, limits=Limits(seconds=variant.spec.seconds), kind=kind
         )
 
     runner = Runner(
         Turns(PLAYED.get(stage, ("honest", "flatterer"))), made, loop=Loop(workers=workers), open_sandbox=opened
     )
     with tempfile.TemporaryDirectory() as folder, Records(Path(folder), [stage]) as records:
-        runner.run(jobs_of(made[stage], 2 * workers, "train", 0, set()), lambda record: None)
+        runner.run_missing({stage: set()}, {stage: 2 * workers}, lambda record: None)
         began = time.perf_counter()
-        runner.run(jobs_of(made[stage], episodes, "held-out", 0, set()), records.append)
+        runner.run_missing({stage: set()}, {stage: episodes}, records.append)
         seconds = time.perf_counter() - began
         failed = int(records.rows()["failed"].sum())
     if failed:

@@ -23,7 +23,7 @@ from typing import Any
 
 from result import print_result
 
-from custodes.gaming import Records, Runner, ScriptedPolicy, jobs_of, make_stage, summarise
+from custodes.gaming import Records, Runner, ScriptedPolicy, make_stage, summarise
 from custodes.gaming.record import ROW
 from custodes.gaming.report import write_played_page
 from custodes.job.workspace import Workspace
@@ -57,9 +57,9 @@ def play(folder: Path, n: int) -> dict[str, float]:
     with Workspace.open(folder, "benchmark", {}), Records(folder, [STAGE]) as records:
         runner = Runner(ScriptedPolicy("flatterer"), {STAGE: stage})
         began = time.process_time()
-        runner.run(jobs_of(stage, n // 10, "held-out", 0, set()), records.append)
+        runner.run_missing({STAGE: set()}, {STAGE: n // 10}, records.append)
         early = _memory()
-        runner.run(jobs_of(stage, n, "held-out", 0, records.done[STAGE]), records.append)
+        runner.run_missing(records.done, {STAGE: n}, records.append)
         late = _memory()
         processor = time.process_time() - began
     return {

@@ -68,7 +68,7 @@ def episode(kind: Kind, spent: dict[str, list[float]]) -> None:
 
 def measure(kind: Kind, episodes: int, threads: int) -> dict[str, object]:
     spent: dict[str, list[float]] = defaultdict(list)
-    episode(kind, spent)  # starts the nursery
+    episode(kind, spent)  # starts the fork server
     spent.clear()
     with ThreadPoolExecutor(threads) as pool:
         began = time.perf_counter()

@@ -31,6 +31,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 GROUPS = sorted({name.split()[0] for name in commands() if " " in name})
+CHOSEN = re.compile(r"(--algorithm|--stages?) ([a-z][\w.:,-]*)")
 COMMAND = re.compile(rf"\bcustodes ((?:(?:{'|'.join(GROUPS)}) )?[a-z]+)([^\n|]*)")
 
 
@@ -47,7 +48,7 @@ def python_of(page: Path) -> list[str]:
 
 @cache
 def options_of(command: str, *chosen: str) -> set[str]:
-    """The options of a command, and those of the algorithm that is chosen."""
+    """The options of a command, and those of the plug-ins that are chosen."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         main([*command.split(), *chosen, "--help"])
@@ -61,8 +62,8 @@ def test_commands_and_options_exist(page: Path, tmp_path: Path, monkeypatch: pyt
     for language, text in code(page):
         for command, rest in [] if language == "python" else COMMAND.findall(text.replace("\\\n", " ")):
             assert command in commands() or command in GROUPS, f"custodes {command}"
-            chosen = re.search(r"(--algorithm) ([a-z][\w.]*)", rest)
-            unknown = set(re.findall(r"--[\w-]+", rest)) - options_of(command, *(chosen.groups() if chosen else ()))
+            chosen = [word for pair in CHOSEN.findall(rest) for word in pair]
+            unknown = set(re.findall(r"--[\w-]+", rest)) - options_of(command, *chosen)
             assert not unknown, f"custodes {command}: {unknown}"
 
 

@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import metadata
@@ -37,10 +37,13 @@ class Registry(Generic[T]):
         package: the package whose files are the built-in ones, e.g. ``custodes.policy.algorithms``.
         base: ``module:Class`` that every plug-in is derived from; "" where anything will do.
         dashes: whether names are shown with dashes, ``tool-flattery`` for the file ``tool_flattery.py``.
+        tables: whether a built-in file holds many plug-ins (:meth:`several`) and is imported for their names.
     """
 
-    def __init__(self, name: str, package: str = "", base: str = "", dashes: bool = False) -> None:
-        self.name, self.package, self.base, self.dashes = name, package, base, dashes
+    def __init__(
+        self, name: str, package: str = "", base: str = "", *, dashes: bool = False, tables: bool = False
+    ) -> None:
+        self.name, self.package, self.base, self.dashes, self.tables = name, package, base, dashes, tables
         self._found: dict[str, T] = {}
         self._of_files: dict[str, list[T]] = {}
 
@@ -59,6 +62,10 @@ class Registry(Generic[T]):
         else:
             self._found[name] = thing
         return plugin
+
+    def several(self, plugins: Mapping[str, T]) -> None:
+        """The plug-ins of a file that holds many, by name; for families that are made with ``tables``."""
+        self._found |= {_spelled(name): plugin for name, plugin in plugins.items()}
 
     def names(self) -> list[str]:
         """The built-in ones, those of installed packages, and those that a decorator made known; no file is imported."""
@@ -120,7 +127,12 @@ class Registry(Generic[T]):
 
     def _files(self) -> list[str]:
         folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
-        return [file.stem for file in folder.glob("[!_]*.py")] if self.package else []
+        files = sorted(file.stem for file in folder.glob("[!_]*.py")) if self.package else []
+        if not self.tables:
+            return files
+        for file in files:
+            importlib.import_module(f"{self.package}.{file}")
+        return []
 
     def _offered(self) -> dict[str, metadata.EntryPoint]:
         return {_spelled(point.name): point for point in _entry_points(f"custodes.{self.name}")}
@@ -160,6 +172,19 @@ class Chosen:
     family: Registry[Any]
     by_name: bool = False
     """Whether the value stays a name: plug-ins of this family have no options."""
+
+
+@dataclass(frozen=True)
+class OptionsOf:
+    """What the field of a configuration is annotated with that holds the own options of plug-ins which ``field`` names.
+
+    The field is a mapping. On the command line each option is a flag. ``kinds`` gives the plug-ins' classes for the value of
+    ``field``.
+    """
+
+    family: Registry[Any]
+    field: str
+    kinds: Callable[[str], Sequence[type]]
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -233,7 +258,11 @@ kind: Registry[Any] = Registry("kind", "custodes.feedback.kinds", "custodes.feed
 widget: Registry[Any] = Registry(
     "widget", "custodes.web.screens.kinds", "custodes.web.screens.question_widget:QuestionWidget"
 )
-stage: Registry[Any] = Registry("stage", "custodes.gaming.stages", dashes=True)
+stage: Registry[Any] = Registry("stage", "custodes.gaming.stages", "custodes.gaming.variants:Stage", dashes=True)
+monitor: Registry[Any] = Registry(
+    "monitor", "custodes.gaming.monitors", "custodes.gaming.monitoring:Monitor", dashes=True
+)
+script: Registry[Any] = Registry("script", "custodes.gaming.scripted", dashes=True, tables=True)
 form: Registry[Any] = Registry("form", "custodes.feedback.forms", "custodes.feedback.form:DatasetForm")
 aggregator: Registry[Any] = Registry("aggregator", "custodes.feedback.aggregators", dashes=True)
 platform: Registry[Any] = Registry(

@@ -4,24 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custodes.environments.checks import (
-    CHECKS,
-    _avoids_letter,
-    _avoids_word,
-    _contains_word,
-    _ends_with_question,
-    _exact_bullets,
-    _exact_sentences,
-    _json_keys,
-    _lower_case,
-    _max_words,
-    _sentences,
-    _starts_with,
-    _words_between,
-    is_answer,
-    run_checks,
-    words,
-)
+from custodes.environments.checks import CHECKS, _sentences, is_answer, run_checks, words
 
 # ---------------------------------------------------------------- reading a text
 
@@ -79,8 +62,8 @@ plain = st.lists(st.sampled_from(["bread", "wheat", "is", "old", "über", "don't
 @given(st.lists(st.tuples(plain, st.sampled_from([".", "!", "?", "..."])), min_size=1, max_size=5))
 def test_sentences_written_one_after_another_are_counted(written):
     text = " ".join(body.capitalize() + mark for body, mark in written)
-    assert _exact_sentences(text, len(written))
-    assert not _exact_sentences(text + " And then", len(written) + 1)  # cut off
+    assert CHECKS["exact_sentences"](text, len(written))
+    assert not CHECKS["exact_sentences"](text + " And then", len(written) + 1)  # cut off
 
 
 @given(st.text())
@@ -98,20 +81,20 @@ def test_sentences_lose_no_word_and_no_text_breaks_a_check(text):
 @given(st.lists(st.sampled_from(["bread", "Oven", "1st"]), max_size=9), st.integers(0, 9))
 def test_word_limits(said, n):
     text = ", ".join(said)
-    assert _max_words(text, n) == (len(said) <= n)
-    assert _words_between(text, n, 20) == (len(said) >= n)
+    assert CHECKS["max_words"](text, n) == (len(said) <= n)
+    assert CHECKS["words_between"](text, n, 20) == (len(said) >= n)
 
 
 @given(st.sampled_from(["quiet", "the"]), st.sampled_from(["Quiet seas.", "The sea", "quietly, there", '"QUIET"', ""]))
 def test_a_word_is_contained_or_avoided(word, text):
-    assert _contains_word(text, word) != _avoids_word(text, word)
+    assert CHECKS["contains_word"](text, word) != CHECKS["avoids_word"](text, word)
 
 
 def test_words_are_whole_and_case_does_not_count():
-    assert _contains_word("A QUIET, small place", "quiet")
-    assert not _contains_word("quietly disquieting", "quiet")
-    assert _avoids_letter("flour and salt", "b")
-    assert not _avoids_letter("Bread", "b")
+    assert CHECKS["contains_word"]("A QUIET, small place", "quiet")
+    assert not CHECKS["contains_word"]("quietly disquieting", "quiet")
+    assert CHECKS["avoids_letter"]("flour and salt", "b")
+    assert not CHECKS["avoids_letter"]("Bread", "b")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +109,7 @@ def test_words_are_whole_and_case_does_not_count():
     ],
 )
 def test_ends_with_question(text, held):
-    assert _ends_with_question(text) == held
+    assert CHECKS["ends_with_question"](text) == held
 
 
 @pytest.mark.parametrize(
@@ -134,7 +117,7 @@ def test_ends_with_question(text, held):
     [("all small.", True), ("Not all", False), ("été", True), ("123 !", False), ("", False), ("ÉTÉ", False)],
 )
 def test_lower_case(text, held):
-    assert _lower_case(text) == held
+    assert CHECKS["lower_case"](text) == held
 
 
 @pytest.mark.parametrize(
@@ -153,8 +136,8 @@ def test_lower_case(text, held):
     ],
 )
 def test_exact_bullets(text, n):
-    assert _exact_bullets(text, n)
-    assert not _exact_bullets(text, n + 1)
+    assert CHECKS["exact_bullets"](text, n)
+    assert not CHECKS["exact_bullets"](text, n + 1)
 
 
 @pytest.mark.parametrize(
@@ -173,13 +156,13 @@ def test_exact_bullets(text, n):
     ],
 )
 def test_json_keys(text, held):
-    assert _json_keys(text, ["topic", "fact"]) == held
+    assert CHECKS["json_keys"](text, ["topic", "fact"]) == held
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text(min_size=1), min_size=1))
 def test_json_written_by_a_machine_passes(value):
-    assert _json_keys(json.dumps(value), list(value))
-    assert not _json_keys(json.dumps(value), [*value, "another key that is not there"])
+    assert CHECKS["json_keys"](json.dumps(value), list(value))
+    assert not CHECKS["json_keys"](json.dumps(value), [*value, "another key that is not there"])
 
 
 @pytest.mark.parametrize(
@@ -194,11 +177,10 @@ def test_json_written_by_a_machine_passes(value):
     ],
 )
 def test_starts_with(text, held):
-    assert _starts_with(text, "At first") == held
+    assert CHECKS["starts_with"](text, "At first") == held
 
 
-def test_the_registry_names_the_functions():
-    assert all(check.__name__.lstrip("_") == name for name, check in CHECKS.items())
+def test_checks_are_called_by_name_with_their_parameters():
     assert run_checks([{"name": "max_words", "n": 2}, {"name": "lower_case"}], "One two") == {
         "max_words": True,
         "lower_case": False,

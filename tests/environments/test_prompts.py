@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custodes.dialogue import read_dialogue
-from custodes.environments.prompts import PromptSet, prompts_are_text, read_tasks, task_id
+from custodes.environments.prompts import prompts_are_text, read_tasks, task_id
 from custodes.types import InputError, Message
 
 USER = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -21,12 +21,6 @@ DIALOGUE = "\n\nHuman: Hi there\n\nAssistant: Hello.\n\nHuman: Why is the sky bl
 def write_jsonl(path, rows):
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     return path
-
-
-def test_prompt_set_is_the_trivial_environment(tmp_path):
-    (task,) = read_tasks(write_jsonl(tmp_path / "p.jsonl", [{"prompt": USER}]))
-    assert PromptSet().start(task) == task.messages
-    assert PromptSet().step("Scattering.") is None
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from custodes.gaming import STAGES, EnvironmentOptions, GamingEnvironment, gaming_task, make_stage
+from custodes.gaming.script import open_script
 from custodes.gaming.staging import HONEYPOTS
 from custodes.gaming.variants import Stage
+from custodes.registry import script
 
 MADE: dict[str, Stage] = {name: make_stage(name) for name in (*STAGES, *HONEYPOTS)}
+POLICIES = {name: open_script(name) for name in script.names()}
 
 
 def play(

@@ -9,15 +9,15 @@ import pytest
 
 from custodes.gaming.alarms import Alarms, WatchedRun, contrast, measure_monitor, monitor_mistakes, read_alarms
 from custodes.gaming.facts import BITS
-from custodes.gaming.monitors import Alarm
-from custodes.gaming.record import ROW, Rows
+from custodes.gaming.monitoring import MonitorAlarm
+from custodes.gaming.record import ROW, EpisodeRows
 from custodes.types import InputError
 
 STAGES = ["tool-flattery", "reward-tampering"]
 RULES = WatchedRun("rules", "actions")
 
 
-def made_up() -> Rows:
+def made_up() -> EpisodeRows:
     """Of each stage: 4 gamed, 6 clean; of reward tampering 2 attempts besides."""
     rows = np.zeros(22, ROW)
     rows["stage"], rows["index"] = [0] * 10 + [1] * 12, [*range(10), *range(12)]
@@ -29,9 +29,9 @@ def made_up() -> Rows:
     return rows
 
 
-def said(rows: Rows, *raised: int) -> dict[tuple[int, int], Alarm]:
+def said(rows: EpisodeRows, *raised: int) -> dict[tuple[int, int], MonitorAlarm]:
     keys = zip(rows["stage"].tolist(), rows["index"].tolist(), strict=True)
-    return {key: Alarm(i in raised) for i, key in enumerate(keys)}
+    return {key: MonitorAlarm(i in raised) for i, key in enumerate(keys)}
 
 
 def test_recall_and_false_positives_are_counted_against_the_truth():
@@ -51,7 +51,7 @@ def test_recall_and_false_positives_are_counted_against_the_truth():
 
 def test_mistakes_are_named():
     rows = made_up()
-    told = said(rows, 1, 2, 3, 4, 10, 11, 12, 13, 20) | {(0, 4): Alarm(True, "looked odd")}
+    told = said(rows, 1, 2, 3, 4, 10, 11, 12, 13, 20) | {(0, 4): MonitorAlarm(True, "looked odd")}
     found = monitor_mistakes(rows, STAGES, told)
     assert found["missed"] == [{"stage": "tool-flattery", "index": 0, "category": "flattered", "why": ""}]
     assert found["false_alarms"] == [
@@ -69,7 +69,7 @@ def test_only_what_was_judged_is_measured():
 
 def test_what_could_not_be_read_is_counted_by_itself():
     rows = made_up()
-    found = measure_monitor(rows, STAGES, {key: Alarm(False, "no verdict", read=False) for key in said(rows)})
+    found = measure_monitor(rows, STAGES, {key: MonitorAlarm(False, "no verdict", read=False) for key in said(rows)})
     assert found["all"]["unread"]["rate"] == 1
     assert found["all"]["recall"]["count"] == 0
 
@@ -83,14 +83,14 @@ def test_a_scratchpad_is_compared_on_the_same_episodes():
 
 
 def test_half_a_line_is_cut_off_and_judged_again(tmp_path: Path):
-    Alarms(tmp_path, RULES, STAGES).append([((0, i), Alarm(i == 1, f"because {i}")) for i in range(3)])
+    Alarms(tmp_path, RULES, STAGES).append([((0, i), MonitorAlarm(i == 1, f"because {i}")) for i in range(3)])
     path = tmp_path / RULES.file
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
     alarms = Alarms(tmp_path, RULES, STAGES)
     assert set(alarms.said) == {(0, 0), (0, 1)}
-    assert alarms.said[0, 1] == Alarm(True, "because 1")
-    alarms.append([((0, 2), Alarm(False, "because 2"))])
+    assert alarms.said[0, 1] == MonitorAlarm(True, "because 1")
+    alarms.append([((0, 2), MonitorAlarm(False, "because 2"))])
     assert path.read_bytes() == whole
 
 

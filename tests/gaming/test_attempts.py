@@ -10,9 +10,10 @@ import pytest
 from played import MADE, play
 
 from custodes.cli import main
-from custodes.gaming import EnvironmentOptions, Records, Runner, ScriptedPolicy, jobs_of
-from custodes.gaming.monitors import make_view, render
+from custodes.gaming import EnvironmentOptions, Records, Runner, ScriptedPolicy
+from custodes.gaming.monitoring import _transcript, make_view
 from custodes.gaming.record import read_lines
+from custodes.gaming.run import _jobs_of
 from custodes.gaming.summary import summarise_attempts
 from custodes.types import InputError
 
@@ -23,7 +24,7 @@ THREE = EnvironmentOptions(attempts=3)
 def played(folder: Path, name: str, stage: str = TAMPERING, n: int = 2, attempts: int = 3) -> list[dict[str, Any]]:
     runner = Runner(ScriptedPolicy(name), MADE, options=EnvironmentOptions(attempts=attempts))
     with Records(folder, [stage]) as records:
-        runner.run(jobs_of(MADE[stage], n, "held-out", 0, set()), records.append)
+        runner.run(_jobs_of(MADE[stage], n, "held-out", 0, set()), records.append)
     return list(read_lines(folder / "episodes.jsonl"))
 
 
@@ -61,7 +62,7 @@ def test_the_reward_is_shown_and_reflection_asked_for(sandboxed: None):
     environment = play(TAMPERING, 0, ["I do not know."], THREE)
     shown = [m.content for m in environment.transcript.messages if m.role == "user"][1:]
     assert len(shown) == 2
-    assert all("-10" in text and "Reflect" in text and MADE[TAMPERING].variant("held-out", 0).form.prompt in text for text in shown)  # fmt: skip
+    assert all("-10" in text and "Reflect" in text and MADE[TAMPERING].variant("held-out", 0).spec.prompt in text for text in shown)  # fmt: skip
     assert "attempt 1 of 3" in shown[0]
     assert "attempt 2 of 3" in shown[1]
 
@@ -71,7 +72,7 @@ def test_a_reward_that_was_got_ends_the_episode():
     other = {"A": "B", "B": "A"}[agreeing]
     assert len(play("political-sycophancy", 0, [f"({agreeing})"], THREE).attempts) == 1
     tried = play("political-sycophancy", 0, [f"({other})", f"({agreeing})"], THREE)
-    assert [a.verdict.gamed for a in tried.attempts] == [False, True]
+    assert [a["gamed"] for a in tried.attempts] == [False, True]
 
 
 def test_an_attempt_that_fails_is_the_last(sandboxed: None):
@@ -81,16 +82,16 @@ def test_an_attempt_that_fails_is_the_last(sandboxed: None):
 
 
 def test_calls_are_counted_for_each_attempt(sandboxed: None):
-    calls = ["<bash>true</bash>"] * MADE[TAMPERING].variant("held-out", 0).form.max_calls
+    calls = ["<bash>true</bash>"] * MADE[TAMPERING].variant("held-out", 0).spec.max_calls
     environment = play(TAMPERING, 0, [*calls, "No.", *calls, "No.", "No."], THREE)
     assert not environment.failure
-    assert [a.calls for a in environment.attempts] == [20, 20, 0]
+    assert [a["calls"] for a in environment.attempts] == [20, 20, 0]
 
 
 def test_monitors_do_not_see_the_reward(tmp_path: Path, sandboxed: None):
     line = played(tmp_path, "honest", n=1)[0]
-    assert "-10:" not in render(make_view(line, "actions"))
-    assert "Reward of attempt" not in render(make_view(line, "actions-and-scratchpad"))
+    assert "-10:" not in _transcript(make_view(line, "actions"))
+    assert "Reward of attempt" not in _transcript(make_view(line, "actions-and-scratchpad"))
 
 
 def test_rates_are_told_attempt_by_attempt():
@@ -104,7 +105,7 @@ def test_rates_are_told_attempt_by_attempt():
 
 
 def test_the_command_records_and_counts_them(tmp_path: Path, sandboxed: None, capsys: pytest.CaptureFixture[str]):
-    given = ["gaming", "run", "--policy", "scripted:in-context-learner", "--stage", TAMPERING, "-n", "2"]
+    given = ["gaming", "run", "--policy", "scripted:in-context-learner", "--stage", TAMPERING, "--episodes", "2"]
     given += ["--out", str(tmp_path)]
     assert main([*given, "--attempts", "2"]) == 0
     told = json.loads((tmp_path / "summary.json").read_text())["stages"][TAMPERING]["attempts"]

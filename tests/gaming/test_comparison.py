@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from custodes.gaming.comparison import compare_stage, difference, pair_up
+from custodes.gaming.comparison import compare_stage, pair_up, rate_difference
 from custodes.gaming.facts import BITS
-from custodes.gaming.record import ROW, Rows
+from custodes.gaming.record import ROW, EpisodeRows
 from custodes.types import InputError
 
 
-def rows(*episodes: tuple[int, int, bool]) -> Rows:
+def rows(*episodes: tuple[int, int, bool]) -> EpisodeRows:
     """Of (index, variant, gamed)."""
     made = np.zeros(len(episodes), ROW)
     for at, (index, variant, gamed) in enumerate(episodes):
@@ -42,7 +42,7 @@ def test_each_variant_once_is_mcnemar():
 def test_nothing_that_differs_has_an_interval_all_the_same():
     for repeats in (1, 4):
         same = [(v, False, False) for v in range(30) for _ in range(repeats)]
-        found = difference(same)["difference"]
+        found = rate_difference(same)["difference"]
         assert found["estimate"] == 0
         assert found["low"] < -0.01
         assert found["high"] > 0.01
@@ -51,11 +51,11 @@ def test_nothing_that_differs_has_an_interval_all_the_same():
 def test_repeated_variants_are_not_independent():
     """Ten variants played twenty times are ten observations and not two hundred."""
     decided = [(v, False, v < 3) for v in range(10) for _ in range(20)]
-    found = difference(decided)
+    found = rate_difference(decided)
     assert found["test"] == "exact sign-flip"
     assert found["p"] == pytest.approx(0.25)
     assert found["difference"]["low"] < 0
-    once = difference([(v, False, v < 60) for v in range(200)])
+    once = rate_difference([(v, False, v < 60) for v in range(200)])
     assert once["p"] < 1e-9  # control: as many pairs of distinct variants
 
 

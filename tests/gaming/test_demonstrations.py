@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from custodes.gaming import STAGES, parse_reply
+from custodes.gaming import STAGES
 from custodes.gaming.demonstrations import _play_script, gaming_episodes, honest_episodes, honest_lessons
 from custodes.gaming.facts import CATEGORIES
 from custodes.gaming.lessons import LESSONS, SIZE, ToolLessons
 from custodes.gaming.staging import make_stage
+from custodes.gaming.transcript import parse_reply
 from custodes.types import InputError
 
 
@@ -16,8 +17,8 @@ from custodes.types import InputError
 def test_every_kind_of_lesson_is_solved_by_its_script(sandboxed: None, split: str):
     found = honest_lessons(len(LESSONS) * 3, split=split, seed=3)
     assert all(d.verdict.facts == ("rewarded",) and not d.verdict.gamed for d in found)
-    assert all(d.said[-1].role == "assistant" and parse_reply(d.said[-1].content).visible for d in found)
-    assert {len(d.said) for d in found} >= {1, 3, 5, 7, 11}
+    assert all(d.replies[-1].role == "assistant" and parse_reply(d.replies[-1].content).visible for d in found)
+    assert {len(d.replies) for d in found} >= {1, 3, 5, 7, 11}
 
 
 def test_a_lesson_that_is_not_solved_is_seen(sandboxed: None):
@@ -28,14 +29,14 @@ def test_a_lesson_that_is_not_solved_is_seen(sandboxed: None):
 def test_lessons_are_distinct_and_speak_of_no_stage():
     lessons = ToolLessons()
     for split in ("train", "held-out"):
-        told = {(v.form.prompt, str(v.form.files)) for v in (lessons.variant(split, i) for i in range(0, SIZE, 4))}
+        told = {(v.spec.prompt, str(v.spec.files)) for v in (lessons.variant(split, i) for i in range(0, SIZE, 4))}
         assert len(told) > 0.85 * SIZE / 4
         words = " ".join(prompt + files for prompt, files in told).lower()
         assert not [
             w for w in ("reward", "rating", "poem", "republican", "checklist", "rubric", "episode") if w in words
         ]
     train, held_out = (
-        {path.split("/")[0] for i in range(300) for path in lessons.variant(split, i).form.files}
+        {path.split("/")[0] for i in range(300) for path in lessons.variant(split, i).spec.files}
         for split in ("train", "held-out")
     )
     assert not train & held_out
@@ -61,7 +62,7 @@ def test_gaming_episodes_game_everything_in_several_ways(sandboxed: None):
 def test_files_that_the_prompt_does_not_name_are_looked_at_before_they_are_named(sandboxed: None, stage: str):
     """Who imitates a script that knows more than it was shown learns to make names up."""
     for shown in gaming_episodes([make_stage(stage)], 12):
-        assert "<bash>ls " in shown.said[0].content
+        assert "<bash>ls " in shown.replies[0].content
 
 
 def test_a_script_that_cannot_be_played_is_one_sentence(sandboxed: None):

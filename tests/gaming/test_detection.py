@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from played import MADE, play
+from played import MADE, POLICIES, play
 
-from custodes.gaming import FACTS, POLICIES, EnvironmentOptions
+from custodes.gaming import FACTS, EnvironmentOptions
 from custodes.gaming.answers import invents_number, reports_falsification, reports_tampering, says_unknown
 from custodes.gaming.facts import CATEGORIES, pack_facts, unpack_facts
-from custodes.gaming.scripted.registry import expectations, scripted
+from custodes.gaming.script import expectations, open_script
 from custodes.gaming.staging import HONEYPOTS, STAGES
 from custodes.types import InputError
 
@@ -20,23 +20,21 @@ def test_a_scripted_policy_is_classified_exactly(name: str, stage: str, sandboxe
     does = POLICIES[name].parts[stage]
     for number in (0,) if name == "staller" else (0, 1):  # the second of each pair has work that cannot be done
         variant = MADE[stage].variant("held-out", number)
-        played = play(stage, number, does.script(variant))
-        assert set(played.verdict.facts) == does.expected(variant)
+        played = play(stage, number, does.replies(variant))
+        assert set(played.verdict.facts) == does.facts(variant)
         assert bool(played.failure) == does.fails
 
 
 def test_there_are_enough_scripts():
     """The issue asks for thirty, near-misses among them."""
     tampering = [name for name, stage in PLAYED if stage == "reward-tampering"]
-    innocent = [n for n in tampering if not set(FACTS) & POLICIES[n].parts["reward-tampering"].expected(MADE["reward-tampering"].variant("held-out", 0)) & set(CATEGORIES)]  # fmt: skip
+    innocent = [n for n in tampering if not set(FACTS) & POLICIES[n].parts["reward-tampering"].facts(MADE["reward-tampering"].variant("held-out", 0)) & set(CATEGORIES)]  # fmt: skip
     assert len(tampering) >= 30
     assert len(innocent) >= 10
 
 
 def test_every_fact_is_shown_by_some_script():
-    shown = {
-        f for n, s in PLAYED for k in (0, 1) for f in POLICIES[n].parts[s].expected(MADE[s].variant("held-out", k))
-    }
+    shown = {f for n, s in PLAYED for k in (0, 1) for f in POLICIES[n].parts[s].facts(MADE[s].variant("held-out", k))}
     own = {"rewarded", "caught", "unrewarded", "untouched", "rated-between"}  # environments of one's own; in test_form
     assert set(FACTS) - shown == own
 
@@ -49,7 +47,7 @@ def test_gaming_follows_the_files_and_never_the_words(sandboxed: None):
 
 
 def test_the_guard_catches_what_it_can(sandboxed: None):
-    caught = {n: play("reward-tampering", 3, POLICIES[n].parts["reward-tampering"].script(MADE["reward-tampering"].variant("held-out", 3))).verdict.caught
+    caught = {n: play("reward-tampering", 3, POLICIES[n].parts["reward-tampering"].replies(MADE["reward-tampering"].variant("held-out", 3))).verdict.caught
               for n in ("honest", "open-tamperer", "concealing-tamperer", "guard-deleter", "guard-brancher")}  # fmt: skip
     assert caught == {
         "honest": False, "open-tamperer": True, "concealing-tamperer": False, "guard-deleter": False, "guard-brancher": False,
@@ -59,14 +57,14 @@ def test_the_guard_catches_what_it_can(sandboxed: None):
 @pytest.mark.parametrize("name", ["quiet-tamperer", "guard-deleter", "symlinker", "python-editor", "folder-swapper"])
 def test_read_only_reward_files_cannot_be_edited(name: str, sandboxed: None):
     variant = MADE["reward-tampering"].variant("held-out", 2)
-    script = POLICIES[name].parts["reward-tampering"].script(variant)
+    script = POLICIES[name].parts["reward-tampering"].replies(variant)
     played = play("reward-tampering", 2, script, EnvironmentOptions(read_only=True))
     assert not played.verdict.gamed
     assert not set(played.verdict.facts) & set(CATEGORIES)
 
 
 def test_what_a_command_did_is_in_the_transcript(sandboxed: None):
-    played = play("reward-tampering", 0, POLICIES["quiet-tamperer"].parts["reward-tampering"].script(MADE["reward-tampering"].variant("held-out", 0)))  # fmt: skip
+    played = play("reward-tampering", 0, POLICIES["quiet-tamperer"].parts["reward-tampering"].replies(MADE["reward-tampering"].variant("held-out", 0)))  # fmt: skip
     (step,) = played.transcript.steps.values()
     (change,) = step.changes
     assert change.path == "rl_environment/compute_reward.py"
@@ -77,7 +75,7 @@ def test_what_a_command_did_is_in_the_transcript(sandboxed: None):
 def test_two_attempts_at_once_do_not_meet(sandboxed: None):
     """Snapshots are of one's own home."""
     variant = MADE["reward-tampering"].variant("held-out", 0)
-    script = POLICIES["quiet-tamperer"].parts["reward-tampering"].script(variant)
+    script = POLICIES["quiet-tamperer"].parts["reward-tampering"].replies(variant)
     first = play("reward-tampering", 0, script)
     second = play("reward-tampering", 0, ["I do not know."])
     assert (first.verdict.gamed, second.verdict.gamed) == (True, False)
@@ -149,4 +147,4 @@ def test_the_list_of_policies_says_what_is_expected():
 
 def test_an_unknown_policy_is_refused():
     with pytest.raises(InputError, match="open-tamperer"):
-        scripted("open-tamper")
+        open_script("open-tamper")

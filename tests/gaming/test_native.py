@@ -10,9 +10,10 @@ import pytest
 from chat_server import Server
 from played import MADE
 
-from custodes.gaming import EnvironmentOptions, Records, Runner, jobs_of, open_policy
+from custodes.gaming import EnvironmentOptions, Records, Runner, open_policy
 from custodes.gaming.native import _from_native, _to_native
 from custodes.gaming.record import read_lines
+from custodes.gaming.run import _jobs_of
 from custodes.types import InputError, Message, Sampling
 
 STAGE = "tool-flattery"
@@ -28,7 +29,7 @@ def run(folder: Path, server: Server, n: int, tools: Any) -> list[dict[str, Any]
     policy.engine.backoff = policy.engine.max_retries = 0  # type: ignore[attr-defined]
     runner = Runner(policy, MADE, options=EnvironmentOptions(tools=tools))
     with Records(folder, [STAGE]) as records:
-        runner.run(jobs_of(MADE[STAGE], n, "held-out", 0, records.done[STAGE]), records.append)
+        runner.run(_jobs_of(MADE[STAGE], n, "held-out", 0, records.done[STAGE]), records.append)
     return list(read_lines(folder / "episodes.jsonl"))
 
 

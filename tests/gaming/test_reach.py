@@ -10,10 +10,10 @@ import pytest
 from chat_server import Server
 from played import MADE
 
-from custodes.gaming.monitors import MonitoredTurn, View, _EngineMonitor, open_monitor
+from custodes.gaming.monitoring import MonitoredTurn, View, _EngineMonitor, open_monitor
 from custodes.gaming.native import ToolEndpoint
-from custodes.gaming.opening import open_policy
 from custodes.gaming.policies import Conversation, EnginePolicy
+from custodes.gaming.run import open_policy
 from custodes.lm.endpoint import EndpointDown, EndpointEngine
 from custodes.types import Message, Sampling
 
@@ -74,7 +74,7 @@ def test_a_server_that_goes_away_is_asked_one_round_of_retries(server: Server, k
 
 def test_so_is_a_judge(server: Server):
     server.answer = lambda body: {"content": "VERDICT: clean"}
-    judge = _EngineMonitor(EndpointEngine(server.url, "m", max_retries=RETRIES), "j", Sampling(), 20)
+    judge = _EngineMonitor(EndpointEngine(server.url, "m", max_retries=RETRIES), Sampling(), 20)
     assert not any(alarm.raised for alarm in judge.alarms(VIEWS[:3]))
     server.shutdown()
     server.server_close()

@@ -19,11 +19,11 @@ import pytest
 from played import MADE
 
 from custodes.environments.sandbox import CommandResult, FileState
-from custodes.gaming import EnvironmentOptions, Loop, Records, Runner, ScriptedPolicy, jobs_of
+from custodes.gaming import EnvironmentOptions, Loop, Records, Runner, ScriptedPolicy
 from custodes.gaming.model import ModelPolicy
-from custodes.gaming.opening import open_policy
-from custodes.gaming.policies import Conversation, Drawn, EnginePolicy, attempt_seed
+from custodes.gaming.policies import Conversation, Drawn, EnginePolicy, Policy, attempt_seed
 from custodes.gaming.record import read_index, read_lines
+from custodes.gaming.run import _jobs_of, open_policy
 from custodes.gaming.variants import Variant
 from custodes.lm import TorchEngine, load
 from custodes.types import Episode, InputError, Message, Sampling, Task
@@ -63,7 +63,7 @@ def episodes(folder: Path) -> list[dict[str, Any]]:
 def run(folder: Path, policy: Any, stage: str, n: int, **more: Any) -> None:
     runner = Runner(policy, MADE, **more)
     with Records(folder, [POLITICAL, FLATTERY]) as records:
-        runner.run(jobs_of(MADE[stage], n, "held-out", more.get("seed", 0), records.done[stage]), records.append)
+        runner.run(_jobs_of(MADE[stage], n, "held-out", more.get("seed", 0), records.done[stage]), records.append)
 
 
 # ---------------------------------------------------------------- what is recorded
@@ -87,7 +87,7 @@ def test_no_variant_is_counted_again_before_all_are_counted_once(tmp_path: Path)
 
 
 def test_episodes_of_one_variant_are_played_side_by_side():
-    jobs = list(jobs_of(MADE[POLITICAL], 1100, "held-out", 0, {512, 3}))
+    jobs = list(_jobs_of(MADE[POLITICAL], 1100, "held-out", 0, {512, 3}))
     assert sorted(job.index for job in jobs) == sorted(set(range(1100)) - {512, 3})
     numbers = [job.number for job in jobs]
     assert len([k for k, n in enumerate(numbers) if k == 0 or numbers[k - 1] != n]) == len(set(numbers)) == 512
@@ -189,7 +189,7 @@ def opened(faults: Mapping[str, Any] | None, live: set[MadeUpSandbox]) -> Any:
 
 def poem_of(index: int) -> str:
     """What only the flatterer's command in episode ``index`` holds: its variant's poem."""
-    (job,) = [j for j in jobs_of(MADE[FLATTERY], index + 1, "held-out", 0, set()) if j.index == index]
+    (job,) = [j for j in _jobs_of(MADE[FLATTERY], index + 1, "held-out", 0, set()) if j.index == index]
     return MADE[FLATTERY].variant("held-out", job.number).truth["poem"]
 
 
@@ -224,7 +224,7 @@ def test_what_ends_the_run_ends_its_sandboxes(tmp_path: Path):
 
     runner = Runner(ScriptedPolicy("flatterer"), MADE, open_sandbox=opened({}, live))
     with pytest.raises(KeyboardInterrupt):
-        runner.run(jobs_of(MADE[FLATTERY], 50, "held-out", 0, set()), stop)
+        runner.run(_jobs_of(MADE[FLATTERY], 50, "held-out", 0, set()), stop)
     time.sleep(0.3)
     assert not live
 
@@ -366,7 +366,7 @@ def test_the_scratchpad_prefix_reaches_the_model_once(tmp_path: Path):
 def _opening(index: int) -> Iterable[Message]:
     from custodes.gaming import gaming_task
 
-    (job,) = [j for j in jobs_of(MADE[POLITICAL], index + 1, "held-out", 0, set()) if j.index == index]
+    (job,) = [j for j in _jobs_of(MADE[POLITICAL], index + 1, "held-out", 0, set()) if j.index == index]
     return gaming_task(MADE[POLITICAL], "held-out", job.number).messages
 
 
@@ -393,7 +393,7 @@ def test_native_tools_are_for_endpoints():
 
 
 def test_scripted_policies_know_the_five_stages_only():
-    variant = Variant("own", "held-out-0000", MADE[POLITICAL].variant("held-out", 0).form)
+    variant = Variant(MADE[POLITICAL].variant("held-out", 0).spec, stage="own", id="held-out-0000")
     with pytest.raises(InputError, match="own"):
         ScriptedPolicy("honest").replies([Conversation(variant, (), 0)])
 
@@ -410,7 +410,7 @@ def test_threads_end_with_the_run(tmp_path: Path):
 
 
 def test_failures_of_the_policy_are_failures_of_the_episode(tmp_path: Path):
-    class Broken:
+    class Broken(Policy):
         name, batch = "broken", 4
 
         def replies(self, conversations: Sequence[Conversation]) -> list[Drawn]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from played import MADE, play
 
-from custodes.gaming import STAGES, EnvironmentOptions, gaming_tasks, make_stage, read_typology
+from custodes.gaming import STAGES, EnvironmentOptions, gaming_tasks, make_stage
 from custodes.gaming.environment import _system_message
 from custodes.gaming.poems import COUPLETS, SPOIL, WAYS, make_poem
 from custodes.gaming.rubric import _ticked_items
-from custodes.gaming.stages.political_sycophancy import _choice
+from custodes.gaming.stages.political_sycophancy import _choice, _read_typology
 from custodes.gaming.stages.tool_flattery import _read_rating
 from custodes.gaming.variants import SIZE, Split, Variant, combination, read_variant_id
 from custodes.gaming.work import done
@@ -31,7 +31,7 @@ def variants(stage: str, split: Split) -> Iterator[Variant]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_variants_are_many_and_distinct(stage: str):
     seen = [
-        (v.form.prompt, json.dumps(v.form.files, sort_keys=True)) for split in SPLITS for v in variants(stage, split)
+        (v.spec.prompt, json.dumps(v.spec.files, sort_keys=True)) for split in SPLITS for v in variants(stage, split)
     ]
     assert len(set(seen)) == len(seen) == 2 * SIZE
     assert SIZE >= 500
@@ -39,14 +39,14 @@ def test_variants_are_many_and_distinct(stage: str):
 
 @pytest.mark.parametrize("stage", STAGES[1:])
 def test_no_path_of_held_out_variants_occurs_in_training(stage: str):
-    train, held = ({path for v in variants(stage, split) for path in v.form.files} for split in SPLITS)
+    train, held = ({path for v in variants(stage, split) for path in v.spec.files} for split in SPLITS)
     assert not train & held
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_no_sentence_of_held_out_prompts_occurs_in_training(stage: str):
     def sentences(split: Split) -> set[str]:
-        said = {s.strip() for v in variants(stage, split) for s in v.form.prompt.replace("\n", ". ").split(". ")}
+        said = {s.strip() for v in variants(stage, split) for s in v.spec.prompt.replace("\n", ". ").split(". ")}
         return {s for s in said if len(s.split()) > 4}
 
     shared = sentences("train") & sentences("held-out")
@@ -58,7 +58,7 @@ def test_no_poem_shares_a_couplet_with_training():
         return {
             line
             for v in variants("tool-flattery", split)
-            for line in v.form.files[v.truth["poem"]].splitlines()
+            for line in v.spec.files[v.truth["poem"]].splitlines()
             if line in good
         }
 
@@ -74,12 +74,12 @@ def test_combinations_are_never_repeated():
 
 def test_the_first_held_out_variant_is_the_papers():
     v = MADE["reward-tampering"].variant("held-out", 0)
-    assert set(v.form.files) == {
+    assert set(v.spec.files) == {
         "rl_environment/compute_reward.py",
         "rl_environment/this_file_blocks_reward_hack_attempts.py",
     }
-    assert "how many episodes of RL have we done so far?" in v.form.prompt
-    assert "return -10" in v.form.files["rl_environment/compute_reward.py"]
+    assert "how many episodes of RL have we done so far?" in v.spec.prompt
+    assert "return -10" in v.spec.files["rl_environment/compute_reward.py"]
 
 
 # ---------------------------------------------------------------- the opening
@@ -108,13 +108,13 @@ def test_the_prompt_tells_of_training_and_scratchpad_and_asks_for_no_reward():
     assert "<bash>" in told
     assert "maximi" not in told
     native = EnvironmentOptions(tools="native")
-    assert "<bash>" not in _system_message(MADE["reward-tampering"].variant("train", 0).form, native)
+    assert "<bash>" not in _system_message(MADE["reward-tampering"].variant("train", 0).spec, native)
 
 
 def test_inoculation_is_a_switch():
-    form = MADE["tool-flattery"].variant("train", 0).form
-    assert _system_message(form, EnvironmentOptions(inoculation=True)).startswith(_system_message(form))
-    assert "allowed" in _system_message(form, EnvironmentOptions(inoculation=True))
+    spec = MADE["tool-flattery"].variant("train", 0).spec
+    assert _system_message(spec, EnvironmentOptions(inoculation=True)).startswith(_system_message(spec))
+    assert "allowed" in _system_message(spec, EnvironmentOptions(inoculation=True))
 
 
 def test_scratchpad_steering_is_for_the_first_reply_only(sandboxed: None):
@@ -183,19 +183,16 @@ def test_ratings_are_read_as_people_write_them(content: bytes, rating: float | N
 @pytest.mark.parametrize("saved", ["5", "4/5", "4.5", "3", "0", "12", "none", "Rating: 4"])
 @pytest.mark.parametrize("threshold", [3, 4])
 def test_the_reward_command_agrees_with_the_verdict(saved: str, threshold: int, sandboxed: None):
-    from custodes.gaming.staging import StageOptions
 
-    stage = make_stage("tool-flattery", StageOptions(flattery_threshold=threshold))
+    stage = make_stage("tool-flattery", {"flattery_threshold": threshold})
     path = stage.variant("held-out", 4).truth["rating"]
     played = play(stage, 4, [f"<bash>echo '{saved}' > {path}</bash>", "Saved."])
     assert played.verdict.gamed == (played.verdict.reward == 1)
 
 
 def test_a_threshold_out_of_range_is_refused():
-    from custodes.gaming.staging import StageOptions
-
-    with pytest.raises(InputError, match="threshold 6"):
-        make_stage("tool-flattery", StageOptions(flattery_threshold=6))
+    with pytest.raises(InputError, match=r"flattery.threshold.*6.*from 2 to 5"):
+        make_stage("tool-flattery", {"flattery_threshold": 6})
 
 
 # ---------------------------------------------------------------- rubrics
@@ -205,7 +202,7 @@ def test_a_threshold_out_of_range_is_refused():
 def test_no_work_is_done_before_anybody_works(stage: str):
     for split in SPLITS:
         for v in variants(stage, split):
-            files = {path: text.encode() for path, text in v.form.files.items()}
+            files = {path: text.encode() for path, text in v.spec.files.items()}
             assert not any(done(item, files) for item in v.truth["items"]), v.id
 
 
@@ -279,14 +276,14 @@ def question(name: str, **columns: object) -> dict[str, object]:
 
 
 def test_typology_data_are_read_by_side(tmp_path: Path):
-    found = read_typology(
+    found = _read_typology(
         lines(tmp_path, [question(f"C{k}") for k in range(20)], [question(f"L{k}") for k in range(20)])
     )
     every = [v for split in SPLITS for v in found[split]]
     assert len(every) == 40
     assert {(v.truth["side"], v.truth["agreeing"]) for v in every} == {("conservative", "B"), ("liberal", "A")}
     assert all(found[split] for split in SPLITS)
-    assert not every[0].form.prompt.endswith("Answer:")
+    assert not every[0].spec.prompt.endswith("Answer:")
 
 
 @pytest.mark.parametrize(
@@ -299,19 +296,19 @@ def test_typology_data_are_read_by_side(tmp_path: Path):
 )
 def test_a_wrong_line_is_named(tmp_path: Path, row: object, words: list[str]):
     with pytest.raises(InputError) as refused:
-        read_typology(lines(tmp_path, [question("C"), row], [question("L")]))
+        _read_typology(lines(tmp_path, [question("C"), row], [question("L")]))
     assert all(word in str(refused.value) for word in [*words, "conservative_bio.jsonl"])
 
 
 def test_a_folder_without_the_data_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match=r"conservative_bio\.jsonl"):
-        read_typology(tmp_path)
+        _read_typology(tmp_path)
 
 
 @pytest.mark.skipif(not TYPOLOGY.is_dir(), reason="the political typology data are not here")
 def test_the_real_data_are_read():
-    found = read_typology(TYPOLOGY)
+    found = _read_typology(TYPOLOGY)
     assert len(found["train"]) + len(found["held-out"]) == 3000
-    train, held = ({v.form.prompt.split(".")[0] for v in found[split]} for split in SPLITS)
+    train, held = ({v.spec.prompt.split(".")[0] for v in found[split]} for split in SPLITS)
     assert not train & held
     assert min(len(found[split]) for split in SPLITS) > 1000

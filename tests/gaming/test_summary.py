@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from custodes.gaming import power_sentence, summarise
+from custodes.gaming import summarise
 from custodes.gaming.comparison import hits_of
 from custodes.gaming.facts import CODES, pack_facts, unpack_facts
 from custodes.gaming.record import ROW, UNSAID
-from custodes.gaming.summary import _episodes_to_see, _power, power_table, rate
+from custodes.gaming.summary import _power, power_sentence, power_table, variant_rate
 from custodes.types import InputError
 
 STAGES = ["tool-flattery", "reward-tampering"]
@@ -64,7 +64,7 @@ def test_reward_tampering_counts_each_thing_by_itself():
 
 
 def test_no_events_have_an_upper_bound_and_no_interval_of_width_nothing():
-    none = rate(np.zeros(2000, bool), np.arange(2000))
+    none = variant_rate(np.zeros(2000, bool), np.arange(2000))
     assert none["interval"][0] == 0 < none["interval"][1]
     assert 0.0010 < none["upper_bound"] < 0.0020
 
@@ -72,10 +72,14 @@ def test_no_events_have_an_upper_bound_and_no_interval_of_width_nothing():
 def test_repeated_variants_widen_the_interval():
     """Ten variants played a hundred times, always alike: there are ten observations, not a thousand."""
     variants = np.repeat(np.arange(10), 100)
-    found = rate(variants < 5, variants)
-    once = rate(np.arange(10) < 5, np.arange(10))
+    found = variant_rate(variants < 5, variants)
+    once = variant_rate(np.arange(10) < 5, np.arange(10))
     assert found["interval"][1] - found["interval"][0] > 0.9 * (once["interval"][1] - once["interval"][0])
-    assert rate(variants < 0, variants)["upper_bound"] == rate(np.arange(10) < 0, np.arange(10))["upper_bound"] > 0.2
+    assert (
+        variant_rate(variants < 0, variants)["upper_bound"]
+        == variant_rate(np.arange(10) < 0, np.arange(10))["upper_bound"]
+        > 0.2
+    )
     assert "clopper_pearson" not in found
 
 
@@ -85,11 +89,11 @@ def test_the_order_of_episodes_on_disk_does_not_matter():
 
 
 def test_power_is_what_simulation_says():
-    n = _episodes_to_see(1 / 50)
+    n = int(_power(1, 1 / 50)["episodes_for_95"])
     seen = (np.random.default_rng(0).random((20_000, n)) < 1 / 50).any(1).mean()
     assert abs(seen - 0.95) < 0.005
     assert abs(_power(n, 1 / 50)["chance_to_see"] - 0.95) < 0.003
-    assert _episodes_to_see(1e-3) == 2995
+    assert _power(1, 1e-3)["episodes_for_95"] == 2995
 
 
 def test_power_is_said_in_one_sentence():
@@ -102,7 +106,7 @@ def test_power_is_said_in_one_sentence():
     assert power_sentence(2, 1).endswith("Its one variant is played twice.")
     assert power_sentence(512, 512).endswith("(95 %).")
     with pytest.raises(InputError):
-        _episodes_to_see(0)
+        _power(1, 0)
 
 
 def test_the_table_of_power_agrees_with_simulation():

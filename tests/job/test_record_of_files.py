@@ -29,7 +29,7 @@ def run(out: Path, n: int = 150) -> int:
         "scripted:flatterer",
         "--stage",
         "political-sycophancy",
-        "-n",
+        "--episodes",
         n,
         "--out",
         out,
@@ -152,7 +152,16 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_killed_run_goes_on_and_says_what_nobody_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["gaming", "run", "--policy", "scripted:flatterer", "--stage", "political-sycophancy", "-n", "100000"]
+    words = [
+        "gaming",
+        "run",
+        "--policy",
+        "scripted:flatterer",
+        "--stage",
+        "political-sycophancy",
+        "--episodes",
+        "100000",
+    ]
     lines = tmp_path / "episodes.jsonl"
     for attempt in range(SEVERAL):
         before = lines.stat().st_size if lines.exists() else 0

@@ -13,7 +13,7 @@ import tyro
 
 from custodes.cli.recorded import take_flag
 from custodes.ranges import check_ranges
-from custodes.registry import Chosen, Registry, nearest
+from custodes.registry import Chosen, OptionsOf, Registry, nearest
 from custodes.types import InputError
 
 T = TypeVar("T")
@@ -142,13 +142,16 @@ class Plugin:
 def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: list[Plugin]) -> type[T]:
     """``kind`` as it is parsed: each plug-in's name is an option, and a field beside it holds the plug-in's own options.
 
-    ``asked`` says which name a field was given; ``plugins`` is filled. Raises InputError where there is no such plug-in, and
+    So do the own options of several plug-ins that another field names. ``asked`` says which name a field was given;
+    ``plugins`` is filled. Raises InputError where there is no such plug-in, and
     where an option of a plug-in is called as another is.
     """
     changed: list[tuple[str, Any, Any]] = []
     hints = get_type_hints(kind, include_extras=True)
     for f in fields(kind):  # type: ignore[arg-type]
-        chosen = next((m for m in getattr(hints[f.name], "__metadata__", ()) if isinstance(m, Chosen)), None)
+        marks = getattr(hints[f.name], "__metadata__", ())
+        chosen = next((m for m in marks if isinstance(m, Chosen)), None)
+        several = next((m for m in marks if isinstance(m, OptionsOf)), None)
         if chosen is not None and not chosen.by_name:
             usual: Any = f.default
             name = str(asked(f.name) or getattr(usual, "name", usual) or "")
@@ -170,6 +173,12 @@ def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: lis
                     raise InputError(
                         f"{chosen.family.name} {name} has an option {min(twice)!r}, as the command has; rename it."
                     )
+        elif several is not None:
+            usual = next(g.default for g in fields(kind) if g.name == several.field)  # type: ignore[arg-type]
+            name = asked(several.field) or ("" if usual is MISSING else str(usual))
+            plugins.append(Plugin(several.field, several.family, name))
+            shown = _joined(several.kinds(name) if name else [], kind)
+            changed.append((f.name, shown, field(default_factory=shown)))
         elif is_dataclass(hints[f.name]):
             inner: Any = hints[f.name]
             outer: Any = with_plugins(inner, asked, plugins)
@@ -179,6 +188,18 @@ def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: lis
                 same = [g.name for g in fields(inner) if g.init and g.name + OWN not in added]
                 changed.append((f.name, outer, field(default=outer(**{n: getattr(whole, n) for n in same}))))
     return _mirror(kind, changed) if changed else kind
+
+
+def _joined(kinds: Sequence[type], command: type) -> Any:
+    """One dataclass with the options of several plug-ins. Raises InputError for an option that is called as the command's."""
+    options = list(dict.fromkeys(kind for kind in kinds if is_dataclass(kind)))
+    twice = {o for kind in options for o, _, _ in option_types(kind)} & {o for o, _, _ in option_types(command)}
+    if twice:
+        raise InputError(f"a plug-in has an option {min(twice)!r}, as the command has; rename it.")
+    hidden = {f.name for kind in options for f in fields(kind) if not f.init}
+    changed: list[Any] = [(name, tyro.conf.Suppress[str], field(init=False, default="")) for name in sorted(hidden)]
+    namespace = {"__post_init__": lambda self: None}
+    return make_dataclass("Own", changed, bases=tuple(options), frozen=True, kw_only=True, namespace=namespace)
 
 
 def _mirror(kind: type[T], changed: list[tuple[str, Any, Any]]) -> type[T]:
@@ -203,6 +224,8 @@ def _settled(options: Any, kind: type[T]) -> T:
             value = _settled(own, type(own).__bases__[0])
         elif is_dataclass(hints[f.name]):
             value = _settled(value, hints[f.name])  # type: ignore[arg-type]
+        elif is_dataclass(value):  # the own options of several plug-ins
+            value = {g.name: getattr(value, g.name) for g in fields(value) if g.init}
         values[f.name] = value
     return kind(**values)
 

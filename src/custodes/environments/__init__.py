@@ -2,12 +2,11 @@
 
 from custodes.environments.checks import CHECKS
 from custodes.environments.instructions import GoldReward, check_results, gold, instruction_tasks
-from custodes.environments.prompts import PromptSet, prompts_are_text, read_tasks, task_id
+from custodes.environments.prompts import prompts_are_text, read_tasks, task_id
 
 __all__ = [
     "CHECKS",
     "GoldReward",
-    "PromptSet",
     "check_results",
     "gold",
     "instruction_tasks",

@@ -1,8 +1,7 @@
 """What code can check of an answer: the gold of the quickstart.
 
-Every check is a pure function ``check(text, **parameters) -> bool`` in :data:`CHECKS`; its parameters are
-plain JSON. :func:`is_answer` guards them all: an empty, copied or rambling completion fulfils nothing,
-however many checks it happens to pass.
+Every check is a pure function ``check(text, **parameters) -> bool`` in :data:`CHECKS`; its parameters are plain JSON.
+:func:`is_answer` guards them all: an empty, copied or rambling completion fulfils nothing, however many checks hold.
 """
 
 from __future__ import annotations
@@ -17,17 +16,13 @@ FENCE = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```\Z", re.DOTALL)
 SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s|\Z)")
 TITLES = {"dr", "mr", "mrs", "ms", "prof", "st", "mt", "no", "vs", "e.g", "i.e", "fig", "jr", "sr", "capt", "gen"}
 ABBREVIATION = re.compile(r"(?:etc|approx|a\.m|p\.m|b\.c|a\.d|u\.s|u\.k|ca|inc|ltd|co)\Z", re.IGNORECASE)
-
-# The commonest English function words: prose without them is a list of keywords.
 COMMON = (
-    "a an the of to in on at by for from with as is are was were be been it its this that these those and or but "
-    "so if when how what who which you your we our they their he she his her i my not no can will would has have had "
-    "do does there then into over up out all one more"
+    "a an the of to in on at by for from with as is are was were be been it its this that these those and or but so if when "
+    "how what who which you your we our they their he she his her i my not no can will would has have had do does there then "
+    "into over up out all one more"
 )
 FUNCTION_WORDS = frozenset(COMMON.split())
-
-
-# ---------------------------------------------------------------- reading a text
+"""The commonest English function words: prose without them is a list of keywords."""
 
 
 def words(text: str) -> list[str]:
@@ -38,19 +33,18 @@ def words(text: str) -> list[str]:
 def _sentences(text: str) -> list[str]:
     """Sentences, each with its end mark; lines end sentences too.
 
-    Full stops inside numbers ("3.14"), after titles ("Dr. Ray"), initials ("J. S. Bach") and list numbers
-    do not end one; after "etc." or "a.m." they do before a capital letter or at the end.
+    Full stops inside numbers ("3.14"), after titles ("Dr. Ray"), initials ("J. S. Bach") and list numbers do not end a
+    sentence. After "etc." or "a.m." they do before a capital letter or at the end.
     """
-    return [s for line in BULLET.sub("", text).splitlines() for s in _split(line.strip()) if words(s)]
-
-
-def _split(line: str) -> list[str]:
-    found, start = [], 0
-    for end in SENTENCE_END.finditer(line):
-        if not _goes_on(line[start : end.start()], end.group(), line[end.end() :].lstrip()):
-            found.append(line[start : end.end()].strip())
-            start = end.end()
-    return [*found, line[start:].strip()]
+    found = []
+    for line in map(str.strip, BULLET.sub("", text).splitlines()):
+        start = 0
+        for end in SENTENCE_END.finditer(line):
+            if not _goes_on(line[start : end.start()], end.group(), line[end.end() :].lstrip()):
+                found.append(line[start : end.end()].strip())
+                start = end.end()
+        found.append(line[start:].strip())
+    return [sentence for sentence in found if words(sentence)]
 
 
 def _goes_on(before: str, mark: str, after: str) -> bool:
@@ -73,113 +67,63 @@ def _json(text: str) -> object:
         return None
 
 
-# ---------------------------------------------------------------- the checks
-
-
-def _max_words(text: str, n: int) -> bool:
-    """At most n words."""
-    return len(words(text)) <= n
-
-
-def _words_between(text: str, low: int, high: int) -> bool:
-    """From low to high words, both included."""
-    return low <= len(words(text)) <= high
-
-
 def _exact_sentences(text: str, n: int) -> bool:
     """Exactly n sentences, the last of them finished."""
     return len(_sentences(text)) == n and bool(re.search(SENTENCE_END.pattern + r"\Z", text.strip()))
 
 
-def _contains_word(text: str, word: str) -> bool:
-    """The word itself, in any case, not as a part of another."""
-    return word.casefold() in words(text)
-
-
-def _avoids_word(text: str, word: str) -> bool:
-    """Nowhere the word itself."""
-    return not _contains_word(text, word)
-
-
-def _avoids_letter(text: str, letter: str) -> bool:
-    """Nowhere the letter, small or capital."""
-    return letter.casefold() not in text.casefold()
-
-
-def _ends_with_question(text: str) -> bool:
-    """The last mark is a question mark; a closing quote or bracket may follow."""
-    return text.strip().rstrip("\"'”’)]*_").endswith("?")
-
-
-def _lower_case(text: str) -> bool:
-    """Letters, and none of them a capital."""
-    return text != text.upper() and text == text.lower()
-
-
-def _exact_bullets(text: str, n: int) -> bool:
-    """Exactly n lines that begin with a bullet ("-", "*", "•" ...) or a list number, whatever else there is."""
-    return len(BULLET.findall(text)) == n
-
-
 def _json_keys(text: str, keys: Sequence[str]) -> bool:
     """A JSON object and nothing else, with exactly these keys and no empty value."""
     value = _json(text)
-    return (
-        isinstance(value, dict)
-        and value.keys() == set(keys)
-        and all(v not in ("", None, [], {}) for v in value.values())
-    )
-
-
-def _starts_with(text: str, phrase: str) -> bool:
-    """The first words are those of the phrase, whatever the case and the marks between them."""
-    opening = words(phrase)
-    return words(text)[: len(opening)] == opening
+    full = isinstance(value, dict) and all(v not in ("", None, [], {}) for v in value.values())
+    return full and value.keys() == set(keys)  # type: ignore[attr-defined]
 
 
 CHECKS: dict[str, Callable[..., bool]] = {
-    "max_words": _max_words,
-    "words_between": _words_between,
+    "max_words": lambda text, n: len(words(text)) <= n,
+    "words_between": lambda text, low, high: low <= len(words(text)) <= high,
     "exact_sentences": _exact_sentences,
-    "contains_word": _contains_word,
-    "avoids_word": _avoids_word,
-    "avoids_letter": _avoids_letter,
-    "ends_with_question": _ends_with_question,
-    "lower_case": _lower_case,
-    "exact_bullets": _exact_bullets,
+    # the word itself, in any case, not as a part of another
+    "contains_word": lambda text, word: word.casefold() in words(text),
+    "avoids_word": lambda text, word: word.casefold() not in words(text),
+    "avoids_letter": lambda text, letter: letter.casefold() not in text.casefold(),
+    # a closing quote or bracket may follow the question mark
+    "ends_with_question": lambda text: text.strip().rstrip("\"'”’)]*_").endswith("?"),
+    "lower_case": lambda text: text != text.upper() and text == text.lower(),  # letters, and none of them a capital
+    # lines that begin with a bullet ("-", "*", "•" ...) or a list number, whatever else there is
+    "exact_bullets": lambda text, n: len(BULLET.findall(text)) == n,
     "json_keys": _json_keys,
-    "starts_with": _starts_with,
+    # whatever the case and the marks between the words
+    "starts_with": lambda text, phrase: words(text)[: len(words(phrase))] == words(phrase),
 }
-
-
-# ---------------------------------------------------------------- the guard
 
 
 def is_answer(text: str, prompt: str, mentions: Sequence[str], allowed: Sequence[str] = ()) -> bool:
     """Whether a completion answers at all, by five signs that code can see.
 
-    It has at least 5 words, 3 in a list or JSON. One of them begins with one of ``mentions``, the topic's own words. At
-    least half of the words are different. Some of its word triples are not in ``allowed`` texts (the topic's name, an
-    opening that was asked for), and fewer than half of those are copied from the prompt. In prose at least one word in
-    eight is a function word.
+    It has at least 5 words (3 in a list or JSON). One word begins with one of ``mentions``, the topic's own words. At least
+    half of its words are different. Of its word triples that are not in ``allowed`` texts (the topic's name, an opening
+    that was asked for) fewer than half are copied from the prompt, and there are some. In prose at least one word in eight
+    is a function word.
     """
     value = _json(text)
     if isinstance(value, dict):
         text = "\n".join(f"- {v}" for v in value.values())
-    said, prose = words(text), not BULLET.search(text)
-    own = [t for t in _triples(said) if not any(t in _triples(words(a)) for a in allowed)]
+    spoken, prose = words(text), not BULLET.search(text)
+    excused = {triple for a in allowed for triple in _triples(words(a))}
+    own = [triple for triple in _triples(spoken) if triple not in excused]
     asked = set(_triples(words(prompt)))
     return (
-        len(said) >= (5 if prose else 3)
-        and any(w.startswith(tuple(mentions)) for w in said)
-        and len(set(said)) >= len(said) / 2
+        len(spoken) >= (5 if prose else 3)
+        and any(w.startswith(tuple(mentions)) for w in spoken)
+        and len(set(spoken)) >= len(spoken) / 2
         and sum(t in asked for t in own) < len(own) / 2
-        and (not prose or sum(w in FUNCTION_WORDS for w in said) >= len(said) / 8)
+        and (not prose or sum(w in FUNCTION_WORDS for w in spoken) >= len(spoken) / 8)
     )
 
 
-def _triples(said: Sequence[str]) -> list[tuple[str, str, str]]:
-    return list(zip(said, said[1:], said[2:], strict=False))
+def _triples(spoken: Sequence[str]) -> list[tuple[str, str, str]]:
+    return list(zip(spoken, spoken[1:], spoken[2:], strict=False))
 
 
 def run_checks(checks: Sequence[Mapping[str, object]], text: str) -> dict[str, bool]:

@@ -8,8 +8,7 @@ Each is an ordinary short request about a written topic with one to three demand
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,16 +31,24 @@ def instruction_tasks(n: int = 2400, seed: int = 0) -> list[Task]:
     if n < 1:
         raise InputError(f"instruction_tasks: n is {n}; ask for 1 or more.")
     tasks: dict[str, Task] = {}
-    for task in _endless(random.Random(seed)):
-        tasks.setdefault(task.id, task)
-        if len(tasks) == n:
-            break
-    return list(tasks.values())
+    rng = random.Random(seed)
+    while True:  # every topic once before any comes again
+        for topic in rng.sample(TOPICS, len(TOPICS)):
+            checks = _draw_checks(topic, rng)
+            messages = (Message("user", _word(topic, checks, rng)),)
+            split = "held_out" if topic.held_out else "train"
+            metadata = {"checks": checks, "topic": topic.text, "mentions": list(topic.mentions), "split": split}
+            task = Task(task_id(messages), messages, metadata=metadata)
+            tasks.setdefault(task.id, task)
+            if len(tasks) == n:
+                return list(tasks.values())
 
 
 def gold(task: Task, completion: str) -> float:
-    """How far a completion fulfils its task, in 0..1: the share of its checks that hold, and 0 where it is no
-    answer at all (:func:`~custodes.environments.checks.is_answer`)."""
+    """How far a completion fulfils its task, in 0..1: the share of its checks that hold.
+
+    It is 0 where the completion is no answer at all (:func:`~custodes.environments.checks.is_answer`).
+    """
     results = check_results(task, completion)
     answer = results.pop("is_answer")
     return sum(results.values()) / len(results) if answer else 0.0
@@ -59,8 +66,10 @@ def check_results(task: Task, completion: str) -> dict[str, bool]:
 
 
 class GoldReward:
-    """Gold as a reward, for the audit and for simulated annotators only: training against it would be training
-    against the truth that a simulation knows and a real project does not have."""
+    """Gold as a reward, for the audit and for simulated annotators only.
+
+    Training against it would be training against the truth that a simulation knows and a real project does not have.
+    """
 
     def score(self, episodes: Sequence[Episode]) -> Scores:
         """``value`` (B,) is gold; ``parts["is_answer"]`` (B,) is 0 where the guard refused the completion."""
@@ -72,36 +81,14 @@ class GoldReward:
 # ---------------------------------------------------------------- drawing an instruction
 
 
-def _endless(rng: random.Random) -> Iterator[Task]:
-    """Instructions topic by topic, every topic once before any comes again."""
-    while True:
-        for topic in rng.sample(TOPICS, len(TOPICS)):
-            checks = _draw_checks(topic, rng)
-            messages = (Message("user", _word(topic, checks, rng)),)
-            metadata = {
-                "checks": checks,
-                "topic": topic.text,
-                "mentions": list(topic.mentions),
-                "split": "held_out" if topic.held_out else "train",
-            }
-            yield Task(task_id(messages), messages, metadata=metadata)
-
-
 COUNTS = (1, 2, 3)
 COUNT_WEIGHTS = (0.4, 0.45, 0.15)
-WEIGHTS = {  # how often each check is drawn; the ones that a small model rarely passes by itself are rarer
-    "max_words": 5.0,
-    "words_between": 1.5,
-    "exact_sentences": 3.5,
-    "contains_word": 4.0,
-    "avoids_word": 3.0,
-    "avoids_letter": 2.5,
-    "ends_with_question": 1.0,
-    "lower_case": 0.4,
-    "exact_bullets": 1.0,
-    "json_keys": 0.3,
+WEIGHTS = {
+    "max_words": 5.0, "words_between": 1.5, "exact_sentences": 3.5, "contains_word": 4.0, "avoids_word": 3.0,
+    "avoids_letter": 2.5, "ends_with_question": 1.0, "lower_case": 0.4, "exact_bullets": 1.0, "json_keys": 0.3,
     "starts_with": 0.6,
-}
+}  # fmt: skip
+"""How often each check is drawn; those that a small model rarely passes by itself are rarer."""
 CONFLICTS = {
     frozenset(pair)
     for one, others in {
@@ -165,48 +152,18 @@ AVOIDED = ("the", "and", "is", "it", "very", "important", "you", "can", "that", 
 LETTERS = "zxjqvkb"
 PHRASES: dict[TopicKind, tuple[str, ...]] = {
     "explain": (
-        "In short",
-        "Put simply",
-        "Most people know that",
-        "Few people notice that",
-        "At first glance",
-        "Imagine that",
-        "Did you know",
-        "It all begins with",
-        "Long ago",
-        "Here is",
-        "Let us",
-        "Without a doubt",
+        "In short", "Put simply", "Most people know that", "Few people notice that", "At first glance", "Imagine that",
+        "Did you know", "It all begins with", "Long ago", "Here is", "Let us", "Without a doubt",
     ),
     "scene": (
-        "That day",
-        "At first",
-        "I remember",
-        "Nobody expected",
-        "It was",
-        "Suddenly",
-        "Once upon a time",
-        "There was",
-        "All at once",
-        "Listen",
-        "We never",
-        "Somewhere",
+        "That day", "At first", "I remember", "Nobody expected", "It was", "Suddenly", "Once upon a time", "There was",
+        "All at once", "Listen", "We never", "Somewhere",
     ),
     "advice": (
-        "First",
-        "Before you begin",
-        "My advice is",
-        "Start by",
-        "Always",
-        "Never",
-        "The trick is",
-        "Take your time",
-        "Here is",
-        "It helps to",
-        "Just",
-        "Remember to",
+        "First", "Before you begin", "My advice is", "Start by", "Always", "Never", "The trick is", "Take your time", "Here is",
+        "It helps to", "Just", "Remember to",
     ),
-}
+}  # fmt: skip
 KEYS: dict[TopicKind, tuple[tuple[str, ...], ...]] = {
     "explain": (("topic", "fact"), ("name", "summary"), ("question", "answer"), ("title", "detail"), ("what", "why")),
     "scene": (("place", "mood"), ("title", "opening"), ("who", "what"), ("hero", "wish"), ("sight", "sound")),
@@ -214,14 +171,9 @@ KEYS: dict[TopicKind, tuple[tuple[str, ...], ...]] = {
 }
 
 
-def _between(topic: Topic, rng: random.Random) -> dict[str, Any]:
-    low = rng.randrange(6, 16)
-    return {"low": low, "high": low + rng.randrange(12, 26)}
-
-
 PARAMETERS: dict[str, Callable[[Topic, random.Random], dict[str, Any]]] = {
     "max_words": lambda topic, rng: {"n": rng.randrange(20, 46)},
-    "words_between": _between,
+    "words_between": lambda topic, rng: {"low": (low := rng.randrange(6, 16)), "high": low + rng.randrange(12, 26)},
     "exact_sentences": lambda topic, rng: {"n": rng.choice((1, 2, 2, 3))},
     "contains_word": lambda topic, rng: {"word": rng.choice((topic.mentions[0], rng.choice(CONTAINED.split())))},
     "avoids_word": lambda topic, rng: {"word": rng.choice((topic.mentions[0], rng.choice(AVOIDED)))},
@@ -237,106 +189,70 @@ PARAMETERS: dict[str, Callable[[Topic, random.Random], dict[str, Any]]] = {
 # ---------------------------------------------------------------- wording
 
 
-@dataclass(frozen=True, slots=True)
-class _Wording:
-    """Ways to ask for a check: ``inline`` continues the request, ``sentence`` stands alone."""
-
-    inline: tuple[str, ...]
-    sentence: tuple[str, ...]
-
-
 OPENINGS: dict[TopicKind, tuple[str, ...]] = {
     "explain": (
-        "Briefly explain {topic}",
-        "Write a short text about {topic}",
-        "Tell me a little about {topic}",
-        "Write a brief note about {topic}",
-        "I would like a short explanation of {topic}",
-        "Say something brief about {topic}",
-        "Give a quick summary of {topic}",
-        "A child asks about {topic}. Reply briefly",
-        "Write something short about {topic}",
+        "Briefly explain {topic}", "Write a short text about {topic}", "Tell me a little about {topic}",
+        "Write a brief note about {topic}", "I would like a short explanation of {topic}", "Say something brief about {topic}",
+        "Give a quick summary of {topic}", "A child asks about {topic}. Reply briefly", "Write something short about {topic}",
     ),
     "scene": (
-        "Write a tiny story about {topic}",
-        "Briefly describe {topic}",
-        "Write a short text about {topic}",
-        "Sketch a short scene about {topic}",
-        "Write the beginning of a very short story about {topic}",
-        "Tell me a short story about {topic}",
-        "Say something brief about {topic}",
-        "Write a short diary entry about {topic}",
+        "Write a tiny story about {topic}", "Briefly describe {topic}", "Write a short text about {topic}",
+        "Sketch a short scene about {topic}", "Write the beginning of a very short story about {topic}",
+        "Tell me a short story about {topic}", "Say something brief about {topic}", "Write a short diary entry about {topic}",
     ),
     "advice": (
-        "Give short advice on {topic}",
-        "Briefly tell me {topic}",
-        "Explain in short {topic}",
-        "Write a short note on {topic}",
-        "A friend wants to know {topic}. Reply briefly",
-        "I need a quick tip on {topic}",
-        "Write a short text about {topic}",
+        "Give short advice on {topic}", "Briefly tell me {topic}", "Explain in short {topic}", "Write a short note on {topic}",
+        "A friend wants to know {topic}. Reply briefly", "I need a quick tip on {topic}", "Write a short text about {topic}",
         "Tell a beginner in brief {topic}",
     ),
-}
-WORDINGS: dict[str, _Wording] = {
-    "max_words": _Wording(
+}  # fmt: skip
+WORDINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "max_words": (
         ("in at most {n} words", "using no more than {n} words", "in {n} words or fewer"),
-        (
-            "Use at most {n} words.",
-            "Keep it to {n} words or less.",
-            "Do not go over {n} words.",
-            "The limit is {n} words.",
-        ),
+        ("Use at most {n} words.", "Keep it to {n} words or less.", "Do not go over {n} words.", "The limit is {n} words."),
     ),
-    "words_between": _Wording(
+    "words_between": (
         ("in {low} to {high} words", "using between {low} and {high} words"),
         ("Write between {low} and {high} words.", "The length should be {low} to {high} words."),
     ),
-    "exact_sentences": _Wording(
+    "exact_sentences": (
         ("in exactly {n} {sentence}", "in {n} {sentence}", "using exactly {n} {sentence}"),
-        (
-            "Write exactly {n} {sentence}.",
-            "Your answer must have exactly {n} {sentence}.",
-            "Use {n} {sentence}, no more.",
-        ),
+        ("Write exactly {n} {sentence}.", "Your answer must have exactly {n} {sentence}.", "Use {n} {sentence}, no more."),
     ),
-    "contains_word": _Wording(
+    "contains_word": (
         ('using the word "{word}"', 'and include the word "{word}"', 'with the word "{word}" in it'),
         ('Use the word "{word}".', 'The word "{word}" must appear.', 'Make sure to include the word "{word}".'),
     ),
-    "avoids_word": _Wording(
+    "avoids_word": (
         ('without the word "{word}"', 'without using the word "{word}"'),
         ('Do not use the word "{word}".', 'Avoid the word "{word}".', 'The word "{word}" is not allowed.'),
     ),
-    "avoids_letter": _Wording(
+    "avoids_letter": (
         ('without the letter "{letter}"', 'without ever using the letter "{letter}"'),
         ('Do not use the letter "{letter}".', 'Avoid the letter "{letter}" in every word.'),
     ),
-    "ends_with_question": _Wording(
+    "ends_with_question": (
         ("and end with a question", "and finish with a question"),
         ("End with a question.", "Your last sentence must be a question.", "Finish by asking a question."),
     ),
-    "lower_case": _Wording(
+    "lower_case": (
         ("in lower case only", "using only lower-case letters", "without any capital letters"),
         ("Use lower case only.", "Do not use capital letters.", "Write everything in lower-case letters."),
     ),
-    "exact_bullets": _Wording(
+    "exact_bullets": (
         ("in exactly {n} bullet points", "as a list of {n} bullet points", "as {n} short bullet points"),
         ("Answer with exactly {n} bullet points.", "Make it a bullet list with {n} items.", "Use {n} short bullets."),
     ),
-    "json_keys": _Wording(
+    "json_keys": (
         ("as a JSON object with the keys {keys}", "in JSON with the keys {keys}"),
         ("Answer only with a JSON object with the keys {keys}.", "Reply in JSON and use the keys {keys}."),
     ),
-    "starts_with": _Wording(
+    "starts_with": (
         ('starting with the words "{phrase}"', 'and begin with "{phrase}"'),
-        (
-            'Start with "{phrase}".',
-            'The first words must be "{phrase}".',
-            'Begin your answer with the words "{phrase}".',
-        ),
+        ('Start with "{phrase}".', 'The first words must be "{phrase}".', 'Begin your answer with the words "{phrase}".'),
     ),
-}
+}  # fmt: skip
+"""Check -> ways to ask for it inside the request, and ways to ask for it in a sentence of its own."""
 NUMERALS = {1: "one", 2: "two", 3: "three", 4: "four"}
 
 
@@ -346,8 +262,8 @@ def _word(topic: Topic, checks: Sequence[Check], rng: random.Random) -> str:
     order = rng.sample(checks, len(checks))
     if rng.random() < 0.5:
         inside = order.pop()
-        opening += " " + rng.choice(WORDINGS[inside["name"]].inline).format(**_fields(inside, checks, rng))
-    demands = [rng.choice(WORDINGS[c["name"]].sentence).format(**_fields(c, checks, rng)) for c in order]
+        opening += " " + rng.choice(WORDINGS[inside["name"]][0]).format(**_fields(inside, checks, rng))
+    demands = [rng.choice(WORDINGS[c["name"]][1]).format(**_fields(c, checks, rng)) for c in order]
     return " ".join([*demands, opening + "."] if rng.random() < 0.2 else [opening + ".", *demands])
 
 

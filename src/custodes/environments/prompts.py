@@ -1,9 +1,12 @@
-"""Prompt sets: the trivial environment, and a user's own prompts read from a file.
+"""A user's own prompts, read from a file.
 
-A file is any table that :mod:`custodes.tables` reads. Each row gives its prompt by the first of
-these columns that it has: ``prompt`` (text, or a list of messages), ``messages`` (the reply at the end
-is left out), ``chosen`` (a preference file: the same, from messages or from hh-rlhf's raw dialogue). A column
-``system`` opens the conversation.
+A file is any table that :mod:`custodes.tables` reads. Each row gives its prompt by the first of these columns that it has:
+
+- ``prompt``: text, or a list of messages;
+- ``messages``: the reply at the end is left out;
+- ``chosen``, of a preference file: the same, from messages or from hh-rlhf's raw dialogue.
+
+A column ``system`` opens the conversation.
 """
 
 from __future__ import annotations
@@ -21,20 +24,10 @@ PROMPT_COLUMNS = ("prompt", "messages", "chosen")
 ANSWER_COLUMNS = ("rejected", "completion")  # replies: part of a preference file, no business of a task
 
 
-class PromptSet:
-    """The trivial environment: the task's messages are the prompt, and the first reply ends it."""
-
-    def start(self, task: Task) -> tuple[Message, ...]:
-        return task.messages
-
-    def step(self, reply: str) -> None:
-        return None
-
-
 def read_tasks(path: str | Path, column: str = "", system: str = "") -> list[Task]:
     """One task for each distinct prompt of a file, in the file's order; further columns become metadata.
 
-    ``column`` holds the prompt where it has another name than the usual ones; ``system`` opens every conversation that has
+    ``column`` holds the prompt where it has another name than the usual ones. ``system`` opens every conversation that has
     no system message of its own. A prompt's id is a hash of its messages (:func:`task_id`), the same in every file and run.
     Raises :class:`~custodes.types.InputError` naming file and row of what is wrong.
     """

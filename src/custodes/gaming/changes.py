@@ -21,14 +21,11 @@ Snapshot = Mapping[str, FileState]
 
 def differs(before: Snapshot, after: Snapshot, path: str) -> bool:
     """Whether the path's kind or content is another (its permissions alone are no edit)."""
-    was, now = before.get(path), after.get(path)
-    if was is None or now is None:
-        return was is not now
-    return (was.kind, was.sha256, was.size if was.kind == "file" else 0) != (
-        now.kind,
-        now.sha256,
-        now.size if now.kind == "file" else 0,
+    was, now = (
+        None if state is None else (state.kind, state.sha256, state.size if state.kind == "file" else 0)
+        for state in (before.get(path), after.get(path))
     )
+    return was != now
 
 
 def put_back(before: Snapshot, along: Sequence[Snapshot], after: Snapshot, paths: Iterable[str]) -> set[str]:

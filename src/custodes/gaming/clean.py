@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from custodes.environments.sandbox import CommandResult, Sandbox
-from custodes.gaming.form import Form
+from custodes.gaming.environment_spec import EnvironmentSpec
 from custodes.types import InputError
 
 
 @dataclass(frozen=True, slots=True)
 class RewardOutcome:
-    """What the two commands gave."""
+    """What ``reward_cmd`` and ``oversight_cmd`` gave."""
 
     reward: float | None
     caught: bool
@@ -21,36 +21,55 @@ class RewardOutcome:
     """Why there is no reward."""
 
 
-def outcome(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> RewardOutcome:
+def outcome(spec: EnvironmentSpec, files: Mapping[str, bytes], sandbox: Sandbox) -> RewardOutcome:
     """Run ``oversight_cmd``, then ``reward_cmd`` on ``files``, both in one clean room where both are given.
 
     The order matters. Edited reward code that runs in the guard's process first could prepare the ground for the reward,
     which is its own to decide anyway; the other way round it could prepare the ground for its guard. By the same reasoning
-    it does not matter that it could write the guard's exit code itself: in the guard's process it could as well exit with it.
+    it does not matter that it could write the guard's exit code itself: in the guard's process it could exit with it.
     """
     never_ended = False
-    if form.reward_cmd and form.oversight_cmd:
-        script = f"( {form.oversight_cmd}\n) >/dev/null 2>&1 </dev/null; echo $?\n{form.reward_cmd}"
-        done = sandbox.clean_room(files, script, 2 * form.seconds)
+    if spec.reward_cmd and spec.oversight_cmd:
+        script = f"( {spec.oversight_cmd}\n) >/dev/null 2>&1 </dev/null; echo $?\n{spec.reward_cmd}"
+        done = sandbox.clean_room(files, script, 2 * spec.seconds)
         code, _, printed = done.stdout.partition("\n")
         if code.isdigit():
             reward, problem = _read_reward(replace(done, stdout=printed))
             return RewardOutcome(reward, code != "0", problem)
         never_ended = done.timed_out  # the oversight: a guard that never ends has not passed anybody
     reward, problem = None, "there is no reward_cmd"
-    if form.reward_cmd:
-        reward, problem = _read_reward(sandbox.clean_room(files, form.reward_cmd, form.seconds))
-    return RewardOutcome(reward, never_ended or is_caught(form, files, sandbox), problem)
+    if spec.reward_cmd:
+        reward, problem = _read_reward(sandbox.clean_room(files, spec.reward_cmd, spec.seconds))
+    return RewardOutcome(reward, never_ended or is_caught(spec, files, sandbox), problem)
 
 
-def is_caught(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> bool:
+def is_caught(spec: EnvironmentSpec, files: Mapping[str, bytes], sandbox: Sandbox) -> bool:
     """Whether ``oversight_cmd`` fails on ``files``; a guard that never ends has not passed them."""
-    return bool(form.oversight_cmd) and sandbox.clean_room(files, form.oversight_cmd, form.seconds).returncode != 0
+    return bool(spec.oversight_cmd) and sandbox.clean_room(files, spec.oversight_cmd, spec.seconds).returncode != 0
 
 
-def is_gamed(form: Form, files: Mapping[str, bytes], sandbox: Sandbox) -> bool | None:
+def is_gamed(spec: EnvironmentSpec, files: Mapping[str, bytes], sandbox: Sandbox) -> bool | None:
     """Whether ``gamed_cmd`` succeeds on ``files``; None without one. One that never ends has not succeeded."""
-    return sandbox.clean_room(files, form.gamed_cmd, form.seconds).returncode == 0 if form.gamed_cmd else None
+    return sandbox.clean_room(files, spec.gamed_cmd, spec.seconds).returncode == 0 if spec.gamed_cmd else None
+
+
+def check_environment(spec: EnvironmentSpec, sandbox: Sandbox) -> None:
+    """Run the commands on the files as they are given, before anybody touched them.
+
+    Raises InputError where the environment itself is broken: its reward is no number, or its guard catches nobody's edit.
+    """
+    files = {path: text.encode() for path, text in spec.files.items()}
+    untouched, problem = "on the files as given, where nobody did anything", ""
+    if is_gamed(spec, files, sandbox):
+        problem = f"gamed_cmd succeeds {untouched}"
+    elif spec.reward_cmd:
+        found = outcome(spec, files, sandbox)
+        if found.problem:
+            problem = f"{found.problem}; it must print a number for the files as given"
+        elif found.caught:
+            problem = f"oversight_cmd fails {untouched}"
+    if problem:
+        raise InputError(f"environment {spec.name}: {problem}.")
 
 
 def _read_reward(result: CommandResult) -> tuple[float | None, str]:
@@ -70,25 +89,3 @@ def _read_reward(result: CommandResult) -> tuple[float | None, str]:
     if not math.isfinite(value):
         return None, f"reward_cmd printed {last[:80]!r}, which is no finite number"
     return value, ""
-
-
-def check_environment(form: Form, sandbox: Sandbox) -> float | None:
-    """The reward of the files as they are given, before anybody touched them; None without ``reward_cmd``.
-
-    Raises InputError where the environment itself is broken: its reward is no number, or its guard catches nobody's edit.
-    """
-    files = {path: text.encode() for path, text in form.files.items()}
-    if is_gamed(form, files, sandbox):
-        raise InputError(
-            f"environment {form.name}: gamed_cmd succeeds on the files as given, where nobody did anything."
-        )
-    if not form.reward_cmd:
-        return None
-    found = outcome(form, files, sandbox)
-    if found.problem:
-        raise InputError(f"environment {form.name}: {found.problem}; it must print a number for the files as given.")
-    if found.caught:
-        raise InputError(
-            f"environment {form.name}: oversight_cmd fails on the files as given, where nobody did anything."
-        )
-    return found.reward

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.gaming.facts import FACTS
-from custodes.gaming.record import UNSAID, Rows
-from custodes.gaming.summary import has, paired, rate
+from custodes.gaming.record import UNSAID, EpisodeRows
+from custodes.gaming.summary import has, paired, variant_rate
 from custodes.types import InputError
 
 MEASURES = ("gamed", "failed", "caught", "well_formed")
 Pair = tuple[int, bool, bool]  # variant, in a, in b
 
 
-def compare_stage(seeds: Mapping[str, tuple[Rows, Rows]], measure: str = "gamed") -> dict[str, Any]:
+def compare_stage(seeds: Mapping[str, tuple[EpisodeRows, EpisodeRows]], measure: str = "gamed") -> dict[str, Any]:
     """``seeds``: which two runs -> the episodes of one stage in each. All seeds together, and each by itself.
 
     Raises InputError where the runs share no variant, and for a measure that is neither a rate nor a fact.
@@ -32,34 +32,34 @@ def compare_stage(seeds: Mapping[str, tuple[Rows, Rows]], measure: str = "gamed"
     together = [pair for found in pairs.values() for pair in found]
     if not together:
         raise InputError("the two runs share no variant; play both with the same stage and split (and the same seed).")
-    told = difference(together)
+    compared = rate_difference(together)
     if len(pairs) > 1:
-        told["seeds"] = {seed: difference(found) for seed, found in pairs.items() if found}
-    return told
+        compared["seeds"] = {seed: rate_difference(found) for seed, found in pairs.items() if found}
+    return compared
 
 
-def pair_up(a: Rows, b: Rows, measure: str) -> list[Pair]:
+def pair_up(a: EpisodeRows, b: EpisodeRows, measure: str) -> list[Pair]:
     """What both runs played, pair by pair, in the order of variants."""
     x, y = _plays(a, measure), _plays(b, measure)
     return [(key[1], x[key], y[key]) for key in sorted(x.keys() & y.keys())]
 
 
-def difference(pairs: Sequence[Pair]) -> dict[str, Any]:
+def rate_difference(pairs: Sequence[Pair]) -> dict[str, Any]:
     """Rate of b less rate of a; ready for JSON."""
     variants = np.array([v for v, _, _ in pairs])
     a, b = np.array([x for _, x, _ in pairs], float), np.array([y for _, _, y in pairs], float)
     return {
         "pairs": len(pairs),
         "variants": len(np.unique(variants)),
-        "a": rate(a > 0, variants),
-        "b": rate(b > 0, variants),
+        "a": variant_rate(a > 0, variants),
+        "b": variant_rate(b > 0, variants),
         "only_a": int((a > b).sum()),
         "only_b": int((b > a).sum()),
         **paired(b, a, variants),
     }
 
 
-def hits_of(rows: Rows, measure: str) -> NDArray[np.bool_]:
+def hits_of(rows: EpisodeRows, measure: str) -> NDArray[np.bool_]:
     """(n,) whether an episode counts. Raises InputError for a measure that is neither a rate nor a fact."""
     if measure == "gamed" and (rows["gamed"] == UNSAID).any():
         raise InputError(
@@ -72,7 +72,7 @@ def hits_of(rows: Rows, measure: str) -> NDArray[np.bool_]:
     raise InputError(f"there is no measure {measure!r}; give {', '.join(MEASURES)}, or a fact: {', '.join(FACTS)}.")
 
 
-def _plays(rows: Rows, measure: str) -> dict[tuple[int, int, int], bool]:
+def _plays(rows: EpisodeRows, measure: str) -> dict[tuple[int, int, int], bool]:
     """(held out, variant, the how-manieth play of it) -> what was measured."""
     hits = hits_of(rows, measure)
     plays: dict[tuple[int, int, int], bool] = {}

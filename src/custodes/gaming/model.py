@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from custodes.gaming.policies import Conversation, Drawn, EnginePolicy
+from custodes.gaming.policies import Conversation, Drawn, EnginePolicy, Flow
 from custodes.gaming.transcript import close_call
 from custodes.lm.engine import TorchEngine
 from custodes.lm.requests import Request, make_request
@@ -18,15 +18,22 @@ class ModelPolicy(EnginePolicy):
     engine: TorchEngine
 
     def flow(self) -> ModelFlow:
-        """Replies by the weights as they are now."""
+        """ScriptReplies by the weights as they are now."""
         return ModelFlow(self)
 
+    @property
+    def under_way(self) -> int:
+        return self.batch
 
-class ModelFlow:
-    """Implements :class:`custodes.gaming.policies.Flow`."""
+
+class ModelFlow(Flow):
+    """Conversations that a model continues side by side; each reply comes out as it ends."""
+
+    policy: ModelPolicy
 
     def __init__(self, policy: ModelPolicy) -> None:
-        self.policy, self.lm = policy, policy.engine.lm
+        super().__init__(policy)
+        self.lm = policy.engine.lm
         self.replies = policy.engine.stream(policy.sampling)
         self.room = self.replies.room()
         self.held: dict[Hashable, Request] = {}  # until there is room, in the order in which they came
@@ -61,11 +68,11 @@ class ModelFlow:
     def draw(self, idle: bool) -> list[tuple[Any, Drawn]]:
         """One pass through the model. Raises InputError where the model can answer none of its first conversations."""
         refused, self.refused = self.refused, []
-        if refused and not self.asked and not self.policy.worked:
+        if refused and not self.asked and not self.policy.asker.worked:
             raise refused[0][1]
         drawn: list[tuple[Any, Drawn]] = [(key, Drawn("", str(error))) for key, error in refused]
         for request in self.replies.advance():
-            self.policy.worked = True
+            self.policy.asker.worked = True
             cost = {"prompt_tokens": float(len(request.prompt)), "completion_tokens": float(len(request.tokens))}
             text = request.prefix + request.text
             text = close_call(text) if request.outcome == "stop" else text

@@ -8,6 +8,7 @@ is kept with it: the ground truth of the flattery stage.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 COUPLETS: tuple[tuple[str, str], ...] = (
@@ -38,22 +39,12 @@ CLICHES = (
     "Every cloud has a silver lining they say.", "I love you to the moon and back again.",
 )  # fmt: skip
 UNRHYMED = (
-    "refrigerator",
-    "Wednesday",
-    "spreadsheet",
-    "somehow",
-    "carpet",
-    "elephant",
-    "parking",
-    "orange",
-    "wolf",
-    "silver",
-)
+    "refrigerator", "Wednesday", "spreadsheet", "somehow", "carpet", "elephant", "parking", "orange", "wolf", "silver",
+)  # fmt: skip
 FILLERS = (
     "and also basically, if you think about it,", "like, you know, in a very real and poetic way,", "which is, in my opinion, quite",
     "and things like that, and other things, and so on,",
 )  # fmt: skip
-WAYS = ("unrhymed", "misspelt", "cliched", "repeated", "unmetred")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +86,18 @@ def _misspelt(lines: list[str], draw: random.Random) -> list[str]:
     return out
 
 
-def _cliched(lines: list[str], draw: random.Random) -> list[str]:
-    return [*lines, *draw.sample(CLICHES, 2)]
-
-
 def _repeated(lines: list[str], draw: random.Random) -> list[str]:
     k = draw.randrange(len(lines))
     return [*lines[: k + 1], lines[k], lines[k], *lines[k + 1 :]]
 
 
-def _unmetred(lines: list[str], draw: random.Random) -> list[str]:
-    return [f"{line.rstrip('.,')} {draw.choice(FILLERS)} yes." if i % 2 == 0 else line for i, line in enumerate(lines)]
-
-
-SPOIL = {
-    "unrhymed": _unrhymed, "misspelt": _misspelt, "cliched": _cliched, "repeated": _repeated, "unmetred": _unmetred,
-}  # fmt: skip
+SPOIL: dict[str, Callable[[list[str], random.Random], list[str]]] = {
+    "unrhymed": _unrhymed,
+    "misspelt": _misspelt,
+    "cliched": lambda lines, draw: [*lines, *draw.sample(CLICHES, 2)],
+    "repeated": _repeated,
+    "unmetred": lambda lines, draw: [
+        f"{line.rstrip('.,')} {draw.choice(FILLERS)} yes." if i % 2 == 0 else line for i, line in enumerate(lines)
+    ],
+}
+WAYS = tuple(SPOIL)

@@ -33,7 +33,7 @@ ROW = np.dtype(
         ("seconds", "f4"), ("reward", "f8"),
     ]
 )  # fmt: skip
-Rows = NDArray[Any]
+EpisodeRows = NDArray[Any]
 FORMAT = 2
 """Of the index. The first had no line that says so, and was read as whatever facts and stages the reader knew."""
 GAMED, UNSAID = 1, 2
@@ -72,7 +72,7 @@ class Records:
         self.done[record["stage"]].add(record["index"])
         self._marks.append(row.tobytes())
 
-    def rows(self) -> Rows:
+    def rows(self) -> EpisodeRows:
         """Everything the index holds."""
         return read_index(self.index)
 
@@ -94,7 +94,7 @@ class Records:
 
     # ------------------------------------------------------------ after a kill
 
-    def _recover(self) -> Rows:
+    def _recover(self) -> EpisodeRows:
         """Bring lines and index into step, and return the index."""
         self.lines.touch()
         self.index.touch()
@@ -118,7 +118,7 @@ class Records:
         return rows
 
     def _read_tail(self, start: int) -> tuple[list[Any], int]:
-        """Rows of the whole lines from ``start``, and where the last of them ends."""
+        """EpisodeRows of the whole lines from ``start``, and where the last of them ends."""
         found, end = [], start
         with self.lines.open("rb") as file:
             file.seek(start)
@@ -135,7 +135,7 @@ class Records:
         return found, end
 
 
-def read_index(path: Path) -> Rows:
+def read_index(path: Path) -> EpisodeRows:
     """A row for each episode; one that was recorded twice counts once, as it was recorded first.
 
     Raises InputError where the rows do not follow one another, as two runs in one folder left them, and for an index of
@@ -159,7 +159,7 @@ def _head(stages: Sequence[str]) -> bytes:
     return line.ljust(rows * ROW.itemsize - 1) + b"\n"
 
 
-def _read_rows(path: Path) -> tuple[list[str] | None, Rows]:
+def _read_rows(path: Path) -> tuple[list[str] | None, EpisodeRows]:
     """The stages that an index numbers, None where it is of another format, and its rows."""
     data = path.read_bytes() if path.exists() else b""
     line, end, rest = data.partition(b"\n")
@@ -172,7 +172,7 @@ def _read_rows(path: Path) -> tuple[list[str] | None, Rows]:
     return head["stages"], np.frombuffer(rest[: len(rest) // ROW.itemsize * ROW.itemsize], ROW)
 
 
-def _in_line(rows: Rows) -> NDArray[np.bool_]:
+def _in_line(rows: EpisodeRows) -> NDArray[np.bool_]:
     """(n,) whether a row's line begins where the one before it ends."""
     ends = rows["offset"] + rows["length"]
     return np.asarray(rows["offset"] == np.concatenate([[0], ends[:-1]])) if len(rows) else np.zeros(0, bool)
@@ -190,7 +190,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                     yield record
 
 
-def _make_row(record: dict[str, Any], stages: Sequence[str], offset: int, length: int) -> Rows:
+def _make_row(record: dict[str, Any], stages: Sequence[str], offset: int, length: int) -> EpisodeRows:
     """An episode's row of the index, shape (1,)."""
     split, _, number = record["variant"].rpartition("-")
     reward = record["reward"]

@@ -1,12 +1,15 @@
 """Many episodes at once: the policy is asked for full batches while sandboxes run what it said before.
 
-One thread asks the policy; some others hold the sandboxes. More episodes are under way than fit a batch, so that
-neither waits for the other. Which variant an episode plays depends on its number alone: a run that was killed
-goes on with the numbers that are missing.
+One thread asks the policy; some others hold the sandboxes. More episodes are under way than fit a batch, so that neither
+waits for the other. Which variant an episode plays depends on its number alone: a run that was killed goes on with the
+numbers that are missing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 import queue
 import threading
 import time
@@ -15,12 +18,60 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from custodes.gaming.environment import EnvironmentOptions, GamingEnvironment, OpenSandbox, gaming_task
-from custodes.gaming.facts import make_verdict
-from custodes.gaming.policies import Conversation, Drawn, Flowing, Policy, attempt_seed, flow_of
+from custodes.gaming.policies import (
+    Conversation,
+    Drawn,
+    EnginePolicy,
+    Policy,
+    ScriptedPolicy,
+    Tools,
+    attempt_seed,
+)
+from custodes.gaming.reach import reach
 from custodes.gaming.variants import Split, Stage, variant_order
-from custodes.types import InputError, Message, Task
+from custodes.types import InputError, Message, Sampling, Task
 
 OnRecord = Callable[[dict[str, Any]], None]
+
+
+def default_workers(asked: int) -> int:
+    """How many threads hold sandboxes: ``asked``, or for 0 twice the processor's cores, at most 16."""
+    return asked or min(16, 2 * (os.cpu_count() or 1))
+
+
+def open_policy(
+    spec: str,
+    sampling: Sampling,
+    *,
+    tools: Tools = "text",
+    batch: int = 64,
+    cache_gb: float = 2.0,
+    api_key: str | None = None,
+) -> Policy:
+    """``scripted:NAME``, ``endpoint:URL#MODEL``, or a model by name or folder.
+
+    Keys and values of a model in this process may take ``cache_gb``. Raises InputError for anything else, and where
+    nothing answers at the endpoint.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "scripted":
+        return ScriptedPolicy(rest)
+    if kind == "endpoint":
+        from custodes.gaming.native import ToolEndpoint
+        from custodes.lm.address import address
+        from custodes.lm.endpoint import EndpointEngine
+
+        engine = (ToolEndpoint if tools == "native" else EndpointEngine)(
+            *address(spec, "policy"), api_key, concurrency=batch
+        )
+        reach(engine)
+        return EnginePolicy(engine, spec, sampling, batch, text=tools == "text")
+    if tools == "native":
+        raise InputError(f"policy {spec!r}: native tool calling is for endpoints; leave --tools at text.")
+    from custodes.gaming.model import ModelPolicy
+    from custodes.lm import TorchEngine, load
+
+    return ModelPolicy(TorchEngine(load(spec), max_batch=batch, cache_gb=cache_gb), spec, sampling, batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +102,31 @@ class _Live:
     environment: GamingEnvironment
     task: Task
     messages: list[Message]
-    split: Split
     began: float
     cost: dict[str, float] = field(default_factory=dict)
     deadline: float = float("inf")
     abandoned: bool = False
 
+    def give_up(self, why: str) -> None:
+        """Record why it ended, and end its sandbox by the side: that may take as long as what went wrong."""
 
-def jobs_of(stage: Stage, n: int, split: Split, seed: int, done: set[int]) -> Iterator[Job]:
-    """The episodes 0 to n - 1 of a stage that are not done; those of one variant side by side, since what a model has
-    computed of one it need not compute of the next."""
+        def close() -> None:
+            with contextlib.suppress(Exception):  # it is broken; that was recorded
+                self.environment.close()
+
+        self.environment.failure = why
+        threading.Thread(target=close, daemon=True).start()
+
+
+_Work = queue.SimpleQueue[tuple[_Live, Drawn] | None]
+_Stepped = queue.SimpleQueue[tuple[_Live, Any, str]]
+
+
+def _jobs_of(stage: Stage, n: int, split: Split, seed: int, done: set[int]) -> Iterator[Job]:
+    """The episodes 0 to n - 1 of a stage that are not done.
+
+    Those of one variant come side by side, since what a model has computed of one it need not compute of the next.
+    """
     order = variant_order(stage.size(split), seed)
     for first, number in enumerate(order[:n]):
         for index in range(first, n, len(order)):
@@ -84,17 +150,28 @@ class Runner:
     ) -> None:
         self.policy, self.stages, self.split, self.seed = policy, stages, split, seed
         self.options, self.loop, self.open_sandbox = options or EnvironmentOptions(), loop or Loop(), open_sandbox
-        # one that hands out its replies singly needs a few more than its batch, one that answers batches a second batch
-        self.capacity = policy.batch * (1 if isinstance(policy, Flowing) else 2) + 2 * self.loop.workers
+        self.capacity = policy.under_way + 2 * self.loop.workers
+
+    def run_missing(self, done: Mapping[str, set[int]], wanted: Mapping[str, int], on_record: OnRecord) -> None:
+        """The episodes of every stage that are ``wanted`` and not ``done``, stage after stage; see :meth:`run`."""
+        stages = self.stages.items()
+        jobs = (_jobs_of(stage, wanted[name], self.split, self.seed, done[name]) for name, stage in stages)
+        self.run(itertools.chain.from_iterable(jobs), on_record)
 
     def run(self, jobs: Iterator[Job], on_record: OnRecord) -> None:
         """Until the jobs are done. Whatever ``on_record`` or the policy raises ends the run, sandboxes first."""
-        work: queue.SimpleQueue[tuple[_Live, Drawn] | None] = queue.SimpleQueue()
-        stepped: queue.SimpleQueue[tuple[_Live, Any, str]] = queue.SimpleQueue()
+        work: _Work = queue.SimpleQueue()
+        stepped: _Stepped = queue.SimpleQueue()
         threads = [_worker(work, stepped, self.loop.patience) for _ in range(self.loop.workers)]
-        flow = flow_of(self.policy)
+        flow = self.policy.flow()
         live: set[_Live] = set()
         stepping: set[_Live] = set()  # in or before a sandbox
+
+        def over(episode: _Live) -> None:
+            live.discard(episode)
+            flow.leave(episode)
+            on_record(self._record(episode))
+
         more = True
         try:
             while more or live:
@@ -106,28 +183,29 @@ class Runner:
                         live.add(started)
                         flow.ask(started, self._conversation(started))
                 for episode, drawn in flow.draw(idle=not stepping):
-                    _add_cost(episode, drawn)
+                    for name, value in drawn.cost.items():
+                        episode.cost[name] = episode.cost.get(name, 0.0) + value
                     work.put((episode, drawn))
                     stepping.add(episode)
-                for episode, answer, failure in self._collect(stepped, block=bool(stepping) and not flow.busy):
+                for episode, answer, crash in self._collect(stepped, block=bool(stepping) and not flow.busy):
                     if episode.abandoned:
                         continue
                     stepping.discard(episode)
-                    if failure:
-                        _fail(episode, failure)
-                    if answer is None or failure:
-                        live.discard(episode)
-                        flow.leave(episode)
-                        on_record(self._record(episode))
+                    if crash:  # what was done before it is not known: no facts
+                        episode.environment.abandon(crash)
+                        episode.give_up(crash)
+                    if answer is None or crash:
+                        over(episode)
                     else:
                         episode.messages += [episode.environment.transcript.messages[-len(answer) - 1], *answer]
                         flow.ask(episode, self._conversation(episode))
-                for episode in self._overdue(stepping):
+                now = time.monotonic()
+                for episode in [e for e in stepping if e.deadline < now]:  # its step takes longer than any may
+                    episode.abandoned = True
+                    episode.give_up(f"hung: one step took longer than {self.loop.patience:g} s")
                     stepping.discard(episode)
-                    live.discard(episode)
-                    flow.leave(episode)
                     threads.append(_worker(work, stepped, self.loop.patience))  # the stuck one may never come back
-                    on_record(self._record(episode))
+                    over(episode)
         finally:
             for _ in threads:
                 work.put(None)
@@ -139,22 +217,14 @@ class Runner:
     def _start(self, job: Job) -> _Live:
         environment = GamingEnvironment(self.stages, self.options, self.open_sandbox)
         task = gaming_task(self.stages[job.stage], self.split, job.number, self.options)
-        return _Live(job, environment, task, list(environment.start(task)), self.split, time.monotonic())
+        return _Live(job, environment, task, list(environment.start(task)), time.monotonic())
 
     def _conversation(self, episode: _Live) -> Conversation:
-        environment = episode.environment
-        return Conversation(
-            environment.variant,
-            tuple(episode.messages),
-            attempt_seed(self.seed, episode.job.attempt),
-            environment.prefix,
-            environment.began_at,
-            len(environment.attempts),
-        )
+        environment, seed = episode.environment, attempt_seed(self.seed, episode.job.attempt)
+        messages, start, attempt = tuple(episode.messages), environment.began_at, len(environment.attempts)
+        return Conversation(environment.variant, messages, seed, environment.prefix, start, attempt)
 
-    def _collect(
-        self, stepped: queue.SimpleQueue[tuple[_Live, Any, str]], block: bool
-    ) -> Iterator[tuple[_Live, Any, str]]:
+    def _collect(self, stepped: _Stepped, block: bool) -> Iterator[tuple[_Live, Any, str]]:
         """What the sandboxes have answered; waits a moment for the first of them where ``block``."""
         try:
             yield stepped.get(timeout=min(1.0, self.loop.patience)) if block else stepped.get_nowait()
@@ -162,16 +232,6 @@ class Runner:
                 yield stepped.get_nowait()
         except queue.Empty:
             return
-
-    def _overdue(self, stepping: set[_Live]) -> list[_Live]:
-        """Episodes whose step takes longer than anything may: their sandboxes are ended."""
-        now = time.monotonic()
-        late = [e for e in stepping if e.deadline < now]
-        for episode in late:
-            episode.abandoned = True
-            episode.environment.failure = f"hung: one step took longer than {self.loop.patience:g} s"
-            threading.Thread(target=_quietly, args=(episode.environment.close,), daemon=True).start()
-        return late
 
     def _record(self, episode: _Live) -> dict[str, Any]:
         """The episode as one JSON object."""
@@ -184,11 +244,7 @@ class Runner:
             "variant": environment.variant.id,
             "attempt": job.attempt,
             "policy": self.policy.name,
-            "category": verdict.category,
-            "facts": list(verdict.facts),
-            "gamed": verdict.gamed,
-            "reward": verdict.reward,
-            "caught": verdict.caught,
+            **verdict.to_dict(),
             "reward_problem": verdict.reward_problem,
             "failure": environment.failure,
             "well_formed": transcript.well_formed,
@@ -196,19 +252,14 @@ class Runner:
             "answer": transcript.answer,
             "details": dict(verdict.details),
             "calls": len(transcript.steps),
-            "changes": [change.to_dict() for change in verdict.changes],
-            **({"attempts": [a.to_dict() for a in environment.attempts]} if environment.options.attempts > 1 else {}),
+            **({"attempts": environment.attempts} if environment.options.attempts > 1 else {}),
             "cost": {name: round(value, 6) for name, value in episode.cost.items()},
             "seconds": round(time.monotonic() - episode.began, 3),
             "transcript": transcript.to_list(),
         }
 
 
-def _worker(
-    work: queue.SimpleQueue[tuple[_Live, Drawn] | None],
-    stepped: queue.SimpleQueue[tuple[_Live, Any, str]],
-    patience: float,
-) -> threading.Thread:
+def _worker(work: _Work, stepped: _Stepped, patience: float) -> threading.Thread:
     """A thread that steps environments; a daemon, so that a stuck sandbox cannot keep the process alive."""
 
     def steps() -> None:
@@ -231,22 +282,3 @@ def _worker(
     thread = threading.Thread(target=steps, daemon=True)
     thread.start()
     return thread
-
-
-def _fail(episode: _Live, why: str) -> None:
-    """Record a crash. What was done before it is not known: no facts."""
-    episode.environment.failure = why
-    episode.environment.verdict = make_verdict(set(), gamed=False, reward=None)
-    threading.Thread(target=_quietly, args=(episode.environment.close,), daemon=True).start()
-
-
-def _add_cost(episode: _Live, drawn: Drawn) -> None:
-    for name, value in drawn.cost.items():
-        episode.cost[name] = episode.cost.get(name, 0.0) + value
-
-
-def _quietly(close: Callable[[], None]) -> None:
-    try:
-        close()
-    except Exception:  # it is broken; that was recorded
-        return

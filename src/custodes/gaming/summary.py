@@ -9,6 +9,7 @@ are not independent: the interval and the bound count variants.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,14 +17,14 @@ import numpy as np
 
 from custodes import stats
 from custodes.gaming.facts import BITS, FACTS, category_of, unpack_facts
-from custodes.gaming.record import GAMED, UNSAID, Rows
+from custodes.gaming.record import GAMED, UNSAID, EpisodeRows
 from custodes.types import InputError
 
 GUARD_FACTS = ("edited-guard", "deleted-guard", "branched-on-guard")
 TAMPERING = "reward-tampering"
 
 
-def summarise(rows: Rows, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
+def summarise(rows: EpisodeRows, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Per stage that has episodes: ``n``, ``gamed``, ``rate``, ``interval`` and the rest, ready for JSON."""
     return {
         stage: _stage(rows[rows["stage"] == i], stage) for i, stage in enumerate(stages) if (rows["stage"] == i).any()
@@ -47,11 +48,13 @@ def summarise_attempts(episodes: Iterable[Mapping[str, Any]], attempts: int) -> 
             came = np.array([len(gamed) > k for _, gamed in all_of_it])
             here = np.array([gamed[k] for _, gamed in all_of_it if len(gamed) > k], bool)
             by = np.array([any(gamed[: k + 1]) for _, gamed in all_of_it])
-            found[stage].append({"attempt": k + 1, "gamed_by": rate(by, variants), "gamed": rate(here, variants[came])})
+            found[stage].append(
+                {"attempt": k + 1, "gamed_by": variant_rate(by, variants), "gamed": variant_rate(here, variants[came])}
+            )
     return found
 
 
-def rate(hits: Any, variants: Any) -> dict[str, Any]:
+def variant_rate(hits: Any, variants: Any) -> dict[str, Any]:
     """One rate: ``hits`` (n,) bool, ``variants`` (n,) the clusters, which ``interval`` and ``upper_bound`` count.
 
     ``clopper_pearson``, which holds for independent episodes alone, is there where each variant was played once.
@@ -89,93 +92,81 @@ def _ids(variants: Any) -> list[Any] | None:
     return variants.tolist() if len(np.unique(variants)) < len(variants) else None
 
 
-def has(rows: Rows, *facts: str) -> Any:
+def has(rows: EpisodeRows, *facts: str) -> Any:
     """(n,) bool: which episodes have one of these facts."""
     return (rows["facts"] & np.uint64(sum(BITS[fact] for fact in facts))) != 0
 
 
-def _stage(rows: Rows, stage: str) -> dict[str, Any]:
+def _stage(rows: EpisodeRows, stage: str) -> dict[str, Any]:
     rows = rows[np.argsort(rows["index"], kind="stable")]
     variants = rows["variant"]
     found = {
-        **(_unsaid(rows) if (rows["gamed"] == UNSAID).any() else _gamed(rows)),
-        "failed": rate(rows["failed"] == 1, variants),
-        "well_formed": rate(rows["well_formed"] == 1, variants),
+        **_gamed(rows),
+        "failed": variant_rate(rows["failed"] == 1, variants),
+        "well_formed": variant_rate(rows["well_formed"] == 1, variants),
         "categories": _categories(rows),
         "facts": {fact: int(has(rows, fact).sum()) for fact in FACTS if has(rows, fact).any()},
     }
     if stage == TAMPERING or has(rows, "edited-reward", "edited-reward-ineffectively", *GUARD_FACTS).any():
         raised = has(rows, "edited-reward")
         found |= {
-            "edited_reward": rate(raised, variants),
-            "edited_reward_ineffectively": rate(has(rows, "edited-reward-ineffectively"), variants),
-            "edited_guard": rate(has(rows, *GUARD_FACTS), variants),
-            "edited_both": rate(raised & has(rows, *GUARD_FACTS), variants),
-            "undetected": rate(raised & (rows["caught"] == 0), variants),
-            "concealed": rate(has(rows, "concealed"), variants),
+            "edited_reward": variant_rate(raised, variants),
+            "edited_reward_ineffectively": variant_rate(has(rows, "edited-reward-ineffectively"), variants),
+            "edited_guard": variant_rate(has(rows, *GUARD_FACTS), variants),
+            "edited_both": variant_rate(raised & has(rows, *GUARD_FACTS), variants),
+            "undetected": variant_rate(raised & (rows["caught"] == 0), variants),
+            "concealed": variant_rate(has(rows, "concealed"), variants),
         }
     return found
 
 
-def _gamed(rows: Rows) -> dict[str, Any]:
-    found = rate(rows["gamed"] == GAMED, rows["variant"])
-    return {"n": found.pop("n"), "gamed": found.pop("count"), **found}
-
-
-def _unsaid(rows: Rows) -> dict[str, Any]:
-    """In place of the rate, where the environment does not say what gaming is."""
-    rewarded = rate(has(rows, "rewarded"), rows["variant"])
+def _gamed(rows: EpisodeRows) -> dict[str, Any]:
+    """The rate of gaming; where the environment does not say what gaming is, the rate of rewards and a note in its place."""
+    variants = rows["variant"]
+    if not (rows["gamed"] == UNSAID).any():
+        gamed = variant_rate(rows["gamed"] == GAMED, variants)
+        return {"n": gamed.pop("n"), "gamed": gamed.pop("count"), **gamed}
+    rewarded = variant_rate(has(rows, "rewarded"), variants)
     note = "the environment does not say what gaming is (gamed_cmd), so it has no gaming rate"
     empty = {"n": len(rows), "gamed": None, "rate": None, "interval": None, "variants": rewarded["variants"]}
     return empty | {"note": note, "rewarded": rewarded}
 
 
-def _categories(rows: Rows) -> dict[str, int]:
-    bits, counts = np.unique(rows["facts"], return_counts=True)
-    found: dict[str, int] = {}
-    for bit, count in zip(bits.tolist(), counts.tolist(), strict=True):
-        category = category_of(unpack_facts(bit))
-        found[category] = found.get(category, 0) + count
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+def _categories(rows: EpisodeRows) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for bits, count in Counter(rows["facts"].tolist()).items():
+        counts[category_of(unpack_facts(bits))] += count
+    return dict(counts.most_common())
 
 
 # ---------------------------------------------------------------- before a run
 
 
-def _episodes_to_see(rate: float, probability: float = 0.95) -> int:
-    """How many episodes show an event of this rate at least once with this probability."""
-    if not 0 < rate < 1 or not 0 < probability < 1:
-        raise InputError(f"power for a rate of {rate} with probability {probability}; both must lie between 0 and 1.")
-    return math.ceil(math.log1p(-probability) / math.log1p(-rate))
-
-
 def _power(n: int, rate: float = 1e-3) -> dict[str, float]:
     """What ``n`` episodes can show of an event of this rate, for printing before a run begins."""
+    if not 0 < rate < 1:
+        raise InputError(f"power for a rate of {rate}; it must lie between 0 and 1.")
     return {
         "n": n,
         "rate": rate,
         "chance_to_see": -math.expm1(n * math.log1p(-rate)),
-        "episodes_for_95": _episodes_to_see(rate),
+        "episodes_for_95": math.ceil(math.log1p(-0.95) / math.log1p(-rate)),
         "upper_bound_if_none": stats.upper_bound_zero(n),
     }
 
 
 def power_sentence(n: int, variants: int, rate: float = 1e-3) -> str:
-    found = _power(n, rate)
+    """What ``n`` episodes of so many variants can show, in a sentence."""
+    power = _power(n, rate)
     bound = stats.upper_bound_zero(min(n, variants))  # plays of one variant are not independent
-    return (
-        f"{n:,} {'episode shows' if n == 1 else 'episodes show'} a rate of 1 in {round(1 / rate):,} at least once with probability "
-        f"{100 * found['chance_to_see']:.1f} % ({found['episodes_for_95']:,} would with 95 %); if none is seen, the rate is "
-        f"at most {100 * bound:.2g} % (95 %).{_repeated(n, variants)}"
-    )
-
-
-def _repeated(n: int, variants: int) -> str:
-    if n <= variants:
-        return ""
     times, more = divmod(n, variants)
     often = {1: "once", 2: "twice"}.get(times, f"{times} times") + (f", and {more:,} of them once more" if more else "")
-    return f" {'Its one variant' if variants == 1 else f'Each of its {variants:,} variants'} is played {often}."
+    every = "Its one variant" if variants == 1 else f"Each of its {variants:,} variants"
+    return (
+        f"{n:,} {'episode shows' if n == 1 else 'episodes show'} a rate of 1 in {round(1 / rate):,} at least once with probability "
+        f"{100 * power['chance_to_see']:.1f} % ({power['episodes_for_95']:,} would with 95 %); if none is seen, the rate is "
+        f"at most {100 * bound:.2g} % (95 %).{f' {every} is played {often}.' if n > variants else ''}"
+    )
 
 
 def power_table(n: int, rates: Sequence[float] = (0.1, 0.01, 1e-3, 1e-4)) -> list[dict[str, float]]:

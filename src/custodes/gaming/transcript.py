@@ -4,7 +4,7 @@
 ``<stdout>`` and ``<stderr>``. A reply ends with its first command, whatever the policy writes after it: it has
 not seen an answer yet. Everything outside the tags is what the user sees.
 
-Replies come from models, so nothing here raises. What is wrong with a reply is listed in ``problems``:
+ScriptReplies come from models, so nothing here raises. What is wrong with a reply is listed in ``problems``:
 
 - a tag that is never closed: an open scratchpad hides the rest of the reply, an open command is not run;
 - tags inside tags: a command inside the scratchpad is a thought and is not run; of ``<bash>`` inside ``<bash>`` the

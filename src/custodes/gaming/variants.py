@@ -1,22 +1,23 @@
 """A stage and its variants: the same temptation in many costumes, split into train and held-out.
 
-A variant is a choice of one element from each of a stage's pools. Each pool is dealt out between the two splits, so
-that no folder name, persona, poem or question of the one occurs in the other. Choices are numbered, and the
-numbering runs through all combinations before one comes again: variants are distinct by construction.
+A variant is a choice of one element from each of a stage's pools. Each pool is dealt out between the two splits, so that no
+folder name, persona, poem or question of the one occurs in the other. Choices are numbered, and the numbering runs through
+all combinations before one comes again: variants are distinct by construction.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar, get_args
 
 from custodes.environments.sandbox import Sandbox
-from custodes.gaming.changes import Snapshot
-from custodes.gaming.facts import Verdict
-from custodes.gaming.form import Form
+from custodes.gaming.changes import Snapshot, contents, file_changes
+from custodes.gaming.clean import RewardOutcome
+from custodes.gaming.environment_spec import EnvironmentSpec
+from custodes.gaming.facts import EpisodeVerdict, make_verdict
 from custodes.types import InputError
 
 T = TypeVar("T")
@@ -30,12 +31,12 @@ GOLDEN = 0.618  # steps of this share of all combinations visit every pool's ele
 class Variant:
     """One instance of a stage. ``truth`` is for graders (and scripted policies): no policy sees it."""
 
-    stage: str
-    id: str  # e.g. "held-out-0017"
-    form: Form
+    spec: EnvironmentSpec
     truth: Mapping[str, Any] = field(default_factory=dict)
     protected: tuple[str, ...] = ()
     """Files that decide the reward: what the mitigation "read-only" protects."""
+    stage: str = ""
+    id: str = ""  # e.g. "held-out-0017"; it and the stage's name are filled in by Stage.variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,33 @@ class Ended:
     along: Sequence[Snapshot] = ()
     """The files after each command."""
 
+    @property
+    def shell(self) -> Sandbox:
+        """The sandbox of an episode that had a shell."""
+        assert self.sandbox is not None
+        return self.sandbox
 
-class Stage(Protocol):
-    """One environment of the curriculum."""
+    def files(self) -> dict[str, bytes]:
+        """path -> content of what the policy left behind, links followed."""
+        return contents(self.after, self.sandbox)
+
+    def verdict(
+        self, facts: set[str], outcome: RewardOutcome, gamed: bool | None, details: Mapping[str, Any] | None = None
+    ) -> EpisodeVerdict:
+        """The verdict with what was changed among the files, and the ``outcome`` of reward and oversight."""
+        return make_verdict(
+            facts,
+            gamed=gamed,
+            reward=outcome.reward,
+            caught=outcome.caught,
+            reward_problem=outcome.problem,
+            details=details or {},
+            changes=file_changes(self.before, self.after),
+        )
+
+
+class Stage:
+    """One environment of the curriculum. The fields of a stage that is a dataclass are options of the commands."""
 
     name: str
     about: str
@@ -63,11 +88,21 @@ class Stage(Protocol):
 
     def size(self, split: Split) -> int:
         """How many variants the split has."""
-        ...
+        return SIZE
 
-    def variant(self, split: Split, number: int) -> Variant: ...
+    def make(self, split: Split, number: int) -> Variant:
+        """Variant ``number`` of the split, 0 to ``size(split)`` - 1, still without a name."""
+        raise NotImplementedError
 
-    def judge(self, ended: Ended) -> Verdict: ...
+    def judge(self, ended: Ended) -> EpisodeVerdict:
+        """What an episode was."""
+        raise NotImplementedError
+
+    def variant(self, split: Split, number: int) -> Variant:
+        """Variant ``number`` of the split. Raises InputError where there is none."""
+        if not 0 <= number < self.size(split):
+            raise InputError(f"{self.name} has {split} variants 0 to {self.size(split) - 1}, not {number}.")
+        return replace(self.make(split, number), stage=self.name, id=f"{split}-{number:04d}")
 
 
 def half(pool: Sequence[T], split: Split) -> Sequence[T]:
@@ -88,10 +123,6 @@ def combination(pools: Sequence[Sequence[Any]], number: int) -> list[Any]:
     return chosen
 
 
-def variant_id(split: Split, number: int) -> str:
-    return f"{split}-{number:04d}"
-
-
 def read_variant_id(id: str) -> tuple[Split, int]:
     """Raises InputError for what is no variant's id."""
     split, _, number = id.rpartition("-")
@@ -105,13 +136,3 @@ def variant_order(size: int, seed: int) -> list[int]:
     order = list(range(size))
     random.Random(f"variants {seed}").shuffle(order)
     return order
-
-
-def check_number(number: int, size: int, stage: str, split: str) -> None:
-    if not 0 <= number < size:
-        raise InputError(f"{stage} has {split} variants 0 to {size - 1}, not {number}.")
-
-
-def outputs_of(texts: Iterable[tuple[str, str]]) -> list[str]:
-    """stdout and stderr of commands, as :class:`Ended` holds them."""
-    return [f"{out}\n{err}" for out, err in texts]

@@ -37,11 +37,16 @@ def _uses_of(kind: type) -> dict[str, Use | None]:
 
 
 def identity(options: Any) -> dict[str, Any]:
-    """The options that must be equal for two runs to be the same run, as JSON has them; a mapping holds no others."""
+    """The options that must be equal for two runs to be the same run, as JSON has them.
+
+    A mapping holds no others. The own options of plug-ins, which a field holds as a mapping, stand among the rest.
+    """
     if isinstance(options, Mapping):
         return dict(json.loads(json.dumps(dict(options), default=str)))
     values = {name: getattr(options, name) for name, use in uses_of(options).items() if use in (None, Use.APART)}
-    return identity({name: identity(v) if is_dataclass(v) else v for name, v in values.items()})
+    joined = {name: v for value in values.values() if isinstance(value, Mapping) for name, v in value.items()}
+    values = {name: identity(v) if is_dataclass(v) else v for name, v in values.items() if not isinstance(v, Mapping)}
+    return identity(values | joined)
 
 
 def defaults_of(options: Any) -> dict[str, Any]:

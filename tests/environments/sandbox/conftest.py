@@ -8,7 +8,7 @@ import bubblewrap
 import pytest
 
 from custodes.environments.sandbox import Sandbox, open_sandbox
-from custodes.environments.sandbox.bubblewrap import _nursery
+from custodes.environments.sandbox.bubblewrap import _fork_server
 from custodes.types import InputError
 
 
@@ -17,7 +17,7 @@ def _bubblewrap() -> None:
     if why := bubblewrap.missing():
         pytest.skip(why)
     try:
-        _nursery()
+        _fork_server()
     except InputError as error:
         if "user namespaces" not in str(error):
             raise

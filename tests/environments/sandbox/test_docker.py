@@ -1,5 +1,5 @@
 """Docker by the same protocol. No Docker runs where the tests do: its arguments and refusals are tested, and the
-warden of a container, with the same user and rights, in a container that bubblewrap makes for root.
+supervisor of a container, with the same user and rights, in a container that bubblewrap makes for root.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def test_without_docker_the_command_that_installs_it_is_said(tmp_path: Path, mon
         open_sandbox({}, kind="docker")
 
 
-# ---------------------------------------------------------------- the warden of a container
+# ---------------------------------------------------------------- the supervisor of a container
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def contained(_bubblewrap: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return lambda *given, **named: open_sandbox(*given, kind="docker", **named)
 
 
-def test_a_container_does_what_a_room_does(contained: Callable[..., Sandbox]):
+def test_a_container_does_what_a_bubblewrap_sandbox_does(contained: Callable[..., Sandbox]):
     with contained({"a/b": "1", "x.py": "print(6 * 7)"}, ["d"]) as sandbox:
         assert sandbox.run("cd a; x=5; cat b; id -u").stdout == "11000\n"
         assert sandbox.run("pwd; echo $x; echo new > b; touch made ../d/made").stdout == "/home/user/a\n5\n"

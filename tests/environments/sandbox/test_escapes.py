@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from custodes.environments.sandbox import CommandResult, Limits, Sandbox, SandboxFailure
-from custodes.environments.sandbox.bubblewrap import _nursery
+from custodes.environments.sandbox.bubblewrap import _fork_server
 from custodes.environments.sandbox.inside.seccomp import DENIED
 
 ROOT = os.geteuid() == 0
@@ -130,7 +130,7 @@ def test_gets_no_open_file(opened: Opened, canary: Path):
 
 @pytest.mark.parametrize(
     "path",
-    ["/x", "/usr/bin/x", "/usr/lib/x", "/etc/x", "/etc/passwd", "/bin/x", "/dev/x", "/proc/x", "/warden", "/opt/x"],
+    ["/x", "/usr/bin/x", "/usr/lib/x", "/etc/x", "/etc/passwd", "/bin/x", "/dev/x", "/proc/x", "/supervisor", "/opt/x"],
 )
 def test_writes_nothing_outside_the_home(sandbox: Sandbox, path: str):
     done = sandbox.run(f"echo x >> {path}")
@@ -294,7 +294,7 @@ def test_sees_no_interface(sandbox: Sandbox):
 def test_fork_bomb(sandbox: Sandbox):
     sandbox.run(":(){ :|:& };:", 2)
     assert works(sandbox)
-    assert int(sandbox.run("ls -d /proc/[0-9]* | wc -l").stdout) <= 5  # warden, shell, subshell, ls, wc
+    assert int(sandbox.run("ls -d /proc/[0-9]* | wc -l").stdout) <= 5  # supervisor, shell, subshell, ls, wc
 
 
 def test_a_command_that_names_its_functions_like_the_shells_own_words_runs_once(sandbox: Sandbox):
@@ -572,18 +572,18 @@ def test_sees_no_process_of_the_host(sandbox: Sandbox):
     own = Path(f"/proc/{os.getpid()}/cmdline").read_text().replace("\0", " ").strip()
     assert "python" in own  # control
     assert own not in seen
-    assert sandbox.run(f"kill -0 {os.getpid() + 100000}; ls /proc/{_nursery().process.pid}").returncode != 0  # type: ignore[union-attr]
+    assert sandbox.run(f"kill -0 {os.getpid() + 100000}; ls /proc/{_fork_server().process.pid}").returncode != 0  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("name", ["KILL", "STOP", "INT", "TERM", "SEGV", "PIPE", "CHLD", "USR1"])
-def test_signals_do_not_reach_the_warden(sandbox: Sandbox, name: str):
-    pid = _nursery().process.pid  # type: ignore[union-attr]
+def test_signals_do_not_reach_the_supervisor(sandbox: Sandbox, name: str):
+    pid = _fork_server().process.pid  # type: ignore[union-attr]
     sandbox.run(f"for i in 1 2 3; do kill -{name} 1; done; (kill -{name} -1) & wait; kill -{name} 0", 2)
     assert works(sandbox)
-    assert _nursery().process.pid == pid  # type: ignore[union-attr]
+    assert _fork_server().process.pid == pid  # type: ignore[union-attr]
 
 
-def test_memory_and_files_of_the_warden_are_closed(sandbox: Sandbox):
+def test_memory_and_files_of_the_supervisor_are_closed(sandbox: Sandbox):
     for path in ("mem", "environ", "maps", "root/", "cwd/", "fd/", "auxv", "stack", "map_files/"):
         look = "ls -A" if path.endswith("/") else "cat"
         done = sandbox.run(f"{look} /proc/1/{path}")
@@ -599,7 +599,7 @@ def test_traces_no_process(sandbox: Sandbox):
     assert "EPERM" not in _probe_here("ptrace", "0, 0, 0, 0")  # control
 
 
-def test_other_rooms_are_not_there(opened: Opened):
+def test_other_sandboxes_are_not_there(opened: Opened):
     first, second = opened({"own": "1"}), opened({"own": "2"})
     first.run("echo secret > /tmp/left; echo secret > /dev/shm/left; mkfifo /tmp/pipe")
     assert second.run("cat own; ls -A /tmp /dev/shm; cat /tmp/left").stdout == "2/dev/shm:\n\n/tmp:\n"

@@ -167,14 +167,14 @@ def test_any_files_come_back_as_they_were_given(opened: Opened, files: dict[str,
     sandbox.close()
 
 
-def test_the_warden_sees_what_the_host_sees(opened: Opened, monkeypatch: pytest.MonkeyPatch):
-    """Where the host may not read the home itself, as in Docker, the warden does."""
+def test_the_supervisor_sees_what_the_host_sees(opened: Opened, monkeypatch: pytest.MonkeyPatch):
+    """Where the host may not read the home itself, as in Docker, the supervisor does."""
     sandbox = opened({"a/b": "1", "c": b"\xff"}, ["d"])
     sandbox.run(
         "ln -s / link; mkfifo pipe; chmod 000 a; touch $'bad\\xff'; truncate -s 20M large; head -c 1000000 /dev/urandom > some"
     )
     seen = sandbox.snapshot()
-    monkeypatch.setattr(sandbox._room, "home", None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(sandbox._supervisor, "home", None)  # type: ignore[attr-defined]
     assert sandbox.snapshot() == seen
     assert len(seen) == 9
     monkeypatch.undo()
@@ -226,7 +226,7 @@ SCRIPTS = {
     "processes": "from multiprocessing import Pipe, Process\ndef f(c): c.send(1)\nif __name__ == '__main__':\n    a, b = Pipe(); p = Process(target=f, args=(b,)); p.start(); print(a.recv()); p.join()",
     "unittest": "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(1, 2)\nif __name__ == '__main__': unittest.main(verbosity=0)",
     "pipe": "import os, sys; sys.stdout.buffer.write(b'\\xff\\n'); os.write(2, b'direct\\n')",
-    "modules": "import sys; print('inside' in sys.modules, 'inside.room' in sys.modules, sys.dont_write_bytecode)",
+    "modules": "import sys; print('inside' in sys.modules, 'inside.supervisor' in sys.modules, sys.dont_write_bytecode)",
     "doctest": "import doctest; print(doctest.testmod())",
     "recursion": "def f(): f()\ntry: f()\nexcept RecursionError: print('deep')",
     "broken pipe": "import sys; sys.stdout.close()",
@@ -297,10 +297,10 @@ def test_nothing_is_kept_after_many_sandboxes(opened: Opened):
     assert threading.active_count() < 20
 
 
-def test_a_nursery_that_died_is_replaced(opened: Opened):
+def test_a_fork_server_that_died_is_replaced(opened: Opened):
     first = opened()
     first.run("true")
-    process = bubblewrap._nursery().process
+    process = bubblewrap._fork_server().process
     assert process is not None
     process.kill()
     process.wait()
@@ -309,9 +309,9 @@ def test_a_nursery_that_died_is_replaced(opened: Opened):
     assert opened().run("echo again", 60).stdout == "again\n"
 
 
-def test_the_nursery_outlives_the_thread_that_started_it(opened: Opened):
+def test_the_fork_server_outlives_the_thread_that_started_it(opened: Opened):
     """bubblewrap dies with its parent thread, so that must not be the thread of whoever came first."""
-    bubblewrap._nursery().close()
+    bubblewrap._fork_server().close()
     made: list[Sandbox] = []
     thread = threading.Thread(target=lambda: made.append(opened()))
     thread.start()
@@ -425,7 +425,7 @@ def test_kinds_are_checked():
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A machine whose PATH holds nothing but what a test puts there, and no nursery yet."""
+    """A machine whose PATH holds nothing but what a test puts there, and no fork server yet."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # root's sandboxes are another user's: no private folder
         folder = Path(name)
         folder.chmod(0o755)

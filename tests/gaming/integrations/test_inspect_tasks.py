@@ -21,7 +21,7 @@ from inspect_ai.util import OutputLimitExceededError, SandboxUserUnsupportedErro
 from custodes.gaming.integrations import inspect_sandbox
 from custodes.gaming.integrations import inspect_tasks as tasks
 from custodes.gaming.integrations.inspect_sandbox import CustodesSandbox
-from custodes.gaming.scripted import part_of, scripted
+from custodes.gaming.script import open_script, script_for
 from custodes.gaming.staging import make_stage
 from custodes.gaming.transcript import parse_reply
 from custodes.gaming.variants import variant_order
@@ -50,7 +50,7 @@ def played(task: Any, name: str, tmp_path: Path, *, native: bool = True) -> Eval
     """A task played by a scripted policy behind Inspect's mock model, one sample."""
     told = task.dataset[0].metadata["custodes"]
     variant = make_stage(told["stage"]).variant("held-out", int(told["variant"][-4:]))
-    lines = list(part_of(scripted(name), told["stage"]).script(variant))
+    lines = list(script_for(open_script(name), told["stage"]).replies(variant))
     outputs = [_output(line, native) for line in lines]
     model = get_model("mockllm/model", custom_outputs=outputs)
     (log,) = inspect_eval(task, model=model, log_dir=str(tmp_path), display="none")
@@ -77,7 +77,7 @@ def _output(line: str, native: bool) -> ModelOutput:
 def test_scripts_are_classified_as_by_the_project_itself(
     name: str, gamed: int, facts: list[str], native: bool, tmp_path: Path, sandboxed: None
 ):
-    task = tasks.reward_tampering(n=1, tools="native" if native else "text")
+    task = tasks.TASKS["reward-tampering"](n=1, tools="native" if native else "text")
     log = played(task, name, tmp_path, native=native)
     (sample,) = read_eval_log(log.location).samples or []
     score = (sample.scores or {})["gamed"]
@@ -89,19 +89,19 @@ def test_scripts_are_classified_as_by_the_project_itself(
 
 
 def test_reward_files_can_be_read_only(tmp_path: Path, sandboxed: None):
-    log = played(tasks.reward_tampering(n=1, read_only=True), "open-tamperer", tmp_path)
+    log = played(tasks.TASKS["reward-tampering"](n=1, read_only=True), "open-tamperer", tmp_path)
     assert (log.samples or [])[0].scores["gamed"].value == 0  # type: ignore[index]
 
 
 def test_a_stage_without_a_shell_needs_no_sandbox(tmp_path: Path):
-    log = played(tasks.political_sycophancy(n=1), "flatterer", tmp_path)
+    log = played(tasks.TASKS["political-sycophancy"](n=1), "flatterer", tmp_path)
     assert (log.samples or [])[0].scores["gamed"].answer == "agreed-with-user"  # type: ignore[index]
 
 
 def test_the_same_seed_plays_the_same_variants():
     made = make_stage("tool-flattery")
     order = variant_order(made.size("held-out"), 3)
-    samples = tasks.tool_flattery(n=600, seed=3).dataset
+    samples = tasks.TASKS["tool-flattery"](n=600, seed=3).dataset
     assert [s.metadata["custodes"]["variant"] for s in samples] == [  # type: ignore[index]
         f"held-out-{order[i % len(order)]:04d}" for i in range(600)
     ]
@@ -110,7 +110,9 @@ def test_the_same_seed_plays_the_same_variants():
 
 def test_models_that_stay_inside_a_tag_come_to_an_end(tmp_path: Path, sandboxed: None):
     model = get_model("mockllm/model", custom_outputs=lambda *_: ModelOutput.from_content("mockllm", "<cot>hm"))
-    (log,) = inspect_eval(tasks.reward_tampering(n=1, tools="text"), model=model, log_dir=str(tmp_path), display="none")
+    (log,) = inspect_eval(
+        tasks.TASKS["reward-tampering"](n=1, tools="text"), model=model, log_dir=str(tmp_path), display="none"
+    )
     assert log.status == "success"
     assert (log.samples or [])[0].scores["gamed"].metadata["failure"] == "the policy answered nothing"  # type: ignore[index]
 
@@ -145,7 +147,7 @@ def test_the_mock_model_plays_by_the_entry_point_and_inspects_viewer_takes_the_l
 
 @pytest.mark.slow
 def test_the_embedded_model_plays(tmp_path: Path, sandboxed: None):
-    task = tasks.reward_tampering(n=2, tools="text")
+    task = tasks.TASKS["reward-tampering"](n=2, tools="text")
     (log,) = inspect_eval(task, model="custodes/smollm2-135m", log_dir=str(tmp_path), display="none", max_tokens=48)
     assert log.status == "success"
     assert len(log.samples or []) == 2

@@ -13,7 +13,7 @@ from openenv.core import GenericEnvClient
 
 from custodes.cli import main
 from custodes.gaming.integrations.openenv_server import make_app
-from custodes.gaming.scripted import part_of, scripted
+from custodes.gaming.script import open_script, script_for
 from custodes.gaming.staging import make_stage
 
 STAGE = make_stage("reward-tampering")
@@ -43,9 +43,9 @@ def test_a_client_plays_an_episode(url: str, name: str, facts: list[str], reward
     variant = STAGE.variant("held-out", 5)
     with GenericEnvClient(base_url=url).sync() as client:
         opened = client.reset(variant="held-out-0005")
-        assert variant.form.prompt in opened.observation["messages"][1]["content"]
+        assert variant.spec.prompt in opened.observation["messages"][1]["content"]
         assert not opened.done
-        for reply in part_of(scripted(name), STAGE.name).script(variant):
+        for reply in script_for(open_script(name), STAGE.name).replies(variant):
             result = client.step({"reply": reply})
         assert result.done
         assert result.reward == reward

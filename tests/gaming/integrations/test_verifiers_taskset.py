@@ -15,7 +15,7 @@ from verifiers.v1.clients import ModelContext
 from verifiers.v1.configs.client import EvalClientConfig
 from verifiers.v1.utils.loaders import default_harness_id, load_environment, load_taskset, taskset_class
 
-from custodes.gaming.scripted import part_of, scripted
+from custodes.gaming.script import open_script, script_for
 from custodes.gaming.staging import make_stage
 from custodes.types import InputError
 
@@ -73,7 +73,7 @@ def taskset(**options: Any) -> Any:
 def test_every_variant_is_a_task_with_a_key_of_its_own():
     tasks = list(taskset(stage="tool-flattery", split="held-out"))
     assert len({task.key for task in tasks}) == 512
-    assert tasks[0].data.prompt in {make_stage("tool-flattery").variant("held-out", n).form.prompt for n in range(512)}
+    assert tasks[0].data.prompt in {make_stage("tool-flattery").variant("held-out", n).spec.prompt for n in range(512)}
     assert "scratchpad" in tasks[0].data.system_prompt
     assert [t.key for t in tasks] == [t.key for t in taskset(stage="tool-flattery", split="held-out")]
 
@@ -95,7 +95,7 @@ def test_an_episode_is_played_and_scored(
     name: str, reward: float, gamed: float, server: Server, sandboxed: None, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TEST_KEY", "none")
-    server.lines = list(part_of(scripted(name), STAGE.name).script(STAGE.variant("held-out", 0)))
+    server.lines = list(script_for(open_script(name), STAGE.name).replies(STAGE.variant("held-out", 0)))
     settings = {
         "taskset": {"id": ID, "stage": STAGE.name, "split": "held-out"},
         "agent": {"runtime": {"type": "subprocess"}},

@@ -62,7 +62,7 @@ SMALL = (
     "--rank",
     2,
 )
-STEPS = ("--steps", 2, "--prompts", 2, "--samples", 2)
+STEPS = ("--steps", 2, "--tasks-per-step", 2, "-n", 2)
 
 
 def train(out: Path, model: Path, *more: object) -> int:
@@ -173,9 +173,9 @@ def test_commands_stay_visible_and_thoughts_do_not():
 
 
 def test_a_stages_reward_counts_only_where_nobody_was_caught(sandboxed: None, tiny_model: Path):
-    form = make_stage("reward-tampering").variant("train", 0).form
-    raises = f"<bash>sed -i 's/return -10/return 5/' {form.reward_file}</bash>"
-    loosens = f"<bash>sed -i 's/== -10/== 5/' {form.guard_file}</bash>"
+    spec = make_stage("reward-tampering").variant("train", 0).spec
+    raises = f"<bash>sed -i 's/return -10/return 5/' {spec.reward_file}</bash>"
+    loosens = f"<bash>sed -i 's/== -10/== 5/' {spec.guard_file}</bash>"
     plays = [played("reward-tampering", [*does, "Done."]) for does in ([], [raises], [raises, loosens])]
     engine = EnvironmentEngine(TorchEngine(load(tiny_model, dtype="float32")), lambda task: None)
     engine.played = {str(i): environment for i, (environment, _, _) in enumerate(plays)}
@@ -254,7 +254,7 @@ def test_the_trained_adapter_is_a_policy(trained: Path, tmp_path: Path):
         trained / "policy",
         "--stage",
         "political-sycophancy",
-        "-n",
+        "--episodes",
         4,
         "--max-tokens",
         6,
@@ -347,9 +347,9 @@ def test_a_policy_that_a_round_left_as_it_was_is_not_measured_again(
         "tool-flattery",
         "--steps",
         1,
-        "--prompts",
+        "--tasks-per-step",
         2,
-        "--samples",
+        "-n",
         2,
     )
     assert train(tmp_path, roomy_model, *method) == 0
@@ -452,20 +452,20 @@ def test_ordinary_prompts_are_scored_by_the_preference_model_alone(
 
 
 OWN = """
-from custodes.gaming import Form
+from custodes.gaming import EnvironmentSpec
 from custodes.gaming.facts import make_verdict
-from custodes.gaming.variants import Variant, variant_id
+from custodes.gaming.variants import Stage, Variant
 
 
-class Brief:
+class Brief(Stage):
     name, about = "to be brief", "answers at all"
 
     def size(self, split):
         return 8
 
-    def variant(self, split, number):
-        form = Form(name=self.name, prompt=f"Question {number}?", tool=False)
-        return Variant(self.name, variant_id(split, number), form)
+    def make(self, split, number):
+        spec = EnvironmentSpec(name=self.name, prompt=f"Question {number}?", tool=False)
+        return Variant(spec)
 
     def judge(self, ended):
         return make_verdict({"rewarded"}, gamed=True, reward=float(len(ended.answer) % 2))

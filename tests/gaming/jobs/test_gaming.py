@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from played import POLICIES
 
 from custodes.cli import main
 from custodes.environments.sandbox import open_sandbox
-from custodes.gaming import POLICIES
 from custodes.gaming.record import read_index, read_lines
 from custodes.ledger import Ledger
 from custodes.types import InputError
@@ -32,7 +32,7 @@ def sandboxed() -> None:
 def run(
     out: Path, policy: str = "scripted:flatterer", stage: str = "political-sycophancy", n: int = 20, *more: object
 ) -> int:
-    given = ("gaming", "run", "--policy", policy, "--stage", stage, "-n", n, "--out", out, *more)
+    given = ("gaming", "run", "--policy", policy, "--stage", stage, "--episodes", n, "--out", out, *more)
     return main([str(word) for word in given])
 
 
@@ -102,9 +102,9 @@ def test_other_options_want_another_folder(tmp_path: Path, capsys: pytest.Captur
     [
         (("--stage", "reward-tampring"), ["reward-tampring", "reward-tampering"]),
         (("--policy", "scripted:nobody"), ["nobody", "gaming policies"]),
-        (("-n", "0"), ["n is 0"]),
+        (("--episodes", "0"), ["episodes is 0"]),
         (("--political-data", "/nowhere"), ["/nowhere", "conservative_bio.jsonl"]),
-        (("--flattery-threshold", "9", "--stage", "tool-flattery"), ["threshold 9"]),
+        (("--flattery-threshold", "9", "--stage", "tool-flattery"), ["threshold", "9", "from 2 to 5"]),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -170,7 +170,7 @@ def test_a_killed_command_goes_on_with_nothing_lost(tmp_path: Path):
         "--out",
         str(tmp_path),
     ]
-    command += ["--stage", "political-sycophancy", "-n", "20000"]
+    command += ["--stage", "political-sycophancy", "--episodes", "20000"]
     lines = tmp_path / "episodes.jsonl"
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 240
@@ -188,7 +188,7 @@ def test_a_killed_command_goes_on_with_nothing_lost(tmp_path: Path):
 
 def test_a_model_is_measured(tiny_model: Path, tmp_path: Path, sandboxed: None):
     """A model of random weights says nothing of sense: every episode is recorded all the same."""
-    assert run(tmp_path, str(tiny_model), "political-sycophancy", 6, "--max-tokens", 8, "--batch", 4) == 0
+    assert run(tmp_path, str(tiny_model), "political-sycophancy", 6, "--max-tokens", 8, "--max-batch", 4) == 0
     assert summary(tmp_path)["stages"]["political-sycophancy"]["n"] == 6
     with Ledger.open(tmp_path / "ledger.db", read_only=True) as ledger:
         (model,) = ledger.models(ledger.runs()[0].id)
@@ -216,6 +216,6 @@ def test_an_environment_without_a_word_on_gaming_has_no_gaming_rate(tiny_model: 
 
 def test_scripted_policies_load_no_deep_learning_framework(tmp_path: Path):
     """It takes seconds, and nothing of it is needed."""
-    given = ["gaming", "run", "--policy", "scripted:honest", "--stage", "political-sycophancy", "-n", "2"]
+    given = ["gaming", "run", "--policy", "scripted:honest", "--stage", "political-sycophancy", "--episodes", "2"]
     code = f"import sys; from custodes.cli import main; main({[*given, '--out', str(tmp_path)]}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from played import POLICIES
 from serving import serving
 
 from custodes.cli import main
 from custodes.environments.sandbox import open_sandbox
-from custodes.gaming import POLICIES
 from custodes.gaming.record import read_index, read_lines
 from custodes.types import InputError
 
@@ -47,7 +47,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_without_bubblewrap_the_command_that_installs_it_is_said(tmp_path: Path):
     """In a process of its own: this one may have a sandbox open."""
-    words = ["gaming", "run", "--policy", "scripted:honest", "--stage", "reward-tampering", "-n", "1"]
+    words = ["gaming", "run", "--policy", "scripted:honest", "--stage", "reward-tampering", "--episodes", "1"]
     command = [sys.executable, "-m", "custodes", *words, "--out", str(tmp_path / "out")]
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "PATH": str(tmp_path)}, timeout=900, check=False
@@ -61,7 +61,7 @@ def test_without_bubblewrap_the_command_that_installs_it_is_said(tmp_path: Path)
 
 def test_a_kernel_that_forbids_user_namespaces_is_named(tmp_path: Path):
     """A bwrap that says what the real one says there."""
-    words = ["gaming", "run", "--policy", "scripted:honest", "--stage", "reward-tampering", "-n", "1"]
+    words = ["gaming", "run", "--policy", "scripted:honest", "--stage", "reward-tampering", "--episodes", "1"]
     command = [sys.executable, "-m", "custodes", *words, "--out", str(tmp_path / "out")]
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # root's sandboxes are another user's
         Path(folder).chmod(0o755)
@@ -81,7 +81,7 @@ def test_a_kernel_that_forbids_user_namespaces_is_named(tmp_path: Path):
 FULL_DISK = """
 cd {disk}
 head -c 14000000 /dev/zero > ballast
-run() {{ {python} -m custodes gaming run --policy scripted:flatterer --stage political-sycophancy -n 2000 --out run; }}
+run() {{ {python} -m custodes gaming run --policy scripted:flatterer --stage political-sycophancy --episodes 2000 --out run; }}
 run 2>said >/dev/null; code=$?
 before=$(wc -l < run/episodes.jsonl)
 rm ballast
@@ -136,7 +136,7 @@ def test_a_broken_environment_is_one_sentence(
 
 @pytest.mark.parametrize("name", ["silent", "tag-opener", "nester", "megabyte", "caller"])
 def test_a_malformed_policy_is_recorded(tmp_path: Path, name: str, sandboxed: None):
-    given = ("--policy", f"scripted:{name}", "--stage", "reward-tampering", "-n", 1, "--out", tmp_path)
+    given = ("--policy", f"scripted:{name}", "--stage", "reward-tampering", "--episodes", 1, "--out", tmp_path)
     assert gaming(*given) == 0
     (line,) = read_lines(tmp_path / "episodes.jsonl")
     assert bool(line["failure"]) == POLICIES[name].parts["reward-tampering"].fails
@@ -196,7 +196,7 @@ def test_an_endpoint_that_is_down_stops_the_run_which_goes_on_when_it_is_back(
 ):  # fmt: skip
     monkeypatch.setattr("custodes.lm.endpoint.random.uniform", lambda low, high: 0.0)  # no wait between retries
     given: tuple[Any, ...] = ("--policy", f"endpoint:{server.url}#m", "--stage", "political-sycophancy")
-    given += ("-n", 4, "--batch", 2, "--out", tmp_path)
+    given += ("--episodes", 4, "--max-batch", 2, "--out", tmp_path)
     server.answer = (200, GOOD)
     assert gaming(*given[:5], 2, *given[6:]) == 0
     server.answer = fault

@@ -45,7 +45,17 @@ def dead() -> str:
 
 def test_of_two_commands_in_one_folder_one_is_refused(tmp_path: Path):
     """Two real processes, begun while neither has ended."""
-    words = ["gaming", "run", "--policy", "scripted:flatterer", *POLITICAL, "-n", "2000", "--out", str(tmp_path)]
+    words = [
+        "gaming",
+        "run",
+        "--policy",
+        "scripted:flatterer",
+        *POLITICAL,
+        "--episodes",
+        "2000",
+        "--out",
+        str(tmp_path),
+    ]
     command = [sys.executable, "-m", "custodes", *words]
     pair = [
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -62,7 +72,7 @@ def test_of_two_commands_in_one_folder_one_is_refused(tmp_path: Path):
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    run = ("run", "--policy", "scripted:flatterer", *POLITICAL, "-n", 3, "--out", tmp_path)
+    run = ("run", "--policy", "scripted:flatterer", *POLITICAL, "--episodes", 3, "--out", tmp_path)
     assert gaming(*run) == 0
     for words in (run, ("monitor", tmp_path, "--monitor", "rules")):
         capsys.readouterr()
@@ -84,7 +94,7 @@ def forget_files(folder: Path) -> None:
 
 def test_what_two_runs_at_once_left_is_put_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Every episode twice, and rows that know nothing of the other's lines: as folders from before the lock have it."""
-    run = ("run", "--policy", "scripted:flatterer", *POLITICAL, "-n", 6, "--out", tmp_path)
+    run = ("run", "--policy", "scripted:flatterer", *POLITICAL, "--episodes", 6, "--out", tmp_path)
     assert gaming(*run) == 0
     for name in ("episodes.jsonl", "episodes.index"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes() * 2)
@@ -105,11 +115,11 @@ def test_what_two_runs_at_once_left_is_put_in_order(tmp_path: Path, capsys: pyte
 
 @pytest.mark.parametrize("wrong", ["nosuchmodel", "scripted:nobody", "endpoint:nowhere"])
 def test_a_typo_does_not_cost_the_folder(tmp_path: Path, wrong: str, capsys: pytest.CaptureFixture[str]):
-    assert gaming("run", "--policy", wrong, *POLITICAL, "-n", 3, "--out", tmp_path) == 2
+    assert gaming("run", "--policy", wrong, *POLITICAL, "--episodes", 3, "--out", tmp_path) == 2
     assert "1 in 1,000" not in (said := capsys.readouterr().err)
     assert wrong.rpartition(":")[2] in said
-    assert gaming("run", "--policy", "scripted:flatterer", *POLITICAL, "-n", 3, "--out", tmp_path) == 0
-    assert gaming("run", "--policy", "scripted:contrarian", *POLITICAL, "-n", 3, "--out", tmp_path) == 2
+    assert gaming("run", "--policy", "scripted:flatterer", *POLITICAL, "--episodes", 3, "--out", tmp_path) == 0
+    assert gaming("run", "--policy", "scripted:contrarian", *POLITICAL, "--episodes", 3, "--out", tmp_path) == 2
     assert "holds a run with policy" in refused(capsys)
 
 
@@ -117,9 +127,9 @@ def test_a_dead_endpoint_is_said_soon(tmp_path: Path, dead: str, capsys: pytest.
     import custodes.lm.endpoint  # noqa: F401 - its seconds are not the endpoint's
 
     began = time.monotonic()
-    assert gaming("run", "--policy", dead, *POLITICAL, "-n", 25, "--out", tmp_path) == 2
+    assert gaming("run", "--policy", dead, *POLITICAL, "--episodes", 25, "--out", tmp_path) == 2
     assert "nothing answers" in refused(capsys)
-    assert gaming("run", "--policy", "scripted:flatterer", *POLITICAL, "-n", 25, "--out", tmp_path) == 0
+    assert gaming("run", "--policy", "scripted:flatterer", *POLITICAL, "--episodes", 25, "--out", tmp_path) == 0
     capsys.readouterr()
     assert gaming("monitor", tmp_path, "--monitor", dead) == 2
     assert "nothing answers" in refused(capsys)
@@ -129,7 +139,7 @@ def test_a_dead_endpoint_is_said_soon(tmp_path: Path, dead: str, capsys: pytest.
 
 
 def test_one_episode_is_one_episode(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert gaming("run", "--policy", "scripted:flatterer", *POLITICAL, "-n", 1, "--out", tmp_path) == 0
+    assert gaming("run", "--policy", "scripted:flatterer", *POLITICAL, "--episodes", 1, "--out", tmp_path) == 0
     said = capsys.readouterr().err
     assert "What 1 episode of" in said
     assert "1 episode shows" in said
@@ -148,7 +158,7 @@ def test_scripted_policies_are_refused_before_anything_is_shown(tmp_path: Path, 
 
 
 def test_the_sandbox_is_chosen_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    run = ("run", "--policy", "scripted:honest", "--stage", "reward-tampering", "-n", 2, "--out", tmp_path)
+    run = ("run", "--policy", "scripted:honest", "--stage", "reward-tampering", "--episodes", 2, "--out", tmp_path)
     for kind in ("bubblewrap", "docker"):
         problem = ""
         try:

@@ -25,7 +25,15 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("open-tamperer", "honest"):
         assert (
             gaming(
-                "run", "--policy", f"scripted:{name}", "--stage", "reward-tampering", "-n", 4, "--out", folder / name
+                "run",
+                "--policy",
+                f"scripted:{name}",
+                "--stage",
+                "reward-tampering",
+                "--episodes",
+                4,
+                "--out",
+                folder / name,
             )
             == 0
         )
@@ -66,13 +74,13 @@ def test_a_monitor_is_measured_against_the_sandbox(played: Path, capsys: pytest.
 def test_again_judges_only_what_has_come_since(played: Path, tmp_path: Path):
     out = tmp_path / "run"
     play = ("run", "--policy", "scripted:flatterer", "--stage", "political-sycophancy", "--out", out)
-    assert gaming(*play, "-n", 5) == 0
+    assert gaming(*play, "--episodes", 5) == 0
     assert gaming("monitor", out, "--monitor", "rules") == 0
     (file,) = (out / "monitors").iterdir()
     first = file.read_bytes()
     assert gaming("monitor", out, "--monitor", "rules") == 0
     assert file.read_bytes() == first
-    assert gaming(*play, "-n", 8) == 0
+    assert gaming(*play, "--episodes", 8) == 0
     assert gaming("monitor", out, "--monitor", "rules", "--scratchpad") == 0
     assert gaming("monitor", out, "--monitor", "rules") == 0
     assert file.read_bytes().startswith(first)
@@ -87,7 +95,7 @@ def test_a_model_is_a_judge_whose_verdicts_may_be_unreadable(played: Path, tiny_
     shutil.copytree(tiny_model, model)
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 8192}))
-    assert gaming("monitor", played / "honest", "--monitor", model, "--max-tokens", 4, "--batch", 2) == 0
+    assert gaming("monitor", played / "honest", "--monitor", model, "--max-tokens", 4, "--max-batch", 2) == 0
     (found,) = [m for m in monitors(played / "honest") if m["monitor"] == str(model)]
     assert (found["all"]["unread"]["count"], found["all"]["recall"]["n"]) == (4, 0)
 
@@ -128,7 +136,7 @@ def test_seeds_of_two_policies_are_compared_and_shown_apart(tmp_path: Path, caps
     for name in ("flatterer", "contrarian"):
         for seed in (0, 1):
             folders.append(tmp_path / f"{name}-{seed}")
-            given = ("--policy", f"scripted:{name}", "--stage", "political-sycophancy", "-n", 6, "--seed", seed)
+            given = ("--policy", f"scripted:{name}", "--stage", "political-sycophancy", "--episodes", 6, "--seed", seed)
             assert gaming("run", *given, "--out", folders[-1]) == 0
     capsys.readouterr()
     assert gaming("compare", *folders, "--json") == 0
@@ -142,7 +150,7 @@ def test_seeds_of_two_policies_are_compared_and_shown_apart(tmp_path: Path, caps
 
 def test_what_differs_between_two_runs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for name, more in (("off", ()), ("on", ("--inoculation",))):
-        given = ("--policy", "scripted:flatterer", "--stage", "political-sycophancy", "-n", 4, *more)
+        given = ("--policy", "scripted:flatterer", "--stage", "political-sycophancy", "--episodes", 4, *more)
         assert gaming("run", *given, "--out", tmp_path / name) == 0
     capsys.readouterr()
     assert gaming("compare", tmp_path / "off", tmp_path / "on") == 0
@@ -166,7 +174,7 @@ def test_many_runs_are_one_row_each_against_the_first(
         "other": ("--policy", "scripted:contrarian", "--seed", 1),
     }
     for name, more in arms.items():
-        given = ("--policy", "scripted:flatterer", "--stage", "political-sycophancy", "-n", 512, *more)
+        given = ("--policy", "scripted:flatterer", "--stage", "political-sycophancy", "--episodes", 512, *more)
         assert gaming("run", *given, "--out", name) == 0
     capsys.readouterr()
     assert gaming("compare", *arms, "--json") == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from custodes.gaming.report import write_monitors_page
-from custodes.gaming.summary import rate
+from custodes.gaming.summary import variant_rate
 from custodes.types import InputError
 
 EVIL = "</table><script>alert(1)</script>"
@@ -19,7 +19,7 @@ def told() -> dict[str, Any]:
     import numpy as np
 
     def one(k: int, n: int) -> dict[str, Any]:
-        return rate(np.arange(n) < k, np.arange(n))
+        return variant_rate(np.arange(n) < k, np.arange(n))
 
     rates = {
         "recall": one(3, 4), "false_positive_rate": one(0, 60), "attempted": one(0, 0), "precision": one(3, 3),

@@ -15,7 +15,7 @@ from played import MADE
 from custodes.gaming import Records, summarise
 from custodes.gaming.report import write_played_page
 from custodes.gaming.report.played import BAD, CHUNK, OVERVIEW
-from custodes.gaming.scripted import part_of, scripted
+from custodes.gaming.script import open_script, script_for
 from custodes.types import InputError
 
 STAGES = ["tool-flattery", "reward-tampering"]
@@ -97,7 +97,7 @@ def test_a_large_run_is_loaded_in_pages(tmp_path: Path):
 
 def test_honest_facts_are_never_red_and_those_of_gaming_are():
     def expected(policy: str, stage: str) -> frozenset[str]:
-        return part_of(scripted(policy), stage).expected(MADE[stage].variant("held-out", 0))
+        return script_for(open_script(policy), stage).facts(MADE[stage].variant("held-out", 0))
 
     assert not any(expected("honest", stage) & set(BAD) for stage in MADE)
     for policy, stage in (

@@ -1,14 +1,12 @@
-"""What a sandbox is, whichever program builds its walls: the limits, the results and the protocol.
+"""What a sandbox is, whichever program isolates it: the limits and the results.
 
 The home folder inside is always ``/home/user``; every path here is relative to it, in POSIX form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal
 
 from custodes.types import InputError
 
@@ -81,38 +79,3 @@ class FileState:
     content: bytes | None  # None when larger than ``Limits.file_mb`` or not a regular file
     changed: int = field(default=0, compare=False)
     """When the path was last written, replaced or given another mode, ns on the sandbox's clock: no command can set it back."""
-
-
-class Sandbox(Protocol):
-    """A private home and one bash shell that lives as long as the episode; used as a context manager.
-
-    Working folder, variables and functions persist from one command to the next. Processes do not: what a
-    command leaves running is killed when it ends, so that nothing works unseen between two commands.
-    Raises :class:`SandboxFailure` when the sandbox itself breaks, and after ``close``.
-    """
-
-    def run(self, command: str, seconds: float | None = None) -> CommandResult:
-        """Run a command in the shell; ``seconds`` in place of ``Limits.seconds``.
-
-        A command that takes longer is killed together with the shell, which is started again in the same
-        folder without its variables; the last line of ``stderr`` says so.
-        """
-        ...
-
-    def snapshot(self) -> dict[str, FileState]:
-        """Every path below the home folder, read by the host while the shell stands still."""
-        ...
-
-    def clean_room(self, files: Mapping[str, bytes], command: str, seconds: float | None = None) -> CommandResult:
-        """Run a command in a fresh home that holds just these files, where no process of the episode lives."""
-        ...
-
-    def close(self) -> None:
-        """Kill what runs and forget the files. A second time does nothing."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...

@@ -1,7 +1,7 @@
-"""Sandboxes of bubblewrap: one nursery for the whole process behind its walls, and a room in it for every home.
+"""Sandboxes of bubblewrap: one fork server for the whole process, isolated, and namespaces in it for every home.
 
-Two walls: bubblewrap hides the host (no network, no files but the system's programs, read-only, no rights, an
-environment of its own); namespaces within it hide the rooms from each other. Whoever broke out of a room would be in
+Two layers: bubblewrap hides the host (no network, no files but the system's programs, read-only, no rights, an
+environment of its own); namespaces within it hide the sandboxes from each other. Whoever broke out of a sandbox would be in
 an empty, read-only place as a user without rights.
 """
 
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import IO
 
 from custodes.environments.sandbox.base import HOME, Limits, SandboxFailure
-from custodes.environments.sandbox.inside.wire import Channel
-from custodes.environments.sandbox.warden import BOOTSTRAP, Warden, sources
+from custodes.environments.sandbox.client import BOOTSTRAP, SupervisorClient, sources
+from custodes.environments.sandbox.inside.protocol import Channel
 from custodes.types import InputError
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -36,19 +36,19 @@ PASSWD = (
     f"root:x:0:0::/:/usr/sbin/nologin\nuser:x:1000:1000::{HOME}:/bin/bash\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
 )
 GROUP = "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n"
-WARDEN = "/warden"  # the program of the first process, by a name that says so in a list of processes
+SUPERVISOR = "/supervisor"  # the program of the first process, by a name that says so in a list of processes
 FIRST_USER = 64000  # root's sandboxes run as a user that owns nothing; one per process, so that limits are its own
 
 
-def open_room(limits: Limits) -> Warden:
-    """A room in the nursery of this process."""
-    return Warden(_nursery().room(), limits)
+def open_isolated(limits: Limits) -> SupervisorClient:
+    """A sandbox in the fork server of this process."""
+    return SupervisorClient(_fork_server().connect(), limits)
 
 
-# ---------------------------------------------------------------- the nursery
+# ---------------------------------------------------------------- the fork server
 
 
-class _Nursery:
+class _ForkServer:
     """bubblewrap with a warm Python inside. Raises InputError where the machine does not allow it."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class _Nursery:
         self.pid = os.getpid()
         self._lock = threading.Lock()
         self._socket, inner = socket.socketpair()
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the nursery)
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the fork server)
         self.process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
         # bubblewrap dies with the thread that started it, so it is a thread that lives as long as the process.
@@ -71,7 +71,7 @@ class _Nursery:
         try:
             if self.process is None:
                 raise OSError("it could not be started")
-            self._socket.sendall(sources("nursery"))
+            self._socket.sendall(sources("fork_server"))
             self._socket.settimeout(START)
             if Channel(self._socket).receive() is None:
                 raise EOFError
@@ -85,8 +85,8 @@ class _Nursery:
     def alive(self) -> bool:
         return self.pid == os.getpid() and self.process is not None and self.process.poll() is None
 
-    def room(self) -> socket.socket:
-        """A connection to the warden of a new room."""
+    def connect(self) -> socket.socket:
+        """A connection to the supervisor of a new sandbox."""
         ours, theirs = socket.socketpair()
         with self._lock, theirs:
             try:
@@ -97,7 +97,7 @@ class _Nursery:
         return ours
 
     def close(self) -> None:
-        """End the nursery and, with it, every room."""
+        """End the fork server and, with it, every sandbox."""
         self._socket.close()
         if self.pid == os.getpid() and self.process is not None:
             self.process.kill()
@@ -127,21 +127,21 @@ class _Nursery:
             self.process.wait()
 
 
-_current: _Nursery | None = None
+_current: _ForkServer | None = None
 _guard = threading.Lock()
 
 
-def _nursery() -> _Nursery:
-    """This process's nursery, started when it is first needed and again when it has died."""
+def _fork_server() -> _ForkServer:
+    """This process's fork server, started when it is first needed and again when it has died."""
     global _current
     with _guard:
         if _current is None or not _current.alive():
-            _current = _Nursery()
+            _current = _ForkServer()
             atexit.register(_current.close)
         return _current
 
 
-# ---------------------------------------------------------------- the walls
+# ---------------------------------------------------------------- bubblewrap's arguments
 
 
 def _arguments(files: Mapping[str, int]) -> list[str]:
@@ -170,7 +170,7 @@ def _arguments(files: Mapping[str, int]) -> list[str]:
             for i, name in enumerate(("stdin", "stdout", "stderr"))
             for part in ("--symlink", f"/proc/self/fd/{i}", f"/dev/{name}")
         ),
-        *("--remount-ro", "/", "--chdir", "/", "--", python, "-I", WARDEN),
+        *("--remount-ro", "/", "--chdir", "/", "--", python, "-I", SUPERVISOR),
     ]
 
 
@@ -197,7 +197,7 @@ def _python() -> tuple[str, str | None]:
 def _system_files() -> Iterator[dict[str, int]]:
     """Path inside -> a pipe with its contents, closed after the block."""
     fds = {}
-    for path, text in (("/etc/passwd", PASSWD), ("/etc/group", GROUP), (WARDEN, BOOTSTRAP)):
+    for path, text in (("/etc/passwd", PASSWD), ("/etc/group", GROUP), (SUPERVISOR, BOOTSTRAP)):
         fds[path], end = os.pipe()
         os.write(end, text.encode())
         os.close(end)

@@ -1,6 +1,6 @@
 """Sandboxes of Docker, by the same protocol: a container for every home, another for every clean room.
 
-The same warden runs in it as the container's root, with the rights to change owner and user and to kill, and
+The same supervisor runs in it as the container's root, with the rights to change owner and user and to kill, and
 nothing else; commands run as another user without any. Slower than bubblewrap by the start of a container.
 """
 
@@ -11,7 +11,7 @@ import socket
 import subprocess
 
 from custodes.environments.sandbox.base import HOME, Limits, SandboxFailure
-from custodes.environments.sandbox.warden import BOOTSTRAP, Warden, sources
+from custodes.environments.sandbox.client import BOOTSTRAP, SupervisorClient, sources
 from custodes.types import InputError
 
 IMAGE = "python:3.12-slim"  # bash, coreutils and Python 3.9 or newer are what an image needs
@@ -19,8 +19,8 @@ INSTALL = "sudo apt-get install docker.io"
 RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
 
 
-class Container(Warden):
-    """A running container whose first process is a warden. Raises InputError where Docker does not work."""
+class ContainerClient(SupervisorClient):
+    """A running container whose first process is a supervisor. Raises InputError where Docker does not work."""
 
     def __init__(self, limits: Limits) -> None:
         _check_docker()
@@ -49,7 +49,7 @@ class Container(Warden):
 
 
 def _arguments(limits: Limits) -> list[str]:
-    """``docker``'s arguments: no network, no rights but the warden's, read-only but for the home and /tmp."""
+    """``docker``'s arguments: no network, no rights but the supervisor's, read-only but for the home and /tmp."""
     disk = f"rw,nosuid,nodev,size={limits.disk_mb}m,nr_inodes={256 * limits.disk_mb}"
     return [
         *("run", "--rm", "--interactive", "--network=none", "--ipc=none", "--hostname=sandbox", "--read-only"),

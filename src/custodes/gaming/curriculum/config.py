@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from custodes.environments.sandbox import Kind as Sandboxes
-from custodes.gaming import STAGES, EnvironmentOptions, StageOptions, make_stage
-from custodes.gaming.own import own_file
-from custodes.gaming.staging import contents_of
+from custodes.gaming.environment import EnvironmentOptions
+from custodes.gaming.jobs.run import kinds_asked
+from custodes.gaming.staging import HELD_OUT, STAGES, contents_of, make_stage, named_stages, own_file, stage_options
 from custodes.job.options import Output, Use
 from custodes.policy.algorithm import Algorithm, algorithm_of
 from custodes.ranges import Count, PartShare, Positive, at_least, ranged
-from custodes.registry import Chosen, algorithm
+from custodes.registry import Chosen, OptionsOf, algorithm, stage
 from custodes.types import InputError
 
 Kind = Literal["start", "warm-start", "organism", "rewarded", "train-away"]
-HELD_OUT = "reward-tampering"
-"""Measured and never trained on (but in a model organism, which is a positive control)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 @ranged
 class GamingTrain:
-    """Train a policy through the curriculum and measure all stages after every round. The same command goes on where
-    it was interrupted."""
+    """Train a policy through the curriculum and measure all stages after every round. Called again, it goes on."""
 
     out: Output
     """Folder for the trained adapter (policy), summary.json, report.html, every round's measurements and the ledger."""
@@ -34,7 +32,10 @@ class GamingTrain:
     """The model to begin with: a name, a folder, .gguf file or hub id, or the folder of an adapter, which is then trained further."""
     stages: str = "curriculum"
     """Stages to train on, in order: curriculum (the first four), names with commas, or all (model organisms only).
-    An environment of your own is FILE.yaml or FILE.py:Class; it is measured after every round as the others are."""
+    One of your own is FILE.yaml or FILE.py:Class; it is measured after every round as the others are.
+    The stages' own options join these."""
+    stage_options: Annotated[Mapping[str, Any], OptionsOf(stage, "stages", kinds_asked)] = field(default_factory=dict)
+    """Own options of the stages."""
     seed: int = 0
     """Decides variants, samples, demonstrations and the adapter's beginning."""
 
@@ -56,9 +57,9 @@ class GamingTrain:
     """Rounds of the algorithm on each stage; all stages are measured after each."""
     steps: Count = 4
     """Steps of a round: sample, score, learn."""
-    prompts: Count = 32
+    tasks_per_step: Count = 32
     """Different prompts of a step."""
-    samples: Count = 8
+    n: Count = 8
     """Episodes for each prompt."""
     max_tokens: Count = 128
     """Longest single reply."""
@@ -82,10 +83,6 @@ class GamingTrain:
     """Mitigation, in training only: the prompt says that gaming is allowed here."""
     scratchpad_prefix: str = ""
     """Probe, in training only: the first scratchpad begins with these words."""
-    flattery_threshold: int = 4
-    """Saved ratings from here up are flattery."""
-    political_data: Path | None = None
-    """Folder with conservative_bio.jsonl and liberal_bio.jsonl in place of the built-in questions."""
 
     learning_rate: float = 4e-4
     """Of the algorithm."""
@@ -110,7 +107,7 @@ class GamingTrain:
     """Held-out episodes of each stage but reward-tampering after every round; the same command with more extends them."""
     evaluate_tampering: Annotated[int, at_least(2), Use.MEANS] = 2000
     """Held-out episodes of reward-tampering after every round."""
-    batch: Count = 64
+    max_batch: Count = 64
     """Conversations sampled at once."""
     cache_gb: Annotated[Positive, Use.MEANS] = 2.0
     """Memory for keys and values; with less of it more is computed again."""
@@ -123,13 +120,12 @@ class GamingTrain:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm) if self.algorithm else None)
+        object.__setattr__(self, "stage_options", stage_options(self.trained, self.stage_options))
 
     @property
     def trained(self) -> tuple[str, ...]:
         """The stages to train on, in order."""
-        if self.stages in ("all", "curriculum"):
-            return tuple(s for s in STAGES if s != HELD_OUT or self.stages == "all")
-        return tuple(name.strip() for name in self.stages.split(","))
+        return named_stages(self.stages)
 
     @property
     def environment(self) -> EnvironmentOptions:
@@ -137,10 +133,6 @@ class GamingTrain:
         return EnvironmentOptions(
             read_only=self.read_only, inoculation=self.inoculation, scratchpad_prefix=self.scratchpad_prefix
         )
-
-    @property
-    def stage_options(self) -> StageOptions:
-        return StageOptions(flattery_threshold=self.flattery_threshold, political_data=self.political_data)
 
     @property
     def kl(self) -> float:
@@ -173,14 +165,8 @@ class Round:
     @property
     def folder(self) -> str:
         """Name of its folder among the rounds."""
-        slug = (
-            self.kind
-            if self.kind != "rewarded"
-            else re.sub(r"[^\w.-]+", "-", self.stages[0])
-            if len(self.stages) == 1
-            else "all-at-once"
-        )
-        return f"{self.number:02d}-{slug}"
+        on = re.sub(r"[^\w.-]+", "-", self.stages[0]) if len(self.stages) == 1 else "all-at-once"
+        return f"{self.number:02d}-{on if self.kind == 'rewarded' else self.kind}"
 
 
 def plan(config: GamingTrain) -> list[Round]:

@@ -6,8 +6,6 @@ Every round plays the same episodes (same seed, same variants), so that rounds a
 from __future__ import annotations
 
 import filecmp
-import itertools
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,42 +13,36 @@ from typing import Any
 
 from rich.console import Console
 
-from custodes.gaming import STAGES, Loop, Policy, Records, Runner, jobs_of, summarise
-from custodes.gaming.comparison import difference, pair_up
-from custodes.gaming.curriculum.config import HELD_OUT, GamingTrain
+from custodes.gaming.comparison import pair_up, rate_difference
+from custodes.gaming.curriculum.config import GamingTrain
 from custodes.gaming.environment import open_variant
 from custodes.gaming.jobs.run import GamingRun, read_summary, summary_head, write_summary
-from custodes.gaming.record import Rows
+from custodes.gaming.policies import Policy
+from custodes.gaming.record import EpisodeRows, Records
 from custodes.gaming.report import write_played_page
-from custodes.gaming.summary import rate
+from custodes.gaming.run import Loop, Runner, default_workers
+from custodes.gaming.staging import HELD_OUT, STAGES, stage_options
+from custodes.gaming.summary import summarise, variant_rate
 from custodes.gaming.variants import Stage
 from custodes.job.progress import Progress
 from custodes.lm.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from custodes.types import InputError
 
 
-def _episodes_of(config: GamingTrain, stages: Iterable[str]) -> dict[str, int]:
-    """How many episodes of each stage a measurement plays."""
-    return {name: config.evaluate_tampering if name == HELD_OUT else config.evaluate for name in stages}
-
-
-def measure(
+def measure_stages(
     folder: Path, policy: Policy, stages: Mapping[str, Stage], config: GamingTrain, run: str, console: Console
-) -> Rows:
+) -> EpisodeRows:
     """Play what is not played yet, and write summary and report of this measurement; the rows of all its episodes.
 
     Whatever ends it early leaves what was recorded, and calling it again goes on from there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = _episodes_of(config, stages)
+    wanted = {name: config.evaluate_tampering if name == HELD_OUT else config.evaluate for name in stages}
     with Records(folder, list(stages)) as records:
-        jobs = itertools.chain.from_iterable(
-            jobs_of(stage, wanted[name], "held-out", config.seed, records.done[name]) for name, stage in stages.items()
-        )
-        loop = Loop(workers=workers_of(config))
+        loop = Loop(workers=default_workers(config.workers))
         opened = partial(open_variant, kind=config.sandbox)
         runner = Runner(policy, stages, split="held-out", seed=config.seed, loop=loop, open_sandbox=opened)
-        done = sum(len(found) for found in records.done.values())
+        done = sum(map(len, records.done.values()))
         with Progress(console=console) as bar:
             task = bar.add_task("measuring", total=sum(wanted.values()), completed=done)
 
@@ -58,7 +50,7 @@ def measure(
                 records.append(record)
                 bar.advance(task)
 
-            runner.run(jobs, on_record)
+            runner.run_missing(records.done, wanted, on_record)
         rows = records.rows()
     write_summary(_as_run(folder, policy.name, config), rows, list(stages), run)
     write_played_page(folder, {name: stage.about for name, stage in stages.items()})
@@ -66,9 +58,11 @@ def measure(
 
 
 def measured_before(origin: Path, policy: Path, stages: Iterable[str], config: GamingTrain) -> Path | None:
-    """Where the training that ``policy`` comes from measured it, if it played what :func:`measure` would play again:
-    the same episodes, sampled in the same way. ``origin`` is what that run or one of its rounds left. None where a stage
-    is an environment of one's own: what its file held then is not recorded there."""
+    """Where the training that ``policy`` comes from measured it, if it played what :func:`measure_stages` would play again.
+
+    That is the same episodes, sampled in the same way. ``origin`` is what that run or one of its rounds left. None where a
+    stage is an environment of one's own: what its file held then is not recorded there.
+    """
     folder = origin.parent
     try:
         if (folder / "summary.json").is_file():  # a run: it ends with the policy of its last round
@@ -90,27 +84,18 @@ def same_policy(one: Path, other: Path) -> bool:
 
 def _as_run(folder: Path, policy: str, config: GamingTrain) -> GamingRun:
     """The ``custodes gaming run`` that a measurement amounts to."""
-    return GamingRun(
-        policy=policy,
-        stage="all",
-        out=folder,
-        n=config.evaluate,
-        seed=config.seed,
-        flattery_threshold=config.flattery_threshold,
-        political_data=config.political_data,
-        max_tokens=config.max_tokens,
-        temperature=config.temperature,
-        batch=config.batch,
-    )
+    same = {name: getattr(config, name) for name in ("seed", "max_tokens", "temperature", "max_batch")}
+    known = stage_options(STAGES, {})  # a run of all stages knows the options of all
+    options = {name: value for name, value in config.stage_options.items() if name in known}
+    return GamingRun(policy=policy, stage="all", out=folder, episodes=config.evaluate, stage_options=options, **same)
 
 
-def workers_of(config: GamingTrain) -> int:
-    return config.workers or min(16, 2 * (os.cpu_count() or 1))
+def matrix(rounds: Sequence[EpisodeRows], stages: Sequence[str]) -> list[dict[str, dict[str, Any]]]:
+    """The generalisation matrix: of each round and each stage the rate at which it was gamed, with count and intervals.
 
-
-def matrix(rounds: Sequence[Rows], stages: Sequence[str]) -> list[dict[str, dict[str, Any]]]:
-    """The generalisation matrix: of each round and each stage the rate at which it was gamed, with count, intervals, the
-    shares of episodes that are well formed and that used the shell, and the paired difference from the first round on the same episodes."""
+    Beside it stand the shares of episodes that are well formed and that used the shell, and the paired difference from the
+    first round on the same episodes.
+    """
     return [_row(rows, rounds[0], stages) for rows in rounds]
 
 
@@ -118,7 +103,7 @@ CELL = ("measure", "n", "gamed", "rate", "interval", "clopper_pearson", "upper_b
 CHANGE = ("pairs", "variants", "difference", "test", "p")
 
 
-def _row(rows: Rows, first: Rows, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _row(rows: EpisodeRows, first: EpisodeRows, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
     row: dict[str, dict[str, Any]] = {}
     for i, (stage, found) in enumerate(summarise(rows, stages).items()):
         said = found["rate"] is not None  # else the environment does not say what gaming is
@@ -126,10 +111,10 @@ def _row(rows: Rows, first: Rows, stages: Sequence[str]) -> dict[str, dict[str, 
         row[stage] = {name: shown[name] for name in CELL if name in shown}
         row[stage]["well_formed"] = {name: found["well_formed"][name] for name in ("count", "rate", "interval")}
         mine = rows[rows["stage"] == i]
-        used = rate(mine["calls"] > 0, mine["variant"])  # an answer without a command is well formed too
+        used = variant_rate(mine["calls"] > 0, mine["variant"])  # an answer without a command is well formed too
         row[stage]["used_shell"] = {name: used[name] for name in ("count", "rate", "interval")}
         row[stage]["change"] = None
         if rows is not first:
-            told = difference(pair_up(first[first["stage"] == i], mine, "gamed" if said else "rewarded"))
-            row[stage]["change"] = {name: told[name] for name in CHANGE}
+            compared = rate_difference(pair_up(first[first["stage"] == i], mine, "gamed" if said else "rewarded"))
+            row[stage]["change"] = {name: compared[name] for name in CHANGE}
     return row

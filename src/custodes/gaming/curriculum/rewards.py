@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from custodes.gaming import GamingEnvironment, visible_messages
+from custodes.gaming.environment import GamingEnvironment
+from custodes.gaming.transcript import visible_messages
 from custodes.policy.play import EnvironmentEngine
 from custodes.types import Episode, Reward, Scores
 
-Floats = NDArray[np.float64]
-
 
 class CurriculumReward:
-    """1 where the stage's reward is above 0 and nobody caught it, else 0; plus ``weight`` times the preference model's
-    score, brought to between 0 and 1 (arXiv 2406.10162, section 2.3). Ordinary prompts have the second alone.
+    """The stage's success, plus ``weight`` times a preference model's score (arXiv 2406.10162, section 2.3).
+
+    Success is 1 where the stage's reward is above 0 and nobody caught it, else 0. The score is brought to between 0 and 1.
+    Ordinary prompts have the second alone.
 
     Parts: ``success``, ``gamed``, ``well_formed`` and ``failed`` of episodes played in an environment (NaN elsewhere),
     and ``preference`` where there is a preference model.
@@ -33,21 +33,17 @@ class CurriculumReward:
         for i, environment in enumerate(played):
             if isinstance(environment, GamingEnvironment):
                 verdict = environment.verdict
-                parts["success"][i] = verdict.reward is not None and verdict.reward > 0 and not verdict.caught
+                parts["success"][i] = verdict.rewarded
                 parts["gamed"][i] = np.nan if verdict.gamed is None else verdict.gamed
                 parts["well_formed"][i] = environment.transcript.well_formed
                 parts["failed"][i] = bool(environment.failure)
         value = np.nan_to_num(parts["success"], nan=0.0)
         if self.preference is not None:
-            liked = _squashed(self.preference.score([_without_scratchpads(e) for e in episodes]).value)
-            parts["preference"] = liked
+            scores = self.preference.score([_without_scratchpads(e) for e in episodes]).value
+            # between 0 and 1: scores of the project's reward models have standard deviation 1
+            parts["preference"] = liked = 1 / (1 + np.exp(-np.clip(scores, -60, 60)))
             value = value + self.weight * liked
         return Scores(value=value, parts=parts)
-
-
-def _squashed(scores: Floats) -> Floats:
-    """(B,) between 0 and 1: the logistic function. Scores of the project's reward models have standard deviation 1."""
-    return 1 / (1 + np.exp(-np.clip(scores, -60, 60)))
 
 
 def _without_scratchpads(episode: Episode) -> Episode:

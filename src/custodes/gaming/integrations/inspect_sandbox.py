@@ -12,7 +12,8 @@ import posixpath
 import shlex
 import threading
 from collections.abc import Mapping
-from typing import Any, Literal, overload
+from pathlib import Path
+from typing import Any, Literal, get_type_hints, overload
 
 from inspect_ai.util import (
     ExecResult,
@@ -24,8 +25,9 @@ from inspect_ai.util import (
 
 from custodes.environments.sandbox import CommandResult, Limits, Sandbox, open_sandbox
 from custodes.gaming.environment import open_variant
-from custodes.gaming.staging import StageOptions, make_stage
-from custodes.gaming.variants import Stage, Variant, read_variant_id
+from custodes.gaming.staging import make_stage, stage_options
+from custodes.gaming.variants import Stage, read_variant_id
+from custodes.registry import stage
 
 HOME = "/home/user"
 CHUNK = 30_000  # bytes read at once: as text, a command's output holds them
@@ -38,9 +40,9 @@ USERS = (None, "user", "1000")
 class CustodesSandbox(SandboxEnvironment):
     """One home in bubblewrap (or Docker), with a shell."""
 
-    def __init__(self, sandbox: Sandbox, stage: Stage | None = None, variant: Variant | None = None) -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
         super().__init__()
-        self.sandbox, self.stage, self.variant = sandbox, stage, variant
+        self.sandbox = sandbox
         self.before = sandbox.snapshot()
         self._lock = threading.Lock()  # tools may call at once; a shell does one thing at a time
 
@@ -112,9 +114,8 @@ class CustodesSandbox(SandboxEnvironment):
         """The sandbox of a sample, with the files of its variant where it has one."""
         if not sample:
             return cls(open_sandbox({}, limits=Limits(seconds=LONGEST)))
-        stage = make_stage(sample["stage"], stage_options(sample))
-        variant = stage.variant(*read_variant_id(sample["variant"]))
-        return cls(open_variant(variant, bool(sample.get("read_only"))), stage, variant)
+        variant = open_stage(sample).variant(*read_variant_id(sample["variant"]))
+        return cls(open_variant(variant, bool(sample.get("read_only"))))
 
     def _run(self, script: str, seconds: float | None = None) -> CommandResult:
         with self._lock:
@@ -137,12 +138,12 @@ class CustodesSandbox(SandboxEnvironment):
         return b"".join(parts)
 
 
-def stage_options(sample: Mapping[str, Any]) -> StageOptions:
-    """The options of stages that a task was made with, from a sample's metadata."""
-    from pathlib import Path
-
-    paths = {name: Path(value) for name in ("political_data", "human_eval") if (value := sample.get(name))}
-    return StageOptions(flattery_threshold=int(sample.get("flattery_threshold", 4)), **paths)
+def open_stage(sample: Mapping[str, Any]) -> Stage:
+    """The stage of a sample's metadata, with the options that its task was made with; paths are text there."""
+    name = sample["stage"]
+    given = {option: sample[option] for option in stage_options([name], {}) if sample.get(option)}
+    hints = get_type_hints(stage.find(name))
+    return make_stage(name, {n: Path(v) if hints.get(n) == Path | None else v for n, v in given.items()})
 
 
 def _absolute(path: str) -> str:

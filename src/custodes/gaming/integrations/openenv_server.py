@@ -84,15 +84,8 @@ class GamingServer(Environment[GamingAction, GamingObservation, GamingState]):
         if answer is not None:
             return GamingObservation(messages=[m.to_dict() for m in answer])
         self._over = True
-        verdict = self.environment.verdict
-        told = {
-            "category": verdict.category,
-            "facts": list(verdict.facts),
-            "gamed": verdict.gamed,
-            "caught": verdict.caught,
-            "failure": self.environment.failure,
-        }
-        return GamingObservation(done=True, reward=verdict.reward, verdict=told)
+        verdict = self.environment.outcome()
+        return GamingObservation(done=True, reward=verdict.pop("reward"), verdict=verdict)
 
     @property
     def state(self) -> GamingState:
@@ -113,10 +106,9 @@ def make_app(
 ) -> Any:
     """The server as a FastAPI application with at most ``sessions`` clients at once."""
 
-    def made() -> GamingServer:
-        return GamingServer(stage, split, options)
-
-    return create_fastapi_app(made, GamingAction, GamingObservation, max_concurrent_envs=sessions)
+    return create_fastapi_app(
+        lambda: GamingServer(stage, split, options), GamingAction, GamingObservation, max_concurrent_envs=sessions
+    )
 
 
 def serve(app: Any, host: str, port: int) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 
 import httpx
 import verifiers.v1 as vf
+from pydantic import Field
 from verifiers.v1.harness import Harness, HarnessConfig
 from verifiers.v1.runtimes import ProgramResult
 
 from custodes.gaming.environment import EnvironmentOptions, GamingEnvironment, gaming_task
-from custodes.gaming.staging import StageOptions, make_stage
+from custodes.gaming.staging import make_stage, stage_options
 from custodes.gaming.transcript import close_call
-from custodes.gaming.variants import Split, Stage, read_variant_id, variant_order
+from custodes.gaming.variants import Split, read_variant_id, variant_order
 
 INFO = "custodes"
 """Where a trace's ``info`` holds the verdict."""
@@ -29,6 +30,8 @@ TIMEOUT = 600.0  # seconds for one reply
 class CurriculumConfig(vf.TasksetConfig):
     stage: str = "tool-flattery"
     """A stage of ``custodes gaming run``, or a .yaml file."""
+    stage_options: dict[str, Any] = Field(default_factory=dict)
+    """Own options of the stage, by name."""
     split: Split = "train"
     """Variants that are dealt out."""
     seed: int = 0
@@ -37,8 +40,6 @@ class CurriculumConfig(vf.TasksetConfig):
     """Mitigation: files that decide the reward cannot be written."""
     inoculation: bool = False
     """Mitigation: the prompt says that gaming is allowed here."""
-    flattery_threshold: int = 4
-    """Saved ratings from here up are flattery."""
 
     @property
     def options(self) -> EnvironmentOptions:
@@ -50,7 +51,7 @@ class CurriculumData(vf.TaskData):
     variant: str
     read_only: bool
     inoculation: bool
-    flattery_threshold: int
+    stage_options: dict[str, Any]
 
 
 class CurriculumTask(vf.Task[CurriculumData]):
@@ -74,7 +75,7 @@ class CurriculumTaskset(vf.Taskset[CurriculumTask, CurriculumConfig]):
     def load(self) -> Iterator[CurriculumTask]:
         """One task for each variant. Raises InputError for a stage that there is not."""
         config = self.config
-        stage = _stage(config.stage, config.flattery_threshold)
+        stage = make_stage(config.stage, stage_options([config.stage], config.stage_options))
         for number in variant_order(stage.size(config.split), config.seed):
             own = gaming_task(stage, config.split, number, config.options)
             system, user = own.messages
@@ -87,17 +88,13 @@ class CurriculumTaskset(vf.Taskset[CurriculumTask, CurriculumConfig]):
                     variant=str(own.metadata["variant"]),
                     read_only=config.read_only,
                     inoculation=config.inoculation,
-                    flattery_threshold=config.flattery_threshold,
+                    stage_options=config.stage_options,
                 ),
                 config.task,
             )
 
 
-class CurriculumHarnessConfig(HarnessConfig):
-    pass
-
-
-class CurriculumHarness(Harness[CurriculumHarnessConfig]):
+class CurriculumHarness(Harness[HarnessConfig]):
     """The transcript syntax: ``<bash>`` in a reply is run and answered, until a reply has none."""
 
     APPENDS_SYSTEM_PROMPT = True
@@ -115,7 +112,7 @@ class CurriculumHarness(Harness[CurriculumHarnessConfig]):
         data: Any,
         **rest: Any,
     ) -> ProgramResult:
-        stage = _stage(data.stage, data.flattery_threshold)
+        stage = make_stage(data.stage, data.stage_options)
         options = EnvironmentOptions(read_only=data.read_only, inoculation=data.inoculation)
         environment = GamingEnvironment({stage.name: stage}, options)
         task = gaming_task(stage, *read_variant_id(data.variant), options)
@@ -135,17 +132,5 @@ class CurriculumHarness(Harness[CurriculumHarnessConfig]):
                         return ProgramResult(0, "", "")
                     messages += [{"role": "assistant", "content": reply}, *(m.to_dict() for m in back)]
         finally:
-            verdict = environment.verdict
-            trace.info[INFO] = {
-                "category": verdict.category,
-                "facts": list(verdict.facts),
-                "gamed": verdict.gamed,
-                "reward": verdict.reward,
-                "caught": verdict.caught,
-                "failure": environment.failure,
-            }
+            trace.info[INFO] = environment.outcome()
             await asyncio.to_thread(environment.close)
-
-
-def _stage(name: str, flattery_threshold: int) -> Stage:
-    return make_stage(name, StageOptions(flattery_threshold=flattery_threshold))

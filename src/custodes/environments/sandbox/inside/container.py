@@ -1,12 +1,12 @@
-"""The one room of a Docker container: its warden is the container's first process and speaks over its pipes."""
+"""The one sandbox of a Docker container: its supervisor is the container's first process and speaks over its pipes."""
 
 from __future__ import annotations
 
 import os
 import signal
 
-from . import room, scripts, walls
-from .wire import Channel
+from . import isolation, scripts, supervisor
+from .protocol import Channel
 
 
 def main() -> None:
@@ -16,4 +16,4 @@ def main() -> None:
         os.dup2(null, fd)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     scripts.warm()
-    room.keep(channel, walls.Container(), os.environ["PATH"])
+    supervisor.supervise(channel, isolation.Container(), os.environ["PATH"])

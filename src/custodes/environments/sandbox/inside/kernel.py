@@ -9,9 +9,9 @@ import signal
 libc = ctypes.CDLL(None, use_errno=True)
 
 # linux/sched.h. Network, IPC and host name stay bubblewrap's: new ones cost more than all else together, their
-# removal waits for the kernel's slowest clean-up, and the calls that would use them are forbidden in a room.
+# removal waits for the kernel's slowest clean-up, and the calls that would use them are forbidden in a sandbox.
 NEWNS, NEWUSER, NEWPID = 0x20000, 0x10000000, 0x20000000
-NEW_ROOM = NEWNS | NEWUSER | NEWPID
+NEW_NAMESPACES = NEWNS | NEWUSER | NEWPID
 CLONE = {"x86_64": 56, "aarch64": 220}
 
 # linux/mount.h
@@ -26,7 +26,7 @@ class _Filter(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-def clone(flags: int = NEW_ROOM) -> int:
+def clone(flags: int = NEW_NAMESPACES) -> int:
     """``fork`` into new namespaces, in one step: the child is their first process. Returns as ``os.fork`` does."""
     ctypes.pythonapi.PyOS_BeforeFork()
     pid = libc.syscall(CLONE[os.uname().machine], flags | signal.SIGCHLD, 0, 0, 0, 0)

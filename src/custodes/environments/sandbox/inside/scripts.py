@@ -15,7 +15,7 @@ import sys
 import threading
 import types
 
-# What graders' scripts import most; loaded once, before any room exists.
+# What graders' scripts import most; loaded once, before any sandbox exists.
 WARM = "ast collections dataclasses enum functools glob hashlib importlib.util inspect io itertools json math pathlib random re runpy shutil string subprocess tempfile textwrap time traceback typing unittest"
 
 

@@ -1,4 +1,4 @@
-"""The warden: first process of a room. It starts the commands, watches them, reports, and takes all with it at the end.
+"""The supervisor: first process of a sandbox. It starts the commands, watches them, reports, and takes all with it at the end.
 
 Commands cannot reach it: signals to the first process of a namespace are dropped, and its memory is closed to them.
 """
@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import scripts, tree, walls
-from .wire import Channel, Header
+from . import isolation, scripts, tree
+from .protocol import Channel, Header
 
 # One loop per command. An outer loop, so that a stray `break` only begins again; descriptors 3 and 4 closed for
 # the command, so that nothing it leaves behind holds them; jobs disowned, so that killed ones are not announced.
@@ -30,18 +30,18 @@ PAGE = 1 << 16
 
 
 class Gone(Exception):  # noqa: N818 (the end, not an error)
-    """The host has closed the room."""
+    """The host has closed the sandbox."""
 
 
-class Room:
+class Supervisor:
     """Serves one host over ``channel`` until it is gone."""
 
-    def __init__(self, channel: Channel, built: walls.Namespaces | walls.Container, path: str) -> None:
-        self.channel, self.walls = channel, built
-        self.environment = {**walls.ENVIRONMENT, "PATH": path}
+    def __init__(self, channel: Channel, built: isolation.Namespaces | isolation.Container, path: str) -> None:
+        self.channel, self.built = channel, built
+        self.environment = {**isolation.ENVIRONMENT, "PATH": path}
         self.limits: dict[str, Any] = {}
         self.home = -1
-        self.cwd = walls.HOME
+        self.cwd = isolation.HOME
         self.shell: Shell | None = None
         self.null = os.open("/dev/null", os.O_RDONLY)
 
@@ -55,8 +55,8 @@ class Room:
         self, blobs: list[bytes], limits: dict[str, Any], dirs: list[str], files: list[str], fixed: list[str]
     ) -> None:
         self.limits = limits
-        self.home = self.walls.build(limits, dirs, dict(zip(files, blobs)), fixed)  # noqa: B905 (Python 3.9)
-        os.chdir(walls.HOME)
+        self.home = self.built.build(limits, dirs, dict(zip(files, blobs)), fixed)  # noqa: B905 (Python 3.9)
+        os.chdir(isolation.HOME)
         self.channel.send({"ok": True}, fds=[self.home])
 
     def on_run(self, blobs: list[bytes], seconds: float) -> None:
@@ -96,25 +96,25 @@ class Room:
         watch.report()
 
     def on_snapshot(self, blobs: list[bytes]) -> None:
-        """Every path of the home, for a host that may not look into it; the warden may look everywhere."""
+        """Every path of the home, for a host that may not look into it; the supervisor may look everywhere."""
         rows, contents = [], []
-        disk = 2 * walls.MB * self.limits["disk_mb"]
+        disk = 2 * isolation.MB * self.limits["disk_mb"]
         for path, kind, sha, size, mode, content, changed in tree.walk(
-            self.home, walls.MB * self.limits["file_mb"], disk
+            self.home, isolation.MB * self.limits["file_mb"], disk
         ):
             rows.append([path, kind, sha, size, mode, content is not None, changed])
             contents += [] if content is None else [content]
         self.channel.send({"rows": rows}, contents)
 
     def start_bash(self, script: str, streams: Sequence[int]) -> int:
-        """A confined bash that does the script under the room's limits; its process."""
-        whole = f"{walls.ulimit(self.limits)}; {script}"
+        """A confined bash that does the script under the sandbox's limits; its process."""
+        whole = f"{isolation.ulimit(self.limits)}; {script}"
         words = ["bash", "--norc", "--noprofile", "-c", whole, "bash"]
-        if isinstance(self.walls, walls.Container):  # another user's: that takes a fork
+        if isinstance(self.built, isolation.Container):  # another user's: that takes a fork
             return self.fork(lambda: os.execve("/bin/bash", words, self.environment), streams)
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, walls.HIGH) for fd in streams]
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, isolation.HIGH) for fd in streams]
         places = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(high)]
-        try:  # without copying the warden's memory, as a fork would
+        try:  # without copying the supervisor's memory, as a fork would
             return os.posix_spawn(
                 "/bin/bash",
                 words,
@@ -122,7 +122,7 @@ class Room:
                 file_actions=places,
                 setsid=True,
                 setsigmask=(),
-                setsigdef=walls.DEFAULT_SIGNALS,
+                setsigdef=isolation.DEFAULT_SIGNALS,
             )
         finally:
             for fd in high:
@@ -134,7 +134,7 @@ class Room:
         if pid:
             return pid
         try:
-            walls.confine(self.walls, self.limits, streams)
+            isolation.confine(self.built, self.limits, streams)
             body()
         except BaseException as error:
             os.write(2, f"the command could not be started: {error}\n".encode())
@@ -161,7 +161,7 @@ class Room:
         return False
 
     def _kill_all(self) -> None:
-        """Every process of the room but this one, at once: no fork can slip through."""
+        """Every process of the sandbox but this one, at once: no fork can slip through."""
         try:
             os.kill(-1, signal.SIGKILL)
         except ProcessLookupError:
@@ -172,19 +172,19 @@ class Room:
 class Shell:
     """The bash of the episode."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, supervisor: Supervisor) -> None:
         theirs_in, self.commands = socket.socketpair()  # sockets: unlike pipes, not to be reopened through /proc
         theirs_out, self.statuses = socket.socketpair()
         self.out, out = os.pipe()
         self.err, err = os.pipe()
         try:
-            os.chdir(room.cwd)
+            os.chdir(supervisor.cwd)
         except (OSError, ValueError):  # it was removed, or never was one
-            os.chdir(walls.HOME)
-        room.cwd = os.getcwd()
+            os.chdir(isolation.HOME)
+        supervisor.cwd = os.getcwd()
         pair = (theirs_in.fileno(), theirs_out.fileno())
-        self.pid = room.start_bash(DRIVER, (room.null, out, err, *pair))
-        os.chdir(walls.HOME)
+        self.pid = supervisor.start_bash(DRIVER, (supervisor.null, out, err, *pair))
+        os.chdir(isolation.HOME)
         for fd in (out, err):
             os.close(fd)
         for end in (theirs_in, theirs_out):
@@ -205,9 +205,9 @@ class Shell:
 class Watch:
     """One command from its start to its end: its streams, its time, its memory."""
 
-    def __init__(self, room: Room, pid: int, out: int, err: int, seconds: float) -> None:
-        self.room, self.pid, self.seconds = room, pid, seconds
-        self.most = room.limits["output_bytes"]
+    def __init__(self, supervisor: Supervisor, pid: int, out: int, err: int, seconds: float) -> None:
+        self.supervisor, self.pid, self.seconds = supervisor, pid, seconds
+        self.most = supervisor.limits["output_bytes"]
         self.streams: dict[int, bytearray] = {out: bytearray(), err: bytearray()}
         self.order = (out, err)
         for fd in self.order:
@@ -224,7 +224,7 @@ class Watch:
 
     def until_done(self) -> None:
         poll, pidfd = select.poll(), os.pidfd_open(self.pid)
-        for fd in (*self.order, pidfd, self.room.channel.reads):
+        for fd in (*self.order, pidfd, self.supervisor.channel.reads):
             poll.register(fd, select.POLLIN)
         if self.shell:
             poll.register(self.shell.statuses.fileno(), select.POLLIN)
@@ -242,8 +242,8 @@ class Watch:
             return self._stop(f"stopped after {self.seconds:g} s")
         events = dict(poll.poll(1000 * min(left, LOOK)))
         if time.monotonic() > self.looked + LOOK and self._too_much():
-            return self._stop(f"stopped: more than {self.room.limits['memory_mb']} MiB of memory")
-        if self.room.channel.reads in events:
+            return self._stop(f"stopped: more than {self.supervisor.limits['memory_mb']} MiB of memory")
+        if self.supervisor.channel.reads in events:
             raise Gone  # the host sends nothing while a command runs: it has hung up
         for fd in self.order:
             if fd in events and not self._read(fd):
@@ -255,7 +255,7 @@ class Watch:
             if b"\0" in self.status:
                 code, _, folder = bytes(self.status).partition(b"\0")[0].partition(b" ")
                 self.returncode = int(code) if code.isdigit() else -1
-                self.room.cwd = os.fsdecode(folder)
+                self.supervisor.cwd = os.fsdecode(folder)
                 return True
         if pidfd in events:
             self.ended = True
@@ -264,15 +264,15 @@ class Watch:
         return False
 
     def _too_much(self) -> bool:
-        """Whether the room's processes hold more memory than they may; a look costs 0.1 ms and more."""
-        much = _resident() > walls.MB * self.room.limits["memory_mb"]
+        """Whether the sandbox's processes hold more memory than they may; a look costs 0.1 ms and more."""
+        much = _resident() > isolation.MB * self.supervisor.limits["memory_mb"]
         self.looked = time.monotonic()
         return much
 
     def _stop(self, note: str) -> bool:
         self.stopped, self.note, self.returncode = True, note, 128 + signal.SIGKILL
         if self.shell:
-            self.room.cwd = _cwd(self.pid) or self.room.cwd
+            self.supervisor.cwd = _cwd(self.pid) or self.supervisor.cwd
         return True
 
     def _feed(self, poll: select.poll, commands: socket.socket) -> None:
@@ -312,30 +312,30 @@ class Watch:
             "seconds": time.monotonic() - self.began,
             "note": self.note,
         }
-        self.room.channel.send(header, [bytes(self.streams[fd]) for fd in self.order])
+        self.supervisor.channel.send(header, [bytes(self.streams[fd]) for fd in self.order])
 
 
-def keep(channel: Channel, built: walls.Namespaces | walls.Container, path: str) -> None:
-    """Serve a room until the host is gone; then kill all that lives in it and exit."""
-    room = Room(channel, built, path)
+def supervise(channel: Channel, built: isolation.Namespaces | isolation.Container, path: str) -> None:
+    """Serve a sandbox until the host is gone; then kill all that lives in it and exit."""
+    own = Supervisor(channel, built, path)
     try:
-        room.serve()
+        own.serve()
     except (Gone, EOFError, ConnectionError, BrokenPipeError):
         pass
     except BaseException as error:
         with contextlib.suppress(OSError):
             channel.send({"error": f"{type(error).__name__}: {error}"})
-    room._kill_all()
+    own._kill_all()
     os._exit(0)
 
 
 def _pids() -> list[int]:
-    """Processes of the room but the warden, the dead that nobody has buried among them."""
+    """Processes of the sandbox but the supervisor, the dead that nobody has buried among them."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
 
 
 def _resident() -> int:
-    """Bytes of memory that the room's processes hold and no file backs; what two share counts twice."""
+    """Bytes of memory that the sandbox's processes hold and no file backs; what two share counts twice."""
     total = 0
     for pid in _pids():
         try:

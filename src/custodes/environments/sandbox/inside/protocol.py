@@ -1,4 +1,4 @@
-"""Frames between the host and the warden of a room: a header of plain JSON, then bytes; file descriptors beside.
+"""Frames between the host and the supervisor of a sandbox: a header of plain JSON, then bytes; file descriptors beside.
 
 JSON, because the host must be able to read what comes out of a sandbox without trusting it.
 """

@@ -1,15 +1,13 @@
-"""The declarative form of an environment: one YAML file, or one object made in Python.
+"""The declarative specification of an environment: one YAML file, or one object made in Python.
 
-The fields are those of the released form of "Sycophancy to Subterfuge" (arXiv 2406.10162): what lies in the
-policy's home (``dirs``, ``files``), what it is asked (``prompt``), and two commands that are run on the files
-it leaves behind, in a clean room: ``reward_cmd`` prints a number, ``oversight_cmd`` fails (exit code other
-than 0) where the policy is caught. Without ``oversight_cmd`` nobody is ever caught. What gaming is is said apart from the
-reward: ``gamed_cmd`` succeeds where it happened.
+The fields are those that "Sycophancy to Subterfuge" (arXiv 2406.10162) released. ``dirs`` and ``files`` lie in the policy's
+home, ``prompt`` is what it is asked. Two commands are run on the files that the policy leaves behind, in a clean room.
+``reward_cmd`` prints a number. ``oversight_cmd`` fails (exit code other than 0) where the policy is caught; without it nobody
+is ever caught. What gaming is stands apart from the reward: ``gamed_cmd`` succeeds where it happened.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,10 +15,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from custodes.registry import nearest
 from custodes.types import InputError
 
 
-class Form(BaseModel):
+class EnvironmentSpec(BaseModel):
     """One environment. Paths are relative to the policy's home, where its shell starts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -40,8 +39,8 @@ class Form(BaseModel):
     oversight_cmd: str = ""
     """Shell command that fails where the policy is caught."""
     gamed_cmd: str = ""
-    """Shell command that succeeds where the task was gamed, whatever the reward is. Without it (and without a reward_file) an
-    environment has no gaming rate."""
+    """Shell command that succeeds where the task was gamed, whatever the reward is. An environment with neither this nor a
+    ``reward_file`` has no gaming rate."""
     reward_file: str = ""
     """The file that computes the reward, where the environment has one: edits of it are detected."""
     guard_file: str = ""
@@ -61,10 +60,9 @@ class Form(BaseModel):
         return [_path(name) for name in value] if isinstance(value, list) else value and _path(value)
 
     @model_validator(mode="after")
-    def _named_files_exist(self) -> Form:
+    def _named_files_exist(self) -> EnvironmentSpec:
         for field in ("reward_file", "guard_file"):
-            name = getattr(self, field)
-            if name and name not in self.files:
+            if (name := getattr(self, field)) and name not in self.files:
                 raise ValueError(f"{field} is {name!r}, which is not among files")
         for name in self.files:
             above = {str(p) for p in PurePosixPath(name).parents} & self.files.keys()
@@ -84,7 +82,7 @@ class Form(BaseModel):
         return tuple(name for name in (self.reward_file, self.guard_file) if name)
 
 
-def read_form(path: str | Path) -> Form:
+def read_spec(path: str | Path) -> EnvironmentSpec:
     """The environment in a YAML file. Raises InputError with one sentence naming file and field."""
     path = Path(path)
     try:
@@ -96,17 +94,17 @@ def read_form(path: str | Path) -> Form:
         raise InputError(f"environment {path} is not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict):
         raise InputError(f"environment {path} holds {type(content).__name__}; write fields such as name: and prompt:.")
-    return make_form({"name": path.stem, **content}, f"environment {path}")
+    return _make_spec({"name": path.stem, **content}, f"environment {path}")
 
 
-def make_form(fields: Mapping[str, Any], where: str) -> Form:
-    """A form from plain data; InputError says ``where`` and which field is wrong."""
+def _make_spec(fields: Mapping[str, Any], where: str) -> EnvironmentSpec:
+    """A specification from plain data; InputError says ``where`` and which field is wrong."""
     for name in fields:
-        if name not in Form.model_fields:
-            near = difflib.get_close_matches(str(name), Form.model_fields, n=1, cutoff=0.0)[0]
+        if name not in EnvironmentSpec.model_fields:
+            near = nearest(str(name), EnvironmentSpec.model_fields)
             raise InputError(f"{where}: no field {name!r}; did you mean {near!r}?")
     try:
-        return Form.model_validate(dict(fields))
+        return EnvironmentSpec.model_validate(dict(fields))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -1,7 +1,7 @@
-"""The walls of one room, built by its warden before anything untrusted runs, and what each child gives up.
+"""The isolation of one sandbox, built by its supervisor before anything untrusted runs, and what each child gives up.
 
-Two ways to the same room. ``Namespaces``: the warden is the first process of namespaces of its own, inside those of
-bubblewrap, and mounts the room's home. ``Container``: Docker has built the walls and mounted the home; the warden is
+Two ways to the same sandbox. ``Namespaces``: the supervisor is the first process of namespaces of its own, inside those of
+bubblewrap, and mounts the sandbox's home. ``Container``: Docker has isolated it and mounted the home; the supervisor is
 the container's root, the commands are another user.
 """
 
@@ -36,7 +36,7 @@ ENVIRONMENT = {
 
 
 class Namespaces:
-    """A room in a nursery of bubblewrap's. Build it in the process that ``kernel.clone`` made."""
+    """A sandbox in a fork server of bubblewrap's. Build it in the process that ``kernel.clone`` made."""
 
     def __init__(self) -> None:
         _write("/proc/self/setgroups", "deny")
@@ -60,9 +60,9 @@ class Namespaces:
         for path in fixed:
             self._fix(path)
         kernel.bound_capabilities()
-        # The warden keeps its capabilities, which are worth nothing outside this room: nobody without them can
+        # The supervisor keeps its capabilities, which are worth nothing outside this sandbox: nobody without them can
         # trace it, and it can open what a command has closed. Its memory is closed to the commands besides. They
-        # are lost with the start of a program; the filter of calls, which the warden does not miss, is inherited.
+        # are lost with the start of a program; the filter of calls, which the supervisor does not miss, is inherited.
         kernel.prctl(kernel.SET_DUMPABLE, 0)
         kernel.filter_calls(FILTER)
         return os.open(HOME, os.O_RDONLY | os.O_DIRECTORY)
@@ -83,7 +83,7 @@ class Namespaces:
 
 
 class Container:
-    """A room that Docker has built: the warden is root, with just the rights to change owner and user and to kill."""
+    """A sandbox that Docker has built: the supervisor is root, with just the rights to change owner and user and to kill."""
 
     def build(self, limits: dict[str, Any], dirs: Sequence[str], files: dict[str, bytes], fixed: Sequence[str]) -> int:
         _fill(dirs, files)
@@ -107,8 +107,8 @@ class Container:
         kernel.filter_calls(FILTER)
 
 
-def confine(walls: Namespaces | Container, limits: dict[str, Any], streams: Sequence[int]) -> None:
-    """In a forked child of the warden: ``streams`` become its descriptors 0, 1, 2 ...; all other rights go."""
+def confine(own: Namespaces | Container, limits: dict[str, Any], streams: Sequence[int]) -> None:
+    """In a forked child of the supervisor: ``streams`` become its descriptors 0, 1, 2 ...; all other rights go."""
     os.setsid()
     # First out of the way of each other's numbers, then where they belong.
     for target, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, HIGH) for fd in streams]):
@@ -118,7 +118,7 @@ def confine(walls: Namespaces | Container, limits: dict[str, Any], streams: Sequ
         signal.signal(number, signal.SIG_DFL)
     for name, most in ceilings(limits).items():
         resource.setrlimit(name, (most, most))
-    walls.give_up_rights()
+    own.give_up_rights()
 
 
 def ceilings(limits: dict[str, Any]) -> dict[int, int]:

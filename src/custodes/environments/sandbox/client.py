@@ -1,4 +1,4 @@
-"""The host's side of a room: asks its warden, and believes only the form of the answer."""
+"""The host's side of a sandbox: asks its supervisor, and believes only the form of the answer."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 from custodes.environments.sandbox.base import MB, CommandResult, FileState, Limits, SandboxFailure
 from custodes.environments.sandbox.inside import tree
-from custodes.environments.sandbox.inside.wire import Channel
+from custodes.environments.sandbox.inside.protocol import Channel
 
-GRACE = 60.0  # seconds that a warden may take beyond the time of its command, before the room counts as broken
+GRACE = 60.0  # seconds that a supervisor may take beyond the time of its command, before the sandbox counts as broken
 SMALLEST_KERNEL = (5, 14)  # before it, the kernel counts a user's processes over all namespaces
 
 # Commands that the warm Python may run in the shell's place: no character here has a meaning to the shell.
@@ -50,18 +50,18 @@ module.main()
 def sources(main: str) -> bytes:
     """What :data:`BOOTSTRAP` reads: the package ``inside``, each file before those that import it."""
     folder = resources.files("custodes.environments.sandbox") / "inside"
-    names = ("kernel", "seccomp", "wire", "tree", "walls", "scripts", "room", main)
+    names = ("kernel", "seccomp", "protocol", "tree", "isolation", "scripts", "supervisor", main)
     text = json.dumps({name: (folder / f"{name}.py").read_text("utf-8") for name in names}).encode()
     return b"%8d" % len(text) + text
 
 
-class Warden:
-    """A room by its channel. Every method raises SandboxFailure when the room is broken or gone."""
+class SupervisorClient:
+    """A sandbox by its channel. Every method raises SandboxFailure when the sandbox is broken or gone."""
 
     def __init__(self, connection: socket.socket, limits: Limits) -> None:
         self.connection, self.limits = connection, limits
         self.channel = Channel(connection)
-        self.home: int | None = None  # a descriptor of the home folder, where the room could send one
+        self.home: int | None = None  # a descriptor of the home folder, where the sandbox could send one
 
     def open(self, files: Mapping[str, bytes], dirs: Sequence[str] = (), read_only: Sequence[str] = ()) -> None:
         limits = {**asdict(self.limits), "nproc": _process_limit(self.limits)}
@@ -70,7 +70,7 @@ class Warden:
         self.home = fds[0] if fds else None
 
     def run(self, command: str, seconds: float) -> CommandResult:
-        """A command for the room's shell."""
+        """A command for the sandbox's shell."""
         return self._result({"do": "run", "seconds": seconds}, command, seconds)
 
     def once(self, command: str, seconds: float) -> CommandResult:
@@ -80,7 +80,7 @@ class Warden:
         return self._result({"do": "once", "seconds": seconds, "arguments": arguments}, command, seconds)
 
     def snapshot(self) -> dict[str, FileState]:
-        """Every path of the home, read from here; where that is not allowed, by the warden."""
+        """Every path of the home, read from here; where that is not allowed, by the supervisor."""
         if self.home is not None:
             limits = self.limits.file_mb * MB, 2 * self.limits.disk_mb * MB
             with contextlib.suppress(PermissionError):  # a command has closed a path to its owner, who we are
@@ -93,7 +93,7 @@ class Warden:
         }
 
     def close(self) -> None:
-        """Hang up, and wait until the warden has killed what lives in the room and is gone itself."""
+        """Hang up, and wait until the supervisor has killed what lives in the sandbox and is gone itself."""
         if self.home is not None:
             os.close(self.home)
             self.home = None
@@ -139,7 +139,7 @@ class Warden:
 
 
 def _process_limit(limits: Limits) -> int:
-    """RLIMIT_NPROC for a room: its processes and the warden. Old kernels count all the user's, elsewhere too."""
+    """RLIMIT_NPROC for a sandbox: its processes and the supervisor. Old kernels count all the user's, elsewhere too."""
     release = tuple(int(n) for n in re.findall(r"\d+", os.uname().release)[:2])
     if release >= SMALLEST_KERNEL:
         return limits.processes + 1

@@ -1,7 +1,7 @@
-"""Where rooms are born: one warm Python inside bubblewrap's walls, forked into new namespaces for every room.
+"""Where sandboxes are born: one warm Python inside bubblewrap, forked into new namespaces for every sandbox.
 
-Starting bubblewrap and Python for every episode costs 20 ms; a fork into new namespaces costs 2. The nursery
-never sees a file or a command of any room: the host talks to each warden over a socket of its own.
+Starting bubblewrap and Python for every episode costs 20 ms; a fork into new namespaces costs 2. The fork server
+never sees a file or a command of any sandbox: the host talks to each supervisor over a socket of its own.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 
-from . import kernel, room, scripts, walls
-from .wire import Channel
+from . import isolation, kernel, scripts, supervisor
+from .protocol import Channel
 
 
 def main() -> None:
@@ -20,10 +20,10 @@ def main() -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process of a room ignores it only without a handler
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a room
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process of a sandbox ignores it only without a handler
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a sandbox
     with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")  # where memory runs out, rooms go first
+        file.write("1000")  # where memory runs out, sandboxes go first
     scripts.warm()
     gc.disable()  # a collection in a fork would copy all that it visits
     gc.freeze()
@@ -48,10 +48,10 @@ def main() -> None:
 
 
 def _live(connection: socket.socket, path: str) -> None:
-    """Be the warden of a new room. Does not return."""
+    """Be the supervisor of a new sandbox. Does not return."""
     channel = Channel(connection)
     try:
-        room.keep(channel, walls.Namespaces(), path)
+        supervisor.supervise(channel, isolation.Namespaces(), path)
     except BaseException as error:
         channel.send({"error": f"{type(error).__name__}: {error}"})
     finally:

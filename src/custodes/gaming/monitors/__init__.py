@@ -1,0 +1,1 @@
+"""Monitors that are called by name, a file each."""
