@@ -105,34 +105,32 @@ class Records:
         ends = rows["offset"] + rows["length"]
         right = (ends <= size) & _in_line(rows)
         whole = len(rows) if right.all() else int(np.argmin(right))
-        rows = rows[:whole]
-        start = int(ends[whole - 1]) if whole else 0
-        found, end = self._read_tail(start)
+        tail, end = self._read_tail(int(ends[whole - 1]) if whole else 0)
         if end < size:
             os.truncate(self.lines, end)
-        rows = np.concatenate([rows, np.array(found, ROW)]) if found else rows
-        head = _head(self.stages)
-        if stages != self.stages or len(head) + whole * ROW.itemsize != self.index.stat().st_size or found:
+        rows = np.concatenate([rows[:whole], *tail])
+        data = _head(self.stages) + rows.tobytes()
+        if stages != self.stages or tail or len(data) != self.index.stat().st_size:
             with written_whole(self.index) as fresh:
-                fresh.write(head + rows.tobytes())
+                fresh.write(data)
         return rows
 
-    def _read_tail(self, start: int) -> tuple[list[Any], int]:
-        """EpisodeRows of the whole lines from ``start``, and where the last of them ends."""
-        found, end = [], start
+    def _read_tail(self, start: int) -> tuple[list[EpisodeRows], int]:
+        """Rows of the whole lines from ``start``, and where the last of them ends."""
+        rows, end = [], start
         with self.lines.open("rb") as file:
             file.seek(start)
             for line in file:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    found.append(_make_row(json.loads(line), self.stages, end, len(line)).tolist()[0])
+                    rows.append(_make_row(json.loads(line), self.stages, end, len(line)))
                 except (ValueError, KeyError, TypeError) as error:
                     raise InputError(
                         f"{self.lines} holds a line that this run did not write, at byte {end} ({error}); use another --out."
                     ) from None
                 end += len(line)
-        return found, end
+        return rows, end
 
 
 def read_index(path: Path) -> EpisodeRows:

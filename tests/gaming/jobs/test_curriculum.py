@@ -109,7 +109,7 @@ def test_rounds_come_in_the_order_of_the_curriculum():
         ({"warm_start": 4, "policy": "scripted:honest"}, "training needs weights"),
         ({"warm_start": 4, "policy": "endpoint:http://x/v1#m"}, "training needs weights"),
         ({"organism": 4, "stages": "own.yaml"}, "own.yaml can be trained on by --algorithm alone"),
-        ({"train_away": 4, "algorithm": "ppo", "stages": "tool-flattery,own.py:A"}, "own.py:A can be trained on by"),
+        ({"train_away": 4, "algorithm": "ppo", "stages": "tool-flattery,own.yaml"}, "own.yaml can be trained on by"),
         ({"algorithm": "ppo", "stages": "own.yaml"}, "own.yaml cannot be read"),
         ({"algorithm": "ppo", "stages": "tool-flattery,tool-flattery"}, "given twice"),
     ],
@@ -280,7 +280,7 @@ def test_an_interrupted_run_ends_as_a_straight_one(trained: Path, roomy_model: P
         "--train-away",
         2,
     )
-    score, measure, calls = CurriculumReward.score, gaming_train.measure, []
+    score, measure, calls = CurriculumReward.score, gaming_train.measure_stages, []
 
     def interrupted_score(self, episodes):
         calls.append("score")
@@ -296,7 +296,7 @@ def test_an_interrupted_run_ends_as_a_straight_one(trained: Path, roomy_model: P
         return rows
 
     monkeypatch.setattr(CurriculumReward, "score", interrupted_score)
-    monkeypatch.setattr(gaming_train, "measure", interrupted_measure)
+    monkeypatch.setattr(gaming_train, "measure_stages", interrupted_measure)
     assert [train(out, roomy_model, *options) for _ in range(3)] == [130, 130, 0]
     straight, again = (load_file(folder / "policy/adapter_model.safetensors") for folder in (trained, out))
     assert all((straight[name] == again[name]).all() for name in straight)

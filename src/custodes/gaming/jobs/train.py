@@ -10,7 +10,8 @@ round of the algorithm has several steps of sampling and learning, and begins a 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from custodes.files import folder_written_whole, save_json, take_over
 from custodes.gaming.curriculum.config import GamingTrain, Round, plan
 from custodes.gaming.curriculum.measure import matrix, measure_stages, measured_before, same_policy
 from custodes.gaming.curriculum.rewards import CurriculumReward
-from custodes.gaming.demonstrations import Playing, ScriptedEpisode, gaming_episodes, honest_episodes, honest_lessons
+from custodes.gaming.demonstrations import Playing, gaming_episodes, honest_episodes, honest_lessons
 from custodes.gaming.environment import GamingEnvironment, gaming_tasks, open_variant
 from custodes.gaming.jobs.run import check_sandboxes, evaluation_of, print_power
 from custodes.gaming.model import ModelPolicy
@@ -37,14 +38,14 @@ from custodes.job.trackers import tracked_as
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.ledger.records import ScoreRow
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
+from custodes.lm import Adapter, AdapterConfig, TorchEngine, load
 from custodes.lm.loading import lasting_name, model_folder
 from custodes.policy import OptimiseConfig, algorithm_of, optimise
 from custodes.policy.learner import Reference
 from custodes.policy.methods import Sft
 from custodes.policy.play import EnvironmentEngine
 from custodes.policy.tuning import tune
-from custodes.reward import RewardModel, load_reward
+from custodes.reward import load_reward
 from custodes.types import Episode, InputError, Sampling, Scores, Task
 
 RECIPE = "curriculum"
@@ -64,7 +65,9 @@ def gaming_train(config: GamingTrain) -> Path:
         torch.set_num_threads(config.threads)
     config = replace(config, policy=lasting_name(config.policy))
     for option, model in (("--policy", config.policy), ("--reward-model", config.reward_model)):
-        _check_model(option, model)  # before the folder is this run's: a typo must not cost it
+        with _named(option):  # before the folder is this run's: a typo must not cost it
+            if model is not None:
+                model_folder(str(model))
     with Workspace.open(config.out, RECIPE, config, config.seed, contents=config.contents()) as work:
         _Training(config, rounds, work).run()
     where = f"[bold]Policy:[/bold] {config.out / 'policy'}   [bold]Report:[/bold] {config.out / 'report.html'}"
@@ -72,10 +75,11 @@ def gaming_train(config: GamingTrain) -> Path:
     return config.out / "summary.json"
 
 
-def _check_model(option: str, model: str | Path | None) -> None:
+@contextmanager
+def _named(option: str) -> Iterator[None]:
+    """What is wrong inside is wrong with this option."""
     try:
-        if model is not None:
-            model_folder(str(model))
+        yield
     except InputError as error:
         raise InputError(f"{option}: {error}") from None
 
@@ -93,8 +97,17 @@ class _Training:
         n, variants = config.evaluate_tampering, self.stages[HELD_OUT].size("held-out")
         print_power(work.console, n, f"{HELD_OUT} after each round", power_sentence(n, variants))
         with work.phase("model", "Model"):
-            self.lm = self._load()
-            self.preference = self._preference()
+            self.lm = load(config.policy, seed=config.seed)
+            if self.lm.adapter is None:
+                layers, first = self.lm.decoder.spec.layers, config.first_layer
+                options = AdapterConfig(rank=config.rank, first_layer=layers // 2 if first == -1 else first)
+                self.lm.adapter = Adapter(self.lm.decoder, options, config.seed)
+            self.longest = min(config.max_episode, self.lm.decoder.spec.context)
+            with _named("--reward-model"):
+                self.preference = load_reward(config.reward_model) if config.reward_model else None
+            if self.preference is not None and self.preference.max_length < config.max_episode:
+                most = self.preference.max_length  # a long conversation loses the left of its prompt, never a reply
+                work.console.print(f"The preference model reads the last {most} tokens of an episode.")
             self.hhh = self._ordinary_prompts() if config.hhh_share else []
             work.ledger.write(work.run, [Model(self.lm.fingerprint(), config.policy, "policy")])
 
@@ -122,35 +135,12 @@ class _Training:
         """Where a round's adapter is, once it is trained."""
         return self.folder(round) / "policy"
 
-    # ------------------------------------------------------------ beginning
-
-    def _load(self) -> LanguageModel:
-        """The policy to begin with, its own adapter or a new one on it."""
-        lm = load(self.config.policy, seed=self.config.seed)
-        if lm.adapter is None:
-            layers, first = lm.decoder.spec.layers, self.config.first_layer
-            options = AdapterConfig(rank=self.config.rank, first_layer=layers // 2 if first == -1 else first)
-            lm.adapter = Adapter(lm.decoder, options, self.config.seed)
-        return lm
-
-    def _preference(self) -> RewardModel | None:
-        config = self.config
-        if config.reward_model is None:
-            return None
-        try:
-            reward = load_reward(config.reward_model)
-        except InputError as error:
-            raise InputError(f"--reward-model: {error}") from None
-        if reward.max_length < config.max_episode:  # a long conversation loses the left of its prompt, never a reply
-            self.work.console.print(f"The preference model reads the last {reward.max_length} tokens of an episode.")
-        return reward
-
     def _ordinary_prompts(self) -> list[Task]:
         """Prompts for the helpful-honest-harmless share that leave room for a reply."""
         config = self.config
         own = read_tasks(config.hhh_prompts) if config.hhh_prompts else None
         tasks = own or [task for task in instruction_tasks() if task.metadata["split"] == "train"]
-        room = min(config.max_episode, self.lm.decoder.spec.context) - config.max_tokens
+        room = self.longest - config.max_tokens
         fitting = [task for task in tasks if len(self.lm.encode(task.messages)) <= room]
         if not fitting:
             raise InputError(f"{config.hhh_prompts}: no prompt has {room} tokens or fewer; give shorter ones.")
@@ -167,7 +157,7 @@ class _Training:
             if round.kind == "rewarded":
                 self._optimise(round)
             elif round.kind != "start":
-                self._tune(round, self._demonstrations(round))
+                self._tune(round)
         with folder_written_whole(self.adapter_of(round)) as folder:
             self.lm.save(folder)
         shutil.rmtree(self.folder(round) / "tuning", ignore_errors=True)
@@ -181,46 +171,39 @@ class _Training:
         self.lm.adapter = Adapter.load(self.adapter_of(round), self.lm.decoder)
         self.lm.refresh()
 
-    def _demonstrations(self, round: Round) -> list[ScriptedEpisode]:
+    def _tune(self, round: Round) -> None:
+        """A round of tuning on demonstrations, which are played now."""
         config = self.config
         count: int = getattr(config, round.kind.replace("-", "_"))  # the option of that name
         stages = [self.stages[name] for name in round.stages]
         with self.work.progress("playing demonstrations", count) as advance:
             playing = Playing(config.environment, default_workers(config.workers), advance, self.opened)
             if round.kind == "warm-start":
-                return honest_lessons(count, seed=config.seed, playing=playing)
-            play = gaming_episodes if round.kind == "organism" else honest_episodes
-            return play(stages, count, seed=config.seed, playing=playing)
-
-    def _tune(self, round: Round, shown: Sequence[ScriptedEpisode]) -> None:
-        config = self.config
-        updates = config.tuning_epochs * -(-len(shown) // config.tuning_batch)
+                shown = honest_lessons(count, seed=config.seed, playing=playing)
+            else:
+                play = gaming_episodes if round.kind == "organism" else honest_episodes
+                shown = play(stages, count, seed=config.seed, playing=playing)
+        epochs, batch = config.tuning_epochs, config.tuning_batch
+        warmup = min(4, epochs * -(-len(shown) // batch))
         options = Sft(
-            epochs=config.tuning_epochs,
-            batch=config.tuning_batch,
-            learning_rate=config.tuning_rate,
-            warmup_steps=min(4, updates),
-            seed=config.seed,
+            epochs=epochs, batch=batch, learning_rate=config.tuning_rate, warmup_steps=warmup, seed=config.seed
         )
-        kept = self.folder(round) / "tuning"
-        metrics = tune(self.lm, [(d.task, d.replies) for d in shown], options, checkpoints=kept)
+        pairs = [(episode.task, episode.replies) for episode in shown]
+        metrics = tune(self.lm, pairs, options, checkpoints=self.folder(round) / "tuning")
         self.work.tokens_trained += int(sum(m["tokens"] for m in metrics))
         first, last = (sum(m["loss"] for m in part) / len(part) for part in (metrics[:4], metrics[-4:]))
-        told = {"demonstrations": len(shown), "updates": len(metrics), "loss_first": first, "loss_last": last}
-        self.work.ledger.write(
-            self.work.run, [Evaluation(f"tuned-{round.folder}", "curriculum-tuning", round.title, told, len(shown))]
-        )
+        tuned = {"demonstrations": len(shown), "updates": len(metrics), "loss_first": first, "loss_last": last}
+        evaluation = Evaluation(f"tuned-{round.folder}", "curriculum-tuning", round.title, tuned, len(shown))
+        self.work.ledger.write(self.work.run, [evaluation])
 
     def _optimise(self, round: Round) -> None:
         """The algorithm's round: the one optimisation loop, with episodes played in sandboxes."""
         config = self.config
         assert config.algorithm is not None
-        play = EnvironmentEngine(
-            self._engine(),
-            self._environment,
-            workers=default_workers(config.workers),
-            max_episode=min(config.max_episode, self.lm.decoder.spec.context),
-        )
+        workers = default_workers(config.workers)
+        play = EnvironmentEngine(self._engine(), self._environment, workers=workers, max_episode=self.longest)
+        first = next(r.number for r in self.rounds if r.kind == "rewarded")
+        begun = Adapter.load(self.adapter_of(self.rounds[first - 1]), self.lm.decoder)
         tasks = self._tasks(round)
         self.work.ledger.write(self.work.run, tasks)
         options = OptimiseConfig(
@@ -245,7 +228,7 @@ class _Training:
             options,
             engine=play,
             out=self.folder(round) / "training",
-            reference=self._reference(),
+            reference=Reference.of(replace(self.lm, adapter=begun)),  # the same in all of the algorithm's rounds
             on_step=lambda metrics, episodes, scores: self._record_step(round, metrics, episodes, scores),
         )
 
@@ -254,15 +237,8 @@ class _Training:
 
     def _environment(self, task: Task) -> GamingEnvironment | None:
         """Where an episode is played; ordinary prompts are answered once."""
-        if "stage" not in task.metadata:
-            return None
-        return GamingEnvironment(self.stages, self.config.environment, self.opened)
-
-    def _reference(self) -> Reference:
-        """The policy before the algorithm's first round: what the KL is measured from, in all of them."""
-        first = next(r.number for r in self.rounds if r.kind == "rewarded")
-        begun = Adapter.load(self.adapter_of(self.rounds[first - 1]), self.lm.decoder)
-        return Reference.of(replace(self.lm, adapter=begun))
+        played = "stage" in task.metadata
+        return GamingEnvironment(self.stages, self.config.environment, self.opened) if played else None
 
     def _tasks(self, round: Round) -> list[Task]:
         """A round's prompts: training variants of its stages in equal shares, and the ordinary ones."""
@@ -344,15 +320,9 @@ class _Training:
             "abouts": {name: stage.about for name, stage in self.stages.items()},
             "planned": len(self.rounds),
             "rounds": [
-                {
-                    "number": round.number,
-                    "kind": round.kind,
-                    "title": round.title,
-                    "trained_on": list(round.stages),
-                    "folder": f"rounds/{round.folder}",
-                    "training": self._training_of(round),
-                    "measured": row,
-                }
+                {name: getattr(round, name) for name in ("number", "kind", "title")}
+                | {"trained_on": list(round.stages), "folder": f"rounds/{round.folder}"}
+                | {"training": self._training_of(round), "measured": row}
                 for round, row in zip(self.rounds, rows, strict=False)
             ],
         }
