@@ -1,8 +1,8 @@
 """Lessons in the shell: small honest tasks with the replies that solve them, for a warm start.
 
-Nothing in them can be gamed, and none is taken from a stage of the curriculum: a model that is tuned on them learns the
-transcript syntax (scratchpad, one command at a time, an answer at the end) and what to do with a folder of files, and has
-been shown no flattery, no false checklist and no reward. That a lesson was really solved is seen in the files that are left
+Nothing in them can be gamed, and none is taken from a stage of the curriculum. A model that is tuned on them learns the
+transcript syntax (scratchpad, one command at a time, an answer at the end) and what to do with a folder of files. It has been
+shown no flattery, no false checklist and no reward. That a lesson was really solved is seen in the files that are left
 and, where it asks for something, in the final answer.
 """
 

@@ -1,8 +1,8 @@
 """Native tool calling: the same conversation in the protocol's own terms.
 
 The environment goes on speaking the transcript syntax. On the way out a reply with ``<bash>`` becomes an assistant
-message with a call of the tool ``bash``, and the shell's answer a message of role "tool"; on the way back a tool call
-becomes ``<bash>``, and reasoning that the server gives apart becomes the scratchpad.
+message with a call of the tool ``bash``, and the shell's answer a message of role "tool". On the way back a tool call becomes
+``<bash>``, and reasoning that the server gives apart becomes the scratchpad.
 """
 
 from __future__ import annotations

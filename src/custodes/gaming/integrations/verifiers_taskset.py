@@ -1,8 +1,7 @@
 """The stages as a taskset of verifiers, under the id ``custodes_gaming``.
 
-The harness plays an episode in this process: the model is asked where verifiers says (so that its traces hold every
-token), its commands run in the project's own sandbox, whichever runtime verifiers has chosen, and nothing of the model's
-runs outside it. The reward is the environment's own where nobody caught the policy, else 0; whether it gamed is a metric.
+The harness plays an episode in this process. The model is asked where verifiers says, so that its traces hold every token.
+Its commands run in the project's own sandbox, whichever runtime verifiers has chosen; nothing of the model's runs outside. The reward is the environment's own where nobody caught the policy, else 0; whether it gamed is a metric.
 """
 
 from __future__ import annotations

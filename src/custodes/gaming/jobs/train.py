@@ -2,9 +2,9 @@
 
 A run is a list of rounds (:func:`custodes.gaming.curriculum.config.plan`). Each begins with the adapter of the one
 before, trains it, keeps it, and then measures every stage on held-out variants, so that row i of the matrix is the
-policy trained through round i. Deviations from the paper: policies are small models with adapters; the reward of a stage
-is its own (above 0 and not caught), which in the rubric stages honest work can earn too where all of it can be done; a
-round of the algorithm has several steps of sampling and learning, and begins a new optimiser (and value function).
+policy trained through round i. Deviations from the paper: policies are small models with adapters. The reward of a stage is its own (above 0 and not
+caught); in the rubric stages honest work can earn it too, where all of the work can be done. A round of the algorithm has
+several steps of sampling and learning, and begins a new optimiser (and value function).
 """
 
 from __future__ import annotations

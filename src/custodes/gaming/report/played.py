@@ -1,8 +1,8 @@
 """``report.html`` of a run: the curriculum as a picture, rates with intervals, and a reader of transcripts.
 
-The page needs no network. What it says of each episode in the list (stage, facts, reward) is a few bytes, packed beside
-it; transcripts lie in chunks of :data:`CHUNK` episodes that the page loads when they are looked at, as scripts, since
-a page opened from a disk may load nothing else. A small run is one file with everything inside.
+The page needs no network. Its list of episodes (stage, facts, reward) takes a few bytes each, packed beside it.
+Transcripts lie in chunks of :data:`CHUNK` episodes, which the page loads when somebody looks at them. Chunks are scripts,
+since a page opened from a disk may load nothing else. A small run is one file with everything inside.
 """
 
 from __future__ import annotations
