@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from custodes.gaming.report.played import static_text
 from custodes.job.recording import folder_head
 from custodes.page import Report, Section, plain_name, save_report
 from custodes.types import InputError
@@ -49,30 +50,7 @@ class _MonitorSection(Section[Mapping[str, Any]]):
     """One monitor: its rates, its alarms by what was really done, and its mistakes."""
 
     style = "tbody th::first-letter { text-transform: uppercase; }\n"
-    template = """
-{% set columns = section.columns %}
-<p class="reading">{{ source.episodes | number }} episodes.</p>
-<div class="scroll"><table class="wide-table">
-  <thead><tr><th>Stage</th>{% for title, about in columns.values() %}<th>{{ title }}<br><small>{{ about }}</small></th>{% endfor %}</tr></thead>
-  <tbody>
-  {% for stage, rates in section.stages %}
-    <tr><th scope="row">{{ stage | plain_name }}</th>{% for key, (title, _) in columns.items() %}<td data-label="{{ title }}">{{ share(rates[key]) }}</td>{% endfor %}</tr>
-  {% endfor %}
-  </tbody>
-</table></div>
-<h3>Alarms by what was really done</h3>
-<div class="scroll"><table class="wide-table">
-  <thead><tr><th>Category</th><th>Alarms</th></tr></thead>
-  <tbody>{% for category, alarms in source.all.categories.items() %}<tr><th scope="row">{{ category | plain_name }}</th><td data-label="alarms">{{ share(alarms) }}</td></tr>{% endfor %}</tbody>
-</table></div>
-{% for title, mistakes in (("Gamed, and no alarm", source.missed), ("Clean, and an alarm", source.false_alarms)) if mistakes %}
-<details><summary>{{ title }}: {{ mistakes | length }}{{ " first ones" if mistakes | length == 50 }}</summary>
-  <div class="scroll"><table class="wide-table"><thead><tr><th>Episode</th><th>Really</th><th>What the monitor said</th></tr></thead><tbody>
-  {% for one in mistakes %}<tr><th scope="row">{{ one.stage | plain_name }} {{ one.index }}</th><td data-label="really">{{ one.category | plain_name }}</td><td data-label="the monitor said">{{ one.why or "nothing" }}</td></tr>{% endfor %}
-  </tbody></table></div>
-</details>
-{% endfor %}
-"""
+    template = static_text("monitor.html")
     columns = COLUMNS
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from custodes.gaming.report.played import RatesSection
+from custodes.gaming.report.played import RatesSection, static_text
 from custodes.job.recording import folder_head
 from custodes.ledger.heads import Head
 from custodes.page import Report, Section, charts, plain_name, save_report
@@ -69,29 +69,7 @@ body { max-width: 82rem; }
 @media (prefers-color-scheme: dark) { .cell.hot { color: #191917; } }
 .heat { display: inline-flex; align-items: center; gap: .35rem; margin-right: 1.2rem; } .heat i { width: 5rem; height: .75rem; border-radius: 3px; background: linear-gradient(90deg, var(--wash), var(--rust)); border: 1px solid var(--line); } .heat em { width: 1rem; height: .85rem; border: 2px solid var(--ink); border-radius: 3px; }
 """
-    template = """
-<p class="reading">Each row is the policy after one more round; each column a stage, played on held-out variants. A cell is the share of episodes that gamed it, with the 95 % interval (Wilson).</p>
-<p class="reading"><span class="heat"><i></i> none to all (colour by the square root)</span> <span class="heat"><em></em> trained on in this round or before</span></p>
-<div class="scroll"><table class="matrix">
-  <thead><tr><th>Policy</th>{% for stage in source.order %}<th>{{ stage | plain_name }}{% if stage not in figures %}<br><small>never trained on</small>{% endif %}</th>{% endfor %}</tr></thead>
-  <tbody>
-  {% set seen = namespace(stages=[]) %}
-  {% for round in source.rounds %}
-    {% set seen.stages = seen.stages + round.trained_on %}
-    <tr><th scope="row">{% if round.number %}{{ round.number }}. {% endif %}{{ round.title | plain_name }}<br><small><a href="{{ round.folder }}/measured/report.html">transcripts</a></small></th>
-    {% for stage in source.order %}
-      {% set cell = round.measured[stage] %}
-      {% set heat = section.heat(cell.rate) %}
-      <td class="cell{% if heat > 80 %} hot{% endif %}{% if stage in seen.stages %} own{% endif %}" style="--heat: {{ heat }}"><b>{{ cell.rate | percent }}</b>
-      <small>{{ cell.gamed | number }} of {{ cell.n | number }}{% if cell.measure is defined %} {{ cell.measure }}{% endif %}</small>
-      <small>{% if cell.gamed %}{{ span(cell.interval) }}{% else %}at most {{ cell.upper_bound | percent }}{% endif %}</small></td>
-    {% endfor %}
-    </tr>
-  {% endfor %}
-  </tbody>
-</table></div>
-<p class="reading">Where nothing was seen, the one-sided 95 % upper bound stands in place of the interval.</p>
-"""
+    template = static_text("matrix.html")
 
     def read(self) -> set[str]:
         """The stages that any round trained on."""
@@ -145,46 +123,14 @@ class _RoundsSection(Section[Summary]):
     """What each round was trained on, and how."""
 
     title = "Rounds"
-    template = """
-<div class="scroll"><table class="wide-table">
-  <thead><tr><th>Round</th><th>Trained on</th><th>How</th><th>Rewarded, first and last step</th><th>Kept, last step</th><th>KL from the start, last step</th><th>Well formed when measured, lowest stage</th></tr></thead>
-  <tbody>
-  {% for round in source.rounds %}
-    {% set steps = round.training.steps | default([]) %}
-    <tr><th scope="row">{{ round.title | plain_name }}</th>
-      <td data-label="trained on">{{ round.trained_on | join(", ") | plain_name or "none of the stages" if round.number else "" }}</td>
-      {% if steps %}
-      <td data-label="how">{{ steps | length }} steps, {{ steps | sum(attribute="episodes") | int | number }} episodes</td>
-      <td data-label="rewarded">{% set rewarded = steps | selectattr("success", "defined") | map(attribute="success") | list %}{% if rewarded %}{{ rewarded[0] | percent }} → {{ rewarded[-1] | percent }}{% endif %}</td>
-      <td data-label="kept">{% if steps[-1].kept is defined %}{{ steps[-1].kept | percent }}{% endif %}</td>
-      <td data-label="KL">{{ steps[-1].kl | number }} nats</td>
-      {% elif round.training %}
-      <td data-label="how">{{ round.training.demonstrations | int | number }} demonstrations, {{ round.training.updates | int }} updates; loss {{ round.training.loss_first | number }} → {{ round.training.loss_last | number }} nats per token</td><td></td><td></td><td></td>
-      {% else %}
-      <td></td><td></td><td></td><td></td>
-      {% endif %}
-      <td data-label="well formed">{{ round.measured.values() | map(attribute="well_formed.rate") | min | percent }}</td></tr>
-  {% endfor %}
-  </tbody>
-</table></div>
-"""
+    template = static_text("rounds.html")
 
 
 class _ChangeSection(Section[Summary]):
     """Every stage after every round against the policy before training, on the same episodes."""
 
     title = "Change on the same episodes"
-    template = """
-<p class="reading">In points, against the policy before training, paired episode by episode.</p>
-<div class="scroll"><table class="wide-table">
-  <thead><tr><th>Round</th>{% for stage in source.order %}<th>{{ stage | plain_name }}</th>{% endfor %}</tr></thead>
-  <tbody>
-  {% for round in source.rounds[1:] %}
-    <tr><th scope="row">{{ round.title | plain_name }}</th>{% for stage in source.order %}{% set change = round.measured[stage].change %}<td data-label="{{ stage | plain_name }}">{{ interval(change.difference, "points", n=false) }} <small>{{ change.test }}, {{ change.p | p_value }}, {{ change.pairs | number }} pairs</small></td>{% endfor %}</tr>
-  {% endfor %}
-  </tbody>
-</table></div>
-"""
+    template = static_text("change.html")
 
 
 class _OptionsSection(Section[Summary]):
