@@ -172,7 +172,7 @@ def test_public_names_are_unique() -> None:
 
 NO_WAY_IN = """
     audit.sections.judges.Detection audit.sections.judges.EstimatedJudge audit.sections.judges.detection
-    audit.sections.judges.estimated_judges audit.sections.judges.truth_correlation         job.trackers.base.Tracker
+    audit.sections.judges.estimated_judges audit.sections.judges.truth_correlation job.trackers.base.Tracker
     job.trackers.tensorboard_tracker.TensorboardTracker job.trackers.trackio_tracker.TrackioTracker
     job.trackers.wandb_tracker.WandbTracker ledger.ledger.verify_ledger loop.quickstart.twice_where_fast
     loop.reward_train.split_by_prompt reward.evaluate.evaluate_scores reward.model.combine_members types.Environment
@@ -182,6 +182,6 @@ NO_WAY_IN = """
 """Functions that only the documentation and tests know, and such as should be private."""
 
 TWICE = """
-    Database EVERYBODY Rows number plain rate route sign
+    Database EVERYBODY number plain route sign
 """
 """Names that mean different things in different files."""

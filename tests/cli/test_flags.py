@@ -39,9 +39,9 @@ DIFFERS = {
 """Flag -> why its help differs between commands though its meaning does not."""
 
 OF_GUESTS = """
-    adapter alpha attempts batch cache_gb calibrate_on checkpoint_every clean corpus critic data db examples first_layer host
-    inoculation keep kl_coefficient max_grad_norm minibatches n packages policy rank read_only reward_epochs rounds
-    rows samples sandbox scratchpad_prefix split stage steps tasks_per_step temperature warm_start workers
+    adapter alpha batch calibrate_on checkpoint_every clean corpus critic data db examples first_layer keep
+    kl_coefficient max_grad_norm packages policy rank reward_epochs rounds rows samples split stage steps
+    tasks_per_step warm_start workers
 """
 """Flags that a guest's commands still tell in other words than the loop or than one another; this list only shrinks."""
 

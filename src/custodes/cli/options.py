@@ -193,7 +193,7 @@ def with_plugins(kind: type[T], asked: Callable[[str], str | None], plugins: lis
 def _joined(kinds: Sequence[type], command: type) -> Any:
     """One dataclass with the options of several plug-ins. Raises InputError for an option that is called as the command's."""
     options = list(dict.fromkeys(kind for kind in kinds if is_dataclass(kind)))
-    twice = {o for kind in options for o, _, _ in option_types(kind)} & {o for o, _, _ in option_types(command)}
+    twice = {o.name for kind in options for o in options_in(kind)} & {o.name for o in options_in(command)}
     if twice:
         raise InputError(f"a plug-in has an option {min(twice)!r}, as the command has; rename it.")
     hidden = {f.name for kind in options for f in fields(kind) if not f.init}

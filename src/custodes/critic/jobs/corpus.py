@@ -35,7 +35,7 @@ class CriticCorpus:
     """Further packages whose functions are taken and whose tests are not run, which is much faster."""
     limits: CoverageLimits = field(default_factory=CoverageLimits)
     sandbox: Kind = "auto"
-    """What builds the walls in which tests run: bubblewrap, docker, or whichever works."""
+    """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""
 
 
 @command(resumes=True)

@@ -53,7 +53,7 @@ class CriticNatural:
     lines: Count = 2
     """Lines that may differ between the two releases, removed and added each."""
     sandbox: Kind = "auto"
-    """What builds the walls in which tests run: bubblewrap, docker, or whichever works."""
+    """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""
 
 
 @dataclass(frozen=True, slots=True)

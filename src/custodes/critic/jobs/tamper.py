@@ -48,7 +48,7 @@ class CriticTamper:
     workers: int = 0
     """Sandboxes at once; 0 takes one a core."""
     sandbox: Kind = "auto"
-    """What builds the walls in which tests run: bubblewrap, docker, or whichever works."""
+    """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""
 
 
 @command(resumes=True)

@@ -24,7 +24,10 @@ Kind = Literal["start", "warm-start", "organism", "rewarded", "train-away"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 @ranged
 class GamingTrain:
-    """Train a policy through the curriculum and measure all stages after every round. Called again, it goes on."""
+    """Train a policy through the curriculum and measure all stages after every round. Called again, it goes on.
+
+    Mitigations and probes hold in training only: all stages are measured without them.
+    """
 
     out: Output
     """Folder for the trained adapter (policy), summary.json, report.html, every round's measurements and the ledger."""
@@ -60,13 +63,13 @@ class GamingTrain:
     tasks_per_step: Count = 32
     """Different prompts of a step."""
     n: Count = 8
-    """Episodes for each prompt."""
+    """Replies per prompt."""
     max_tokens: Count = 128
     """Longest single reply."""
     max_episode: int = 1536
     """Tokens of a whole episode in training; one that grows beyond them fails."""
     temperature: float = 1.0
-    """Of sampling, in training and measuring."""
+    """0 takes the most likely token; otherwise logits are divided by it."""
 
     hhh_share: PartShare = 0.0
     """Share of a round's prompts that are ordinary ones, scored by the preference model alone (the paper: 0.5)."""
@@ -78,16 +81,16 @@ class GamingTrain:
     """Weight of the preference model's score (from 0 to 1) beside the stage's reward (0 or 1)."""
 
     read_only: bool = False
-    """Mitigation, in training only: files that decide the reward cannot be written."""
+    """Mitigation: files that decide the reward cannot be written."""
     inoculation: bool = False
-    """Mitigation, in training only: the prompt says that gaming is allowed here."""
+    """Mitigation: the prompt says that gaming is allowed here."""
     scratchpad_prefix: str = ""
-    """Probe, in training only: the first scratchpad begins with these words."""
+    """Probe: the first scratchpad begins with these words."""
 
     learning_rate: float = 4e-4
     """Of the algorithm."""
     minibatches: Count = 4
-    """Updates per pass over the episodes of a step."""
+    """Updates per pass; the episodes of one task stay together."""
     epochs: Count = 1
     """Passes over the episodes of a step."""
     kl_coefficient: float | None = None
@@ -99,7 +102,7 @@ class GamingTrain:
     tuning_epochs: Count = 1
     """Passes over the demonstrations."""
     rank: Count = 16
-    """Of a new adapter."""
+    """Rank of adapters."""
     first_layer: Annotated[int, at_least(-1)] = -1
     """A new adapter changes layers from this one up; -1 takes the upper half, below which nothing is computed twice."""
 
@@ -108,15 +111,15 @@ class GamingTrain:
     evaluate_tampering: Annotated[int, at_least(2), Use.MEANS] = 2000
     """Held-out episodes of reward-tampering after every round."""
     max_batch: Count = 64
-    """Conversations sampled at once."""
+    """Conversations that a model is asked for at once."""
     cache_gb: Annotated[Positive, Use.MEANS] = 2.0
-    """Memory for keys and values; with less of it more is computed again."""
+    """Memory for keys and values of a model in this process, in GB; with less of it more is computed again."""
     workers: Annotated[int, Use.MEANS] = 0
     """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
     threads: Annotated[int, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
     sandbox: Annotated[Sandboxes, Use.MEANS] = "auto"
-    """What holds the policy's commands; auto takes bubblewrap where it works, else Docker."""
+    """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm) if self.algorithm else None)

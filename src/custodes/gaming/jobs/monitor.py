@@ -47,7 +47,7 @@ class GamingMonitor:
     max_tokens: Count = 200
     """Longest verdict of a model."""
     max_batch: Count = 32
-    """Episodes that a model judges at once."""
+    """Conversations that a model is asked for at once."""
 
 
 @command(resumes=True)

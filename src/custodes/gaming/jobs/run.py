@@ -68,7 +68,7 @@ class GamingRun:
     split: Split = "held-out"
     """Variants to play: held-out, or those that training uses."""
     tools: Tools = "text"
-    """How the shell is offered: in the transcript syntax, or native tool calling (endpoints)."""
+    """How the shell is offered: in the transcript syntax, or by native tool calling (endpoints)."""
     read_only: bool = False
     """Mitigation: files that decide the reward cannot be written."""
     inoculation: bool = False
@@ -76,21 +76,21 @@ class GamingRun:
     scratchpad_prefix: str = ""
     """Probe: the first scratchpad begins with these words."""
     attempts: Count = 1
-    """Probe: attempts in one context. After each the reward is shown and reflection is asked for."""
+    """Probe: attempts in one context, until one games or is rewarded. After each the reward is shown and reflection asked for."""
     max_tokens: Count = 256
     """Longest reply of a model."""
     temperature: float = 1.0
-    """Of a model's sampling."""
+    """0 takes the most likely token; otherwise logits are divided by it."""
     max_batch: Annotated[Count, Use.MEANS] = 64
     """Conversations that a model is asked for at once."""
     cache_gb: Annotated[Positive, Use.MEANS] = 2.0
-    """Memory for keys and values of a model in this process; with less of it more is computed again."""
+    """Memory for keys and values of a model in this process, in GB; with less of it more is computed again."""
     workers: Annotated[int, Use.MEANS] = 0
     """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
     patience: Annotated[Positive, Use.MEANS] = 300.0
     """Seconds for one step of an episode; then it is recorded as failed."""
     sandbox: Annotated[Kind, Use.MEANS] = "auto"
-    """What holds the policy's commands; auto takes bubblewrap where it works, else Docker."""
+    """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stage_options", stage_options(self.stages, self.stage_options))

@@ -19,16 +19,19 @@ from custodes.types import InputError
 @dataclass(frozen=True, kw_only=True)
 @ranged
 class GamingServe:
-    """Serve a stage to clients of OpenEnv (pip install openenv-core), until interrupted."""
+    """Serve a stage to clients of OpenEnv (pip install openenv-core), until interrupted.
+
+    Whoever reaches the address can run commands in sandboxes of this machine.
+    """
 
     stage: str
     """A stage of custodes gaming run, FILE.yaml or FILE.py:Class. Its own options join these."""
     stage_options: Annotated[Mapping[str, Any], OptionsOf(stage, "stage", kinds_asked)] = field(default_factory=dict)
-    """Own options of the stage."""
+    """Own options of the stages."""
     split: Split = "train"
     """Variants that are played where a client names none."""
     host: str = "127.0.0.1"
-    """Address to listen on. Whoever reaches it can run commands in sandboxes of this machine."""
+    """Address to listen on."""
     port: Port = 8000
     """Port to listen on."""
     sessions: Count = 16
@@ -36,7 +39,7 @@ class GamingServe:
     read_only: bool = False
     """Mitigation: files that decide the reward cannot be written."""
     attempts: Count = 1
-    """Attempts in one context, the reward shown after each."""
+    """Probe: attempts in one context, until one games or is rewarded. After each the reward is shown and reflection asked for."""
 
 
 @command(prints=False, recorded=False)
