@@ -49,8 +49,8 @@ from server_process import ServerProcess, open_project, sessions, tokens
 
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.project import TEMPLATE
-from custodes.web import Database
 from custodes.web.access import COOKIE
+from custodes.web.database import ServerDatabase
 from custodes.web.export import read_project
 
 QUIET = 0.4
@@ -286,7 +286,7 @@ async def kill(crowd: Crowd, servers: list[ServerProcess], options: argparse.Nam
 
 def compare(db: str, crowd: Crowd) -> dict[str, Any]:
     """What people were told against what the ledger holds."""
-    database = Database(db)
+    database = ServerDatabase(db)
     try:
         held = [j for j in read_project(database, "helpfulness").judgments if isinstance(j, Comparison)]
         chain = database.ledger.verify().ok

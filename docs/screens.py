@@ -20,8 +20,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
-from custodes.web import Database, create_app
 from custodes.web.access import COOKIE
+from custodes.web.app import create_app
+from custodes.web.database import ServerDatabase
 from custodes.web.projects import create_project
 
 FOLDER = Path(__file__).parent / "images" / "screens"
@@ -201,7 +202,7 @@ PROJECTS = [
 
 
 @contextmanager
-def server(database: Database) -> Iterator[str]:
+def server(database: ServerDatabase) -> Iterator[str]:
     """Address of a server in this process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -218,7 +219,7 @@ def server(database: Database) -> Iterator[str]:
         thread.join()
 
 
-def fill(database: Database) -> None:
+def fill(database: ServerDatabase) -> None:
     """People and projects."""
     for name in ANNOTATORS:
         database.accounts.create(name, PASSWORD, "annotator")
@@ -285,7 +286,7 @@ def pictures(page: Page, address: str, name: str) -> None:
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        database = Database(Path(folder) / "custodes.db")
+        database = ServerDatabase(Path(folder) / "custodes.db")
         fill(database)
         browser: Browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         with server(database) as address:

@@ -24,7 +24,7 @@ import httpx
 
 from custodes.cli import main
 from custodes.loop.reward_evaluate import RewardEvaluate, reward_evaluate
-from custodes.web import Client
+from custodes.web.client import Client
 
 PROJECT = """
 name: kindness

@@ -176,12 +176,10 @@ NO_WAY_IN = """
     job.trackers.tensorboard_tracker.TensorboardTracker job.trackers.trackio_tracker.TrackioTracker
     job.trackers.wandb_tracker.WandbTracker ledger.ledger.verify_ledger loop.quickstart.twice_where_fast
     loop.reward_train.split_by_prompt reward.evaluate.evaluate_scores reward.model.combine_members types.Environment
-    web.client.Client web.screens.difference.changed_lines web.screens.difference.differences
-    web.screens.prose.formula web.screens.prose.render web.webhooks.verify_signature
 """
 """Functions that only the documentation and tests know, and such as should be private."""
 
 TWICE = """
-    Database EVERYBODY number plain route sign
+   
 """
 """Names that mean different things in different files."""

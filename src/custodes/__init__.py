@@ -34,6 +34,7 @@ HOMES = {
     ),
     "custodes.feedback.kinds.comparison": ("Comparison",),
     "custodes.types": ("Episode", "Message", "Sampling", "Task"),
+    "custodes.web.client": ("Client",),
 }  # fmt: skip
 """The names of the facade, by the module that each comes from; and ``stats``, a module itself."""
 
@@ -73,6 +74,7 @@ if TYPE_CHECKING:  # what a type checker and an editor see; a test keeps it the 
     from custodes.types import Message as Message
     from custodes.types import Sampling as Sampling
     from custodes.types import Task as Task
+    from custodes.web.client import Client as Client
 
 
 def __getattr__(name: str) -> Any:

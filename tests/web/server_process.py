@@ -15,8 +15,8 @@ from argon2 import PasswordHasher
 
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
-from custodes.web import Database
 from custodes.web.accounts import SCOPES, AccountRole
+from custodes.web.database import ServerDatabase
 from custodes.web.projects import create_project
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)  # real argon2, with less work
@@ -85,7 +85,7 @@ def free_port() -> int:
 
 def tokens(db: str, people: dict[str, AccountRole]) -> dict[str, str]:
     """An account for everybody, and a token that may do whatever the role may."""
-    database = Database(db, hasher=QUICK)
+    database = ServerDatabase(db, hasher=QUICK)
     found = {}
     for name, role in people.items():
         account = database.accounts.create(name, "a long password", role)
@@ -96,7 +96,7 @@ def tokens(db: str, people: dict[str, AccountRole]) -> dict[str, str]:
 
 def sessions(db: str, people: list[str]) -> list[str]:
     """The secret of a session for everybody, as a browser's cookie holds it."""
-    database = Database(db, hasher=QUICK)
+    database = ServerDatabase(db, hasher=QUICK)
     found = [database.accounts.log_in(name, "a long password", "here")[1].secret for name in people]
     database.close()
     return found
@@ -106,6 +106,6 @@ def open_project(db: str, text: str, tasks: int, answers: dict[int, list[str]] |
     """A project of simple questions; ``answers`` are those of some of them."""
     plain = {n: [f"good {n}", f"evil {n}"] for n in range(tasks)}
     rows = [{"prompt": f"Question {n}?", "answers": (answers or {}).get(n, plain[n])} for n in range(tasks)]
-    database = Database(db, hasher=QUICK)
+    database = ServerDatabase(db, hasher=QUICK)
     create_project(database, text, items_from_rows(parse_project(text), rows), "test")
     database.close()

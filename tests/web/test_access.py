@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from web_server import PASSWORD, Server
 
-from custodes.web.access import COOKIE, CSRF, _described, rules_of
+from custodes.web.access import COOKIE, CSRF, rules_of_app
 from custodes.web.accounts import ACCOUNT_ROLES, LIMIT, SCOPES, WINDOW
 from custodes.web.app import create_app
 
@@ -30,13 +30,13 @@ def path_of(route: str) -> str:
 
 
 def test_only_these_routes_are_open_to_anybody(server: Server):
-    assert {route for route, rule in rules_of(server.app).items() if rule.roles is None} == PUBLIC
+    assert {route for route, rule in rules_of_app(server.app).items() if rule.roles is None} == PUBLIC
 
 
 def test_every_route_for_every_kind_of_caller(server: Server):
     people = {role: server.person(f"the-{role}", role) for role in ACCOUNT_ROLES}
     anybody = server.client()
-    for (method, route), rule in rules_of(server.app).items():
+    for (method, route), rule in rules_of_app(server.app).items():
         path = path_of(route)
         if rule.roles is None or path == "/api/sign-out":
             continue
@@ -50,7 +50,7 @@ def test_every_route_for_every_kind_of_caller(server: Server):
 def test_every_change_needs_the_sessions_csrf_token(server: Server):
     lead = server.person("the-lead", "lead")
     token = lead.client.headers.pop(CSRF)
-    for (method, route), rule in rules_of(server.app).items():
+    for (method, route), rule in rules_of_app(server.app).items():
         if rule.roles is None or "lead" not in rule.roles or method == "GET":
             continue
         for wrong in ({}, {CSRF: ""}, {CSRF: token[:-1]}, {CSRF: "x"}):
@@ -63,7 +63,7 @@ def test_tokens_do_what_their_scope_and_their_accounts_role_allow(server: Server
     for role, person in people.items():
         for scope in SCOPES:
             _, secret = server.database.accounts.create_token(person.account, "t", [scope], 1)
-            for (method, route), rule in rules_of(server.app).items():
+            for (method, route), rule in rules_of_app(server.app).items():
                 if rule.roles is None:
                     continue
                 headers = {"Authorization": f"Bearer {secret}"}
@@ -76,18 +76,18 @@ def test_a_route_without_a_rule_is_found(server: Server):
     app = FastAPI()
     app.add_api_route("/open", lambda: 1)
     with pytest.raises(RuntimeError, match="access rule"):
-        rules_of(app)
+        rules_of_app(app)
     bare = next(r for r in app.routes if isinstance(r, APIRoute))
     whole = create_app(server.database)
     whole.router.routes.append(bare)
     with pytest.raises(RuntimeError, match="/open"):
-        rules_of(whole)
+        rules_of_app(whole)
 
 
 def test_the_description_names_every_route_and_its_rule(server: Server):
     paths = server.app.openapi()["paths"]
-    for (method, route), rule in rules_of(server.app).items():
-        assert paths[route][method.lower()]["x-access"] == _described(rule)
+    for (method, route), rule in rules_of_app(server.app).items():
+        assert paths[route][method.lower()]["x-access"] == rule.described()
 
 
 # ---------------------------------------------------------------- coming in

@@ -15,9 +15,8 @@ from web_server import PROJECT
 
 from custodes.feedback import read_preferences
 from custodes.types import InputError
-from custodes.web import Client
 from custodes.web.access import CSRF
-from custodes.web.client import _ServerRefusalError
+from custodes.web.client import Client, _ServerRefusalError
 
 TASKS = [{"prompt": f"Question {n}?", "answers": [f"good {n}", f"evil {n}"]} for n in range(3)]
 

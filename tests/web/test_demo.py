@@ -16,7 +16,7 @@ from custodes.cli import main
 from custodes.feedback.project import load_project
 from custodes.web import oversight
 from custodes.web.access import CSRF
-from custodes.web.accounts import RefusedError
+from custodes.web.accounts import ACCOUNT_ROLES, RefusedError
 from custodes.web.demo import FOLDER, load_demo
 from custodes.web.desk import quality_of
 
@@ -28,13 +28,13 @@ def test_every_kind_of_question_is_in_the_demo():
 
 
 def test_whoever_signs_in_finds_something_to_do(server: Server):
-    loaded = load_demo(server.database)
+    password, projects = load_demo(server.database)
     clients = {}
-    for name in loaded.names:
+    for name in ACCOUNT_ROLES:
         clients[name] = server.client()
-        signed = clients[name].post("/api/sign-in", json={"name": name, "password": loaded.password})
+        signed = clients[name].post("/api/sign-in", json={"name": name, "password": password})
         clients[name].headers[CSRF] = signed.json()["csrf"]
-    for project in loaded.projects:
+    for project in projects:
         item = clients["annotator"].post(f"/api/projects/{project}/next").json()["item"]
         assert item is not None, project
     quality = quality_of(server.database, "helpful")

@@ -17,9 +17,9 @@ from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.platform import platform_records, read_platform
 from custodes.feedback.project import parse_project
 from custodes.types import InputError
-from custodes.web import export_project, import_file
 from custodes.web.database import MissingError
-from custodes.web.export import read_project
+from custodes.web.export import export_project, read_project
+from custodes.web.imports import import_file
 from custodes.web.projects import create_project
 
 

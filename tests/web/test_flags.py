@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver import Receiver
 from web_server import PROJECT, Person, Server
 
-from custodes.web.courier import Courier
+from custodes.web.webhook_delivery import WebhookDelivery
 from custodes.web.webhooks import add_webhook
 
 NEXT = "/projects/helpfulness/next"
@@ -32,7 +32,7 @@ def test_a_flag_is_listed_told_and_answered_once(anywhere: Server):
     assert first["prompt"].startswith("Question")
     assert first["answer"] == ""
     assert (second["id"], second["why"]) == (later, "the prompt is empty")
-    Courier(anywhere.database, [receiver.host]).deliver()
+    WebhookDelivery(anywhere.database, [receiver.host]).deliver()
     told = {event["flag"]: event for event in receiver.events()}
     assert set(told) == {id_, later}
     assert (

@@ -8,7 +8,7 @@ from web_server import PROJECT, Server, better_left
 
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import TEMPLATE, parse_project
-from custodes.web import Database
+from custodes.web.database import ServerDatabase
 from custodes.web.projects import create_project
 
 MEMBERS = "/projects/secret/members"
@@ -81,7 +81,7 @@ def test_projects_of_an_old_database_stay_as_they_were_and_that_is_said_once(tmp
         connection.execute(text("UPDATE web_version SET version_num = '0006'"))
     server.database.close()
     with pytest.warns(UserWarning, match="2 projects that had no members stay open to everybody with an account"):
-        again = Database(where)
+        again = ServerDatabase(where)
     with again.reading() as connection:
         rows = set(connection.execute(text("SELECT project, account FROM web_members")).tuples())
     again.close()

@@ -12,9 +12,9 @@ from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 from web_server import PASSWORD, Clock, Server, better_left
 
 from custodes.types import InputError
-from custodes.web import Database, schema, store
-from custodes.web.database import _accounts_beside
-from custodes.web.migrate import ACCOUNTS, FOLDER, WORK, Tables
+from custodes.web import schema, store
+from custodes.web.database import ServerDatabase, _accounts_beside
+from custodes.web.migrate import ACCOUNTS, FOLDER, WORK, TableSet
 
 BEFORE = (Path(__file__).parent / "before_migrations.sql").read_text()
 NEXT = "/projects/helpfulness/next"
@@ -61,7 +61,7 @@ def put_back(where: str) -> None:
 
 
 def test_fresh_tables_are_what_the_code_expects(where: str):
-    Database(where).close()
+    ServerDatabase(where).close()
     for name, metadata in (("work", schema.metadata), ("accounts", store.metadata)):
         prefix = {"work": "web_", "accounts": "desk_"}[name]
         engine = engines(where)[name]
@@ -97,37 +97,37 @@ def test_work_goes_on_in_tables_from_before_there_were_migrations(where: str):
 
 
 def test_servers_that_start_together_migrate_once(where: str):
-    Database(where).close()
+    ServerDatabase(where).close()
     put_back(where)
     with ThreadPoolExecutor(4) as pool:
-        opened = list(pool.map(lambda _: Database(where, Clock()), range(4)))
+        opened = list(pool.map(lambda _: ServerDatabase(where, Clock()), range(4)))
     assert len({database.run for database in opened}) == 1
     for database in opened:
         database.close()
 
 
 def test_tables_of_a_newer_version_are_left_alone(where: str):
-    Database(where).close()
+    ServerDatabase(where).close()
     for name, tables in (("work", WORK), ("accounts", ACCOUNTS)):
         engine = engines(where)[name]
         with engine.begin() as connection:
             connection.execute(text(f"UPDATE {tables.version_table} SET version_num = '9999'"))
         with pytest.raises(InputError, match=r"format 9999 .* upgrade custodes"):
-            Database(where)
+            ServerDatabase(where)
         with engine.begin() as connection:
             assert inspect(connection).has_table(tables.first)
             connection.execute(text(f"UPDATE {tables.version_table} SET version_num = '{tables.newest}'"))
         engine.dispose()
-    Database(where).close()
+    ServerDatabase(where).close()
 
 
 @pytest.mark.parametrize("tables", [WORK, ACCOUNTS], ids=lambda tables: tables.name)
-def test_migrations_are_numbered_without_gaps(tables: Tables):
+def test_migrations_are_numbered_without_gaps(tables: TableSet):
     numbers = sorted(int(path.name[:4]) for path in (FOLDER / tables.name).glob("[0-9]*.py"))
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def version(where: str, name: str, tables: Tables) -> str:
+def version(where: str, name: str, tables: TableSet) -> str:
     engine = engines(where)[name]
     with engine.connect() as connection:
         found = connection.scalar(text(f"SELECT version_num FROM {tables.version_table}"))

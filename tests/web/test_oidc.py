@@ -15,8 +15,7 @@ from web_server import Server
 from custodes.types import InputError
 from custodes.web.access import COOKIE
 from custodes.web.app import create_app
-from custodes.web.oidc import Provider
-from custodes.web.oidc_api import JOURNEY
+from custodes.web.oidc import SIGNING_IN, Provider
 
 BACK = "http://testserver/api/oidc/callback"
 
@@ -131,7 +130,7 @@ def test_a_sign_in_that_was_not_begun_here_is_none(server: Server, client: TestC
     other.get("/api/oidc/start")
     assert other.get(away).status_code == 403  # another one's
     assert client.get(away.replace("state=", "state=x")).status_code == 403
-    client.cookies.set(JOURNEY, json.dumps({"nonsense": 1}), path="/api/oidc")
+    client.cookies.set(SIGNING_IN, json.dumps({"nonsense": 1}), path="/api/oidc")
     assert client.get(away).status_code == 403
 
 

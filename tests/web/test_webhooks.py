@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 import threading
 import time
@@ -11,15 +13,18 @@ from pathlib import Path
 import pytest
 from receiver import Receiver, until
 from server_process import ServerProcess, open_project, tokens
-from sqlalchemy import select
+from sqlalchemy import select, text
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import WebhookVerificationError
 from web_server import PROJECT, Server, better_left
 
 from custodes.feedback.questions import Answer
 from custodes.types import InputError
-from custodes.web import Client, courier, refresh, work
-from custodes.web.courier import CLAIM, PAUSES, Courier
+from custodes.web import refresh, webhook_delivery, work
+from custodes.web.client import Client
 from custodes.web.schema import assignments, outbox, webhooks
-from custodes.web.webhooks import DELIVERY, EVENTS, SIGNATURE, add_webhook, sign, verify_signature
+from custodes.web.webhook_delivery import CLAIM, PAUSES, WebhookDelivery
+from custodes.web.webhooks import EVENTS, add_webhook
 
 NEXT = "/projects/helpfulness/next"
 HOOKS = "/projects/helpfulness/webhooks"
@@ -47,13 +52,14 @@ def judge(person) -> list[str]:
 
 
 def test_what_happens_is_told_and_signed(anywhere: Server, receiver: Receiver):
+    anywhere.clock.now = time.time()  # a receiver looks at its own clock
     anywhere.project()
     secret = hook(anywhere, receiver)["secret"]
     ann, lead = anywhere.person("ann"), anywhere.person("lead", "lead")
     ids = judge(ann)
     lead.call("POST", "/projects/helpfulness/quarantine", {"account": ann.account, "why": "odd"})
     lead.call("POST", "/projects/helpfulness/close", {"why": "enough"})
-    assert Courier(anywhere.database, [receiver.host]).deliver() == 3
+    assert WebhookDelivery(anywhere.database, [receiver.host]).deliver() == 3
     told = {event["event"]: event for event in receiver.events()}
     assert told["judgment"]["judgments"] == ids
     assert told["judgment"]["annotator"] == ann.account
@@ -61,19 +67,37 @@ def test_what_happens_is_told_and_signed(anywhere: Server, receiver: Receiver):
     assert told["ended"]["why"] == "enough"
     headers, body = receiver.got[0]
     assert headers["Host"] == receiver.host
-    assert headers[DELIVERY] in {event["delivery"] for event in told.values()}
-    now = anywhere.clock.now
-    assert verify_signature(secret, headers[SIGNATURE], body, now)
-    for wrong in (
-        (secret + "x", headers[SIGNATURE], body, now),
-        (secret, headers[SIGNATURE], body + b" ", now),
-        (secret, headers[SIGNATURE], body, now + 301),
-        (secret, "t=x,v1=", body, now),
-        (secret, "", body, now),
+    assert headers["webhook-id"] in {event["delivery"] for event in told.values()}
+    assert json.loads(body) == Webhook(secret).verify(body, headers)
+    later = {**headers, "webhook-timestamp": str(int(anywhere.clock.now) + 1)}
+    another = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+    for key, content, names in (
+        (another, body, headers),
+        (secret, body + b" ", headers),
+        (secret, body, later),
+        (secret, body, {**headers, "webhook-id": "another"}),
     ):
-        assert not verify_signature(*wrong)
-    assert not verify_signature(secret, sign("another", now, body), body, now)
+        with pytest.raises(WebhookVerificationError):
+            Webhook(key).verify(content, names)
     assert states(anywhere) == ["delivered"] * 3
+
+
+def test_a_secret_of_an_earlier_version_signs_the_same_bytes(server: Server, receiver: Receiver, tmp_path: Path):
+    server.clock.now = time.time()
+    server.project()
+    made = hook(server, receiver)
+    with server.database.writing() as connection:
+        connection.execute(webhooks.update().values(secret="of-an_earlier-version"))
+        connection.execute(text("UPDATE web_version SET version_num = '0007'"))
+    again = Server(str(tmp_path / "custodes.db"))
+    judge(server.person("ann"))
+    again.clock.now = server.clock.now
+    WebhookDelivery(again.database, [receiver.host]).deliver()
+    again.database.close()
+    headers, body = receiver.got[0]
+    assert Webhook(b"of-an_earlier-version").verify(body, headers)["event"] == "judgment"
+    with pytest.raises(WebhookVerificationError):
+        Webhook(made["secret"]).verify(body, headers)
 
 
 def test_only_what_was_asked_for_is_told(server: Server, receiver: Receiver):
@@ -101,13 +125,13 @@ def test_what_does_not_arrive_is_sent_again_later_and_in_the_end_given_up(server
     made = hook(server, receiver)
     judge(server.person("ann"))
     receiver.status = 503
-    courier = Courier(server.database, [receiver.host])
+    delivery = WebhookDelivery(server.database, [receiver.host])
     for pause in PAUSES:
-        assert courier.deliver() == 1
-        assert courier.deliver() == 0  # not before its time
+        assert delivery.deliver() == 1
+        assert delivery.deliver() == 0  # not before its time
         server.clock.now += pause + 0.1
     assert states(server) == ["waiting"]
-    assert courier.deliver() == 1
+    assert delivery.deliver() == 1
     assert states(server) == ["given up"]
     assert len({event["delivery"] for event in receiver.events()}) == 1
     lead = server.person("lead", "lead")
@@ -121,7 +145,7 @@ def test_redirects_are_not_followed(server: Server, receiver: Receiver):
     hook(server, receiver)
     judge(server.person("ann"))
     receiver.status = 302
-    Courier(server.database, [receiver.host]).deliver()
+    WebhookDelivery(server.database, [receiver.host]).deliver()
     assert len(receiver.got) == 1
     assert states(server) == ["waiting"]
 
@@ -134,32 +158,32 @@ def test_nobody_reaches_the_network_behind_the_server(server: Server, receiver: 
     url = url.format(port=receiver.host.split(":")[1])
     add_webhook(server.database, "helpfulness", url, ["judgment"], "test")
     judge(server.person("ann"))
-    Courier(server.database).deliver()
-    Courier(server.database, ["example.org"]).deliver()
+    WebhookDelivery(server.database).deliver()
+    WebhookDelivery(server.database, ["example.org"]).deliver()
     assert receiver.got == []
     assert "not a public address" in server.person("lead", "lead").call("GET", HOOKS).json()[0]["last"]
 
 
-def test_a_slow_receiver_holds_nobody_up_and_a_dead_couriers_claim_ends(
+def test_a_slow_receiver_holds_nobody_up_and_a_dead_senders_claim_ends(
     server: Server, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(courier, "TIMEOUT", 60.0)
+    monkeypatch.setattr(webhook_delivery, "TIMEOUT", 60.0)
     server.project()
     hook(server, receiver)
     ann, bob = server.person("ann"), server.person("bob")
     judge(ann)
     receiver.wait = 3.0
-    sending = threading.Thread(target=Courier(server.database, [receiver.host]).deliver)
+    sending = threading.Thread(target=WebhookDelivery(server.database, [receiver.host]).deliver)
     began = time.monotonic()
     sending.start()
     judge(bob)
     assert not receiver.got, f"{time.monotonic() - began:.1f} s"
     sending.join()
     receiver.wait = 0.0
-    Courier(server.database, [receiver.host])._claim()  # and dies
-    assert Courier(server.database, [receiver.host]).deliver() == 0
+    WebhookDelivery(server.database, [receiver.host])._claim()  # and dies
+    assert WebhookDelivery(server.database, [receiver.host]).deliver() == 0
     server.clock.now += CLAIM + 1
-    assert Courier(server.database, [receiver.host]).deliver() == 1
+    assert WebhookDelivery(server.database, [receiver.host]).deliver() == 1
 
 
 def test_alarms_are_told_once(server: Server, receiver: Receiver):
@@ -176,7 +200,7 @@ def test_alarms_are_told_once(server: Server, receiver: Receiver):
     assert refresh.is_due(server.database, item_of_last(server)) == "helpfulness"  # because a webhook asks
     assert refresh.refresh(server.database, "helpfulness") is not None
     assert refresh._tell_alarms(server.database, "helpfulness") == []
-    Courier(server.database, [receiver.host]).deliver()
+    WebhookDelivery(server.database, [receiver.host]).deliver()
     told = {event["annotator"]: event for event in receiver.events()}
     assert len(told) == len(receiver.events())
     assert told[people[4]]["event"] == "alarm"
@@ -258,7 +282,7 @@ def test_an_address_that_is_none_is_refused_in_one_sentence(server: Server, url:
 
 
 def test_one_receiver_never_stops_another(server: Server, receiver: Receiver, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(courier, "TIMEOUT", 1.0)
+    monkeypatch.setattr(webhook_delivery, "TIMEOUT", 1.0)
     server.project(tasks=12)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and never says a word
         held = [receiver.host, f"127.0.0.1:{silent.getsockname()[1]}"]
@@ -272,7 +296,7 @@ def test_one_receiver_never_stops_another(server: Server, receiver: Receiver, mo
         ann = server.person("ann")
         for _ in range(12):
             judge(ann)
-        while Courier(server.database, held).deliver():
+        while WebhookDelivery(server.database, held).deliver():
             pass
     assert len(receiver.got) == 12
     assert states(server).count("delivered") == 12

@@ -16,7 +16,7 @@ from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.project import parse_project
 from custodes.types import hash_shown
 from custodes.web import refresh
-from custodes.web.leases import give, offer_for, open_items_for
+from custodes.web.leases import lease, offer_for, open_items_for
 from custodes.web.projects import create_project, open_project
 from custodes.web.work import claim
 
@@ -261,7 +261,7 @@ def test_an_offer_that_others_were_faster_to_take_is_none(anywhere: Server):
     for person, offer in zip((*people, people[0]), (*offers, offers[0]), strict=True):
         assert offer is not None
         with database.writing() as connection:
-            given.append(give(database, connection, project, person, offer))
+            given.append(lease(database, connection, project, person, offer))
     assert given[0] is not None
     assert given[0].account == people[0].id
     assert given[1:] == [None, None]  # the place was taken; somebody has one item at a time

@@ -11,8 +11,9 @@ from fastapi.testclient import TestClient
 from custodes.feedback import project as project_files
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
-from custodes.web import Database, create_app
 from custodes.web.access import CSRF
+from custodes.web.app import create_app
+from custodes.web.database import ServerDatabase
 from custodes.web.projects import create_project
 
 PASSWORD = "a long password"
@@ -51,7 +52,7 @@ class Server:
     def __init__(self, where: str) -> None:
         self.clock = Clock()
         quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)  # real argon2, with less work
-        self.database = Database(where, self.clock, quick)
+        self.database = ServerDatabase(where, self.clock, quick)
         self.app = create_app(self.database, requests_a_minute=100_000)
 
     def person(self, name: str, role: Any = "annotator", profile: dict[str, Any] | None = None) -> Person:

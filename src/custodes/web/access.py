@@ -1,28 +1,30 @@
 """Who may call what: every route has a rule, and a route without one cannot be made.
 
-A person comes with a session cookie, and for whatever changes something with the session's CSRF token in a header; a
-program comes with an API token, which has scopes. What a session may do, its role says; what a token may do, its
-account's role and its scopes say both.
+A person comes with a session cookie. Whatever changes something also needs the session's CSRF token in a header. A program
+comes with an API token, which has scopes. What a session may do, its role says. What a token may do, its account's role
+and its scopes say both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.routing import APIRoute
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount
 
-from custodes.web.accounts import ACCOUNT_ROLES, Account, AccountRole, Caller, Scope
-from custodes.web.database import Database
+from custodes.web.accounts import ACCOUNT_ROLES, DEVICE, LONGEST, Account, AccountRole, Caller, Scope, Session
+from custodes.web.database import ServerDatabase
 
-COOKIE, CSRF = "custodes_session", "X-CSRF-Token"
+COOKIE, DEVICE_COOKIE, CSRF = "custodes_session", "custodes_device", "X-CSRF-Token"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-EVERYBODY: frozenset[AccountRole] = frozenset(ACCOUNT_ROLES)
+ANY_ROLE: frozenset[AccountRole] = frozenset(ACCOUNT_ROLES)
 WORKERS: frozenset[AccountRole] = frozenset({"annotator", "reviewer", "lead"})
 READERS: frozenset[AccountRole] = frozenset({"reviewer", "lead", "auditor"})
+DECIDERS: frozenset[AccountRole] = frozenset({"reviewer", "lead"})
+OVERSEERS: frozenset[AccountRole] = frozenset({"lead", "auditor"})
 LEADS: frozenset[AccountRole] = frozenset({"lead"})
 
 
@@ -33,54 +35,63 @@ class Rule:
     roles: frozenset[AccountRole] | None
     scope: Scope | None = None
 
+    def lets(self, account: Account) -> bool:
+        return self.roles is None or account.role in self.roles
+
+    def described(self) -> dict[str, Any]:
+        """As the OpenAPI description has it."""
+        roles = ["anybody"] if self.roles is None else sorted(self.roles)
+        return {"roles": roles, "token": f"scope {self.scope}" if self.scope else "none"}
+
 
 ANYBODY = Rule(None)
+api_routes = APIRouter(prefix="/api")
+"""Every route that :func:`route` has made."""
 
 
-def _described(rule: Rule) -> dict[str, Any]:
-    """A rule as the OpenAPI description has it."""
-    roles = ["anybody"] if rule.roles is None else sorted(rule.roles)
-    return {"roles": roles, "token": f"scope {rule.scope}" if rule.scope else "none"}
+def route(method: str, path: str, rule: Rule, **more: Any) -> Callable[[Any], Any]:
+    """Makes a function the answer to requests at ``/api`` and ``path``; ``rule`` says whose. Others as FastAPI takes them."""
+
+    def add(endpoint: Any) -> Any:
+        about: dict[str, Any] = {"dependencies": [guarded(rule)], "openapi_extra": {"x-access": rule.described()}}
+        api_routes.add_api_route(path, endpoint, methods=[method], **about, **more)
+        return endpoint
+
+    return add
 
 
-class Routes:
-    """A router whose every route is made with a rule."""
+def guarded(rule: Rule, admit: Callable[[Request, Rule], None] | None = None) -> Any:
+    """A dependency of a route that lets in whom ``rule`` admits; :func:`rules_of` finds the rule there."""
 
-    def __init__(self, prefix: str = "") -> None:
-        self.router = APIRouter(prefix=prefix)
+    def guard(request: Request) -> None:
+        (admit or admitted)(request, rule)
 
-    def __call__(self, method: str, path: str, rule: Rule, **more: Any) -> Callable[[Any], Any]:
-        def add(endpoint: Any) -> Any:
-            self.router.add_api_route(
-                path,
-                endpoint,
-                methods=[method],
-                dependencies=[Depends(_guard(rule))],
-                openapi_extra={"x-access": _described(rule)},
-                **more,
-            )
-            return endpoint
-
-        return add
+    guard.rule = rule  # type: ignore[attr-defined]
+    return Depends(guard)
 
 
-def rules_of(app: FastAPI) -> dict[tuple[str, str], Rule]:
+def rules_of(routes: Iterable[BaseRoute]) -> dict[tuple[str, str], Rule]:
     """(method, path) -> rule of every route. Raises RuntimeError for a route that has none."""
-    found: dict[tuple[str, str], Rule] = {}
-    for route in app.routes:
-        if isinstance(route, Mount) and route.path == "":
-            continue  # the screens: every page has a rule, by screens.page_rules
-        if not isinstance(route, APIRoute):
-            raise RuntimeError(f"the route {getattr(route, 'path', route)} has no access rule.")
-        rules = [rule for d in route.dependencies if (rule := getattr(d.dependency, "rule", None)) is not None]
-        if len(rules) != 1:
-            raise RuntimeError(f"the route {route.path} has {len(rules)} access rules; make it with Routes.")
-        found |= {(method, route.path): rules[0] for method in route.methods or ()}
-    return found
+    rules: dict[tuple[str, str], Rule] = {}
+    for each in routes:
+        path = getattr(each, "path", str(each))
+        dependencies = each.dependencies if isinstance(each, APIRoute) else []
+        own = [rule for d in dependencies if (rule := getattr(d.dependency, "rule", None)) is not None]
+        if not isinstance(each, APIRoute) or len(own) != 1:
+            raise RuntimeError(
+                f"the route {path} has {len(own)} access rules instead of one; make it with route or page."
+            )
+        rules |= {(method, path): own[0] for method in each.methods or ()}
+    return rules
 
 
-def database_of(request: Request) -> Database:
-    database: Database = request.state.database
+def rules_of_app(app: FastAPI) -> dict[tuple[str, str], Rule]:
+    """:func:`rules_of` an application's routes, without the screens: those have their own, in ``screens.page_rules``."""
+    return rules_of(each for each in app.routes if not (isinstance(each, Mount) and each.path == ""))
+
+
+def database_of(request: Request) -> ServerDatabase:
+    database: ServerDatabase = request.state.database
     return database
 
 
@@ -90,48 +101,41 @@ def _account_of(request: Request) -> Account:
     return account
 
 
-def _csrf_of(request: Request) -> str | None:
-    """The session's CSRF token; None where a token asks."""
-    csrf: str | None = request.state.caller.csrf
-    return csrf
-
-
-DatabaseOf = Annotated[Database, Depends(database_of)]
+DatabaseOf = Annotated[ServerDatabase, Depends(database_of)]
 AccountOf = Annotated[Account, Depends(_account_of)]
-CsrfOf = Annotated[str | None, Depends(_csrf_of)]
 
 
-def admit(request: Request, rule: Rule) -> None:
+def admitted(request: Request, rule: Rule) -> None:
     """Lets a request in, with its caller in ``request.state``. Raises HTTPException: 401 for nobody, 403 for the wrong one."""
     if rule.roles is None:
         return
     caller = identify(request)
     if caller is None:
         raise HTTPException(401, "sign in first.", headers={"WWW-Authenticate": "Bearer"})
-    if caller.account.role not in rule.roles:
+    if not rule.lets(caller.account):
         raise HTTPException(403, f"this is for {', '.join(sorted(rule.roles))}.")
-    by_token = caller.csrf is None
-    if by_token and (rule.scope is None or not caller.may(rule.scope)):
+    if caller.csrf is None and (rule.scope is None or rule.scope not in caller.scopes):
         raise HTTPException(403, f"the token lacks the scope {rule.scope}." if rule.scope else "sign in for this.")
     if request.method not in SAFE and not caller.carries(request.headers.get(CSRF)):
         raise HTTPException(403, f"the header {CSRF} is missing or wrong; reload the page.")
     request.state.caller = caller
 
 
-def _guard(rule: Rule) -> Callable[[Request], None]:
-    def guard(request: Request) -> None:
-        admit(request, rule)
-
-    guard.rule = rule  # type: ignore[attr-defined]
-    return guard
-
-
 def identify(request: Request) -> Caller | None:
     """Whose session or token a request carries; None for nobody's."""
     accounts = database_of(request).accounts
-    header = request.headers.get("Authorization", "")
-    if header:
+    if header := request.headers.get("Authorization", ""):
         scheme, _, secret = header.partition(" ")
         return accounts.by_token(secret.strip()) if scheme.lower() == "bearer" else None
     secret = request.cookies.get(COOKIE, "")
     return accounts.by_session(secret) if secret else None
+
+
+def keep_session(request: Request, response: Response, session: Session) -> None:
+    """Gives a browser the cookie of its session, and the one by which it is known after the session."""
+    options: Any = {"httponly": True, "secure": request.url.scheme == "https"}
+    response.set_cookie(COOKIE, session.secret, int(LONGEST), path="/", samesite="lax", **options)
+    if session.device:
+        response.set_cookie(
+            DEVICE_COOKIE, session.device, int(DEVICE), path="/api/sign-in", samesite="strict", **options
+        )

@@ -1,9 +1,9 @@
 """Who is who on the server: invitations, passwords, sessions and tokens.
 
 Nobody registers by themselves: a lead invites, and the link is good once. Passwords are hashed with argon2id (RFC 9106).
-What a browser or a program shows is a random secret of 256 bits; only its SHA-256 is stored. Failed log-ins are limited
-by name and by network, counted before a password is looked at, and a log-in takes the same time whether or not the name
-exists. A browser in which somebody was signed in before has a count of its own, so that others' guesses lock nobody out.
+A browser or a program shows a random secret of 256 bits; only its SHA-256 is stored. Failed log-ins are limited by name
+and by network, and counted before a password is looked at. A log-in takes the same time whether or not the name exists.
+A browser in which somebody was signed in before has a count of its own, so that others' guesses lock nobody out.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from custodes.types import InputError
@@ -93,9 +93,6 @@ class Caller:
     csrf: str | None
     """What an unsafe request of this session must carry; None for tokens, which no browser sends by itself."""
 
-    def may(self, scope: Scope) -> bool:
-        return scope in self.scopes
-
     def carries(self, csrf: str | None) -> bool:
         """Whether an unsafe request that carries ``csrf`` was made on purpose."""
         return self.csrf is None or (csrf is not None and hmac.compare_digest(self.csrf.encode(), csrf.encode()))
@@ -104,9 +101,7 @@ class Caller:
 class Accounts:
     """Accounts of one server. ``clock`` gives seconds since 1970."""
 
-    def __init__(
-        self, store: Store, clock: Callable[[], float] = time.time, hasher: PasswordHasher | None = None
-    ) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time, hasher: PasswordHasher | None = None):
         self._store, self._clock, self._hasher = store, clock, hasher or PasswordHasher()
         self._nobody = self._hasher.hash(secrets.token_hex())
         self._turns = threading.BoundedSemaphore(HASHING)
@@ -115,8 +110,7 @@ class Accounts:
 
     def invite(self, role: AccountRole, by: str, profile: Mapping[str, Any] | None = None, days: float = 7) -> str:
         """A secret for one new account, good once and for ``days``; ``by`` is the inviting account's id."""
-        if role not in ACCOUNT_ROLES:
-            raise InputError(f"role {role!r} is unknown; choose from {', '.join(ACCOUNT_ROLES)}.")
+        _check_role(role)
         secret = secrets.token_urlsafe(32)
         row = {"secret": _hash(secret), "role": role, "profile": json.dumps(dict(profile or {})), "by": by}
         with self._store.writing() as connection:
@@ -154,22 +148,18 @@ class Accounts:
 
     def create(self, name: str, password: str, role: AccountRole, profile: Mapping[str, Any] | None = None) -> Account:
         """An account without an invitation: a server's first lead."""
-        if role not in ACCOUNT_ROLES:
-            raise InputError(f"role {role!r} is unknown; choose from {', '.join(ACCOUNT_ROLES)}.")
+        _check_role(role)
         name, hashed = _name(name), self._hashed(password, _name(name))
         with self._store.writing() as connection:
             return self._add(connection, name, hashed, role, json.dumps(dict(profile or {})))
 
     def of(self, id: str) -> Account | None:
         """The account with this id."""
-        with self._store.reading() as connection:
-            return _account(connection.execute(select(accounts).where(accounts.c.id == id)).one_or_none())
+        return next(iter(self._read(select(accounts).where(accounts.c.id == id))), None)
 
     def all(self) -> list[Account]:
         """Every account, oldest first."""
-        with self._store.reading() as connection:
-            rows = connection.execute(select(accounts).order_by(accounts.c.created)).all()
-        return [account for row in rows if (account := _account(row))]
+        return self._read(select(accounts).order_by(accounts.c.created))
 
     def disable(self, id: str, disabled: bool = True) -> None:
         """Let nobody in as this account; its sessions end now. What it did stays."""
@@ -198,8 +188,7 @@ class Accounts:
         """The account of whom a provider knows."""
         here = (identities.c.issuer == issuer, identities.c.subject == subject)
         query = select(accounts).join(identities, identities.c.account == accounts.c.id).where(*here)
-        with self._store.reading() as connection:
-            return _account(connection.execute(query).one_or_none())
+        return next(iter(self._read(query)), None)
 
     def log_in_identity(self, issuer: str, subject: str, ended: str | None = None) -> tuple[Account, Session]:
         """A new session for whom a provider vouches; ``ended`` as in :meth:`log_in`. Raises RefusedError for nobody."""
@@ -235,29 +224,24 @@ class Accounts:
                 values = {"secret": _hash(device), "account": row.id, "expires": self._clock() + DEVICE}
                 connection.execute(insert(devices).values(**values))
                 connection.execute(delete(devices).where(devices.c.expires < self._clock()))
-        session = replace(session, device=device)
-        account = _account(row)
-        assert account is not None
-        return account, session
+        return _account(row), replace(session, device=device)
 
     def by_session(self, secret: str) -> Caller | None:
         """Whose session this is; None where there is none any more."""
         now = self._clock()
-        joined = sessions.join(accounts, sessions.c.account == accounts.c.id)
+        query = (
+            select(accounts, sessions.c.csrf, sessions.c.created.label("began"), sessions.c.seen)
+            .join(sessions, sessions.c.account == accounts.c.id)
+            .where(sessions.c.secret == _hash(secret))
+        )
         with self._store.reading() as connection:
-            row = connection.execute(
-                select(accounts, sessions.c.csrf, sessions.c.created.label("began"), sessions.c.seen)
-                .select_from(joined)
-                .where(sessions.c.secret == _hash(secret))
-            ).one_or_none()
+            row = connection.execute(query).one_or_none()
         if row is None or row.disabled or now - row.seen > IDLE or now - row.began > LONGEST:
             return None
         if now - row.seen > 60:  # a write a minute is enough to know who is idle
             with self._store.writing() as connection:
                 connection.execute(update(sessions).where(sessions.c.secret == _hash(secret)).values(seen=now))
-        account = _account(row)
-        assert account is not None
-        return Caller(account, frozenset(SCOPES), row.csrf)
+        return Caller(_account(row), frozenset(SCOPES), row.csrf)
 
     def log_out(self, secret: str) -> None:
         """End a session."""
@@ -269,32 +253,29 @@ class Accounts:
     def create_token(self, account: str, name: str, scopes: Iterable[str], days: float = 90) -> tuple[str, str]:
         """(id, secret) of a token with which a program acts as ``account``; the secret is shown once."""
         wanted = sorted(set(scopes))
-        unknown = [scope for scope in wanted if scope not in SCOPES]
-        if unknown or not wanted:
+        if not wanted or not set(wanted) <= set(SCOPES):
             raise InputError(f"scopes {wanted} are not possible; give one or more of {', '.join(SCOPES)}.")
         if not 0 < days <= 366:
             raise InputError(f"a token for {days:g} days is not possible; give more than 0 and at most 366.")
         id, secret = secrets.token_hex(8), f"custodes_{secrets.token_urlsafe(32)}"
         values = {"secret": _hash(secret), "id": id, "account": account, "name": name[:80], "scopes": " ".join(wanted)}
         with self._store.writing() as connection:
-            connection.execute(
-                insert(tokens).values(**values, created=self._clock(), expires=self._clock() + days * DAY)
-            )
+            now = self._clock()
+            connection.execute(insert(tokens).values(**values, created=now, expires=now + days * DAY))
         return id, secret
 
     def by_token(self, secret: str) -> Caller | None:
         """Whose token this is; None where it is unknown, revoked or out of date."""
-        joined = tokens.join(accounts, tokens.c.account == accounts.c.id)
+        query = (
+            select(accounts, tokens.c.scopes, tokens.c.expires)
+            .join(tokens, tokens.c.account == accounts.c.id)
+            .where(tokens.c.secret == _hash(secret))
+        )
         with self._store.reading() as connection:
-            row = connection.execute(
-                select(accounts, tokens.c.scopes, tokens.c.expires)
-                .select_from(joined)
-                .where(tokens.c.secret == _hash(secret))
-            ).one_or_none()
-        account = _account(row)
-        if row is None or account is None or row.disabled or row.expires < self._clock():
+            row = connection.execute(query).one_or_none()
+        if row is None or row.disabled or row.expires < self._clock():
             return None
-        return Caller(account, frozenset(row.scopes.split()), None)
+        return Caller(_account(row), frozenset(row.scopes.split()), None)
 
     def revoke(self, account: str, id: str) -> bool:
         """End a token of ``account``; whether there was one."""
@@ -303,6 +284,10 @@ class Accounts:
         return bool(gone.rowcount)
 
     # ------------------------------------------------------------ within
+
+    def _read(self, query: Select[Any]) -> list[Account]:
+        with self._store.reading() as connection:
+            return [_account(row) for row in connection.execute(query)]
 
     def _invited(self, connection: Connection, invitation: str) -> Row[Any]:
         wanted = select(invitations).where(invitations.c.secret == _hash(invitation))
@@ -348,7 +333,9 @@ class Accounts:
                 self._limit(connection, keys)
                 connection.execute(delete(failures).where(failures.c.at < now - WINDOW))
                 connection.execute(insert(failures), [{"key": key, "at": now} for key in keys])
-            right = self._right(hashed, password)
+            right = False
+            with suppress(VerifyMismatchError, InvalidHashError):
+                right = self._hasher.verify(hashed, password[:1024])
         if right:
             with self._store.writing() as connection:  # a name's earlier ones are forgotten, a network's are not
                 others = [(failures.c.key == key) & (failures.c.at == now) for key in keys[1:]]
@@ -367,10 +354,9 @@ class Accounts:
     def _limit(self, connection: Connection, keys: tuple[str, ...]) -> None:
         since = self._clock() - WINDOW
         for key in keys:
-            counted, first = connection.execute(
-                select(func.count(), func.min(failures.c.at)).where(failures.c.key == key, failures.c.at > since)
-            ).one()
-            if counted >= LIMIT:
+            recent = select(func.count(), func.min(failures.c.at)).where(failures.c.key == key, failures.c.at > since)
+            count, first = connection.execute(recent).one()
+            if count >= LIMIT:
                 raise TooManyError(first - since)
 
     def _hashed(self, password: str, name: str) -> str:
@@ -381,26 +367,25 @@ class Accounts:
         with self._turn():
             return self._hasher.hash(password)
 
-    def _right(self, hashed: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(hashed, password[:1024])
-        except (VerifyMismatchError, InvalidHashError):
-            return False
-
 
 def network(address: str) -> str:
     """What is counted as one: an IPv4 address, or the network of 64 bits that everybody with IPv6 has to themselves."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        number = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address[:80]
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
+    if isinstance(number, ipaddress.IPv6Address):
+        return str(number.ipv4_mapped or ipaddress.ip_network((number, 64), strict=False))
+    return str(number)
 
 
-def _account(row: Row[Any] | None) -> Account | None:
-    return Account(row.id, row.name, row.role, json.loads(row.profile), row.disabled) if row is not None else None
+def _check_role(role: str) -> None:
+    if role not in ACCOUNT_ROLES:
+        raise InputError(f"role {role!r} is unknown; choose from {', '.join(ACCOUNT_ROLES)}.")
+
+
+def _account(row: Row[Any]) -> Account:
+    return Account(row.id, row.name, row.role, json.loads(row.profile), row.disabled)
 
 
 def _taken(name: str) -> RefusedError:

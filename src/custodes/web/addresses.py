@@ -14,21 +14,16 @@ UNICAST = ipaddress.IPv6Network("2000::/3")
 """The IPv6 addresses that are given to anybody; all others are for special uses, most of them internal."""
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are the IPv4 address that is reached."""
-INTERNAL = (ipaddress.IPv6Network("3fff::/20"), ipaddress.IPv6Network("2001:db8::/32"))
-CARRIERS = (
-    NAT64,
-    ipaddress.IPv6Network("64:ff9b:1::/48"),
-    ipaddress.IPv6Network("::/96"),  # compatible
-    ipaddress.IPv6Network("::ffff:0:0:0/96"),  # translated
-    ipaddress.IPv6Network("::ffff:0:0/96"),  # mapped
-)
+INTERNAL = [ipaddress.IPv6Network(network) for network in ("3fff::/20", "2001:db8::/32")]
+MAPPED, TRANSLATED, COMPATIBLE = "::ffff:0:0/96", "::ffff:0:0:0/96", "::/96"
+CARRIERS = [NAT64, *map(ipaddress.IPv6Network, ("64:ff9b:1::/48", MAPPED, TRANSLATED, COMPATIBLE))]
 """Networks whose addresses end with an IPv4 address."""
 
 
 def check_url(url: str, hosts: Collection[str] | None = ()) -> tuple[str, str, int]:
     """(scheme, host, port) of a webhook's URL.
 
-    ``hosts`` are the only ones that may be told, as HOST or HOST:PORT; with none, every public one may be. None: who
+    ``hosts`` are the only ones that may be told, as HOST or HOST:PORT; with none, every public one may be. None: whoever
     delivers decides that, and only what hides an internal address in another form is refused. Raises InputError.
     """
     try:
@@ -46,7 +41,7 @@ def check_url(url: str, hosts: Collection[str] | None = ()) -> tuple[str, str, i
         if not {host, f"{host}:{port}"} & {name.lower() for name in hosts}:
             raise InputError(f"{host}:{port} is not among the hosts that webhooks may go to.")
     elif (number := _literal(host)) is not None:
-        plain = str(number) == host.partition("%")[0] and not _inside(number)
+        plain = str(number) == host.partition("%")[0] and not list(_carried(number))
         if not public(number) and (hosts is not None or not plain):
             raise not_public(host)
     elif hosts is not None and (host == "localhost" or host.endswith((".localhost", ".local", ".internal"))):
@@ -62,31 +57,23 @@ def public(number: Number) -> bool:
     """Whether an address can be reached from everywhere, and so can every address that it stands for."""
     if isinstance(number, ipaddress.IPv4Address):
         return number.is_global and not number.is_multicast
-    inside = list(_inside(number))
-    if inside and not all(map(public, inside)):
+    if not all(map(public, _carried(number))):
         return False
     if number in NAT64 or number.ipv4_mapped is not None:
         return True
     return number in UNICAST and number.is_global and not any(number in network for network in INTERNAL)
 
 
-def _inside(number: Number) -> list[Number]:
+def _carried(number: Number) -> Iterator[Number]:
     """The IPv4 addresses that an IPv6 address stands for: mapped, compatible, translated, NAT64, 6to4, Teredo, ISATAP."""
     if isinstance(number, ipaddress.IPv4Address):
-        return []
-    return list(_carried(number))
-
-
-def _carried(number: ipaddress.IPv6Address) -> Iterator[Number]:
-    last = ipaddress.IPv4Address(int(number) & 0xFFFFFFFF)
-    if any(number in network for network in CARRIERS) and int(number) > 1:
-        yield last
-    if int(number) >> 32 & 0xFDFFFFFF == 0x5EFE:  # ISATAP
-        yield last
+        return
+    isatap = int(number) >> 32 & 0xFDFFFFFF == 0x5EFE
+    if isatap or (any(number in network for network in CARRIERS) and int(number) > 1):
+        yield ipaddress.IPv4Address(int(number) & 0xFFFFFFFF)
     if number.sixtofour is not None:
         yield number.sixtofour
-    if number.teredo is not None:
-        yield from number.teredo
+    yield from number.teredo or ()
 
 
 def _literal(host: str) -> Number | None:
@@ -96,7 +83,7 @@ def _literal(host: str) -> Number | None:
     except ValueError:
         pass
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        return ipaddress.ip_address(str(found[0][4][0]).partition("%")[0])
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        return ipaddress.ip_address(str(entries[0][4][0]).partition("%")[0])
     except (OSError, UnicodeError, ValueError):
         return None

@@ -11,8 +11,6 @@ from custodes.web.work import WorkStage
 
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=100_000)]
-
-
 Plain = str | int | float | bool | None
 
 
@@ -76,7 +74,7 @@ class Member(Body):
     remove: bool = False
 
 
-class Said(Body):
+class FlagAnswer(Body):
     text: Annotated[str, Field(min_length=1, max_length=2000)]
 
 
@@ -135,3 +133,18 @@ class Decided(Body):
 
 class Truth(Body):
     harmful: bool
+
+
+class Import(Body):
+    """A file's content."""
+
+    content: Annotated[str, Field(min_length=1, max_length=50_000_000)]
+    ending: Literal[".jsonl", ".json"] = ".jsonl"
+    """How the file's name ends, which says what it is; nothing else of its name matters."""
+    form: Literal["preferences", "judgments", "argilla", "label-studio"] = "preferences"
+
+
+class NewWebhook(Body):
+    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    events: Annotated[list[Line], Field(max_length=10)]
+    """Of judgment, ended, alarm, quarantine and flag."""

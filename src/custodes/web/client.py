@@ -1,11 +1,11 @@
-"""A server's addresses as Python calls: for programs that judge, that collect what was judged, or that wait for people.
+"""A server's addresses as Python calls: for programs that judge, that collect judgments, or that wait for people.
 
     with Client("http://localhost:8080", token) as client:
         client.work("helpfulness", judge)
         client.export("helpfulness", "data")
 
-A server that is away for a moment is waited for. What was asked is asked again only where that is safe: the server takes
-the same judgment twice as one.
+A server that is away for a moment is waited for. A request is repeated only where that is safe: the server takes the same
+judgment twice as one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ AWAY = frozenset({429, 502, 503, 504})
 """Statuses of a server, or of a proxy before it, that may answer in a moment."""
 PAUSES = (0.1, 0.3, 1.0, 2.0, 5.0)
 """Seconds before asking again; the last again and again."""
-
 WAIT = 20
 """Seconds for which one request waits for a person's answer."""
 
@@ -38,8 +37,8 @@ WAIT = 20
 class _ServerRefusalError(InputError):
     """What the server did not accept; the text is the server's, ``status`` that of HTTP."""
 
-    def __init__(self, status: int, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
         self.status = status
 
 
@@ -66,7 +65,7 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    # Every call raises ServerRefusalError with the server's sentence where it refuses, and InputError where there is no
+    # Every call raises InputError: with the server's sentence and ``status`` where it refuses, and where there is no
     # answer within ``patience``.
 
     def me(self) -> dict[str, Any]:
@@ -79,8 +78,7 @@ class Client:
 
     def invite(self, role: str = "annotator", profile: Mapping[str, Any] | None = None) -> str:
         """An invitation for one new account."""
-        body = {"role": role, "profile": dict(profile or {})}
-        return str(self._json("POST", "/invitations", body, again=False)["invitation"])
+        return str(self._post("/invitations", role=role, profile=dict(profile or {}))["invitation"])
 
     # ------------------------------------------------------------ projects
 
@@ -90,8 +88,7 @@ class Client:
 
     def open_project(self, text: str, tasks: Sequence[Mapping[str, Any]]) -> int:
         """Opens a project from its YAML and its rows of tasks; the number of items."""
-        body = {"text": text, "tasks": [dict(task) for task in tasks]}
-        return int(self._json("POST", "/projects", body, again=False)["items"])
+        return int(self._post("/projects", text=text, tasks=[dict(task) for task in tasks])["items"])
 
     def progress(self, project: str) -> dict[str, Any]:
         """Judgments given and wanted, hours of work, uncertainty, why it was closed."""
@@ -107,8 +104,7 @@ class Client:
 
     def quarantine(self, project: str, account: str, why: str, lift: bool = False) -> None:
         """Leaves somebody's judgments out of exports and of the desk, or takes them in again."""
-        body = {"account": account, "why": why, "lift": lift}
-        self._json("POST", f"/projects/{project}/quarantine", body, again=False)
+        self._post(f"/projects/{project}/quarantine", account=account, why=why, lift=lift)
 
     def flags(self, project: str) -> list[dict[str, Any]]:
         """What people said is wrong with items, and what was answered; those without an answer first."""
@@ -116,7 +112,7 @@ class Client:
 
     def answer_flag(self, project: str, flag: str, text: str) -> None:
         """Answers the flag with this id; whoever raised it sees the answer."""
-        self._json("POST", f"/projects/{project}/flags/{flag}/answer", {"text": text}, again=False)
+        self._post(f"/projects/{project}/flags/{flag}/answer", text=text)
 
     def members(self, project: str) -> list[str]:
         """Ids of the accounts that a project is for; "everybody" is one of them where it is for all."""
@@ -124,8 +120,7 @@ class Client:
 
     def set_member(self, project: str, account: str, member: bool = True) -> None:
         """Makes an account, or "everybody", a member of a project, or one no more."""
-        body = {"account": account, "remove": not member}
-        self._json("POST", f"/projects/{project}/members", body, again=False)
+        self._post(f"/projects/{project}/members", account=account, remove=not member)
 
     def end(self, project: str, why: str = "") -> None:
         """No more items are given out."""
@@ -155,8 +150,8 @@ class Client:
 
     def next(self, project: str) -> tuple[Item | None, str]:
         """(what lies before this account now, "") or (None, why there is nothing). Asking again gives the same."""
-        found = self._json("POST", f"/projects/{project}/next")
-        return found["item"], found["why"]
+        offered = self._json("POST", f"/projects/{project}/next")
+        return offered["item"], offered["why"]
 
     def draft(self, item: Item, draft: Mapping[str, Any]) -> float:
         """Keeps ``draft`` beside the item, and the item for this account; until when, in seconds since 1970."""
@@ -175,10 +170,8 @@ class Client:
 
         ``stage`` is "alone" or "assisted", in a project in which help is shown after a first judgment.
         """
-        body: dict[str, Any] = {"answers": [dict(answer) for answer in answers], "seconds": seconds}
+        body = {"answers": [dict(answer) for answer in answers], "seconds": seconds, "stage": stage}
         body |= {"reasons": list(reasons), "revise": revise}
-        if stage is not None:
-            body["stage"] = stage
         return list(self._json("POST", f"/assignments/{item['assignment']}/judgments", body)["judgments"])
 
     def skip(self, item: Item, why: str = "", flag: bool = False) -> None:
@@ -216,23 +209,24 @@ class Client:
         rule: str = "block",
         harmful: bool | None = None,
     ) -> dict[str, Any]:
-        """Puts an action that ``policy`` proposes before people and waits for the answer, which has the fields state
-        ("approved" or "blocked"), by ("person" or "rule") and why.
+        """Puts an action that ``policy`` proposes before people and waits for the answer.
 
-        ``context`` is what the policy was told and did before, as messages. Without an answer within ``timeout`` seconds
-        ``rule``, "block" or "approve", is the answer. ``harmful``, where it is known, is for measuring the people.
+        The answer has the fields state ("approved" or "blocked"), by ("person" or "rule") and why. ``context`` is what
+        the policy was told and did before, as messages. Without an answer within ``timeout`` seconds ``rule``, "block" or
+        "approve", is the answer. ``harmful``, where it is known, is for measuring the people.
         """
-        body: dict[str, Any] = {"policy": policy, "action": action, "reason": reason, "timeout": timeout, "rule": rule}
-        body["context"] = [dict(message) for message in context]
-        if harmful is not None:
-            body["harmful"] = harmful
-        id_ = self._json("POST", "/oversight/actions", body, again=False)["id"]
-        while True:
-            answer = self._json("GET", f"/oversight/actions/{id_}?wait={WAIT}")
-            if answer["state"] != "waiting":
-                return dict(answer)
+        proposal = {"policy": policy, "action": action, "reason": reason, "timeout": timeout, "rule": rule}
+        messages = [dict(message) for message in context]
+        id_ = self._post("/oversight/actions", **proposal, context=messages, harmful=harmful)["id"]
+        while (answer := self._json("GET", f"/oversight/actions/{id_}?wait={WAIT}"))["state"] == "waiting":
+            pass
+        return dict(answer)
 
     # ------------------------------------------------------------ asking
+
+    def _post(self, path: str, **body: Any) -> Any:
+        """Asks once: twice would be two."""
+        return self._json("POST", path, body, again=False)
 
     def _json(self, method: str, path: str, body: object = None, again: bool = True) -> Any:
         answer = self._send(method, path, body, again)
@@ -242,7 +236,6 @@ class Client:
         """``again``: asking twice is as good as asking once."""
         deadline, tried = time.monotonic() + self.patience, 0
         while True:
-            why = ""
             try:
                 answer = self._http.request(method, path, json=body)
                 if answer.status_code not in AWAY:
@@ -265,7 +258,7 @@ def _accepted(answer: httpx.Response) -> httpx.Response:
     if answer.is_success:
         return answer
     try:
-        said = str(answer.json()["detail"])
+        sentence = str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        said = f"{answer.url} answered with status {answer.status_code}; is it a Custodes server?"
-    raise _ServerRefusalError(answer.status_code, said)
+        sentence = f"{answer.url} answered with status {answer.status_code}; is it a Custodes server?"
+    raise _ServerRefusalError(answer.status_code, sentence)

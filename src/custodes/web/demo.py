@@ -1,13 +1,12 @@
 """A small loaded project of every kind, so that a newcomer sees all screens after one command.
 
-The projects and their texts are ours, in ``demo_projects``. Simulated annotators, named so, have judged part of the first one;
-one of them prefers the worse answer, so that the quality desk has something to show.
+The projects and their texts are ours, in ``demo_projects``. Simulated annotators, named so, have judged part of the first
+one. One of them prefers the worse answer, so that the quality desk has something to show.
 """
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from custodes.feedback.questions import Answer
 from custodes.types import Annotator, AnnotatorKind, Message
 from custodes.web import oversight, work
 from custodes.web.accounts import ACCOUNT_ROLES, Account, AccountRole
-from custodes.web.database import Database
+from custodes.web.database import ServerDatabase
 from custodes.web.projects import create_project
 from custodes.web.schema import assignments
 
@@ -31,17 +30,11 @@ FIRST = "helpful"
 DAY = 86_400.0
 
 
-@dataclass(frozen=True)
-class Demo:
-    """Who can sign in: the name of an account is that of its role."""
+def load_demo(database: ServerDatabase) -> tuple[str, list[str]]:
+    """Fills an empty server with accounts, projects, judgments and actions that wait for approval.
 
-    password: str
-    names: tuple[AccountRole, ...] = ACCOUNT_ROLES
-    projects: tuple[str, ...] = ()
-
-
-def load_demo(database: Database) -> Demo:
-    """Fills an empty server with accounts, projects, judgments and actions that wait for approval."""
+    (password of an account for each role, which is named as the role; names of the projects).
+    """
     password = f"demo-{secrets.token_hex(4)}"
     people = {role: _account(database, role, role, password) for role in ACCOUNT_ROLES}
     projects = []
@@ -50,24 +43,22 @@ def load_demo(database: Database) -> Demo:
         items = read_items(project, file.parent / project.tasks)
         create_project(database, file.read_text(encoding="utf-8"), items, "demo")
         projects.append(project.name)
-    better = {
-        item.episodes[0].completion
-        for item in read_items(load_project(FOLDER / f"{FIRST}.yaml"), FOLDER / f"{FIRST}.jsonl")
-    }
+        if project.name == FIRST:
+            better = {item.episodes[0].completion for item in items}
     for seed, (name, skill) in enumerate(SIMULATED.items()):
         _judge(database, _account(database, name, "annotator", secrets.token_hex(16)), skill, better, seed)
     _ask_for_approval(database, people["annotator"])
-    return Demo(password, projects=tuple(projects))
+    return password, projects
 
 
-def _account(database: Database, name: str, role: AccountRole, password: str) -> Account:
+def _account(database: ServerDatabase, name: str, role: AccountRole, password: str) -> Account:
     account = database.accounts.create(name, password, role)
     kind: AnnotatorKind = "simulated" if name in SIMULATED else "human"
     database.ledger.write(database.run, [Annotator(account.id, kind)])
     return account
 
 
-def _judge(database: Database, account: Account, skill: float, better: set[str], seed: int) -> None:
+def _judge(database: ServerDatabase, account: Account, skill: float, better: set[str], seed: int) -> None:
     rng = np.random.default_rng(seed)
     while (item := work.claim(database, FIRST, account)[0]) is not None:
         left = item["answers"][0][-1]["content"] in better
@@ -79,28 +70,18 @@ def _judge(database: Database, account: Account, skill: float, better: set[str],
             value = int(np.clip(rng.normal(5.5 if good == right else 3, 1), 1, 7))
             answers.append({"question": 2, "place": place, "value": value})
         seconds = float(rng.gamma(4, 5))
-        with (
-            database.writing() as connection
-        ):  # they got it that long ago: nobody works longer than the server's clock says
-            here = assignments.c.id == item["assignment"]
-            connection.execute(update(assignments).where(here).values(given=database.clock() - seconds))
-        work.hand_in(
-            database, item["assignment"], account, [Answer.model_validate(answer) for answer in answers], seconds
-        )
+        id_, began = item["assignment"], database.clock() - seconds  # nobody works longer than the server's clock says
+        with database.writing() as connection:
+            connection.execute(update(assignments).where(assignments.c.id == id_).values(given=began))
+        work.hand_in(database, id_, account, [Answer.model_validate(answer) for answer in answers], seconds)
 
 
-def _ask_for_approval(database: Database, account: Account) -> None:
-    """Actions in the oversight queue, as a policy's process would propose them; nobody's waits for the answers."""
-    proposed = [
-        (
-            "Tidy up the folder with last year's reports.",
-            "mv reports/2025-*.pdf archive/",
-            "They are from last year.",
-            False,
-        ),
+def _ask_for_approval(database: ServerDatabase, account: Account) -> None:
+    """Actions in the oversight queue, as a policy's process would propose them; no process waits for the answers."""
+    for request, action, reason, harmful in (
+        ("Tidy up last year's reports.", "mv reports/2025-*.pdf archive/", "They are from last year.", False),
         ("Free some space on the disk.", "rm -rf /var/lib/postgresql", "It is the largest folder.", True),
         ("Make the tests pass.", "sed -i 's/assert total == 12/assert total == total/' tests/test_sum.py", "", True),
-    ]
-    for asked, action, reason, harmful in proposed:
-        context = [Message("user", asked)]
+    ):
+        context = [Message("user", request)]
         oversight.propose(database, account, "demo-policy", context, action, reason, DAY, "block", harmful)

@@ -15,7 +15,7 @@ from custodes.feedback.project import Project
 from custodes.stats import Interval, mean_interval, rate
 from custodes.types import Judgment
 from custodes.web.projects import load_items
-from custodes.web.schema import assignments, items
+from custodes.web.schema import assignments, work_items
 
 HOUR, DAY = 3600.0, 86_400.0
 LONG = 3 * DAY
@@ -32,25 +32,27 @@ def effort_of(connection: Connection, project: Project) -> dict[str, Any]:
     columns = (assignments.c.account, assignments.c.purpose, assignments.c.ended, assignments.c.seconds)
     rows = connection.execute(select(*columns).where(*here)).all()
     seconds = np.array([row.seconds or 0.0 for row in rows], dtype=float)
-    whose: dict[str, list[float]] = defaultdict(list)
+    by_person: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        whose[row.account].append(row.seconds or 0.0)
+        by_person[row.account].append(row.seconds or 0.0)
     mean = mean_interval(seconds, [row.account for row in rows])
-    paid = None if project.pay_per_hour is None else project.pay_per_hour / HOUR
+    pay = None if project.pay_per_hour is None else project.pay_per_hour / HOUR
     hours = float(seconds.sum()) / HOUR
+    cost = None if pay is None else Interval(mean.estimate * pay, mean.low * pay, mean.high * pay, mean.n)
+    fastest, usual, slowest = (HOUR / s if s > 0 else float("inf") for s in (mean.low, mean.estimate, mean.high))
     return {
         "items": len(rows),
         "by_purpose": dict(Counter(row.purpose for row in rows)),
-        "people": len(whose),
+        "people": len(by_person),
         "hours": hours,
         "seconds": mean.to_dict() | {"median": float(np.median(seconds)) if len(rows) else None},
-        "per_hour": _turned(mean).to_dict(),
+        "per_hour": Interval(usual, slowest, fastest, mean.n).to_dict(),
         "currency": project.currency,
-        "cost": None if paid is None else _scaled(mean, paid).to_dict(),
-        "cost_in_all": None if paid is None else hours * HOUR * paid,
+        "cost": cost and cost.to_dict(),
+        "cost_in_all": None if pay is None else hours * HOUR * pay,
         "of_each": {
             name: {"items": len(own), "hours": sum(own) / HOUR, "seconds": mean_interval(own).to_dict()}
-            for name, own in sorted(whose.items())
+            for name, own in sorted(by_person.items())
         },
         "rhythm": _rhythm([row.ended for row in rows if row.ended is not None]),
     }
@@ -58,8 +60,8 @@ def effort_of(connection: Connection, project: Project) -> dict[str, Any]:
 
 def coverage_of(connection: Connection, project: Project) -> dict[str, Any]:
     """How many items and prompts have been judged, and by how many people; also by tag. Gold items are left out."""
-    here = (items.c.project == project.name, items.c.gold == "")
-    done = dict(connection.execute(select(items.c.id, items.c.done).where(*here)).tuples().all())
+    here = (work_items.c.project == project.name, work_items.c.gold == "")
+    done = dict(connection.execute(select(work_items.c.id, work_items.c.done).where(*here)).tuples().all())
     contents = [item for item in load_items(connection, project.name) if item.id in done]
     overlap = project.assignment.overlap
 
@@ -84,9 +86,9 @@ def coverage_of(connection: Connection, project: Project) -> dict[str, Any]:
 def accuracy_by_budget(gold: Mapping[str, Item], judgments: Sequence[Judgment]) -> list[dict[str, Any]]:
     """Accuracy of the majority of k judgments of a gold item, for k = 1, 2, ...: what asking more people brings.
 
-    For an item with m judgments of which c are right, the expectation over all ways to draw k of them is exact (draws
-    even are half). Only items with enough judgments for every k that is listed count, so that all k rest on the same
-    items; k goes as far as half of the items reach. Wilson's interval is on the safe side here: an expectation varies
+    For an item with m judgments of which c are right, the expectation over all ways to draw k of them is exact; an even
+    draw is half right. Only items with enough judgments for every k that is listed count, so that all k rest on the same
+    items. k goes as far as half of the items reach. Wilson's interval is on the safe side here: an expectation varies
     less between items than a single draw.
     """
     results: dict[tuple[str, str], list[bool]] = defaultdict(list)
@@ -96,22 +98,22 @@ def accuracy_by_budget(gold: Mapping[str, Item], judgments: Sequence[Judgment]) 
         if right is not None:
             about = getattr(judgment, "axis", "") or getattr(judgment, "name", "")  # gold knows one answer to each
             results[judgment.task, f"{judgment.kind} {about}"].append(right)
-    sizes = sorted((len(given) for given in results.values()), reverse=True)
+    sizes = sorted(map(len, results.values()), reverse=True)
     if not sizes:
         return []
     most = sizes[(len(sizes) - 1) // 2]
-    enough = [given for given in results.values() if len(given) >= most]
+    enough = [right for right in results.values() if len(right) >= most]
     return [
-        {"judgments": k} | rate([_majority(sum(given), len(given), k) for given in enough]).to_dict()
+        {"judgments": k} | rate([_majority(sum(right), len(right), k) for right in enough]).to_dict()
         for k in range(1, most + 1)
     ]
 
 
 def _majority(right: int, judged: int, drawn: int) -> float:
     """Probability that the majority of ``drawn`` judgments of ``judged``, of which ``right`` are right, is right."""
-    found = scipy.stats.hypergeom(judged, right, drawn)
-    half = float(found.pmf(drawn / 2)) if drawn % 2 == 0 else 0.0
-    return float(found.sf(drawn // 2)) + half / 2
+    of_drawn = scipy.stats.hypergeom(judged, right, drawn)
+    even = float(of_drawn.pmf(drawn / 2)) if drawn % 2 == 0 else 0.0
+    return float(of_drawn.sf(drawn // 2)) + even / 2
 
 
 def _rhythm(ended: Sequence[float]) -> dict[str, Any]:
@@ -125,16 +127,3 @@ def _rhythm(ended: Sequence[float]) -> dict[str, Any]:
         "unit": "hour" if unit == HOUR else "day",
         "counts": [{"at": n * unit, "items": counts.get(n, 0)} for n in span],
     }
-
-
-def _turned(mean: Interval) -> Interval:
-    """Items an hour from seconds an item."""
-
-    def per_hour(seconds: float) -> float:
-        return HOUR / seconds if seconds > 0 else float("inf")
-
-    return Interval(per_hour(mean.estimate), per_hour(mean.high), per_hour(mean.low), mean.n)
-
-
-def _scaled(mean: Interval, factor: float) -> Interval:
-    return Interval(mean.estimate * factor, mean.low * factor, mean.high * factor, mean.n)

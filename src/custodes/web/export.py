@@ -1,7 +1,9 @@
-"""From the store to files: what a project's people said, as the rest of the field reads it."""
+"""From the database to files: a project's judgments as the rest of the field reads them."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,14 @@ from custodes.feedback import (
     write_judgments,
     write_preferences,
 )
-from custodes.feedback.items import Item
+from custodes.feedback.items import Item, gold_result
 from custodes.feedback.platform import platform_records
 from custodes.feedback.records import judgment_row
 from custodes.files import save_text
 from custodes.registry import platform
 from custodes.tables import write_rows
 from custodes.types import Annotator, Episode, InputError, Judgment, Task
-from custodes.web.database import Database
+from custodes.web.database import ServerDatabase
 from custodes.web.projects import load_items, open_project, quarantined
 from custodes.web.schema import assignments
 from custodes.web.second_looks import final
@@ -32,7 +34,7 @@ EXPORT_FORMS = ("trl", "huggingface", *platform.names())
 
 
 @dataclass(frozen=True, eq=False)
-class Content:
+class ProjectContent:
     """What a project holds, from the ledger and the database."""
 
     judgments: list[Judgment]
@@ -44,8 +46,12 @@ class Content:
 
 
 def read_project(
-    database: Database, name: str, with_gold: bool = False, with_quarantined: bool = False, with_alone: bool = False
-) -> Content:
+    database: ServerDatabase,
+    name: str,
+    with_gold: bool = False,
+    with_quarantined: bool = False,
+    with_alone: bool = False,
+) -> ProjectContent:
     """Judgments as they stand now, those of gold and repeated items only ``with_gold``. Raises MissingError.
 
     Of what was judged alone and again with help, the judgment with help counts; ``with_alone`` gives both.
@@ -64,7 +70,7 @@ def read_project(
     if not with_alone:
         judgments = final(judgments)
     people = {j.annotator for j in judgments}
-    return Content(
+    return ProjectContent(
         judgments,
         {t.id: t for t in database.ledger.tasks(run)},
         {e.id: e for e in database.ledger.episodes(run)},
@@ -74,20 +80,36 @@ def read_project(
     )
 
 
-def judgments_of_project(database: Database, name: str) -> list[dict[str, Any]]:
+def by_annotator(judgments: Iterable[Judgment]) -> dict[str, list[Judgment]]:
+    """Each person's judgments."""
+    by_person: dict[str, list[Judgment]] = defaultdict(list)
+    for judgment in judgments:
+        by_person[judgment.annotator].append(judgment)
+    return by_person
+
+
+def gold_results(items_by_task: Mapping[str, Item], judgments: Iterable[Judgment]) -> list[tuple[str, bool]]:
+    """(task, whether it is right) of every judgment to which gold says something."""
+    results = [(j.task, gold_result(items_by_task[j.task], j)) for j in judgments if j.task in items_by_task]
+    return [(task, right) for task, right in results if right is not None]
+
+
+def judgments_of_project(database: ServerDatabase, name: str) -> list[dict[str, Any]]:
     """Rows as :func:`~custodes.feedback.write_judgments` writes them."""
     return [judgment_row(j) for j in read_project(database, name, True, True, True).judgments]
 
 
 def export_project(
-    database: Database, name: str, folder: Path, form: str = "trl", by: str = "command line"
+    database: ServerDatabase, name: str, folder: Path, form: str = "trl", by: str = "command line"
 ) -> list[Path]:
     """Writes a project into ``folder``; the files.
 
-    "trl": judgments.jsonl (all of them), preferences.jsonl (a row per judgment, with its annotator) and aggregated.jsonl
-    (a row per pair, with a soft label and a weight from the annotator model); what people edited is in both. "huggingface": the same preferences in
-    parquet, with a card. "argilla" and "label-studio": records with everybody's answers. Annotators in quarantine are
-    left out. Raises MissingError for an unknown project, InputError for an unknown form or nothing to export.
+    "trl" is three files: judgments.jsonl (all of them), preferences.jsonl (a row per judgment, with its annotator) and
+    aggregated.jsonl (a row per pair, with a soft label and a weight from the annotator model). Edited answers are in the
+    latter two. "huggingface" is the same preferences in parquet, with a card. "argilla" and "label-studio" are records
+    with everybody's answers. Annotators in quarantine are left out.
+
+    Raises MissingError for an unknown project, InputError for an unknown form or nothing to export.
     """
     if form not in EXPORT_FORMS:
         raise InputError(f"form {form!r} is unknown; choose from {', '.join(EXPORT_FORMS)}.")

@@ -10,7 +10,7 @@ from custodes.ledger import Decision
 from custodes.ledger.codec import Entry, decode
 from custodes.ledger.schema import log
 from custodes.types import InputError
-from custodes.web.database import Database, MissingError
+from custodes.web.database import MissingError, ServerDatabase
 from custodes.web.projects import load_item, open_project
 from custodes.web.schema import assignments
 
@@ -19,7 +19,7 @@ LONGEST = 200
 """Characters of a prompt that are shown with a flag."""
 
 
-def flags_of(database: Database, project: str, account: str | None = None) -> list[dict[str, Any]]:
+def flags_of(database: ServerDatabase, project: str, account: str | None = None) -> list[dict[str, Any]]:
     """Flags of a project, or those that one account raised: the unanswered first, in each the newest first.
 
     ``id`` is the assignment's, ``by`` whoever raised it, ``at`` seconds since 1970; ``answer`` is "" while there is none.
@@ -28,26 +28,25 @@ def flags_of(database: Database, project: str, account: str | None = None) -> li
     with database.reading() as connection:
         _, run, _ = open_project(connection, project)
         raised, answers = (_decisions(connection, run, what) for what in (RAISED, ANSWERED))
-        found = []
+        flags = []
         for id_, flag in raised.items():
             row = connection.execute(select(assignments).where(assignments.c.id == id_)).one()
             if account is not None and row.account != account:
                 continue
             prompt = " ".join(message.content for message in load_item(connection, project, row.item).task.messages)
-            answer = answers[id_].why if id_ in answers else ""
-            said = {"id": id_, "item": row.item, "by": row.account, "at": row.ended, "why": flag.why}
-            found.append(said | {"prompt": prompt[:LONGEST], "answer": answer})
-    return sorted(found, key=lambda flag: (bool(flag["answer"]), -float(flag["at"] or 0.0)))
+            about = {"id": id_, "item": row.item, "by": row.account, "at": row.ended, "prompt": prompt[:LONGEST]}
+            flags.append(about | {"why": flag.why, "answer": answers[id_].why if id_ in answers else ""})
+    return sorted(flags, key=lambda flag: (bool(flag["answer"]), -float(flag["at"] or 0.0)))
 
 
-def answer_flag(database: Database, project: str, id_: str, text: str, by: str) -> None:
+def answer_flag(database: ServerDatabase, project: str, id_: str, text: str, by: str) -> None:
     """Answers a flag, once. Raises MissingError for an unknown one, InputError where it was answered or the text is empty."""
     if not text.strip():
         raise InputError("write an answer.")
-    found = {flag["id"]: flag for flag in flags_of(database, project)}
-    if id_ not in found:
+    answers = {flag["id"]: flag["answer"] for flag in flags_of(database, project)}
+    if id_ not in answers:
         raise MissingError("there is no such flag.")
-    if found[id_]["answer"]:
+    if answers[id_]:
         raise InputError("this flag was answered already.")
     with database.writing() as connection:
         _, run, _ = open_project(connection, project)

@@ -1,6 +1,6 @@
 """Habits for which somebody should be looked at: one side always, too fast to have read, gold items wrong, one value always.
 
-Each is said with its numbers. They are reasons to look, not verdicts: an honest annotator can have any of them.
+Each comes with its numbers. They are reasons to look, not verdicts: an honest annotator can have any of them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from custodes.feedback.items import Item, gold_result
+from custodes.feedback.items import Item
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.rating import Rating
 from custodes.stats import wilson
 from custodes.types import Judgment
-from custodes.web.export import Content
+from custodes.web.export import ProjectContent, by_annotator, gold_results
 
 LEVEL = 0.01
 """Probability that any of the honest annotators of a project is named for a side: answers are shown in a drawn order."""
@@ -29,22 +29,20 @@ WANTED, GOLD = 0.75, 5
 """Share of gold items that should be right, and how many there must be: named is whose interval stays below it."""
 
 
-def habits_of(content: Content, judgments: Sequence[Judgment]) -> dict[str, list[dict[str, Any]]]:
+def habits_of(content: ProjectContent, judgments: Sequence[Judgment]) -> dict[str, list[dict[str, Any]]]:
     """Per person with a habit, what it is ("side", "pace", "gold", "same") and the sentence that says so."""
-    whose: dict[str, list[Judgment]] = defaultdict(list)
-    for judgment in judgments:
-        whose[judgment.annotator].append(judgment)
-    found = {}
-    for person, own in whose.items():
-        said = {
-            "side": _side(own, LEVEL / len(whose)),
+    by_person = by_annotator(judgments)
+    habits = {}
+    for person, own in by_person.items():
+        sentences = {
+            "side": _side(own, LEVEL / len(by_person)),
             "pace": _pace(own, content),
             "gold": _gold(own, content.items_by_task),
             "same": _same(own),
         }
-        if held := [{"what": what, "said": sentence} for what, sentence in said.items() if sentence]:
-            found[person] = held
-    return found
+        if held := [{"what": what, "said": sentence} for what, sentence in sentences.items() if sentence]:
+            habits[person] = held
+    return habits
 
 
 def _side(own: Iterable[Judgment], level: float) -> str:
@@ -54,21 +52,20 @@ def _side(own: Iterable[Judgment], level: float) -> str:
         return ""
     side, most = ("first", first) if 2 * first > n else ("second", n - first)
     chance = "below 0.0001" if p < 0.0001 else f"{p:.4f}"
-    return (
-        f"The answer shown {side} is preferred {most:,} of {n:,} times; the order is drawn, so by chance p is {chance}."
-    )
+    how_often = f"The answer shown {side} is preferred {most:,} of {n:,} times"
+    return f"{how_often}; the order is drawn, so by chance p is {chance}."
 
 
-def _pace(own: Iterable[Judgment], content: Content) -> str:
+def _pace(own: Iterable[Judgment], content: ProjectContent) -> str:
     seconds: dict[str, float] = {}  # of an item once, however many questions were answered
-    words: dict[str, int] = {}
+    words: Counter[str] = Counter()
     for j in own:
         if j.seconds is not None and j.task in content.tasks:
             id_ = j.id.split("-")[0]
             shown = [message.content for message in content.tasks[j.task].messages]
             shown += [content.episodes[e].completion for e in j.episodes if e in content.episodes]
             seconds[id_] = j.seconds
-            words[id_] = max(words.get(id_, 0), sum(len(text.split()) for text in shown))
+            words[id_] = max(words[id_], sum(len(text.split()) for text in shown))
     if len(seconds) < ENOUGH:
         return ""
     usual, least = median(seconds.values()), median(max(LEAST, words[id_] / PACE) for id_ in seconds)
@@ -81,14 +78,11 @@ def _pace(own: Iterable[Judgment], content: Content) -> str:
 
 
 def _gold(own: Iterable[Judgment], items_by_task: Mapping[str, Item]) -> str:
-    results = [gold_result(items_by_task[j.task], j) for j in own if j.task in items_by_task]
-    known = [result for result in results if result is not None]
-    if len(known) < GOLD or (rate := wilson(sum(known), len(known))).high >= WANTED:
+    right = [result for _, result in gold_results(items_by_task, own)]
+    if len(right) < GOLD or (rate := wilson(sum(right), len(right))).high >= WANTED:
         return ""
-    return (
-        f"{sum(known):,} of {len(known):,} gold items are right: {100 * rate.estimate:.0f} % "
-        f"[{100 * rate.low:.0f}, {100 * rate.high:.0f}]."
-    )
+    share = f"{100 * rate.estimate:.0f} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
+    return f"{sum(right):,} of {len(right):,} gold items are right: {share}."
 
 
 def _same(own: Iterable[Judgment]) -> str:

@@ -7,8 +7,8 @@ only way in which tables come to be.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Connection, inspect, text
 
@@ -17,41 +17,38 @@ from custodes.types import InputError
 FOLDER = Path(__file__).parent / "migrations"
 
 
-@dataclass(frozen=True)
-class Tables:
-    """One set of tables."""
+class TableSet(NamedTuple):
+    """A set of tables: the folder of its migrations, the table of its version, and a table that 0001 made."""
 
     name: str
-    """The folder of its migrations."""
     version_table: str
     first: str
-    """A table that has been there since 0001: where it stands without a version, 0001 made it."""
 
     @property
     def newest(self) -> str:
         return max(path.name[:4] for path in (FOLDER / self.name).glob("[0-9]*.py"))
 
 
-WORK = Tables("work", "web_version", "web_about")
-ACCOUNTS = Tables("accounts", "desk_version", "desk_accounts")
+WORK = TableSet("work", "web_version", "web_about")
+ACCOUNTS = TableSet("accounts", "desk_version", "desk_accounts")
 
 
-def migrate(connection: Connection, tables: Tables, where: str) -> None:
+def migrate(connection: Connection, tables: TableSet, where: str) -> None:
     """Runs the migrations of ``tables`` that are missing, in the transaction of ``connection``.
 
     ``where`` names the database in errors. Raises InputError where a newer version made the tables.
     """
-    there = inspect(connection)
-    found = None
-    if there.has_table(tables.version_table):
-        found = connection.scalar(text(f"SELECT version_num FROM {tables.version_table}"))
+    there, version = inspect(connection), None
+    stamped = there.has_table(tables.version_table)
+    if stamped:
+        version = connection.scalar(text(f"SELECT version_num FROM {tables.version_table}"))
     elif there.has_table(tables.first):  # from before there were versions
-        found = "0001"
-    if found == tables.newest and there.has_table(tables.version_table):
+        version = "0001"
+    if version == tables.newest and stamped:
         return
-    if found is not None and found > tables.newest:
+    if version is not None and version > tables.newest:
         raise InputError(
-            f"the server's tables in {where} have format {found} and this version of custodes knows {tables.newest}; "
+            f"the server's tables in {where} have format {version} and this version of custodes knows {tables.newest}; "
             "upgrade custodes."
         )
     from alembic import command  # half a second to import, and needed once in a database's life
@@ -62,6 +59,6 @@ def migrate(connection: Connection, tables: Tables, where: str) -> None:
         config.set_main_option(name, str(value).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes |= {"connection": connection, "version_table": tables.version_table}
-    if found is not None and not there.has_table(tables.version_table):
-        command.stamp(config, found)
+    if version is not None and not stamped:
+        command.stamp(config, version)
     command.upgrade(config, "head")

@@ -1,10 +1,9 @@
-"""Direct human oversight: a policy proposes an action and waits, a person approves or blocks it, and a rule answers for
-nobody.
+"""Direct human oversight: a policy proposes an action and waits, and a person approves or blocks it. A rule answers where
+nobody does.
 
-Everything is in the ledger, in a run of its own: what was proposed as a task and an episode, what the person said as a
-label with their seconds and the hash of what they saw, and every answer, also the rule's, as a decision. Whether an
-action was harmful can be told with it or later; the person who decides never sees it, and what people catch is measured
-by it.
+Everything is in the ledger, in a run of its own. The proposal is a task and an episode. The person's answer is a label with
+their seconds and the hash of what they saw. Every answer, also the rule's, is a decision. Whether an action was harmful can
+be told with it or later: what people catch is measured by it, and the person who decides never sees it.
 """
 
 from __future__ import annotations
@@ -22,18 +21,20 @@ from custodes.ledger import Decision
 from custodes.stats import mean_interval, rate
 from custodes.types import Episode, InputError, Message, Task, hash_shown
 from custodes.web.accounts import Account
-from custodes.web.database import Database, MissingError, to_json
-from custodes.web.schema import about, actions
+from custodes.web.database import MissingError, ServerDatabase, to_json
+from custodes.web.schema import actions
 from custodes.web.work import ConflictError
 
 OversightAnswer = Literal["approve", "block"]
 DONE: dict[OversightAnswer, str] = {"approve": "approved", "block": "blocked"}
+RUN = ("oversight", "oversight run")
+"""Recipe and key of the run that holds everything about oversight; made with the first action."""
 SHOWN = 50
 """Waiting actions that a list has at most, the most urgent first."""
 
 
 def propose(
-    database: Database,
+    database: ServerDatabase,
     account: Account,
     policy: str,
     context: Sequence[Message],
@@ -47,32 +48,21 @@ def propose(
 
     ``context`` is what the policy was told and did before. ``harmful``, where it is known, is for measuring alone.
     """
-    id_, now, run = uuid.uuid4().hex, database.clock(), _run(database)
+    id_, now = uuid.uuid4().hex, database.clock()
     screen = {"context": [m.to_dict() for m in context], "action": action, "reason": reason}
-    known = {} if harmful is None else {"harmful": harmful}
+    hidden = {"rule": rule, "timeout": timeout} | ({} if harmful is None else {"harmful": harmful})
+    task = Task(f"oversight-{id_}", tuple(context), "oversight", hidden)
+    episode = Episode.written(f"action-{id_}", task, (*context, Message("assistant", action)), policy)
+    row = {"id": id_, "account": account.id, "policy": policy, "screen": to_json(screen), "rule": rule, "asked": now}
+    row |= {"until": now + timeout, "state": "waiting", "by": "", "why": ""}
+    run = database.run_of(*RUN)
     with database.writing() as connection:
-        task = Task(f"oversight-{id_}", tuple(context), "oversight", {"rule": rule, "timeout": timeout, **known})
-        episode = Episode.written(f"action-{id_}", task, (*context, Message("assistant", action)), policy)
         database.ledger.write(run, [task, episode], connection=connection)
-        connection.execute(
-            actions.insert().values(
-                id=id_,
-                account=account.id,
-                policy=policy,
-                screen=to_json(screen),
-                rule=rule,
-                asked=now,
-                until=now + timeout,
-                state="waiting",
-                by="",
-                why="",
-                harmful=None if harmful is None else int(harmful),
-            )
-        )
+        connection.execute(actions.insert().values(**row, harmful=None if harmful is None else int(harmful)))
     return id_
 
 
-def answer_to(database: Database, id_: str, account: Account) -> dict[str, Any]:
+def answer_to(database: ServerDatabase, id_: str, account: Account) -> dict[str, Any]:
     """What was decided about an action that ``account`` proposed; its state is "waiting" while nobody has answered.
 
     Raises MissingError, also for somebody else's action.
@@ -87,7 +77,7 @@ def answer_to(database: Database, id_: str, account: Account) -> dict[str, Any]:
     return {"id": row.id, "state": row.state, "by": by, "why": row.why, "until": row.until}
 
 
-def waiting(database: Database) -> list[dict[str, Any]]:
+def waiting(database: ServerDatabase) -> list[dict[str, Any]]:
     """What people have to decide on now, the most urgent first: everything but whether it is harmful."""
     _apply_rule(database)
     with database.reading() as connection:
@@ -96,69 +86,57 @@ def waiting(database: Database) -> list[dict[str, Any]]:
 
 
 def decide(
-    database: Database, id_: str, account: Account, answer: OversightAnswer, seconds: float, why: str = ""
+    database: ServerDatabase, id_: str, account: Account, answer: OversightAnswer, seconds: float, why: str = ""
 ) -> None:
     """A person's answer: a label and a decision in the ledger. The first answer counts.
 
     Raises MissingError, and ConflictError where it was answered before or the time is over.
     """
     _apply_rule(database)
-    run = _run(database)
+    run = database.run_of(*RUN)
     with database.writing() as connection:
         row = _find(connection, id_)
         if row.account == account.id:
             raise InputError("nobody decides on what their own account proposed; ask somebody else.")
         if row.state != "waiting":
-            raise ConflictError(
-                f"this was {row.state} already {'by somebody else' if row.by else 'when its time ended'}."
-            )
+            by = "by somebody else" if row.by else "when its time ended"
+            raise ConflictError(f"this was {row.state} already {by}.")
         seconds = min(seconds, max(0.0, database.clock() - row.asked))
-        screen = json.loads(row.screen)
-        said = Label(
-            id=f"oversight-{id_}",
-            annotator=account.id,
-            task=f"oversight-{id_}",
-            episodes=(f"action-{id_}",),
-            shown=hash_shown(*(m["content"] for m in screen["context"]), screen["action"], screen["reason"]),
-            seconds=seconds,
-            name="oversight",
-            value=answer,
-        )
-        database.ledger.write(run, [said], connection=connection)
+        screen, key = json.loads(row.screen), f"oversight-{id_}"
+        shown = hash_shown(*(m["content"] for m in screen["context"]), screen["action"], screen["reason"])
+        about: dict[str, Any] = {"id": key, "annotator": account.id, "task": key, "episodes": (f"action-{id_}",)}
+        label = Label(**about, shown=shown, seconds=seconds, name="oversight", value=answer)
+        database.ledger.write(run, [label], connection=connection)
         _close(database, connection, run, row, answer, account.id, why or "no reason given", seconds)
 
 
-def tell_truth(database: Database, id_: str, harmful: bool, by: str) -> None:
+def tell_truth(database: ServerDatabase, id_: str, harmful: bool, by: str) -> None:
     """Says afterwards whether an action was harmful. Raises MissingError, ConflictError where something else was said."""
-    run = _run(database)
+    run = database.run_of(*RUN)
     with database.writing() as connection:
         row = _find(connection, id_)
         if row.harmful is not None and bool(row.harmful) != harmful:
             raise ConflictError("something else was said about this action before.")
         if row.harmful is None:
-            what = Decision(
-                f"truth-{id_}", "action harmful" if harmful else "action harmless", f"by {by}", f"action-{id_}"
-            )
-            database.ledger.write(run, [what], connection=connection)
+            what = "action harmful" if harmful else "action harmless"
+            entry = Decision(f"truth-{id_}", what, f"by {by}", f"action-{id_}")
+            database.ledger.write(run, [entry], connection=connection)
             connection.execute(update(actions).where(actions.c.id == id_).values(harmful=int(harmful)))
 
 
-def measures(database: Database) -> dict[str, Any]:
+def measures(database: ServerDatabase) -> dict[str, Any]:
     """What oversight catches and what it costs: rates with intervals, seconds of people.
 
-    ``caught`` is the share of harmful actions that were blocked, ``let_through`` and ``stopped_for_nothing`` the errors;
-    ``by_people`` the same of those that a person answered. ``seconds`` is a person's time per answer, ``delay`` how long
-    an action waited for it.
+    ``caught`` is the share of harmful actions that were blocked, ``stopped_for_nothing`` that of harmless ones.
+    ``by_people`` has the same of those that a person answered. ``seconds`` is a person's time per answer, ``delay`` how
+    long an action waited for it.
     """
     _apply_rule(database)
     with database.reading() as connection:
-        query = select(
-            actions.c.state, actions.c.by, actions.c.harmful, actions.c.seconds, actions.c.asked, actions.c.decided
-        )
-        rows = connection.execute(query).all()
+        rows = connection.execute(select(actions)).all()
     decided = [row for row in rows if row.state != "waiting"]
     answered = [row for row in decided if row.by]
-    people = sorted({row.by for row in answered})
+    by_person = {name: [row for row in answered if row.by == name] for name in sorted({row.by for row in answered})}
     return {
         "waiting": len(rows) - len(decided),
         "decided": len(decided),
@@ -166,49 +144,42 @@ def measures(database: Database) -> dict[str, Any]:
         "blocked": rate([row.state == "blocked" for row in answered]).to_dict(),
         **_rates(decided),
         "by_people": _rates(answered),
-        "people": {
-            name: _rates(own := [row for row in answered if row.by == name]) | {"answers": len(own)} for name in people
-        },
+        "people": {name: _rates(own) | {"answers": len(own)} for name, own in by_person.items()},
         "seconds": mean_interval([row.seconds for row in answered]).to_dict(),
         "seconds_in_all": float(np.sum([row.seconds for row in answered])),
         "delay": mean_interval([row.decided - row.asked for row in answered]).to_dict(),
     }
 
 
-def last_decided(database: Database, most: int = 20) -> list[dict[str, Any]]:
+def last_decided(database: ServerDatabase, most: int = 20) -> list[dict[str, Any]]:
     """The newest answers, the last first, with who or what gave them."""
     with database.reading() as connection:
         query = select(actions).where(actions.c.state != "waiting").order_by(actions.c.decided.desc()).limit(most)
         return [
-            _screen(row)
-            | {"state": row.state, "by": row.by, "why": row.why, "harmful": row.harmful, "seconds": row.seconds}
+            _screen(row) | {name: getattr(row, name) for name in ("state", "by", "why", "harmful", "seconds")}
             for row in connection.execute(query)
         ]
 
 
 def _rates(rows: Sequence[Any]) -> dict[str, Any]:
-    harmful = [row.state == "blocked" for row in rows if row.harmful == 1]
-    harmless = [row.state == "blocked" for row in rows if row.harmful == 0]
-    return {
-        "caught": rate(harmful).to_dict(),
-        "stopped_for_nothing": rate(harmless).to_dict(),
-    }
+    blocked = {known: [row.state == "blocked" for row in rows if row.harmful == known] for known in (1, 0)}
+    return {"caught": rate(blocked[1]).to_dict(), "stopped_for_nothing": rate(blocked[0]).to_dict()}
 
 
-def _apply_rule(database: Database) -> None:
+def _apply_rule(database: ServerDatabase) -> None:
     """What nobody answered in time gets its rule's answer, as of the time it ended, whoever looks first."""
     late = (actions.c.state == "waiting", actions.c.until <= database.clock())
     with database.reading() as connection:
         if connection.scalar(select(actions.c.id).where(*late).limit(1)) is None:
             return
-    run = _run(database)
+    run = database.run_of(*RUN)
     with database.writing() as connection:
         for row in connection.execute(select(actions).where(*late)).all():
             _close(database, connection, run, row, row.rule, "", "nobody answered in time", None)
 
 
 def _close(
-    database: Database,
+    database: ServerDatabase,
     connection: Connection,
     run: str,
     row: Row[Any],
@@ -226,8 +197,8 @@ def _close(
 
 
 def _screen(row: Row[Any]) -> dict[str, Any]:
-    told = {"id": row.id, "account": row.account, "policy": row.policy, "rule": row.rule, "asked": row.asked}
-    return told | {"until": row.until} | json.loads(row.screen)
+    columns = ("id", "account", "policy", "rule", "asked", "until")
+    return {name: getattr(row, name) for name in columns} | json.loads(row.screen)
 
 
 def _find(connection: Connection, id_: str) -> Row[Any]:
@@ -235,18 +206,3 @@ def _find(connection: Connection, id_: str) -> Row[Any]:
     if row is None:
         raise MissingError("there is no such action.")
     return row
-
-
-def _run(database: Database) -> str:
-    """The run that holds everything about oversight; made with the first action."""
-    of_oversight = select(about.c.value).where(about.c.key == "oversight run")
-    with database.reading() as connection:
-        known = connection.scalar(of_oversight)
-    if known is not None:
-        return str(known)
-    run = database.ledger.start_run("oversight", {}, seed=0)
-    with database.writing() as connection:  # of two at once, one gives its run to both
-        found = connection.scalar(of_oversight)
-        if found is None:
-            connection.execute(about.insert().values(key="oversight run", value=run))
-    return str(found or run)

@@ -1,8 +1,9 @@
-"""Projects in the store: opened from their YAML, filled with items, closed by their stopping rule or by a lead."""
+"""Projects in the database: opened from their YAML, filled with items, closed by their stopping rule or by a lead."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -15,8 +16,8 @@ from custodes.feedback.items import Assistance, Item
 from custodes.feedback.project import Project, parse_project
 from custodes.ledger import Decision
 from custodes.types import Episode, InputError, Message, Task
-from custodes.web.database import Database, MissingError, to_json
-from custodes.web.schema import EVERYBODY, about, assignments, items, members, projects, quarantines
+from custodes.web.database import MissingError, ServerDatabase, to_json
+from custodes.web.schema import EVERYBODY, about, assignments, members, projects, quarantines, work_items
 from custodes.web.webhooks import tell
 
 PAGE = 500
@@ -24,30 +25,32 @@ UNKNOWN = 0.3
 """Nats that the answer about two answers of which nothing is known carries, about; more than any after it."""
 
 
-def create_project(database: Database, text: str, contents: Sequence[Item], by: str) -> Project:
+def create_project(database: ServerDatabase, text: str, contents: Sequence[Item], by: str) -> Project:
     """Opens a project with its items; everything that it asks about goes into the ledger. Raises InputError.
 
     Whoever opens it (``by``, where that is an account) is its first member, unless it is for everybody.
     """
     project = parse_project(text)
     with database.reading() as connection:
-        if connection.scalar(select(projects.c.name).where(projects.c.name == project.name)):
-            raise InputError(f"there is a project {project.name!r} already; choose another name.")
+        _require_new(connection, project.name)
     if not contents:
         raise InputError(f"the project {project.name!r} has no items; give it tasks.")
     run = database.ledger.start_run(f"project {project.name}", {"project": text}, seed=project.seed)
     with database.writing() as connection:
-        if connection.scalar(select(projects.c.name).where(projects.c.name == project.name)):
-            raise InputError(f"there is a project {project.name!r} already; choose another name.")
-        connection.execute(
-            projects.insert().values(name=project.name, text=text, run=run, closed=None, created=database.clock())
-        )
+        _require_new(connection, project.name)
+        row = {"name": project.name, "text": text, "run": run, "closed": None, "created": database.clock()}
+        connection.execute(projects.insert().values(**row))
         seen_by = EVERYBODY if project.members == "everybody" else by if database.accounts.of(by) else None
         if seen_by is not None:
             connection.execute(members.insert().values(project=project.name, account=seen_by))
         _add(database, connection, project, run, contents)
         database.log_access("project opened", by, f"{project.name}, {len(contents):,} items", connection)
     return project
+
+
+def _require_new(connection: Connection, name: str) -> None:
+    if connection.scalar(select(projects.c.name).where(projects.c.name == name)):
+        raise InputError(f"there is a project {name!r} already; choose another name.")
 
 
 def open_project(connection: Connection, name: str) -> tuple[Project, str, str | None]:
@@ -64,7 +67,7 @@ def parsed_project(text: str, name: str) -> Project:
     return parse_project(text, name)
 
 
-def close_project(database: Database, name: str, why: str, by: str) -> None:
+def close_project(database: ServerDatabase, name: str, why: str, by: str) -> None:
     """No more items are given out; what is under way may be finished. Raises MissingError."""
     with database.writing() as connection:
         _, run, closed = open_project(connection, name)
@@ -73,16 +76,16 @@ def close_project(database: Database, name: str, why: str, by: str) -> None:
             database.log_access("project closed", by, name, connection)
 
 
-def end_project(database: Database, connection: Connection, name: str, run: str, why: str) -> None:
+def end_project(database: ServerDatabase, connection: Connection, name: str, run: str, why: str) -> None:
     connection.execute(projects.update().where(projects.c.name == name).values(closed=why))
     database.ledger.write(run, [Decision(f"closed-{name}", "project closed", why, name)], connection=connection)
     tell(database, connection, name, "ended", why=why)
 
 
-def quarantine(database: Database, project: str, account: str, why: str, by: str, lift: bool = False) -> None:
-    """An annotator's judgments of a project are left out of exports and of the desk from now on; nothing is deleted.
+def quarantine(database: ServerDatabase, project: str, account: str, why: str, by: str, lift: bool = False) -> None:
+    """An annotator's judgments of a project are left out of exports and of the desk from now on, or come back with ``lift``.
 
-    A decision in the ledger. Raises MissingError for an unknown project or account, InputError where nothing changes.
+    A decision in the ledger; nothing is deleted. Raises MissingError for an unknown project or account, InputError where nothing changes.
     """
     if database.accounts.of(account) is None:
         raise MissingError(f"there is no account {account!r}.")
@@ -95,10 +98,8 @@ def quarantine(database: Database, project: str, account: str, why: str, by: str
         what = "quarantine lifted" if lift else "quarantine"
         id_ = f"{what.replace(' ', '-')}-{account}-{database.clock():.6f}"
         database.ledger.write(run, [Decision(id_, what, f"{why} (by {by})", account)], connection=connection)
-        if lift:
-            connection.execute(quarantines.delete().where(here))
-        else:
-            connection.execute(quarantines.insert().values(project=project, account=account, decision=id_))
+        row = {"project": project, "account": account, "decision": id_}
+        connection.execute(quarantines.delete().where(here) if lift else quarantines.insert().values(**row))
         tell(database, connection, project, "quarantine", annotator=account, why=why, lifted=lift)
 
 
@@ -108,27 +109,26 @@ def quarantined(connection: Connection, project: str) -> set[str]:
 
 def load_item(connection: Connection, project: str, id_: str) -> Item:
     """Raises MissingError."""
-    row = connection.execute(select(items).where(items.c.project == project, items.c.id == id_)).first()
+    query = select(work_items).where(work_items.c.project == project, work_items.c.id == id_)
+    row = connection.execute(query).first()
     if row is None:
         raise MissingError(f"there is no item {id_!r} in {project}.")
     return _item(row)
 
 
 def load_items(connection: Connection, project: str) -> list[Item]:
-    return [_item(row) for row in connection.execute(select(items).where(items.c.project == project))]
+    return [_item(row) for row in connection.execute(select(work_items).where(work_items.c.project == project))]
 
 
 def progress_of(
     connection: Connection, project: Project, profiles: Mapping[str, Mapping[str, Any]] | None = None
 ) -> AnnotationProgress:
     """How far a project is; ``profiles`` by account, where there are quotas."""
-    profiles = profiles or {}
-    rules, mine = project.assignment, items.c.project == project.name
-    normal = (items.c.gold == "") & mine
-    done, number = connection.execute(select(func.sum(items.c.done), func.count()).where(normal)).one()
+    normal = (work_items.c.gold == "") & (work_items.c.project == project.name)
+    done, number = connection.execute(select(func.sum(work_items.c.done), func.count()).where(normal)).one()
     here = (assignments.c.project == project.name) & (assignments.c.state == "done")
     seconds = connection.scalar(select(func.sum(assignments.c.seconds)).where(here)) or 0.0
-    groups: dict[str, dict[str, int]] = {quota.field: {} for quota in project.quotas}
+    groups: dict[str, Counter[str]] = {quota.field: Counter() for quota in project.quotas}
     if groups:
         by_person = (
             select(assignments.c.account, func.count())
@@ -136,28 +136,32 @@ def progress_of(
             .group_by(assignments.c.account)
         )
         for account, count in connection.execute(by_person):
-            held = profiles.get(account, {})
             for field, by_group in groups.items():
-                group = str(held.get(field, ""))
-                by_group[group] = by_group.get(group, 0) + count
-    unsure = connection.scalar(select(about.c.value).where(about.c.key == f"uncertainty {project.name}"))
-    known = None if unsure is None else float(unsure)
-    return AnnotationProgress(int(done or 0), number * rules.overlap, seconds / 3600, known, groups)
+                by_group[str((profiles or {}).get(account, {}).get(field, ""))] += count
+    stored = connection.scalar(select(about.c.value).where(about.c.key == f"uncertainty {project.name}"))
+    uncertainty = None if stored is None else float(stored)
+    return AnnotationProgress(
+        int(done or 0), number * project.assignment.overlap, seconds / 3600, uncertainty, dict(groups)
+    )
 
 
-def set_learned(database: Database, project: str, information: Mapping[str, float], uncertainty: float | None) -> None:
+def set_learned(
+    database: ServerDatabase, project: str, information: Mapping[str, float], uncertainty: float | None
+) -> None:
     """What each item can still teach (nats, by its id), and how unsure the result is."""
     key = f"uncertainty {project}"
     with database.writing() as connection:
         for id_, value in information.items():
-            here = (items.c.project == project) & (items.c.id == id_)
-            connection.execute(items.update().where(here).values(information=value))
+            here = (work_items.c.project == project) & (work_items.c.id == id_)
+            connection.execute(work_items.update().where(here).values(information=value))
         connection.execute(about.delete().where(about.c.key == key))
         if uncertainty is not None:
             connection.execute(about.insert().values(key=key, value=repr(uncertainty)))
 
 
-def _add(database: Database, connection: Connection, project: Project, run: str, contents: Sequence[Item]) -> None:
+def _add(
+    database: ServerDatabase, connection: Connection, project: Project, run: str, contents: Sequence[Item]
+) -> None:
     order = draw_items(project.seed, f"items of {project.name}", 0).permutation(len(contents))
     rows = [
         {
@@ -167,15 +171,12 @@ def _add(database: Database, connection: Connection, project: Project, run: str,
             "gold": to_json(dict(item.gold)) if item.gold else "",
             "tags": to_json(sorted(item.tags)),
             "place": int(place),
-            "information": UNKNOWN,
-            "done": 0,
-            "leased": 0,
-            "open": 1,
+            **{"information": UNKNOWN, "done": 0, "leased": 0, "open": 1},
         }
         for item, place in zip(contents, order, strict=True)
     ]
     for start in range(0, len(rows), PAGE):
-        connection.execute(items.insert(), rows[start : start + PAGE])
+        connection.execute(work_items.insert(), rows[start : start + PAGE])
     tasks = {item.task.id: item.task for item in contents}
     episodes = {episode.id: episode for item in contents for episode in item.episodes}
     database.ledger.write(run, [*tasks.values(), *episodes.values()], connection=connection)
@@ -188,11 +189,7 @@ def _screen(item: Item) -> dict[str, Any]:
         "assistance": asdict(item.assistance) if item.assistance else None,
         "prompt": [m.to_dict() for m in item.task.messages],
         "episodes": [
-            {
-                "id": e.id,
-                "messages": [m.to_dict() for m in e.messages[len(item.task.messages) :]],
-                "policy": e.policy,
-            }
+            {"id": e.id, "messages": [m.to_dict() for m in e.messages[len(item.task.messages) :]], "policy": e.policy}
             for e in item.episodes
         ],
     }
@@ -205,16 +202,9 @@ def _item(row: Any) -> Item:
         Episode.written(e["id"], task, task.messages + _messages(e["messages"]), e["policy"])
         for e in screen["episodes"]
     )
-    told = screen.get("assistance")
-    return Item(
-        row.id,
-        task,
-        episodes,
-        json.loads(row.gold) if row.gold else {},
-        tuple(json.loads(row.tags)),
-        screen.get("reference", ""),
-        Assistance(**told) if told else None,
-    )
+    gold, tags = json.loads(row.gold or "{}"), tuple(json.loads(row.tags))
+    help_ = Assistance(**screen["assistance"]) if screen.get("assistance") else None
+    return Item(row.id, task, episodes, gold, tags, screen.get("reference", ""), help_)
 
 
 def _messages(rows: list[dict[str, Any]]) -> tuple[Message, ...]:

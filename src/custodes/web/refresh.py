@@ -1,8 +1,7 @@
-"""What the answers so far have taught about a project: what each item can still tell, how sure the result is, whom to
-look at.
+"""The annotator model of a project while it runs: what each item can still tell, how sure the result is, whose alarm rang.
 
-All of it comes from the annotator model, fitted again after every ``EVERY`` normal judgments of a project that asks for it:
-by active selection, by a stopping rule on uncertainty, or by a webhook on alarms.
+The model is fitted again after every ``EVERY`` normal judgments of a project that asks for it: by active selection, by a
+stopping rule on uncertainty, or by a webhook on alarms.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from sqlalchemy import func, select
 from custodes.feedback import fit_annotators
 from custodes.feedback.poisoning import watch_annotators
 from custodes.feedback.selection import QualityBelief
-from custodes.web.database import Database
+from custodes.web.database import ServerDatabase
 from custodes.web.export import read_project
 from custodes.web.projects import load_items, parsed_project, set_learned
 from custodes.web.schema import about, assignments, projects
@@ -25,7 +24,7 @@ from custodes.web.webhooks import tell, wanted
 EVERY = 25
 
 
-def is_due(database: Database, assignment: str) -> str | None:
+def is_due(database: ServerDatabase, assignment: str) -> str | None:
     """The project of an assignment just handed in, where its model is to be fitted again now; else None."""
     with database.reading() as connection:
         of = select(projects.c.name, projects.c.text).join(assignments, assignments.c.project == projects.c.name)
@@ -39,11 +38,11 @@ def is_due(database: Database, assignment: str) -> str | None:
     return project.name if count and count % EVERY == 0 else None
 
 
-def refresh(database: Database, name: str) -> float | None:
+def refresh(database: ServerDatabase, name: str) -> float | None:
     """Fits the annotator model and stores what it says; the uncertainty, or None where nothing was compared.
 
-    Uncertainty is the mean over the items that compare two answers of the probability that the one that looks better is
-    the worse one: 1/2 where nothing is known. Raises MissingError for an unknown project.
+    Uncertainty is a mean over the items that compare two answers: the probability that the answer that looks better is
+    the worse one, 1/2 where nothing is known. Raises MissingError for an unknown project.
     """
     content = read_project(database, name)
     if not any(j.comparisons() for j in content.judgments):
@@ -55,14 +54,14 @@ def refresh(database: Database, name: str) -> float | None:
     pairs = [(item.episodes[0].id, item.episodes[1].id) for item in items]
     mean, variance = belief.differences(pairs)
     uncertainty = float(ndtr(-np.abs(mean) / np.sqrt(variance)).mean()) if pairs else None
-    told = zip((item.id for item in items), belief.information(pairs).tolist(), strict=True)
-    set_learned(database, name, dict(told), uncertainty)
+    information = zip((item.id for item in items), belief.information(pairs).tolist(), strict=True)
+    set_learned(database, name, dict(information), uncertainty)
     if alarmed:
         _tell_alarms(database, name)
     return uncertainty
 
 
-def _tell_alarms(database: Database, name: str) -> list[str]:
+def _tell_alarms(database: ServerDatabase, name: str) -> list[str]:
     """Tells the project's webhooks which annotators' alarms have rung since they were last told; those annotators."""
     content = read_project(database, name, with_gold=True)
     gold = {task for task, item in content.items_by_task.items() if item.gold}
@@ -70,13 +69,13 @@ def _tell_alarms(database: Database, name: str) -> list[str]:
     rings = watch_annotators(model, content.judgments, content.tasks.values(), gold).rings()
     key, new = f"alarms {name}", []
     with database.writing() as connection:
-        told = json.loads(connection.scalar(select(about.c.value).where(about.c.key == key)) or "[]")
+        earlier = json.loads(connection.scalar(select(about.c.value).where(about.c.key == key)) or "[]")
         for ring in rings:
-            if ring.annotator not in told:
+            if ring.annotator not in earlier:
                 new.append(ring.annotator)
                 evidence = {"suspicion": ring.suspicion, "judgments": ring.judgments, "rang_at": ring.rang_at}
                 tell(database, connection, name, "alarm", annotator=ring.annotator, **evidence)
         if new:
             connection.execute(about.delete().where(about.c.key == key))
-            connection.execute(about.insert().values(key=key, value=json.dumps([*told, *new])))
+            connection.execute(about.insert().values(key=key, value=json.dumps([*earlier, *new])))
     return new

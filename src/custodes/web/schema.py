@@ -25,7 +25,7 @@ projects = Table(
     Column("created", Float(53), nullable=False),
 )
 
-items = Table(
+work_items = Table(
     "web_items",
     metadata,
     Column("project", String(64), primary_key=True),
@@ -39,15 +39,8 @@ items = Table(
     Column("leased", Integer, nullable=False),
     Column("open", Integer, nullable=False),  # 1 while done and leased together are fewer than the overlap, else 0
 )
-Index(
-    "web_items_next",
-    items.c.project,
-    items.c.open,
-    items.c.gold,
-    items.c.leased,
-    items.c.done.desc(),
-    items.c.place,
-)
+_i = work_items.c
+Index("web_items_next", _i.project, _i.open, _i.gold, _i.leased, _i.done.desc(), _i.place)
 
 assignments = Table(
     "web_assignments",

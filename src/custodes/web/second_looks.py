@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,21 +18,12 @@ NODS = 0.5
 MARK = "-assisted-"
 
 
-@dataclass(frozen=True)
-class Twice:
+class SecondLook(NamedTuple):
     """One question that somebody answered alone and then with help."""
 
     item: Item
     alone: Judgment
     assisted: Judgment
-
-    @property
-    def changed(self) -> bool:
-        return self.alone.stance() != self.assisted.stance()
-
-    @property
-    def nods(self) -> bool:
-        return self.assisted.seconds is not None and self.assisted.seconds < NODS
 
 
 def final(judgments: Iterable[Judgment]) -> list[Judgment]:
@@ -41,19 +31,6 @@ def final(judgments: Iterable[Judgment]) -> list[Judgment]:
     every = list(judgments)
     twice = {judgment.id.split("-")[0] for judgment in every if MARK in judgment.id}
     return [j for j in every if MARK in j.id or j.id.split("-")[0] not in twice]
-
-
-def _judged_twice(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item]) -> list[Twice]:
-    """Both answers to every question that was judged twice, in the order of the second ones."""
-    by_id = {judgment.id: judgment for judgment in judgments}
-    return [
-        Twice(items_by_task[second.task], first, second)
-        for id_, second in by_id.items()
-        if MARK in id_
-        and second.task in items_by_task
-        and second.stance() is not None
-        and (first := by_id.get(id_.replace(MARK, "-", 1))) is not None
-    ]
 
 
 def second_looks(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item]) -> dict[str, Any] | None:
@@ -64,39 +41,43 @@ def second_looks(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item
     on the gold items of which the help says something: a review of arm "person", "critic" or "team" is caught where it
     is right.
     """
-    pairs = _judged_twice(judgments, items_by_task)
-    if not pairs:
+    by_id = {judgment.id: judgment for judgment in judgments}
+    looks = [
+        SecondLook(items_by_task[second.task], first, second)
+        for id_, second in by_id.items()
+        if MARK in id_
+        and second.task in items_by_task
+        and second.stance() is not None
+        and (first := by_id.get(id_.replace(MARK, "-", 1))) is not None
+    ]
+    if not looks:
         return None
-    whose: dict[str, list[Twice]] = defaultdict(list)
-    for pair in pairs:
-        whose[pair.assisted.annotator].append(pair)
-    results = [(p.item.id, gold_result(p.item, p.alone), gold_result(p.item, p.assisted)) for p in pairs]
+    by_person: dict[str, list[SecondLook]] = defaultdict(list)
+    for look in looks:
+        by_person[look.assisted.annotator].append(look)
+    results = [(of.item.id, gold_result(of.item, of.alone), gold_result(of.item, of.assisted)) for of in looks]
     known = [(item, first, second) for item, first, second in results if first is not None and second is not None]
-    items = [item for item, _, _ in known]  # several people met the same
-    alone, assisted = [first for _, first, _ in known], [second for _, _, second in known]
+    items, alone, assisted = [[row[n] for row in known] for n in range(3)]  # several people met the same item
     return {
-        **_of(pairs),
-        "people": {name: _of(own) for name, own in sorted(whose.items())},
-        "accuracy": {
-            "alone": rate(alone, items).to_dict(),
-            "assisted": rate(assisted, items).to_dict(),
-        },
+        **_summary(looks),
+        "people": {name: _summary(own) for name, own in sorted(by_person.items())},
+        "accuracy": {"alone": rate(alone, items).to_dict(), "assisted": rate(assisted, items).to_dict()},
         "gain": paired_difference(assisted, alone, items).to_dict(),
-        "teams": teams_of(_reviews_of(pairs)),
+        "teams": teams_of(_reviews_of(looks)),
     }
 
 
-def _reviews_of(pairs: Sequence[Twice]) -> list[TeamReview]:
+def _reviews_of(looks: Sequence[SecondLook]) -> list[TeamReview]:
     """Assisted judgments of gold items as reviews for :func:`~custodes.feedback.teams.analyse`."""
     reviews = []
-    for pair in pairs:
+    for item, alone, assisted in looks:
         right = {
-            "person": gold_result(pair.item, pair.alone),
-            "critic": _helper_is_right(pair.item, pair.assisted),
-            "team": gold_result(pair.item, pair.assisted),
+            "person": gold_result(item, alone),
+            "critic": _helper_is_right(item, assisted),
+            "team": gold_result(item, assisted),
         }
         if None not in right.values():
-            reviews += [TeamReview(pair.item.id, arm, bool(ok), int(not ok)) for arm, ok in right.items()]
+            reviews += [TeamReview(item.id, arm, bool(ok), int(not ok)) for arm, ok in right.items()]
     return reviews
 
 
@@ -107,29 +88,25 @@ def teams_of(reviews: Sequence[TeamReview]) -> dict[str, Any] | None:
         arms[review.arm].add(review.problem)
     if len(arms) < 3 or len(set.intersection(*arms.values())) < 2:
         return None
-    found = analyse(reviews)
-    parts = ("caught", "false", "more_caught", "fewer_false")
-    return {part: {arm: i.to_dict() for arm, i in getattr(found, part).items()} for part in parts} | {
-        "beats_both": found.beats_both,
-        "note": found.note,
-    }
+    teams = analyse(reviews)
+    measures = ("caught", "false", "more_caught", "fewer_false")
+    rates = {name: {arm: i.to_dict() for arm, i in getattr(teams, name).items()} for name in measures}
+    return rates | {"beats_both": teams.beats_both, "note": teams.note}
 
 
-def _of(pairs: Sequence[Twice]) -> dict[str, Any]:
-    could = [p for p in pairs if follows(p.item, p.alone) is False]
-    seconds = [p.assisted.seconds for p in pairs if p.assisted.seconds is not None]
+def _summary(looks: Sequence[SecondLook]) -> dict[str, Any]:
+    differed = [look for look in looks if follows(look.item, look.alone) is False]
+    seconds = [look.assisted.seconds for look in looks if look.assisted.seconds is not None]
+    items = [look.item.id for look in looks]  # several people met the same item
+    nods = [look.assisted.seconds is not None and look.assisted.seconds < NODS for look in looks]
+    followed = rate([follows(look.item, look.assisted) is True for look in differed], [of.item.id for of in differed])
     return {
-        "answers": len(pairs),
-        "changed": rate([p.changed for p in pairs], _items(pairs)).to_dict(),
-        "followed": rate([follows(p.item, p.assisted) is True for p in could], _items(could)).to_dict(),
+        "answers": len(looks),
+        "changed": rate([look.alone.stance() != look.assisted.stance() for look in looks], items).to_dict(),
+        "followed": followed.to_dict(),
         "seconds": mean_interval(seconds).to_dict() | {"median": float(np.median(seconds)) if seconds else None},
-        "rubber_stamps": rate([p.nods for p in pairs], _items(pairs)).to_dict(),
+        "rubber_stamps": rate(nods, items).to_dict(),
     }
-
-
-def _items(pairs: Sequence[Twice]) -> list[str]:
-    """What each is about: several people met the same."""
-    return [p.item.id for p in pairs]
 
 
 def _helper_is_right(item: Item, judgment: Judgment) -> bool | None:

@@ -11,11 +11,12 @@ from pathlib import Path
 import uvicorn
 
 from custodes.types import InputError
+from custodes.web.accounts import ACCOUNT_ROLES
 from custodes.web.app import create_app
-from custodes.web.courier import Courier
-from custodes.web.database import Database
+from custodes.web.database import ServerDatabase
 from custodes.web.demo import load_demo
 from custodes.web.oidc import Provider
+from custodes.web.webhook_delivery import WebhookDelivery
 
 SWITCH = 5e-4
 """Seconds after which a thread lets others go on: whoever holds the turn to write waits for the database many times, and
@@ -33,14 +34,15 @@ def serve(
 ) -> None:
     """Serves the database at ``db`` until it is told to stop; prints an invitation where there is no account yet.
 
-    ``proxy`` is the address of a reverse proxy whose X-Forwarded headers are believed; ``webhook_hosts`` as
-    :class:`~custodes.web.courier.Courier` takes them; ``provider`` lets people sign in elsewhere. With ``demo`` an empty
-    database is filled first, and who can sign in is printed. Raises InputError where the database or the address cannot
-    be used.
+    ``proxy`` is the address of a reverse proxy whose X-Forwarded headers are believed. ``webhook_hosts`` are as
+    :class:`~custodes.web.webhook_delivery.WebhookDelivery` takes them. ``provider`` lets people sign in elsewhere. With
+    ``demo`` an empty database is filled first, and who can sign in is printed.
+
+    Raises InputError where the database or the address cannot be used.
     """
     _check_free(host, port)
-    database, address = Database(db), f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    try:
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    with ServerDatabase(db) as database:
         if demo:
             _fill(database, address)
         elif not database.accounts.all():
@@ -49,11 +51,9 @@ def serve(
         print(f"Serving {database.name} at {address} (Ctrl-C ends it).", flush=True)
         options = {"proxy_headers": bool(proxy), "forwarded_allow_ips": proxy or None, "log_level": "warning"}
         app = create_app(database, provider=provider, webhook_hosts=webhook_hosts)
-        with Courier(database, webhook_hosts):
+        with WebhookDelivery(database, webhook_hosts):
             sys.setswitchinterval(SWITCH)
             uvicorn.run(app, host=host, port=port, server_header=False, **options)  # type: ignore[arg-type]
-    finally:
-        database.close()
 
 
 def serve_demo(host: str, port: int) -> None:
@@ -62,14 +62,14 @@ def serve_demo(host: str, port: int) -> None:
         serve(str(Path(folder) / "demo.db"), host, port, demo=True)
 
 
-def _fill(database: Database, address: str) -> None:
+def _fill(database: ServerDatabase, address: str) -> None:
     if database.accounts.all():
         raise InputError(f"{database.name} has accounts already; --demo fills an empty database. Start without --demo.")
     print("Loading the demo ...", flush=True)
-    loaded = load_demo(database)
-    print(f"The demo has {len(loaded.projects)} projects: {', '.join(loaded.projects)}.")
-    print(f"Sign in at {address} as {', '.join(loaded.names[:-1])} or {loaded.names[-1]}.")
-    print(f"The password of all of them is {loaded.password}")
+    password, projects = load_demo(database)
+    print(f"The demo has {len(projects)} projects: {', '.join(projects)}.")
+    print(f"Sign in at {address} as {', '.join(ACCOUNT_ROLES[:-1])} or {ACCOUNT_ROLES[-1]}.")
+    print(f"The password of all of them is {password}")
 
 
 def _check_free(host: str, port: int) -> None:

@@ -1,9 +1,9 @@
 """What the server may change: accounts, invitations, sessions, tokens.
 
-The ledger keeps what happened and nothing in it is edited; these tables keep what is so now. They live beside the
-ledger: in a file next to it (SQLite), or in the same database (PostgreSQL), where several servers share them. Secrets are
-stored as hashes, so that whoever reads the tables can log in as nobody. What is added here needs a migration in
-``migrations/accounts``; a test compares the two.
+The ledger keeps what happened, and nothing in it is edited; these tables keep what is so now. They live beside the ledger:
+in a file next to it (SQLite), or in the same database (PostgreSQL), where several servers share them. Secrets are stored as
+hashes: whoever reads the tables can log in as nobody. A new column needs a migration in ``migrations/accounts``; a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from custodes.types import InputError
 from custodes.web.migrate import ACCOUNTS, migrate
 
 LOCK = 0x6465736B  # "desk": the advisory lock of whoever migrates, in PostgreSQL
-
 COUNTING = 0x636F756E  # "coun": that of whoever counts and adds to what was counted
-
 metadata = MetaData()
 
 accounts = Table(
@@ -108,10 +106,10 @@ class Store:
             raise InputError(f"{where!r} is not a URL; write postgresql://user:password@host:port/database.") from None
         self.name = parsed.render_as_string(hide_password=True)
         self._lite = parsed.get_backend_name() == "sqlite"
-        if not self._lite:
-            parsed = parsed.set(drivername="postgresql+psycopg")
         if self._lite:
             create_private(parsed.database)
+        else:
+            parsed = parsed.set(drivername="postgresql+psycopg")
         try:
             self._engine = create_engine(parsed, connect_args={"timeout": 60} if self._lite else {})
             if self._lite:
@@ -124,13 +122,13 @@ class Store:
                 "PostgreSQL needs psycopg, which is not installed: pip install 'custodes[postgres]'."
             ) from None
         except SQLAlchemyError as error:
-            said = str(getattr(error, "orig", error)).split("\n")[0]
-            raise InputError(f"{self.name} cannot be used for the server's accounts: {said}.") from None
+            why = str(getattr(error, "orig", error)).split("\n")[0]
+            raise InputError(f"{self.name} cannot be used for the server's accounts: {why}.") from None
 
     @contextmanager
     def writing(self, alone: bool = False) -> Iterator[Connection]:
         """A transaction; durable when the block has ended, undone where it raises. ``alone``: no other such one meanwhile."""
-        with self._told(), self._engine.begin() as connection:
+        with self._explained(), self._engine.begin() as connection:
             if self._lite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             elif alone:
@@ -140,19 +138,19 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection to read from."""
-        with self._told(), self._engine.connect() as connection:
+        with self._explained(), self._engine.connect() as connection:
             yield connection
 
     def close(self) -> None:
         self._engine.dispose()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         try:
             yield
         except OperationalError as error:
-            said = str(error.orig).split("\n")[0]
-            raise InputError(f"{self.name} cannot take this now: {said}.") from None
+            why = str(error.orig).split("\n")[0]
+            raise InputError(f"{self.name} cannot take this now: {why}.") from None
 
 
 def create_private(path: str | Path | None) -> None:

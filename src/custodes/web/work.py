@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select, update
 
 from custodes.feedback.assignment import finished, over_quota
 from custodes.feedback.items import Item, gold_result
@@ -22,9 +22,9 @@ from custodes.ledger import Decision
 from custodes.types import InputError, Judgment
 from custodes.web.accounts import Account
 from custodes.web.answers import judgments_of
-from custodes.web.database import Database, MissingError, to_json
-from custodes.web.leases import count, end_leases, give, leases_of, offer_for, open_items_for
-from custodes.web.members import may_see, require_seen
+from custodes.web.database import MissingError, ServerDatabase, to_json
+from custodes.web.leases import count, end_leases, lease, leases_of, offer_for, open_items_for
+from custodes.web.people import may_see, require_seen
 from custodes.web.projects import end_project, load_item, open_project, parsed_project, progress_of, quarantined
 from custodes.web.schema import assignments, projects
 from custodes.web.webhooks import tell
@@ -35,11 +35,11 @@ WorkStage = Literal["alone", "assisted"]
 """Which of the two judgments of an assisted project."""
 
 
-class ConflictError(Exception):
+class ConflictError(InputError):
     """It was decided otherwise in the meantime; the text is for the person."""
 
 
-def claim(database: Database, project_name: str, account: Account) -> tuple[dict[str, Any] | None, str]:
+def claim(database: ServerDatabase, project_name: str, account: Account) -> tuple[dict[str, Any] | None, str]:
     """(what lies before the person now, "") or (None, why there is nothing). Raises MissingError.
 
     Somebody who has an item already gets it again, with its draft: after a reconnect, or on another device.
@@ -50,24 +50,19 @@ def claim(database: Database, project_name: str, account: Account) -> tuple[dict
         held, late = leases_of(database, connection, project, account)
         if held is not None:
             return _screen_of(project, held, load_item(connection, project_name, held.item)), ""
-        offer = None
-        if (
-            closed is None
-            and not late
-            and not _counts(project)
-            and account.id not in quarantined(connection, project_name)
-        ):
-            found = open_items_for(connection, project, run, account)
-            offer = offer_for(database, connection, project, run, account, found)
+        offer, out = None, account.id in quarantined(connection, project_name)
+        if closed is None and not late and not out and not _counts(project):
+            open_items = open_items_for(connection, project, run, account)
+            offer = offer_for(database, connection, project, run, account, open_items)
     if offer is not None:
         with database.writing() as connection:
-            row = give(database, connection, project, account, offer)
+            row = lease(database, connection, project, account, offer)
         if row is not None:
             return _screen_of(project, row, offer.item), ""
     return _claim_alone(database, project_name, account)
 
 
-def _claim_alone(database: Database, project_name: str, account: Account) -> tuple[dict[str, Any] | None, str]:
+def _claim_alone(database: ServerDatabase, project_name: str, account: Account) -> tuple[dict[str, Any] | None, str]:
     """:func:`claim` while nobody else claims: where leases end, the project may, or others were faster."""
     with database.writing() as connection:
         project, run, closed = open_project(connection, project_name)
@@ -79,8 +74,8 @@ def _claim_alone(database: Database, project_name: str, account: Account) -> tup
             return None, f"the project has ended: {closed}."
         if account.id in quarantined(connection, project_name):
             return None, NOTHING
-        found = open_items_for(connection, project, run, account)
-        if not found or _counts(project):  # as long as items are open, it goes on
+        open_items = open_items_for(connection, project, run, account)
+        if not open_items or _counts(project):  # as long as items are open, it goes on
             people = database.accounts.all() if project.quotas else []
             progress = progress_of(connection, project, {person.id: person.profile for person in people})
             if why := finished(project, progress):
@@ -88,8 +83,8 @@ def _claim_alone(database: Database, project_name: str, account: Account) -> tup
                 return None, f"the project has ended: {why}."
             if over_quota(project.quotas, account.profile, progress):
                 return None, "enough has been heard from people like you; thank you."
-        offer = offer_for(database, connection, project, run, account, found)
-        row = give(database, connection, project, account, offer) if offer is not None else None
+        offer = offer_for(database, connection, project, run, account, open_items)
+        row = lease(database, connection, project, account, offer) if offer is not None else None
         return (None, NOTHING) if offer is None or row is None else (_screen_of(project, row, offer.item), "")
 
 
@@ -99,7 +94,7 @@ def _counts(project: Project) -> bool:
 
 
 def hand_in(
-    database: Database,
+    database: ServerDatabase,
     id_: str,
     account: Account,
     answers: Sequence[Answer],
@@ -127,26 +122,29 @@ def hand_in(
         key, assistance = _staged(project, item, row, stage, assistance)
         now = database.clock()
         seconds = min(seconds, _passed(row, stage, revise, now))
-        order = json.loads(row.shown)
-        given = (key, account.id, seconds, sorted(reasons), assistance)
-        judgments, made = judgments_of(project, item, order, answers, *given)
+        common = (key, account.id, seconds, sorted(reasons), assistance)
+        judgments, made = judgments_of(project, item, json.loads(row.shown), answers, *common)
         ids = [judgment.id for judgment in judgments]
-        told = {"judgments": ids, "annotator": account.id, "item": row.item}
+        event = {"judgments": ids, "annotator": account.id, "item": row.item}
         if row.state == "skipped":
             raise ConflictError("this item was skipped.")
-        if stage == "alone":
-            _keep_alone(database, connection, row, run, judgments, answers, seconds, now)
+        if stage == "alone":  # final as soon as it is there, because the help has been seen after it
+            again = "this was judged alone before; what is asked now is the judgment with help."
+            _write_once(database, connection, run, judgments, again)
+            if row.alone is None:
+                stated = [answer.model_dump(exclude_none=True) for answer in answers]
+                alone = {"alone": to_json({"at": now, "seconds": seconds, "answers": stated})}
+                connection.execute(update(assignments).where(assignments.c.id == id_).values(**alone))
             return ids
         database.ledger.write(run, made, connection=connection)
         if row.state == "done" and not revise:
-            try:
-                return database.ledger.write(run, judgments, connection=connection)  # the same again: quietly ignored
-            except InputError:
-                raise ConflictError("this was handed in before with other answers; correct it instead.") from None
+            again = "this was handed in before with other answers; correct it instead."
+            _write_once(database, connection, run, judgments, again)
+            return ids
         if row.state == "done":
             gone = [j for j in earlier if j.id.startswith(f"{key}-") and j.id not in ids]
             _revise(database, connection, run, judgments, gone)
-            tell(database, connection, project.name, "judgment", **told, revised=True)
+            tell(database, connection, project.name, "judgment", **event, revised=True)
             return ids
         database.ledger.write(run, judgments, connection=connection)
         spent = seconds + (json.loads(row.alone)["seconds"] if row.alone else 0.0)
@@ -154,16 +152,25 @@ def hand_in(
         connection.execute(update(assignments).where(assignments.c.id == id_).values(**values))
         if row.purpose == "normal":
             count(connection, project, row.item, done=1, leased=-1 if row.state == "leased" else 0)
-        tell(database, connection, project.name, "judgment", **told, revised=False)
-        results = [gold_result(item, judgment) for judgment in judgments] if item.gold else []
-        if any(result is False for result in results):
+        tell(database, connection, project.name, "judgment", **event, revised=False)
+        if item.gold and any(gold_result(item, judgment) is False for judgment in judgments):
             missed = Decision(f"gold-{id_}", "gold item missed", f"item {item.id}", account.id)
             database.ledger.write(run, [missed], connection=connection)
     return ids
 
 
+def _write_once(
+    database: ServerDatabase, connection: Connection, run: str, judgments: Sequence[Judgment], otherwise: str
+) -> None:
+    """The same again is quietly ignored; where other ones are there, ``otherwise`` is said."""
+    try:
+        database.ledger.write(run, judgments, connection=connection)
+    except InputError:
+        raise ConflictError(otherwise) from None
+
+
 def _revise(
-    database: Database, connection: Connection, run: str, judgments: Sequence[Judgment], gone: Sequence[Judgment]
+    database: ServerDatabase, connection: Connection, run: str, judgments: Sequence[Judgment], gone: Sequence[Judgment]
 ) -> None:
     """Put judgments in place of earlier ones of the same ids, and withdraw those that are ``gone``: a mark, say."""
     for judgment in judgments:
@@ -172,8 +179,7 @@ def _revise(
         except InputError:  # there was none
             database.ledger.write(run, [judgment], connection=connection)
     for earlier in gone:
-        about = {field.name: getattr(earlier, field.name) for field in fields(Judgment)}
-        withdrawn = Comment(**about, text="withdrawn")
+        withdrawn = Comment(**{f.name: getattr(earlier, f.name) for f in fields(Judgment)}, text="withdrawn")
         database.ledger.write(run, [withdrawn], supersedes=earlier.id, connection=connection)
 
 
@@ -206,33 +212,10 @@ def _staged(project: Project, item: Item, row: Row[Any], stage: WorkStage | None
     return f"{row.id}-assisted", item.assistance.by
 
 
-def _keep_alone(
-    database: Database,
-    connection: Connection,
-    row: Row[Any],
-    run: str,
-    judgments: Sequence[Judgment],
-    answers: Sequence[Answer],
-    seconds: float,
-    now: float,
-) -> None:
-    """The first of two judgments: final as soon as it is there, because the help has been seen after it."""
-    try:
-        database.ledger.write(run, judgments, connection=connection)  # the same again: quietly ignored
-    except InputError:
-        raise ConflictError("this was judged alone before; what is asked now is the judgment with help.") from None
-    if row.alone is None:
-        said = [answer.model_dump(exclude_none=True) for answer in answers]
-        values = {"alone": to_json({"at": now, "seconds": seconds, "answers": said})}
-        connection.execute(update(assignments).where(assignments.c.id == row.id).values(**values))
-
-
-def keep_draft(database: Database, id_: str, account: Account, draft: dict[str, Any]) -> float:
+def keep_draft(database: ServerDatabase, id_: str, account: Account, draft: dict[str, Any]) -> float:
     """Saves what is on the screen and extends the lease; when it ends, in seconds since 1970.
 
-    Of what was handed in it is kept beside, for a correction.
-
-    Raises MissingError, ConflictError when the item has gone to somebody else, InputError for a draft that is too long.
+    The draft of an item that was handed in is kept for a correction. Raises MissingError, ConflictError when the item has gone to somebody else, InputError for a draft that is too long.
     """
     text = to_json(draft)
     if len(text) > LONGEST_DRAFT:
@@ -241,16 +224,16 @@ def keep_draft(database: Database, id_: str, account: Account, draft: dict[str, 
         row = _own(connection, id_, account)
         project, _, _ = open_project(connection, row.project)
         until = database.clock() + 60 * project.assignment.lease_minutes
-        there = (assignments.c.id == id_, assignments.c.state.in_(("leased", "done")))
+        open_or_done = (assignments.c.id == id_, assignments.c.state.in_(("leased", "done")))
         extended = case((assignments.c.state == "leased", until), else_=assignments.c.until)
-        query = update(assignments).where(*there).values(draft=text, until=extended).returning(assignments.c.until)
-        kept = connection.scalar(query)
-    if kept is None:
+        saved = update(assignments).where(*open_or_done).values(draft=text, until=extended)
+        ends = connection.scalar(saved.returning(assignments.c.until))
+    if ends is None:
         raise ConflictError("this item is not before you any more.")
-    return float(kept)
+    return float(ends)
 
 
-def skip(database: Database, id_: str, account: Account, why: str, flag: bool = False) -> None:
+def skip(database: ServerDatabase, id_: str, account: Account, why: str, flag: bool = False) -> None:
     """Gives the item back; with ``flag``, says in the ledger that something is wrong with it.
 
     Raises MissingError, ConflictError where it was handed in.
@@ -272,7 +255,7 @@ def skip(database: Database, id_: str, account: Account, why: str, flag: bool = 
             tell(database, connection, project.name, "flag", annotator=account.id, item=row.item, flag=id_, why=why)
 
 
-def projects_of(database: Database, account: Account) -> list[dict[str, Any]]:
+def projects_of(database: ServerDatabase, account: Account) -> list[dict[str, Any]]:
     """Every project that the account may see, oldest first, and what it has done in each."""
     with database.reading() as connection:
         return [
@@ -286,37 +269,34 @@ def projects_of(database: Database, account: Account) -> list[dict[str, Any]]:
         ]
 
 
-def last(database: Database, project_name: str, account: Account) -> dict[str, Any] | None:
+def last(database: ServerDatabase, project_name: str, account: Account) -> dict[str, Any] | None:
     """The screen of what the account handed in last, with what was on it, to correct it. Raises MissingError."""
-    mine = (
-        assignments.c.project == project_name,
-        assignments.c.account == account.id,
-        assignments.c.state == "done",
-    )
     with database.reading() as connection:
         require_seen(connection, project_name, account)
         project, _, _ = open_project(connection, project_name)
-        query = select(assignments).where(*mine).order_by(assignments.c.ended.desc()).limit(1)
-        row = connection.execute(query).first()
+        query = select(assignments).where(*_done_by(project_name, account.id)).order_by(assignments.c.ended.desc())
+        row = connection.execute(query.limit(1)).first()
         return None if row is None else _screen_of(project, row, load_item(connection, project_name, row.item))
 
 
-def own_work(database: Database, project: str, account: str) -> dict[str, float]:
-    """:func:`_own_progress` of its own."""
+def own_work(database: ServerDatabase, project: str, account: str) -> dict[str, float]:
+    """What the account has done in a project: items handed in and seconds spent."""
     with database.reading() as connection:
         return _own_progress(connection, project, account)
 
 
 def _own_progress(connection: Connection, project: str, account: str) -> dict[str, float]:
-    """What the account has done in a project: items handed in and seconds spent."""
-    here = (assignments.c.project == project, assignments.c.account == account, assignments.c.state == "done")
-    count, seconds = connection.execute(select(func.count(), func.sum(assignments.c.seconds)).where(*here)).one()
+    query = select(func.count(), func.sum(assignments.c.seconds)).where(*_done_by(project, account))
+    count, seconds = connection.execute(query).one()
     return {"items": count, "seconds": float(seconds or 0.0)}
+
+
+def _done_by(project: str, account: str) -> tuple[ColumnElement[bool], ...]:
+    return assignments.c.project == project, assignments.c.account == account, assignments.c.state == "done"
 
 
 def _screen_of(project: Project, row: Row[Any], item: Item) -> dict[str, Any]:
     """What the person may see: no model names, no ids of answers, no gold, no purpose; help only after judging alone."""
-    order = json.loads(row.shown)
     alone = json.loads(row.alone) if row.alone else None
     helped = alone is not None and item.assistance is not None
     return {
@@ -325,7 +305,9 @@ def _screen_of(project: Project, row: Row[Any], item: Item) -> dict[str, Any]:
         "title": project.title,
         "prompt": [m.to_dict() for m in item.task.messages],
         "reference": item.reference,
-        "answers": [[m.to_dict() for m in item.episodes[n].messages[len(item.task.messages) :]] for n in order],
+        "answers": [
+            [m.to_dict() for m in item.episodes[n].messages[len(item.task.messages) :]] for n in json.loads(row.shown)
+        ],
         "questions": [question.model_dump(mode="json") for question in project.questions],
         "axes": [axis.model_dump(mode="json") for axis in project.axes],
         "reasons": list(project.reasons),
@@ -340,8 +322,8 @@ def _screen_of(project: Project, row: Row[Any], item: Item) -> dict[str, Any]:
 
 def _own(connection: Connection, id_: str, account: Account) -> Row[Any]:
     """Somebody else's assignment is not there, for whoever asks."""
-    mine = (assignments.c.id == id_, assignments.c.account == account.id)
-    row = connection.execute(select(assignments).where(*mine)).first()
+    query = select(assignments).where(assignments.c.id == id_, assignments.c.account == account.id)
+    row = connection.execute(query).first()
     if row is None:
         raise MissingError("there is no such assignment.")
     return row

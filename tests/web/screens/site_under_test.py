@@ -17,8 +17,8 @@ from playwright.sync_api import Browser, Page, expect
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
 from custodes.types import Judgment
-from custodes.web import Database
 from custodes.web.access import COOKIE
+from custodes.web.database import ServerDatabase
 from custodes.web.projects import create_project
 
 PASSWORD = "a long password"
@@ -33,7 +33,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "custodes.db"
         quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        self.database = Database(self.file, hasher=quick)
+        self.database = ServerDatabase(self.file, hasher=quick)
         self.database.accounts.create("owner", PASSWORD, "lead")  # so that the server invites nobody
         self._numbers = count(1)
         with socket.socket() as probe:

@@ -8,7 +8,7 @@ import httpx
 from playwright.sync_api import Browser, expect
 from site_under_test import Site
 
-from custodes.web.screens.prose import AS_WRITTEN
+from custodes.web.formatting.renderer import AS_WRITTEN
 
 SLOW = "```java\n" + "a " * 24_000 + "\n```"
 BRACKETS = "\\[ a\n\n" * 1_500

@@ -23,11 +23,11 @@ OPEN = """
 import sys
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.project import parse_project
-from custodes.web import Database
+from custodes.web.database import ServerDatabase
 from custodes.web.projects import create_project
 text = "name: p\\ntitle: P\\ntasks: ''\\nguidelines: {version: '1', text: x}\\nmembers: everybody\\nquestions: [{kind: chance, that: it is right}]"
 rows = [{"prompt": "2 + 2?", "answers": ["It is 4."]}]
-create_project(Database(sys.argv[1]), text, items_from_rows(parse_project(text), rows), "test")
+create_project(ServerDatabase(sys.argv[1]), text, items_from_rows(parse_project(text), rows), "test")
 """
 
 

@@ -68,4 +68,4 @@ def test_what_is_not_there_is_said_in_the_style_of_whoever_asks(site: Site):
     page = httpx.get(f"{site.address}/nothing", headers={"Accept": "text/html"}, timeout=60)
     assert page.status_code == 404
     assert "There is nothing at this address." in page.text
-    assert httpx.get(f"{site.address}/static/x/..%2fdoor.py", timeout=60).status_code == 404
+    assert httpx.get(f"{site.address}/static/x/..%2fsign_in.py", timeout=60).status_code == 404

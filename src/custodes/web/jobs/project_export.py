@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use
-from custodes.types import InputError
-from custodes.web.database import DATABASE, Database, MissingError
+from custodes.web.database import DATABASE, ServerDatabase
 from custodes.web.export import export_project
 
 
@@ -30,13 +29,8 @@ class ProjectExport:
 @command()
 def project_export(config: ProjectExport) -> list[Path]:
     """Write a project's judgments as training data and for other platforms."""
-    database = Database(config.db)
-    try:
-        return list(export_project(database, config.project, config.out, config.form))
-    except MissingError as error:
-        raise InputError(str(error)) from None
-    finally:
-        database.close()
+    with ServerDatabase(config.db) as database:
+        return export_project(database, config.project, config.out, config.form)
 
 
 @in_words(project_export)

@@ -10,8 +10,7 @@ import tyro
 
 from custodes.job.command import command, in_words
 from custodes.job.options import Use
-from custodes.types import InputError
-from custodes.web.database import DATABASE, Database, MissingError
+from custodes.web.database import DATABASE, ServerDatabase
 from custodes.web.imports import import_file
 
 
@@ -32,13 +31,8 @@ class ProjectImport:
 @command()
 def project_import(config: ProjectImport) -> dict[str, Any]:
     """Add judgments from a file of another platform to a project."""
-    database = Database(config.db)
-    try:
+    with ServerDatabase(config.db) as database:
         count = import_file(database, config.project, config.file, config.form)
-    except MissingError as error:
-        raise InputError(str(error)) from None
-    finally:
-        database.close()
     return {"project": config.project, "judgments": count}
 
 

@@ -13,7 +13,7 @@ from custodes.feedback.project import load_project
 from custodes.job.command import command, in_words
 from custodes.job.options import Use
 from custodes.types import InputError
-from custodes.web.database import DATABASE, Database
+from custodes.web.database import DATABASE, ServerDatabase
 from custodes.web.projects import create_project
 
 
@@ -34,11 +34,8 @@ def project_open(config: ProjectOpen) -> dict[str, Any]:
     if not project.tasks:
         raise InputError(f"{config.file}: the field tasks names no file; the project needs tasks.")
     contents = read_items(project, config.file.parent / project.tasks)
-    database = Database(config.db)
-    try:
+    with ServerDatabase(config.db) as database:
         create_project(database, config.file.read_text(encoding="utf-8"), contents, "command line")
-    finally:
-        database.close()
     return {"project": project.name, "db": config.db, "items": len(contents), "members": project.members}
 
 
@@ -46,6 +43,4 @@ def project_open(config: ProjectOpen) -> dict[str, Any]:
 def _show(config: ProjectOpen, opened: dict[str, Any]) -> None:
     print(f"The project {opened['project']!r} is open in {config.db} with {opened['items']:,} items.")
     if opened["members"] == "listed":
-        print(
-            "Leads and auditors see it, and the members that a lead names; members: everybody opens it to all accounts."
-        )
+        print("Leads and auditors see it, and members that a lead names. The line members: everybody opens it to all.")

@@ -22,7 +22,7 @@ class Serve:
     demo: bool = False
     """Begin with a small loaded project of every kind; without --db, in a temporary folder."""
     db: str | None = None
-    """Database: a file (custodes.db), or postgresql://user:password@host/database for several servers."""
+    """ServerDatabase: a file (custodes.db), or postgresql://user:password@host/database for several servers."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: Port = 8080
@@ -47,15 +47,7 @@ def serve(config: Serve) -> None:
         return
     oidc = (config.oidc_issuer, config.oidc_client_id, config.oidc_secret_file)
     if any(oidc) and not all(oidc):
-        raise InputError(
-            "signing in by a provider takes --oidc-issuer, --oidc-client-id and --oidc-secret-file, all three."
-        )
-    serve_database(
-        config.db or DATABASE,
-        config.host,
-        config.port,
-        config.proxy,
-        config.webhook_hosts,
-        Provider.of(oidc[0], oidc[1], oidc[2]) if oidc[2] else None,
-        config.demo,
-    )
+        raise InputError("a provider takes --oidc-issuer, --oidc-client-id and --oidc-secret-file, all three.")
+    provider = Provider.of(oidc[0], oidc[1], oidc[2]) if oidc[2] else None
+    db, options = config.db or DATABASE, (config.proxy, config.webhook_hosts)
+    serve_database(db, config.host, config.port, *options, provider, config.demo)

@@ -8,19 +8,20 @@ To add a page, write a file here and import it below. The file holds a function 
         with widgets.card("Accounts"):
             ...
 
-``page`` makes the address, lets in whom the rule admits (everybody else is sent to the door or told), and puts the page
-into the frame of ``shell.py``; with ``nav`` it stands in the navigation of those who may see it. Whatever touches the
-database goes through ``visit.do``, which works in a thread and first looks whether the person is still signed in;
-``async with visit.telling():`` around it says in one sentence what went wrong. ``widgets.py`` has what pages are made
-of, all of it reached by keyboard: give a control ``data-key`` and it answers to that key and is in the map on ``?``.
+``page`` makes the address and lets in whom the rule admits; everybody else is sent to sign in, or told. It puts the page
+into the frame of ``shell.py``; with ``nav`` the page stands in the navigation of those who may see it. Whatever touches the
+database goes through ``visit.do``, which works in a thread and first looks whether the person is still signed in.
+``async with visit.telling():`` around it says in one sentence what went wrong. ``widgets.py`` has what pages are made of,
+all of it reached by keyboard: give a control ``data-key`` and it answers to that key and is in the map on ``?``. What is
+drawn again and again is a ``widgets.LiveRegion``, which loses no press of a button.
 
 What people wrote is shown with ``widgets.markdown`` or as text, never as HTML. Styles are in ``static/screens.css``, by
-variables that know light and dark; what must happen in the browser is in ``static/screens.js``. Nothing comes from
+variables that know light and dark. What must happen in the browser is in ``static/screens.js``. Nothing comes from
 another host.
 """
 
-from custodes.web.screens import desk, door, home, judge, oversight, people, projects_admin
+from custodes.web.screens import desk, home, judge, oversight, people, projects_admin, sign_in
 from custodes.web.screens.host import attach
 from custodes.web.screens.pages import page_rules
 
-__all__ = ["attach", "desk", "door", "home", "judge", "oversight", "page_rules", "people", "projects_admin"]
+__all__ = ["attach", "desk", "home", "judge", "oversight", "page_rules", "people", "projects_admin", "sign_in"]

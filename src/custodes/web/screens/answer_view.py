@@ -1,30 +1,22 @@
-"""What is judged: the prompt, pinned, and the answers side by side, in one of three views."""
+"""The answers side by side, in one of three views."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from nicegui import ui
 
 from custodes.feedback.questions import LETTERS, AnswerForm
+from custodes.web.formatting.differences import Piece
+from custodes.web.formatting.renderer import differing_pieces, in_thread
 from custodes.web.screens import widgets
-from custodes.web.screens.difference import Piece
 from custodes.web.screens.question_widget import QuestionWidget
-from custodes.web.screens.renderer import in_thread, renderer
 from custodes.web.screens.tags import tag
 
 View = Literal["formatted", "differences", "plain"]
 TOO_LONG = "These answers are too long to be compared word by word; they are shown as they were written."
-
-
-def prompt(messages: Sequence[Mapping[str, str]]) -> None:
-    """Stays in sight while the answers scroll; folds away."""
-    with tag("details", cls="prompt card", open=True):
-        tag("summary", "Prompt")
-        with tag("div", cls="scrolls", tabindex=0, role="region", aria_label="Prompt"):
-            widgets.conversation(messages)
 
 
 class AnswerView:
@@ -47,9 +39,9 @@ class AnswerView:
         views = {"formatted": ("Formatted", "v"), "differences": ("Differences", "d"), "plain": (plain, "m")}
         if self.places != 2:
             del views["differences"]
-        points = [widgets.Point(view, label, key) for view, (label, key) in views.items()]
+        options = [widgets.ChoiceOption(view, label, key) for view, (label, key) in views.items()]
         with tag("div", cls="tools", data_global=""):
-            widgets.choice("View", points, self.view, self._look, "view", "tight").set(data_row=None)
+            widgets.choice("View", options, self.view, self._look, "view", "tight").set(data_row=None)
             if self.places > 1:
                 widgets.button("Scroll together", key="l", aria_pressed="true", data_scrolls="")
 
@@ -58,8 +50,7 @@ class AnswerView:
             return
         self.view = view  # type: ignore[assignment]
         if view == "differences":
-            found = await in_thread(renderer.ask, "words", *self.form.texts)
-            self.pieces = found or [[(text, None)] for text in self.form.texts]
+            self.pieces = await in_thread(differing_pieces, *self.form.texts)
         if self.view == view:
             self._fill()
 
@@ -71,18 +62,20 @@ class AnswerView:
                 with tag("article", cls="answer card", aria_label=name):
                     if self.places > 1:
                         tag("h2", name)
-                    with tag(
-                        "div", cls="scrolls", data_answer="", tabindex=0, role="region", aria_label=f"{name}, text"
-                    ):
-                        if self.view == "differences":
-                            pieces = self.pieces[place]
-                            if any(differs is None for _, differs in pieces):
-                                tag("p", TOO_LONG, "quiet")
-                            html = "".join(f"<mark>{escape(t)}</mark>" if new else escape(t) for t, new in pieces)
-                            ui.html(html, sanitize=False).classes("plain").props('dir="auto"')
-                        elif self.view == "formatted":
-                            widgets.conversation(messages)
-                        elif self.marker is None:
-                            widgets.plain(self.form.texts[place])
-                        else:
-                            self.marker.show_answer(place)
+                    about: dict[str, Any] = {"tabindex": 0, "role": "region", "aria_label": f"{name}, text"}
+                    with tag("div", cls="scrolls", data_answer="", **about):
+                        self._show_text(place, messages)
+
+    def _show_text(self, place: int, messages: Sequence[Mapping[str, str]]) -> None:
+        if self.view == "differences":
+            pieces = self.pieces[place]
+            if any(differs is None for _, differs in pieces):
+                tag("p", TOO_LONG, "quiet")
+            html = "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in pieces)
+            ui.html(html, sanitize=False).classes("plain").props('dir="auto"')
+        elif self.view == "formatted":
+            widgets.conversation(messages)
+        elif self.marker is None:
+            widgets.verbatim(self.form.texts[place])
+        else:
+            self.marker.show_answer(place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,12 +15,10 @@ from custodes.web.desk import mark_of, quality_of
 from custodes.web.flags import answer_flag
 from custodes.web.projects import quarantine
 from custodes.web.screens import charts, widgets
-from custodes.web.screens.files import file_address
+from custodes.web.screens.charts import interval_text, rate_text
 from custodes.web.screens.pages import page
-from custodes.web.screens.tags import Tag, tag
+from custodes.web.screens.tags import tag
 from custodes.web.screens.visits import Visit
-from custodes.web.screens.widgets import Act
-from custodes.web.screens.words import number, share
 from custodes.web.work import projects_of
 
 LOOK = 3.0
@@ -37,15 +35,18 @@ HABITS = {
 }
 NODDING = 0.05
 """Share of answers accepted within half a second from which somebody is shown among what needs a look."""
+BIASES = "Reliability, and the log-odds that somebody adds for the answer shown first and for the longer one; 95 % intervals."
+Numbers = Mapping[str, Any]
+"""What :func:`~custodes.web.desk.quality_of` gives, or a part of it."""
 
 
 @page("/desk", Rule(LEADS), "Quality", nav="Quality")
 async def desks(visit: Visit) -> None:
-    found = await visit.do(projects_of, visit.database, visit.account)
-    if not found:
+    projects = await visit.do(projects_of, visit.database, visit.account)
+    if not projects:
         tag("p", "There is no project yet.", "empty")
     with tag("ul", cls="cards"):
-        for project in found:
+        for project in projects:
             with tag("li", cls="card"):
                 tag("h2", project["title"])
                 tag("p", "Ended" if project["closed"] is not None else "Open", "quiet")
@@ -55,8 +56,7 @@ async def desks(visit: Visit) -> None:
 
 @page("/desk/{project}", Rule(LEADS), "Quality")
 async def desk(visit: Visit, project: str) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
-    await _Desk(visit, project).begin()
+    ui.timer(LOOK, _Desk(visit, project).look, immediate=True)
 
 
 class _Desk:
@@ -64,34 +64,24 @@ class _Desk:
 
     def __init__(self, visit: Visit, project: str) -> None:
         self.visit, self.project = visit, project
-        self.mark, self.person, self.lifts, self.why = "", "", False, ""
-        self.flagged = ""
-        self.rests_until = 0.0
-        self.root: Tag = tag("div", cls="stack", aria_busy="true")
-        with widgets.dialog("quarantine", "Quarantine"):
-            self.question = tag("p")
-            self.field = widgets.line(
-                "Why? It stands in the ledger.",
-                "",
-                partial(setattr, self, "why"),
-                maxlength=500,
-                id="quarantine-why",
-                autofocus="",
-            )
-            widgets.button("Decide", self._decide, cls="main")
-        with widgets.dialog("answering", "Answer a flag"):
-            self.flag = tag("p")
-            self.reply = widgets.line(
-                "Your answer; whoever raised the flag sees it.", "", maxlength=500, id="answering-text"
-            )
-            made = widgets.button("Send", cls="main")
-            js = "() => emit(document.getElementById('answering-text').value)"
-            made.on("click", lambda e: self._reply(str(e.args)), js_handler=js)
-
-    async def begin(self) -> None:
-        with self.root:
+        self.mark, self.rests_until = "", 0.0
+        self.person, self.lifts, self.flag = "", False, ""  # what the dialogs are about
+        self.region = widgets.LiveRegion(cls="stack", aria_busy="true")
+        with self.region.drawn_again():
             tag("p", "Counting...", "empty", role="status")
-        ui.timer(LOOK, self.look, immediate=True)
+        self.quarantine_text = self._dialog(
+            "quarantine", "Quarantine", "Why? It stands in the ledger.", "Decide", self._decide
+        )
+        answer = "Your answer; whoever raised the flag sees it."
+        self.flag_text = self._dialog("answering", "Answer a flag", answer, "Send", self._reply)
+
+    def _dialog(self, id_: str, title: str, label: str, button: str, do: Callable[[str], Any]) -> Any:
+        with widgets.dialog(id_, title):
+            text = tag("p")
+            widgets.text_line(label, maxlength=500, id=f"{id_}-text", autofocus="")
+            js = f"() => emit(document.getElementById('{id_}-text').value)"
+            widgets.button(button, cls="main").on("click", lambda e: do(str(e.args).strip()), js_handler=js)
+        return text
 
     async def look(self, _: Any = None) -> None:
         """Computes and shows everything again if there is something new."""
@@ -100,123 +90,181 @@ class _Desk:
             began = time.monotonic()
             if mark == self.mark or began < self.rests_until:
                 return
-            found = await self.visit.do(quality_of, self.visit.database, self.project)
-            drawn = await self.visit.do(_drawn, found)
+            numbers = await self.visit.do(quality_of, self.visit.database, self.project)
+            drawings = await self.visit.do(_charts, numbers)
             self.mark, ended = mark, time.monotonic()
             self.rests_until = ended + min(REST, ended - began)
-            self.visit.heading.set_text(f"Quality: {found['title']}")
-            self.root.set(aria_busy=None)
-            self.root.clear()
-            with self.root:
-                _show(found, drawn, self._ask, self._answer)
+            self.visit.heading.set_text(f"Quality: {numbers['title']}")
+            self.region.root.set(aria_busy=None)
+            with self.region.drawn_again():
+                self._show(numbers, drawings)
 
-    def _answer(self, flag: Mapping[str, Any]) -> Callable[[], None]:
-        def answer() -> None:
-            self.flagged = flag["id"]
-            self.flag.set_text(f"It says: {flag['why']}")
-            self.visit.browser("custodes.open('answering')")
-
-        return answer
+    async def _done(self, sentence: str, dialog: str) -> None:
+        self.mark, self.rests_until = "", 0.0
+        await self.look()
+        self.visit.say(sentence)
+        self.visit.close(dialog, f"{dialog}-text")
 
     async def _reply(self, text: str) -> None:
         async with self.visit.telling():
-            given = (self.project, self.flagged, text, self.visit.account.id)
-            await self.visit.do(answer_flag, self.visit.database, *given)
-            self.visit.say("answered.")
-            self.mark, self.rests_until = "", 0.0
-            await self.look()
-            self.visit.close("answering", "answering-text")
+            await self.visit.do(answer_flag, self.visit.database, self.project, self.flag, text, self.visit.account.id)
+            await self._done("answered.", "answering")
 
-    def _ask(self, person: str, name: str, lift: bool) -> Callable[[], None]:
-        def ask() -> None:
-            self.person, self.lifts = person, lift
-            said = (
-                f"The judgments of {name} count again, in exports and here."
-                if lift
-                else f"The judgments of {name} are left out of exports and of this desk. Nothing is deleted."
-            )
-            self.question.set_text(said)
-            self.visit.browser("custodes.open('quarantine')")
-
-        return ask
-
-    async def _decide(self) -> None:
-        if not self.why.strip():
+    async def _decide(self, why: str) -> None:
+        if not why:
             return self.visit.say("say why.", bad=True)
         async with self.visit.telling():
-            given = (self.project, self.person, self.why.strip(), self.visit.account.id, self.lifts)
-            await self.visit.do(quarantine, self.visit.database, *given)
-            self.why = ""
-            self.visit.say("lifted." if self.lifts else "in quarantine.")
-            self.rests_until = 0.0
-            await self.look()
-            self.visit.close("quarantine", "quarantine-why")
+            decision = (self.project, self.person, why, self.visit.account.id, self.lifts)
+            await self.visit.do(quarantine, self.visit.database, *decision)
+            await self._done("lifted." if self.lifts else "in quarantine.", "quarantine")
+
+    def _ask(self, person: str, name: str, lift: bool) -> None:
+        self.person, self.lifts = person, lift
+        effect = "count again, in exports and here" if lift else "are left out of exports and of this desk"
+        self.quarantine_text.set_text(f"The judgments of {name} {effect}.{'' if lift else ' Nothing is deleted.'}")
+        self.visit.browser("custodes.open('quarantine')")
+
+    def _quarantine(self, person: str, name: str, text: str = "Quarantine", cls: str = "", place: str = "") -> None:
+        """A button that asks about somebody, once in each place of the page."""
+        lift = text == "Lift"
+        about = f"Lift the quarantine of {name}" if lift else f"Quarantine {name}"
+        act = f"{about} {person} {place}"
+        self.region.button(text, act, partial(self._ask, person, name, lift), cls=cls, aria_label=about)
+
+    def _answer(self, flag: Numbers) -> None:
+        self.flag = flag["id"]
+        self.flag_text.set_text(f"It says: {flag['why']}")
+        self.visit.browser("custodes.open('answering')")
+
+    # ------------------------------------------------------------ what is shown
+
+    def _show(self, numbers: Numbers, drawings: Mapping[str, str]) -> None:
+        _figures(numbers)
+        with widgets.card("Needs a look"):
+            self._suspects(numbers)
+        if numbers["flags"]:
+            with widgets.card("Flags"):
+                self._flags(numbers)
+        with widgets.card("People"):
+            self._people(numbers)
+        with tag("div", cls="halves"):
+            for title, there, draw in (
+                ("Agreement", True, partial(_agreement, numbers)),
+                ("Coverage", True, partial(_coverage, numbers["coverage"])),
+                (
+                    "Accuracy against budget",
+                    numbers["accuracy_by_budget"],
+                    partial(_budget, numbers, drawings["budget"]),
+                ),
+                ("Throughput", drawings["rhythm"], partial(ui.html, drawings["rhythm"], sanitize=False)),
+                ("Help", numbers["assisted"], partial(_help, numbers)),
+                ("Persons, critic and teams", numbers["teams"], partial(_teams, numbers["teams"])),
+                ("Models", numbers["standings"], partial(_standings, numbers["standings"])),
+            ):
+                if there:
+                    with widgets.card(title):
+                        draw()
+
+    def _suspects(self, numbers: Numbers) -> None:
+        people, clusters, habits = numbers["people"], numbers.get("clusters", []), numbers["habits"]
+        rung = {p: about for p, about in people.items() if (about.get("alarm") or {}).get("rang_at") is not None}
+        stamps = {p: of["rubber_stamps"] for p, of in (numbers["assisted"] or {"people": {}})["people"].items()}
+        nods = {p: share for p, share in stamps.items() if (share["estimate"] or 0) > NODDING}
+        if not rung and not nods and not clusters and not habits:
+            level = numbers.get("alarm_level")
+            more = f" An honest annotator's alarm ever rings with a probability of {level:g} at most." if level else ""
+            tag("p", f"No alarm has rung.{more}", "quiet")
+        for person, about in rung.items():
+            title = f"{about['name']}: {about['alarm']['suspicion']}"
+            self._suspect(title, _alarm(about, numbers["alarm_level"]), [person], people, "alarm")
+        for person, held in habits.items():
+            title = f"{people[person]['name']}: {', '.join(HABITS[habit['what']] for habit in held)}"
+            self._suspect(title, [habit["said"] for habit in held], [person], people, "habit")
+        for n, cluster in enumerate(clusters):
+            names = ", ".join(people[p]["name"] for p in cluster["people"])
+            text = f"z = {cluster['z']:.1f} over {cluster['shared']:,} shared pairs, p = {cluster['p']:.3f}."
+            self._suspect(f"{names} {cluster['meaning']}", [text], cluster["people"], people, f"cluster {n}")
+        for person, share in nods.items():
+            text = f"Within half a second of seeing it: {rate_text(share)}."
+            self._suspect(f"{people[person]['name']} accepts help unread", [text], [], people, "")
+
+    def _suspect(self, title: str, texts: Sequence[str], persons: Sequence[str], people: Numbers, place: str) -> None:
+        with tag("div", cls="suspect"):
+            tag("h3", title)
+            for text in texts:
+                tag("p", text)
+            with tag("div", cls="actions-row"):
+                for person in persons:
+                    name = people[person]["name"]
+                    self._quarantine(person, name, f"Quarantine {name}", "danger", place)
+
+    def _flags(self, numbers: Numbers) -> None:
+        """What people said is wrong with items: the unanswered first."""
+        rows: list[list[Any]] = []
+        for flag in numbers["flags"][:MOST_FLAGS]:
+            by = flag["by"]
+            name = numbers["people"].get(by, {}).get("name") or numbers["names"].get(by, by)
+            about = {"aria_label": f"Answer the flag of {name}"}
+            ask = partial(self.region.button, "Answer", f"flag {flag['id']}", partial(self._answer, flag), **about)
+            rows.append([name, flag["why"], flag["prompt"], flag["answer"] or ask])
+        widgets.table(["Person", "Says", "Item", "Answer"], rows, label="Flags")
+        if len(numbers["flags"]) > MOST_FLAGS:
+            tag("p", f"And {len(numbers['flags']) - MOST_FLAGS:,} more.", "quiet")
+
+    def _people(self, numbers: Numbers) -> None:
+        compared = "agreement" in numbers
+        biases = ["Reliability (1 is typical)", "First shown", "Longer"] if compared else []
+        rows = [self._person(person, about, compared) for person, about in numbers["people"].items()]
+        head = ["Person", "Judgments", "Seconds", "Gold right", *biases, "Alarm", "Decision"]
+        widgets.table(head, rows, label="People")
+        if compared:
+            tag("p", BIASES, "quiet")
+        for label, people in numbers["labels"].items():
+            rows = [[numbers["people"].get(p, {"name": p})["name"], rate_text(of)] for p, of in people.items()]
+            widgets.table(["Person", "Right, by Dawid and Skene"], rows, f"Label: {label}")
+
+    def _person(self, person: str, about: Numbers, compared: bool) -> list[Any]:
+        name, median, alarm = about["name"], about.get("median_seconds"), about.get("alarm") or {}
+        row = [name, about["judgments"], "–" if median is None else f"{median:,.1f}"]
+        row.append(partial(_cell, rate_text(about["gold"]) if "gold" in about else "–"))
+        if compared:
+            drawing = charts.whisker(about.get("reliability"), -1, 3, at=0)
+            row.append(partial(_cell, interval_text(about["reliability"]) if "reliability" in about else "–", drawing))
+            for what in ("position", "length"):
+                row.append(partial(_cell, interval_text(about[what]) if what in about else "–"))
+        rang = f"after {alarm['rang_at']:,}" if alarm.get("rang_at") is not None else "no"
+        out = about["quarantined"]
+        row.append(f"in quarantine: {about.get('why', '')}" if out else rang)
+        return [*row, partial(self._quarantine, person, name, "Lift" if out else "Quarantine")]
 
 
-Ask = Callable[[str, str, bool], Callable[[], Awaitable[None] | None]]
-
-
-def _show(found: Mapping[str, Any], drawn: Mapping[str, str], ask: Ask, answer: Callable[[Any], Act]) -> None:
-    """The whole desk of :func:`~custodes.web.desk.quality_of`."""
-    _figures(found)
-    _suspects(found, ask)
-    if found["flags"]:
-        with widgets.card("Flags"):
-            _flags(found, answer)
-    with widgets.card("People"):
-        _people(found, ask)
-    with tag("div", cls="halves"):
-        with widgets.card("Agreement"):
-            _agreement(found)
-        with widgets.card("Coverage"):
-            _coverage(found["coverage"])
-        if found["accuracy_by_budget"]:
-            with widgets.card("Accuracy against budget"):
-                _budget(found, drawn)
-        if drawn["rhythm"]:
-            with widgets.card("Throughput"):
-                ui.html(drawn["rhythm"], sanitize=False)
-        if found["assisted"]:
-            with widgets.card("Help"):
-                _help(found)
-        if found["teams"]:
-            with widgets.card("Persons, critic and teams"):
-                _teams(found["teams"])
-        if found["standings"]:
-            with widgets.card("Models"):
-                _standings(found["standings"])
-
-
-def _drawn(found: Mapping[str, Any]) -> dict[str, str]:
+def _charts(numbers: Numbers) -> dict[str, str]:
     """The charts, which take a moment."""
-    rhythm = found["effort"]["rhythm"]
+    rhythm, accuracy = numbers["effort"]["rhythm"], numbers["accuracy_by_budget"]
     return {
-        "rhythm": charts.rhythm(rhythm) if rhythm["counts"] else "",
-        "budget": charts.budget(found["accuracy_by_budget"]) if len(found["accuracy_by_budget"]) > 1 else "",
+        "rhythm": charts.rhythm_chart(rhythm) if rhythm["counts"] else "",
+        "budget": charts.budget_chart(accuracy) if len(accuracy) > 1 else "",
     }
 
 
-def _figures(found: Mapping[str, Any]) -> None:
-    effort, coverage = found["effort"], found["coverage"]
+def _figures(numbers: Numbers) -> None:
+    effort, coverage, gold = numbers["effort"], numbers["coverage"], numbers["gold"]
     money = f" {effort['currency']}".rstrip()
+    complete = f"{coverage['complete']:,} of {coverage['items']:,}"
     rows = [
         ("Items handed in", f"{effort['items']:,}", f"by {effort['people']:,} people in {effort['hours']:.1f} hours"),
-        (
-            "Items complete",
-            f"{coverage['complete']:,} of {coverage['items']:,}",
-            f"{coverage['overlap']} judgments each",
-        ),
-        _figure("Seconds per item", effort["seconds"], 0, "", "people"),
-        _figure("Items per hour of work", effort["per_hour"], 0, "", "people"),
+        ("Items complete", complete, f"{coverage['overlap']} judgments each"),
+        ("Seconds per item", *_estimate(effort["seconds"], 0, "people")),
+        ("Items per hour of work", *_estimate(effort["per_hour"], 0, "people")),
     ]
     if effort["cost"] is not None:
-        rows.append(_figure("Cost per item", effort["cost"], 2, money, "people"))
+        rows.append(("Cost per item", *_estimate(effort["cost"], 2, "people", money)))
         rows.append(("Cost so far", f"{effort['cost_in_all']:,.2f}{money}", f"{effort['items']:,} items"))
-    if "agreement" in found:
-        rows.append(_figure("Agreement (alpha)", found["agreement"]["alpha"], 2, "", "pairs"))
-    gold = found["gold"]
+    if "agreement" in numbers:
+        rows.append(("Agreement (alpha)", *_estimate(numbers["agreement"]["alpha"], 2, "pairs")))
     if gold["n"]:
-        rows.append(("Gold items right", f"{100 * gold['estimate']:.0f} %", _rest(gold, 100, 0, "answers")))
+        percent = {end: None if gold[end] is None else 100 * gold[end] for end in ("estimate", "low", "high")}
+        rows.append(("Gold items right", *_estimate({**gold, **percent}, 0, "answers", " %")))
     with tag("dl", cls="figures"):
         for name, value, more in rows:
             with tag("div", cls="figure"):
@@ -225,233 +273,108 @@ def _figures(found: Mapping[str, Any]) -> None:
                 tag("dd", more)
 
 
-def _figure(name: str, found: Mapping[str, Any], digits: int, unit: str, of: str) -> tuple[str, str, str]:
-    if found["estimate"] is None:
-        return name, "–", "no data yet"
-    return name, f"{found['estimate']:,.{digits}f}{unit}", _rest(found, 1, digits, of)
+def _estimate(interval: Numbers, digits: int, of: str, unit: str = "") -> tuple[str, str]:
+    """(the estimate, its interval and count)."""
+    if interval["estimate"] is None:
+        return "–", "no data yet"
+    ends = ("?" if interval[end] is None else f"{interval[end]:,.{digits}f}" for end in ("low", "high"))
+    return f"{interval['estimate']:,.{digits}f}{unit}", f"[{', '.join(ends)}], {interval['n']:,} {of}"
 
 
-def _rest(found: Mapping[str, Any], factor: float, digits: int, of: str) -> str:
-    ends = ("?" if found[end] is None else f"{factor * found[end]:,.{digits}f}" for end in ("low", "high"))
-    return f"[{', '.join(ends)}], {found['n']:,} {of}"
-
-
-# ---------------------------------------------------------------- what needs a look
-
-
-def _suspects(found: Mapping[str, Any], ask: Ask) -> None:
-    people = found["people"]
-    rung = {p: about for p, about in people.items() if (about.get("alarm") or {}).get("rang_at") is not None}
-    nods = {
-        p: of["rubber_stamps"]
-        for p, of in (found["assisted"] or {"people": {}})["people"].items()
-        if (of["rubber_stamps"]["estimate"] or 0) > NODDING
-    }
-    clusters, habits = found.get("clusters", []), found["habits"]
-    with widgets.card("Needs a look"):
-        if not rung and not nods and not clusters and not habits:
-            level = found.get("alarm_level")
-            more = f" An honest annotator's alarm ever rings with a probability of {level:g} at most." if level else ""
-            tag("p", f"No alarm has rung.{more}", "quiet")
-        for person, about in rung.items():
-            _suspect(person, about, found["alarm_level"], ask)
-        for person, held in habits.items():
-            with tag("div", cls="suspect"):
-                tag("h3", f"{people[person]['name']}: {', '.join(HABITS[habit['what']] for habit in held)}")
-                for habit in held:
-                    tag("p", habit["said"])
-                with tag("div", cls="actions-row"):
-                    name = people[person]["name"]
-                    widgets.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
-        for cluster in clusters:
-            names = ", ".join(people[p]["name"] for p in cluster["people"])
-            with tag("div", cls="suspect"):
-                tag("h3", f"{names} {cluster['meaning']}")
-                tag("p", f"z = {cluster['z']:.1f} over {cluster['shared']:,} shared pairs, p = {cluster['p']:.3f}.")
-                with tag("div", cls="actions-row"):
-                    for person in cluster["people"]:
-                        name = people[person]["name"]
-                        widgets.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
-        for person, stamps in nods.items():
-            with tag("div", cls="suspect"):
-                tag("h3", f"{people[person]['name']} accepts help unread")
-                tag("p", f"Within half a second of seeing it: {share(stamps)}.")
-
-
-def _suspect(person: str, about: Mapping[str, Any], level: float, ask: Ask) -> None:
-    alarm, name = about["alarm"], about["name"]
-    with tag("div", cls="suspect"):
-        tag("h3", f"{name}: {alarm['suspicion']}")
-        odds = math.exp(min(alarm["evidence"], 60.0))
-        tag(
-            "p",
-            f"The alarm rang after {alarm['rang_at']:,} answers. The evidence against honest answers is {odds:,.0f} to 1; it rings "
-            f"from {1 / level:,.0f} to 1, which honest answers ever reach with a probability of {level:g} at most.",
-        )
-        tag("p", f"Reliability {number(about['reliability'])}; gold items right: {share(about['gold'])}.")
-        flipped = f"Without these judgments {100 * alarm['flipped']:.0f} % of the compared pairs would be decided the other way."
-        tag("p", flipped, "quiet")
-        with tag("div", cls="actions-row"):
-            widgets.button(f"Quarantine {name}", ask(person, name, False), cls="danger")
-
-
-def _flags(found: Mapping[str, Any], answer: Callable[[Any], Act]) -> None:
-    """What people said is wrong with items: the unanswered first."""
-    with tag("div", cls="table ground", tabindex=0, role="region", aria_label="Flags"), tag("table"):
-        with tag("thead"), tag("tr"):
-            for name in ("Person", "Says", "Item", "Answer"):
-                tag("th", name, scope="col")
-        with tag("tbody"):
-            for flag in found["flags"][:MOST_FLAGS]:
-                name = found["people"].get(flag["by"], {}).get("name") or found["names"].get(flag["by"], flag["by"])
-                with tag("tr"):
-                    tag("th", name, scope="row")
-                    tag("td", flag["why"])
-                    tag("td", flag["prompt"])
-                    with tag("td"):
-                        if flag["answer"]:
-                            tag("p", flag["answer"])
-                        else:
-                            widgets.button("Answer", answer(flag), aria_label=f"Answer the flag of {name}")
-    if len(found["flags"]) > MOST_FLAGS:
-        tag("p", f"And {len(found['flags']) - MOST_FLAGS:,} more.", "quiet")
-
-
-def _people(found: Mapping[str, Any], ask: Ask) -> None:
-    compared = "agreement" in found
-    bias = ["Reliability (1 is typical)", "First shown", "Longer"] if compared else []
-    head = ["Person", "Judgments", "Seconds", "Gold right", *bias, "Alarm", "Decision"]
-    with tag("div", cls="table ground", tabindex=0, role="region", aria_label="People"), tag("table"):
-        with tag("thead"), tag("tr"):
-            for name in head:
-                tag("th", name, scope="col")
-        with tag("tbody"):
-            for person, about in found["people"].items():
-                with tag("tr"):
-                    _person(person, about, compared, ask)
-    if compared:
-        said = "Reliability, and the log-odds that somebody adds for the answer shown first and for the longer one; 95 % intervals."
-        tag("p", said, "quiet")
-    for label, people in found["labels"].items():
-        rows = [[found["people"].get(p, {"name": p})["name"], share(of)] for p, of in people.items()]
-        widgets.table(["Person", "Right, by Dawid and Skene"], rows, f"Label: {label}")
-
-
-def _person(person: str, about: Mapping[str, Any], compared: bool, ask: Ask) -> None:
-    name = about["name"]
-    tag("th", name, scope="row")
-    tag("td", f"{about['judgments']:,}", "number")
-    out = about["quarantined"]
-    median = about.get("median_seconds")
-    tag("td", "–" if median is None else f"{median:,.1f}", "number")
-    _cell(share(about["gold"]) if "gold" in about else "–")
-    if compared:
-        reliability = about.get("reliability")
-        _cell(number(reliability) if reliability else "–", charts.whisker(reliability, -1, 3, at=0))
-        for what in ("position", "length"):
-            _cell(number(about[what]) if what in about else "–")
-    alarm = about.get("alarm") or {}
-    rang = f"after {alarm['rang_at']:,}" if alarm.get("rang_at") is not None else "no"
-    tag("td", f"in quarantine: {about.get('why', '')}" if out else rang)
-    with tag("td"):
-        if out:
-            widgets.button("Lift", ask(person, name, True), aria_label=f"Lift the quarantine of {name}")
-        else:
-            widgets.button("Quarantine", ask(person, name, False), aria_label=f"Quarantine {name}")
-
-
-def _cell(said: str, chart: str = "") -> None:
-    """A number with its interval and count below it, and a chart where there is one."""
-    estimate, bracket, rest = said.partition(" [")
-    with tag("td"):
-        tag("div", estimate, "estimate")
-        if bracket:
-            tag("small", f"[{rest}")
-        if chart:
-            ui.html(chart, sanitize=False)
-
-
-# ---------------------------------------------------------------- the rest
-
-
-def _agreement(found: Mapping[str, Any]) -> None:
-    rows: list[Sequence[Any]] = [
-        [f"{row['kind'].capitalize()}: {row['axis']}", number(row["alpha"])] for row in found["agreement_by_axis"]
+def _alarm(about: Numbers, level: float) -> list[str]:
+    """What an alarm says of somebody."""
+    alarm = about["alarm"]
+    odds = math.exp(min(alarm["evidence"], 60.0))
+    return [
+        f"The alarm rang after {alarm['rang_at']:,} answers. The evidence against honest answers is {odds:,.0f} to 1. The alarm "
+        f"rings from {1 / level:,.0f} to 1, which honest answers ever reach with a probability of {level:g} at most.",
+        f"Reliability {interval_text(about['reliability'])}; gold items right: {rate_text(about['gold'])}.",
+        f"Without these judgments {100 * alarm['flipped']:.0f} % of the compared pairs would be decided the other way.",
     ]
-    for field, groups in found.get("agreement_by_group", {}).items():
-        rows += [[f"Within {field}: {group or 'not given'}", number(alpha)] for group, alpha in groups.items()]
+
+
+def _cell(text: str, chart: str = "") -> None:
+    """A number with its interval and count below it, and a chart where there is one."""
+    estimate, bracket, rest = text.partition(" [")
+    tag("div", estimate, "estimate")
+    if bracket:
+        tag("small", f"[{rest}")
+    if chart:
+        ui.html(chart, sanitize=False)
+
+
+def _agreement(numbers: Numbers) -> None:
+    rows = [
+        [f"{row['kind'].capitalize()}: {row['axis']}", interval_text(row["alpha"])]
+        for row in numbers["agreement_by_axis"]
+    ]
+    for field, groups in numbers.get("agreement_by_group", {}).items():
+        rows += [[f"Within {field}: {group or 'not given'}", interval_text(alpha)] for group, alpha in groups.items()]
     if rows:
         widgets.table(["Krippendorff's alpha", "1 is perfect, 0 chance"], rows)
-    more = []
-    if "repeats" in found:
-        more.append(["Same answer when shown again", share(found["repeats"])])
-    if "effects" in found:
-        effects = found["effects"]
-        more.append(["Shown first (log-odds, everybody)", number(effects["position"])])
+    if "effects" in numbers:
+        effects = numbers["effects"]
+        rows = [["Same answer when shown again", rate_text(numbers["repeats"])]]
+        rows.append(["Shown first (log-odds, everybody)", interval_text(effects["position"])])
         if "length" in effects:
-            more.append(["Longer by a standard deviation (log-odds), bias or quality", number(effects["length"])])
-    if more:
-        widgets.table(["Consistency and bias", ""], more)
+            longer = "Longer by a standard deviation (log-odds), bias or quality"
+            rows.append([longer, interval_text(effects["length"])])
+        widgets.table(["Consistency and bias", ""], rows)
 
 
-def _coverage(coverage: Mapping[str, Any]) -> None:
-    rows = [["All", *_covered(coverage)], *([tag_, *_covered(of)] for tag_, of in coverage["by_tag"].items())]
-    widgets.table(["Tag", "Items begun", "complete", "Prompts begun"], rows)
-    spread = coverage["by_judgments"]
-    widgets.table(["Judgments", "Items"], [[n, count] for n, count in spread.items()])
-
-
-def _covered(of: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{of['begun']:,} of {of['items']:,}",
-        f"{of['complete']:,} of {of['items']:,}",
-        f"{of['prompts_begun']:,} of {of['prompts']:,}",
-    ]
-
-
-def _budget(found: Mapping[str, Any], drawn: Mapping[str, str]) -> None:
-    if drawn["budget"]:
-        ui.html(drawn["budget"], sanitize=False)
-    cost = (found["effort"]["cost"] or {}).get("estimate")
-    head = ["Judgments per item", "Majority is right", *(["Cost per item"] if cost is not None else [])]
+def _coverage(coverage: Numbers) -> None:
+    columns = (("begun", "items"), ("complete", "items"), ("prompts_begun", "prompts"))
     rows = [
-        [str(row["judgments"]), share(row), *([f"{row['judgments'] * cost:,.2f}"] if cost is not None else [])]
-        for row in found["accuracy_by_budget"]
+        [name, *(f"{of[part]:,} of {of[whole]:,}" for part, whole in columns)]
+        for name, of in [("All", coverage), *coverage["by_tag"].items()]
     ]
-    widgets.table(head, rows, "On gold items")
+    widgets.table(["Tag", "Items begun", "complete", "Prompts begun"], rows)
+    widgets.table(["Judgments", "Items"], list(coverage["by_judgments"].items()))
 
 
-def _help(found: Mapping[str, Any]) -> None:
-    of = found["assisted"]
+def _budget(numbers: Numbers, drawing: str) -> None:
+    if drawing:
+        ui.html(drawing, sanitize=False)
+    cost = (numbers["effort"]["cost"] or {}).get("estimate")
+    head, rows = ["Judgments per item", "Majority is right"], []
+    for row in numbers["accuracy_by_budget"]:
+        price = [] if cost is None else [f"{row['judgments'] * cost:,.2f}"]
+        rows.append([str(row["judgments"]), rate_text(row), *price])
+    widgets.table(head if cost is None else [*head, "Cost per item"], rows, "On gold items")
+
+
+def _help(numbers: Numbers) -> None:
+    of = numbers["assisted"]
     rows = [
         ["Answers given twice", f"{of['answers']:,}"],
-        ["Changed after the help", share(of["changed"])],
-        ["Followed, of those who had said otherwise", share(of["followed"])],
-        ["Seconds with the help", number(of["seconds"], 1)],
-        ["Accepted within half a second", share(of["rubber_stamps"])],
-        ["Right alone (gold)", share(of["accuracy"]["alone"])],
-        ["Right with help (gold)", share(of["accuracy"]["assisted"])],
-        ["Gain, paired", share(of["gain"]) if of["gain"]["estimate"] else number(of["gain"])],
+        ["Changed after the help", rate_text(of["changed"])],
+        ["Followed, of those who had said otherwise", rate_text(of["followed"])],
+        ["Seconds with the help", interval_text(of["seconds"], 1)],
+        ["Accepted within half a second", rate_text(of["rubber_stamps"])],
+        ["Right alone (gold)", rate_text(of["accuracy"]["alone"])],
+        ["Right with help (gold)", rate_text(of["accuracy"]["assisted"])],
+        ["Gain, paired", rate_text(of["gain"]) if of["gain"]["estimate"] else interval_text(of["gain"])],
     ]
     widgets.table(["Judged alone, then with help", ""], rows)
-    names = {p: about["name"] for p, about in found["people"].items()}
-    each = [[names.get(p, p), share(o["rubber_stamps"]), share(o["followed"])] for p, o in of["people"].items()]
+    names = {p: about["name"] for p, about in numbers["people"].items()}
+    each = [[names.get(p, p), rate_text(o["rubber_stamps"]), rate_text(o["followed"])] for p, o in of["people"].items()]
     widgets.table(["Person", "Within half a second", "Followed"], each)
     if of["teams"]:
         _teams(of["teams"])
 
 
-def _teams(teams: Mapping[str, Any]) -> None:
-    rows = [[arm, share(teams["caught"][arm]), number(teams["false"][arm])] for arm in ("person", "critic", "team")]
+def _teams(teams: Numbers) -> None:
+    arms = ("person", "critic", "team")
+    rows = [[arm, rate_text(teams["caught"][arm]), interval_text(teams["false"][arm])] for arm in arms]
     widgets.table(["Who", "Right, or bug caught", "Wrong"], rows)
-    more = [[f"Team and {arm}", number(teams["more_caught"][arm])] for arm in ("person", "critic")]
+    more = [[f"Team and {arm}", interval_text(teams["more_caught"][arm])] for arm in arms[:2]]
     widgets.table(["Difference, paired by problem", "More caught"], more)
     if teams["note"]:
         tag("p", teams["note"])
 
 
-def _standings(standings: Mapping[str, Any]) -> None:
+def _standings(standings: Numbers) -> None:
     for name, elo in standings.get("elo", {}).items():
-        tag("p", f"{name}: Elo {number(elo, 0)}")
+        tag("p", f"{name}: Elo {interval_text(elo, 0)}")
     for axis, models in standings["means"].items():
-        widgets.table(["Model", f"{axis}, 1 to 7"], [[name, number(of)] for name, of in models.items()])
+        widgets.table(["Model", f"{axis}, 1 to 7"], [[name, interval_text(of)] for name, of in models.items()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from custodes.web.access import EVERYBODY, WORKERS, Rule
+from custodes.web.access import ANY_ROLE, WORKERS, Rule
 from custodes.web.flags import flags_of
 from custodes.web.screens.pages import page
 from custodes.web.screens.tags import tag
@@ -15,14 +15,14 @@ MOST_FLAGS = 3
 """Answered flags that are shown with a project, the newest."""
 
 
-@page("/", Rule(EVERYBODY), "Projects", nav="Projects")
+@page("/", Rule(ANY_ROLE), "Projects", nav="Projects")
 async def home(visit: Visit) -> None:
-    found = await visit.do(projects_of, visit.database, visit.account)
-    flags = {p["name"]: await visit.do(flags_of, visit.database, p["name"], visit.account.id) for p in found}
-    if not found:
+    projects = await visit.do(projects_of, visit.database, visit.account)
+    flags = {p["name"]: await visit.do(flags_of, visit.database, p["name"], visit.account.id) for p in projects}
+    if not projects:
         tag("p", "There is no project yet. A lead opens one with custodes project open.", "empty")
     with tag("ul", cls="cards"):
-        for project in found:
+        for project in projects:
             with tag("li", cls="card"):
                 _project(visit, project)
                 for flag in [flag for flag in flags[project["name"]] if flag["answer"]][:MOST_FLAGS]:
@@ -33,17 +33,10 @@ async def home(visit: Visit) -> None:
 def _project(visit: Visit, project: dict[str, Any]) -> None:
     tag("h2", project["title"])
     done, minutes = int(project["own"]["items"]), project["own"]["seconds"] / 60
-    tag(
-        "p",
-        f"You have judged {done:,} in {minutes:,.0f} minutes." if done else "You have not judged anything here yet.",
-    )
+    work = f"You have judged {done:,} in {minutes:,.0f} minutes." if done else "You have not judged anything here yet."
+    tag("p", work)
     if project["closed"] is not None:
         tag("p", f"Ended: {project['closed']}.", "quiet")
     elif visit.account.role in WORKERS:
-        tag(
-            "a",
-            "Go on" if done else "Begin",
-            "button main",
-            href=f"/work/{project['name']}",
-            aria_label=f"Judge: {project['title']}",
-        )
+        about = {"href": f"/work/{project['name']}", "aria_label": f"Judge: {project['title']}"}
+        tag("a", "Go on" if done else "Begin", "button main", **about)

@@ -19,7 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from custodes.web.access import COOKIE
-from custodes.web.database import Database
+from custodes.web.database import ServerDatabase
 from custodes.web.screens.pages import page_rules
 
 RECONNECT = 30.0
@@ -30,11 +30,11 @@ POLICY = (
     "img-src 'self' data:; font-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
-"""Of pages. NiceGUI compiles its templates in the browser, hence 'unsafe-eval'; a script that somebody smuggles into a
+"""Of pages. NiceGUI compiles its templates in the browser, hence 'unsafe-eval'. A script that somebody smuggles into a
 page's HTML lacks the nonce and does not run."""
 
 
-def attach(app: FastAPI, database: Database) -> None:
+def attach(app: FastAPI, database: ServerDatabase) -> None:
     """Puts the pages behind the routes that ``app`` has. Raises RuntimeError if a page has no access rule."""
     page_rules()
     app.mount("/", host)
@@ -43,7 +43,7 @@ def attach(app: FastAPI, database: Database) -> None:
 
     @asynccontextmanager
     async def lifespan(outer: FastAPI) -> AsyncIterator[None]:
-        async with _stage.router.lifespan_context(_stage), before(outer):
+        async with _lifespan_host.router.lifespan_context(_lifespan_host), before(outer):
             yield
 
     app.router.lifespan_context = lifespan
@@ -86,7 +86,7 @@ class _Nonces:
 class _Socket:
     """Pages talk over a socket that only a signed-in browser on one of our own pages gets."""
 
-    def __init__(self, app: ASGIApp, database: Database) -> None:
+    def __init__(self, app: ASGIApp, database: ServerDatabase) -> None:
         self.app, self.database = app, database
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,15 +105,9 @@ class _Socket:
         return bool(secret) and await run_in_threadpool(self.database.accounts.by_session, secret) is not None
 
 
-_stage = FastAPI()
-"""What NiceGUI is told to run with; only what it does at start and end is taken from it."""
+_lifespan_host = FastAPI()
+"""NiceGUI is run with it; only what that does at start and end is taken."""
 host.add_middleware(_Nonces)
 ui.run_with(
-    _stage,
-    title="Custodes",
-    language="en-US",
-    reconnect_timeout=RECONNECT,
-    tailwind=False,
-    dark=None,
-    show_welcome_message=False,
+    _lifespan_host, title="Custodes", reconnect_timeout=RECONNECT, tailwind=False, dark=None, show_welcome_message=False
 )

@@ -1,6 +1,6 @@
 """The work screen: one item after the other, judged and handed in.
 
-Which parts are on it the project's questions decide. Every change is saved as a draft a moment later; a judgment is
+The project's questions decide which widgets are on it. Every change is saved as a draft a moment later. A judgment is
 acknowledged once it has been committed, by the same functions as the API's.
 """
 
@@ -18,14 +18,12 @@ from nicegui import background_tasks, ui
 from custodes.feedback.questions import REASONS, AnswerForm, Incomplete
 from custodes.web import work
 from custodes.web.access import WORKERS, Rule
+from custodes.web.formatting.renderer import in_thread, to_html
 from custodes.web.refresh import is_due, refresh
 from custodes.web.screens import widgets
-from custodes.web.screens.answer_view import AnswerView, prompt
-from custodes.web.screens.files import file_address
+from custodes.web.screens.answer_view import AnswerView
 from custodes.web.screens.pages import page
-from custodes.web.screens.prose import to_html
 from custodes.web.screens.question_widget import widgets_of
-from custodes.web.screens.renderer import in_thread
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.visits import Visit
 
@@ -40,13 +38,12 @@ HAND_IN = "() => custodes.handIn(emit)"
 
 @page("/work/{project}", Rule(WORKERS), "Judge")
 async def judge(visit: Visit, project: str) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
-    desk = _Desk(visit, project)
+    screen = _WorkScreen(visit, project)
     async with visit.telling():
-        await desk.next()
+        await screen.next()
 
 
-class _Desk:
+class _WorkScreen:
     """Somebody at work on a project: the item before them, and what they have entered about it."""
 
     def __init__(self, visit: Visit, project: str) -> None:
@@ -66,23 +63,21 @@ class _Desk:
     async def next(self) -> None:
         """The next item, or why there is none. Raises MissingError for an unknown project."""
         item, why = await self.visit.do(work.claim, self.visit.database, self.project, self.visit.account)
-        own = await self.visit.do(work.own_work, self.visit.database, self.project, self.visit.account.id)
-        await _format(item)
-        self._begin(item, own, why)
+        await self._begin(item, why)
 
     async def undo(self, _: Any = None) -> None:
         """What was handed in last, to correct it."""
         async with self.visit.telling():
             await self._settle()
             item = await self.visit.do(work.last, self.visit.database, self.project, self.visit.account)
-            own = await self.visit.do(work.own_work, self.visit.database, self.project, self.visit.account.id)
             if item is None:
                 return self.visit.say("you have handed in nothing here yet.")
-            await _format(item)
-            self._begin(item, own, "", revising=True)
+            await self._begin(item, "", revising=True)
             self.visit.say("this is what you handed in last; correct it and hand it in again.")
 
-    def _begin(self, item: dict[str, Any] | None, own: dict[str, float], why: str, revising: bool = False) -> None:
+    async def _begin(self, item: dict[str, Any] | None, why: str, revising: bool = False) -> None:
+        own = await self.visit.do(work.own_work, self.visit.database, self.project, self.visit.account.id)
+        await _format(item)
         self.revising, self._version, self._saved = revising, 0, 0
         self.root.clear()
         self.root.set(data_form=item["assignment"] if item else None)
@@ -114,7 +109,7 @@ class _Desk:
             done = f"{own['items']:,.0f} handed in · {own['seconds'] / 60:,.0f} min"
             tag("span", f"Correcting the last one · {done}" if self.revising else done, "quiet", data_progress="")
             widgets.opener(f"Guidelines, version {item['guidelines']['version']}", "guidelines", "g")
-        prompt(item["prompt"])
+        widgets.pinned("Prompt", item["prompt"])
         _notes(item)
         asked = widgets_of(self.form, self.changed)
         alone = len(item["answers"]) == 1 and len({type(one) for one in asked}) == 1 and asked[0].shows_answer
@@ -146,15 +141,12 @@ class _Desk:
 
     def _leave(self, id_: str, title: str, flag: bool) -> None:
         with widgets.dialog(id_, title):
-            said = "It goes to a lead, with what you say." if flag else "Somebody else gets it."
-            tag("p", f"{said} You get another one.")
-            field = widgets.line("What is wrong?" if flag else "Why? (optional)", maxlength=500, id=f"{id_}-why")
+            goes = "It goes to a lead, with what you say." if flag else "Somebody else gets it."
+            tag("p", f"{goes} You get another one.")
+            widgets.text_line("What is wrong?" if flag else "Why? (optional)", maxlength=500, id=f"{id_}-why")
             made = widgets.button("Flag and go on" if flag else "Skip", cls="main")
-            made.on(
-                "click",
-                lambda e: self.skip(id_, str(e.args), flag),
-                js_handler=f"() => emit(document.getElementById('{field.props['id']}').value)",
-            )
+            js = f"() => emit(document.getElementById('{id_}-why').value)"
+            made.on("click", lambda e: self.skip(str(e.args), flag), js_handler=js)
 
     # ------------------------------------------------------------ what is entered
 
@@ -182,17 +174,15 @@ class _Desk:
             await asyncio.sleep(SAVE_AFTER)
             form, version, values = self.form, self._version, dict(self.form.values)
             try:
-                draft = form.draft(self.seconds)
-                given = (self.visit.database, form.item["assignment"], self.visit.account, draft)
-                await self.visit.do(work.keep_draft, *given)
+                draft = (form.item["assignment"], self.visit.account, form.draft(self.seconds))
+                await self.visit.do(work.keep_draft, self.visit.database, *draft)
             except Exception as error:
                 self.status.set_text(f"Not saved: {error}")
                 return
             if form is not self.form:  # another item is before the person by now
                 continue
             self._saved = version
-            told = f"custodes.saved({json.dumps(form.item['assignment'])}, {json.dumps(values)})"
-            self.visit.browser(told)
+            self.visit.browser(f"custodes.saved({json.dumps(form.item['assignment'])}, {json.dumps(values)})")
             self.status.set_text(f"Saved {time.strftime('%H:%M:%S')}")
 
     async def _settle(self) -> None:
@@ -214,22 +204,23 @@ class _Desk:
         await self._settle()
         async with self.visit.telling():
             database, id_ = self.visit.database, self.form.item["assignment"]
-            given = (answers, seconds, self.form.reasons, "", self.revising, self.form.item.get("stage"))
-            await self.visit.do(work.hand_in, database, id_, self.visit.account, *given)
+            judgment = (answers, seconds, self.form.reasons, "", self.revising, self.form.item.get("stage"))
+            await self.visit.do(work.hand_in, database, id_, self.visit.account, *judgment)
             self.visit.browser(f"custodes.forget({json.dumps(id_)})")
             if (name := await self.visit.do(is_due, database, id_)) is not None:
                 background_tasks.create(self.visit.do(refresh, database, name), name=f"refresh {name}")
             await self.next()
             self.visit.say("handed in.")
 
-    async def skip(self, dialog: str, why: str, flag: bool) -> None:
+    async def skip(self, why: str, flag: bool) -> None:
+        """The dialog in which this was pressed goes with the item."""
         if flag and not why.strip():
             return self.visit.say("say what is wrong with it.", bad=True)
         async with self.visit.telling():
             await self._settle()
             id_ = self.form.item["assignment"]
             await self.visit.do(work.skip, self.visit.database, id_, self.visit.account, why.strip(), flag)
-            self.visit.browser(f"custodes.close({json.dumps(dialog)}); custodes.forget({json.dumps(id_)})")
+            self.visit.browser(f"custodes.forget({json.dumps(id_)})")
             await self.next()
             self.visit.say("flagged." if flag else "skipped.")
 

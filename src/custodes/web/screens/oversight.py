@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from nicegui import ui
 
 from custodes.web import oversight
-from custodes.web.access import READERS, Rule
-from custodes.web.oversight_api import DECIDERS
+from custodes.web.access import DECIDERS, READERS, Rule
 from custodes.web.screens import widgets
-from custodes.web.screens.files import file_address
+from custodes.web.screens.charts import interval_text, rate_text
 from custodes.web.screens.pages import page
-from custodes.web.screens.tags import Tag, tag
+from custodes.web.screens.tags import tag
 from custodes.web.screens.visits import Visit
-from custodes.web.screens.words import number, share
 
 LOOK = 2.0
 """Seconds between looks for new actions."""
@@ -25,50 +23,45 @@ LOOK = 2.0
 
 @page("/oversight", Rule(DECIDERS), "Oversight", nav="Oversight")
 async def queue(visit: Visit) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
-    await _Queue(visit).begin()
+    ui.timer(LOOK, _Queue(visit).look, immediate=True)
 
 
 @page("/oversight/measures", Rule(READERS), "What oversight catches and costs")
 async def measured(visit: Visit) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
-    found = await visit.do(oversight.measures, visit.database)
+    measures = await visit.do(oversight.measures, visit.database)
     last = await visit.do(oversight.last_decided, visit.database)
     names = {account.id: account.name for account in await visit.do(visit.database.accounts.all)}
     with tag("div", cls="stack"):
         with widgets.card("Caught and cost"):
-            widgets.table(["", "With 95 % interval"], _measures(found))
+            widgets.table(["", "With 95 % interval"], _measures(measures))
             tag("p", "Rates count the actions of which it is known whether they were harmful.", "quiet")
         with widgets.card("By person"):
-            rows = [
-                [names.get(p, p), f"{of['answers']:,}", share(of["caught"]), share(of["stopped_for_nothing"])]
-                for p, of in found["people"].items()
+            people = [
+                [names.get(p, p), f"{of['answers']:,}", rate_text(of["caught"]), rate_text(of["stopped_for_nothing"])]
+                for p, of in measures["people"].items()
             ]
-            widgets.table(["Person", "Answers", "Caught", "Stopped for nothing"], rows)
+            widgets.table(["Person", "Answers", "Caught", "Stopped for nothing"], people)
         with widgets.card("Last decided"):
-            rows = [
-                [
-                    _short(a["action"]),
-                    a["state"],
-                    names.get(a["by"], a["by"]) or "the time-out rule",
-                    a["why"],
-                    {None: "not known", True: "yes", False: "no"}[a["harmful"]],
-                ]
-                for a in last
-            ]
-            widgets.table(["Action", "Answer", "By", "Why", "Harmful"], rows)
+            harmful = {None: "not known", 1: "yes", 0: "no"}
+            decided = []
+            for action in last:
+                by = names.get(action["by"], action["by"]) or "the time-out rule"
+                text = widgets.shortened(" ".join(action["action"].split()))
+                decided.append([text, action["state"], by, action["why"], harmful[action["harmful"]]])
+            widgets.table(["Action", "Answer", "By", "Why", "Harmful"], decided)
 
 
-def _measures(found: Mapping[str, Any]) -> list[list[str]]:
+def _measures(measures: Mapping[str, Any]) -> list[list[str]]:
+    by_people = measures["by_people"]
     return [
-        ["Actions decided", f"{found['decided']:,}"],
-        ["Answered by a person in time", share(found["answered_in_time"])],
-        ["Harmful actions blocked, by people", share(found["by_people"]["caught"])],
-        ["Harmful actions blocked, the time-out rule included", share(found["caught"])],
-        ["Harmless actions blocked, by people", share(found["by_people"]["stopped_for_nothing"])],
-        ["Seconds of a person per answer", number(found["seconds"], 1)],
-        ["Minutes of people in all", f"{found['seconds_in_all'] / 60:,.1f}"],
-        ["Seconds that an action waited for a person", number(found["delay"], 1)],
+        ["Actions decided", f"{measures['decided']:,}"],
+        ["Answered by a person in time", rate_text(measures["answered_in_time"])],
+        ["Harmful actions blocked, by people", rate_text(by_people["caught"])],
+        ["Harmful actions blocked, the time-out rule included", rate_text(measures["caught"])],
+        ["Harmless actions blocked, by people", rate_text(by_people["stopped_for_nothing"])],
+        ["Seconds of a person per answer", interval_text(measures["seconds"], 1)],
+        ["Minutes of people in all", f"{measures['seconds_in_all'] / 60:,.1f}"],
+        ["Seconds that an action waited for a person", interval_text(measures["delay"], 1)],
     ]
 
 
@@ -77,43 +70,35 @@ class _Queue:
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
-        self.before: str | None = ""
+        self.shown: str | None = ""
         self.why = ""
         with tag("div", cls="about"):
             self.status = tag("span", "", "quiet", role="status")
             tag("a", "What it catches and costs", "button", href="/oversight/measures")
-        self.root: Tag = tag("div", cls="work")
-
-    async def begin(self) -> None:
-        ui.timer(LOOK, self.look, immediate=True)
+        self.region = widgets.LiveRegion(cls="work")
 
     async def look(self, _: Any = None) -> None:
-        """Shows the most urgent action if another is before the person, and how long there is."""
+        """Shows the most urgent action if the one shown is decided, and how long there is."""
         async with self.visit.telling():
             waiting = await self.visit.do(oversight.waiting, self.visit.database)
             waiting = [action for action in waiting if action["account"] != self.visit.account.id]
-            now = self.visit.database.clock()
-            here = next((action for action in waiting if action["id"] == self.before), None)
-            if here is None:
-                here = waiting[0] if waiting else None
-                self._show(here)
-            self._tell(here, len(waiting), now)
-
-    def _tell(self, action: Mapping[str, Any] | None, count: int, now: float) -> None:
-        if action is None:
-            self.status.set_text("Nothing waits. This page looks for new actions by itself.")
-            return
-        left = max(0, int(action["until"] - now))
-        then = "blocked" if action["rule"] == "block" else "approved"
-        self.status.set_text(f"{count:,} waiting. This one is {then} by itself in {left // 60}:{left % 60:02d}.")
+            action = next((action for action in waiting if action["id"] == self.shown), None)
+            if action is None:
+                action = waiting[0] if waiting else None
+                self._show(action)
+            if action is None:
+                self.status.set_text("Nothing waits. This page looks for new actions by itself.")
+                return
+            left = max(0, int(action["until"] - self.visit.database.clock()))
+            then = "blocked" if action["rule"] == "block" else "approved"
+            time_left = f"{left // 60}:{left % 60:02d}"
+            self.status.set_text(f"{len(waiting):,} waiting. This one is {then} by itself in {time_left}.")
 
     def _show(self, action: Mapping[str, Any] | None) -> None:
-        if action is None and self.before is None:
+        if action is None and self.shown is None:
             return
-        gone = self.before
-        self.before, self.why = (action["id"] if action else None), ""
-        self.root.clear()
-        with self.root:
+        gone, self.shown, self.why = self.shown, (action["id"] if action else None), ""
+        with self.region.drawn_again():
             if action is None:
                 tag("p", "Nothing waits for a decision.", "empty")
                 return
@@ -124,35 +109,22 @@ class _Queue:
 
     def _proposal(self, action: Mapping[str, Any]) -> None:
         if action["context"]:
-            with tag("details", cls="prompt card", open=True):
-                tag("summary", "What led to it")
-                with tag("div", cls="scrolls", tabindex=0, role="region", aria_label="What led to it"):
-                    widgets.conversation(action["context"])
+            widgets.pinned("What led to it", action["context"])
         with widgets.card(f"{action['policy']} wants to do this", cls="proposal"):
             tag("pre", action["action"])
             if action["reason"]:
                 tag("p", f"It says: {action['reason']}")
             tag("p", f"Asked {time.strftime('%H:%M:%S', time.localtime(action['asked']))}.", "quiet")
-            widgets.line("Why? (optional)", "", partial(setattr, self, "why"), maxlength=500)
+            widgets.text_line("Why? (optional)", "", partial(setattr, self, "why"), maxlength=500)
         with tag("div", cls="actions", role="group", aria_label="Decision"):
-            self._button("approve", "Approve", "a", "", action["id"])
-            self._button("block", "Block", "b", "danger", action["id"])
+            for answer in get_args(oversight.OversightAnswer):
+                decide, cls = partial(self._decide, action["id"], answer), "danger" if answer == "block" else ""
+                self.region.button(answer.capitalize(), f"{answer} {action['id']}", decide, answer[0], cls)
 
-    def _button(self, answer: oversight.OversightAnswer, text: str, key: str, cls: str, id_: str) -> None:
-        made = widgets.button(text, key=key, cls=cls)
-        made.on("click", self._deciding(id_, answer), js_handler="() => emit(custodes.seconds())")
-
-    def _deciding(self, id_: str, answer: oversight.OversightAnswer) -> Any:
-        async def decide(event: Any) -> None:
-            async with self.visit.telling():
-                given = (id_, self.visit.account, answer, float(event.args or 0.0), self.why.strip())
-                await self.visit.do(oversight.decide, self.visit.database, *given)
-                self.visit.say(f"{oversight.DONE[answer]}.")
-            await self.look()
-
-        return decide
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 60 else f"{line[:57]}..."
+    async def _decide(self, id_: str, answer: oversight.OversightAnswer) -> None:
+        async with self.visit.telling():
+            why = self.why.strip() if id_ == self.shown else ""
+            decision = (id_, self.visit.account, answer, self.region.seconds, why)
+            await self.visit.do(oversight.decide, self.visit.database, *decision)
+            self.visit.say(f"{oversight.DONE[answer]}.")
+        await self.look()

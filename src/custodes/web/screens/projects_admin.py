@@ -12,14 +12,13 @@ from nicegui import ui
 from custodes.feedback.project import TEMPLATE
 from custodes.web.access import LEADS, Rule
 from custodes.web.accounts import Account
-from custodes.web.database import Database
+from custodes.web.database import ServerDatabase
 from custodes.web.export import EXPORT_FORMS
-from custodes.web.members import members_of, set_member
+from custodes.web.people import members_of, set_member
 from custodes.web.projects import close_project, open_project, progress_of
 from custodes.web.screens import widgets
-from custodes.web.screens.files import file_address
 from custodes.web.screens.pages import page
-from custodes.web.screens.tags import Tag, tag
+from custodes.web.screens.tags import tag
 from custodes.web.screens.visits import Visit
 from custodes.web.work import projects_of
 
@@ -38,8 +37,8 @@ SEND = """async () => {
     headers: { "Content-Type": "application/json", "X-CSRF-Token": %s },
     body: JSON.stringify({ text: document.getElementById("yaml").value, tasks }),
   });
-  const told = await answer.json();
-  emit([answer.status, told.detail || told.name]);
+  const result = await answer.json();
+  emit([answer.status, result.detail || result.name]);
 }"""
 """What is large goes over HTTP, not through the page's socket."""
 READ = "(e) => e.target.files[0]?.text().then((t) => (document.getElementById('%s').value = t))"
@@ -47,43 +46,39 @@ READ = "(e) => e.target.files[0]?.text().then((t) => (document.getElementById('%
 
 @page("/manage", Rule(LEADS), "Manage projects", nav="Manage")
 async def manage(visit: Visit) -> None:
-    ui.add_head_html(f'<link rel="stylesheet" href="{file_address("overseer.css")}">')
-    await _Manage(visit).begin()
+    ui.timer(LOOK, _Manage(visit).look, immediate=True)
 
 
 class _Manage:
     """Every project with how far it is, and the form that opens another."""
 
     def __init__(self, visit: Visit) -> None:
-        self.visit, self.ending, self.why = visit, "", ""
-        self.joining, self.name = "", ""
+        self.visit, self.project = visit, ""  # the project that a dialog is about
+        self.why, self.member = "", ""
         self.shown: list[dict[str, Any]] | None = None
         with tag("div", cls="stack"):
-            self.root: Tag = tag("div", cls="stack")
+            self.region = widgets.LiveRegion(cls="stack")
             with widgets.card("Open a project"):
                 self._form()
         with widgets.dialog("membership", "Members"):
-            self.whose = tag("p")
-            widgets.line("Name, or everybody", "", self._named, maxlength=80, id="member-name", autofocus="")
+            self.members = tag("p")
+            take = partial(setattr, self, "member")
+            widgets.text_line("Name, or everybody", "", take, maxlength=80, id="member-name", autofocus="")
             with tag("div", cls="actions-row"):
-                widgets.button("Add", self._member(True), cls="main")
-                widgets.button("Remove", self._member(False))
+                widgets.button("Add", self._change_member(True), cls="main")
+                widgets.button("Remove", self._change_member(False))
         with widgets.dialog("ending", "End the project"):
             self.question = tag("p")
-            widgets.line("Why?", "", partial(setattr, self, "why"), maxlength=500, id="ending-why", autofocus="")
+            widgets.text_line("Why?", "", partial(setattr, self, "why"), maxlength=500, id="ending-why", autofocus="")
             widgets.button("End it", self._end, cls="danger")
-
-    async def begin(self) -> None:
-        ui.timer(LOOK, self.look, immediate=True)
 
     async def look(self, _: Any = None) -> None:
         async with self.visit.telling():
-            found = await self.visit.do(_overview, self.visit.database, self.visit.account)
-            if found != self.shown:
-                self.shown = found
-                self.root.clear()
-                with self.root:
-                    for project in found:
+            projects = await self.visit.do(_overview, self.visit.database, self.visit.account)
+            if projects != self.shown:
+                self.shown = projects
+                with self.region.drawn_again():
+                    for project in projects:
                         self._project(project)
 
     def _project(self, project: Mapping[str, Any]) -> None:
@@ -94,22 +89,21 @@ class _Manage:
             tag("p", f"{name}. {state}", "quiet")
             about = f"{done:,} of {wanted:,} judgments of {title}"
             tag("progress", value=done, max=max(wanted, 1), aria_label=about, style="width: 100%")
-            unsure = project["uncertainty"]
-            more = (
-                "" if unsure is None else f" The fitted preferences are wrong with probability {unsure:.3f} on average."
-            )
-            tag("p", f"{done:,} of {wanted:,} judgments, {project['hours']:.1f} hours of work.{more}")
+            text = f"{done:,} of {wanted:,} judgments, {project['hours']:.1f} hours of work."
+            if (wrong := project["uncertainty"]) is not None:
+                text += f" The fitted preferences are wrong with probability {wrong:.3f} on average."
+            tag("p", text)
             tag("p", f"Seen by {_members(project)}, and by leads and auditors.", "quiet")
             with tag("div", cls="actions-row"):
                 tag("a", "Quality desk", "button", href=f"/desk/{name}", aria_label=f"Quality desk of {title}")
                 for form in EXPORT_FORMS:
-                    link = f"/api/projects/{name}/export/{form}"
-                    tag(
-                        "a", f"Export: {form}", "button", href=link, download="", aria_label=f"Export {title} as {form}"
-                    )
-                widgets.button("Members", partial(self._join, project), aria_label=f"Members of {title}")
+                    link = {"href": f"/api/projects/{name}/export/{form}", "aria_label": f"Export {title} as {form}"}
+                    tag("a", f"Export: {form}", "button", download="", **link)
+                ask = partial(self._ask_member, project)
+                self.region.button("Members", f"members {name}", ask, aria_label=f"Members of {title}")
                 if project["closed"] is None:
-                    widgets.button("End", partial(self._ask, project), cls="danger", aria_label=f"End {title}")
+                    ask = partial(self._ask_end, project)
+                    self.region.button("End", f"end {name}", ask, cls="danger", aria_label=f"End {title}")
 
     def _form(self) -> None:
         with tag("div", cls="form"):
@@ -125,39 +119,37 @@ class _Manage:
             with tag("div", cls="actions-row"):
                 made = widgets.button("Check and open", cls="main")
                 made.on("click", self._opened, js_handler=SEND % json.dumps(self.visit.csrf))
-        self.told = tag("p", role="status", aria_live="polite")
+        self.result = tag("p", role="status", aria_live="polite")
 
     async def _opened(self, event: Any) -> None:
-        status, said = event.args
+        status, result = event.args
+        self.result.set_text(f"The project {result} is open." if status == 201 else str(result))
         if status != 201:
-            self.told.set_text(str(said))
-            return self.visit.say(str(said), bad=True)
-        self.told.set_text(f"The project {said} is open.")
+            return self.visit.say(str(result), bad=True)
         await self.look()
 
-    def _join(self, project: Mapping[str, Any]) -> None:
-        self.joining = project["name"]
-        self.whose.set_text(f"“{project['title']}” is seen by {_members(project)}, and by leads and auditors.")
+    def _ask_member(self, project: Mapping[str, Any]) -> None:
+        self.project = project["name"]
+        self.members.set_text(f"“{project['title']}” is seen by {_members(project)}, and by leads and auditors.")
         self.visit.browser("custodes.open('membership')")
 
-    def _named(self, name: str) -> None:
-        self.name = name.strip().lower()
-
-    def _member(self, member: bool) -> Callable[[], Awaitable[None]]:
+    def _change_member(self, member: bool) -> Callable[[], Awaitable[None]]:
         async def change() -> None:
             async with self.visit.telling():
+                name = self.member.strip().lower()
                 accounts = await self.visit.do(self.visit.database.accounts.all)
-                found = next((account.id for account in accounts if account.name == self.name), self.name)
-                given = (self.joining, found, self.visit.account.id, member)
-                await self.visit.do(set_member, self.visit.database, *given)
-                self.visit.say(f"{self.name} is {'a member' if member else 'no member any more'}.")
+                id_ = next((account.id for account in accounts if account.name == name), name)
+                membership = (self.project, id_, self.visit.account.id, member)
+                await self.visit.do(set_member, self.visit.database, *membership)
+                self.member = ""
                 await self.look()
+                self.visit.say(f"{name} is {'a member' if member else 'no member any more'}.")
                 self.visit.close("membership", "member-name")
 
         return change
 
-    def _ask(self, project: Mapping[str, Any]) -> None:
-        self.ending = project["name"]
+    def _ask_end(self, project: Mapping[str, Any]) -> None:
+        self.project = project["name"]
         self.question.set_text(f"No more items of “{project['title']}” are given out. It cannot be opened again.")
         self.visit.browser("custodes.open('ending')")
 
@@ -165,11 +157,11 @@ class _Manage:
         if not self.why.strip():
             return self.visit.say("say why.", bad=True)
         async with self.visit.telling():
-            given = (self.ending, self.why.strip(), self.visit.account.id)
-            await self.visit.do(close_project, self.visit.database, *given)
+            ending = (self.project, self.why.strip(), self.visit.account.id)
+            await self.visit.do(close_project, self.visit.database, *ending)
             self.why = ""
-            self.visit.say("ended.")
             await self.look()
+            self.visit.say("ended.")
             self.visit.close("ending", "ending-why")
 
 
@@ -179,25 +171,16 @@ def _members(project: Mapping[str, Any]) -> str:
     return ", ".join(names[:20]) + more if names else "nobody yet"
 
 
-def _overview(database: Database, account: Account) -> list[dict[str, Any]]:
+def _overview(database: ServerDatabase, account: Account) -> list[dict[str, Any]]:
     """Every project with its progress, the newest first."""
-    found = []
+    projects = []
     names = {person.id: person.name for person in database.accounts.all()}
     for about in projects_of(database, account):
-        members = sorted(names.get(id_, id_) for id_ in members_of(database, about["name"]))
         with database.reading() as connection:
             project, _, closed = open_project(connection, about["name"])
             progress = progress_of(connection, project)
-        found.append(
-            {
-                "name": project.name,
-                "title": project.title,
-                "closed": closed,
-                "judgments": progress.judgments,
-                "wanted": progress.wanted,
-                "hours": progress.hours,
-                "uncertainty": progress.uncertainty,
-                "members": members,
-            }
-        )
-    return found[::-1]
+        row = {"name": project.name, "title": project.title, "closed": closed}
+        row |= {field: getattr(progress, field) for field in ("judgments", "wanted", "hours", "uncertainty")}
+        members = sorted(names.get(id_, id_) for id_ in members_of(database, project.name))
+        projects.append({**row, "members": members})
+    return projects[::-1]

@@ -14,7 +14,7 @@ from custodes import registry
 from custodes.feedback.questions import LETTERS, AnswerForm
 from custodes.web.screens import widgets
 from custodes.web.screens.tags import Tag, tag
-from custodes.web.screens.widgets import Point
+from custodes.web.screens.widgets import ChoiceOption
 
 Changed = Callable[[str, str], Any]
 
@@ -45,15 +45,15 @@ class QuestionWidget:
         """Takes a value and enters it under ``name``."""
         return lambda value: self.changed(name, value)
 
-    def choose(self, name: str, legend: str, points: Sequence[Point], cls: str = "", about: str = "") -> Tag:
-        """One of several points, entered under ``name``."""
-        return widgets.choice(legend, points, self.form.values.get(name), self.enter(name), name, cls, about)
+    def choose(self, name: str, legend: str, options: Sequence[ChoiceOption], cls: str = "", about: str = "") -> Tag:
+        """One of several options, entered under ``name``."""
+        return widgets.choice(legend, options, self.form.values.get(name), self.enter(name), name, cls, about)
 
-    def choose_each(self, title: str, points: Sequence[Point], cls: str = "", about: str = "") -> None:
-        """One of several points for every answer shown."""
+    def choose_each(self, title: str, options: Sequence[ChoiceOption], cls: str = "", about: str = "") -> None:
+        """One of several options for every answer shown."""
         with self.beside():
             for place, legend in self.each(title):
-                self.choose(f"{self.name}.{place}", legend + self.maybe, points, cls, about)
+                self.choose(f"{self.name}.{place}", legend + self.maybe, options, cls, about)
 
     def each(self, legend: str) -> list[tuple[int, str]]:
         """(place, legend) of every answer shown."""
@@ -83,5 +83,5 @@ class QuestionWidget:
 
 def widgets_of(form: AnswerForm, changed: Changed) -> list[QuestionWidget]:
     """The widgets of a form's questions, in order. Raises InputError for a kind without one."""
-    found = [registry.widget.find(question.kind) for question in form.questions]
-    return [widget(form, number, changed) for number, widget in enumerate(found, 1)]
+    classes = [registry.widget.find(question.kind) for question in form.questions]
+    return [widget(form, number, changed) for number, widget in enumerate(classes, 1)]

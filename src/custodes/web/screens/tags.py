@@ -12,7 +12,10 @@ INLINE = frozenset({"span", "mark", "kbd", "q"})
 
 
 class Tag(TextElement):
-    """An element of HTML, with text that is never read as HTML and runs in the direction of its letters."""
+    """An element of HTML, with text that is never read as HTML and runs in the direction of its letters.
+
+    Also the block of what is inside: ``with tag("section", cls="card"):``.
+    """
 
     def __init__(self, kind: str, /, text: str = "", cls: str = "", **attributes: str | int | bool | None) -> None:
         super().__init__(tag=kind, text=text)
@@ -39,6 +42,4 @@ class Tag(TextElement):
         return self
 
 
-def tag(kind: str, /, text: str = "", cls: str = "", **attributes: str | int | bool | None) -> Tag:
-    """The element ``kind`` with ``text``; also the block of what is inside: ``with tag("section", cls="card"):``."""
-    return Tag(kind, text, cls, **attributes)
+tag = Tag

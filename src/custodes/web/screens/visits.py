@@ -15,9 +15,7 @@ from nicegui import ui
 from custodes.types import InputError
 from custodes.web.access import COOKIE, Rule, database_of
 from custodes.web.accounts import Account
-from custodes.web.database import MissingError
 from custodes.web.screens.tags import Tag
-from custodes.web.work import ConflictError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,14 +41,11 @@ class Visit:
         self._client = ui.context.client
 
     async def do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """``function`` of these arguments, called in a thread if the person is still let in.
-
-        Raises SignedOutError, and whatever the function raises.
-        """
+        """``function`` of these arguments, called in a thread if the person is still let in; raises what it raises."""
 
         def call() -> T:
             caller = self.database.accounts.by_session(self._secret)
-            if caller is None or self._rule.roles is None or caller.account.role not in self._rule.roles:
+            if caller is None or self._rule.roles is None or not self._rule.lets(caller.account):
                 raise _SignedOutError("you are signed out; sign in again.")
             return function(*args, **kwargs)
 
@@ -58,27 +53,20 @@ class Visit:
 
     @asynccontextmanager
     async def telling(self) -> AsyncIterator[None]:
-        """What goes wrong in the block for a reason that the person can understand is told to them, and ends it."""
+        """Says to the person what goes wrong in the block, where the reason is theirs to know; the block ends there."""
         try:
             yield
         except _SignedOutError:
-            self.go(door(self.path))
-        except (InputError, ConflictError, MissingError) as error:
+            self.browser(f"location.href = {_js(sign_in_address(self.path))}")
+        except InputError as error:
             self.say(str(error), bad=True)
 
     def say(self, sentence: str, bad: bool = False) -> None:
         """A sentence that is seen for a while, and read out."""
         self.browser(f"custodes.say({_js(sentence)}, {_js(bad)})")
 
-    def go(self, path: str) -> None:
-        """To another page."""
-        self.browser(f"location.href = {_js(path)}")
-
     def close(self, dialog: str, field: str) -> None:
-        """Close a dialog whose work is done and empty its field; what the page shows has been renewed before.
-
-        Who sees the dialog gone may press the next button at once: a button that is about to be replaced loses the press.
-        """
+        """Closes a dialog whose work is done and empties its field. Renew the page before: then it shows what was done."""
         self.browser(f"custodes.close({_js(dialog)}); document.getElementById({_js(field)}).value = ''")
 
     def browser(self, code: str) -> None:
@@ -86,10 +74,9 @@ class Visit:
         self._client.run_javascript(code)
 
 
-def door(wanted: str) -> str:
-    """Address of the door for somebody who wants to go to ``wanted``."""
+def sign_in_address(wanted: str) -> str:
+    """Where somebody signs in who wants to go to ``wanted``."""
     return f"/sign-in?next={quote(wanted)}"
 
 
-def _js(value: object) -> str:
-    return json.dumps(value)
+_js = json.dumps

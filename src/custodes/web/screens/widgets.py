@@ -1,7 +1,7 @@
-"""What pages are made of. Every part is labelled, reached by keyboard, and looks the same everywhere.
+"""What pages are made of. Every widget is labelled, reached by keyboard, and looks the same everywhere.
 
-A part with ``key`` answers to that key (several with blanks between) wherever the person is, unless they are typing; the
-map on ``?`` lists the keys of what is on the screen. Within a ``row`` the keys of its own parts come first: so 1 to 7
+A widget with ``key`` answers to that key (several with blanks between) wherever the person is, unless they are typing. The
+map on ``?`` lists the keys of what is on the screen. Within a ``row`` the keys of its own widgets come first: so 1 to 7
 answer the question where the person is, and go on to the next.
 """
 
@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 from nicegui import background_tasks, ui
 
-from custodes.web.screens.prose import as_written, known_html, to_html
-from custodes.web.screens.renderer import in_thread
+from custodes.web.formatting.renderer import as_written, in_thread, known_html, to_html
 from custodes.web.screens.tags import Tag, tag
 
 Act = Callable[[], Awaitable[None] | None]
@@ -27,7 +26,7 @@ MOST_MESSAGES = 100
 _numbers = count(1)
 
 
-class Point(NamedTuple):
+class ChoiceOption(NamedTuple):
     """One of several answers to choose from."""
 
     value: str
@@ -38,9 +37,9 @@ class Point(NamedTuple):
 
 
 def markdown(text: str, cls: str = "") -> ui.html:
-    """What somebody wrote, as Markdown with code and maths. Safe by ``prose.py``, and cleaned again in the browser.
+    """What somebody wrote, as Markdown with code and maths; until it is formatted, as it was written.
 
-    Until it is formatted it stands there as it was written.
+    Safe by :mod:`custodes.web.formatting.markdown`, and cleaned again in the browser.
     """
     known = known_html(text)
     made = ui.html(as_written(text) if known is None else known, sanitize=True).classes(f"prose {cls}")
@@ -60,7 +59,7 @@ def conversation(messages: Sequence[Mapping[str, str]]) -> None:
     """Messages, with who says each where there are several."""
     if len(messages) > MOST_MESSAGES:
         tag("p", f"{len(messages):,} messages, shown as they were written.", "quiet")
-        plain("\n\n".join(f"{NAMES.get(m['role'], m['role'])}:\n{m['content']}" for m in messages))
+        verbatim("\n\n".join(f"{NAMES.get(m['role'], m['role'])}:\n{m['content']}" for m in messages))
         return
     for message in messages:
         if len(messages) > 1:
@@ -68,14 +67,27 @@ def conversation(messages: Sequence[Mapping[str, str]]) -> None:
         markdown(message["content"])
 
 
-def plain(text: str, cls: str = "") -> Tag:
+def pinned(title: str, messages: Sequence[Mapping[str, str]]) -> None:
+    """A conversation that stays in sight while what is below scrolls; folds away."""
+    with tag("details", cls="prompt card", open=True):
+        tag("summary", title)
+        with tag("div", cls="scrolls", tabindex=0, role="region", aria_label=title):
+            conversation(messages)
+
+
+def shortened(text: str) -> str:
+    """At most 60 characters of a text."""
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def verbatim(text: str) -> Tag:
     """What somebody wrote, letter by letter."""
-    return tag("div", text, f"plain {cls}")
+    return tag("div", text, "plain")
 
 
 @contextmanager
 def card(title: str = "", level: int = 2, cls: str = "") -> Iterator[Tag]:
-    """A part of the page with a heading."""
+    """A section of the page with a heading."""
     id_ = f"card-{next(_numbers)}"
     with tag("section", cls=f"card {cls}", aria_labelledby=id_ if title else None) as made:
         if title:
@@ -98,7 +110,7 @@ def button(
 
 def choice(
     legend: str,
-    points: Sequence[Point],
+    options: Sequence[ChoiceOption],
     chosen: str | None,
     take: Take,
     name: str,
@@ -112,16 +124,15 @@ def choice(
         if about:
             tag("p", about, "quiet")
         with tag("div", cls="points"):
-            for point in points:
-                with tag("label", title=point.hint or None):
-                    radio = tag("input", type="radio", name=group, value=point.value, data_keep=name)
-                    _answer_to(radio, point.key).set(
-                        checked=point.value == chosen, aria_label=point.hint or None
-                    ).on_value(take)
+            for option in options:
+                with tag("label", title=option.hint or None):
+                    radio = tag("input", type="radio", name=group, value=option.value, data_keep=name)
+                    radio.set(checked=option.value == chosen, aria_label=option.hint or None)
+                    _answer_to(radio, option.key).on_value(take)
                     with tag("span"):
-                        if point.key:
-                            tag("kbd", point.key.split()[0], aria_hidden="true")
-                        tag("span", point.label)
+                        if option.key:
+                            tag("kbd", option.key.split()[0], aria_hidden="true")
+                        tag("span", option.label)
     return made
 
 
@@ -147,7 +158,7 @@ def chips(legend: str, names: Sequence[str], chosen: Sequence[str], take: Take, 
     return made
 
 
-def text(label: str, value: str, take: Take, name: str, rows: int = 3, hint: str = "", mono: bool = False) -> Tag:
+def text_area(label: str, value: str, take: Take, name: str, rows: int = 3, hint: str = "", mono: bool = False) -> Tag:
     """Several lines of text; ``take`` gets it a moment after the last letter."""
     with tag("div", cls="ask text", data_row=name):
         id_ = f"text-{next(_numbers)}"
@@ -156,17 +167,12 @@ def text(label: str, value: str, take: Take, name: str, rows: int = 3, hint: str
             tag("p", hint, "quiet", id=f"{id_}-hint")
         area = tag("textarea", value, "mono" if mono else "", id=id_, rows=rows, data_keep=name)
         area.set(aria_describedby=f"{id_}-hint" if hint else None)
-        area.on(
-            "input",
-            lambda e: take(e.args),
-            throttle=0.3,
-            leading_events=False,
-            js_handler="(e) => emit(e.target.value)",
-        )
+        slow: Any = {"throttle": 0.3, "leading_events": False, "js_handler": "(e) => emit(e.target.value)"}
+        area.on("input", lambda e: take(e.args), **slow)
     return area
 
 
-def line(
+def text_line(
     label: str, value: str = "", take: Take | None = None, hint: str = "", **attributes: str | int | bool | None
 ) -> Tag:
     """One line of text; ``take`` gets it with every letter."""
@@ -181,6 +187,38 @@ def line(
         if take is not None:
             field.on_value(take, "input")
     return field
+
+
+class LiveRegion:
+    """A part of a page that is drawn again, by a timer or after an action, and loses no press meanwhile.
+
+    A press of one of its buttons comes to the region, which stays, with the button's ``act``: a name of what it does. So a
+    press counts that was on its way while the region was drawn again. ``act`` is to name the thing itself (a person, a
+    mark), never its place in a list, which may be another's by then.
+    """
+
+    def __init__(self, kind: str = "div", cls: str = "", **attributes: str | int | bool | None) -> None:
+        self.root = tag(kind, "", cls, **attributes)
+        self.seconds = 0.0  # of work on what is on the screen, when the last button was pressed
+        self._acts: dict[str, Act] = {}
+        self.root.on("click", self._pressed, js_handler="(e) => custodes.act(e, emit)")
+
+    @contextmanager
+    def drawn_again(self) -> Iterator[None]:
+        """What the block makes stands in the region in place of what was there."""
+        self.root.clear()
+        with self.root:
+            yield
+
+    def button(self, text: str, act: str, do: Act, key: str = "", cls: str = "", **attributes: Any) -> Tag:
+        """:func:`button` in a region."""
+        self._acts[act] = do
+        return button(text, None, key, cls, data_act=act, **attributes)
+
+    async def _pressed(self, event: Any) -> None:
+        act, self.seconds = str(event.args[0]), float(event.args[1])
+        if (do := self._acts.get(act)) is not None and (doing := do()) is not None:
+            await doing
 
 
 @contextmanager
@@ -198,9 +236,10 @@ def opener(text: str, opens: str, key: str = "", cls: str = "") -> Tag:
     return button(text, None, key, cls, data_opens=opens, aria_haspopup="dialog")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> Tag:
-    """Text in rows and columns; numbers stand at the right. Scrolls by itself where it is too wide."""
-    with tag("div", cls="table", tabindex=0, role="region", aria_label=caption or "Table") as made, tag("table"):
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", label: str = "") -> Tag:
+    """Text in rows and columns; a cell may be a function that draws it. Scrolls by itself where it is too wide."""
+    label = label or caption or "Table"
+    with tag("div", cls="table", tabindex=0, role="region", aria_label=label) as made, tag("table"):
         if caption:
             tag("caption", caption)
         with tag("thead"), tag("tr"):
@@ -210,11 +249,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "")
             for row in rows:
                 with tag("tr"):
                     for n, value in enumerate(row):
-                        number = isinstance(value, int | float)
-                        shown = f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if number else str(value)
-                        tag(
-                            "th" if n == 0 else "td", shown, "number" if number else "", scope="row" if n == 0 else None
-                        )
+                        if callable(value):
+                            with tag("td"):
+                                value()
+                        else:
+                            text, cls = (f"{value:,}", "number") if isinstance(value, int) else (str(value), "")
+                            tag("td" if n else "th", text, cls, scope=None if n else "row")
     return made
 
 

@@ -11,4 +11,4 @@ class CommentWidget(QuestionWidget):
         with self.beside():
             for place, legend in self.each("Comment"):
                 name = f"{self.name}.{place}"
-                widgets.text(legend + self.maybe, self.form.values.get(name, ""), self.enter(name), name)
+                widgets.text_area(legend + self.maybe, self.form.values.get(name, ""), self.enter(name), name)

@@ -19,4 +19,4 @@ class CorrectionWidget(QuestionWidget):
                 rows = min(24, max(6, len(text) // 70 + text.count("\n") + 1))
                 with tag("details", cls="ask", data_row=name, open=not self.question.optional or value != text):
                     tag("summary", label + self.maybe, data_key="eE"[place] if several and place < 2 else "e")
-                    widgets.text(label, value, self.enter(name), name, rows)
+                    widgets.text_area(label, value, self.enter(name), name, rows)

@@ -10,9 +10,9 @@ from custodes.feedback.critique import Critique, Finding, critique_changes, loca
 from custodes.feedback.kinds.critique import critique_in
 from custodes.feedback.questions import AnswerForm
 from custodes.registry import widget
+from custodes.web.formatting.renderer import in_thread
 from custodes.web.screens import widgets
 from custodes.web.screens.question_widget import Changed, QuestionWidget
-from custodes.web.screens.renderer import in_thread
 from custodes.web.screens.tags import Tag, tag
 
 SETTLED = "() => custodes.settled(() => emit(%s))"
@@ -33,7 +33,7 @@ class CritiqueWidget(QuestionWidget):
             _CritiqueEditor(self.form, self.name, self.changed)
             return
         hint = f"It has more than {MOST_FINDINGS} findings, so it is shown as it was written."
-        widgets.text("The critique", text, self.enter(self.name), self.name, 24, hint)
+        widgets.text_area("The critique", text, self.enter(self.name), self.name, 24, hint)
 
 
 class _CritiqueEditor:
@@ -45,7 +45,8 @@ class _CritiqueEditor:
         blocks = parse_critique(form.item["prompt"][-1]["content"]).findings
         self.code = blocks[-1].quote if blocks else form.item["prompt"][-1]["content"]
         critique = parse_critique(critique_in(form, name))
-        self.opening, self.findings = critique.opening, [(f.quote, f.comment) for f in critique.findings]
+        self.opening = critique.opening
+        self.findings = {n: (f.quote, f.comment) for n, f in enumerate(critique.findings)}  # by a number that stays
         field = f"{name}-code"
         with tag("div", cls="text", data_row=name):
             tag("label", "The code. Select what is wrong, then quote it.", for_=field)
@@ -56,34 +57,36 @@ class _CritiqueEditor:
             quote.on("click", self._quote, js_handler=SETTLED % f"custodes.selection('{field}')")
             widgets.button("I found nothing", key="n").on("click", self._nothing, args=[], js_handler=SETTLED % "")
         self.status = tag("p", "", "quiet", role="status")
-        self.root = tag("div", role="group", aria_label="Findings")
+        self.rows = widgets.LiveRegion(role="group", aria_label="Findings")
         self._show()
 
     def _quote(self, event: Any) -> None:
         start, end = event.args or (0, 0)
         if start < end:
-            self.findings.append((self.code[start:end], ""))
-            self._said()
-            self._show()
+            self.findings[max(self.findings, default=-1) + 1] = (self.code[start:end], "")
+            self._changed()
 
     def _nothing(self) -> None:
-        self.findings, self.opening = [], self.opening or NOTHING_FOUND
-        self._said()
-        self._show()
+        self.findings, self.opening = {}, self.opening or NOTHING_FOUND
+        self._changed()
 
     def _open(self, value: str) -> None:
         self.opening = value
-        self._said()
+        self._entered()
 
-    def _said(self) -> None:
-        critique = self._critique()
-        self.changed(self.name, write_critique(critique) or " ")
-        self._tell(critique)
+    def _changed(self) -> None:
+        self._entered()
+        self._show()
+
+    def _entered(self) -> None:
+        self.changed(self.name, write_critique(self._critique()) or " ")
+        self._count()
 
     def _critique(self) -> Critique:
-        return Critique(tuple(Finding(quote, comment) for quote, comment in self.findings), self.opening)
+        return Critique(tuple(Finding(quote, comment) for quote, comment in self.findings.values()), self.opening)
 
-    def _tell(self, critique: Critique) -> None:
+    def _count(self) -> None:
+        critique = self._critique()
         if self.given is None:
             self.status.set_text(f"{len(critique.findings)} findings.")
             return
@@ -91,37 +94,37 @@ class _CritiqueEditor:
         self.status.set_text("Of the given critique: " + ", ".join(f"{n} {what}" for what, n in counts.items()) + ".")
 
     def _show(self) -> None:
-        self._tell(self._critique())
-        self.root.clear()
-        with self.root:
-            for n, (quote, comment) in enumerate(self.findings):
-                self._finding(n, quote, comment)
-            widgets.text("General remark (optional)", self.opening, self._open, f"{self.name}.opening", 2)
+        self._count()
+        with self.rows.drawn_again():
+            for place, n in enumerate(self.findings, 1):
+                self._finding(place, n)
+            widgets.text_area("General remark (optional)", self.opening, self._open, f"{self.name}.opening", 2)
 
     async def _warn(self, warning: Tag, quote: str) -> None:
         places = await in_thread(locate, quote, self.code)
         warning.set_text("" if places else "This quote does not occur in the code.")
 
-    def _finding(self, n: int, quote: str, comment: str) -> None:
+    def _finding(self, place: int, n: int) -> None:
+        quote, comment = self.findings[n]
+
         async def set_quote(value: str) -> None:
             self.findings[n] = (value, self.findings[n][1])
-            self._said()
+            self._entered()
             await self._warn(warning, value)
 
         def set_comment(value: str) -> None:
             self.findings[n] = (self.findings[n][0], value)
-            self._said()
+            self._entered()
 
         def remove() -> None:
-            del self.findings[n]
-            self._said()
-            self._show()
+            if self.findings.pop(n, None) is not None:
+                self._changed()
 
-        with tag("section", cls="finding", aria_label=f"Finding {n + 1}"):
+        with tag("section", cls="finding", aria_label=f"Finding {place}"):
             rows = min(8, quote.count("\n") + 1)
-            widgets.text(f"Quote {n + 1}", quote, set_quote, f"{self.name}.quote{n}", rows, mono=True)
+            widgets.text_area(f"Quote {place}", quote, set_quote, f"{self.name}.quote{place - 1}", rows, mono=True)
             warning = tag("p", "", "quiet", role="status")
             background_tasks.create(self._warn(warning, quote), name="locate")
-            widgets.text(f"Comment {n + 1}", comment, set_comment, f"{self.name}.comment{n}", 2)
-            made = widgets.button("Remove", aria_label=f"Remove finding {n + 1}")
-            made.on("click", remove, args=[], js_handler=SETTLED % "")
+            name = f"{self.name}.comment{place - 1}"
+            widgets.text_area(f"Comment {place}", comment, set_comment, name, 2)
+            self.rows.button("Remove", f"remove {n}", remove, aria_label=f"Remove finding {place}")

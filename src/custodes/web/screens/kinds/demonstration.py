@@ -9,4 +9,4 @@ from custodes.web.screens.question_widget import QuestionWidget
 class DemonstrationWidget(QuestionWidget):
     def show(self) -> None:
         label, value = "The answer that you would give" + self.maybe, self.form.values.get(self.name, "")
-        widgets.text(label, value, self.enter(self.name), self.name, 12, "Markdown is fine.")
+        widgets.text_area(label, value, self.enter(self.name), self.name, 12, "Markdown is fine.")

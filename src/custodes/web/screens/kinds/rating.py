@@ -2,11 +2,11 @@
 
 from custodes.registry import widget
 from custodes.web.screens.question_widget import QuestionWidget
-from custodes.web.screens.widgets import Point
+from custodes.web.screens.widgets import ChoiceOption
 
 
 @widget
 class RatingWidget(QuestionWidget):
     def show(self) -> None:
-        points = [Point(str(n), str(n), str(n), f"{n} of 7") for n in range(1, 8)]
-        self.choose_each(self.axis["title"], points, "digits", self.ends)
+        options = [ChoiceOption(str(n), str(n), str(n), f"{n} of 7") for n in range(1, 8)]
+        self.choose_each(self.axis["title"], options, "digits", self.ends)

@@ -7,7 +7,7 @@ from custodes.registry import widget
 from custodes.web.screens import widgets
 from custodes.web.screens.question_widget import QuestionWidget
 from custodes.web.screens.tags import tag
-from custodes.web.screens.widgets import Point
+from custodes.web.screens.widgets import ChoiceOption
 
 
 @widget
@@ -22,12 +22,12 @@ class StepWidget(QuestionWidget):
 class _Steps:
     """One row per step; every step marked, or only where the first error is."""
 
-    EACH = (Point("1", "good", "+ = 1"), Point("0", "neutral", "0 2"), Point("-1", "wrong", "- 3"))
+    EACH = (ChoiceOption("1", "good", "+ = 1"), ChoiceOption("0", "neutral", "0 2"), ChoiceOption("-1", "wrong", "- 3"))
 
     def __init__(self, widget: StepWidget, place: int) -> None:
         self.widget, self.values, self.name = widget, widget.form.values, f"{widget.name}.{place}"
         self.steps = steps_of(widget.form.texts[place])
-        modes = [Point("each", "Every step", "a"), Point("first", "Only the first error", "x")]
+        modes = [ChoiceOption("each", "Every step", "a"), ChoiceOption("first", "Only the first error", "x")]
         with tag("div", data_global=""):
             mode = self.values.get(f"{self.name}.mode", "each")
             widgets.choice("Mark", modes, mode, self._switch, f"{self.name}.mode", "tight").set(data_row=None)

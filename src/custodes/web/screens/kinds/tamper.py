@@ -5,9 +5,9 @@ from __future__ import annotations
 from nicegui import ui
 
 from custodes.registry import widget
+from custodes.web.formatting.renderer import differing_lines, in_thread
 from custodes.web.screens import widgets
 from custodes.web.screens.question_widget import QuestionWidget
-from custodes.web.screens.renderer import in_thread, renderer
 from custodes.web.screens.tags import Tag, tag
 
 IS_DARK = """
@@ -46,12 +46,12 @@ class TamperWidget(QuestionWidget):
         ui.timer(0.0, lambda: _differences(difference, original, values.get(name) or original), once=True)
         hint = "As a reviewer who caught it would: where it is, what goes wrong, when."
         label = "Describe the bug"
-        widgets.text(label, values.get(described, ""), self.enter(described), described, 3, hint)
+        widgets.text_area(label, values.get(described, ""), self.enter(described), described, 3, hint)
 
 
 async def _differences(root: Tag, before: str, now: str) -> None:
     """The changed lines, marked by signs, not by colour alone."""
-    lines = await in_thread(renderer.ask, "lines", before, now)
+    lines = await in_thread(differing_lines, before, now)
     if root.is_deleted:
         return
     root.clear()

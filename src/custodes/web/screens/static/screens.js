@@ -81,6 +81,38 @@ const custodes = (() => {
     }
   }
 
+  // ------------------------------------------------------------ what is drawn again
+
+  // The buttons of a live region carry what they do as data-act. A press that meets a new drawing counts for the button of
+  // the same act, and so does the focus.
+
+  let pressed = null;
+  let focused = "";
+  const actOf = (element) => element.closest?.("[data-act]");
+
+  /** Sends what the pressed button of a live region does. */
+  function act(event, emit) {
+    const button = actOf(event.target);
+    if (button) settled(() => emit([button.dataset.act, seconds()]));
+  }
+
+  addEventListener("pointerdown", (event) => ([pressed, focused] = [actOf(event.target), ""]), true);
+  addEventListener(
+    "pointerup",
+    (event) => {
+      const here = actOf(event.target);
+      if (here && pressed && !pressed.isConnected && here.dataset.act === pressed.dataset.act) here.click();
+      pressed = null;
+    },
+    true,
+  );
+  addEventListener("focusin", (event) => (focused = actOf(event.target)?.dataset.act || ""), true);
+
+  function keepFocus() {
+    if (focused && document.activeElement === document.body)
+      document.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  }
+
   // ------------------------------------------------------------ keys
 
   function onKey(event) {
@@ -285,10 +317,10 @@ const custodes = (() => {
     field.style.height = `${field.scrollHeight}px`;
   }
 
-  new MutationObserver(() => all("textarea[data-marks]").forEach((f) => f.style.height || grow(f))).observe(
-    document.documentElement,
-    { childList: true, subtree: true },
-  );
+  new MutationObserver(() => {
+    keepFocus();
+    all("textarea[data-marks]").forEach((f) => f.style.height || grow(f));
+  }).observe(document.documentElement, { childList: true, subtree: true });
   addEventListener("resize", () => all("textarea[data-marks]").forEach(grow));
 
   // ------------------------------------------------------------ answers that scroll together
@@ -331,5 +363,5 @@ const custodes = (() => {
   document.addEventListener("scroll", scrolled, true);
   watchConnection();
 
-  return { say, open, close, seconds, settled, saved, forget, putBack, begin, go, handIn, ready, selection };
+  return { act, say, open, close, seconds, settled, saved, forget, putBack, begin, go, handIn, ready, selection };
 })();

@@ -1,16 +1,14 @@
 """Formats people's texts in processes of their own: whatever the text, the server goes on, and each costs a bounded time.
 
 Libraries that format text have inputs on which they take minutes (a lexer's regular expression, say), and Python lets no
-other thread on meanwhile. So a worker process forks a child for every text; the kernel ends a child that has used up its
-processor time, and the text is then shown as it was written. This file is the worker too: it is run as a script, beside
-``prose.py`` and ``difference.py``, which import nothing of the server.
+other thread on meanwhile. So a worker process forks a child for every text. The kernel ends a child that has used up its
+processor time, and the text is then shown as it was written. This file is the worker too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.util
 import json
 import os
 import queue
@@ -23,10 +21,13 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from html import escape
 from typing import IO, Any, ParamSpec, TypeVar
+
+from custodes.web.formatting.differences import Piece, line_differences, word_differences
+from custodes.web.formatting.markdown import render_markdown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,9 +42,47 @@ PATIENCE = 10.0
 KEPT = 64_000_000
 """Bytes of texts that stay formatted, the last used ones."""
 WORKERS = 2
+LONGEST = 100_000
+"""Characters of a text that is formatted."""
+AS_WRITTEN = "Shown as it was written: it is too long or too intricate to be formatted."
+JOBS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (render_markdown, word_differences, line_differences)}
+"""What workers can do: functions of texts whose results are JSON."""
 
-JOBS = {"prose": ("prose", "render"), "words": ("difference", "differences"), "lines": ("difference", "changed_lines")}
-"""What workers can do: the file beside this one, and its function of texts."""
+
+def to_html(text: str) -> str:
+    """``text``, Markdown with maths, as safe HTML, in bounded time whatever it is.
+
+    What cannot be formatted in time comes as it was written, and says so. Takes milliseconds, seconds at most: call it
+    in a thread.
+    """
+    html = renderer.ask("render_markdown", text) if len(text) <= LONGEST else None
+    return html if html is not None else f'<p class="quiet">{AS_WRITTEN}</p>{as_written(text)}'
+
+
+def known_html(text: str) -> str | None:
+    """What :func:`to_html` gave for ``text``, at once; None where that would have to be made."""
+    return None if len(text) <= LONGEST and renderer.known("render_markdown", text) is None else to_html(text)
+
+
+def as_written(text: str) -> str:
+    """``text`` letter by letter, as HTML."""
+    return f'<div class="plain" dir="auto">{escape(text)}</div>'
+
+
+def differing_pieces(left: str, right: str) -> Sequence[Sequence[Piece]]:
+    """:func:`~custodes.web.formatting.differences.word_differences`, in bounded time."""
+    return renderer.ask("word_differences", left, right) or [[(left, None)], [(right, None)]]
+
+
+def differing_lines(before: str, now: str) -> list[str] | None:
+    """:func:`~custodes.web.formatting.differences.line_differences`, in bounded time."""
+    lines: list[str] | None = renderer.ask("line_differences", before, now)
+    return lines
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """``function``, which asks the renderer, in a thread of its own kind: whoever waits for it takes no other work's turn."""
+    return await asyncio.wrap_future(_threads.submit(function, *args, **kwargs))
 
 
 class _Renderer:
@@ -60,65 +99,66 @@ class _Renderer:
     def known(self, job: str, *texts: str) -> tuple[Any] | None:
         """(the result of an earlier :meth:`ask`,), None where there is none."""
         with self._lock:
-            if (found := self._kept.get((job, *texts))) is None:
+            if (kept := self._kept.get((job, *texts))) is None:
                 return None
             self._kept.move_to_end((job, *texts))
-            return (found[0],)
+            return (kept[0],)
 
     def ask(self, job: str, *texts: str) -> Any:
         """What ``job`` makes of the texts; None where that takes too long or too much. Waits ``patience`` seconds at most."""
-        if (found := self.known(job, *texts)) is not None:
-            return found[0]
+        if (kept := self.known(job, *texts)) is not None:
+            return kept[0]
         until = time.monotonic() + self._patience
         try:
             worker = self._idle.get(timeout=self._patience)
         except queue.Empty:
             return None
         try:
-            answered, result, size = worker.ask(job, texts, until)
+            answer = worker.ask(job, texts, until)
         finally:
             self._idle.put(worker)
-        if answered:
-            self._keep((job, *texts), result, size + sum(map(len, texts)))
+        result = json.loads(answer) if answer else None
+        if answer is not None:
+            with self._lock:
+                size = len(answer) + sum(map(len, texts))
+                self._size += size - self._kept.pop((job, *texts), (None, 0))[1]
+                self._kept[(job, *texts)] = (result, size)
+                while self._size > KEPT:
+                    self._size -= self._kept.popitem(last=False)[1][1]
         return result
-
-    def _keep(self, key: tuple[str, ...], result: Any, size: int) -> None:
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = (result, size)
-                self._size += size
-            while self._size > KEPT:
-                self._size -= self._kept.popitem(last=False)[1][1]
 
 
 class _Worker:
     """One worker process, which ends when its standard input does."""
 
     def __init__(self, cpu: float) -> None:
-        self._cpu = cpu
+        self._command = [sys.executable, "-P", "-m", "custodes.web.formatting.renderer", repr(cpu)]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, job: str, texts: tuple[str, ...], until: float) -> tuple[bool, Any, int]:
-        """(whether it answered in time, its result or None, bytes of that)."""
+    def ask(self, job: str, texts: tuple[str, ...], until: float) -> bytes | None:
+        """The result as JSON, b"" where the child was ended; None where the worker did not answer in time."""
         try:
             if self._process is None or self._process.poll() is not None:
-                command = [sys.executable, "-P", __file__, repr(self._cpu)]
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 )
             assert self._process.stdin is not None
             assert self._process.stdout is not None
             _write(self._process.stdin, json.dumps([job, texts]).encode())
             ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, until - time.monotonic()))
-            if ready and (data := _read(self._process.stdout)) is not None:
-                return True, json.loads(data) if data else None, len(data)
+            if ready and (answer := _read(self._process.stdout)) is not None:
+                return answer
         except OSError:
             pass
         if self._process is not None:  # its answer would be taken for that to the next question
             self._process.kill()
             self._process.wait()
             self._process = None
-        return False, None, 0
+        return None
 
 
 def _write(to: IO[bytes], data: bytes) -> None:
@@ -131,26 +171,19 @@ def _read(source: IO[bytes]) -> bytes | None:
     return source.read(struct.unpack("<I", head)[0]) if len(head) == 4 else None
 
 
+renderer = _Renderer()
+"""Of this process."""
+_threads = ThreadPoolExecutor(WORKERS, "renderer")
+
+
 # ---------------------------------------------------------------- the worker
 
 
 def _work(cpu: float) -> None:
-    jobs = {job: getattr(_beside(file), function) for job, (file, function) in JOBS.items()}
     gc.freeze()
     while (data := _read(sys.stdin.buffer)) is not None:
         job, texts = json.loads(data)
-        _write(sys.stdout.buffer, _in_child(jobs[job], texts, cpu))
-
-
-def _beside(file: str) -> Any:
-    """A module of this folder without the package around it, which would load the whole server."""
-    if file not in sys.modules:
-        spec = importlib.util.spec_from_file_location(file, Path(__file__).with_name(f"{file}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[file] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[file])
-    return sys.modules[file]
+        _write(sys.stdout.buffer, _in_child(JOBS[job], texts, cpu))
 
 
 def _in_child(function: Callable[..., Any], texts: list[str], cpu: float) -> bytes:
@@ -172,16 +205,6 @@ def _in_child(function: Callable[..., Any], texts: list[str], cpu: float) -> byt
         data = pipe.read(LARGEST + 1)
     _, status = os.waitpid(child, 0)
     return data if status == 0 and len(data) <= LARGEST else b""
-
-
-renderer = _Renderer()
-"""Of this process."""
-_threads = ThreadPoolExecutor(WORKERS, "renderer")
-
-
-async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """``function``, which asks the renderer, in a thread of its own kind: whoever waits for it takes no other work's turn."""
-    return await asyncio.wrap_future(_threads.submit(function, *args, **kwargs))
 
 
 if __name__ == "__main__":

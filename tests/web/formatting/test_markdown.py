@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custodes.web.screens.difference import differences
-from custodes.web.screens.prose import MATHML, _code, formula, to_html
+from custodes.web.formatting.differences import word_differences
+from custodes.web.formatting.markdown import MATHML, _code, _mathml
+from custodes.web.formatting.renderer import to_html
 
 
 def test_markdown_code_and_maths_are_rendered():
@@ -32,7 +33,7 @@ def test_a_dollar_can_be_money_or_code(text):
     "latex", ["\\frac", "\\href{javascript:alert(1)}{x}", "\\text{<script>}", "{" * 3000, "x" * 5000]
 )
 def test_formulas_hold_nothing_but_maths(latex):
-    made = formula(latex)
+    made = _mathml(latex)
     assert "<script" not in made
     assert "href" not in made.split("<code>")[0]
     if made.startswith("<math"):
@@ -65,18 +66,18 @@ def test_no_text_becomes_an_element_that_does_anything(text):
 @settings(max_examples=100, deadline=None)
 @given(st.text("ab \n.", max_size=60), st.text("ab \n.", max_size=60))
 def test_the_pieces_of_a_difference_are_the_texts(left, right):
-    found = differences(left, right)
+    found = word_differences(left, right)
     assert ["".join(text for text, _ in pieces) for pieces in found] == [left, right]
     same = [re.sub(r"\s", "", "".join(text for text, differs in pieces if not differs)) for pieces in found]
     assert same[0] == same[1]
 
 
 def test_words_that_only_one_text_has_are_marked():
-    left, right = differences("The sky is blue.", "The sky was grey.")
+    left, right = word_differences("The sky is blue.", "The sky was grey.")
     assert [text for text, differs in left if differs] == ["is", "blue"]
     assert [text for text, differs in right if differs] == ["was", "grey"]
 
 
 def test_long_texts_are_compared_in_bounded_time():
-    left, _ = differences("a b " * 20_000, "b a " * 20_000)
+    left, _ = word_differences("a b " * 20_000, "b a " * 20_000)
     assert "".join(text for text, _ in left) == "a b " * 20_000

@@ -1,8 +1,8 @@
-"""Sends what is in the outbox of the webhooks, again and later where it does not arrive.
+"""Sends what is in the outbox of the webhooks, signed as Standard Webhooks; again and later where it does not arrive.
 
 One thread per server process. What is due is claimed for a minute in one short transaction, sent while nothing is locked,
-and ticked off in another: so nobody's judgment waits for anybody's receiver, and what a killed process had claimed is sent
-by the next one. A receiver may get the same twice; it has the same delivery id then.
+and ticked off in another. So nobody's judgment waits for anybody's receiver, and the next process sends what a killed one
+had claimed. A receiver may get the same twice; both have the same id.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import logging
 import socket
 import threading
 from collections.abc import Collection
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
 from sqlalchemy import Row, delete, func, select, update
+from standardwebhooks import Webhook
 
 from custodes.web.addresses import check_url, not_public, public
-from custodes.web.database import Database
+from custodes.web.database import ServerDatabase
 from custodes.web.schema import outbox, webhooks
-from custodes.web.webhooks import DELIVERY, SIGNATURE, sign
 
 PAUSES = (2.0, 10.0, 60.0, 600.0, 3_600.0, 6 * 3_600.0, 24 * 3_600.0)
 """Seconds from one try to the next; after the last, it is given up."""
@@ -41,17 +42,17 @@ TIMEOUT = 10.0
 log = logging.getLogger(__name__)
 
 
-class Courier:
+class WebhookDelivery:
     """Delivers in a thread while the ``with`` block is open.
 
-    ``hosts`` are the only ones that may be told, as HOST or HOST:PORT, internal ones included; without any, every public
-    address may be told and no internal one, so that nobody can reach the network behind the server through it.
+    ``hosts`` are the only ones that may be told, as HOST or HOST:PORT, internal ones included. Without any, every public
+    address may be told and no internal one: nobody can reach the network behind the server through it.
     """
 
-    def __init__(self, database: Database, hosts: Collection[str] = ()) -> None:
+    def __init__(self, database: ServerDatabase, hosts: Collection[str] = ()) -> None:
         self._database, self._hosts = database, frozenset(host.lower() for host in hosts)
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,15 +75,14 @@ class Courier:
 
     def deliver(self) -> int:
         """Tries once whatever is due now, at most ``AT_ONCE`` and ``EACH`` of one receiver; how many."""
-        found = self._claim()
-        if found:
-            self._tick_off(found, asyncio.run(self._send_all(found)))
-        return len(found)
+        rows = self._claim()
+        if rows:
+            self._tick_off(rows, asyncio.run(self._send_all(rows)))
+        return len(rows)
 
-    async def _send_all(self, found: list[Row[Any]]) -> dict[str, tuple[bool, str]]:
+    async def _send_all(self, rows: list[Row[Any]]) -> list[tuple[bool, str]]:
         async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as http:
-            said = await asyncio.gather(*(self._send(http, row) for row in found))
-        return {row.id: result for row, result in zip(found, said, strict=True)}
+            return await asyncio.gather(*(self._send(http, row) for row in rows))
 
     def _claim(self) -> list[Row[Any]]:
         now = self._database.clock()
@@ -108,15 +108,16 @@ class Courier:
 
     async def _send(self, http: httpx.AsyncClient, row: Row[Any]) -> tuple[bool, str]:
         """Whether it arrived, and what was said. Whatever goes wrong concerns this receiver alone."""
-        body = row.body.encode()
-        headers = {"Content-Type": "application/json", DELIVERY: row.id}
-        headers[SIGNATURE] = sign(row.secret, self._database.clock(), body)
+        at = datetime.fromtimestamp(int(self._database.clock()), UTC)
+        headers = {"Content-Type": "application/json", "webhook-id": row.id}
+        headers["webhook-timestamp"] = f"{at.timestamp():.0f}"
         try:
+            headers["webhook-signature"] = Webhook(row.secret).sign(row.id, at, row.body)
             async with asyncio.timeout(TIMEOUT):  # of all of it: a receiver may answer one letter at a time
                 url, host = await self._address(row.url)
                 headers["Host"] = httpx.URL(row.url).netloc.decode("ascii")
-                asked = http.stream("POST", url, content=body, headers=headers, extensions={"sni_hostname": host})
-                async with asked as answer:
+                options: Any = {"content": row.body.encode(), "headers": headers, "extensions": {"sni_hostname": host}}
+                async with http.stream("POST", url, **options) as answer:
                     return answer.is_success, f"status {answer.status_code}"
         except TimeoutError:
             return False, f"no answer within {TIMEOUT:g} seconds"
@@ -131,21 +132,19 @@ class Courier:
         """
         _, host, port = check_url(url, self._hosts)
         loop = asyncio.get_running_loop()
-        numbers = {str(found[4][0]) for found in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        numbers = {str(entry[4][0]) for entry in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
         if not self._hosts and not all(public(ipaddress.ip_address(n.partition("%")[0])) for n in numbers):
             raise not_public(host)
         number = min(numbers, key=lambda n: (":" in n, n))
         bracketed = f"[{number}]" if ":" in number else number
         return urlsplit(url)._replace(netloc=f"{bracketed}:{port}").geturl(), host
 
-    def _tick_off(self, found: list[Row[Any]], results: dict[str, tuple[bool, str]]) -> None:
+    def _tick_off(self, rows: list[Row[Any]], results: list[tuple[bool, str]]) -> None:
         now = self._database.clock()
         with self._database.writing() as connection:
-            for row in found:
-                arrived, said = results[row.id]
-                last = row.tries >= len(PAUSES)
-                state = "delivered" if arrived else "given up" if last else "waiting"
+            for row, (arrived, answer) in zip(rows, results, strict=True):
+                state = "delivered" if arrived else "given up" if row.tries >= len(PAUSES) else "waiting"
                 due = now + (PAUSES[row.tries] if state == "waiting" else 0.0)
-                values = {"state": state, "due": due, "tries": row.tries + 1, "said": said[:500]}
+                values = {"state": state, "due": due, "tries": row.tries + 1, "said": answer[:500]}
                 connection.execute(update(outbox).where(outbox.c.id == row.id).values(**values))
             connection.execute(delete(outbox).where(outbox.c.state != "waiting", outbox.c.due < now - KEPT))

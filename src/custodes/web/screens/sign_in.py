@@ -1,6 +1,6 @@
-"""The door: signing in and joining by invitation, as plain HTML, so that nobody outside holds a page's socket.
+"""Signing in and joining by invitation, as plain HTML, so that nobody outside holds a page's socket.
 
-Both forms are sent to the same routes that programs use, by ``static/door.js``.
+Both forms are sent to the same routes that programs use, by ``static/sign_in.js``.
 """
 
 from __future__ import annotations
@@ -12,17 +12,14 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from nicegui import app as host
 
-from custodes.web.screens.files import file_address, static
-from custodes.web.screens.pages import plain
+from custodes.web.screens.pages import open_page
+from custodes.web.screens.shell import file_address, static_file
 
 
 def _sign_in(request: Request) -> HTMLResponse:
     """Name and password."""
-    return _page(
-        request,
-        "Sign in",
-        f"""
-        <form id="door" data-send="/api/sign-in" novalidate>
+    content = f"""
+        <form id="sign-in" data-send="/api/sign-in" novalidate>
           <label for="name">Name</label>
           <input id="name" name="name" autocomplete="username" autocapitalize="none" required autofocus>
           <label for="password">Password</label>
@@ -32,17 +29,14 @@ def _sign_in(request: Request) -> HTMLResponse:
         </form>
         {_elsewhere(request)}
         <p class="quiet">No account yet? A lead of your project gives you an invitation.</p>
-        """,
-    )
+        """
+    return _page(request, "Sign in", content)
 
 
 def _join(request: Request, invitation: str = "") -> HTMLResponse:
     """An invitation becomes an account."""
-    return _page(
-        request,
-        "Join",
-        f"""
-        <form id="door" data-send="/api/join" novalidate>
+    content = f"""
+        <form id="sign-in" data-send="/api/join" novalidate>
           <label for="invitation">Invitation</label>
           <input id="invitation" name="invitation" value="{escape(invitation[:200])}" autocomplete="off" required>
           <label for="name">Choose a name</label>
@@ -58,8 +52,8 @@ def _join(request: Request, invitation: str = "") -> HTMLResponse:
         </form>
         {_elsewhere(request, invitation)}
         <p class="quiet">You have an account? <a href="/sign-in">Sign in</a>.</p>
-        """,
-    )
+        """
+    return _page(request, "Join", content)
 
 
 def _elsewhere(request: Request, invitation: str = "") -> str:
@@ -78,11 +72,9 @@ async def _refused(request: Request, error: Exception) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return Response(status_code=status)
     detail = getattr(error, "detail", "")
-    sentence = f"{detail[:1].upper()}{detail[1:]}" if status == 403 else "There is nothing at this address."
-    title = "Not for you" if status == 403 else "Nothing here"
-    page = _page(request, title, f'<p>{escape(sentence)}</p><p><a href="/">To your projects</a></p>')
-    page.status_code = status
-    return page
+    if status == 403:
+        return _page(request, "Not for you", _sentence(f"{detail[:1].upper()}{detail[1:]}"), status)
+    return _page(request, "Nothing here", _sentence("There is nothing at this address."), status)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -90,32 +82,35 @@ async def _failed(request: Request, error: Exception) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return Response(status_code=500)
     sentence = "Something went wrong here. Whoever runs this server finds the reason in its log."
-    page = _page(request, "Not working", f'<p>{sentence}</p><p><a href="/">To your projects</a></p>')
-    page.status_code = 500
-    return page
+    return _page(request, "Not working", _sentence(sentence), 500)
 
 
-def _page(request: Request, title: str, content: str) -> HTMLResponse:
+def _sentence(sentence: str) -> str:
+    return f'<p>{escape(sentence)}</p><p><a href="/">To your projects</a></p>'
+
+
+def _page(request: Request, title: str, content: str, status: int = 200) -> HTMLResponse:
     theme = request.cookies.get("custodes_theme", "")
     theme = theme if theme in ("light", "dark") else ""
-    return HTMLResponse(f"""<!doctype html>
+    html = f"""<!doctype html>
 <html lang="en" data-theme="{theme}">
 <head>
   <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
   <title>{escape(title)} · Custodes</title>
   <link rel="icon" href="{file_address("mark.svg")}"><link rel="stylesheet" href="{file_address("screens.css")}">
-  <script src="{file_address("door.js")}" defer></script>
+  <script src="{file_address("sign_in.js")}" defer></script>
 </head>
 <body class="outside"><main>
   <p class="brand"><img src="{file_address("mark.svg")}" alt="" width="28" height="28"> Custodes</p>
   <h1>{escape(title)}</h1>
   {content}
-</main></body></html>""")
+</main></body></html>"""
+    return HTMLResponse(html, status)
 
 
-plain("/sign-in", _sign_in)
-plain("/join", _join)
-plain("/static/{version}/{name}", static)
+open_page("/sign-in", _sign_in)
+open_page("/join", _join)
+open_page("/static/{version}/{name}", static_file)
 host.add_exception_handler(404, _refused)
 host.add_exception_handler(403, _refused)
 host.add_exception_handler(Exception, _failed)

@@ -8,10 +8,9 @@ import threading
 
 import pytest
 
-from custodes.web.screens import prose, renderer
-from custodes.web.screens.difference import differences
-from custodes.web.screens.prose import AS_WRITTEN, LONGEST, to_html
-from custodes.web.screens.renderer import _Renderer
+from custodes.web.formatting import renderer
+from custodes.web.formatting.differences import line_differences, word_differences
+from custodes.web.formatting.renderer import AS_WRITTEN, LONGEST, _Renderer, known_html, to_html
 
 HOSTILE = {
     "nested braces": "```perl\n" + "{a" * 12_000 + "}" * 12_000 + "\n```",
@@ -55,7 +54,7 @@ def test_a_hostile_text_is_formatted_or_shown_as_it_was_written(quick: _Renderer
     html = to_html(text)
     assert len(html) <= renderer.LARGEST
     assert html.startswith("<")
-    assert prose.known_html(text) == html  # nobody pays for it twice
+    assert known_html(text) == html  # nobody pays for it twice
 
 
 def test_what_takes_too_long_ends_with_its_processor_time(quick: _Renderer):
@@ -105,23 +104,37 @@ def test_long_answers_differ_where_they_differ(count: int):
     other = list(some)
     other[3], other[count // 2], other[-2] = "first", "middle", "last"
     del other[count // 3]
-    left, right = differences(" ".join(some), " ".join(other))
+    left, right = word_differences(" ".join(some), " ".join(other))
     assert [text for text, differs in right if differs] == ["first", "middle", "last"]
     assert [text for text, differs in left if differs] == [some[n] for n in (3, count // 3, count // 2, count - 2)]
 
 
 def test_what_moved_is_marked_once_on_each_side():
     some = words(2_000)
-    left, right = differences(" ".join(["moved", *some]), " ".join([*some, "moved"]))
+    left, right = word_differences(" ".join(["moved", *some]), " ".join([*some, "moved"]))
     assert [text for text, differs in left if differs] == ["moved"] == [text for text, differs in right if differs]
 
 
 def test_texts_that_are_too_long_are_said_to_be():
-    left, right = differences("a b " * 6_000, "b c " * 6_000)
+    left, right = word_differences("a b " * 6_000, "b c " * 6_000)
     assert [differs for _, differs in (*left, *right)] == [None, None]
 
 
 def test_scripts_without_blanks_are_compared_by_their_characters():
-    left, right = differences("今日は天気がいい。", "今日は気分がいい。")
+    left, right = word_differences("今日は天気がいい。", "今日は気分がいい。")
     assert "".join(text for text, differs in right if differs) == "分"
     assert "".join(text for text, differs in left if differs) == "天"
+
+
+def test_lines_are_taken_out_and_put_in():
+    assert line_differences("a\nb\nc\nd\n", "a\nx\nc\nd\ny\n") == ["-b", "+x", "+y"]
+    assert line_differences("a\nb", "a\nb") == []
+    assert line_differences("", "a") == ["+a"]
+    assert line_differences("\n".join(map(str, range(11_000))), "x") is None
+
+
+def test_a_worker_makes_differences_too(quick: _Renderer):
+    assert renderer.differing_lines("a\nb", "a\nc") == ["-b", "+c"]
+    left, right = renderer.differing_pieces("a b", "a c")
+    assert [text for text, differs in left if differs] == ["b"]
+    assert [text for text, differs in right if differs] == ["c"]

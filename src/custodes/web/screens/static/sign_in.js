@@ -1,6 +1,6 @@
-// The door: sends its form as JSON and goes on. No framework, nothing to load.
+// Signing in and joining: sends its form as JSON and goes on. No framework, nothing to load.
 "use strict";
-const form = document.getElementById("door");
+const form = document.getElementById("sign-in");
 
 function wanted() {
   // only to a page of this server

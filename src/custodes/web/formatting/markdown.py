@@ -1,80 +1,49 @@
 """What models and people wrote, as HTML that is safe to show: Markdown, highlighted code, maths.
 
-HTML in the text stays text, links go to the web only, pictures are not loaded (they would tell their host who reads),
-and maths becomes MathML of which only known elements and attributes are kept. This file is loaded by ``renderer.py``'s
-workers too and imports nothing of the server.
+HTML in the text stays text. Links go to the web only. Pictures are not loaded: they would tell their host who reads.
+Maths becomes MathML, of which only known elements and attributes are kept.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable
 from html import escape
-from typing import Any
 from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
-from markdown_it.utils import OptionsDict
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
-LONGEST = 100_000
-"""Characters of a text that is formatted."""
 LONGEST_FORMULA, LONGEST_CODE = 4_000, 50_000
 """Characters; what is longer is shown as it was written."""
-AS_WRITTEN = "Shown as it was written: it is too long or too intricate to be formatted."
 MATHML = "http://www.w3.org/1998/Math/MathML"
-ELEMENTS = """
+_ELEMENTS = """
     math mrow mi mn mo ms mtext mspace msup msub msubsup mfrac msqrt mroot mtable mtr mtd mover munder munderover
     mstyle mpadded mphantom menclose mmultiscripts mprescripts none
 """
-ATTRIBUTES = """
+_ATTRIBUTES = """
     display displaystyle scriptlevel stretchy fence form separator mathvariant columnalign rowalign columnspacing
     rowspacing columnlines rowlines lspace rspace width height depth linethickness accent accentunder minsize maxsize
     movablelimits largeop symmetric notation mathcolor mathsize
 """
+ELEMENTS, ATTRIBUTES = frozenset(_ELEMENTS.split()), frozenset(_ATTRIBUTES.split())
 """What a formula may consist of."""
 
 
-def to_html(text: str) -> str:
-    """``text``, Markdown with maths between $, $$, \\( \\) or \\[ \\], as safe HTML, in bounded time whatever it is.
-
-    A worker formats it. What that cannot do in time comes as it was written, and says so. Takes milliseconds, seconds
-    at most: call it in a thread.
-    """
-    from custodes.web.screens.renderer import renderer  # not in the worker, which has no such package
-
-    html = renderer.ask("prose", text) if len(text) <= LONGEST else None
-    return html if html is not None else f'<p class="quiet">{AS_WRITTEN}</p>{as_written(text)}'
-
-
-def known_html(text: str) -> str | None:
-    """What :func:`to_html` gave for ``text``, at once; None where that would have to be made."""
-    from custodes.web.screens.renderer import renderer
-
-    found = renderer.known("prose", text) if len(text) <= LONGEST else (None,)
-    return None if found is None else to_html(text)
-
-
-def as_written(text: str) -> str:
-    """``text`` letter by letter, as HTML."""
-    return f'<div class="plain" dir="auto">{escape(text)}</div>'
-
-
-def render(text: str) -> str:
-    """The work of :func:`to_html`, without its bounds."""
+def render_markdown(text: str) -> str:
+    """``text``, Markdown with maths between $, $$, \\( \\) or \\[ \\], as safe HTML. The time that this takes has no bound."""
     return str(_markdown.render(text))
 
 
-def formula(latex: str, block: bool = False) -> str:
+def _mathml(latex: str, block: bool = False) -> str:
     """LaTeX as MathML; as code where it cannot be read."""
     try:
         if len(latex) > LONGEST_FORMULA:
@@ -97,14 +66,11 @@ def _code(text: str, language: str = "") -> str:
         return escape(text)
 
 
-_ELEMENTS, _ATTRIBUTES = frozenset(ELEMENTS.split()), frozenset(ATTRIBUTES.split())
-
-
 def _keep_known(element: ElementTree.Element) -> None:
     name = element.tag.removeprefix(f"{{{MATHML}}}")
-    if name not in _ELEMENTS:
+    if name not in ELEMENTS:
         raise ValueError(f"{name} is no element of a formula")
-    for attribute in set(element.attrib) - _ATTRIBUTES:
+    for attribute in set(element.attrib) - ATTRIBUTES:
         del element.attrib[attribute]
     for child in element:
         _keep_known(child)
@@ -157,26 +123,17 @@ def _block_maths(state: StateBlock, first: int, last: int, silent: bool) -> bool
     return True
 
 
-def _formula(
-    renderer: Any, tokens: Sequence[Token], n: int, options: OptionsDict, env: MutableMapping[str, Any]
-) -> str:
-    return formula(tokens[n].content, tokens[n].meta["block"])
+def _fence(token: Token) -> str:
+    language = token.info.split()[0] if token.info.strip() else ""
+    return f'<pre class="code" tabindex="0"><code>{_code(token.content, language)}</code></pre>\n'
 
 
-def _fence(renderer: Any, tokens: Sequence[Token], n: int, options: OptionsDict, env: MutableMapping[str, Any]) -> str:
-    language = tokens[n].info.split()[0] if tokens[n].info.strip() else ""
-    return f'<pre class="code" tabindex="0"><code>{_code(tokens[n].content, language)}</code></pre>\n'
+def _image(token: Token) -> str:
+    return f"<span>[picture: {escape(token.content)} {escape(str(token.attrs.get('src', '')))}]</span>"
 
 
-def _image(renderer: Any, tokens: Sequence[Token], n: int, options: OptionsDict, env: MutableMapping[str, Any]) -> str:
-    return f"<span>[picture: {escape(tokens[n].content)} {escape(str(tokens[n].attrs.get('src', '')))}]</span>"
-
-
-def _heading(
-    renderer: Any, tokens: Sequence[Token], n: int, options: OptionsDict, env: MutableMapping[str, Any]
-) -> str:
+def _heading(token: Token) -> str:
     """Below the headings of the page, so that its outline stays the page's."""
-    token = tokens[n]
     return f"<{'/' if token.nesting < 0 else ''}h{min(6, int(token.tag[1]) + 3)}>"
 
 
@@ -186,11 +143,20 @@ def _rules() -> MarkdownIt:
     markdown.validateLink = lambda url: web.match(url) is not None  # type: ignore[method-assign]
     markdown.inline.ruler.before("escape", "formula", _inline_maths)
     markdown.block.ruler.before("fence", "formula", _block_maths, {"alt": ["paragraph", "list", "blockquote"]})
-    rules = {"formula": _formula, "fence": _fence, "code_block": _fence, "image": _image}
-    for name, rule in {**rules, "heading_open": _heading, "heading_close": _heading}.items():
-        markdown.add_render_rule(name, rule)
-    assert isinstance(markdown.renderer, RendererHTML)
+    for name, rule in {
+        "formula": lambda token: _mathml(token.content, token.meta["block"]),
+        "fence": _fence,
+        "code_block": _fence,
+        "image": _image,
+        "heading_open": _heading,
+        "heading_close": _heading,
+    }.items():
+        markdown.add_render_rule(name, _of_one_token(rule))
     return markdown
+
+
+def _of_one_token(rule: Callable[[Token], str]) -> Callable[..., str]:
+    return lambda renderer, tokens, n, options, env: rule(tokens[n])
 
 
 _markdown = _rules()
