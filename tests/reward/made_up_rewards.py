@@ -8,10 +8,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from custodes.feedback.collection import Feedback
 from custodes.lm.adapter import Adapter, AdapterConfig
 from custodes.lm.loading import LanguageModel
 from custodes.reward.config import RewardConfig
 from custodes.reward.model import RewardModel
+from custodes.reward.objective import Course, Material, RewardObjective
+from custodes.reward.reading import Reader
+from custodes.reward.train import teach_reward
 from custodes.types import Episode, Message, PreferencePair, Task
 
 WORDS = ("fox", "dog", "seven", "model", "watch", "number", "short", "lazy", "quick", "brown")
@@ -81,3 +85,22 @@ def episodes(n: int) -> list[Episode]:
         empty = np.zeros(0)
         out.append(Episode(f"e{i}", task, messages, empty.astype(np.int32), empty.astype(bool), empty, "stop", "p"))
     return out
+
+
+def judged(n: int, seed: int = 0) -> tuple[Feedback, list[tuple[tuple[Message, ...], tuple[Message, ...], bool]]]:
+    """No judgment yet, and 2 n answers to judge: (prompt, answer, whether it says "thanks"), two to each prompt."""
+    pairs = make_pairs(n, seed)
+    return Feedback(), [(p.prompt, side, side is p.chosen) for p in pairs for side in (p.chosen, p.rejected)]
+
+
+def material_of(
+    lm: LanguageModel, feedback: Feedback, axes: tuple[str, ...] = (), marks: tuple[str, ...] = ()
+) -> Material:
+    return Material(feedback, Reader(lm, 512), axes, marks)
+
+
+def taught_by(lm: LanguageModel, objective: RewardObjective, material: Material, epochs: int = 4) -> RewardModel:
+    """A small reward that learned the lessons of one objective."""
+    config = small("adapter", epochs=epochs)
+    course = Course(objective, objective.lessons(material, config.members))
+    return teach_reward(lm, [course], config, axes=material.axes, marks=material.marks, progress=False)

@@ -89,12 +89,12 @@ class RewardModel(RewardBase):
         return np.array([float(weights.get(axis, 0.0)) for axis in self.axes])
 
     def weighted(self, weights: Mapping[str, float]) -> RewardModel:
-        """The same reward whose value weighs its axes so; 0 for those that are not named.
+        """The same reward whose value weighs its axes so, and its token rewards their marks; 0 for those that are not named.
 
         Its probabilities are those of an uncalibrated reward. Raises InputError for an axis that it does not have.
         """
-        if unknown := [axis for axis in weights if axis not in self.axes]:
-            raise InputError(f"reward {self.name} has no axis {unknown[0]!r}; it has {', '.join(self.axes)}.")
+        if unknown := [name for name in weights if name not in self.outputs]:
+            raise InputError(f"reward {self.name} has no axis {unknown[0]!r}; it has {', '.join(self.outputs)}.")
         return replace(self, weights=dict(weights))
 
     @property
@@ -185,7 +185,8 @@ class RewardModel(RewardBase):
         scores, parts = self.combined((raw - self.center) / self.scale), {}
         token = np.zeros((len(episodes), max((len(e.token_ids) for e in episodes), default=0)))
         for m, mark in enumerate(self.marks):
-            weight, reward = float(self.weights.get(mark, 1.0)), self._objective(mark).token_reward
+            weight = float(self.weights.get(mark, 0.0)) if self.weights else 1.0
+            reward = self._objective(mark).token_reward
             parts[mark] = np.zeros(len(conversations))
             for i, own in enumerate(ends):
                 first = sum(map(len, own[:m]))
@@ -212,10 +213,10 @@ class RewardModel(RewardBase):
 
     def combined(self, scores: Floats) -> Scores:
         """(B, K * O) member scores -> one score with its uncertainty."""
-        of_axes = scores.reshape(len(scores), self.members, len(self.outputs))[:, :, : len(self.axes)]
-        members = of_axes[:, :, 0] if len(self.axes) == 1 and not self.weights else of_axes @ self.weighing
         if not self.axes:
             return Scores(value=np.zeros(len(scores)))
+        of_axes = scores.reshape(len(scores), self.members, len(self.outputs))[:, :, : len(self.axes)]
+        members = of_axes[:, :, 0] if len(self.axes) == 1 and not self.weights else of_axes @ self.weighing
         value, std = combine_members(members, self.combine, self.caution)
         parts = {f"member_{k}": members[:, k] for k in range(self.members)} if self.members > 1 else {}
         if len(self.outputs) > 1:

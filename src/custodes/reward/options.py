@@ -61,9 +61,9 @@ class RewardOptions:
         opened = [(known or {}).get(spec) or self._open(spec, text, device) for spec in self.reward]
         names = [getattr(reward, "name", type(reward).__name__) for reward in opened]
         only = opened[0]
-        if len(opened) == 1 and isinstance(only, RewardModel) and len(only.axes) > 1 and self.weights:
-            of_axes = _read_weights(self.weights, list(only.axes), [0.0] * len(only.axes), "axes")
-            return only.weighted({axis: weight for axis, weight in zip(only.axes, of_axes, strict=True) if weight})
+        if len(opened) == 1 and isinstance(only, RewardModel) and len(only.outputs) > 1 and self.weights:
+            of_axes = _read_weights(self.weights, list(only.outputs), [0.0] * len(only.outputs), "axes")
+            return only.weighted({axis: weight for axis, weight in zip(only.outputs, of_axes, strict=True) if weight})
         if parts := _part_weights(self.weights, names, opened):
             return PartWeights(Mixture(list(zip(names, opened, [1.0] * len(names), strict=True))), parts)
         weights = _read_weights(self.weights, names, [0.0 if name in constrained else 1.0 for name in names])

@@ -36,7 +36,7 @@ class TaughtSection(RunSection):
 {% endfor %}{% for row in of.unused %}<tr><th scope="row">Not used: {{ row.kind | replace("_", " ") }}s</th><td>{{ row.judgments | number }}: {{ row.why }}</td></tr>
 {% endfor %}{% for measure, found in of.measures.items() %}<tr><th scope="row">Held out: {{ measure }}</th><td>{{ found.estimate | number }} [{{ found.low | number }}, {{ found.high | number }}], n = {{ found.n | number }}</td></tr>
 {% endfor %}</table>
-{% endfor %}
+{% else %}{{ absent("Which judgments taught the reward") }}{% endfor %}
 """
 
     def read(self) -> dict[str, Any]:
