@@ -23,9 +23,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from custodes.feedback.collection import LABEL
@@ -35,9 +36,6 @@ from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.ranking import Ranking, ranking_choices
 from custodes.feedback.kinds.rating import Rating
 from custodes.types import InputError, Judgment
-
-if TYPE_CHECKING:
-    import torch
 
 Floats = NDArray[np.float64]
 JUDGED_KINDS = ("comparison", "correction", "ranking", "rating", "label")
@@ -163,9 +161,7 @@ class _Fitting:
     """Expectation maximisation over arrays of the data."""
 
     def __init__(self, data: _Data) -> None:
-        import torch
-
-        self.torch, self.data = torch, data
+        self.data = data
         self.kinds = sorted(data.counts)
         rows = data.intervals
         self.first, self.second = (torch.tensor([row[at] for row in rows], dtype=torch.long) for at in (2, 3))
@@ -186,7 +182,7 @@ class _Fitting:
         self.parameters = {name: value.double().requires_grad_() for name, value in self.parameters.items()}
 
     def run(self) -> JointFit:
-        torch, data, items = self.torch, self.data, len(self.data.items)
+        data, items = self.data, len(self.data.items)
         quality, rounds, moved = torch.zeros(items, dtype=torch.float64), 0, np.inf
         eye = torch.eye(items, dtype=torch.float64)
         covariance = eye.clone()
@@ -201,7 +197,7 @@ class _Fitting:
         quality, precision = self._believe(quality, covariance)
         variance = self._variance(covariance)
         alone = {kind: eye + self._curvature(quality, variance, kind) for kind in self.kinds}
-        seconds = {kind: None if None in data.seconds[kind] else float(sum(data.seconds[kind])) for kind in self.kinds}
+        seconds = {kind: _total(data.seconds[kind]) for kind in self.kinds}
         return JointFit(
             episodes=tuple(data.items),
             quality=quality.numpy(),
@@ -223,7 +219,7 @@ class _Fitting:
 
         Slopes and curvatures of the log-likelihood are averaged over what is not known of the qualities, as ``covariance`` has it.
         """
-        torch, eye = self.torch, self.torch.eye(len(self.data.items), dtype=self.torch.float64)
+        eye = torch.eye(len(self.data.items), dtype=torch.float64)
         variance = self._variance(covariance)
         for _ in range(30):
             precision = eye + self._curvature(quality, variance)
@@ -236,14 +232,14 @@ class _Fitting:
     def _variance(self, covariance: torch.Tensor) -> torch.Tensor:
         """(N,) of the difference, or of the one quality, that each judgment is about."""
         two = self.second >= 0
-        variance = self.torch.diagonal(covariance)[self.first].clone()
+        variance = torch.diagonal(covariance)[self.first].clone()
         i, j = self.first[two], self.second[two]
-        variance[two] += self.torch.diagonal(covariance)[j] - 2 * covariance[i, j]
+        variance[two] += torch.diagonal(covariance)[j] - 2 * covariance[i, j]
         return variance
 
     def _slope(self, quality: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
         """(I,) derivative of the log-likelihood."""
-        torch, gradient = self.torch, self.torch.zeros_like(quality)
+        gradient = torch.zeros_like(quality)
         with torch.no_grad():
             pull = torch.zeros_like(variance)
             for node, weight in zip(NODES, WEIGHTS, strict=True):
@@ -261,7 +257,7 @@ class _Fitting:
 
     def _curvature(self, quality: torch.Tensor, variance: torch.Tensor, kind: str = "") -> torch.Tensor:
         """(I, I) minus the second derivative of the log-likelihood, of one kind of judgment or of all."""
-        torch, items = self.torch, len(quality)
+        items = len(quality)
         out = torch.zeros(items * items, dtype=torch.float64)
         with torch.no_grad():
             curve = torch.zeros_like(variance)
@@ -287,7 +283,6 @@ class _Fitting:
     # ------------------------------------------------------------ the M-step
 
     def _maximise(self, quality: torch.Tensor, covariance: torch.Tensor) -> None:
-        torch = self.torch
         mean, variance = self._difference(quality), self._variance(covariance)
         blocks = covariance[self.among[:, :, None], self.among[:, None, :]] if len(self.among) else None
         optimiser = torch.optim.LBFGS(self.parameters.values(), max_iter=STEPS, line_search_fn="strong_wolfe")
@@ -316,7 +311,7 @@ class _Fitting:
 
     def _unlikely(self) -> torch.Tensor:
         """Minus the log of the priors."""
-        p, total = self.parameters, self.torch.zeros((), dtype=self.torch.float64)
+        p, total = self.parameters, torch.zeros((), dtype=torch.float64)
         for name in ("slope", "reliability", "position"):
             total = total + (p[name] / SPREAD[name]).square().sum() / 2
         total = total + ((p["offset"][:-1]) / SPREAD["offset"]).square().sum() / 2 + (p["offset"][-1] / 3).square() / 2
@@ -331,7 +326,7 @@ class _Fitting:
 
     def _difference(self, quality: torch.Tensor) -> torch.Tensor:
         """(N,) q_i - q_j, or q_i alone."""
-        return quality[self.first] - self.torch.where(self.second >= 0, quality[self.second.clamp(min=0)], 0.0)
+        return quality[self.first] - torch.where(self.second >= 0, quality[self.second.clamp(min=0)], 0.0)
 
     def _leaning(self, difference: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(N,) each: slope, leaning u turned so that answers favour the first, lower and upper cut."""
@@ -344,7 +339,7 @@ class _Fitting:
 
     def _cuts(self) -> torch.Tensor:
         """Every threshold there is: -inf, inf, 0; those between strengths and minus the first; each annotator's scales."""
-        torch, p = self.torch, self.parameters
+        p = self.parameters
         ends = torch.tensor([-torch.inf, torch.inf, 0.0], dtype=torch.float64)
         parts = [ends]
         if len(p["strength"]):
@@ -366,14 +361,14 @@ class _Fitting:
 
     def _chances(self, quality: torch.Tensor, steep: torch.Tensor) -> torch.Tensor:
         """(G, n) the probability that each answer is chosen."""
-        scores = self.torch.where(self.inside, steep[:, None] * quality[self.among], -self.torch.inf)
-        return self.torch.softmax(scores, 1)
+        scores = torch.where(self.inside, steep[:, None] * quality[self.among], -torch.inf)
+        return torch.softmax(scores, 1)
 
     # ------------------------------------------------------------ arrays
 
     def _ordinals(self, rows: Sequence[Any]) -> None:
         """Where each answer's cuts stand in :meth:`_cuts`, and where thresholds begin."""
-        torch, values = self.torch, defaultdict(list)
+        values = defaultdict(list)
         strengths = [abs(int(row[4])) for row in rows if row[0] == "comparison"]
         self.ties, top = 0 in strengths, max(strengths, default=0) if strengths else 0
         compared = bool(strengths) or any(row[0] == "correction" for row in rows)
@@ -382,7 +377,8 @@ class _Fitting:
         for row in rows:
             if row[0] == "rating":
                 values[row[5]].append(row[4])
-        scales, own, self.starts = list(values), {}, []
+        scales, self.starts = list(values), []
+        own: dict[tuple[int, Any], int] = {}
         edges = {scale: _edges(given) for scale, given in values.items()}
         longest = max((len(e) for e in edges.values()), default=0)
         for scale in scales:
@@ -417,7 +413,7 @@ class _Fitting:
 
     def _choices(self) -> None:
         """The choices of all rankings, padded to the longest."""
-        torch, among, share, ranker, chosen, chosen_in = self.torch, [], [], [], [], []
+        among, share, ranker, chosen, chosen_in = [], [], [], [], []
         for who, items, ranks in self.data.rankings:
             open_, shares, top = ranking_choices(tuple(ranks))
             for row, part in zip(open_, shares, strict=True):
@@ -432,6 +428,11 @@ class _Fitting:
         self.share = torch.tensor(share, dtype=torch.float64)
         self.ranker = torch.tensor(ranker, dtype=torch.long)
         self.chosen, self.chosen_in = (torch.tensor(own, dtype=torch.long) for own in (chosen, chosen_in))
+
+
+def _total(seconds: Sequence[float | None]) -> float | None:
+    told = [second for second in seconds if second is not None]
+    return float(sum(told)) if len(told) == len(seconds) else None
 
 
 def _edges(values: Sequence[float]) -> Floats:

@@ -10,7 +10,7 @@ from custodes.ranges import ranged
 from custodes.registry import objective
 from custodes.reward.objective import Lesson, Material, RewardObjective
 
-UNRATED = "no rubric has rated it; `custodes feedback judge --comments` does"
+UNRATED = "no rubric has rated it; `custodes feedback comments` does"
 
 
 @objective
