@@ -12,8 +12,8 @@ of judgment a slope A_c, and u is what the annotator sees through the noise of a
 
 Fit: variational expectation maximisation. The E-step is the Gaussian nearest to what is known of the qualities given
 everything else (Opper and Archambeau 2009), the M-step maximises the expected log-likelihood of everything else and its
-priors. Standard errors are those of the qualities with the rest held, wider
-by :data:`WIDER`, which is what simulated crowds show that holding it costs (``benchmarks/feedback_kinds.py``).
+priors. Standard errors are those of the qualities with the rest held; how often their intervals hold in simulated crowds
+is measured by ``benchmarks/feedback_kinds.py``.
 
 Letters: I items, N judgments as intervals, K annotators, S annotators' scales, G groups of a ranking's choices.
 """
@@ -47,7 +47,8 @@ MOST_ITEMS = 6_000
 """Items whose covariance is computed whole."""
 MOST_LEVELS = 10
 """Scales with more values are cut into so many levels, as often used each."""
-WIDER = 1.0
+DRAWS = 16
+"""Draws, each with its opposite, over which a ranking's choices are averaged."""
 NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 SPREAD = {"reliability": 0.4, "position": 0.5, "offset": 1.0, "leniency": 1.5, "gap": 0.4, "slope": 1.0}
@@ -195,13 +196,13 @@ class _Fitting:
             after = [value.detach() for value in self.parameters.values()]
             moved = max(float((a - b).abs().max()) for a, b in zip(after, before, strict=True) if a.numel())
         quality, precision = self._believe(quality, covariance)
-        variance = self._variance(covariance)
-        alone = {kind: eye + self._curvature(quality, variance, kind) for kind in self.kinds}
+        around = self._variance(covariance), self._deviations(covariance)
+        alone = {kind: eye + self._curvature(quality, *around, kind) for kind in self.kinds}
         seconds = {kind: _total(data.seconds[kind]) for kind in self.kinds}
         return JointFit(
             episodes=tuple(data.items),
             quality=quality.numpy(),
-            covariance=torch.linalg.inv(precision).numpy() * WIDER**2,
+            covariance=torch.linalg.inv(precision).numpy(),
             annotators=tuple(data.annotators),
             reliability=1 + self.parameters["reliability"].detach().numpy(),
             slopes=dict(zip(self.kinds, self.parameters["slope"].detach().exp().tolist(), strict=True)),
@@ -220,14 +221,14 @@ class _Fitting:
         Slopes and curvatures of the log-likelihood are averaged over what is not known of the qualities, as ``covariance`` has it.
         """
         eye = torch.eye(len(self.data.items), dtype=torch.float64)
-        variance = self._variance(covariance)
+        around = self._variance(covariance), self._deviations(covariance)
         for _ in range(30):
-            precision = eye + self._curvature(quality, variance)
-            step = torch.linalg.solve(precision, self._slope(quality, variance) - quality)
+            precision = eye + self._curvature(quality, *around)
+            step = torch.linalg.solve(precision, self._slope(quality, *around) - quality)
             quality = quality + step.clamp(-2, 2)
             if float(step.abs().max()) < 1e-6:
                 break
-        return quality, eye + self._curvature(quality, variance)
+        return quality, eye + self._curvature(quality, *around)
 
     def _variance(self, covariance: torch.Tensor) -> torch.Tensor:
         """(N,) of the difference, or of the one quality, that each judgment is about."""
@@ -237,7 +238,17 @@ class _Fitting:
         variance[two] += torch.diagonal(covariance)[j] - 2 * covariance[i, j]
         return variance
 
-    def _slope(self, quality: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    def _deviations(self, covariance: torch.Tensor) -> torch.Tensor:
+        """(D, G, n) draws of how far the qualities that a ranking's choice is among are from their means."""
+        if not len(self.among):
+            return torch.zeros(0, dtype=torch.float64)
+        blocks = covariance[self.among[:, :, None], self.among[:, None, :]]
+        blocks = torch.where(self.inside[:, :, None] & self.inside[:, None, :], blocks, 0.0)
+        root = torch.linalg.cholesky(blocks + torch.eye(blocks.shape[1], dtype=torch.float64) * 1e-6)
+        draws = torch.from_numpy(np.random.default_rng(0).normal(size=(DRAWS, *self.among.shape)))
+        return torch.einsum("gnm,dgm->dgn", root, torch.cat([draws, -draws]))
+
+    def _slope(self, quality: torch.Tensor, variance: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
         """(I,) derivative of the log-likelihood."""
         gradient = torch.zeros_like(quality)
         with torch.no_grad():
@@ -250,12 +261,14 @@ class _Fitting:
             gradient.index_add_(0, self.second[two], -pull[two])
             if len(self.among):
                 steep = self._steep()
-                p = self._chances(quality, steep)
+                p = self._chances(quality, steep, deviations).mean(0)
                 gradient.index_add_(0, self.among.flatten(), (-steep[:, None] * self.share[:, None] * p).flatten())
                 gradient.index_add_(0, self.chosen, steep[self.chosen_in])
         return gradient
 
-    def _curvature(self, quality: torch.Tensor, variance: torch.Tensor, kind: str = "") -> torch.Tensor:
+    def _curvature(
+        self, quality: torch.Tensor, variance: torch.Tensor, deviations: torch.Tensor, kind: str = ""
+    ) -> torch.Tensor:
         """(I, I) minus the second derivative of the log-likelihood, of one kind of judgment or of all."""
         items = len(quality)
         out = torch.zeros(items * items, dtype=torch.float64)
@@ -274,8 +287,8 @@ class _Fitting:
                 out.index_add_(0, a * items + b, turn * curve)
             if len(self.among) and kind in ("", "ranking"):
                 steep = self._steep()
-                p = self._chances(quality, steep)
-                block = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+                p = self._chances(quality, steep, deviations)
+                block = torch.diag_embed(p.mean(0)) - torch.einsum("dgn,dgm->gnm", p, p) / len(p)
                 block = block * (self.share * steep**2)[:, None, None]
                 out.index_add_(0, (self.among[:, :, None] * items + self.among[:, None, :]).flatten(), block.flatten())
         return out.view(items, items)
@@ -284,7 +297,7 @@ class _Fitting:
 
     def _maximise(self, quality: torch.Tensor, covariance: torch.Tensor) -> None:
         mean, variance = self._difference(quality), self._variance(covariance)
-        blocks = covariance[self.among[:, :, None], self.among[:, None, :]] if len(self.among) else None
+        deviations = self._deviations(covariance)
         optimiser = torch.optim.LBFGS(self.parameters.values(), max_iter=STEPS, line_search_fn="strong_wolfe")
 
         def loss() -> torch.Tensor:
@@ -295,14 +308,10 @@ class _Fitting:
                 within = torch.log(-torch.expm1(low - high))
                 log = torch.nn.functional.logsigmoid
                 total = total - float(weight) * (log(u - low) + log(high - u) + within).sum()
-            if blocks is not None:
+            if len(self.among):
                 steep = self._steep()
-                p = self._chances(quality, steep)
-                scores = torch.where(self.inside, steep[:, None] * quality[self.among], -torch.inf)
-                spread = (p * torch.diagonal(blocks, dim1=1, dim2=2)).sum(1) - torch.einsum(
-                    "gn,gnm,gm->g", p, blocks, p
-                )
-                total = total + (self.share * (torch.logsumexp(scores, 1) + steep**2 * spread / 2)).sum()
+                scores = torch.where(self.inside, steep[:, None] * (quality[self.among] + deviations), -torch.inf)
+                total = total + (self.share * torch.logsumexp(scores, 2).mean(0)).sum()
                 total = total - (steep[self.chosen_in] * quality[self.chosen]).sum()
             total.backward()
             return total
@@ -359,10 +368,10 @@ class _Fitting:
             1 + self.parameters["reliability"][self.ranker]
         )
 
-    def _chances(self, quality: torch.Tensor, steep: torch.Tensor) -> torch.Tensor:
-        """(G, n) the probability that each answer is chosen."""
-        scores = torch.where(self.inside, steep[:, None] * quality[self.among], -torch.inf)
-        return torch.softmax(scores, 1)
+    def _chances(self, quality: torch.Tensor, steep: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
+        """(D, G, n) the probability that each answer is chosen, in each draw."""
+        scores = torch.where(self.inside, steep[:, None] * (quality[self.among] + deviations), -torch.inf)
+        return torch.softmax(scores, 2)
 
     # ------------------------------------------------------------ arrays
 

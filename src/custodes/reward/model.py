@@ -183,7 +183,7 @@ class RewardModel(RewardBase):
         ]
         raw, at = self.readings([sequence for sequence, _ in read], groups, [places for _, places in read])
         scores, parts = self.combined((raw - self.center) / self.scale), {}
-        token = np.zeros((len(episodes), max((len(e.token_ids) for e in episodes), default=0)))
+        token = np.full((len(episodes), max((len(e.token_ids) for e in episodes), default=0)), np.nan)
         for m, mark in enumerate(self.marks):
             weight = float(self.weights.get(mark, 0.0)) if self.weights else 1.0
             reward = self._objective(mark).token_reward
@@ -193,7 +193,9 @@ class RewardModel(RewardBase):
                 worth = reward(expit(self._logits(at[i][first : first + len(own[m])], mark)))
                 parts[mark][i] = worth.sum()
                 if episodes and len(own[m]) and episodes[i].actions:
-                    np.add.at(token[i], _token_places(self.lm.tokenizer, episodes[i], own[m]), weight * worth)
+                    places = _token_places(self.lm.tokenizer, episodes[i], own[m])
+                    token[i, places] = np.nan_to_num(token[i, places])
+                    np.add.at(token[i], places, weight * worth)
         return replace(scores, token=token if token.size else None, parts={**scores.parts, **parts})
 
     def _ends(self, messages: Sequence[Message], mark: str) -> list[int]:
