@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from custodes.feedback.ai import read_score
 from custodes.feedback.kinds.comment import Comment
@@ -69,7 +70,12 @@ def rate_comments(
             silent += 1
         else:
             shown = hash_shown(*(m.content for m in episode.messages), comment.text)
-            about = {"annotator": name, "task": comment.task, "episodes": comment.episodes[:1], "shown": shown}
+            about: dict[str, Any] = {
+                "annotator": name,
+                "task": comment.task,
+                "episodes": comment.episodes[:1],
+                "shown": shown,
+            }
             guideline = f"{rubric.name} {rubric.version}"
             id_ = f"{comment.id}/{principle.name}"
             ratings.append(Rating(id=id_, value=value, axis=principle.name, guideline=guideline, **about))
