@@ -11,21 +11,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from custodes.lm.decode import Cache, Prompt, Stepper
+from custodes.lm.decode import Cache, Stepper
 from custodes.lm.decoder import Decoder
 from custodes.lm.finite import finite_model
 from custodes.lm.loading import LanguageModel
-from custodes.lm.packing import pack
-from custodes.lm.requests import Request, finish, take
-from custodes.lm.sampler import stream
-from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task
+from custodes.lm.requests import Request, finish, make_request, sampled_episode, take
+from custodes.types import Episode, InputError, Outcome, Sampling, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,20 +114,10 @@ class Branches:
 
     def episode(self, branch: Branch) -> Episode:
         """The branch as an episode: forced tokens are part of it and no actions."""
-        T = len(self.prompt)
-        token_ids = np.concatenate([self.prompt, branch.tokens])
         policy = self.policy or self.lm.fingerprint()
-        identity = blake2b(token_ids.tobytes() + branch.actions.tobytes() + policy.encode(), digest_size=12).hexdigest()
-        return Episode(
-            id=identity,
-            task=self.task,
-            messages=(*self.task.messages, Message("assistant", branch.text)),
-            token_ids=token_ids,
-            action_mask=np.concatenate([np.zeros(T, np.bool_), branch.actions]),
-            logprobs=np.concatenate([np.zeros(T, np.float32), branch.logprobs]),
-            outcome=branch.outcome,
-            policy=policy,
-            cost={"prompt_tokens": T, "completion_tokens": int(branch.actions.sum())},
+        tokens, draw = (self.prompt, branch.tokens), branch.actions.tobytes() + policy.encode()
+        return sampled_episode(
+            self.task, branch.text, tokens, branch.logprobs, branch.outcome, policy, draw, branch.actions
         )
 
     # ------------------------------------------------------------ what is asked
@@ -147,12 +134,11 @@ class Branches:
                     f"reply of {self.max_tokens} tokens that this search has room for."
                 )
             prompt = np.concatenate([self.prompt, branch.tokens[:keep], np.asarray(forced, np.int32)])
-            digest = blake2b(prompt.tobytes(), digest_size=16).digest()
             held = branch.cached if branch.round == self.round - 1 and branch.row >= 0 else 0
             fed = min(keep, held, max(keep + len(forced) - 1, 0))  # the last one is fed again: its logits are wanted
             for _ in range(sampling.n):
-                request = Request(0, prompt, text, stream(sampling.seed, digest, seen[digest]))
-                seen[digest] += 1
+                request = make_request(prompt, sampling.seed, seen[prompt.tobytes()], text)
+                seen[prompt.tobytes()] += 1
                 growing.append(_Growing(branch, keep, max(branch.row, 0), forced, request, fed))
         return growing
 
@@ -189,16 +175,8 @@ class Branches:
         self.cache = Cache(
             decoder, self.width, len(self.prompt), self.max_tokens, shared=self.stepper.native is not None
         )
-        keys: list[Tensor] = []
-        values: list[Tensor] = []
-
-        def sink(_: int, k: Tensor, v: Tensor) -> None:
-            keys.append(k)
-            values.append(v)
-
-        batch = pack([self.prompt]).to(decoder.device)
-        self.logits = self.stepper.logits(decoder.hidden(batch, self.lm.adapter, sink, batch.last))
-        prompt = Prompt(torch.stack(keys), torch.stack(values), self.logits[0])
+        (prompt,) = self.stepper.prompts([self.prompt])
+        self.logits = prompt.logits[None]
         for slot in range(self.width):
             self.cache.admit(slot, prompt)
 

@@ -9,16 +9,19 @@ d hidden size, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from custodes.lm.adapter import Adapter
 from custodes.lm.decoder import Decoder
 from custodes.lm.kernels import HEAD_MULTIPLE, Native, native
+from custodes.lm.packing import pack
 from custodes.lm.precision import onednn_packs
 from custodes.lm.steps import Rotary, rms_norm, rotate, swiglu
 
@@ -127,7 +130,7 @@ class Stepper:
     """Runs decoding steps for a decoder and, where given, an adapter. Make a new one after an update."""
 
     def __init__(self, decoder: Decoder, adapter: Adapter | None = None) -> None:
-        self.decoder = decoder
+        self.decoder, self.adapter = decoder, adapter
         on_cpu = decoder.device.type == "cpu"
         self.native: Native | None = (
             native(decoder.dtype) if on_cpu and decoder.spec.head_dim % HEAD_MULTIPLE == 0 else None
@@ -153,6 +156,15 @@ class Stepper:
             {name: _packed(w) for name, w in of.items()} if self._pack else {} for of in (matrices, down)
         )
         return StepWeights(matrices, down, packed, packed_down, biases, norms)
+
+    @torch.inference_mode()
+    def prompts(self, prompts: Sequence[NDArray[np.int32]]) -> list[Prompt]:
+        """Keys, values and next logits of each prompt, in one forward pass."""
+        batch, kept = pack(prompts).to(self.decoder.device), list[tuple[Tensor, Tensor]]()
+        hidden = self.decoder.hidden(batch, self.adapter, lambda _, k, v: kept.append((k, v)), batch.last)
+        sizes = [len(p) for p in prompts]
+        keys, values = (torch.stack(of_layers).split(sizes, 1) for of_layers in zip(*kept, strict=True))
+        return [Prompt(k, v, row) for k, v, row in zip(keys, values, self.logits(hidden), strict=True)]
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, positions: Tensor, cache: Cache) -> Tensor:

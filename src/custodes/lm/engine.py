@@ -8,9 +8,9 @@ weights and the next sample.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Sequence
-from hashlib import blake2b
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 import torch
@@ -23,10 +23,9 @@ from custodes.lm.finite import NotFiniteError, finite_model, is_finite
 from custodes.lm.loading import LanguageModel
 from custodes.lm.logprobs import token_logprobs
 from custodes.lm.packing import pack, split_by_budget
-from custodes.lm.requests import OnProgress, Request, finish, take
-from custodes.lm.sampler import stream
+from custodes.lm.requests import OnProgress, Request, finish, make_request, sampled_episode, take
 from custodes.lm.stream import Replies, Stream, Turns
-from custodes.types import Episode, InputError, Message, Sampling, Task, located
+from custodes.types import Episode, InputError, Sampling, Task, located
 
 PREFILL_TOKENS = 2048
 """Prompt tokens computed in one forward pass: enough to keep the products efficient."""
@@ -77,26 +76,9 @@ class TorchEngine:
 
     def episode(self, task: Task, request: Request, policy: str) -> Episode:
         """What a request whose reply has ended amounts to."""
-        replies = np.asarray(request.tokens, np.int32)
-        token_ids = np.concatenate([request.prompt, replies])
-        mask = np.arange(len(token_ids)) >= len(request.prompt)
-        logprobs = np.zeros(len(token_ids), np.float32)
-        logprobs[len(request.prompt) :] = request.logprobs
-        text = request.prefix + request.text
-        identity = blake2b(
-            token_ids.tobytes() + policy.encode() + request.key.to_bytes(8, "little"), digest_size=12
-        ).hexdigest()
-        return Episode(
-            id=identity,
-            task=task,
-            messages=(*task.messages, Message("assistant", text)),
-            token_ids=token_ids,
-            action_mask=mask,
-            logprobs=logprobs,
-            outcome=request.outcome,
-            policy=policy,
-            cost={"prompt_tokens": len(request.prompt), "completion_tokens": len(replies)},
-        )
+        text, tokens = request.prefix + request.text, (request.prompt, request.tokens)
+        draw = policy.encode() + request.key.to_bytes(8, "little")
+        return sampled_episode(task, text, tokens, request.logprobs, request.outcome, policy, draw)
 
     def logprobs(self, episodes: Sequence[Episode], temperature: float = 1.0) -> list[NDArray[np.float32]]:
         """Per episode (T,), nats: each action token's log-probability by the learner's forward pass, 0 elsewhere."""
@@ -138,8 +120,8 @@ class TorchEngine:
             raise InputError(
                 f"{len(prefixes)} prefixes for {len(tasks)} tasks; give one for each, empty where there is none."
             )
-        context, seen, requests = self.lm.decoder.spec.context, Counter[bytes](), []
-        prompts: dict[bytes, NDArray[np.int32]] = {}
+        context, requests = self.lm.decoder.spec.context, list[Request]()
+        prompts: dict[bytes, tuple[NDArray[np.int32], Iterator[int]]] = {}
         for i, task in enumerate(tasks):
             prefix = prefixes[i] if prefixes is not None else ""
             with located(f"task {task.id}"):
@@ -149,12 +131,9 @@ class TorchEngine:
                     f"task {task.id}: its prompt of {len(prompt)} tokens and a reply of up to {sampling.max_tokens} "
                     f"exceed the context of {context} tokens of {self.lm.name}; shorten either."
                 )
-            digest = blake2b(prompt.tobytes(), digest_size=16).digest()
-            prompt = prompts.setdefault(digest, prompt)  # equal prompts are one object, computed once
-            for _ in range(sampling.n):
-                key = stream(sampling.seed, digest, seen[digest])  # asking again for the same prompt draws anew
-                seen[digest] += 1
-                requests.append(Request(i, prompt, prefix, key))
+            # equal prompts are one object, computed once; asking again for the same prompt draws anew
+            prompt, numbers = prompts.setdefault(prompt.tobytes(), (prompt, count()))
+            requests += [make_request(prompt, sampling.seed, next(numbers), prefix, i) for _ in range(sampling.n)]
         return requests
 
 
@@ -229,18 +208,7 @@ class _Batch:
         """Keys, values and next logits of each prompt, in one forward pass."""
         if self._kept is not None and len(prompts) == 1 and self._kept[0] is prompts[0]:
             return [self._kept[1]]
-        batch = pack(prompts).to(self.lm.decoder.device)
-        keys: list[Tensor] = []
-        values: list[Tensor] = []
-
-        def sink(_: int, k: Tensor, v: Tensor) -> None:
-            keys.append(k)
-            values.append(v)
-
-        logits = self.stepper.logits(self.lm.decoder.hidden(batch, self.lm.adapter, sink, batch.last))
-        sizes = [len(p) for p in prompts]
-        pieces = zip(torch.stack(keys).split(sizes, 1), torch.stack(values).split(sizes, 1), logits, strict=True)
-        results = [Prompt(k, v, row) for k, v, row in pieces]
+        results = self.stepper.prompts(prompts)
         self._kept = (prompts[-1], results[-1])
         return results
 

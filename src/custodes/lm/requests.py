@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -16,7 +16,7 @@ from custodes.lm.chat import Chat
 from custodes.lm.finite import NotFiniteError
 from custodes.lm.kernels import Native
 from custodes.lm.sampler import draw_tokens, stream, uniforms
-from custodes.types import Outcome, Sampling
+from custodes.types import Episode, Message, Outcome, Sampling, Task
 
 OnProgress = Callable[[int, int], None]
 """Called with (replies finished, replies asked for)."""
@@ -41,10 +41,41 @@ class Request:
         return bool(self.prefix)
 
 
-def make_request(prompt: NDArray[np.int32], seed: int, number: int = 0, prefix: str = "") -> Request:
+def make_request(prompt: NDArray[np.int32], seed: int, number: int = 0, prefix: str = "", task: int = 0) -> Request:
     """The ``number``-th reply to a prompt. Its random numbers are those that :class:`custodes.lm.TorchEngine` gives it."""
     digest = blake2b(prompt.tobytes(), digest_size=16).digest()
-    return Request(0, prompt, prefix, stream(seed, digest, number))
+    return Request(task, prompt, prefix, stream(seed, digest, number))
+
+
+def sampled_episode(
+    task: Task,
+    text: str,
+    tokens: tuple[Sequence[int] | NDArray[np.int32], Sequence[int] | NDArray[np.int32]],
+    logprobs: Sequence[float] | NDArray[np.float32],
+    outcome: Outcome,
+    policy: str,
+    draw: bytes,
+    actions: NDArray[np.bool_] | None = None,
+) -> Episode:
+    """A reply to a task as an episode.
+
+    ``tokens`` are those of the prompt and of the reply, ``logprobs`` and ``actions`` are of the reply; without ``actions`` all of
+    it was chosen. ``draw`` tells its id from those of the same tokens that were drawn otherwise.
+    """
+    prompt, reply = (np.asarray(own, np.int32) for own in tokens)
+    token_ids, before = np.concatenate([prompt, reply]), len(prompt)
+    chosen = np.ones(len(reply), np.bool_) if actions is None else actions
+    return Episode(
+        id=blake2b(token_ids.tobytes() + draw, digest_size=12).hexdigest(),
+        task=task,
+        messages=(*task.messages, Message("assistant", text)),
+        token_ids=token_ids,
+        action_mask=np.concatenate([np.zeros(before, np.bool_), chosen]),
+        logprobs=np.concatenate([np.zeros(before, np.float32), np.asarray(logprobs, np.float32)]),
+        outcome=outcome,
+        policy=policy,
+        cost={"prompt_tokens": before, "completion_tokens": int(chosen.sum())},
+    )
 
 
 @torch.inference_mode()

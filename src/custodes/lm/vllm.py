@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.lm.chat import Chat
-from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task, located
+from custodes.lm.requests import sampled_episode
+from custodes.types import Episode, InputError, Outcome, Sampling, Task, located
 
 OUTCOMES: Mapping[str | None, Outcome] = {"stop": "stop", "length": "length"}  # anything else is "error"
 
@@ -124,26 +125,10 @@ class VllmEngine:
 
     def _episode(self, task: Task, prompt: list[int], prefix: str, output: Any) -> Episode:
         reply = list(output.token_ids)
-        token_ids = np.array([*prompt, *reply], np.int32)
-        logprobs = np.zeros(len(token_ids), np.float32)
-        logprobs[len(prompt) :] = [
-            entry[token].logprob for token, entry in zip(reply, output.logprobs or [], strict=True)
-        ]
-        identity = token_ids.tobytes() + f"{self.policy} {output.index}".encode()
-        return Episode(
-            id=blake2b(identity, digest_size=12).hexdigest(),
-            task=task,
-            messages=(
-                *task.messages,
-                Message("assistant", prefix + output.text if prefix else self.chat.said(output.text)),
-            ),
-            token_ids=token_ids,
-            action_mask=np.arange(len(token_ids)) >= len(prompt),
-            logprobs=logprobs,
-            outcome=OUTCOMES.get(output.finish_reason, "error"),
-            policy=self.policy,
-            cost={"prompt_tokens": len(prompt), "completion_tokens": len(reply)},
-        )
+        logprobs = [entry[token].logprob for token, entry in zip(reply, output.logprobs or [], strict=True)]
+        text = prefix + output.text if prefix else self.chat.said(output.text)
+        outcome, draw = OUTCOMES.get(output.finish_reason, "error"), f"{self.policy} {output.index}".encode()
+        return sampled_episode(task, text, (prompt, reply), logprobs, outcome, self.policy, draw)
 
 
 def _seeds(seed: int, prompts: Sequence[Sequence[int]]) -> list[int]:
