@@ -53,7 +53,7 @@ def parse(name: str, kind: type[T], given: list[str]) -> tuple[T, Path | None]:
     file = None if config is None else Path(config)
     content, plugins = {} if file is None else _read_yaml(file), list[Plugin]()
     joined, options = kind, list(options_in(kind))
-    if any(isinstance(mark, Chosen) for option in options for mark in option.marks):
+    if any(isinstance(mark, Chosen | OptionsOf) for option in options for mark in option.marks):
         joined = with_plugins(kind, lambda field: _given_value(given, field) or content.get(field), plugins)
         options = list(options_in(joined))
     words = _checked(name, given, options, plugins)
