@@ -122,6 +122,10 @@ def cells() -> Iterator[Cell]:
         for name in TRUTHS:
             yield Cell("a calibration error", f"{n} predictions, {name}", _calibration(n, name))
     yield Cell("a clustered calibration error", "20 prompts of 10 pairs, calibrated", _clustered_calibration())
+    for n in (30, 300):
+        for weight in (0.0, 1.5, 4.0):
+            yield Cell("a coefficient of choices", f"{n} choices, 3 properties, {weight:g}", _choices(n, 1, weight))
+    yield Cell("a coefficient of choices", "40 prompts of 5 choices that share a lean, 1.5", _choices(40, 5, 1.5))
     for n in (10, 40):
         yield Cell("a rank correlation", f"{n} items, 0.6", _rank(n))
     for n in (12, 50):
@@ -272,6 +276,22 @@ def _clustered_calibration() -> Draw:
     def draw(rng: np.random.Generator) -> tuple[Interval, float]:
         ids, p = np.repeat(np.arange(20), 10), rng.uniform(0.5, 1, 20)
         return stats.calibration_error(p[ids], (rng.random(20) < p)[ids], clusters=ids.tolist()), 0.0
+
+    return draw
+
+
+def _choices(clusters: int, each: int, weight: float) -> Draw:
+    """Three correlated properties; choices of one prompt share a lean of their own towards one property."""
+
+    def draw(rng: np.random.Generator) -> tuple[Interval, float]:
+        x = rng.normal(0, 0.4, (clusters * each, 3)) + rng.normal(0, 0.2, (clusters * each, 1))
+        ids = np.repeat(np.arange(clusters), each)
+        first, of_prompt = (
+            np.array([weight, -1.0, 0.0]),
+            rng.normal(0, 0.5, clusters) if each > 1 else np.zeros(clusters),
+        )
+        chosen = rng.random(len(ids)) < expit(x @ first + of_prompt[ids] * x[:, 0])
+        return stats.choice_coefficients(x, chosen, ids.tolist())[0], weight
 
     return draw
 

@@ -11,6 +11,7 @@ from custodes.stats import (
     auc,
     calibration_curve,
     calibration_error,
+    choice_coefficients,
     clopper_pearson,
     jackknife,
     mean_interval,
@@ -371,3 +372,23 @@ def test_the_interval_of_auc_covers_the_truth_as_often_as_it_says():
         found = auc(rng.normal(size=120) + truth, truth)
         covered.append(found.low < true < found.high)
     assert 0.91 < np.mean(covered) < 0.985
+
+
+def test_choice_coefficients_turn_with_the_sides_and_count_clusters() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    y = rng.random(200) < 1 / (1 + np.exp(-x @ [1.0, -2.0]))
+    there, back = choice_coefficients(x, y), choice_coefficients(-x, ~y)
+    assert [i.estimate for i in there] == pytest.approx([i.estimate for i in back], abs=1e-4)
+    doubled = choice_coefficients(np.repeat(x, 2, 0), np.repeat(y, 2), np.repeat(np.arange(200), 2).tolist(), prior=50)
+    once = choice_coefficients(x, y, prior=50)
+    assert [i.high - i.low for i in doubled] == pytest.approx([i.high - i.low for i in once], rel=0.01)
+    assert doubled[0].n == 200
+
+
+def test_choice_coefficients_stay_finite_where_a_property_decides_all() -> None:
+    found = choice_coefficients([[1.0]] * 40, np.ones(40))[0]
+    assert 1 < found.estimate < 20
+    assert np.isinf(choice_coefficients([[1.0], [2.0]], [1.0, 1.0], ["a", "a"])[0].high)  # one cluster tells nothing
+    with pytest.raises(InputError, match="differences of 2 choices must be 2 rows"):
+        choice_coefficients([[np.nan], [1.0]], [1.0, 0.0])

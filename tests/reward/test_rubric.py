@@ -15,6 +15,7 @@ from custodes.types import Episode, InputError, Message, Sampling, Task
 RUBRIC = Rubric(
     name="kind",
     version="1",
+    grade="1-7",
     principles=(Principle(name="warm", text="Is it warm?", weight=3), Principle(name="brief", text="Is it brief?")),
 )
 
@@ -65,5 +66,37 @@ def test_a_reply_without_a_grade_is_no_opinion_on_its_principle_alone() -> None:
 
 @pytest.mark.parametrize("reply", ["8", "0", "between 3 and 5", "", "-2"])
 def test_what_is_no_grade_is_never_guessed(reply: str) -> None:
-    with pytest.raises(InputError, match="no grade from 1 to 7 for any of 2 episodes; of episode a"):
+    with pytest.raises(InputError, match="no grade from 1 to 7 for any of 2 episodes; of episode a it said"):
         RubricReward(Judge(lambda asked: reply), RUBRIC).score([episode(name="a"), episode(name="b")])
+
+
+STATEMENTS = RUBRIC.model_copy(update={"grade": "yes-no"})
+
+
+def test_an_engine_without_probabilities_says_yes_or_no() -> None:
+    judge = Judge(lambda asked: "Yes, it is." if "warm" in asked else "no")
+    scores = RubricReward(judge, STATEMENTS).score([episode()])
+    assert "Is the statement true of the answer? Answer Yes or No." in judge.asked[0]
+    assert {name: part.tolist() for name, part in scores.parts.items()} == {"warm": [1.0], "brief": [0.0]}
+    assert scores.value.tolist() == [0.75]
+
+
+def test_what_is_neither_yes_nor_no_is_no_opinion() -> None:
+    judge = Judge(lambda asked: "Yes" if "# Answer\nassistant: good" in asked else "Yesterday")
+    assert np.isnan(
+        RubricReward(judge, STATEMENTS).score([episode("good", "a"), episode("odd", "b")]).value
+    ).tolist() == [
+        False,
+        True,
+    ]
+    with pytest.raises(
+        InputError, match="said neither yes nor no for any of 2 episodes; of episode a it said 'Yesterday'"
+    ):
+        RubricReward(judge, STATEMENTS).score([episode("x", "a"), episode("y", "b")])
+
+
+def test_a_principle_of_negative_weight_counts_against_an_answer() -> None:
+    principles = (Principle(name="warm", text="Warm."), Principle(name="rude", text="It is rude.", weight=-1))
+    judge = Judge(lambda asked: "Yes")
+    scores = RubricReward(judge, STATEMENTS.model_copy(update={"principles": principles})).score([episode()])
+    assert (scores.parts["rude"].tolist(), scores.value.tolist()) == ([1.0], [0.0])

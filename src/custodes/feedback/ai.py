@@ -158,7 +158,7 @@ def _judgments(
     known = [(s, p.weight) for s, p in zip(scores, rubric.principles, strict=True) if s is not None]
     overall = None
     if len(known) == len(scores):
-        mean = sum(s * weight for s, weight in known) / sum(weight for _, weight in known)
+        mean = sum(s * weight for s, weight in known) / sum(abs(weight) for _, weight in known)
         overall = int(np.sign(mean)) * max(1, round(abs(mean))) if abs(mean) > 1e-9 else 0
     base = Comparison(
         id="",

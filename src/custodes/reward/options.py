@@ -18,6 +18,7 @@ from custodes.reward.function_reward import FunctionReward
 from custodes.reward.model import RewardModel
 from custodes.reward.parts import PartWeights
 from custodes.reward.rubric import RubricReward
+from custodes.reward.rubric_weights import JUDGE, load_rubric_reward
 from custodes.reward.storage import load_reward
 from custodes.types import InputError, Reward
 
@@ -85,6 +86,8 @@ class RewardOptions:
                 )
             rubric = load_rubric(self.rubric)
             return RubricReward(open_endpoint(spec, "--reward"), rubric, rubric.name)
+        if (Path(spec) / JUDGE).is_file():
+            return load_rubric_reward(Path(spec), device)
         if not _is_python(spec) and (Path(spec).is_dir() or "/" in spec):
             return load_reward(spec, device=device)
         plugin = registry.reward.find(spec)

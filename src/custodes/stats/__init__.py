@@ -12,6 +12,7 @@ Letters: n items, k events among them, G clusters.
 """
 
 from custodes.stats.base import Interval, normal_quantile, t_quantile, weighted_sum
+from custodes.stats.choices import choice_coefficients
 from custodes.stats.curves import CalibrationBin, auc, calibration_curve, calibration_error
 from custodes.stats.means import (
     PairedTest,
@@ -30,6 +31,7 @@ __all__ = [
     "auc",
     "calibration_curve",
     "calibration_error",
+    "choice_coefficients",
     "clopper_pearson",
     "jackknife",
     "mean_interval",

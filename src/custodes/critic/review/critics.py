@@ -31,6 +31,7 @@ from custodes.critic.review.snippets import Snippet, parsed_python
 from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
 from custodes.feedback.critique import Finding, Place, locate, parse_critique
 from custodes.lm import LanguageModel
+from custodes.lm.choices import reply_logprobs
 from custodes.types import Engine, Episode, InputError, Reward, Sampling, Task, hash_shown
 
 WORTH_A_COMMENT = 3  # quotes of one snippet
@@ -93,7 +94,7 @@ class LikelihoodCritic:
         if not self.commentator.fits(snippet, quotes):
             return _of_halves(self, snippet)
         task, opening = task_of(snippet, self.words), opening_of(snippet)
-        quote, none = self._logprobs(task, "", [opening, CLEAN])
+        quote, none = reply_logprobs(self.engine, [task], [opening, CLEAN])[0]
         said = 1 / (1 + np.exp(none - quote))  # the probability of a quote at all
         logp = self._logprobs(task, opening, [f"{defused(quote, self.words)}\n```" for quote in quotes])
         share = np.exp(logp - np.logaddexp.reduce(logp))
@@ -106,11 +107,11 @@ class LikelihoodCritic:
         return remarks
 
     def _logprobs(self, task: Task, start: str, texts: Sequence[str]) -> np.ndarray:
-        """(n,) nats: of each text as the reply, or as what follows ``start`` in it."""
+        """(n,) nats: of each text as what follows ``start`` in the reply."""
         prompt = self.lm.encode(task.messages, start)
         episodes = []
         for i, text in enumerate(texts):
-            ids = np.asarray(self.lm.chat.text(text, opens=not start), np.int32)
+            ids = np.asarray(self.lm.chat.text(text, opens=False), np.int32)
             whole = np.concatenate([prompt, ids])
             mask = np.arange(len(whole)) >= len(prompt)
             nothing = np.zeros(len(whole), np.float32)
