@@ -260,12 +260,15 @@ def fit_annotators(
     axis: str = "overall",
     method: AnnotatorMethod = "hierarchical",
     style: Sequence[Style] = (),
+    leaning_to: Mapping[str, float] | None = None,
 ) -> AnnotatorModel:
     """Fits reliability, biases and qualities to the comparisons and rankings on ``axis`` among ``judgments``.
 
     ``episodes`` give the lengths (characters of the completion) for the length bias; None leaves it out. ``method``
     "bradley-terry" believes everybody equally and knows no biases. ``style`` names what qualities are controlled for:
-    "length", and "markdown" (headings, list items and bold passages); a caveat is among the model's ``notes``. "both
+    "length", and "markdown" (headings, list items and bold passages); a caveat is among the model's ``notes``. ``leaning_to``,
+    a number for each episode, takes the place of the logarithm of its length: what is called the length bias is then each
+    annotator's leaning to that. "both
     bad" counts as a tie, "cannot judge" says nothing; judgments of other kinds hold no comparison. Whoever compares the
     same two episodes again has one vote: the first. Raises InputError when nothing is left, when an episode is compared
     with itself, when a judged episode is not among ``episodes``, or when style is to be controlled without them.
@@ -292,7 +295,11 @@ def fit_annotators(
         texts = [of[id_] for id_ in episode_ids]
     elif style:
         raise InputError(f"style ({', '.join(style)}) is measured on the episodes' texts: give the episodes too.")
-    length, unit = _difference(texts, len, first, second)
+    if leaning_to is None:
+        length, unit = _difference(texts, len, first, second)
+    else:
+        property_of = np.array([leaning_to[id_] for id_ in episode_ids])
+        length, unit = _in_deviations(property_of[first] - property_of[second])
     measured = [_difference(texts, MEASURES[name], first, second)[0] for name in style]
     data = Comparisons(
         first, second, k, np.array(strengths), length, len(episode_ids), len(annotator_ids),
@@ -359,7 +366,10 @@ def _difference(
     if texts is None:
         return np.zeros(len(first)), 0.0
     logs = np.log1p([measure(text) for text in texts])
-    difference = logs[first] - logs[second]
+    return _in_deviations(logs[first] - logs[second])
+
+
+def _in_deviations(difference: Floats) -> tuple[Floats, float]:
     unit = float(np.sqrt(np.mean(difference**2)))
     return (difference / unit if unit > 0 else difference), unit
 

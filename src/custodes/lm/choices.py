@@ -50,3 +50,16 @@ def read_yes_no(text: str) -> float:
     """1 for a text whose first word is yes, 0 for no, NaN for any other."""
     first = re.search(r"[a-z]+", text.lower())
     return {"yes": 1.0, "no": 0.0}.get(first[0] if first else "", np.nan)
+
+
+def mean_log_likelihood(engine: TorchEngine, episodes: Sequence[Episode]) -> NDArray[np.float64]:
+    """(N,) nats a token: how likely the model finds the last reply of each episode, end of turn included."""
+    scored = []
+    for episode in episodes:
+        prompt = engine.lm.encode(episode.messages[:-1])
+        whole = np.concatenate([prompt, engine.lm.encode_reply(episode.completion)])
+        mask = np.arange(len(whole)) >= len(prompt)
+        nothing = np.zeros(len(whole), np.float32)
+        scored.append(Episode(episode.id, episode.task, episode.messages, whole, mask, nothing, "stop", ""))
+    values = engine.logprobs(scored)
+    return np.array([v.astype(np.float64).sum() / max(e.actions, 1) for v, e in zip(values, scored, strict=True)])
