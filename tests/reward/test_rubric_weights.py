@@ -11,7 +11,14 @@ import pytest
 from custodes.feedback.rubric import Principle, Rubric
 from custodes.reward.options import RewardOptions
 from custodes.reward.rubric import RubricReward
-from custodes.reward.rubric_weights import fit_rubric, load_rubric_reward, save_rubric_reward
+from custodes.reward.rubric_weights import (
+    FittedRubric,
+    GradedPairs,
+    fit_rubric,
+    grade_pairs,
+    load_rubric_reward,
+    save_rubric_reward,
+)
 from custodes.types import Episode, InputError, Message, PreferencePair, Sampling, Task
 
 RUBRIC = Rubric(
@@ -51,9 +58,20 @@ def people(n: int, weights: dict[str, float], seed: int) -> list[PreferencePair]
     return pairs
 
 
+def fit(training: list[PreferencePair], held_out: list[PreferencePair]) -> FittedRubric:
+    judge = RubricReward(Reader(), RUBRIC)
+    graded = [
+        GradedPairs(
+            grade_pairs(judge, part).reshape(-1, 3), np.array([p.label for p in part]), tuple(p.prompt for p in part)
+        )
+        for part in (training, held_out)
+    ]
+    return fit_rubric(RUBRIC, *graded)
+
+
 def test_weights_of_people_are_found_and_agree_better() -> None:
     weights = {"A": 2.0, "B": -2.0, "C": 0.0}
-    fitted = fit_rubric(RubricReward(Reader(), RUBRIC), people(1500, weights, 0), people(800, weights, 1))
+    fitted = fit(people(1500, weights, 0), people(800, weights, 1))
     for name, truth in weights.items():
         found = fitted.weights[name.lower()]
         assert found.low - 0.1 < truth < found.high + 0.1
@@ -66,13 +84,13 @@ def test_weights_of_people_are_found_and_agree_better() -> None:
 def test_a_judge_that_sees_no_difference_fits_nothing() -> None:
     same = [PreferencePair((Message("user", "p"),), (Message("assistant", "A"),), (Message("assistant", "A "),))]
     with pytest.raises(InputError, match="the same grades by every principle"):
-        fit_rubric(RubricReward(Reader(), RUBRIC), same, [])
+        fit(same, [])
     with pytest.raises(InputError, match="none of 0 pairs"):
-        fit_rubric(RubricReward(Reader(), RUBRIC), [], [])
+        fit([], [])
 
 
 def test_what_was_fitted_is_found_again(tiny_model: Path, tmp_path: Path) -> None:
-    fitted = fit_rubric(RubricReward(Reader(), RUBRIC), people(50, {"A": 1.0}, 0), people(20, {"A": 1.0}, 1))
+    fitted = fit(people(50, {"A": 1.0}, 0), people(20, {"A": 1.0}, 1))
     save_rubric_reward(tmp_path, str(tiny_model), fitted)
     reward = load_rubric_reward(tmp_path)
     assert reward.rubric == fitted.rubric

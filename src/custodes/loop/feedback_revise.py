@@ -132,7 +132,9 @@ def feedback_revise(config: FeedbackRevise) -> Revised:
 def _revised(engine: Engine, tasks: Sequence[Task], rubric: Rubric, config: FeedbackRevise) -> list[dict[str, Any]]:
     """Answer, critiques and revision of each task, as JSON has them."""
     drawn = engine.generate(tasks, config.sampling)
-    rows = [{"task": t.id, "answer": e.completion, "revision": e.completion} for t, e in zip(tasks, drawn, strict=True)]
+    rows: list[dict[str, Any]] = [
+        {"task": t.id, "answer": e.completion, "revision": e.completion} for t, e in zip(tasks, drawn, strict=True)
+    ]
     orders = [
         np.random.default_rng([config.sampling.seed, *t.id.encode()]).permutation(len(rubric.principles)) for t in tasks
     ]

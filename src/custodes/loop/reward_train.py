@@ -18,6 +18,7 @@ from custodes.job.command import command
 from custodes.job.options import Output
 from custodes.job.workspace import Workspace
 from custodes.lm.loading import DtypeName, load
+from custodes.loop.rubric_training import RubricTrained, train_rubric
 from custodes.ranges import PartShare, ranged
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate
@@ -60,6 +61,8 @@ class RewardTrain(JudgmentsOptions):
     objectives: tuple[str, ...] = ()
     """How judgments teach: NAME or NAME,OPTION=VALUE, of pairs, rankings, ratings, labels, corrections, comments, steps, spans,
     or one of your own, FILE.py:NAME. Without: all of them."""
+    rubric: Path | None = None
+    """YAML file with principles: in place of a reward model, fit their weights to the judgments. --model is the judge."""
     training: RewardConfig = field(default_factory=RewardConfig)
     """How it is trained."""
 
@@ -86,13 +89,16 @@ class RewardTrained:
 
 
 @command(resumes=True, steps=True)
-def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTrained:
+def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTrained | RubricTrained:
     """Train a reward model on people's judgments.
 
     It is calibrated and saved. What is in the output folder already is not trained again, only evaluated. Raises InputError
     for anything wrong with the file, the model, the options or the output folder, which belongs to one configuration and to
     one process.
     """
+    if config.rubric is not None:
+        seed = config.training.seed
+        return train_rubric(config, config.rubric, config.model, config.out, config.held_out, seed, config.dtype)
     file = config.read()
     objectives = open_objectives(config.objectives)
     check_texts(file)

@@ -42,6 +42,7 @@ class GradedPairs:
     prompt: tuple[Hashable, ...]  # (P,) intervals count prompts
 
     def part(self, inside: NDArray[np.bool_]) -> GradedPairs:
+        """Those of the pairs that are marked, (P,)."""
         return GradedPairs(self.difference[inside], self.label[inside], tuple(compress(self.prompt, inside)))
 
 
@@ -74,25 +75,24 @@ class FittedRubric:
         }
 
 
-def fit_rubric(
-    judge: RubricReward, training: Sequence[PreferencePair], held_out: Sequence[PreferencePair]
-) -> FittedRubric:
-    """Fit the weights of the judge's rubric to people's preferences.
+def fit_rubric(rubric: Rubric, training: GradedPairs, held_out: GradedPairs) -> FittedRubric:
+    """Fit the weights of a rubric to people's preferences of answers that a judge has graded by it.
 
     Raises InputError where no pair is left, or where the judge gives every answer the same grades.
     """
-    graded = [_graded(judge, part) for part in (training, held_out)]
-    known = [~np.isnan(part.difference).any(1) for part in graded]
+    graded = [training, held_out]
+    known = [np.asarray(~np.isnan(part.difference).any(1)) for part in graded]
     own, others = (part.part(inside) for part, inside in zip(graded, known, strict=True))
     if len(own.label) == 0:
-        raise InputError(f"the judge graded both answers of none of {len(training)} pairs; nothing can be fitted.")
+        raise InputError(
+            f"the judge graded both answers of none of {len(training.label)} pairs; nothing can be fitted."
+        )
     if not own.difference.any():
         raise InputError(
             f"the judge gave both answers of each of {len(own.label)} pairs the same grades by every principle; "
             "no weight can be fitted. Use another judge or other principles."
         )
     weights = choice_coefficients(own.difference, own.label, own.prompt, prior=PRIOR)
-    rubric = judge.rubric
     fitted = np.array([weight.estimate for weight in weights])
     written = np.array([principle.weight for principle in rubric.principles])
     decided = others.label != 0.5
@@ -129,14 +129,13 @@ def load_rubric_reward(folder: Path, device: str = "auto") -> RubricReward:
     return RubricReward(open_engine("torch", judge, f"the judge of {folder}", device=device), rubric, rubric.name)
 
 
-def _graded(judge: RubricReward, pairs: Sequence[PreferencePair]) -> GradedPairs:
+def grade_pairs(judge: RubricReward, pairs: Sequence[PreferencePair]) -> Array:
+    """(P, K) by how much the judge's grade of the chosen answer is above that of the rejected one; NaN without a grade."""
     collected = Feedback()
     tasks = [collected.task(pair.prompt) for pair in pairs]
     sides = [(task, side) for task, pair in zip(tasks, pairs, strict=True) for side in (pair.chosen, pair.rejected)]
-    episodes = [collected.episode(task, side) for task, side in sides]
-    grades = judge.grades(episodes) if episodes else np.zeros((0, len(judge.rubric.principles)))
-    label = np.array([pair.label for pair in pairs], float)
-    return GradedPairs(grades[0::2] - grades[1::2], label, tuple(pair.prompt for pair in pairs))
+    grades = judge.grades([collected.episode(task, side) for task, side in sides])
+    return grades[0::2] - grades[1::2]
 
 
 def _right(graded: GradedPairs, weights: Array) -> Array:
