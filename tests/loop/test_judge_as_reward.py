@@ -22,6 +22,7 @@ from custodes.types import InputError, Sampling
 RUBRIC = """\
 name: vowels
 version: "1"
+grade: 1-7
 principles:
   - name: many
     text: Are there many vowels?

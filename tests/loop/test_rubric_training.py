@@ -37,7 +37,7 @@ def test_the_fitted_rubric_scores_samples(words: list[str], tmp_path: Path, caps
     assert (found["pairs"], found["ungraded"], found["accuracy"]["n"]) == (40, 0, 10)
     ask = ["policy", "sample", "--model", words[3], "--prompt", "Hello?", "--reward", str(tmp_path / "out"), "--json"]
     assert main([*ask, "--max-tokens", "4"]) == 0
-    assert -1 <= json.loads(capsys.readouterr().out)["results"][0]["score"] <= 1
+    assert -1 <= json.loads(capsys.readouterr().out)["score"] <= 1
     assert main(["verify", str(tmp_path / "out")]) == 0
 
 

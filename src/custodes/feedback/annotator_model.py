@@ -266,9 +266,9 @@ def fit_annotators(
 
     ``episodes`` give the lengths (characters of the completion) for the length bias; None leaves it out. ``method``
     "bradley-terry" believes everybody equally and knows no biases. ``style`` names what qualities are controlled for:
-    "length", and "markdown" (headings, list items and bold passages); a caveat is among the model's ``notes``. ``leaning_to``,
-    a number for each episode, takes the place of the logarithm of its length: what is called the length bias is then each
-    annotator's leaning to that. "both
+    "length", and "markdown" (headings, list items and bold passages); a caveat is among the model's ``notes``. ``leaning_to``
+    is a number for each episode. It takes the place of the logarithm of its length, so that the length bias is each
+    annotator's leaning to this number. "both
     bad" counts as a tie, "cannot judge" says nothing; judgments of other kinds hold no comparison. Whoever compares the
     same two episodes again has one vote: the first. Raises InputError when nothing is left, when an episode is compared
     with itself, when a judged episode is not among ``episodes``, or when style is to be controlled without them.

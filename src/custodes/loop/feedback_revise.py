@@ -48,7 +48,7 @@ class FeedbackRevise:
     tasks: str
     """Prompts: a table (.jsonl, .json, .csv, .parquet) or a hub id, with a column prompt or messages."""
     rubric: Path
-    """YAML file with the principles (docs/how-to/revise-by-a-constitution.md)."""
+    """YAML file with the principles by which a judge grades."""
     out: Output
     """Preferences to write, revision over first answer: .jsonl, .json or .parquet."""
     demonstrations_out: Annotated[Path | None, Use.SIDE_OUTPUT] = None

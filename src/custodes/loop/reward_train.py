@@ -43,7 +43,10 @@ RECORD = "training.json"
 @dataclass(frozen=True, kw_only=True)
 @ranged
 class RewardTrain(JudgmentsOptions):
-    """Train a reward model on people's judgments."""
+    """Train a reward model on people's judgments.
+
+    With --rubric, --model is a judge that grades the answers, and the weights of its principles are fitted to the judgments.
+    """
 
     out: Output
     """Folder for the reward model; a run that was interrupted is continued from here."""
@@ -62,7 +65,7 @@ class RewardTrain(JudgmentsOptions):
     """How judgments teach: NAME or NAME,OPTION=VALUE, of pairs, rankings, ratings, labels, corrections, comments, steps, spans,
     or one of your own, FILE.py:NAME. Without: all of them."""
     rubric: Path | None = None
-    """YAML file with principles: in place of a reward model, fit their weights to the judgments. --model is the judge."""
+    """YAML file with the principles by which a judge grades."""
     training: RewardConfig = field(default_factory=RewardConfig)
     """How it is trained."""
 
