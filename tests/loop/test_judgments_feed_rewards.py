@@ -73,6 +73,7 @@ def test_what_a_judge_wrote(
     judge = [
         "feedback",
         "judge",
+        "--judgments",
         preferences,
         "--rubric",
         tmp_path / "rubric.yaml",

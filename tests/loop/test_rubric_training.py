@@ -38,7 +38,7 @@ def test_the_fitted_rubric_scores_samples(words: list[str], tmp_path: Path, caps
     ask = ["policy", "sample", "--model", words[3], "--prompt", "Hello?", "--reward", str(tmp_path / "out"), "--json"]
     assert main([*ask, "--max-tokens", "4"]) == 0
     assert -1 <= json.loads(capsys.readouterr().out)["score"] <= 1
-    assert main(["verify", str(tmp_path / "out")]) == 0
+    assert main(["verify", str(tmp_path / "out" / "ledger.db")]) == 0
 
 
 def test_what_was_graded_is_not_graded_again(
