@@ -13,7 +13,8 @@ from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.project import TEMPLATE, parse_project
-from custodes.types import InputError
+from custodes.feedback.questions import Answer
+from custodes.types import Episode, InputError, Message, Task
 
 PROJECT = parse_project(TEMPLATE)
 
@@ -33,7 +34,7 @@ def test_the_template_is_a_sound_project_and_names_every_field():
         ("title: Which", "titel: Which", "titel"),
         ("kind: rating", "kind: score", "questions.2.kind"),
         ("    axis: truthful", "    axis: truth", "questions.2.axis"),
-        ("  - name: truthful", "  - name: overall", "axes.1.name"),
+        ("\n\nquestions:", "\n  - {name: truthful, title: T}\n\nquestions:", "axes.2.name"),
         ("  gold_share: 0.1", "  gold_share: 0.96", "assignment"),
         ("  lease_minutes: 30", "  overlap: 4", "overlap"),
         ('  version: "1"', "  version: 1", "guidelines.version"),
@@ -205,3 +206,31 @@ def test_help_says_what_is_right_like_gold(tmp_path):
         with pytest.raises(InputError) as error:
             read_items(project, path)
         assert says in str(error.value)
+
+
+SCALES = CRITIQUES[: CRITIQUES.index("axes:")] + (
+    "axes:\n"
+    "  - {name: truthful, title: Truthfulness, lowest: 0, highest: 5}\n"
+    "  - {name: overall, title: All in all, lowest: -1, highest: 1}\n"
+    "questions: [{kind: rating, axis: truthful}, {kind: rating}, {kind: comparison, axis: truthful}]\n"
+)
+
+
+def test_a_rating_is_on_the_scale_of_its_axis():
+    truthful, overall, _ = parse_project(SCALES).questions
+    about = {"id": "j", "annotator": "a", "task": "t"}
+    prompt = Message("user", "Q?")
+    shown = [Episode.written("e", Task("t", (prompt,)), (prompt, Message("assistant", "A")), "m")]
+    (rating,) = truthful.judge(Answer(question=1, place=0, value=5), shown, dict(about))
+    assert (rating.axis, rating.value, rating.lowest, rating.highest) == ("truthful", 5, 0, 5)
+    (rating,) = overall.judge(Answer(question=2, place=0, value=-1), shown, dict(about))
+    assert (rating.axis, rating.value, rating.lowest, rating.highest) == ("overall", -1, -1, 1)
+    for question, value, says in ((truthful, 6, "0 to 5"), (truthful, -1, "0 to 5"), (overall, 1.0, "-1 to 1")):
+        with pytest.raises(InputError, match=f"give a whole number from {says}"):
+            question.judge(Answer(question=1, place=0, value=value), shown, dict(about))
+
+
+@pytest.mark.parametrize("ends", ["lowest: 5, highest: 5", "lowest: 8", "lowest: 0, highest: 5000"])
+def test_a_scale_that_does_not_rise_is_told_with_its_line(ends):
+    with pytest.raises(InputError, match=r"line \d+, field 'axes.1'.*highest should be above lowest, by at most 1,000"):
+        parse_project(SCALES.replace("lowest: 0, highest: 5", ends))

@@ -14,23 +14,23 @@ import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from custodes import registry
-from custodes.feedback.questions import AxisQuestion, Name, Part, Proportion, Question, describe, question_class
+from custodes.feedback.questions import (
+    OVERALL_AXIS,
+    Axis,
+    AxisQuestion,
+    Name,
+    Part,
+    Proportion,
+    Question,
+    describe,
+    on_axes,
+    question_class,
+)
 from custodes.types import InputError
 
 M = TypeVar("M", bound=Part)
 Place = tuple[int | str, ...]
 Wrong = Callable[[Place, str], InputError]
-
-
-class Axis(Part):
-    """One thing that is judged apart from the others, on 1 to 7."""
-
-    name: Name
-    title: str
-    low: str = ""
-    """What 1 means."""
-    high: str = ""
-    """What 7 means."""
 
 
 class Guidelines(Part):
@@ -122,7 +122,7 @@ def parse_project(text: str, where: str = "project") -> Project:
     project = checked_part(Project, content, wrong)
     for place, what in _contradictions(project):
         raise wrong(place, f"field {_dotted(place)!r}: {what}")
-    return project
+    return project.model_copy(update={"questions": tuple(on_axes(project.questions, project.axes))})
 
 
 def text_of(path: str | Path, what: str) -> str:
@@ -204,11 +204,12 @@ def _dotted(place: Place) -> str:
 
 def _contradictions(project: Project) -> Iterator[tuple[Place, str]]:
     """(place, what is wrong) of parts that are right by themselves and do not fit together."""
-    names = ["overall"]
+    names: list[str] = []
     for n, axis in enumerate(project.axes):
         if axis.name in names:
             yield ("axes", n, "name"), f"there is an axis {axis.name!r} already"
         names.append(axis.name)
+    names = list(dict.fromkeys((OVERALL_AXIS.name, *names)))
     for n, question in enumerate(project.questions):
         if isinstance(question, AxisQuestion) and question.axis not in names:
             yield ("questions", n, "axis"), f"{question.axis!r} is no axis; the axes are {', '.join(names)}"
@@ -278,9 +279,11 @@ guidelines:
     Prefer the answer that a person with this question would rather have got.
     Length is no merit. When both are wrong, say so.
 
-axes:                        # judged from 1 to 7, besides "overall", which is always there
+axes:                        # besides "overall", which is always there
   - name: truthful
     title: Truthfulness
+    lowest: 1                # ratings are whole numbers from lowest to highest; 1 and 7 where an axis does not say
+    highest: 7
     low: says things that are false
     high: everything it says is so
 

@@ -8,12 +8,12 @@ see :mod:`custodes.web.screens.question_widget`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
 from custodes import registry
@@ -26,6 +26,8 @@ MOST = 200
 """Entries of a list that a person enters."""
 LONGEST = 100_000
 """Characters of a text that a person enters."""
+LONGEST_SCALE = 1_000
+"""How far the ends of an axis's scale are apart at most."""
 LETTERS = "ABCD"
 """What the answers on a screen are called."""
 
@@ -157,15 +159,57 @@ class Question(Part):
         return shown[answer.place]
 
 
+class Axis(Part):
+    """One thing that is judged apart from the others; ratings on it are whole numbers on its own scale."""
+
+    name: Name
+    title: str
+    lowest: int = 1
+    highest: int = 7
+    low: str = ""
+    """What the lowest number means."""
+    high: str = ""
+    """What the highest number means."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if not 0 < self.highest - self.lowest <= LONGEST_SCALE:
+            scale = f"the scale goes from {self.lowest} to {self.highest}"
+            raise ValueError(f"{scale}; highest should be above lowest, by at most {LONGEST_SCALE:,}")
+        return self
+
+
+OVERALL_AXIS = Axis(name="overall", title="Overall")
+"""The axis that every project has; a project may give it a title and a scale of its own."""
+
+
 class AxisQuestion(Question):
     """A question on one of the project's axes."""
 
     twice = True
 
-    axis: Name = "overall"
+    axis: Name = OVERALL_AXIS.name
+    _scale: Axis = PrivateAttr(default=OVERALL_AXIS)
+
+    @property
+    def scale(self) -> Axis:
+        """The project's axis of that name; ``OVERALL_AXIS`` until :func:`on_axes` has found it."""
+        return self._scale
 
     def own_fields(self, answer: Answer, given: dict[str, Any], *shown: Episode) -> dict[str, Any]:
         return {**given, "axis": self.axis}
+
+
+def on_axes(questions: Iterable[Question], axes: Iterable[Axis]) -> list[Question]:
+    """Questions of a project that know their axes."""
+    by_name = {axis.name: axis for axis in (OVERALL_AXIS, *axes)}
+    known = []
+    for question in questions:
+        if isinstance(question, AxisQuestion):
+            question = question.model_copy()
+            question._scale = by_name[question.axis]
+        known.append(question)
+    return known
 
 
 class CategoryQuestion(Question):
@@ -246,8 +290,9 @@ class AnswerForm:
     @cached_property
     def questions(self) -> list[Question]:
         """What is asked, in order."""
-        asked = self.item.get("questions", ())
-        return [question_class(one["kind"]).model_validate(one, strict=False) for one in asked]
+        asked, axes = self.item.get("questions", ()), self.item.get("axes", ())
+        questions = [question_class(one["kind"]).model_validate(one, strict=False) for one in asked]
+        return on_axes(questions, [Axis.model_validate(axis, strict=False) for axis in axes])
 
     @property
     def texts(self) -> list[str]:

@@ -179,6 +179,7 @@ def _standings(content: ProjectContent, judgments: Sequence[Judgment]) -> dict[s
     if len(policies) < 2:
         return {}
     means: dict[str, dict[str, Any]] = {axis: {} for axis in sorted({j.axis for j, _ in rated})}
+    scales = {j.axis: [j.lowest, j.highest] for j, _ in rated}
     for axis, by_policy in means.items():
         for policy in policies:
             own = [j for j, whose in rated if j.axis == axis and whose == policy]
@@ -191,8 +192,8 @@ def _standings(content: ProjectContent, judgments: Sequence[Judgment]) -> dict[s
     try:
         ranked = elo([task for task, _ in overall], [policy for _, policy in overall], scores)
     except InputError:  # nobody rated two models on one task
-        return {"means": means}
-    return {"means": means, "elo": {name: ranked.of(name).to_dict() for name in ranked.policies}}
+        return {"means": means, "scales": scales}
+    return {"means": means, "scales": scales, "elo": {name: ranked.of(name).to_dict() for name in ranked.policies}}
 
 
 def _gold(content: ProjectContent, judgments: Sequence[Judgment]) -> dict[str, Any]:

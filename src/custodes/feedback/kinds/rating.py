@@ -44,7 +44,7 @@ class Rating(Judgment):
 
 @kind
 class RatingQuestion(AxisQuestion):
-    """A number from 1 to 7 for each answer."""
+    """A whole number on the axis's scale for each answer."""
 
     judgment = Rating
     takes = ("value",)
@@ -54,6 +54,9 @@ class RatingQuestion(AxisQuestion):
         return [{"place": place, "value": int(value)} for place, value in form.each_place(number, "a rating")]
 
     def own_fields(self, answer: Answer, given: dict[str, Any], *shown: Episode) -> dict[str, Any]:
-        if not isinstance(value := given["value"], int):
-            raise InputError(f"question {answer.question}: value {str(value)[:60]!r}; give a whole number from 1 to 7.")
-        return super().own_fields(answer, given)
+        value, lowest, highest = given["value"], self.scale.lowest, self.scale.highest
+        if not isinstance(value, int) or not lowest <= value <= highest:
+            raise InputError(
+                f"question {answer.question}: value {str(value)[:60]!r}; give a whole number from {lowest} to {highest}."
+            )
+        return {**super().own_fields(answer, given), "lowest": lowest, "highest": highest}

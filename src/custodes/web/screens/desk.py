@@ -377,4 +377,7 @@ def _standings(standings: Numbers) -> None:
     for name, elo in standings.get("elo", {}).items():
         tag("p", f"{name}: Elo {interval_text(elo, 0)}")
     for axis, models in standings["means"].items():
-        widgets.table(["Model", f"{axis}, 1 to 7"], [[name, interval_text(of)] for name, of in models.items()])
+        lowest, highest = standings["scales"][axis]
+        widgets.table(
+            ["Model", f"{axis}, {lowest:g} to {highest:g}"], [[name, interval_text(of)] for name, of in models.items()]
+        )

@@ -7,11 +7,11 @@ file of the kind's name. Ours are in :mod:`custodes.web.screens.kinds`. What is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from custodes import registry
-from custodes.feedback.questions import LETTERS, AnswerForm
+from custodes.feedback.questions import LETTERS, AnswerForm, Axis
 from custodes.web.screens import widgets
 from custodes.web.screens.tags import Tag, tag
 from custodes.web.screens.widgets import ChoiceOption
@@ -65,16 +65,16 @@ class QuestionWidget:
         return tag("div", cls=f"beside of-{len(self.form.item['answers'])}")
 
     @property
-    def axis(self) -> Mapping[str, str]:
+    def axis(self) -> Axis:
         """The axis that the question asks about."""
-        named = [axis for axis in self.form.item["axes"] if axis["name"] == self.question.axis]
-        return named[0] if named else {"title": "Overall", "low": "", "high": ""}
+        scale: Axis = self.question.scale
+        return scale
 
     @property
     def ends(self) -> str:
         """What the ends of the axis mean."""
-        ends = [f"{n}: {self.axis[side]}" for n, side in ((1, "low"), (7, "high")) if self.axis[side]]
-        return " · ".join(ends)
+        ends = ((self.axis.lowest, self.axis.low), (self.axis.highest, self.axis.high))
+        return " · ".join(f"{n}: {meaning}" for n, meaning in ends if meaning)
 
     @property
     def maybe(self) -> str:

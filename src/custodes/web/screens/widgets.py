@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from nicegui import background_tasks, ui
 
+from custodes.feedback.questions import Axis
 from custodes.web.formatting.renderer import as_written, in_thread, known_html, to_html
 from custodes.web.screens.tags import Tag, tag
 
@@ -170,6 +171,19 @@ def text_area(label: str, value: str, take: Take, name: str, rows: int = 3, hint
         slow: Any = {"throttle": 0.3, "leading_events": False, "js_handler": "(e) => emit(e.target.value)"}
         area.on("input", lambda e: take(e.args), **slow)
     return area
+
+
+def number_field(label: str, value: str, take: Take, name: str, axis: Axis, hint: str = "") -> Tag:
+    """A whole number on the scale of ``axis``."""
+    with tag("div", cls="ask text", data_row=name):
+        id_ = f"number-{next(_numbers)}"
+        tag("label", label, for_=id_)
+        if hint:
+            tag("p", hint, "quiet", id=f"{id_}-hint")
+        field = tag("input", type="number", id=id_, min=axis.lowest, max=axis.highest, step=1, data_keep=name)
+        field.set(aria_describedby=f"{id_}-hint" if hint else None).on_value(take, "input")
+        field.props["^value"] = value  # the attribute, so that drawing the page again does not undo what was typed
+    return field
 
 
 def text_line(

@@ -21,6 +21,6 @@ OPTIONS = [
 class ComparisonWidget(QuestionWidget):
     def show(self) -> None:
         overall = self.question.axis == "overall"
-        legend = "Which answer is better?" if overall else f"Which is better: {self.axis['title']}?"
+        legend = "Which answer is better?" if overall else f"Which is better: {self.axis.title}?"
         row = self.choose(self.name, legend, OPTIONS, "scale", self.ends)
         row.set(data_optional="" if self.question.optional else None)

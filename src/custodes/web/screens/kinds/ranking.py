@@ -12,5 +12,5 @@ class RankingWidget(QuestionWidget):
         options = [
             ChoiceOption(str(n), {1: "1 best", many: f"{n} worst"}.get(n, str(n)), str(n)) for n in range(1, many + 1)
         ]
-        title = "Rank" if self.question.axis == "overall" else f"Rank, {self.axis['title']}"
+        title = "Rank" if self.question.axis == "overall" else f"Rank, {self.axis.title}"
         self.choose_each(title, options, "digits", "Equal ranks are ties.")
