@@ -53,7 +53,7 @@ def test_groups_are_found_and_said_in_words_and_json(tmp_path: Path, capsys: pyt
     assert len(groups["readings"][0]["readings"]) == 2
     assert main(["feedback", "annotators", "--judgments", str(path), "--groups", "2"]) == 0
     text = capsys.readouterr().out
-    assert "Group 2, 6 of 20 annotators: length -" in text
+    assert "Group 2, 6 of 20 annotators, by log-odds per standard deviation: length -" in text
     assert "Reading 1" in text
     assert "Reading 2" in text
     assert "--decide 2=minority or --decide 2=poisoners" in text

@@ -41,10 +41,14 @@ from custodes.policy.environment_reward import EnvironmentReward
 from custodes.policy.sizes import learning_rate_for, micro_tokens_for
 from custodes.ranges import Count, ranged
 from custodes.reward import Mixture, RewardModel
+from custodes.reward.aggregate import GroupAggregate
 from custodes.reward.options import RewardOptions
 from custodes.reward.parts import PartWeights
 from custodes.stats import Interval
 from custodes.types import InputError, Reward, Task
+
+STANDARDISE_ON = 48
+"""Prompts whose replies by the base policy give each group's mean and deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +239,7 @@ class _Optimisation:
         self.reward = rewards.open_rewards(text=text, device=config.device, known=known, constrained=bounded)
         self.objectives = list(dict.fromkeys([*_objectives(self.reward), *bounded]))
         self.gold = (
-            replace(config, reward=(config.gold,), weights="").open_rewards(text=text, known=known)
+            replace(config, reward=(config.gold,), weights="", aggregate="").open_rewards(text=text, known=known)
             if config.gold
             else None
         )
@@ -250,6 +254,11 @@ class _Optimisation:
         work.ledger.write(work.run, [Model(base.fingerprint(), config.model, "base"), *self.train, *self.held_out])
         name = getattr(self.reward, "name", type(self.reward).__name__)
         self._record_sources(work, name)
+        if isinstance(self.reward, GroupAggregate):
+            with work.phase("sampling", "Replies of the base policy, on which groups' rewards are centred and scaled"):
+                several = replace(config.optimisation.sampling, n=4, seed=config.seed + 4)
+                tasks = self.train[:STANDARDISE_ON]
+                self.reward.standardise(work.sample("groups, base policy", self.engine(base), tasks, several))
         options, adapter = config.optimisation, self.lm.adapter
         learns = (
             "all weights"
@@ -318,5 +327,6 @@ class _Optimisation:
                 work.ledger.write(
                     work.run, [Decision(f"source-{digest[:12]}", "runs this file from here on", why, str(file))]
                 )
-        if isinstance(self.reward, RewardModel):
-            work.ledger.write(work.run, [Model(evaluation.reward_fingerprint(self.reward), name, "reward", None, {})])
+        model = self.reward.reward if isinstance(self.reward, GroupAggregate) else self.reward
+        if isinstance(model, RewardModel):
+            work.ledger.write(work.run, [Model(evaluation.reward_fingerprint(model), name, "reward", None, {})])

@@ -11,7 +11,9 @@ from custodes.job.command import command, in_words
 from custodes.lm.loading import DtypeName
 from custodes.loop.reward_train import check_texts, value_pairs
 from custodes.reward.evaluate import RewardEvaluation, evaluate_reward
+from custodes.reward.group_training import GroupAccuracy, NamedPairs, RewardGroups, accuracy_of_groups
 from custodes.reward.objective import Material
+from custodes.reward.spread_pairs import SPREAD, r2_of_scores
 from custodes.reward.storage import load_reward
 from custodes.reward.teaching import measures_of, open_objectives
 from custodes.stats import Interval
@@ -37,11 +39,18 @@ class RewardMeasured:
 
     evaluation: RewardEvaluation | None
     measures: dict[str, Interval]
+    groups: RewardGroups | None = None
+    served: GroupAccuracy | None = None
+    r2: Interval | None = None
+    """Of a reward with a mean and a variance: the share of the variance of worth that replies explain."""
 
     def to_dict(self) -> dict[str, Any]:
         """Those of the evaluation, and ``measures``."""
         evaluation = self.evaluation.to_dict() if self.evaluation else {}
-        return evaluation | {"measures": {name: found.to_dict() for name, found in self.measures.items()}}
+        told = evaluation | {"measures": {name: found.to_dict() for name, found in self.measures.items()}}
+        if self.groups is not None and self.served is not None:
+            told |= {"groups": dict(self.groups.held), "accuracy_of_groups": self.served.to_dict()}
+        return told | ({"r2": self.r2.to_dict()} if self.r2 is not None else {})
 
 
 @command()
@@ -61,7 +70,15 @@ def reward_evaluate(config: RewardEvaluate) -> RewardMeasured:
     measures = measures_of(model, material, open_objectives(config.objectives))
     if evaluation is None and not measures:
         raise InputError(f"{file.name} holds no judgment about {', '.join(model.outputs)}.")
-    return RewardMeasured(evaluation, measures)
+    groups, served, r2 = RewardGroups.load(config.model), None, None
+    if groups is not None:
+        named = NamedPairs.of(file.feedback.judgments, file.feedback, file.axis(config.axis), file.name)
+        served, _ = accuracy_of_groups(model, named, groups)
+    if SPREAD in model.axes:
+        judged = {id for judgment in file.feedback.judgments for id in judgment.episodes}
+        replies = [episode for id, episode in file.feedback.episodes.items() if id in judged]
+        r2 = r2_of_scores(model.score(replies), [e.task.id for e in replies])
+    return RewardMeasured(evaluation, measures, groups, served, r2)
 
 
 @in_words(reward_evaluate)
@@ -71,3 +88,9 @@ def _show(config: RewardEvaluate, measured: RewardMeasured) -> None:
         print(f"{name.replace('_', ' ').capitalize():<20} {getattr(evaluation, name)}")
     for name, interval in measured.measures.items():
         print(f"{name.capitalize():<40} {interval}")
+    if measured.groups is not None and measured.served is not None:
+        print("\n".join([*measured.groups.lines, *measured.served.lines()]))
+    if measured.r2 is not None:
+        print(
+            f"r2, the share of the variance of worth that replies explain: {measured.r2}. Judges' noise counts as variance."
+        )

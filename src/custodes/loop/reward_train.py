@@ -7,25 +7,39 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from custodes.audit.sections.taught import RewardTaught
+from custodes.audit.sections.values import AnnotatorGroups, RewardOfGroups
+from custodes.feedback.collection import Feedback
+from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.raking import rake, read_margins, read_profiles
 from custodes.feedback.reading import FeedbackFile, JudgmentsOptions, hash_of
 from custodes.files import save_json
 from custodes.job.command import command
 from custodes.job.options import Output
 from custodes.job.workspace import Workspace
-from custodes.lm.loading import DtypeName, load
+from custodes.lm.loading import DtypeName, LanguageModel, load
 from custodes.loop.rubric_training import RubricTrained, train_rubric
-from custodes.ranges import PartShare, ranged
+from custodes.ranges import PartShare, Range, ranged
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate
+from custodes.reward.group_choice import MOST_GROUPS
+from custodes.reward.group_training import (
+    GroupAccuracy,
+    NamedPairs,
+    RewardGroups,
+    accuracy_of_groups,
+    find_reward_groups,
+    train_group_reward,
+)
 from custodes.reward.objective import Material, RewardObjective
 from custodes.reward.objectives.corrections import Corrections
 from custodes.reward.objectives.pairs import Pairs
 from custodes.reward.reading import Reader
+from custodes.reward.spread_pairs import train_spread_reward
 from custodes.reward.storage import SETTINGS, load_reward, save_reward
 from custodes.reward.teaching import Taught, courses_of, measures_of, open_objectives, pairs_on_value, with_outputs
 from custodes.reward.train import teach_reward
@@ -66,8 +80,29 @@ class RewardTrain(JudgmentsOptions):
     or one of your own, FILE.py:NAME. Without: all of them."""
     rubric: Path | None = None
     """YAML file with the principles by which a judge grades."""
+    groups: Annotated[int | None, Range(0, MOST_GROUPS)] = None
+    """An output for each of so many groups of annotators with values of their own; 0 takes as many as held-out judgments bear
+    out. Learns from comparisons alone, of a file that says who judged."""
+    decide: tuple[str, ...] = ()
+    """What a person decided a group is, 2=minority or 2=poisoners, which then weigh nothing. Written into the ledger."""
+    spread: Literal["", "mean-variance"] = ""
+    """mean-variance: a mean and a variance over judges for each reply, in place of one score. Learns from comparisons alone."""
+    profiles: Path | None = None
+    """Table of who the annotators are: a column "annotator", and one for each attribute."""
+    population: Path | None = None
+    """YAML file with the margins of a target population: comparisons weigh as their annotators do where these are met."""
     training: RewardConfig = field(default_factory=RewardConfig)
     """How it is trained."""
+
+    def __post_init__(self) -> None:
+        if self.groups is not None and self.spread:
+            raise InputError("--groups and --spread are two ways to hold disagreement; give one.")
+        if (self.groups is not None or self.spread) and (self.axes or self.objectives or self.rubric):
+            raise InputError("--groups and --spread learn from comparisons alone; leave out --axes, --objectives and --rubric.")
+        if self.decide and self.groups is None:
+            raise InputError("--decide says what a group is; look for groups with --groups.")
+        if self.population is not None and self.profiles is None:
+            raise InputError("--population needs to know who the annotators are; give a table with --profiles.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +114,22 @@ class RewardTrained:
     evaluation: RewardEvaluation | None
     taught: Taught
     measures: dict[str, Interval]
+    groups: RewardGroups | None = None
+    served: GroupAccuracy | None = None
 
     def to_dict(self) -> dict[str, Any]:
         measures = {name: found.to_dict() for name, found in self.measures.items()}
         evaluation = self.evaluation.to_dict() if self.evaluation else None
-        return {"model": str(self.out), "evaluation": evaluation, "measures": measures} | self.taught.to_dict()
+        groups = {"groups": dict(self.groups.held)} if self.groups else {}
+        served = {"accuracy_of_groups": self.served.to_dict()} if self.served else {}
+        told = {"model": str(self.out), "evaluation": evaluation, "measures": measures}
+        return told | self.taught.to_dict() | groups | served
 
     def __str__(self) -> str:
         accuracy = [f"Accuracy on held-out pairs: {self.evaluation.accuracy}."] if self.evaluation else []
         measures = [f"Held out, {name}: {found}." for name, found in self.measures.items()]
-        return "\n".join([f"The reward model is in {self.out}.", str(self.taught), *accuracy, *measures])
+        groups = [*(self.groups.lines if self.groups else ()), *(self.served.lines() if self.served else ())]
+        return "\n".join([f"The reward model is in {self.out}.", str(self.taught), *groups, *accuracy, *measures])
 
 
 @command(resumes=True, steps=True)
@@ -106,6 +147,7 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
     objectives = open_objectives(config.objectives)
     check_texts(file)
     file.warn()
+    feedback = _raked(config, file.feedback)
     contents = {"judgments": hash_of(config.judgments)}
     model_files, seed = ("config.json", SETTINGS), config.training.seed
     with Workspace.open(
@@ -115,7 +157,7 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
         done = load_reward(config.out, config.dtype, config.device) if trained_before else None
         lm = load(config.model, dtype=config.dtype, device=config.device) if done is None else done.lm
         reader = Reader(lm, config.training.max_length)
-        every = with_outputs(file.feedback, reader, objectives, config.axes, file.axis(config.axis))
+        every = with_outputs(feedback, reader, objectives, config.axes, file.axis(config.axis))
         training, held_out = split_by_prompt(every, config.held_out, config.training.seed)
         for one in open_objectives(config.objectives):  # what is held out must be readable too, before training
             one.lessons(replace(held_out, used=Counter(), unused=Counter()), 1)
@@ -125,15 +167,28 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
             work.console.print(
                 f"The reward model in {config.out} is trained; it is only evaluated again.", soft_wrap=True
             )
+            groups = RewardGroups.load(config.out)
+            served = _served(done, held_out, groups, file)[0] if groups else None
             evaluation, measures = _evaluated(done, held_out, objectives, file.name)
-            return RewardTrained(done, config.out, evaluation, taught, measures)
+            return RewardTrained(done, config.out, evaluation, taught, measures, groups, served)
         checkpoints = config.out / "checkpoints"
-        model = teach_reward(
-            lm, courses, config.training, axes=every.axes, marks=every.marks, checkpoints=checkpoints, on_step=on_step
-        )
+        run: dict[str, Any] = {"checkpoints": checkpoints, "on_step": on_step}
+        groups = None
+        if config.groups is not None:
+            model, groups = _of_groups(config, work, lm, training, file, run)
+        elif config.spread:
+            model = train_spread_reward(lm, value_pairs(training), config.training, file.name, **run)
+        else:
+            model = teach_reward(lm, courses, config.training, axes=every.axes, marks=every.marks, **run)
         evaluation, measures = _evaluated(model, held_out, objectives, file.name)
         save_reward(model, config.out)
-        trained = RewardTrained(model, config.out, evaluation, taught, measures)
+        served = None
+        if groups is not None:
+            groups.save(config.out)
+            served, by_group = _served(model, held_out, groups, file)
+            if by_group is not None:
+                work.record("reward-of-groups", by_group, "reward")
+        trained = RewardTrained(model, config.out, evaluation, taught, measures, groups, served)
         row = RewardTaught(
             used=taught.used, unused=taught.to_dict()["unused"], measures={n: m.to_dict() for n, m in measures.items()}
         )
@@ -148,6 +203,56 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
         shutil.rmtree(checkpoints, ignore_errors=True)
         work.finish(config.out)
     return trained
+
+
+def _raked(config: RewardTrain, feedback: Feedback) -> Feedback:
+    """Comparisons with their annotators' weights in a population, where one is given."""
+    if config.population is None or config.profiles is None:
+        return feedback
+    profiles, margins = read_profiles(config.profiles), read_margins(config.population)
+    who = dict.fromkeys(j.annotator for j in feedback.judgments if isinstance(j, Comparison))
+    weights = rake({name: profiles.get(name, {}) for name in who}, margins, str(config.population)).weights
+    judgments = [
+        replace(j, weight=j.weight * weights[j.annotator]) if isinstance(j, Comparison) else j
+        for j in feedback.judgments
+    ]
+    return replace(feedback, judgments=judgments)
+
+
+def _of_groups(
+    config: RewardTrain, work: Workspace, lm: LanguageModel, training: Material, file: FeedbackFile, run: dict[str, Any]
+) -> tuple[RewardModel, RewardGroups]:
+    """Find the groups and record them, with what a person decided; train an output for each."""
+    named = NamedPairs.of(training.feedback.judgments, training.feedback, file.axis(config.axis), file.name)
+    groups, chosen, weights = find_reward_groups(
+        lm, named, config.groups or 0, config.decide, config.training, file.name
+    )
+    row = AnnotatorGroups(
+        features=list(chosen.features),
+        weights=chosen.weights.tolist(),
+        unit=chosen.unit,
+        annotator=list(chosen.chosen.groups.people),
+        membership=chosen.chosen.groups.membership.tolist(),
+        gains=[gain.to_dict() for gain in chosen.chosen.gains],
+        readings=[reading.to_dict() for reading in chosen.chosen.readings],
+        r2=groups.held["r2"],
+    )
+    if not work.has("annotator-groups"):
+        work.record("annotator-groups", row, "annotators")
+        work.ledger.write(work.run, chosen.decisions())
+    return train_group_reward(lm, named, weights, groups, config.training, file.name, **run), groups
+
+
+def _served(
+    model: RewardModel, held_out: Material, groups: RewardGroups, file: FeedbackFile
+) -> tuple[GroupAccuracy | None, RewardOfGroups | None]:
+    """The reward's accuracy for each group on held-out judgments, and its row; None where none were held out."""
+    axis = held_out.axes[0] if held_out.axes else file.axis()
+    if not any(j.comparisons(axis) for j in held_out.feedback.judgments):
+        return None, None
+    named = NamedPairs.of(held_out.feedback.judgments, held_out.feedback, axis, file.name)
+    accuracy, rows = accuracy_of_groups(model, named, groups)
+    return accuracy, RewardOfGroups(**rows)
 
 
 def check_texts(file: FeedbackFile) -> None:

@@ -112,7 +112,7 @@ def choose_groups(
     comparisons (N,) where poisoners may turn their answers round, such as prompts with a word in them. Raises InputError
     as :func:`~custodes.reward.groups.fit_groups` does.
     """
-    fold, gains, able = _folds(data, seed), [], int((data.each > 1).sum())  # who judged once shows no group
+    fold, gains, able = held_out_folds(data, seed), [], int((data.each > 1).sum())  # who judged once shows no group
 
     def fit(count: int) -> tuple[Groups, list[Groups]]:
         """On all judgments; and without each fold, from the same memberships on."""
@@ -122,14 +122,16 @@ def choose_groups(
     fitted, folds = fit(groups or 1)
     while not groups and fitted.count < min(MOST_GROUPS, able):
         more, more_folds = fit(fitted.count + 1)
-        gains.append(mean_interval(_held_out(data, fold, more_folds) - _held_out(data, fold, folds)))
+        gains.append(
+            mean_interval(held_out_likelihood(data, fold, more_folds) - held_out_likelihood(data, fold, folds))
+        )
         if gains[-1].low <= 0:
             break
         fitted, folds = more, more_folds
     return ChosenGroups(fitted, tuple(gains), _readings(data, fold, fitted, folds, where or {}))
 
 
-def _folds(data: FeaturePairs, seed: int) -> NDArray[np.int64]:
+def held_out_folds(data: FeaturePairs, seed: int) -> NDArray[np.int64]:
     """(N,) the fold of each judgment: each person's are spread over all folds."""
     order = np.random.default_rng([seed, 5]).permutation(len(data.person))
     order = order[np.argsort(data.person[order], kind="stable")]
@@ -139,7 +141,7 @@ def _folds(data: FeaturePairs, seed: int) -> NDArray[np.int64]:
     return fold
 
 
-def _held_out(data: FeaturePairs, fold: NDArray[np.int64], folds: Sequence[Groups]) -> Floats:
+def held_out_likelihood(data: FeaturePairs, fold: NDArray[np.int64], folds: Sequence[Groups]) -> Floats:
     """(K,) log-likelihood of each person's held-out judgments, summed over folds, given their other judgments."""
     total = np.zeros(len(data.people))
     for k, fitted in enumerate(folds):

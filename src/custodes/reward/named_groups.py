@@ -10,12 +10,12 @@ import numpy as np
 
 from custodes.ledger import Decision
 from custodes.reward.group_choice import ChosenGroups
-from custodes.types import InputError
+from custodes.types import Floats, InputError
 
 MEANINGS = {"minority": "people whose values differ", "poisoners": "people who distort their answers"}
 """What a person may decide a group to be."""
 LEAST = 0.3
-"""Log-odds per standard deviation below which a weight is not worth a word."""
+"""Below this a weight or a correlation is not worth a word."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +23,23 @@ class NamedGroups:
     """Chosen groups on named features, and what a person decided of some."""
 
     chosen: ChosenGroups
-    features: tuple[str, ...]
+    features: tuple[str, ...]  # (d,)
+    weights: Floats  # (G, d) what each group's scores owe to each feature
+    unit: str
     decided: dict[int, str]
     """Group, from 1, to what it is."""
 
     @classmethod
-    def of(cls, chosen: ChosenGroups, features: Sequence[str], decide: Sequence[str] = ()) -> NamedGroups:
-        """``decide``: "2=minority", "2=poisoners". Raises InputError for another word, and for a group that is not there."""
+    def of(
+        cls,
+        chosen: ChosenGroups,
+        features: Sequence[str],
+        decide: Sequence[str] = (),
+        correlations: Floats | None = None,
+    ) -> NamedGroups:
+        """``decide``: "2=minority", "2=poisoners". ``correlations`` (G, d) of the groups' scores with the named features stand for
+        weights, where the groups were found on features without names. Raises InputError for another word, and for a group
+        that is not there."""
         decided: dict[int, str] = {}
         for text in decide:
             number, _, meaning = (part.strip() for part in text.partition("="))
@@ -42,7 +52,9 @@ class NamedGroups:
                     f"against; {right}."
                 )
             decided[int(number)] = meaning
-        return cls(chosen, tuple(features), decided)
+        if correlations is not None:
+            return cls(chosen, tuple(features), correlations, "correlation", decided)
+        return cls(chosen, tuple(features), chosen.groups.weights, "log-odds per standard deviation", decided)
 
     def decisions(self) -> list[Decision]:
         """What a person decided, for the ledger."""
@@ -63,20 +75,21 @@ class NamedGroups:
         return [name for name, own in zip(groups.people, groups.likeliest, strict=True) if own == g]
 
     def preferences(self, g: int) -> str:
-        """A group's largest weights, log-odds per standard deviation: "length -1.20, what the others prefer +0.40"."""
-        weights = self.chosen.groups.weights[g]
+        """What a group's scores owe most to: "length -1.20, what the others prefer +0.40"."""
+        weights = self.weights[g]
         order = [i for i in np.argsort(-np.abs(weights)) if abs(weights[i]) >= LEAST]
-        return ", ".join(f"{self.features[i]} {weights[i]:+.2f}" for i in order) or "nothing strongly"
+        return ", ".join(f"{self.features[i]} {weights[i]:+.2f}" for i in order) or "nothing of these strongly"
 
     def to_dict(self) -> dict[str, Any]:
         groups = self.chosen.groups
         return {
             "features": list(self.features),
+            "unit": self.unit,
             "groups": [
                 {
                     "share": float(groups.share[g]),
                     "annotators": self.members(g),
-                    "weights": groups.weights[g].tolist(),
+                    "weights": self.weights[g].tolist(),
                     "decided": self.decided.get(g + 1),
                 }
                 for g in range(groups.count)
@@ -95,7 +108,9 @@ class NamedGroups:
             lines.append(f"{n} groups in place of {n - 1}: held-out judgments gain {gain} nats an annotator.")
         for g in range(groups.count):
             members = self.members(g)
-            lines.append(f"Group {g + 1}, {len(members)} of {len(groups.people)} annotators: {self.preferences(g)}.")
+            lines.append(
+                f"Group {g + 1}, {len(members)} of {len(groups.people)} annotators, by {self.unit}: {self.preferences(g)}."
+            )
             lines += [f"  {', '.join(members)}"] if g else []
         if groups.count == 1:
             lines.append("One group: these judgments do not show that anybody's values differ.")

@@ -13,6 +13,7 @@ from custodes.feedback.rubric import load_rubric
 from custodes.job.options import Use
 from custodes.lm.address import ENDPOINT, open_endpoint
 from custodes.ranges import Positive, ranged
+from custodes.reward.aggregate import Aggregate, GroupAggregate
 from custodes.reward.base import Mixture
 from custodes.reward.function_reward import FunctionReward
 from custodes.reward.model import RewardModel
@@ -34,6 +35,9 @@ class RewardOptions:
     weights: str = ""
     """Weights of the rewards, in their order or by name: 1,0.5 or helpful=1,short=0.5. Without: 1 each. Names may also be
     those of a reward's parts, truthful=1,harmless=0.5; what is not named then weighs nothing."""
+    aggregate: str = ""
+    """One reward from a reward model with groups: mean, maxmin (the group that is worst off), quantile:0.1 (of the annotators), or
+    group:2. Each group's reward is centred and scaled on the base policy's replies."""
     rubric: Path | None = None
     """YAML file with the principles by which a judge grades."""
     reward_timeout: Annotated[Positive, Use.MEANS] = 600.0
@@ -62,6 +66,14 @@ class RewardOptions:
         opened = [(known or {}).get(spec) or self._open(spec, text, device) for spec in self.reward]
         names = [getattr(reward, "name", type(reward).__name__) for reward in opened]
         only = opened[0]
+        if self.aggregate:
+            aggregate = Aggregate.read(self.aggregate)
+            if len(opened) > 1 or self.weights or not isinstance(only, RewardModel):
+                raise InputError(
+                    f"--aggregate {self.aggregate} makes one reward of a reward model's groups; give that one with --reward, and "
+                    "no --weights."
+                )
+            return GroupAggregate(only, aggregate)
         if len(opened) == 1 and isinstance(only, RewardModel) and len(only.outputs) > 1 and self.weights:
             of_axes = _read_weights(self.weights, list(only.outputs), [0.0] * len(only.outputs), "axes")
             return only.weighted({axis: weight for axis, weight in zip(only.outputs, of_axes, strict=True) if weight})

@@ -34,6 +34,8 @@ class AnnotatorGroups(Row):
     membership: list[list[float]]  # (K, G)
     gains: list[dict[str, float | None]]  # intervals: of 2 groups over 1, of 3 over 2, nats an annotator
     readings: list[dict[str, Any]]
+    unit: str = "log-odds per standard deviation"
+    r2: dict[str, Any] | None = None  # of ``reward.spread.Spread``
     values: list[str | None] | None = None  # name of the value profile
     nature: list[str | None] | None = None
 
@@ -61,13 +63,17 @@ class ValuesSection(RunSection):
 {% if figures %}
 <p>{{ figures.groups | length }} {{ "group" if figures.groups | length == 1 else "groups" }} of {{ figures.annotators }} {% if figures.simulated %}simulated {% endif %}judges, by what they prefer. {% if figures.groups | length > 1 %}On average a judge’s likeliest group has the probability {{ figures.certainty | number }}.{% else %}These judgments do not show that anybody’s values differ.{% endif %}</p>
 <table class="wide-table">
-  <thead><tr><th>Group</th><th>Judges</th><th>Prefers, in log-odds per standard deviation</th>{% for arm in figures.accuracy %}<th>Accuracy of the {{ arm }} reward</th>{% endfor %}{% if figures.simulated %}<th>What the simulation gave them</th>{% endif %}</tr></thead>
+  <thead><tr><th>Group</th><th>Judges</th><th>Prefers, by {{ figures.unit }}</th>{% for arm in figures.accuracy %}<th>Accuracy of the {{ "" if arm == "reward" else arm ~ " " }}reward</th>{% endfor %}{% if figures.simulated %}<th>What the simulation gave them</th>{% endif %}</tr></thead>
   {% for g in figures.groups %}<tr><th scope="row">{{ g.number }}</th><td data-label="judges">{{ g.judges }}</td><td data-label="prefers">{{ g.prefers }}</td>{% for arm, cells in figures.accuracy.items() %}{{ cell("accuracy, " ~ arm, cells.get(g.number), "percent", true) }}{% endfor %}{% if figures.simulated %}<td data-label="simulated">{{ g.truth }}</td>{% endif %}</tr>{% endfor %}
 </table>
 {% for reading in figures.readings %}
 <h3>Group {{ reading.group }}: {{ reading.annotators | join(", ") }}</h3>
 {% for sentence in reading.readings %}<p>{{ sentence }}</p>{% endfor %}
 {% endfor %}
+{% if figures.r2 %}<table class="kv">
+  {{ row("r², what replies explain of their worth", figures.r2.r2) }}
+  {{ row("r² of judges with this noise who do not disagree", figures.r2.one_group, note="simulated") }}
+</table>{% endif %}
 {% if figures.readings %}<p class="reading">Judgments alone do not say which reading is right: a person decides. <code>custodes feedback annotators LEDGER --groups {{ figures.groups | length }} --decide 2=minority</code> records what was decided.</p>{% endif %}
 {% else %}{{ absent("Groups of judges") }}{% endif %}
 """
@@ -89,6 +95,8 @@ class ValuesSection(RunSection):
             "groups": groups,
             "annotators": len(row.annotator),
             "certainty": float(membership.max(axis=1).mean()),
+            "unit": row.unit,
+            "r2": row.r2 and {name: Interval.from_dict(row.r2[name]) for name in ("r2", "one_group")},
             "gains": row.gains,
             "readings": row.readings,
             "simulated": bool(row.values and any(row.values)),
