@@ -48,12 +48,24 @@ class SpreadPairs(Pairs):
 
 
 def train_spread_reward(
-    lm: LanguageModel, pairs: Sequence[PreferencePair], config: RewardConfig, source: str, **run: Any
+    lm: LanguageModel,
+    pairs: Sequence[PreferencePair],
+    config: RewardConfig,
+    source: str,
+    objective: SpreadPairs | None = None,
+    **run: Any,
 ) -> RewardModel:
     """A reward whose value is the mean and whose part ``log_variance`` is log sigma^2 in the unit of the value."""
     weights = np.array([[pair.weight, 0.0] for pair in pairs])
     model = train_reward(
-        lm, pairs, config, axes=(OVERALL, SPREAD), weights=weights, objective=SpreadPairs(), source=source, **run
+        lm,
+        pairs,
+        config,
+        axes=(OVERALL, SPREAD),
+        weights=weights,
+        objective=objective or SpreadPairs(),
+        source=source,
+        **run,
     )
     model.center[1::2], model.scale[1::2] = 2 * np.log(model.scale[0::2]), 1.0
     return model
