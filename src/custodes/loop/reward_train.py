@@ -98,7 +98,9 @@ class RewardTrain(JudgmentsOptions):
         if self.groups is not None and self.spread:
             raise InputError("--groups and --spread are two ways to hold disagreement; give one.")
         if (self.groups is not None or self.spread) and (self.axes or self.objectives or self.rubric):
-            raise InputError("--groups and --spread learn from comparisons alone; leave out --axes, --objectives and --rubric.")
+            raise InputError(
+                "--groups and --spread learn from comparisons alone; leave out --axes, --objectives and --rubric."
+            )
         if self.decide and self.groups is None:
             raise InputError("--decide says what a group is; look for groups with --groups.")
         if self.population is not None and self.profiles is None:
