@@ -58,7 +58,9 @@ def test_numbers_that_mean_nothing_are_refused_by_every_command_in_one_sentence(
     for i, (option, allowed) in enumerate(dict(numbers(kind)).items()):
         wrong = ["nan", "1e400", *(str(x) for x in (-1, 0) if not allowed.holds(x))]
         with pytest.raises(InputError) as refused:  # one of them each: a parse takes a while
-            cli_options.parse(name, kind, [*needed(kind), f"--{option.replace('_', '-')}={wrong[i % len(wrong)]}"])
+            cli_options.parse_options(
+                name, kind, [*needed(kind), f"--{option.replace('_', '-')}={wrong[i % len(wrong)]}"]
+            )
         said = str(refused.value)
         assert option in said.replace("-", "_"), said
         assert "\n" not in said

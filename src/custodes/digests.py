@@ -27,7 +27,7 @@ MOST_FILES = 5000
 """Files of one folder that are hashed; a folder with more is no result of ours."""
 
 
-class Block(NamedTuple):
+class HashedBlock(NamedTuple):
     """The SHA-256 of a file's bytes from ``start`` up to ``end``, and its lines from 1 (0: it has none)."""
 
     sha256: str
@@ -37,7 +37,7 @@ class Block(NamedTuple):
     last_line: int = 0
 
 
-def blocks_of(path: Path, start: int = 0, line: int = 0) -> list[Block]:
+def blocks_of(path: Path, start: int = 0, line: int = 0) -> list[HashedBlock]:
     """The file from byte ``start`` on, which is the beginning of line ``line`` + 1. Raises OSError."""
     by_lines = path.suffix in LINES
     size = max(BLOCK, path.stat().st_size // MOST_BLOCKS)
@@ -46,9 +46,9 @@ def blocks_of(path: Path, start: int = 0, line: int = 0) -> list[Block]:
         file.seek(start)
         for sha256, lines in _pieces(file, size, by_lines):
             first, last = (line + 1, line + lines) if by_lines else (0, 0)
-            blocks.append(Block(sha256, start, file.tell(), first, last))
+            blocks.append(HashedBlock(sha256, start, file.tell(), first, last))
             start, line = file.tell(), line + lines
-    return blocks or [Block(hashlib.sha256().hexdigest(), start, start)]
+    return blocks or [HashedBlock(hashlib.sha256().hexdigest(), start, start)]
 
 
 def _pieces(file: BinaryIO, size: int, by_lines: bool) -> Iterator[tuple[str, int]]:

@@ -6,10 +6,12 @@ No other file of the package replaces or renames anything by hand.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,6 +92,24 @@ def save_text(path: str | Path, text: str) -> None:
     """
     with written_whole(path) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
+
+
+def plain_json(value: Any) -> Any:
+    """What JSON can hold of a value: dataclasses become objects, numpy's numbers Python's, paths text, and numbers that
+    are not finite None. What has a method ``to_dict`` says itself what there is."""
+    if hasattr(value, "to_dict"):
+        return plain_json(value.to_dict())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain_json(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: plain_json(held) for name, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(held) for held in value]
+    if hasattr(value, "tolist"):  # numpy scalar or array
+        return plain_json(value.tolist())
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def save_json(path: str | Path, content: object, indent: int | None = 2, allow_nan: bool = True) -> None:

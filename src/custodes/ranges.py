@@ -95,14 +95,14 @@ def _ranges_of(kind: type) -> dict[str, Range]:
     hints = get_type_hints(kind, include_extras=True)
     found = {}
     for f in fields(kind):
-        parts = list(parts_of(hints[f.name]))
+        parts = list(parts_of_hint(hints[f.name]))
         if int in parts or float in parts:
             found[f.name] = next((p for p in parts if isinstance(p, Range)), at_least(0))
     return found
 
 
-def parts_of(hint: Any) -> Iterator[Any]:
+def parts_of_hint(hint: Any) -> Iterator[Any]:
     """A type, what it is made of, and what it is annotated with."""
     yield hint
     for part in (*get_args(hint), *getattr(hint, "__metadata__", ())):
-        yield from parts_of(part)
+        yield from parts_of_hint(part)

@@ -147,7 +147,7 @@ def _judges(ledger: Ledger, run: str, base: list[Episode], rng: np.random.Genera
         ledger,
         run,
         "annotators",
-        audit.Agreement(alpha=0.31, alpha_low=0.26, alpha_high=0.36, items=220, judgments=960),
+        audit.AnnotatorAgreement(alpha=0.31, alpha_low=0.26, alpha_high=0.36, items=220, judgments=960),
     )
 
 
@@ -179,7 +179,7 @@ def _best_of_n(
 ) -> None:
     gold = np.clip(truth[:, None] + rng.normal(0, 0.15, (len(asked), 16)), 0, 1)
     proxy = 2 * gold + rng.normal(0, 0.5 if arm == "naive" else 0.35, gold.shape)
-    _write(ledger, run, arm, audit.BestOfN(task=[t.id for t in asked], proxy=proxy.tolist(), gold=gold.tolist()))
+    _write(ledger, run, arm, audit.BestOfNSamples(task=[t.id for t in asked], proxy=proxy.tolist(), gold=gold.tolist()))
 
 
 def _checks(ledger: Ledger, run: str, arm: str, asked: list[Task], rng: np.random.Generator) -> None:

@@ -15,7 +15,7 @@ def test_rows_come_back_from_the_ledger_as_they_were_written(empty_run: tuple[Le
     rows = [
         audit.PolicyStep(step=3, kl=0.5, episodes=8),
         audit.PolicyHeldout(step=1, episode=["e"], task=["t"], kl=[0.1], proxy=[0.2], gold=[1.0], chosen=True),
-        audit.BestOfN(task=["t"], proxy=[[0.1, 0.2]], gold=[[1.0, 0.0]]),
+        audit.BestOfNSamples(task=["t"], proxy=[[0.1, 0.2]], gold=[[1.0, 0.0]]),
         audit.Resources(seconds={"policy": 3.5}, peak_memory_gb=1.2),
     ]
     ledger.write(run, [Evaluation(f"{i}", r.NAME, "careful", r.metrics(), r.n) for i, r in enumerate(rows)])

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from made_up_run import build_run
 
-from custodes.audit import compare_arms
 from custodes.cli import main
 from custodes.ledger import Ledger
+from custodes.loop.audit_compare import AuditCompare, audit_compare
 from custodes.types import InputError
 
 
@@ -28,7 +28,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_what_seeds_say_is_the_mean_of_what_each_says_and_wider(runs: list[str]) -> None:
-    found = compare_arms(runs)
+    found = audit_compare(AuditCompare(runs=tuple(runs)))
     each = [seed.difference for seed in found.runs]
     assert found.difference.n == 3
     assert found.difference.estimate == pytest.approx(sum(d.estimate for d in each) / 3)
@@ -40,7 +40,7 @@ def test_what_seeds_say_is_the_mean_of_what_each_says_and_wider(runs: list[str])
 
 
 def test_one_run_says_nothing_of_other_seeds(runs: list[str]) -> None:
-    assert compare_arms(runs[:1]).difference.to_dict()["low"] is None
+    assert audit_compare(AuditCompare(runs=tuple(runs[:1]))).difference.to_dict()["low"] is None
 
 
 def test_the_command_prints_every_seed(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,10 +54,10 @@ def test_the_command_prints_every_seed(runs: list[str], capsys: pytest.CaptureFi
 
 def test_what_cannot_be_compared_is_one_sentence(runs: list[str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no runs"):
-        compare_arms([])
+        audit_compare(AuditCompare(runs=()))
     with pytest.raises(InputError, match="seed 1 like another run"):
-        compare_arms([runs[0], runs[0]])
+        audit_compare(AuditCompare(runs=(runs[0], runs[0])))
     with pytest.raises(InputError, match="--arms all"):
-        compare_arms([made_up(tmp_path / "one", 5, ("careful",))])
+        audit_compare(AuditCompare(runs=(made_up(tmp_path / "one", 5, ("careful",)),)))
     with pytest.raises(InputError):
-        compare_arms([str(tmp_path / "nothing.db")])
+        audit_compare(AuditCompare(runs=(str(tmp_path / "nothing.db"),)))

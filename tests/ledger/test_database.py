@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from custodes.ledger import Decision, Ledger, verify_ledger
-from custodes.ledger.database import Database
+from custodes.ledger.database import LedgerDatabase
 from custodes.types import InputError
 
 
@@ -36,7 +36,7 @@ def test_a_ledger_is_made_with_its_folders(tmp_path: Path) -> None:
 
 
 def test_acknowledged_rows_are_synchronised(tmp_path: Path) -> None:
-    database = Database(tmp_path / "ledger.db")
+    database = LedgerDatabase(tmp_path / "ledger.db")
     with database.reading() as connection:
         assert connection.scalar(text("PRAGMA synchronous")) == 2
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
@@ -98,7 +98,7 @@ def test_a_damaged_file_does_not_verify(tmp_path: Path) -> None:
 
 def test_a_ledger_of_a_newer_version_is_refused(where: str) -> None:
     Ledger.open(where).close()
-    database = Database(where)
+    database = LedgerDatabase(where)
     with database.writing() as connection:
         connection.execute(text("UPDATE ledger_version SET version_num = '9999'"))
     database.close()

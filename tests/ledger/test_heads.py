@@ -15,7 +15,7 @@ from custodes.ledger import Ledger, verify_ledger
 from custodes.ledger.chain import GENESIS, hash_row
 from custodes.ledger.checking import check_ledger
 from custodes.ledger.database import Database
-from custodes.ledger.heads import append_head, make_key, read_heads, read_private_key, sign
+from custodes.ledger.heads import append_head, make_key, read_heads, read_private_key, sign_head
 from custodes.types import InputError
 
 
@@ -146,7 +146,7 @@ def test_signed_heads_are_checked(written: str, tmp_path: Path) -> None:
     key = read_private_key(tmp_path / "mine.key")
     for number in (7, 8):
         with Ledger.open(written) as ledger:
-            append_head(heads, sign(ledger.head(), key))
+            append_head(heads, sign_head(ledger.head(), key))
             ledger.write(ledger.runs()[0].id, [judgment(number)])
     assert [head.rows for _, head in read_heads(heads)] == [6, 7]
     assert check_ledger(written, head_file=heads, public_key=public).ok

@@ -11,7 +11,7 @@ import torch
 from test_optimise import BASE, run, same
 from tiny_policy import EvenTokens, adapted, some_tasks
 
-from custodes.cli.options import parse
+from custodes.cli.options import parse_options
 from custodes.critic.jobs.tune import CriticTune
 from custodes.gaming.curriculum.config import GamingTrain, plan
 from custodes.lm.engine import TorchEngine
@@ -232,26 +232,28 @@ def test_what_is_wrong_with_an_algorithm_of_ones_own_is_said(given: str, sentenc
 
 def test_every_command_that_optimises_takes_one_with_its_own_options() -> None:
     own = ["--algorithm", GSPO, "--low", "0.01"]
-    tuned, _ = parse("quickstart", Quickstart, [*own, "--high=0.02"])
+    tuned, _ = parse_options("quickstart", Quickstart, [*own, "--high=0.02"])
     assert _optimisation(tuned).algorithm == algorithm.make(GSPO, low=0.01, high=0.02)
-    played, _ = parse("gaming train", GamingTrain, ["--out", "x", *own])
+    played, _ = parse_options("gaming train", GamingTrain, ["--out", "x", *own])
     assert plan(played)[-1].kind == "rewarded"
     assert played.algorithm == algorithm.make(GSPO, low=0.01)
-    assert parse("gaming train", GamingTrain, ["--out", "x", "--warm-start", "4"])[0].algorithm is None
-    critic, _ = parse("critic tune", CriticTune, ["--data", "x", "--out", "y", *own])
+    assert parse_options("gaming train", GamingTrain, ["--out", "x", "--warm-start", "4"])[0].algorithm is None
+    critic, _ = parse_options("critic tune", CriticTune, ["--data", "x", "--out", "y", *own])
     assert critic.algorithm == algorithm.make(GSPO, low=0.01)
 
 
 def test_an_algorithm_may_stand_in_the_configuration_file_and_flags_override_it(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(f"algorithm: {GSPO}\nlow: 0.01\nsteps: 3\n")
     config = ["--config", str(tmp_path / "c.yaml")]
-    assert parse("quickstart", Quickstart, config)[0].algorithm == algorithm.make(GSPO, low=0.01)
-    assert parse("quickstart", Quickstart, [*config, "--low", "0.5"])[0].algorithm == algorithm.make(GSPO, low=0.5)
+    assert parse_options("quickstart", Quickstart, config)[0].algorithm == algorithm.make(GSPO, low=0.01)
+    assert parse_options("quickstart", Quickstart, [*config, "--low", "0.5"])[0].algorithm == algorithm.make(
+        GSPO, low=0.5
+    )
     with pytest.raises(InputError, match=r"c.yaml: no option 'low'; did you mean"):
-        parse("quickstart", Quickstart, [*config, "--algorithm", "ppo"])
+        parse_options("quickstart", Quickstart, [*config, "--algorithm", "ppo"])
     (tmp_path / "c.yaml").write_text("algorithm: grpo\nlam: 0.5\n")
     with pytest.raises(InputError, match=r"c.yaml: no option 'lam' where algorithm is grpo; ppo has it"):
-        parse("quickstart", Quickstart, config)
+        parse_options("quickstart", Quickstart, config)
 
 
 @pytest.mark.parametrize(
@@ -271,19 +273,19 @@ def test_an_algorithm_may_stand_in_the_configuration_file_and_flags_override_it(
 )
 def test_an_option_of_another_algorithm_is_refused_and_its_owner_named(given: list[str], sentence: str) -> None:
     with pytest.raises(InputError, match=re.escape(sentence)):
-        parse("quickstart", Quickstart, given)
+        parse_options("quickstart", Quickstart, given)
 
 
 def test_an_option_that_the_command_has_already_is_refused(tmp_path: Path) -> None:
     text = Path(__file__).with_name("gspo.py").read_text().replace("low", "steps")
     (tmp_path / "taken.py").write_text(text)
     with pytest.raises(InputError, match="has an option 'steps', as the command has; rename it"):
-        parse("quickstart", Quickstart, ["--algorithm", str(tmp_path / "taken.py")])
+        parse_options("quickstart", Quickstart, ["--algorithm", str(tmp_path / "taken.py")])
 
 
 def test_help_shows_the_own_options_with_their_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse("quickstart", Quickstart, ["--algorithm", GSPO, "--help"])
+        parse_options("quickstart", Quickstart, ["--algorithm", GSPO, "--help"])
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--low" in shown
     assert "How far the ratio of a reply may fall below 1." in shown

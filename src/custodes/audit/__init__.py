@@ -6,17 +6,16 @@ from custodes.audit.report import audit_run, write_report
 from custodes.audit.rows import PolicyHeldout, Row
 from custodes.audit.sections.diversity import Samples
 from custodes.audit.sections.gaming import Checks
-from custodes.audit.sections.judges import Agreement, AnnotatorEstimate
-from custodes.audit.sections.optimisation import BestOfN, PolicyStep
+from custodes.audit.sections.judges import AnnotatorAgreement, AnnotatorEstimate
+from custodes.audit.sections.optimisation import BestOfNSamples, PolicyStep
 from custodes.audit.sections.resources import Resources
 from custodes.audit.sections.rewards import RewardHeldout
-from custodes.audit.seeds import SeedsOfArms, compare_arms
 
 __all__ = [
-    "Agreement",
+    "AnnotatorAgreement",
     "AnnotatorEstimate",
     "ArmSection",
-    "BestOfN",
+    "BestOfNSamples",
     "Checks",
     "PolicyHeldout",
     "PolicyStep",
@@ -26,9 +25,7 @@ __all__ = [
     "Row",
     "RunSection",
     "Samples",
-    "SeedsOfArms",
     "audit_run",
     "chosen_row",
-    "compare_arms",
     "write_report",
 ]

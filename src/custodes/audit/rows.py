@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, TypeVar
 
+from custodes.files import plain_json
 from custodes.ledger import Evaluation
-from custodes.page import plain_json
 from custodes.types import InputError
 
 

@@ -1,17 +1,17 @@
 """Calling a command: its options are parsed, its function is called, and what that returns is recorded and printed."""
 
 import json
-import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from custodes.cli.options import parse
+from custodes.cli.options import parse_options
 from custodes.cli.recorded import recorded_command, take_flag
 from custodes.cli.table import Listed
 from custodes.cli.words import NOTES
+from custodes.files import plain_json
 from custodes.job.trackers import tracking
 
 
@@ -23,7 +23,7 @@ def call(listed: Listed, given: list[str]) -> int:
         ledger, given = take_flag(given, "--ledger")
         head_file, given = take_flag(given, "--head-file")
     options: Any
-    options, config_file = parse(listed.name, command.flags, given)
+    options, config_file = parse_options(listed.name, command.flags, given)
     plain = command.options(**{f.name: getattr(options, f.name) for f in fields(command.options) if f.init})
     recorded = recorded_command(listed.name, plain, ledger, head_file, config_file)
     tracked = command.steps and options.track != "none"
@@ -32,7 +32,7 @@ def call(listed: Listed, given: list[str]) -> int:
         tracking(options.track, plain.out, asdict(plain)) if tracked else nullcontext(),
     ):
         result = command.function(plain)
-        values = _as_json(result) if isinstance(result, Mapping) or hasattr(result, "to_dict") else None
+        values = plain_json(result) if isinstance(result, Mapping) or is_dataclass(result) else None
         if invocation is not None:
             invocation.result = values
         if command.prints and options.json:
@@ -49,16 +49,8 @@ def call(listed: Listed, given: list[str]) -> int:
 
 
 def _as_json(result: Any) -> Any:
-    """What JSON can hold of a result: numbers that are not finite are null, and of a page it is the JSON file beside it."""
-    if hasattr(result, "to_dict"):
-        result = result.to_dict()
+    """What JSON can hold of a result; of a page it is the JSON file beside it."""
     if isinstance(result, Path):
         data = result.with_suffix(".json")
         return json.loads(data.read_text(encoding="utf-8")) if data.is_file() else {"path": str(result)}
-    if is_dataclass(result) and not isinstance(result, type):
-        result = asdict(result)
-    if isinstance(result, Mapping):
-        return {name: _as_json(value) for name, value in result.items()}
-    if isinstance(result, list | tuple):
-        return [_as_json(value) for value in result]
-    return None if isinstance(result, float) and not math.isfinite(result) else result
+    return [_as_json(value) for value in result] if isinstance(result, list) else plain_json(result)

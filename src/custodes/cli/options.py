@@ -42,7 +42,7 @@ class Option(NamedTuple):
     marks: tuple[Any, ...]
 
 
-def parse(name: str, kind: type[T], given: list[str]) -> tuple[T, Path | None]:
+def parse_options(name: str, kind: type[T], given: list[str]) -> tuple[T, Path | None]:
     """The options of command ``name``, a dataclass ``kind``, and the configuration file that gave some of them.
 
     Fields of nested dataclasses are options like the others. A plug-in that is chosen (``--algorithm``) is read first; its

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from custodes.job import recording
-from custodes.job.invocation import Invocation, reads
+from custodes.job.invocation import Invocation, reads, under_way
 from custodes.job.options import Use, uses_of
 from custodes.types import InputError
 
@@ -56,9 +56,9 @@ def recorded_command(
     )
 
     def end(status: Any) -> None:
+        beside = (sorted(path.parent.glob(path.name + ".*")) for path in outputs if not path.is_dir())
         try:
-            written = [file for path in outputs for file in _with_siblings(path)]
-            command.end(status, written)
+            command.end(status, [*outputs, *(file for files in beside for file in files if file.is_file())])
         except InputError as error:
             if not personal:
                 raise
@@ -68,18 +68,16 @@ def recorded_command(
                 _tell_head(place, head_file or os.environ.get(HEADS), command)
 
     recording.written.clear()
-    try:
-        if where != "none" or ledger is None:
-            reads(*_inputs(options, outputs), *([config_file] if config_file else []))
-        yield command
-    except BaseException as error:
-        with recording.never_hiding(error):
-            end(recording.ended_by(error))
-        raise
-    else:
+    with under_way(command):
+        try:
+            if where != "none" or ledger is None:
+                reads(*_inputs(options, outputs), *([config_file] if config_file else []))
+            yield command
+        except BaseException as error:
+            with recording.never_hiding(error):
+                end(recording.ended_by(error))
+            raise
         end("completed")
-    finally:
-        command.close()
 
 
 def _places(options: Any) -> tuple[Path | None, list[Path]]:
@@ -117,17 +115,10 @@ def _default_ledger() -> Path:
     return Path(base) / "custodes" / "ledger.db"
 
 
-def _with_siblings(path: Path) -> list[Path]:
-    """An output, and what is written beside a file under its name."""
-    if path.is_dir():
-        return [path]
-    return [path, *(p for p in sorted(path.parent.glob(path.name + ".*")) if p.is_file())]
-
-
 def _tell_head(where: str, head_file: str | None, invocation: Invocation) -> None:
     """Print the head, and keep it in the head file, signed where there is a key."""
     from custodes.ledger import Ledger
-    from custodes.ledger.heads import append_head, configured_key, read_private_key, sign
+    from custodes.ledger.heads import append_head, configured_key, read_private_key, sign_head
 
     own = invocation.recording
     if own is not None and own.ledger.name == where:
@@ -139,7 +130,7 @@ def _tell_head(where: str, head_file: str | None, invocation: Invocation) -> Non
     if head_file is not None:
         key = configured_key()
         if key is not None:
-            head, signed = sign(head, read_private_key(key)), ", signed"
+            head, signed = sign_head(head, read_private_key(key)), ", signed"
         append_head(Path(head_file), head)
         signed += f", kept in {head_file}"
     print(f"Ledger {where}: {head.rows:,} rows, head {head.head}{signed}.", file=sys.stderr)

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from custodes.digests import TAKEN, Block, blocks_of
+from custodes.digests import TAKEN, HashedBlock, blocks_of
 from custodes.job.recording import Recording
 
 GROWN = 5.0
@@ -44,7 +44,7 @@ class Growing:
         if known is not None and self.path.exists() and recording.files.problem(known) is not None:
             self.start, self.line = 0, 0  # made again from other files, after it was compared
         self._end, self._lines, self._digest = self.start, 0, hashlib.sha256()  # the block under way
-        self._blocks: list[Block] = []  # whole, and not recorded yet
+        self._blocks: list[HashedBlock] = []  # whole, and not recorded yet
         self._told = time.monotonic()
         size = self.path.stat().st_size if self.path.exists() else 0
         if size > self.start:
@@ -84,7 +84,7 @@ class Growing:
         """End the block under way."""
         if self._end > self.start:
             lines = (self.line + 1, self.line + self._lines) if self.by_lines else (0, 0)
-            self._blocks.append(Block(self._digest.hexdigest(), self.start, self._end, *lines))
+            self._blocks.append(HashedBlock(self._digest.hexdigest(), self.start, self._end, *lines))
         self.start, self.line = self._end, self.line + self._lines
         self._lines, self._digest = 0, hashlib.sha256()
 

@@ -6,8 +6,9 @@ This module is light, since every command loads it: the ledger is imported where
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ def recorded_in(folder: Path) -> None:
             command.where = None
 
 
+@dataclass(slots=True, eq=False)
 class Invocation:
     """A command that will be a run of the ledger ``where``, None for none, once it begins or ends.
 
@@ -71,24 +73,19 @@ class Invocation:
     files are recorded and not compared with what other runs recorded of them.
     """
 
-    def __init__(
-        self,
-        name: str,
-        where: str | Path | None,
-        config: Mapping[str, Any],
-        seed: int = 0,
-        *,
-        folder: Path | None = None,
-        named: bool = False,
-        compare: bool = True,
-    ) -> None:
-        self.name, self.where, self.config, self.seed = name, where, config, seed
-        self.folder, self.named, self.compare = folder, named, compare
-        self.result: Mapping[str, Any] | None = None  # what it found, as JSON with finite numbers
-        self.recording: Recording | None = None
-        self._held = ExitStack()
-        self._began, self._processor, self._clock = time.perf_counter(), time.process_time(), time.time()
-        _invocations.append(self)
+    name: str
+    where: str | Path | None
+    config: Mapping[str, Any]
+    seed: int = 0
+    folder: Path | None = None
+    named: bool = False
+    compare: bool = True
+    result: Mapping[str, Any] | None = None  # what it found, as JSON with finite numbers
+    recording: Recording | None = None
+    held: ExitStack = field(default_factory=ExitStack)  # the run and its ledger, from its begin on
+    clocks: tuple[float, float, float] = field(
+        default_factory=lambda: (time.perf_counter(), time.process_time(), time.time())
+    )
 
     def begin(self) -> Recording | None:
         from custodes.ledger import Ledger
@@ -97,9 +94,9 @@ class Invocation:
             with ExitStack() as held:
                 ledger = held.enter_context(Ledger.open(self.where))
                 run = Recording(ledger, ledger.start_run(self.name, self.config, self.seed), self.compare)
-                run.began, run.processor = self._began, self._processor
+                run.began, run.processor, _ = self.clocks
                 self.recording = held.enter_context(as_current(run))
-                self._held = held.pop_all()
+                self.held = held.pop_all()
         return self.recording
 
     def end(self, status: Status, outputs: Sequence[Path]) -> None:
@@ -108,15 +105,21 @@ class Invocation:
 
         if status != "failed" or "://" in str(self.where) or (self.where is not None and Path(self.where).exists()):
             self.begin()
-        if self.recording is not None:
+        if (run := self.recording) is not None:
             if status == "completed":
-                self.recording.keep(*outputs, since=self._clock)
+                run.keep(*outputs, since=self.clocks[2])
                 if self.result is not None:
-                    result = Evaluation("result", self.name, "", dict(self.result), 1)
-                    self.recording.ledger.write(self.recording.run, [result])
-            self.recording.end(status)
+                    run.ledger.write(run.run, [Evaluation("result", self.name, "", dict(self.result), 1)])
+            run.end(status)
 
-    def close(self) -> None:
-        _invocations.remove(self)
+
+@contextmanager
+def under_way(command: Invocation) -> Iterator[Invocation]:
+    """The command runs in the block: what is read and written there is told to it."""
+    _invocations.append(command)
+    try:
+        yield command
+    finally:
+        _invocations.remove(command)
         recording.inputs.clear()
-        self._held.close()
+        command.held.close()

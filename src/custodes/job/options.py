@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from custodes.ranges import parts_of
+from custodes.ranges import parts_of_hint
 
 
 class Use(Enum):
@@ -33,7 +33,7 @@ def uses_of(options: Any) -> dict[str, Use | None]:
 @functools.cache
 def _uses_of(kind: type) -> dict[str, Use | None]:
     hints = get_type_hints(kind, include_extras=True)
-    return {f.name: next((p for p in parts_of(hints[f.name]) if isinstance(p, Use)), None) for f in fields(kind)}
+    return {f.name: next((p for p in parts_of_hint(hints[f.name]) if isinstance(p, Use)), None) for f in fields(kind)}
 
 
 def identity(options: Any) -> dict[str, Any]:
@@ -55,14 +55,14 @@ def defaults_of(options: Any) -> dict[str, Any]:
     return identity(found)
 
 
-def difference(
+def first_difference(
     was: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> tuple[str, Any, Any] | None:
     """(name, then, now) of the first option that differs, groups of options looked into; None where none does."""
     for name, value in now.items():
         then = was.get(name, defaults.get(name))
         if isinstance(value, dict) and isinstance(then, dict):
-            if (inside := difference(then, value, {})) is not None:
+            if (inside := first_difference(then, value, {})) is not None:
                 return inside
         elif then != value:
             return name, then, value

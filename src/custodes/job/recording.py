@@ -25,7 +25,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from custodes.digests import HOLE, TAKEN, Block, blocks_of, files_in, follows_sentence
+from custodes.digests import HOLE, TAKEN, HashedBlock, blocks_of, files_in, follows_sentence
 from custodes.types import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _current: list[Recording] = []
 written: list[str] = []
 """Ledgers in which this process recorded runs, by path or URL, as they came."""
 
-inputs: dict[Path, list[Block]] = {}
+inputs: dict[Path, list[HashedBlock]] = {}
 """What was read before the run began that will say so."""
 
 
@@ -83,12 +83,12 @@ class Recording:
         (run,) = (r for r in self.ledger.runs() if r.id == self.run)
         self.keep(folder, since=datetime.fromisoformat(run.started).timestamp())
 
-    def keep_blocks(self, path: Path, blocks: list[Block], role: ArtefactRole = "output") -> None:
+    def keep_blocks(self, path: Path, blocks: list[HashedBlock], role: ArtefactRole = "output") -> None:
         """The same for an output whose hashes are known; of a file that grows, those of what was added."""
         with self._lock:
             self._write({path: blocks}, role)
 
-    def keep_inputs(self, inputs: Mapping[Path, list[Block]]) -> None:
+    def keep_inputs(self, inputs: Mapping[Path, list[HashedBlock]]) -> None:
         """What was read. Raises InputError for a file that this run read before, when it was another."""
         with self._lock:
             new = {}
@@ -107,10 +107,14 @@ class Recording:
                 new[path] = blocks
             self._write(new, "input")
 
-    def _write(self, files: Mapping[Path, list[Block]], role: ArtefactRole) -> None:
-        from custodes.ledger.artefacts import make_artefacts
+    def _write(self, files: Mapping[Path, list[HashedBlock]], role: ArtefactRole) -> None:
+        from custodes.ledger import Artefact
 
-        new = [a for path, blocks in files.items() for a in make_artefacts(self.files.name(path), role, blocks)]
+        new = [
+            Artefact(secrets.token_hex(8), self.files.name(path), role, *block)
+            for path, blocks in files.items()
+            for block in blocks
+        ]
         if new:
             self.ledger.write(self.run, new)
             for artefact in new:
@@ -201,10 +205,11 @@ class Recording:
         """The evaluation that says what was spent since the last one; the cost of a run is their sum."""
         from custodes.ledger import Evaluation
 
+        torch = sys.modules.get("torch")
         told: dict[str, Any] = {
             "seconds": {name: round(s, 3) for name, s in seconds.items()},
             "peak_memory_gb": _memory(),
-            "cores": _threads(),
+            "cores": int(torch.get_num_threads()) if torch is not None else os.cpu_count() or 1,
             "command": _command_line(),
             "tokens_sampled": tokens_sampled,
             "tokens_trained": tokens_trained,
@@ -273,11 +278,6 @@ def _command_line() -> str:
 def _memory() -> float:
     """The most that this process has held, GB."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
-
-
-def _threads() -> int:
-    torch = sys.modules.get("torch")
-    return int(torch.get_num_threads()) if torch is not None else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from custodes.job.invocation import recorded_in
 from custodes.job.locks import alone_in
-from custodes.job.options import defaults_of, difference, identity
+from custodes.job.options import defaults_of, first_difference, identity
 from custodes.job.progress import Progress
 from custodes.job.recording import Recording, as_current, ended_by, never_hiding
 from custodes.ledger import Evaluation, Ledger, Record, Status
@@ -105,7 +105,7 @@ class Workspace:
                 folder, ledger, Console(stderr=True), {"recipe": recipe, "seed": seed, "config": now}, _held=held
             )
             for run in reversed([run for run in ledger.runs() if run.recipe == recipe]):
-                changed = difference(run.config, now, defaults_of(options))
+                changed = first_difference(run.config, now, defaults_of(options))
                 if changed is None:
                     Recording(ledger, run.id).require(folder)
                     work.begun = run.id

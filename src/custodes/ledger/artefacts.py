@@ -6,13 +6,11 @@ file which grows needs each byte hashed once. Paths are kept relative to the led
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from custodes.digests import Block, digest
+from custodes.digests import digest
 from custodes.ledger.ledger import Ledger
 from custodes.ledger.records import Artefact
 from custodes.types import InputError
@@ -109,11 +107,8 @@ class Files:
         size = path.stat().st_size if path.is_file() else 0
         if size <= version.end:
             return None
-        return f"{path} has {size - version.end:,} bytes more than were recorded{_after(version)}."
-
-
-def _after(version: Version) -> str:
-    return f", after line {version.last_line:,}" if version.last_line else ""
+        after = f", after line {version.last_line:,}" if version.last_line else ""
+        return f"{path} has {size - version.end:,} bytes more than were recorded{after}."
 
 
 def check_files(ledger: Ledger, reading: bool = False) -> tuple[list[str], list[str]]:
@@ -171,7 +166,3 @@ def require_files(ledger: Ledger) -> None:
         raise InputError(
             f"{problems[0]} A report would tell of something else than what happened; custodes verify names all."
         )
-
-
-def make_artefacts(name: str, role: ArtefactRole, blocks: Iterable[Block]) -> list[Artefact]:
-    return [Artefact(secrets.token_hex(8), name, role, *block) for block in blocks]

@@ -19,7 +19,7 @@ from custodes.ledger.heads import (
     read_heads,
     read_private_key,
     read_public_key,
-    sign,
+    sign_head,
 )
 from custodes.ledger.ledger import Ledger
 from custodes.types import InputError
@@ -56,7 +56,7 @@ class Checked:
 def configured_head(ledger: Ledger) -> Head:
     """The head of a ledger, signed where whoever runs this has a key."""
     path = configured_key()
-    return ledger.head() if path is None else sign(ledger.head(), read_private_key(path))
+    return ledger.head() if path is None else sign_head(ledger.head(), read_private_key(path))
 
 
 def check_ledger(
@@ -130,7 +130,8 @@ def _check_head(ledger: Ledger, hash: str, found: Checked) -> None:
     elif seq == rows:
         found.notes.append(f"{hash} is the head.")
     else:
-        found.notes.append(f"{hash} is the hash of row {seq:,}, an ancestor of the head: {_later(rows - seq)}.")
+        later = "1 row came after it" if rows - seq == 1 else f"{rows - seq:,} rows came after it"
+        found.notes.append(f"{hash} is the hash of row {seq:,}, an ancestor of the head: {later}.")
 
 
 def _check_heads(ledger: Ledger, path: Path, public_key: Path | None, found: Checked) -> None:
@@ -141,7 +142,7 @@ def _check_heads(ledger: Ledger, path: Path, public_key: Path | None, found: Che
             continue
         mine += 1
         where = f"{path}, line {number}"
-        if not _kept(ledger, head):
+        if not ledger.holds(head.rows, head.head):
             found.problems.append(
                 f"{where}: on {head.time} row {head.rows:,} had the hash {head.head}, and now it has not: {_REWRITTEN}"
             )
@@ -157,14 +158,6 @@ def _check_heads(ledger: Ledger, path: Path, public_key: Path | None, found: Che
         )
         if key is None:
             found.notes.append("Signatures were not checked; give --public-key.")
-
-
-def _kept(ledger: Ledger, head: Head) -> bool:
-    return ledger.holds(head.rows, head.head)
-
-
-def _later(rows: int) -> str:
-    return "1 row came after it" if rows == 1 else f"{rows:,} rows came after it"
 
 
 _REWRITTEN = "the ledger was rewritten or cut, or is another one."

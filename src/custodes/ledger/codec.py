@@ -41,7 +41,9 @@ def encode(record: Record | Run) -> Entry:
         held = ", ".join(known.__name__ for known in _WRITERS if known is not Run)
         raise InputError(f"the ledger cannot hold a {cls.__name__}; it holds {held} and judgments.")
     kind, write = _WRITERS[cls]
-    key = _score_key(record) if isinstance(record, ScoreRow) else record.id
+    # of a score scorer and episode, in a form in which no two pairs look the same
+    score = json.dumps([record.scorer, record.episode], ensure_ascii=False) if isinstance(record, ScoreRow) else ""
+    key = score or record.id
     if not isinstance(key, str) or not 0 < len(key.encode(errors="replace")) <= LONGEST_KEY or _CONTROL.search(key):
         raise InputError(
             f"{kind} id {str(key)[:40]!r} cannot be used; an id is one line of text of 1 to {LONGEST_KEY} bytes."
@@ -63,7 +65,7 @@ def decode(entry: Entry) -> Any:
 
 def same(a: str, b: str) -> bool:
     """Whether two bodies say the same, whatever the order of their keys."""
-    return a == b or _sorted(a) == _sorted(b)
+    return a == b or len({json.dumps(json.loads(body), sort_keys=True) for body in (a, b)}) == 1
 
 
 # ---------------------------------------------------------------- one kind at a time
@@ -146,15 +148,6 @@ def _read_episode(key: str, body: dict[str, Any]) -> Episode:
     )
 
 
-def _read_run(key: str, body: dict[str, Any]) -> Run:
-    return Run(id=key, **{**body, "invocations": tuple(body["invocations"])})
-
-
-def _score_key(score: ScoreRow) -> str:
-    """Scorer and episode, in a form in which no two pairs look the same."""
-    return json.dumps([score.scorer, score.episode], ensure_ascii=False)
-
-
 _WRITERS: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     Task: ("task", _write_task),
     Episode: ("episode", _write_episode),
@@ -176,7 +169,7 @@ _READERS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
     "evaluation": lambda key, body: Evaluation(key, **body),
     "decision": lambda key, body: Decision(key, **body),
     "artefact": lambda key, body: Artefact(key, **body),
-    "run": _read_run,
+    "run": lambda key, body: Run(id=key, **{**body, "invocations": tuple(body["invocations"])}),
 }
 
 
@@ -213,7 +206,3 @@ def _plain(value: Any) -> Any:
 
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
-
-
-def _sorted(body: str) -> str:
-    return json.dumps(json.loads(body), sort_keys=True)

@@ -29,7 +29,7 @@ PATIENCE = 60
 LOCK = 0x637573746F646573  # "custodes": the advisory lock's number in PostgreSQL
 
 
-class Database:
+class LedgerDatabase:
     """One ledger's tables, brought to the current format when opened for writing."""
 
     def __init__(self, where: str | Path, read_only: bool = False) -> None:
@@ -201,7 +201,11 @@ class Database:
             raise (self._explain(str(error), "") or error) from None
 
     def _explain(self, said: str, state: str) -> InputError | None:
-        if "is full" in said or state == "53100" or ("disk I/O" in said and self._path and _full(self._path)):
+        if (
+            "is full" in said
+            or state == "53100"
+            or ("disk I/O" in said and self._path and shutil.disk_usage(self._path.parent).free < 1 << 20)
+        ):
             return InputError(
                 f"disk full: {self.name} could not take this write; everything written before is safe. "
                 "Free some space and run again."
@@ -272,7 +276,3 @@ def _writable(path: Path) -> bool:
     except sqlite3.DatabaseError:
         pass  # no database at all: opening it says so
     return True
-
-
-def _full(path: Path) -> bool:
-    return shutil.disk_usage(path.parent).free < 1 << 20

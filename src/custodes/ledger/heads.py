@@ -118,7 +118,7 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def sign(head: Head, key: Ed25519PrivateKey) -> Head:
+def sign_head(head: Head, key: Ed25519PrivateKey) -> Head:
     return replace(head, key=key.public_key().public_bytes_raw().hex(), signature=key.sign(head.signed_text()).hex())
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, select, text, up
 
 from custodes.ledger.chain import GENESIS, ChainRow, Verification, hash_row, verify_chain
 from custodes.ledger.codec import Entry, decode, encode, same
-from custodes.ledger.database import Database
+from custodes.ledger.database import LedgerDatabase
 from custodes.ledger.guards import trigger_problem
 from custodes.ledger.heads import Head
 from custodes.ledger.provenance import invocation, now
@@ -39,7 +39,7 @@ class Ledger:
     time; superseded ones are left out unless ``history`` is true.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: LedgerDatabase) -> None:
         self._database = database
         self._runs: set[str] = set()  # that are known to be there: a run never goes away
 
@@ -50,7 +50,7 @@ class Ledger:
         It is created, or brought to the current format, unless ``read_only``. Raises InputError where
         it cannot be reached, created or read, or where something else is kept there.
         """
-        return cls(Database(where, read_only))
+        return cls(LedgerDatabase(where, read_only))
 
     def close(self) -> None:
         self._database.close()

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import torch
 
-from custodes.digests import Block
+from custodes.digests import HashedBlock
 from custodes.files import folder_written_whole, save_json, save_text
 from custodes.job.recording import current
 from custodes.types import InputError
@@ -46,7 +46,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
                 save_json(partial / FOLLOWS, recording.position(), indent=None)
         if recording is not None:
             state_file, size = final / STATE, (final / STATE).stat().st_size
-            recording.keep_blocks(state_file, [Block(writer.digest.hexdigest(), 0, size)], "checkpoint")
+            recording.keep_blocks(state_file, [HashedBlock(writer.digest.hexdigest(), 0, size)], "checkpoint")
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         kept = checkpoints(folder)
         raise InputError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.audit import BestOfN, Checks, PolicyHeldout, RewardHeldout
+from custodes.audit import BestOfNSamples, Checks, PolicyHeldout, RewardHeldout
 from custodes.audit.sections.values import RewardOfGroups
 from custodes.feedback import AnnotatorModel
 from custodes.job.workspace import Workspace
@@ -161,7 +161,9 @@ def evaluate_best_of_n(
     golds = gold.score(episodes).value.reshape(-1, n) if gold else None
     judged = np.flatnonzero(np.isfinite(proxy if golds is None else proxy + golds).all(axis=1))
     tasks = [episodes[int(i) * n].task.id for i in judged]
-    row = BestOfN(task=tasks, proxy=proxy[judged].tolist(), gold=None if golds is None else golds[judged].tolist())
+    row = BestOfNSamples(
+        task=tasks, proxy=proxy[judged].tolist(), gold=None if golds is None else golds[judged].tolist()
+    )
     work.record(id, row, arm)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from custodes.audit import RecordedRun
 from custodes.audit.heldout import chosen_row, task_matrix
 from custodes.audit.sections.objectives import constraint_outcomes, part_gain, part_level
+from custodes.files import plain_json
 from custodes.job.workspace import Workspace
-from custodes.page import plain_json
 from custodes.stats import Interval, mean_interval, paired_difference
 
 

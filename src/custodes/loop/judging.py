@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from custodes.audit import Agreement, AnnotatorEstimate
+from custodes.audit import AnnotatorAgreement, AnnotatorEstimate
 from custodes.audit.sections.values import AnnotatorGroups
 from custodes.feedback import (
     AnnotatorModel,
@@ -53,7 +53,7 @@ class Judged:
         return abs(better - 0.5) > self.undecided
 
 
-def simulate(
+def simulate_judges(
     work: Workspace,
     episodes: Sequence[Episode],
     gold: Callable[[Task, str], float],
@@ -71,7 +71,7 @@ def simulate(
     judgments: list[Judgment] = []
     turn: list[int] = []
     for samples in by_task.values():
-        for first, second in _distinct_pairs(samples):
+        for first, second in ((a, b) for a, b in combinations(samples, 2) if a.completion != b.completion):
             if len(turn) < overlap:  # everybody gets work before anybody gets more
                 turn += rng.sample(range(len(annotators)), len(annotators))
             chosen, turn = turn[:overlap], turn[overlap:]
@@ -106,7 +106,7 @@ def believe(work: Workspace, judged: Judged) -> tuple[AnnotatorModel, ChosenGrou
     shared = agreement(judged.judgments, axis=judged.axis)
     if shared.items:
         alpha = shared.alpha.to_dict()
-        row = Agreement(
+        row = AnnotatorAgreement(
             alpha=shared.alpha.estimate,
             alpha_low=alpha["low"],
             alpha_high=alpha["high"],
@@ -163,22 +163,10 @@ def _record_estimates(
     for judgment in judged.judgments:
         seen.setdefault(judgment.annotator, []).append(judged.tasks[judgment.task])
     for name in model.annotators:
-        estimate, repeats, truth, suspicion = (
-            model.of(name),
-            consistency.get(name),
-            natures.get(name),
-            suspicions.get(name),
-        )
+        estimate, repeats = model.of(name), consistency.get(name)
+        truth, suspicion = natures.get(name), suspicions.get(name)
         row = AnnotatorEstimate(
-            judgments=estimate.judgments,
-            reliability=estimate.reliability,
-            reliability_se=estimate.reliability_se,
-            reliability_low=estimate.reliability_low,
-            reliability_high=estimate.reliability_high,
-            position=estimate.position,
-            position_se=estimate.position_se,
-            length=estimate.length,
-            length_se=estimate.length_se,
+            **{name: getattr(estimate, name) for name in _ESTIMATED},
             repeats=repeats.n if repeats else 0,
             repeats_same=round(repeats.estimate * repeats.n) if repeats else 0,
             nature=truth.nature.name if truth else None,
@@ -190,12 +178,11 @@ def _record_estimates(
         work.record(f"annotator-{name}", row, name)
 
 
+_ESTIMATED = (
+    "judgments", "reliability", "reliability_se", "reliability_low", "reliability_high",
+    "position", "position_se", "length", "length_se",
+)  # fmt: skip
 _EVIDENCE = ("feature", "agreed_inside", "inside", "agreed_outside", "outside", "p_adjusted")
-
-
-def _distinct_pairs(samples: Sequence[Episode]) -> list[tuple[Episode, Episode]]:
-    """Every two samples whose texts differ: nobody can judge a text against itself."""
-    return [(a, b) for a, b in combinations(samples, 2) if a.completion != b.completion]
 
 
 def split_by_task(judged: Judged, held_out: set[str]) -> tuple[list[Judgment], list[Judgment]]:

@@ -10,8 +10,8 @@ from typing import Annotated
 import tyro
 
 from custodes.job.command import command, in_words
-from custodes.ledger import Ledger
-from custodes.ledger.heads import Head, append_head, configured_key, read_private_key, sign
+from custodes.ledger import Ledger, verify_ledger
+from custodes.ledger.heads import Head, append_head, configured_key, read_private_key, sign_head
 from custodes.types import InputError
 
 
@@ -34,11 +34,11 @@ def ledger_sign(config: LedgerSign) -> Head:
     if path is None:
         raise InputError("there is no key to sign with; make one with custodes ledger keygen, or give --key.")
     key = read_private_key(path)
+    chain = verify_ledger(config.ledger)
+    if not chain.ok:
+        raise InputError(f"{config.ledger} is not signed, since its chain is broken: {chain.problem}")
     with Ledger.open(config.ledger, read_only=True) as ledger:
-        chain = ledger.verify()
-        if not chain.ok:
-            raise InputError(f"{config.ledger} is not signed, since its chain is broken: {chain.problem}")
-        head = sign(ledger.head(), key)
+        head = sign_head(ledger.head(), key)
     if config.head_file is not None:
         append_head(config.head_file, head)
     return head

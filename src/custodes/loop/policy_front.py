@@ -12,8 +12,9 @@ import altair as alt
 import numpy as np
 from scipy.stats import spearmanr
 
+from custodes.files import plain_json
 from custodes.loop.gains import Gain
-from custodes.page import Report, Section, charts, number, plain_json, save_report
+from custodes.pageNone import Report, Section, charts, number, save_report
 from custodes.stats import Interval
 from custodes.types import InputError
 

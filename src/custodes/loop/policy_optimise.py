@@ -107,7 +107,7 @@ class OptimisedPolicy:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         if self.plan is not None:
-            return {"out": str(self.out), "plan": self.plan.to_dict()}
+            return {"out": str(self.out), "plan": self.plan}
         told: dict[str, Any] = {"out": str(self.out), "runs": [gain.to_dict() for gain in self.seeds]}
         front = {"front": self.front.to_dict()} if self.front else {}
         return told | front | ({"over_seeds": self.over_seeds.to_dict()} if self.over_seeds else {})

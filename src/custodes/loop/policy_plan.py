@@ -5,8 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -41,10 +40,6 @@ class Plan:
     """Measured just now, on this machine as busy as it is."""
     seconds: float
     """Of all steps and evaluations."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
 
     def sentences(self) -> list[str]:
         """The same in words, a sentence for each of them."""

@@ -52,7 +52,7 @@ JUDGES = {"expert": 6, "hasty": 5, "length_biased": 4, "position_biased": 4, "ra
 """How many simulated judges there are of each nature."""
 
 
-def twice_where_fast(number: int) -> int:
+def _twice_where_fast(number: int) -> int:
     """Double on processors with bfloat16 products: several times faster, they judge and learn more in less time."""
     return 2 * number if multiplies_bfloat16() else number
 
@@ -84,7 +84,7 @@ class Quickstart:
     algorithm: Annotated[Algorithm | str, Chosen(algorithm)] = "ppo"
     """ppo, grpo, dr_grpo, rloo, reinforce_pp, best_of_n, expert_iteration, all_successes, or one of your own, FILE.py:Name.
     Its own options join these."""
-    judged_tasks: Annotated[int, at_least(8)] = field(default_factory=lambda: twice_where_fast(200))
+    judged_tasks: Annotated[int, at_least(8)] = field(default_factory=lambda: _twice_where_fast(200))
     """Tasks whose base answers are compared, a quarter of them held out to evaluate the reward. 400 where the processor
     multiplies bfloat16, 200 elsewhere."""
     overlap: Count = 4
@@ -95,7 +95,7 @@ class Quickstart:
     """Standard deviations of the members that a cautious score subtracts."""
     reward_epochs: Count = 3
     """Passes over the judged pairs."""
-    steps: Count = field(default_factory=lambda: twice_where_fast(16))
+    steps: Count = field(default_factory=lambda: _twice_where_fast(16))
     """Steps of optimisation: sample, score, update."""
     evaluate_every: Count = 8
     """Steps between evaluations on held-out prompts."""
@@ -215,7 +215,7 @@ class _Loop:
         with work.phase("sampling", f"The base policy answers {len(tasks)} tasks, 4 times each"):
             episodes = work.sample("tasks to judge, base policy", TorchEngine(self.base), tasks, sampling)
         with work.phase("judgments", f"{sum(JUDGES.values())} simulated judges compare"):
-            return judging.simulate(work, episodes, self.gold, JUDGES, config.overlap, config.seed)
+            return judging.simulate_judges(work, episodes, self.gold, JUDGES, config.overlap, config.seed)
 
     def _base_samples(self) -> list[Episode]:
         """Many base answers to some held-out tasks: for best-of-n and for diversity."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, is_dataclass
-from typing import Any
 
 NOT_RECORDED = "not recorded"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -68,20 +66,5 @@ def plain_name(name: str) -> str:
     return name.replace("_", " ").replace("-", " ")
 
 
-FORMS = {"number": number, "signed": signed, "percent": percent, "points": points}
+NUMBER_FORMS = {"number": number, "signed": signed, "percent": percent, "points": points}
 """How an interval's three numbers can be written."""
-
-
-def plain_json(value: Any) -> Any:
-    """JSON of ``value``: dataclasses become objects, numpy's numbers Python's, numbers that are not finite None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain_json(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, dict):
-        return {key: plain_json(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(v) for v in value]
-    if hasattr(value, "tolist"):  # numpy scalar or array
-        return plain_json(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

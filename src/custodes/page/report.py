@@ -12,9 +12,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
-from custodes.files import save_json, save_text
+from custodes.files import plain_json, save_json, save_text
 from custodes.ledger.heads import Head
-from custodes.page.numbers import FORMS, duration, number, p_value, percent, plain_json, plain_name, points, signed
+from custodes.page.numbers import NUMBER_FORMS, duration, number, p_value, percent, plain_name, points, signed
 from custodes.page.section import Section
 from custodes.types import InputError
 
@@ -115,7 +115,7 @@ def _environment() -> Environment:
     )
     filters = (number, signed, percent, points, p_value, duration, plain_name)
     environment.filters |= {written.__name__: written for written in filters}
-    environment.filters["form"] = lambda value, form: FORMS[form](value)
+    environment.filters["form"] = lambda value, form: NUMBER_FORMS[form](value)
     parts = environment.get_template("parts.html.j2").module
     environment.globals |= {name: macro for name, macro in vars(parts).items() if not name.startswith("_")}
     return environment

@@ -1,6 +1,6 @@
 """Suspects and their evidence."""
 
-from custodes.audit.sections.judges import AnnotatorEstimate, detection, estimated_judges, truth_correlation
+from custodes.audit.sections.judges import AnnotatorEstimate, _figures
 
 
 def estimate(reliability: float, se: float = 0.1, **known: object) -> AnnotatorEstimate:
@@ -29,9 +29,9 @@ CROWD = {
 
 
 def test_each_suspect_has_its_own_evidence_and_the_least_reliable_come_first() -> None:
-    found = estimated_judges(CROWD, dict.fromkeys(CROWD, "simulated"))
-    evidence = {j.id: "; ".join(j.evidence) for j in found if j.suspect}
-    assert found[0].id == "poisoner"
+    figures = _figures(CROWD, dict.fromkeys(CROWD, "simulated"))
+    evidence = {j["id"]: "; ".join(j["evidence"]) for j in figures["judges"] if j["suspect"]}
+    assert figures["judges"][0]["id"] == "poisoner"
     assert "against the truth" in evidence["poisoner"]
     assert "told from chance" in evidence["random"]
     assert "shown first" in evidence["first"]
@@ -39,19 +39,21 @@ def test_each_suspect_has_its_own_evidence_and_the_least_reliable_come_first() -
     assert "2 of 14" in evidence["triggered"]
     assert "50.0" in evidence["fickle"]
     assert set(evidence) == {"poisoner", "random", "first", "long", "fickle", "triggered"}
+    assert figures["suspects"] == 6
+    assert figures["simulated"] == len(CROWD)
 
 
 def test_a_wide_interval_is_no_evidence() -> None:
-    found = {j.id: j for j in estimated_judges(CROWD, {})}
-    assert not found["unsure"].suspect
-    assert found["unsure"].kind == "not recorded"
+    judges = {j["id"]: j for j in _figures(CROWD, {})["judges"]}
+    assert not judges["unsure"]["suspect"]
+    assert judges["unsure"]["kind"] == "not recorded"
 
 
 def test_truth_is_compared_only_where_it_is_known() -> None:
-    known = estimated_judges(CROWD, {})
-    assert truth_correlation(known).estimate > 0.8
-    assert detection(known).caught.estimate == 1
-    assert detection(known).wrongly.estimate == 0
-    people = estimated_judges({f"p{i}": estimate(1.0) for i in range(6)}, {})
-    assert truth_correlation(people) is None
-    assert detection(people) is None
+    known = _figures(CROWD, {})
+    assert known["rank_correlation"].estimate > 0.8
+    assert known["detection"]["caught"].estimate == 1
+    assert known["detection"]["wrongly"].estimate == 0
+    people = _figures({f"p{i}": estimate(1.0) for i in range(6)}, {})
+    assert people["rank_correlation"] is None
+    assert people["detection"] is None

@@ -66,7 +66,7 @@ class AnnotatorEstimate(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement(Row):
+class AnnotatorAgreement(Row):
     """Krippendorff's alpha over all comparisons with its interval (None of too few pairs); ``subject`` is "annotators"."""
 
     NAME: ClassVar[str] = "agreement"
@@ -120,23 +120,11 @@ class JudgesSection(RunSection):
 """
 
     def read(self) -> dict[str, Any] | None:
-        estimates = self.source.last(AnnotatorEstimate)
-        if not estimates:
+        if not (estimates := self.source.last(AnnotatorEstimate)):
             return None
         kinds = {a.id: a.kind for a in self.source.ledger.annotators(self.source.run.id)}
-        judges = estimated_judges(estimates, kinds)
-        repeats = sum(e.repeats for e in estimates.values())
-        agreement = next(reversed(self.source.last(Agreement).values()), None)
-        detected = detection(judges)
-        return {
-            "judges": [vars(j) | {"suspect": j.suspect} for j in judges],
-            "simulated": sum(j.kind == "simulated" for j in judges),
-            "suspects": sum(j.suspect for j in judges),
-            "rank_correlation": truth_correlation(judges),
-            "detection": vars(detected) if detected else None,
-            "alpha": agreement and _alpha(agreement),
-            "repeat": wilson(sum(e.repeats_same for e in estimates.values()), repeats) if repeats else None,
-        }
+        agreement = next(reversed(self.source.last(AnnotatorAgreement).values()), None)
+        return _figures(estimates, kinds) | {"alpha": agreement and _alpha(agreement)}
 
     @property
     def _correlation(self) -> Interval | None:
@@ -194,69 +182,41 @@ class JudgesSection(RunSection):
 # ---------------------------------------------------------------- figures
 
 
-@dataclass(frozen=True, kw_only=True)
-class EstimatedJudge:
-    """One annotator: estimates with 95 % intervals, and ``evidence``, sentences that make it a suspect."""
+def _figures(estimates: Mapping[str, AnnotatorEstimate], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """The annotators, least reliable first, and how well the estimates match what is known of them.
 
-    id: str
-    kind: str
-    judgments: int
-    reliability: Interval
-    position: Interval | None
-    length: Interval | None
-    repeat: Interval | None  # share of repeated pairs that got the same verdict
-    nature: str | None
-    true_reliability: float | None
-    evidence: tuple[str, ...]
-
-    @property
-    def suspect(self) -> bool:
-        return bool(self.evidence)
-
-
-@dataclass(frozen=True)
-class Detection:
-    """Suspects against the truth. Counts are of simulated annotators whose nature is recorded."""
-
-    caught: Interval  # share of the dishonest who are suspects
-    wrongly: Interval  # share of the honest who are suspects
-
-
-def estimated_judges(estimates: Mapping[str, AnnotatorEstimate], kinds: Mapping[str, str]) -> list[EstimatedJudge]:
-    """The annotators, least reliable first. ``kinds`` maps an id to human, ai, simulated or programmatic."""
-    median = float(np.median([e.reliability for e in estimates.values()])) if estimates else 0.0
+    ``kinds`` maps an id to human, ai, simulated or programmatic. The rank correlation is Spearman's, of inferred and true
+    reliability, None with fewer than 4 known truths. ``detection`` is the share of dishonest, and of honest, simulated
+    annotators who are suspects; None unless there are both.
+    """
+    median = float(np.median([e.reliability for e in estimates.values()]))
     judges = [_judge(name, e, kinds.get(name, "not recorded"), median) for name, e in estimates.items()]
-    return sorted(judges, key=lambda j: j.reliability.estimate)
+    judges.sort(key=lambda judge: judge["reliability"].estimate)
+    known = [judge for judge in judges if judge["true_reliability"] is not None]
+    inferred, truth = [j["reliability"].estimate for j in known], [j["true_reliability"] for j in known]
+    honest = [judge["suspect"] for judge in judges if judge["nature"] in HONEST]
+    dishonest = [judge["suspect"] for judge in judges if judge["nature"] is not None and judge["nature"] not in HONEST]
+    shares = {name: wilson(sum(of), len(of)) for name, of in (("caught", dishonest), ("wrongly", honest)) if of}
+    repeats, same = (sum(getattr(e, name) for e in estimates.values()) for name in ("repeats", "repeats_same"))
+    return {
+        "judges": judges,
+        "simulated": sum(judge["kind"] == "simulated" for judge in judges),
+        "suspects": sum(judge["suspect"] for judge in judges),
+        "rank_correlation": rank_correlation(np.array(inferred), np.array(truth))
+        if len(known) > 3 and len(set(truth)) > 1
+        else None,
+        "detection": shares if len(shares) == 2 else None,
+        "repeat": wilson(same, repeats) if repeats else None,
+    }
 
 
-def truth_correlation(judges: Sequence[EstimatedJudge]) -> Interval | None:
-    """Spearman's rank correlation of inferred and true reliability; None with fewer than 4 known truths."""
-    known = [(j.reliability.estimate, j.true_reliability) for j in judges if j.true_reliability is not None]
-    if len(known) < 4 or len({truth for _, truth in known}) < 2:
-        return None
-    inferred, truth = zip(*known, strict=True)
-    return rank_correlation(np.array(inferred), np.array(truth))
-
-
-def detection(judges: Sequence[EstimatedJudge]) -> Detection | None:
-    """None unless there are simulated annotators of both honest and dishonest nature."""
-    honest = [j for j in judges if j.nature in HONEST]
-    dishonest = [j for j in judges if j.nature is not None and j.nature not in HONEST]
-    if not honest or not dishonest:
-        return None
-    return Detection(
-        caught=wilson(sum(j.suspect for j in dishonest), len(dishonest)),
-        wrongly=wilson(sum(j.suspect for j in honest), len(honest)),
-    )
-
-
-def _judge(name: str, e: AnnotatorEstimate, kind: str, median: float) -> EstimatedJudge:
+def _judge(name: str, e: AnnotatorEstimate, kind: str, median: float) -> dict[str, Any]:
+    """One annotator: estimates with 95 % intervals, and ``evidence``, sentences that make it a suspect."""
     reliability = _normal(e.reliability, e.reliability_se, e.judgments)
     assert reliability is not None
     if e.reliability_low is not None and e.reliability_high is not None:
         reliability = Interval(e.reliability, e.reliability_low, e.reliability_high, e.judgments)
-    position = _normal(e.position, e.position_se, e.judgments)
-    length = _normal(e.length, e.length_se, e.judgments)
+    position, length = _normal(e.position, e.position_se, e.judgments), _normal(e.length, e.length_se, e.judgments)
     repeat = wilson(e.repeats_same, e.repeats) if e.repeats else None
     evidence = []
     if reliability.high < 0:
@@ -273,18 +233,9 @@ def _judge(name: str, e: AnnotatorEstimate, kind: str, median: float) -> Estimat
         where = f"{e.agreed_inside} of {e.inside} judgments where the prompt has “{e.feature}”"
         elsewhere = f"{e.agreed_outside} of {e.outside} elsewhere (corrected p = {number(e.p_adjusted, 2)})"
         evidence.append(f"agrees with the others in {where}, in {elsewhere}")
-    return EstimatedJudge(
-        id=name,
-        kind=kind,
-        judgments=e.judgments,
-        reliability=reliability,
-        position=position,
-        length=length,
-        repeat=repeat,
-        nature=e.nature,
-        true_reliability=e.true_reliability,
-        evidence=tuple(evidence),
-    )
+    own = {"position": position, "length": length, "repeat": repeat, "evidence": evidence, "suspect": bool(evidence)}
+    known = {name: getattr(e, name) for name in ("judgments", "nature", "true_reliability")}
+    return {"id": name, "kind": kind, "reliability": reliability} | own | known
 
 
 def _surely_beyond(interval: Interval, limit: float) -> bool:
@@ -298,7 +249,7 @@ def _normal(estimate: float | None, se: float | None, n: int) -> Interval | None
     return Interval(estimate, estimate - half, estimate + half, n)
 
 
-def _alpha(row: Agreement) -> Interval:
+def _alpha(row: AnnotatorAgreement) -> Interval:
     low = -np.inf if row.alpha_low is None else row.alpha_low
     return Interval(row.alpha, low, np.inf if row.alpha_high is None else row.alpha_high, row.items)
 

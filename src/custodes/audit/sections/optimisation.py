@@ -59,7 +59,7 @@ class PolicyStep(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BestOfN(Row):
+class BestOfNSamples(Row):
     """Base-policy samples of the held-out tasks, scored; ``subject`` is the arm whose reward is ``proxy``.
 
     ``proxy[i][j]`` and ``gold[i][j]`` belong to sample j of ``task[i]``. The audit computes the expected
@@ -113,7 +113,7 @@ class OptimisationSection(ArmSection):
     def read_arm(self, arm: str) -> dict[str, Any] | None:
         rows = self.source.heldout.get(arm, [])
         steps = self.source.rows(PolicyStep).get(arm, [])
-        best = self.source.last(BestOfN).get(arm)
+        best = self.source.last(BestOfNSamples).get(arm)
         figures: dict[str, Any] = {"steps": [s.metrics() for s in sorted(steps, key=lambda s: s.step)]}
         if rows:
             figures |= _curve(rows)
@@ -242,7 +242,7 @@ def _curve(rows: Sequence[PolicyHeldout]) -> dict[str, Any]:
     }
 
 
-def _best_of_n(row: BestOfN) -> dict[str, Any]:
+def _best_of_n(row: BestOfNSamples) -> dict[str, Any]:
     counts = overoptimisation.powers_of_two(len(row.proxy[0]))
     d = np.sqrt([overoptimisation.best_of_n_kl(n) for n in counts])
     values = {"proxy": overoptimisation.best_of_n_values(row.proxy, row.proxy, counts)}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from custodes.audit import calibration, hacking
-from custodes.audit.heldout import Array
 from custodes.audit.record import ArmSection
 from custodes.audit.rows import Row
 from custodes.page import Tile, percent
@@ -148,7 +148,7 @@ def _gold_accuracy(row: RewardHeldout) -> Interval | None:
     return rate(right, None if row.task is None else np.asarray(row.task)[known].tolist())
 
 
-def _spread(row: RewardHeldout, right: Array) -> dict[str, Any] | None:
+def _spread(row: RewardHeldout, right: NDArray[np.float64]) -> dict[str, Any] | None:
     """Ensemble disagreement on the pairs that the reward got right, and wrong: it should be larger on the wrong."""
     if row.spread is None or row.members < 2:
         return None

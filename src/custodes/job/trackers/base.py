@@ -18,11 +18,11 @@ from custodes.types import InputError
 
 TrackerName = Literal["wandb", "tensorboard", "trackio"]
 TRACKERS: tuple[str, ...] = get_args(TrackerName)
-_open: list[Tracker] = []
+_open: list[_Tracker] = []
 _groups: list[str] = []
 
 
-class Tracker(Protocol):
+class _Tracker(Protocol):
     """What each library's file makes: ``make(folder, name, id, config)``.
 
     ``folder`` is the command's own, ``name`` is for people, ``id`` is the same whenever the same folder goes on, and

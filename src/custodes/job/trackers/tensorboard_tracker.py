@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 
-class TensorboardTracker:
+class __TensorboardTracker:
     """One writer. A run that goes on adds a file, and steps that are made again take the place of those before."""
 
     def __init__(self, folder: Path, name: str, id_: str, config: dict[str, Any]) -> None:
@@ -25,4 +25,4 @@ class TensorboardTracker:
         self.writer.close()  # type: ignore[no-untyped-call]
 
 
-make = TensorboardTracker
+make = __TensorboardTracker

@@ -9,7 +9,7 @@ from typing import Any
 import trackio
 
 
-class TrackioTracker:
+class __TrackioTracker:
     """One run of the project ``custodes``, taken up again where the folder is the same."""
 
     def __init__(self, folder: Path, name: str, id_: str, config: dict[str, Any]) -> None:
@@ -30,4 +30,4 @@ class TrackioTracker:
         trackio.finish()
 
 
-make = TrackioTracker
+make = __TrackioTracker

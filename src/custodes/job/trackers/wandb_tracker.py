@@ -9,7 +9,7 @@ from typing import Any
 import wandb
 
 
-class WandbTracker:
+class __WandbTracker:
     """One run of the project ``custodes``, taken up again where the folder is the same."""
 
     def __init__(self, folder: Path, name: str, id_: str, config: dict[str, Any]) -> None:
@@ -32,4 +32,4 @@ class WandbTracker:
         self.run.finish()
 
 
-make = WandbTracker
+make = __WandbTracker
