@@ -23,8 +23,9 @@ import tyro
 import yaml
 
 from custodes.cli import commands, main
-from custodes.cli.main import run
+from custodes.cli.call import call
 from custodes.cli.options import options_in
+from custodes.cli.table import find
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -145,7 +146,7 @@ def test_shell_is_bash_and_our_commands_take_its_options(page: Path, tmp_path: P
         for call in recorded:
             words = call.split("\0")
             with pytest.raises(SystemExit if "--help" in words else ParsedError):
-                run(words)
+                call(*find(words))
 
 
 def write_named(page: Path, folder: Path) -> None:
@@ -211,7 +212,7 @@ def test_what_is_held_out_and_measured_has_one_name_and_one_type(monkeypatch: py
     monkeypatch.setattr("tyro.cli", noted)
     for command in commands():
         with contextlib.suppress(ParsedError):
-            run(command.split())
+            call(*find(command.split()))
     types: dict[str, set[str]] = {}
     for kind in kinds:
         for option in options_in(kind):
