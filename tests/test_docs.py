@@ -143,8 +143,7 @@ def test_shell_is_bash_and_our_commands_take_its_options(page: Path, tmp_path: P
             ast.parse(program)
         recorded = calls.read_text().split("\0\n")[:-1]
         assert len(recorded) >= len(re.findall(r"^custodes ", text, re.MULTILINE))
-        for call in recorded:
-            words = call.split("\0")
+        for words in (line.split("\0") for line in recorded):
             with pytest.raises(SystemExit if "--help" in words else ParsedError):
                 call(*find(words))
 

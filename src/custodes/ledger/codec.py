@@ -41,8 +41,8 @@ def encode(record: Record | Run) -> Entry:
         held = ", ".join(known.__name__ for known in _WRITERS if known is not Run)
         raise InputError(f"the ledger cannot hold a {cls.__name__}; it holds {held} and judgments.")
     kind, write = _WRITERS[cls]
-    pair = isinstance(record, ScoreRow)  # scorer and episode, as JSON: no two pairs look the same
-    key = json.dumps([record.scorer, record.episode], ensure_ascii=False) if pair else record.id
+    # of a score it is scorer and episode as JSON: no two pairs look the same
+    key = json.dumps([record.scorer, record.episode], ensure_ascii=False) if isinstance(record, ScoreRow) else record.id
     if not isinstance(key, str) or not 0 < len(key.encode(errors="replace")) <= LONGEST_KEY or _CONTROL.search(key):
         raise InputError(
             f"{kind} id {str(key)[:40]!r} cannot be used; an id is one line of text of 1 to {LONGEST_KEY} bytes."
