@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.ledger import Ledger, Verification, verify_ledger
 from custodes.ledger.chain import GENESIS, ChainRow, hash_row, verify_chain
-from custodes.ledger.database import Database
+from custodes.ledger.database import LedgerDatabase
 from custodes.types import InputError
 
 patient = settings(deadline=None)  # a busy machine is not a failure
@@ -140,7 +140,7 @@ def test_a_head_that_was_forged_or_removed_is_noticed() -> None:
 
 def forge(where: str, *statements: str) -> None:
     """Rewrite the tables with the triggers out of the way."""
-    database = Database(where)
+    database = LedgerDatabase(where)
     with database.writing() as connection:
         if connection.dialect.name == "sqlite":
             for name in connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
@@ -208,7 +208,7 @@ def test_a_rewritten_ledger_does_not_verify(written: str, statements: list[str],
     ],
 )
 def test_the_database_itself_refuses_to_rewrite(written: str, statement: str) -> None:
-    database = Database(written)
+    database = LedgerDatabase(written)
     try:
         with pytest.raises((DBAPIError, InputError)), database.writing() as connection:
             connection.execute(text(statement))
@@ -234,7 +234,7 @@ def test_the_documentation_says_how_to_verify_by_hand(written: str) -> None:
 
 
 def ask(where: str, query: str) -> list[tuple[object, ...]]:
-    database = Database(where)
+    database = LedgerDatabase(where)
     with database.reading() as connection:
         rows = [tuple(row) for row in connection.execute(text(query))]
     database.close()

@@ -14,7 +14,7 @@ from custodes.feedback.kinds.comparison import Comparison
 from custodes.ledger import Ledger, verify_ledger
 from custodes.ledger.chain import GENESIS, hash_row
 from custodes.ledger.checking import check_ledger
-from custodes.ledger.database import Database
+from custodes.ledger.database import LedgerDatabase
 from custodes.ledger.heads import append_head, make_key, read_heads, read_private_key, sign_head
 from custodes.types import InputError
 
@@ -59,7 +59,7 @@ def triggers_of(database: Database) -> list[str]:
 
 def rewrite(where: str, seq: int, old: str, new: str, again: bool = True) -> None:
     """As a forger does it who knows everything: turn a row, compute all hashes anew, put the triggers back."""
-    database = Database(where)
+    database = LedgerDatabase(where)
     made = triggers_of(database)
     drop_triggers(database)
     with database.writing() as connection:
@@ -92,7 +92,7 @@ def test_a_missing_trigger_is_named(written: str) -> None:
 
 def test_a_changed_trigger_is_named(where: str) -> None:
     Ledger.open(where).close()
-    database = Database(where)
+    database = LedgerDatabase(where)
     with database.writing() as connection:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("DROP TRIGGER log_no_update")

@@ -18,13 +18,13 @@ from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.kinds.span import SpanMark
 from custodes.ledger import Decision, Evaluation, Ledger, Model, ScoreRow
-from custodes.ledger.database import Database
+from custodes.ledger.database import LedgerDatabase
 from custodes.ledger.schema import FORMAT, VERSION_TABLE, metadata
 from custodes.types import Annotator, Episode, Message, Task
 
 
 def query(where: str, sql: str) -> list[tuple[Any, ...]]:
-    database = Database(where, read_only=True)
+    database = LedgerDatabase(where, read_only=True)
     with database.reading() as connection:
         rows = [tuple(row) for row in connection.execute(text(sql))]
     database.close()
@@ -92,7 +92,7 @@ def test_mappings_are_json_text(filled: str) -> None:
 
 
 def test_migrations_make_the_tables_that_the_code_uses(ledger: Ledger, where: str) -> None:
-    database = Database(where)
+    database = LedgerDatabase(where)
     with database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from custodes.files import plain_json
 from custodes.loop.gains import Gain
-from custodes.pageNone import Report, Section, charts, number, save_report
+from custodes.page import Report, Section, charts, number, save_report
 from custodes.stats import Interval
 from custodes.types import InputError
 
