@@ -32,7 +32,7 @@ def judgment(i: int) -> Comparison:
     return Comparison(id=f"j{i}", annotator="a", task="t", episodes=("e", "f"), strength=2)
 
 
-def drop_triggers(database: Database) -> None:
+def drop_triggers(database: LedgerDatabase) -> None:
     with database.writing() as connection:
         if connection.dialect.name == "sqlite":
             for name in connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
@@ -42,13 +42,13 @@ def drop_triggers(database: Database) -> None:
                 connection.exec_driver_sql(f"DROP TRIGGER {name} ON {table}")
 
 
-def restore_triggers(database: Database, made: list[str]) -> None:
+def restore_triggers(database: LedgerDatabase, made: list[str]) -> None:
     with database.writing() as connection:
         for statement in made:
             connection.exec_driver_sql(statement)
 
 
-def triggers_of(database: Database) -> list[str]:
+def triggers_of(database: LedgerDatabase) -> list[str]:
     """The statements that make them."""
     with database.reading() as connection:
         if connection.dialect.name == "sqlite":
