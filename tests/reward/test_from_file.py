@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from made_up_rewards import make_pairs, small
 from transformers import AutoModelForSequenceClassification
 
+from custodes.cli import main
 from custodes.feedback.exchange import feedback_from_pairs
 from custodes.feedback.formats import write_preferences
 from custodes.job.locks import alone_in
@@ -120,6 +122,16 @@ def test_no_model_that_is_there_is_overwritten(tiny_model: Path, trained: Reward
     shutil.copytree(tiny_model, tmp_path / "model")
     with pytest.raises(InputError, match="did not make; use another --out"):
         reward_train(replace(trained, out=tmp_path / "model"))
+
+
+@pytest.mark.parametrize("device", ["tpu", *([] if torch.cuda.is_available() else ["cuda"])])
+def test_a_device_that_is_not_here_is_one_sentence(
+    tiny_model: Path, preferences: Path, tmp_path: Path, device: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["reward", "train", "--judgments", preferences, "--model", tiny_model, "--out", tmp_path / "out"]
+    assert main([*map(str, words), "--device", device]) == 2
+    assert f"option device is '{device}'; it must be auto, cpu, or cuda" in capsys.readouterr().err
+    assert not (tmp_path / "out/config.json").exists()
 
 
 def test_two_processes_do_not_share_a_folder(trained: RewardTrain) -> None:

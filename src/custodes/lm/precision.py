@@ -11,6 +11,8 @@ from typing import Literal
 
 import torch
 
+from custodes.errors import InputError
+
 DtypeName = Literal["auto", "bfloat16", "float32", "float64"]
 """auto: bfloat16 where the device multiplies it natively, float32 elsewhere."""
 
@@ -26,8 +28,13 @@ def dtype_for(name: DtypeName, device: str = "cpu") -> torch.dtype:
 
 
 def device_named(name: str) -> str:
-    """``auto`` is a CUDA device where there is one, else the processor."""
-    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    """``auto`` is a CUDA device where there is one, else the processor. Raises InputError for one that is not here."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.partition(":")[0]
+    if kind != "cpu" and not (kind == "cuda" and torch.cuda.is_available()):
+        raise InputError(f"option device is {name!r}; it must be auto, cpu, or cuda where there is a CUDA device.")
+    return name
 
 
 def multiplies_bfloat16() -> bool:
