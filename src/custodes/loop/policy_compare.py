@@ -22,6 +22,7 @@ from custodes.audit.heldout import gain_over_base
 from custodes.audit.overoptimisation import best_of_n_kl, best_of_n_values, powers_of_two, root_kl, value_at
 from custodes.audit.sections.optimisation import gain_chart
 from custodes.environments import prompts_are_text, read_tasks
+from custodes.files import plain_json
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
 from custodes.job.progress import Progress
@@ -124,17 +125,9 @@ class ComparedPolicies:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        plain = {
-            name: {key: value.to_dict() if isinstance(value, Interval) else value for key, value in row.items()}
-            for name, row in self.table.items()
-        }
-        curves = {
-            c.policy: [
-                {"name": p.name, **{n: getattr(p, n).to_dict() for n in ("kl", "reward", "gain")}} for p in c.points
-            ]
-            for c in self.curves
-        }
-        return {"at_kl": list(self.at_kl), "table": plain, "curves": curves, "shown": list(self.shown)}
+        curves = {c.policy: c.points for c in self.curves}
+        whole = {"at_kl": self.at_kl, "table": self.table, "curves": curves, "shown": self.shown}
+        return dict(plain_json(whole))
 
 
 @command()
