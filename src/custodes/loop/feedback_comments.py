@@ -24,13 +24,13 @@ class FeedbackComments(JudgmentsOptions):
     """Turn what people wrote about answers into ratings by each principle of a rubric; a language model reads the comments."""
 
     rubric: Path
-    """YAML file with the principles (docs/how-to/ai-annotators.md)."""
+    """YAML file with the principles by which a judge grades."""
     out: Output
     """File for all judgments, the comments among them, and the ratings: .jsonl, .json or .parquet."""
     model: str = "smollm2-135m"
     """The reader: an embedded model, a folder, a .gguf file, a hub id, or endpoint:URL#MODEL."""
     annotator: str = "comment reader"
-    """Id of the annotator whose ratings they are."""
+    """Id of the annotator."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class FeedbackQualities(JudgmentsOptions):
     kinds: tuple[str, ...] = ("comparison", "correction", "ranking", "rating", "label")
     """Kinds of judgments that count."""
     show: Count = 20
-    """Answers that are printed, the best first."""
+    """So many are shown, the first of them."""
 
 
 @dataclass(frozen=True, slots=True)

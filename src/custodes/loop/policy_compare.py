@@ -66,7 +66,7 @@ class PolicyCompare(RewardOptions):
     compare_best_of: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Measure the best of up to N replies of the base model too."""
     show: int = 3
-    """Prompts whose replies are shown under every policy."""
+    """So many are shown, the first of them."""
     out: Output | None = None
     """Folder for compare.json and the chart, compare.svg."""
     device: str = "auto"
