@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
-import time
+import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import judged_world
 import numpy as np
 import pytest
+from serving import serving
 
 from custodes.cli import main
-from custodes.feedback.ai import agreement_with_people, judge_with_ai, read_score
+from custodes.feedback.ai import CHUNK, agreement_with_people, judge_with_ai, read_score
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.rubric import TEMPLATE, Rubric, load_rubric
 from custodes.types import Episode, InputError, Message, Sampling, Task
@@ -183,40 +187,78 @@ def test_the_command_with_a_model(tmp_path, tiny_model, capsys):
     assert main(["verify", str(ledger)]) == 0
 
 
-def test_a_judge_that_is_killed_goes_on_where_it_was(tmp_path, tiny_model):
-    rows = [{"prompt": f"Question {n}?", "chosen": f"yes {n}", "rejected": f"no {n}"} for n in range(150)]
+class Endpoint(ThreadingHTTPServer):
+    """A judge behind HTTP that prefers the longer answer; after ``most`` questions it keeps everybody waiting."""
+
+    daemon_threads = True
+
+    def __init__(self, most: int) -> None:
+        super().__init__(("127.0.0.1", 0), Asked)
+        self.most, self.asked, self.lock = most, list[str](), threading.Lock()
+        self.stuck, self.go = threading.Event(), threading.Event()
+
+
+class Asked(BaseHTTPRequestHandler):
+    server: Endpoint
+
+    def do_GET(self) -> None:
+        self.reply({"data": [{"id": "judge", "owned_by": "nobody"}]})
+
+    def do_POST(self) -> None:
+        text = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"][-1]["content"]
+        with self.server.lock:
+            self.server.asked.append(text)
+            waits = len(self.server.asked) > self.server.most
+        if waits:
+            self.server.stuck.set()
+            self.server.go.wait()
+        first, second = (text.split(f"# {name} answer\n")[1].split("\n\n#")[0] for name in ("First", "Second"))
+        message = {"role": "assistant", "content": "2" if len(first) > len(second) else "-2"}
+        self.reply({"choices": [{"message": message, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}})
+
+    def reply(self, content: dict[str, object]) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # whoever asked was killed
+            self.wfile.write(data)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+def test_a_judge_that_is_killed_goes_on_where_it_was(tmp_path):
+    rows = [{"prompt": f"Question {n}?", "chosen": f"yes {n}", "rejected": f"no {n}"} for n in range(50)]
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "r.yaml").write_text(TEMPLATE)
+    with serving(Endpoint(most=CHUNK + 1)) as endpoint:
 
-    def judge(out: Path) -> list[str]:
-        given = {
-            "--judgments": tmp_path / "p.jsonl",
-            "--rubric": tmp_path / "r.yaml",
-            "--model": tiny_model,
-            "--out": out,
-        }
-        words = [str(word) for item in given.items() for word in item]
-        return [sys.executable, "-m", "custodes", "feedback", "judge", *words, "--ledger", "none"]
+        def judge(out: Path) -> list[str]:
+            given = {"--judgments": tmp_path / "p.jsonl", "--rubric": tmp_path / "r.yaml", "--out": out}
+            given |= {
+                "--endpoint": f"http://127.0.0.1:{endpoint.server_port}/v1",
+                "--model": "judge",
+                "--ledger": "none",
+            }
+            words = [str(word) for item in given.items() for word in item]
+            return [sys.executable, "-m", "custodes", "feedback", "judge", *words]
 
-    killed, straight = tmp_path / "killed.jsonl", tmp_path / "straight.jsonl"
-    with subprocess.Popen(judge(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
-        while running.poll() is None and not list(tmp_path.glob("killed.jsonl.parts/*/*.json")):
-            time.sleep(0.01)
-        running.kill()
-    before = {file: file.stat().st_mtime_ns for file in tmp_path.glob("killed.jsonl.parts/*/*.json")}
-    assert before
-    assert not killed.exists()
-    for out in (killed, straight):
-        subprocess.run(judge(out), check=True, capture_output=True)
+        killed, straight = tmp_path / "killed.jsonl", tmp_path / "straight.jsonl"
+        with subprocess.Popen(judge(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
+            reached = endpoint.stuck.wait(300)  # its second portion of questions is under way
+            running.kill()
+        assert reached
+        assert not killed.exists()
+        first = set(endpoint.asked[:CHUNK])
+        endpoint.go.set()
+        subprocess.run(judge(killed), check=True, capture_output=True)
+        asked = Counter(endpoint.asked)
+        assert len(asked) == 200  # 50 pairs, 2 orders, 2 principles
+        assert all(asked[question] == 1 for question in first)
+        subprocess.run(judge(straight), check=True, capture_output=True)
     assert killed.read_text() == straight.read_text()
-    assert all(file.stat().st_mtime_ns == written for file, written in before.items())
-    asked = [
-        {key for key in json.loads(file.read_text()) if key.startswith("judge")}
-        for file in tmp_path.glob("killed.jsonl.parts/*/*.json")
-    ]
-    assert (
-        sum(map(len, asked)) == len(set().union(*asked)) == 600
-    )  # each question once: 150 pairs, 2 orders, 2 principles
+    assert len(killed.read_text().splitlines()) == 300
 
 
 def test_messages_are_what_the_judge_reads(rubric):
