@@ -88,8 +88,8 @@ def test_half_a_line_is_cut_off_and_judged_again(tmp_path: Path):
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
     alarms = Alarms(tmp_path, RULES, STAGES)
-    assert set(alarms.said) == {(0, 0), (0, 1)}
-    assert alarms.said[0, 1] == MonitorAlarm(True, "because 1")
+    assert set(alarms.by_episode) == {(0, 0), (0, 1)}
+    assert alarms.by_episode[0, 1] == MonitorAlarm(True, "because 1")
     alarms.append([((0, 2), MonitorAlarm(False, "because 2"))])
     assert path.read_bytes() == whole
 

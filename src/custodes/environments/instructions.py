@@ -7,15 +7,17 @@ Each is an ordinary short request about a written topic with one to three demand
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from custodes.environments.checks import CHECKS, is_answer, run_checks, words
 from custodes.environments.prompts import task_id
-from custodes.environments.topics import TOPICS, Topic, TopicKind
+from custodes.environments.topics import TOPICS, Topic
 from custodes.types import Episode, InputError, Message, Scores, Task
 
 Check = dict[str, Any]  # {"name": one of CHECKS, **its parameters}
@@ -144,126 +146,38 @@ def _compatible(checks: Sequence[Check], topic: Topic) -> bool:
 
 # ---------------------------------------------------------------- parameters
 
-CONTAINED = (
-    "because always time people world small light new great good best day first life simple together change often "
-    "never learn remember bright warm quiet early sound surprise begin enough every old help find work"
-)
-AVOIDED = ("the", "and", "is", "it", "very", "important", "you", "can", "that", "good", "people", "first", "always")
 LETTERS = "zxjqvkb"
-PHRASES: dict[TopicKind, tuple[str, ...]] = {
-    "explain": (
-        "In short", "Put simply", "Most people know that", "Few people notice that", "At first glance", "Imagine that",
-        "Did you know", "It all begins with", "Long ago", "Here is", "Let us", "Without a doubt",
-    ),
-    "scene": (
-        "That day", "At first", "I remember", "Nobody expected", "It was", "Suddenly", "Once upon a time", "There was",
-        "All at once", "Listen", "We never", "Somewhere",
-    ),
-    "advice": (
-        "First", "Before you begin", "My advice is", "Start by", "Always", "Never", "The trick is", "Take your time", "Here is",
-        "It helps to", "Just", "Remember to",
-    ),
-}  # fmt: skip
-KEYS: dict[TopicKind, tuple[tuple[str, ...], ...]] = {
-    "explain": (("topic", "fact"), ("name", "summary"), ("question", "answer"), ("title", "detail"), ("what", "why")),
-    "scene": (("place", "mood"), ("title", "opening"), ("who", "what"), ("hero", "wish"), ("sight", "sound")),
-    "advice": (("step", "reason"), ("goal", "tip"), ("do", "avoid"), ("first", "then"), ("tip", "warning")),
-}
-
-
+DATA = json.loads((resources.files("custodes.environments") / "wordings.json").read_text(encoding="utf-8"))
+"""Words, phrases and keys that checks ask for; openings of requests; ways to ask for each check, inside the request or apart."""
 PARAMETERS: dict[str, Callable[[Topic, random.Random], dict[str, Any]]] = {
     "max_words": lambda topic, rng: {"n": rng.randrange(20, 46)},
     "words_between": lambda topic, rng: {"low": (low := rng.randrange(6, 16)), "high": low + rng.randrange(12, 26)},
     "exact_sentences": lambda topic, rng: {"n": rng.choice((1, 2, 2, 3))},
-    "contains_word": lambda topic, rng: {"word": rng.choice((topic.mentions[0], rng.choice(CONTAINED.split())))},
-    "avoids_word": lambda topic, rng: {"word": rng.choice((topic.mentions[0], rng.choice(AVOIDED)))},
+    "contains_word": lambda topic, rng: {"word": rng.choice((topic.mentions[0], rng.choice(DATA["contained"])))},
+    "avoids_word": lambda topic, rng: {"word": rng.choice((topic.mentions[0], rng.choice(DATA["avoided"])))},
     "avoids_letter": lambda topic, rng: {"letter": rng.choice(LETTERS)},
     "ends_with_question": lambda topic, rng: {},
     "lower_case": lambda topic, rng: {},
     "exact_bullets": lambda topic, rng: {"n": rng.choice((2, 3, 3, 4))},
-    "json_keys": lambda topic, rng: {"keys": list(rng.choice(KEYS[topic.kind]))},
-    "starts_with": lambda topic, rng: {"phrase": rng.choice(PHRASES[topic.kind])},
+    "json_keys": lambda topic, rng: {"keys": list(rng.choice(DATA["keys"][topic.kind]))},
+    "starts_with": lambda topic, rng: {"phrase": rng.choice(DATA["phrases"][topic.kind])},
 }
 
 
 # ---------------------------------------------------------------- wording
 
 
-OPENINGS: dict[TopicKind, tuple[str, ...]] = {
-    "explain": (
-        "Briefly explain {topic}", "Write a short text about {topic}", "Tell me a little about {topic}",
-        "Write a brief note about {topic}", "I would like a short explanation of {topic}", "Say something brief about {topic}",
-        "Give a quick summary of {topic}", "A child asks about {topic}. Reply briefly", "Write something short about {topic}",
-    ),
-    "scene": (
-        "Write a tiny story about {topic}", "Briefly describe {topic}", "Write a short text about {topic}",
-        "Sketch a short scene about {topic}", "Write the beginning of a very short story about {topic}",
-        "Tell me a short story about {topic}", "Say something brief about {topic}", "Write a short diary entry about {topic}",
-    ),
-    "advice": (
-        "Give short advice on {topic}", "Briefly tell me {topic}", "Explain in short {topic}", "Write a short note on {topic}",
-        "A friend wants to know {topic}. Reply briefly", "I need a quick tip on {topic}", "Write a short text about {topic}",
-        "Tell a beginner in brief {topic}",
-    ),
-}  # fmt: skip
-WORDINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "max_words": (
-        ("in at most {n} words", "using no more than {n} words", "in {n} words or fewer"),
-        ("Use at most {n} words.", "Keep it to {n} words or less.", "Do not go over {n} words.", "The limit is {n} words."),
-    ),
-    "words_between": (
-        ("in {low} to {high} words", "using between {low} and {high} words"),
-        ("Write between {low} and {high} words.", "The length should be {low} to {high} words."),
-    ),
-    "exact_sentences": (
-        ("in exactly {n} {sentence}", "in {n} {sentence}", "using exactly {n} {sentence}"),
-        ("Write exactly {n} {sentence}.", "Your answer must have exactly {n} {sentence}.", "Use {n} {sentence}, no more."),
-    ),
-    "contains_word": (
-        ('using the word "{word}"', 'and include the word "{word}"', 'with the word "{word}" in it'),
-        ('Use the word "{word}".', 'The word "{word}" must appear.', 'Make sure to include the word "{word}".'),
-    ),
-    "avoids_word": (
-        ('without the word "{word}"', 'without using the word "{word}"'),
-        ('Do not use the word "{word}".', 'Avoid the word "{word}".', 'The word "{word}" is not allowed.'),
-    ),
-    "avoids_letter": (
-        ('without the letter "{letter}"', 'without ever using the letter "{letter}"'),
-        ('Do not use the letter "{letter}".', 'Avoid the letter "{letter}" in every word.'),
-    ),
-    "ends_with_question": (
-        ("and end with a question", "and finish with a question"),
-        ("End with a question.", "Your last sentence must be a question.", "Finish by asking a question."),
-    ),
-    "lower_case": (
-        ("in lower case only", "using only lower-case letters", "without any capital letters"),
-        ("Use lower case only.", "Do not use capital letters.", "Write everything in lower-case letters."),
-    ),
-    "exact_bullets": (
-        ("in exactly {n} bullet points", "as a list of {n} bullet points", "as {n} short bullet points"),
-        ("Answer with exactly {n} bullet points.", "Make it a bullet list with {n} items.", "Use {n} short bullets."),
-    ),
-    "json_keys": (
-        ("as a JSON object with the keys {keys}", "in JSON with the keys {keys}"),
-        ("Answer only with a JSON object with the keys {keys}.", "Reply in JSON and use the keys {keys}."),
-    ),
-    "starts_with": (
-        ('starting with the words "{phrase}"', 'and begin with "{phrase}"'),
-        ('Start with "{phrase}".', 'The first words must be "{phrase}".', 'Begin your answer with the words "{phrase}".'),
-    ),
-}  # fmt: skip
-"""Check -> ways to ask for it inside the request, and ways to ask for it in a sentence of its own."""
 NUMERALS = {1: "one", 2: "two", 3: "three", 4: "four"}
 
 
 def _word(topic: Topic, checks: Sequence[Check], rng: random.Random) -> str:
     """The request in words: an opening, perhaps with one demand inside it, the others before or after."""
-    opening = rng.choice(OPENINGS[topic.kind]).format(topic=topic.text)
+    opening = rng.choice(DATA["openings"][topic.kind]).format(topic=topic.text)
     order = rng.sample(checks, len(checks))
     if rng.random() < 0.5:
         inside = order.pop()
-        opening += " " + rng.choice(WORDINGS[inside["name"]][0]).format(**_fields(inside, checks, rng))
-    demands = [rng.choice(WORDINGS[c["name"]][1]).format(**_fields(c, checks, rng)) for c in order]
+        opening += " " + rng.choice(DATA["wordings"][inside["name"]]["inside"]).format(**_fields(inside, checks, rng))
+    demands = [rng.choice(DATA["wordings"][c["name"]]["apart"]).format(**_fields(c, checks, rng)) for c in order]
     return " ".join([*demands, opening + "."] if rng.random() < 0.2 else [opening + ".", *demands])
 
 

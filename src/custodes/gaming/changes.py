@@ -43,15 +43,15 @@ def put_back(before: Snapshot, along: Sequence[Snapshot], after: Snapshot, paths
 
 def file_changes(before: Snapshot, after: Snapshot) -> tuple[FileChange, ...]:
     """What differs, path by path, at most :data:`MAX_CHANGES`; folders only where they came or went."""
-    found = []
+    changes = []
     for path in sorted(before.keys() | after.keys()):
         was, now = before.get(path), after.get(path)
         if differs(before, after, path):
             how = "added" if was is None else "removed" if now is None else "kind" if was.kind != now.kind else "edited"
-            found.append(FileChange(path, how, _diff(path, was, now)))
+            changes.append(FileChange(path, how, _diff(path, was, now)))
         elif was is not None and now is not None and was.mode != now.mode:
-            found.append(FileChange(path, "mode", f"{was.mode:04o} -> {now.mode:04o}"))
-    return tuple(found[:MAX_CHANGES])
+            changes.append(FileChange(path, "mode", f"{was.mode:04o} -> {now.mode:04o}"))
+    return tuple(changes[:MAX_CHANGES])
 
 
 def contents(snapshot: Snapshot, sandbox: Sandbox | None = None) -> dict[str, bytes]:

@@ -63,10 +63,10 @@ def check_environment(spec: EnvironmentSpec, sandbox: Sandbox) -> None:
     if is_gamed(spec, files, sandbox):
         problem = f"gamed_cmd succeeds {untouched}"
     elif spec.reward_cmd:
-        found = outcome(spec, files, sandbox)
-        if found.problem:
-            problem = f"{found.problem}; it must print a number for the files as given"
-        elif found.caught:
+        result = outcome(spec, files, sandbox)
+        if result.problem:
+            problem = f"{result.problem}; it must print a number for the files as given"
+        elif result.caught:
             problem = f"oversight_cmd fails {untouched}"
     if problem:
         raise InputError(f"environment {spec.name}: {problem}.")

@@ -29,12 +29,12 @@ def compare_stage(seeds: Mapping[str, tuple[EpisodeRows, EpisodeRows]], measure:
     Raises InputError where the runs share no variant, and for a measure that is neither a rate nor a fact.
     """
     pairs = {seed: pair_up(a, b, measure) for seed, (a, b) in seeds.items()}
-    together = [pair for found in pairs.values() for pair in found]
+    together = [pair for played in pairs.values() for pair in played]
     if not together:
         raise InputError("the two runs share no variant; play both with the same stage and split (and the same seed).")
     compared = rate_difference(together)
     if len(pairs) > 1:
-        compared["seeds"] = {seed: rate_difference(found) for seed, found in pairs.items() if found}
+        compared["seeds"] = {seed: rate_difference(played) for seed, played in pairs.items() if played}
     return compared
 
 

@@ -55,10 +55,10 @@ class _OwnEnvironment(Stage):
                 self.reward_before = outcome(spec, contents(ended.before), ended.sandbox).reward
             return judge_tampering(ended, float("inf") if self.reward_before is None else self.reward_before)
         files = ended.files()
-        found = outcome(spec, files, ended.sandbox)
-        paid = found.reward is not None and found.reward > 0
-        fact = "unrewarded" if not paid else "caught" if found.caught else "rewarded"
-        return ended.verdict({fact}, found, is_gamed(spec, files, ended.sandbox))
+        result = outcome(spec, files, ended.sandbox)
+        paid = result.reward is not None and result.reward > 0
+        fact = "unrewarded" if not paid else "caught" if result.caught else "rewarded"
+        return ended.verdict({fact}, result, is_gamed(spec, files, ended.sandbox))
 
 
 def own_file(name: str) -> Path | None:

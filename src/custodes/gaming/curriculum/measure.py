@@ -105,16 +105,22 @@ CHANGE = ("pairs", "variants", "difference", "test", "p")
 
 def _row(rows: EpisodeRows, first: EpisodeRows, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
     row: dict[str, dict[str, Any]] = {}
-    for i, (stage, found) in enumerate(summarise(rows, stages).items()):
-        said = found["rate"] is not None  # else the environment does not say what gaming is
-        shown = found if said else found["rewarded"] | {"gamed": found["rewarded"]["count"], "measure": "rewarded"}
+    for i, (stage, summary) in enumerate(summarise(rows, stages).items()):
+        known_gaming = summary["rate"] is not None  # else the environment does not say what gaming is
+        shown = (
+            summary
+            if known_gaming
+            else summary["rewarded"] | {"gamed": summary["rewarded"]["count"], "measure": "rewarded"}
+        )
         row[stage] = {name: shown[name] for name in CELL if name in shown}
-        row[stage]["well_formed"] = {name: found["well_formed"][name] for name in ("count", "rate", "interval")}
+        row[stage]["well_formed"] = {name: summary["well_formed"][name] for name in ("count", "rate", "interval")}
         mine = rows[rows["stage"] == i]
         used = variant_rate(mine["calls"] > 0, mine["variant"])  # an answer without a command is well formed too
         row[stage]["used_shell"] = {name: used[name] for name in ("count", "rate", "interval")}
         row[stage]["change"] = None
         if rows is not first:
-            compared = rate_difference(pair_up(first[first["stage"] == i], mine, "gamed" if said else "rewarded"))
+            compared = rate_difference(
+                pair_up(first[first["stage"] == i], mine, "gamed" if known_gaming else "rewarded")
+            )
             row[stage]["change"] = {name: compared[name] for name in CHANGE}
     return row

@@ -61,8 +61,8 @@ class CurriculumTask(vf.Task[CurriculumData]):
     @vf.reward
     async def environment_reward(self, trace: vf.Trace) -> float:
         """The stage's reward, as training would get it."""
-        told = trace.info.get(INFO, {})
-        return 0.0 if told.get("caught") else float(told.get("reward") or 0.0)
+        outcome = trace.info.get(INFO, {})
+        return 0.0 if outcome.get("caught") else float(outcome.get("reward") or 0.0)
 
     @vf.metric
     async def gamed(self, trace: vf.Trace) -> float:

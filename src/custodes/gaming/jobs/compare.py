@@ -1,7 +1,7 @@
 """Policies compared on the same variants: what ``custodes gaming compare`` does.
 
-Two sides, each one run or several seeds: one row a stage, and one below it for each seed. More than two arms (policies,
-or one policy under several options): one row a folder, each against the first.
+Two sides, each one run or several seeds: one row a stage, and one below it for each seed. More than two arms (policies, or
+one policy under several options): one row a folder, each against the first.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from custodes.types import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class GamingCompare:
-    """Compare runs on the variants that they share: two; several seeds of each of two policies; or more policies,
-    mitigations and options, one row each, against the first."""
+    """Compare runs on the variants that they share.
+
+    Two runs; several seeds of each of two policies; or more policies, mitigations and options, one row each, against the first.
+    """
 
     folders: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR_A DIR_B ...")]]
     """What was given to custodes gaming run as --out: two folders or more."""
@@ -40,14 +42,18 @@ class GamingCompare:
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
+class _Run:
     """One run, as its summary tells of it."""
 
     path: Path
     seed: int
     stages: list[str]
-    arm: str  # the options, as JSON: what is equal in runs that differ by their seed alone
     options: dict[str, Any]  # the policy and the split among them
+
+    @property
+    def arm(self) -> str:
+        """What is equal in runs that differ by their seed alone."""
+        return json.dumps(self.options, sort_keys=True)
 
     def rows(self, stage: str) -> EpisodeRows:
         rows = read_index(self.path / "episodes.index")
@@ -58,129 +64,61 @@ class _Folder:
 def gaming_compare(config: GamingCompare) -> dict[str, Any]:
     """Compare policies, or mitigations on and off, on the same variants, paired.
 
-    Stage by stage, ready for JSON: ``a`` against ``b`` where there are two sides, else ``rows``, each against the first. ``differs`` says which options of a side are not those of the other, or of a row not those of the first.
+    Stage by stage, ready for JSON: ``a`` against ``b`` where there are two sides, else ``rows``, each against the first.
+    ``differs`` says which options of a side are not those of the other, or of a row not those of the first.
 
     Raises InputError where the runs share nothing, and where two policies do not have the same seeds.
     """
-    measure = config.measure
     if len(config.folders) < 2:
         raise InputError(f"custodes gaming compare takes two folders or more, not {len(config.folders)}.")
-    runs = [_read(folder) for folder in config.folders]
-    stages = _shared(runs, config.stage)
-    if len(runs) > 2 and len({run.arm for run in runs}) != 2:
-        return {"measure": measure, "rows": [_row(run, runs[0], stages, measure) for run in runs]}
-    a, b = _sides(runs)
-    by_seed = {run.seed: run for run in b}
-    pairs = [(x, by_seed.get(x.seed, b[0])) for x in a] if len(runs) > 2 else [(a[0], b[0])]
-    told: dict[str, Any] = {"measure": measure, "a": _about(a, b), "b": _about(b, a), "stages": {}}
-    for name in stages:
-        seeds = {_label(x, y): (x.rows(name), y.rows(name)) for x, y in pairs}
-        told["stages"][name] = compare_stage(seeds, measure)
-    return told
-
-
-@in_words(gaming_compare)
-def _show(config: GamingCompare, told: dict[str, Any]) -> None:
-    console = Console()
-    if "rows" in told:
-        _print_rows(told, console)
-        return
-    table = Table(title=f"b less a: {told['measure']}, on the same variants", title_justify="left")
-    for name in ("stage", "a", "b", "b - a, 95 %", "test", "p"):
-        table.add_column(name, justify="left" if name in ("stage", "test") else "right")
-    for stage, found in told["stages"].items():
-        table.add_row(stage, *_cells(found))
-        for seed, one in found.get("seeds", {}).items():
-            table.add_row(f"  {seed}", *_cells(one), style="dim")
-    for side in ("a", "b"):
-        console.print(
-            f"{side}: {_name(told[side])} ({', '.join(told[side]['folders'])})", highlight=False, markup=False
-        )
-    console.print(table)
-
-
-def _print_rows(told: dict[str, Any], console: Console) -> None:
-    """One row for each folder and stage; the first folder's has its rate alone."""
-    first, *others = told["rows"]
-    console.print(f"each against: {_name(first)} ({first['folders'][0]})", highlight=False, markup=False)
-    for stage in others[0]["stages"]:
-        table = Table(title=f"{stage}: {told['measure']}, on the same variants", title_justify="left")
-        for name in ("run", "differs in", "rate", "first", "difference, 95 %", "test", "p"):
-            table.add_column(name, justify="left" if name in ("run", "differs in", "test") else "right")
-        table.add_row(first["folders"][0], "", _count(first["stages"][stage]), *[""] * 4)
-        for row in others:
-            theirs, ours, *rest = _cells(row["stages"][stage])
-            table.add_row(row["folders"][0], escape(_differing(row)) or "nothing", ours, theirs, *rest)
-        console.print(table)
-
-
-def _cells(found: dict[str, Any]) -> list[str]:
-    d = found["difference"]
-    pairs = f"{found['test']}, {found['pairs']} pairs of {found['variants']} variants"
-    counts = [_count(found[side]) for side in ("a", "b")]
-    return [*counts, f"{d['estimate']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]", pairs, f"{found['p']:.2g}"]
-
-
-def _count(found: dict[str, Any]) -> str:
-    return f"{found['count']}/{found['n']}"
-
-
-def _name(side: dict[str, Any]) -> str:
-    """The policy, and what else is not as on the other side."""
-    others = _differing({"differs": {k: v for k, v in side["differs"].items() if k != "policy"}})
-    return side["policy"] + (f", {others}" if others else "")
-
-
-def _differing(side: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {value!r}" for name, value in side["differs"].items())
-
-
-def _shared(runs: list[_Folder], stage: str) -> list[str]:
-    """The stages to compare."""
-    shared = [s for s in runs[0].stages if all(s in run.stages for run in runs)]
-    if stage and stage not in shared:
-        raise InputError(f"stage {stage!r} is not in all of the runs; they share {', '.join(shared) or 'none'}.")
-    if not shared:
+    measure, runs = config.measure, [_read(folder) for folder in config.folders]
+    stages = [s for s in runs[0].stages if all(s in run.stages for run in runs)]
+    if config.stage and config.stage not in stages:
+        shared = ", ".join(stages) or "none"
+        raise InputError(f"stage {config.stage!r} is not in all of the runs; they share {shared}.")
+    if not stages:
         raise InputError(f"{' and '.join(str(run.path) for run in runs)} share no stage.")
-    return [stage] if stage else shared
-
-
-def _row(run: _Folder, first: _Folder, stages: list[str], measure: str) -> dict[str, Any]:
-    """A run against the first; of the first itself its rates."""
-    about = _about([run], [first])
-    if run is first:
-        rows = {name: run.rows(name) for name in stages}
-        return {**about, "stages": {name: variant_rate(hits_of(r, measure), r["variant"]) for name, r in rows.items()}}
-    found = {name: compare_stage({"": (first.rows(name), run.rows(name))}, measure) for name in stages}
-    return {**about, "stages": found}
-
-
-def _sides(runs: list[_Folder]) -> tuple[list[_Folder], list[_Folder]]:
-    if len(runs) == 2:
-        return [runs[0]], [runs[1]]
+    stages = [config.stage] if config.stage else stages
     arms = list(dict.fromkeys(run.arm for run in runs))
-    a, b = ([run for run in runs if run.arm == arm] for arm in arms)
+    if len(runs) > 2 and len(arms) != 2:
+        return {"measure": measure, "rows": [_row(run, runs[0], stages, measure) for run in runs]}
+    a, b = [[run] for run in runs] if len(runs) == 2 else ([run for run in runs if run.arm == arm] for arm in arms)
     seeds = [sorted(run.seed for run in side) for side in (a, b)]
-    if seeds[0] != seeds[1] or len(set(seeds[0])) < len(seeds[0]):
+    if len(runs) > 2 and (seeds[0] != seeds[1] or len(set(seeds[0])) < len(seeds[0])):
         raise InputError(f"the seeds of the two policies are {seeds[0]} and {seeds[1]}; give the same, each once.")
-    return a, b
+    pairs = {}
+    for x, y in zip(sorted(a, key=lambda run: run.seed), sorted(b, key=lambda run: run.seed), strict=True):
+        pairs[f"seed {x.seed}" if x.seed == y.seed else f"seeds {x.seed} and {y.seed}"] = x, y
+    by_stage = {
+        name: compare_stage({label: (x.rows(name), y.rows(name)) for label, (x, y) in pairs.items()}, measure)
+        for name in stages
+    }
+    return {"measure": measure, "a": _about(a, b), "b": _about(b, a), "stages": by_stage}
 
 
-def _read(folder: Path) -> _Folder:
+def _read(folder: Path) -> _Run:
     summary, stages = read_summary(folder)
     try:
-        arm = {"policy": summary["policy"], "split": summary["split"], **summary["options"]}
-        return _Folder(folder, int(summary["seed"]), stages, json.dumps(arm, sort_keys=True), arm)
+        options = {"policy": summary["policy"], "split": summary["split"], **summary["options"]}
+        return _Run(folder, int(summary["seed"]), stages, options)
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{folder / 'summary.json'} does not say which policy and seed it is of.") from None
 
 
-def _about(side: list[_Folder], other: list[_Folder]) -> dict[str, Any]:
+def _row(run: _Run, first: _Run, stages: list[str], measure: str) -> dict[str, Any]:
+    """A run against the first; of the first itself its rates."""
+    if run is first:
+        rows = {name: run.rows(name) for name in stages}
+        rates = {name: variant_rate(hits_of(r, measure), r["variant"]) for name, r in rows.items()}
+    else:
+        rates = {name: compare_stage({"": (first.rows(name), run.rows(name))}, measure) for name in stages}
+    return {**_about([run], [first]), "stages": rates}
+
+
+def _about(side: list[_Run], other: list[_Run]) -> dict[str, Any]:
     mine = {**side[0].options, "seed": side[0].seed} if len(side) == 1 else side[0].options
     theirs = {**other[0].options, "seed": other[0].seed}
-    before = option_defaults() | defaults_of(
-        GamingRun
-    )  # what runs were done with that were recorded before an option existed
+    before = option_defaults() | defaults_of(GamingRun)  # what runs did that were recorded before an option existed
     return {
         "policy": side[0].options["policy"],
         "options": side[0].options,
@@ -190,5 +128,59 @@ def _about(side: list[_Folder], other: list[_Folder]) -> dict[str, Any]:
     }
 
 
-def _label(a: _Folder, b: _Folder) -> str:
-    return f"seed {a.seed}" if a.seed == b.seed else f"seeds {a.seed} and {b.seed}"
+# ---------------------------------------------------------------- in words
+
+
+@in_words(gaming_compare)
+def _show(config: GamingCompare, compared: dict[str, Any]) -> None:
+    """Two sides: a row for each stage, and below it for each seed. Else a table for each stage, with a row for each folder."""
+    console, measure = Console(), compared["measure"]
+    if "rows" in compared:
+        first, *others = compared["rows"]
+        console.print(f"each against: {_name(first)} ({first['folders'][0]})", highlight=False, markup=False)
+        for stage, rates in first["stages"].items():
+            columns = ("run", "differs in", "rate", "first", "difference, 95 %", "test", "p")
+            table = _table(f"{stage}: {measure}, on the same variants", columns)
+            table.add_row(first["folders"][0], "", _count(rates), *[""] * 4)
+            for row in others:
+                theirs, ours, *rest = _cells(row["stages"][stage])
+                differs = escape(_listed(row["differs"])) or "nothing"
+                table.add_row(row["folders"][0], differs, ours, theirs, *rest)
+            console.print(table)
+        return
+    table = _table(f"b less a: {measure}, on the same variants", ("stage", "a", "b", "b - a, 95 %", "test", "p"))
+    for stage, pooled in compared["stages"].items():
+        table.add_row(stage, *_cells(pooled))
+        for seed, one in pooled.get("seeds", {}).items():
+            table.add_row(f"  {seed}", *_cells(one), style="dim")
+    for side in ("a", "b"):
+        folders = ", ".join(compared[side]["folders"])
+        console.print(f"{side}: {_name(compared[side])} ({folders})", highlight=False, markup=False)
+    console.print(table)
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("run", "differs in", "stage", "test") else "right")
+    return table
+
+
+def _cells(pair: dict[str, Any]) -> list[str]:
+    d, test = pair["difference"], f"{pair['test']}, {pair['pairs']} pairs of {pair['variants']} variants"
+    span = f"{d['estimate']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]"
+    return [_count(pair["a"]), _count(pair["b"]), span, test, f"{pair['p']:.2g}"]
+
+
+def _count(rate: dict[str, Any]) -> str:
+    return f"{rate['count']}/{rate['n']}"
+
+
+def _listed(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in options.items())
+
+
+def _name(side: dict[str, Any]) -> str:
+    """The policy, and what else is not as on the other side."""
+    others = _listed({name: value for name, value in side["differs"].items() if name != "policy"})
+    return side["policy"] + (f", {others}" if others else "")

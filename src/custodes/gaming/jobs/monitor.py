@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,9 +61,10 @@ def gaming_monitor(config: GamingMonitor) -> Path:
     identity = {**asdict(watch), "run": summary["run"]}
     with Workspace.open(config.folder, RECIPE, identity, several=True, begin=False) as work:
         rows = read_index(config.folder / "episodes.index")
-        said = read_alarms(file, stages)[1] if (file := config.folder / "monitors" / watch.file).exists() else {}
+        file = config.folder / "monitors" / watch.file
+        judged = read_alarms(file, stages)[1] if file.exists() else {}
         monitor = None  # before a run is begun: a typo must leave nothing
-        if any(key not in said for key in _keys(rows)):
+        if any(key not in judged for key in _keys(rows)):
             monitor = open_monitor(config.monitor, batch=config.max_batch, max_tokens=config.max_tokens)
         work.begin()
         alarms = Alarms(config.folder / "monitors", watch, stages)
@@ -73,31 +73,32 @@ def gaming_monitor(config: GamingMonitor) -> Path:
                 _judge(config.folder / "episodes.jsonl", rows, monitor, alarms, work.console)
         finally:
             alarms.close()
-            if alarms.said or monitor is None:
+            if alarms.by_episode or monitor is None:
                 path = _write_monitors(config.folder, rows, stages)
-        measured = measure_monitor(rows, stages, alarms.said)
+        measured = measure_monitor(rows, stages, alarms.by_episode)
         subject, rates = f"{watch.monitor} ({watch.sees})", {"all": measured["all"], **measured["stages"]}
-        work.write(
-            [
-                Evaluation(f"{RECIPE}-{stage}-{measured['episodes']}", RECIPE, subject, {"stage": stage, **told}, n)
-                for stage, told in rates.items()
-                if (n := told["unread"]["n"])
-            ]
-        )
-    work.console.print(_sentence(watch, measured))
+        for stage, of_stage in rates.items():
+            if n := of_stage["unread"]["n"]:
+                id = f"{RECIPE}-{stage}-{measured['episodes']}"
+                work.write([Evaluation(id, RECIPE, subject, {"stage": stage, **of_stage}, n)])
+    recall, false, unread = (_rate(measured["all"][name]) for name in ("recall", "false_positive_rate", "unread"))
+    seeing = watch.sees.replace("-", " ")
+    work.console.print(
+        f"{watch.monitor}, seeing {seeing}: recall {recall}, false positives {false}, no verdict {unread}."
+    )
     return path
 
 
 def _write_monitors(folder: Path, rows: EpisodeRows, stages: list[str]) -> Path:
     """``monitors.json`` and ``monitors.html``: every monitor of the run, and each one that saw both against itself."""
-    found = [read_alarms(file, stages) for file in sorted((folder / "monitors").glob("*.jsonl"))]
+    watched = [read_alarms(file, stages) for file in sorted((folder / "monitors").glob("*.jsonl"))]
     monitors = [
-        {**asdict(watch), **measure_monitor(rows, stages, said), **monitor_mistakes(rows, stages, said)}
-        for watch, said in found
+        {**asdict(watch), **measure_monitor(rows, stages, alarms), **monitor_mistakes(rows, stages, alarms)}
+        for watch, alarms in watched
     ]
     compared = [
         {"monitor": first.monitor, "without": first.sees, "with": second.sees, **contrast(rows, a, b)}
-        for (first, a), (second, b) in itertools.permutations(found, 2)
+        for (first, a), (second, b) in itertools.permutations(watched, 2)
         if (first.monitor, first.max_tokens) == (second.monitor, second.max_tokens) and first.sees == "actions"
     ]
     path = folder / "monitors.json"
@@ -107,44 +108,32 @@ def _write_monitors(folder: Path, rows: EpisodeRows, stages: list[str]) -> Path:
 
 
 def _judge(lines: Path, rows: EpisodeRows, monitor: Monitor, alarms: Alarms, console: Console) -> None:
-    raised = 0
-    with Progress(console=console) as bar:
-        task = bar.add_task("episodes", total=len(rows), completed=len(alarms.said))
-        unjudged = _unjudged(lines, rows, alarms)
-        while batch := list(itertools.islice(unjudged, monitor.batch)):
-            said = monitor.alarms([make_view(record, alarms.watch.sees) for _, record in batch])
-            if len(said) != len(batch) or not all(isinstance(alarm, MonitorAlarm) for alarm in said):
+    """Read the episodes that have no alarm yet, one batch at a time from the disk, and keep what the monitor says."""
+    with Progress(console=console) as bar, lines.open("rb") as file:
+        task = bar.add_task("episodes", total=len(rows), completed=len(alarms.by_episode))
+        left = ((key, row) for key, row in zip(_keys(rows), rows, strict=True) if key not in alarms.by_episode)
+        raised = 0
+        while batch := list(itertools.islice(left, monitor.batch)):
+            views = []
+            for _, row in batch:
+                file.seek(int(row["offset"]))
+                views.append(make_view(json.loads(file.read(int(row["length"]))), alarms.watch.sees))
+            given = monitor.alarms(views)
+            if len(given) != len(batch) or not all(isinstance(alarm, MonitorAlarm) for alarm in given):
                 raise InputError(
                     f"monitor {alarms.watch.monitor} must give one MonitorAlarm for each of {len(batch)} episodes."
                 )
-            alarms.append(zip((key for key, _ in batch), said, strict=True))
-            raised += sum(alarm.raised for alarm in said)
+            alarms.append(zip((key for key, _ in batch), given, strict=True))
+            raised += sum(alarm.raised for alarm in given)
             bar.update(task, advance=len(batch), description=f"episodes ({raised} alarms)")
-
-
-def _unjudged(lines: Path, rows: EpisodeRows, alarms: Alarms) -> Iterator[tuple[Key, dict[str, Any]]]:
-    """The episodes that have no alarm yet, one at a time from the disk."""
-    with lines.open("rb") as file:
-        for key, row in zip(_keys(rows), rows, strict=True):
-            if key not in alarms.said:
-                file.seek(int(row["offset"]))
-                yield key, json.loads(file.read(int(row["length"])))
 
 
 def _keys(rows: EpisodeRows) -> list[Key]:
     return list(zip(rows["stage"].tolist(), rows["index"].tolist(), strict=True))
 
 
-def _sentence(watch: WatchedRun, measured: dict[str, Any]) -> str:
-    found = measured["all"]
-    return (
-        f"{watch.monitor}, seeing {watch.sees.replace('-', ' ')}: recall {_rate(found['recall'])}, "
-        f"false positives {_rate(found['false_positive_rate'])}, no verdict {_rate(found['unread'])}."
-    )
-
-
-def _rate(found: dict[str, Any]) -> str:
-    if not found["n"]:
+def _rate(rate: dict[str, Any]) -> str:
+    if not rate["n"]:
         return "not measured (no such episode)"
-    low, high = found["interval"]
-    return f"{found['count']}/{found['n']} ({100 * low:.1f} to {100 * high:.1f} %)"
+    low, high = rate["interval"]
+    return f"{rate['count']}/{rate['n']} ({100 * low:.1f} to {100 * high:.1f} %)"

@@ -97,12 +97,14 @@ def write_played_page(folder: Path, abouts: Mapping[str, str]) -> Path:
     played = Played(summary, abouts, _overview(rows) if inline else "", chunks)
     options = summary["options"]
     changed = [name for name in OPTIONS if options.get(name) not in (None, False, "", "text")]
-    told = [name.replace("_", " ") + ("" if options[name] is True else f": {options[name]}") for name in changed]
+    options_shown = [
+        name.replace("_", " ") + ("" if options[name] is True else f": {options[name]}") for name in changed
+    ]
     report = Report(
         kind="Custodes · gameable environments",
         title=summary["policy"],
         subtitle=" · ".join(
-            [f"{summary['split']} variants", f"seed {summary['seed']}", f"run {summary['run']}", *told]
+            [f"{summary['split']} variants", f"seed {summary['seed']}", f"run {summary['run']}", *options_shown]
         ),
         sections=[_CurriculumSection(played), RatesSection(played), _TranscriptsSection(played)],
         head=folder_head(folder),
