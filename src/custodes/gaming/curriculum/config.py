@@ -205,35 +205,22 @@ def _listed(stages: tuple[str, ...]) -> str:
 
 
 def _check(config: GamingTrain) -> None:
-    for name in config.trained:
-        if name not in STAGES and own_file(name) is None:
-            raise InputError(
-                f"--stages: there is no stage {name!r}; write {', '.join(STAGES)}, curriculum or all, "
-                "FILE.yaml or FILE.py:Class."
-            )
-    away = config.train_away_stages if config.train_away else 0
-    if own := [name for name in config.trained[: None if config.organism else away] if own_file(name)]:
-        raise InputError(
-            f"--stages: {own[0]} can be trained on by --algorithm alone; --organism and --train-away show what scripted "
-            "policies do, and those know the built-in stages only."
-        )
-    if config.policy.startswith(("scripted:", "endpoint:")):
-        raise InputError(
-            f"--policy {config.policy}: training needs weights; give a model by name, folder, .gguf file or hub id. "
-            "custodes gaming run measures scripted policies and endpoints."
-        )
-    rewarded = config.algorithm is not None
-    if HELD_OUT in config.trained and (rewarded or config.train_away or not config.organism):
-        raise InputError(
-            f"--stages: {HELD_OUT} is measured and never trained on, but in a model organism (--organism)."
-        )
-    if not (config.warm_start or config.organism or config.train_away or rewarded):
-        raise InputError(
-            "there is nothing to train; give --warm-start N, --organism N, --train-away N or --algorithm ALGORITHM."
-        )
-    if config.max_episode <= config.max_tokens:
-        raise InputError(f"--max-episode is {config.max_episode}; it must be above --max-tokens, {config.max_tokens}.")
-    if config.method == "all_successes" and (config.reward_model is not None or config.hhh_share):
-        raise InputError("--algorithm all_successes has no preference model; leave out --reward-model and --hhh-share.")
-    if config.hhh_share and config.reward_model is None:
-        raise InputError("--hhh-share needs a preference model to score ordinary prompts; give --reward-model FOLDER.")
+    """Raises InputError for the first thing that cannot be."""
+    tuned = bool(config.warm_start or config.organism or config.train_away)
+    rewarded, away = config.algorithm is not None, config.train_away_stages if config.train_away else 0
+    strange = [name for name in config.trained if name not in STAGES and own_file(name) is None]
+    own = [name for name in config.trained[: None if config.organism else away] if own_file(name)]
+    held_out = HELD_OUT in config.trained and (rewarded or config.train_away or not config.organism)
+    judged = config.reward_model is not None or bool(config.hhh_share)
+    for wrong, sentence in (
+        (strange, f"--stages: there is no stage {', '.join(map(repr, strange))}; write {', '.join(STAGES)}, curriculum or all, FILE.yaml or FILE.py:Class."),
+        (own, f"--stages: {', '.join(own)} can be trained on by --algorithm alone; --organism and --train-away show what scripted policies do, and those know the built-in stages only."),
+        (config.policy.startswith(("scripted:", "endpoint:")), f"--policy {config.policy}: training needs weights; give a model by name, folder, .gguf file or hub id. custodes gaming run measures scripted policies and endpoints."),
+        (held_out, f"--stages: {HELD_OUT} is measured and never trained on, but in a model organism (--organism)."),
+        (not (tuned or rewarded), "there is nothing to train; give --warm-start N, --organism N, --train-away N or --algorithm ALGORITHM."),
+        (config.max_episode <= config.max_tokens, f"--max-episode is {config.max_episode}; it must be above --max-tokens, {config.max_tokens}."),
+        (config.method == "all_successes" and judged, "--algorithm all_successes has no preference model; leave out --reward-model and --hhh-share."),
+        (config.hhh_share and config.reward_model is None, "--hhh-share needs a preference model to score ordinary prompts; give --reward-model FOLDER."),
+    ):  # fmt: skip
+        if wrong:
+            raise InputError(sentence)
