@@ -335,3 +335,18 @@ def test_what_cannot_be_told_is_said_in_one_line_each(tmp_path, capsys):
     assert told["annotators"][0]["reliability"] == {"estimate": None, "low": 0.0, "high": 1.0, "n": 0}
     assert main(["feedback", "labels", "--judgments", str(path)]) == 0
     assert "cannot be told" in capsys.readouterr().out
+
+
+def test_an_aggregator_of_ones_own_is_named_by_its_file(labels, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "from custodes.feedback.labels.rounds import EmRound\n"
+        "from custodes.registry import aggregator\n\n\n"
+        "@aggregator\n"
+        "def sure(table):\n"
+        "    yield EmRound((table.shares > 0.5).astype(float), {})\n"
+    )
+    given = ["feedback", "labels", "--judgments", labels, "--json", "--aggregator"]
+    assert main(list(map(str, [*given, f"{tmp_path}/mine.py:sure"]))) == 0
+    assert json.loads(capsys.readouterr().out)["stated"] == 1.0
+    assert main(list(map(str, [*given, f"{tmp_path}/mine.py:surely"]))) == 2
+    assert "has no 'surely'; write" in capsys.readouterr().err
