@@ -22,6 +22,7 @@ from custodes.job.command import command
 from custodes.job.options import Output
 from custodes.job.workspace import Workspace
 from custodes.lm.loading import DtypeName, LanguageModel, load
+from custodes.loop.demonstrations import AgainstSamples, compare_with_samples
 from custodes.loop.rubric_training import RubricTrained, train_rubric
 from custodes.ranges import PartShare, Range, ranged
 from custodes.reward.config import RewardConfig
@@ -35,6 +36,7 @@ from custodes.reward.group_training import (
     find_reward_groups,
     train_group_reward,
 )
+from custodes.reward.model import OVERALL
 from custodes.reward.objective import Material, RewardObjective
 from custodes.reward.objectives.corrections import Corrections
 from custodes.reward.objectives.pairs import Pairs
@@ -91,6 +93,8 @@ class RewardTrain(JudgmentsOptions):
     """Table of who the annotators are: a column "annotator", and one for each attribute."""
     population: Path | None = None
     """YAML file with the margins of a target population: comparisons weigh as their annotators do where these are met."""
+    demonstrated: AgainstSamples = field(default_factory=AgainstSamples)
+    """How demonstrations teach: with --against."""
     training: RewardConfig = field(default_factory=RewardConfig)
     """How it is trained."""
 
@@ -158,6 +162,12 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
         trained_before = bool(work.begun) and work.done(config.out)
         done = load_reward(config.out, config.dtype, config.device) if trained_before else None
         lm = load(config.model, dtype=config.dtype, device=config.device) if done is None else done.lm
+        longer: dict[str, Interval] = {}
+        if config.demonstrated.against:
+            work.begin()
+            feedback, longer = compare_with_samples(
+                work, feedback, config.demonstrated, seed, lambda known, folder: _of_round(config, lm, known, folder)
+            )
         reader = Reader(lm, config.training.max_length)
         every = with_outputs(feedback, reader, objectives, config.axes, file.axis(config.axis))
         training, held_out = split_by_prompt(every, config.held_out, config.training.seed)
@@ -172,7 +182,7 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
             groups = RewardGroups.load(config.out)
             served = _served(done, held_out, groups, file)[0] if groups else None
             evaluation, measures = _evaluated(done, held_out, objectives, file.name)
-            return RewardTrained(done, config.out, evaluation, taught, measures, groups, served)
+            return RewardTrained(done, config.out, evaluation, taught, measures | longer, groups, served)
         checkpoints = config.out / "checkpoints"
         run: dict[str, Any] = {"checkpoints": checkpoints, "on_step": on_step}
         groups = None
@@ -190,6 +200,7 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
             served, by_group = _served(model, held_out, groups, file)
             if by_group is not None:
                 work.record("reward-of-groups", by_group, "reward")
+        measures |= longer
         trained = RewardTrained(model, config.out, evaluation, taught, measures, groups, served)
         row = RewardTaught(
             used=taught.used, unused=taught.to_dict()["unused"], measures={n: m.to_dict() for n, m in measures.items()}
@@ -255,6 +266,20 @@ def _served(
     named = NamedPairs.of(held_out.feedback.judgments, held_out.feedback, axis, file.name)
     accuracy, rows = accuracy_of_groups(model, named, groups)
     return accuracy, RewardOfGroups(**rows)
+
+
+def _of_round(config: RewardTrain, lm: LanguageModel, feedback: Feedback, folder: Path) -> RewardModel:
+    """The reward between two rounds: trained on what is known so far, or found where it was trained before."""
+    if (folder / SETTINGS).is_file() or (folder / "config.json").is_file():
+        return load_reward(folder, config.dtype, config.device)
+    reader, objectives = Reader(lm, config.training.max_length), open_objectives(config.objectives)
+    every = with_outputs(feedback, reader, objectives, config.axes, OVERALL)
+    training, _ = split_by_prompt(every, config.held_out, config.training.seed)
+    courses, _ = courses_of(training, objectives, config.training.members)
+    checkpoints = folder / "checkpoints"
+    model = teach_reward(lm, courses, config.training, axes=every.axes, marks=every.marks, checkpoints=checkpoints)
+    save_reward(model, folder)
+    return model
 
 
 def check_texts(file: FeedbackFile) -> None:

@@ -15,7 +15,8 @@ from custodes.reward.reading import Reader
 from custodes.stats import Interval
 from custodes.types import InputError
 
-NO_OBJECTIVE = "a reward learns nothing from this kind"
+NO_OBJECTIVE = {"demonstration": "it is compared with nothing; give --against MODEL"}
+"""Why judgments of a kind that no objective has do not teach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,12 @@ def with_outputs(
     )
     if not axes and not marks:
         held = ", ".join(f"{count:,} {kind}s" for kind, count in Counter(j.kind for j in feedback.judgments).items())
-        raise InputError(f"nothing here teaches a reward: {held or 'no judgment'}.")
+        hint = (
+            " Demonstrations teach where they are compared with a policy's samples: --against MODEL."
+            if "demonstration" in held
+            else ""
+        )
+        raise InputError(f"nothing here teaches a reward: {held or 'no judgment'}.{hint}")
     names = [name.strip() for name in asked.split(",") if name.strip()]
     for name in names:
         if name not in axes and name not in marks:
@@ -99,7 +105,7 @@ def courses_of(material: Material, objectives: Sequence[RewardObjective], member
     kinds = {one.judgment.kind for one in objectives}
     for judgment in material.feedback.judgments:
         if judgment.kind not in kinds:
-            material.passes(judgment, NO_OBJECTIVE)
+            material.passes(judgment, NO_OBJECTIVE.get(judgment.kind, "a reward learns nothing from this kind"))
     unused = sorted((kind, why, count) for (kind, why), count in material.unused.items())
     taught = Taught(dict(material.used), tuple(unused))
     courses = [course for course in courses if course.lessons]
