@@ -18,6 +18,7 @@ from custodes.cli import commands
 from custodes.registry import Chosen
 
 DIFFERS = {
+    "against": "what is compared with: a policy's samples, or another file of rows",
     "algorithm": "one family of plug-ins; the help says what is optimised with it",
     "dtype": "a precision; exporters write in it, others compute in it, and trainers keep what learns in float32",
     "epochs": "passes over what the command learns from, which the help names",

@@ -1,10 +1,11 @@
 """A reward from demonstrations: each is preferred to what a policy says in its place.
 
-Inverse reinforcement learning with the likelihood of Bradley and Terry (arXiv 2405.17888): the reward learns to tell
-demonstrations from samples of the policy at hand, a policy is optimised on it, and is sampled again (as 2401.01335 does with
-its own policy). The samples of all rounds are kept. How this differs from the papers: cut replies are left out, and of each
-prompt's samples only the half whose length is nearest to the demonstration's is compared, since a reward learns style,
-length and the end of a text first. What is learned is known up to a constant for each prompt.
+This is inverse reinforcement learning with the likelihood of Bradley and Terry (arXiv 2405.17888). The reward learns to tell
+demonstrations from samples of the policy at hand. Then a policy is optimised on the reward and sampled again, as 2401.01335
+does with its own policy. The samples of all rounds are kept.
+
+Two things differ from the papers, since a reward learns length and the end of a text first. Cut replies are left out. Of
+each prompt's samples only the half whose length is nearest to the demonstration's is compared. What is learned is known up to a constant for each prompt.
 """
 
 from __future__ import annotations

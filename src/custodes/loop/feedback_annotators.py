@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,36 +17,22 @@ from custodes.feedback.reading import FeedbackFile, JudgmentsOptions
 from custodes.feedback.self_agreement import CHANCE, Transitivity, transitivity
 from custodes.job.command import command, in_words
 from custodes.job.invocation import begin
-from custodes.ranges import Range, ranged
-from custodes.reward.group_choice import MOST_GROUPS, choose_groups
+from custodes.ranges import ranged
+from custodes.reward.group_choice import choose_groups
 from custodes.reward.named_groups import NamedGroups
 from custodes.reward.plain_features import plain_pairs
-from custodes.types import InputError
+from custodes.reward.whose_values import WhoseValues
 
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class FeedbackAnnotators(JudgmentsOptions):
+class FeedbackAnnotators(JudgmentsOptions, WhoseValues):
     """Fit reliability and biases of the annotators in a file, with 95 % intervals; least reliable first."""
 
     annotator_model: AnnotatorMethod = "hierarchical"
     """Reliability and bias of every annotator, or everybody believed equally."""
     style: tuple[Style, ...] = ()
     """What qualities are controlled for: length, markdown. Needs preferences, which hold the answers."""
-    groups: Annotated[int | None, Range(0, MOST_GROUPS)] = None
-    """Look for so many groups of annotators with values of their own; 0 takes as many as held-out judgments bear out."""
-    decide: tuple[str, ...] = ()
-    """What a person decided a group is, 2=minority or 2=poisoners. The decision is written into the ledger."""
-    profiles: Path | None = None
-    """Table of who the annotators are: a column "annotator", and one for each attribute. Gaps between them are printed."""
-    population: Path | None = None
-    """YAML file with the margins of a target population; prints weights of the annotators that match them."""
-
-    def __post_init__(self) -> None:
-        if self.decide and self.groups is None:
-            raise InputError("--decide says what a group is; look for groups with --groups.")
-        if self.population is not None and self.profiles is None:
-            raise InputError("--population needs to know who the annotators are; give a table with --profiles.")
 
 
 @dataclass(frozen=True, slots=True)

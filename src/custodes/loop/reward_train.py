@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,10 +24,9 @@ from custodes.job.workspace import Workspace
 from custodes.lm.loading import DtypeName, LanguageModel, load
 from custodes.loop.demonstrations import AgainstSamples, compare_with_samples
 from custodes.loop.rubric_training import RubricTrained, train_rubric
-from custodes.ranges import PartShare, Range, ranged
+from custodes.ranges import PartShare, ranged
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, calibrate
-from custodes.reward.group_choice import MOST_GROUPS
 from custodes.reward.group_training import (
     GroupAccuracy,
     NamedPairs,
@@ -45,6 +44,7 @@ from custodes.reward.spread_pairs import train_spread_reward
 from custodes.reward.storage import SETTINGS, load_reward, save_reward
 from custodes.reward.teaching import Taught, courses_of, measures_of, open_objectives, pairs_on_value, with_outputs
 from custodes.reward.train import teach_reward
+from custodes.reward.whose_values import WhoseValues
 from custodes.stats import Interval
 from custodes.train import OnStep
 from custodes.types import InputError, PreferencePair
@@ -58,7 +58,7 @@ RECORD = "training.json"
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class RewardTrain(JudgmentsOptions):
+class RewardTrain(JudgmentsOptions, WhoseValues):
     """Train a reward model on people's judgments.
 
     With --rubric, --model is a judge that grades the answers, and the weights of its principles are fitted to the judgments.
@@ -82,33 +82,21 @@ class RewardTrain(JudgmentsOptions):
     or one of your own, FILE.py:NAME. Without: all of them."""
     rubric: Path | None = None
     """YAML file with the principles by which a judge grades."""
-    groups: Annotated[int | None, Range(0, MOST_GROUPS)] = None
-    """An output for each of so many groups of annotators with values of their own; 0 takes as many as held-out judgments bear
-    out. Learns from comparisons alone, of a file that says who judged."""
-    decide: tuple[str, ...] = ()
-    """What a person decided a group is, 2=minority or 2=poisoners, which then weigh nothing. Written into the ledger."""
     spread: Literal["", "mean-variance"] = ""
     """mean-variance: a mean and a variance over judges for each reply, in place of one score. Learns from comparisons alone."""
-    profiles: Path | None = None
-    """Table of who the annotators are: a column "annotator", and one for each attribute."""
-    population: Path | None = None
-    """YAML file with the margins of a target population: comparisons weigh as their annotators do where these are met."""
     demonstrated: AgainstSamples = field(default_factory=AgainstSamples)
     """How demonstrations teach: with --against."""
     training: RewardConfig = field(default_factory=RewardConfig)
     """How it is trained."""
 
     def __post_init__(self) -> None:
+        WhoseValues.__post_init__(self)
         if self.groups is not None and self.spread:
             raise InputError("--groups and --spread are two ways to hold disagreement; give one.")
         if (self.groups is not None or self.spread) and (self.axes or self.objectives or self.rubric):
             raise InputError(
                 "--groups and --spread learn from comparisons alone; leave out --axes, --objectives and --rubric."
             )
-        if self.decide and self.groups is None:
-            raise InputError("--decide says what a group is; look for groups with --groups.")
-        if self.population is not None and self.profiles is None:
-            raise InputError("--population needs to know who the annotators are; give a table with --profiles.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """One reward for several groups: their mean, the worst-off, a low quantile, or one group alone.
 
-Each group's reward r_g is centred and scaled on the base policy's samples, so that groups speak in one unit. "maxmin" is
-max min_g E[r_g] (MaxMin-RLHF, arXiv 2402.08925, equation 8 and algorithm 1): of each batch all episodes are scored by the
-group whose mean is lowest there, so that the mean of a batch's value is the least mean of any group. "quantile:q" takes, for each
-episode, the q-quantile over annotators: of the groups' rewards by their shares; for a reward with a spread
-(``spread_pairs.py``) mu + z_q sigma, as distributional preference learning does (arXiv 2312.08358, section 4).
+Each group's reward r_g is centred and scaled on the base policy's samples, so that groups speak in one unit.
+
+"maxmin" is max min_g E[r_g] (MaxMin-RLHF, arXiv 2402.08925, equation 8 and algorithm 1). The group whose mean is lowest
+in a batch scores all its episodes, so the mean of a batch's value is the least mean of any group. "quantile:q" takes, for
+each episode, the q-quantile over annotators: of the groups' rewards, by the groups' shares. For a reward with a spread
+(``spread_pairs.py``) that is mu + z_q sigma (distributional preference learning, arXiv 2312.08358, section 4).
 
 Letters: B episodes, G groups.
 """

@@ -1,7 +1,7 @@
 """A reward with an output for each group of annotators, and how well it serves each.
 
-Groups are found on the backbone's features (``hidden_features.py``); then each pair teaches every group's output by the
-probability that its annotator belongs to the group, which is the M-step of the mixture with the whole model in place of a
+Groups are found on the backbone's features (``hidden_features.py``). Then each pair teaches every group's output by the
+probability that its annotator belongs to the group. This is the M-step of the mixture with the whole model in place of a
 linear reward (MaxMin-RLHF, arXiv 2402.08925). What is known of the groups stands beside the weights, in ``groups.json``.
 
 Letters: P pairs, K annotators, G groups.

@@ -1,12 +1,11 @@
 """Reward models, single or ensembles, trained on what people judged.
 
 What is judged is a lesson (``objective.py``): some readings of scores and what they should say. How this differs from the
-textbook: no padding; all lessons of one prompt are learned in one update, in which their prompt and each of their
-replies are computed once, however many judgments a reply takes part in (as in arXiv 2203.02155, section 3.5); heads read
-only the tokens that lessons speak of, so no other position is multiplied by them; all axes are rows of one product; all
-members of an ensemble learn in one run from the same micro-batches, each with the lessons of its own bootstrap resample
-(as weights) and its own initialisation. Layers below the adapters run once for all members and, where there are several
-epochs, once for all epochs.
+textbook: Nothing is padded. All lessons of one prompt are learned in one update, which computes their prompt and each of
+their replies once, however many judgments a reply takes part in (as in arXiv 2203.02155, section 3.5). Heads read only
+the tokens that lessons speak of. All axes are rows of one product. All members of an ensemble learn in one run from the
+same micro-batches, each with its own initialisation and the lessons of its own bootstrap resample (as weights). Layers
+below the adapters run once for all members and, where there are several epochs, once for all epochs.
 
 Letters: N lessons, M readings of a micro-batch, S distinct replies, K members, O outputs, d hidden size.
 """
@@ -99,9 +98,9 @@ def teach_reward(
     The loss is the mean of all lessons' negative log-likelihoods. ``lm`` is the backbone, without its own adapter; with
     ``full`` its weights are changed in place. Where ``checkpoints`` holds one of this very run, it is continued.
 
-    A step's metrics are ``loss`` (nats per lesson, mean over members), ``accuracy`` (share of the update's lessons with
-    which the members' mean agrees before it, where lessons can be agreed with), ``grad_norm`` (the largest of the members',
-    before clipping) and ``tokens`` (computed forward and backward).
+    A step's metrics: ``loss``, nats per lesson, the mean over members. ``accuracy``, the share of the update's lessons
+    with which the members' mean agrees before it, where lessons can be agreed with. ``grad_norm``, the largest of the
+    members', before clipping. ``tokens``, computed forward and backward.
 
     Raises InputError: weights that do not fit; checkpoints of another run. Raises :class:`custodes.train.Diverged` for a
     loss that is not finite.
