@@ -1,8 +1,8 @@
 """Brings the server's tables to the format of this version: those of work beside the ledger, and those of accounts.
 
-Each set has its migrations in a folder under ``migrations/``, numbered from 0001, and a table that names the newest one
-that was run. A new or changed table in ``schema.py`` or ``store.py`` needs a migration with the next number: that is the
-only way in which tables come to be.
+Each set has its migrations in a folder under ``migrations/``, the tables of release 0.1 first, and a table that names the
+newest one that was run. A new or changed table in ``schema.py`` or ``store.py`` needs a migration with the next number: that
+is the only way in which tables come to be.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ FOLDER = Path(__file__).parent / "migrations"
 
 
 class TableSet(NamedTuple):
-    """A set of tables: the folder of its migrations, the table of its version, and a table that 0001 made."""
+    """A set of tables: the folder of its migrations, the table of its version, and one of the tables."""
 
     name: str
     version_table: str
     first: str
 
     @property
-    def newest(self) -> str:
-        return max(path.name[:4] for path in (FOLDER / self.name).glob("[0-9]*.py"))
+    def versions(self) -> list[str]:
+        return sorted(path.name[:4] for path in (FOLDER / self.name).glob("[0-9]*.py"))
 
 
 WORK = TableSet("work", "web_version", "web_about")
@@ -36,21 +36,18 @@ ACCOUNTS = TableSet("accounts", "desk_version", "desk_accounts")
 def migrate(connection: Connection, tables: TableSet, where: str) -> None:
     """Runs the migrations of ``tables`` that are missing, in the transaction of ``connection``.
 
-    ``where`` names the database in errors. Raises InputError where a newer version made the tables.
+    ``where`` names the database in errors. Raises InputError where a newer version made the tables, or one before 0.1.
     """
-    there, version = inspect(connection), None
-    stamped = there.has_table(tables.version_table)
-    if stamped:
+    there, versions = inspect(connection), tables.versions
+    version = "0000" if there.has_table(tables.first) else None
+    if there.has_table(tables.version_table):
         version = connection.scalar(text(f"SELECT version_num FROM {tables.version_table}"))
-    elif there.has_table(tables.first):  # from before there were versions
-        version = "0001"
-    if version == tables.newest and stamped:
+    if version == versions[-1]:
         return
-    if version is not None and version > tables.newest:
-        raise InputError(
-            f"the server's tables in {where} have format {version} and this version of custodes knows {tables.newest}; "
-            "upgrade custodes."
-        )
+    if version is not None and version not in versions:
+        remedy = "upgrade custodes" if version > versions[-1] else "open them with release 0.1 first"
+        known = f"this version of custodes knows {versions[0]} to {versions[-1]}"
+        raise InputError(f"the server's tables in {where} have format {version} and {known}; {remedy}.")
     from alembic import command  # half a second to import, and needed once in a database's life
     from alembic.config import Config
 
@@ -59,6 +56,4 @@ def migrate(connection: Connection, tables: TableSet, where: str) -> None:
         config.set_main_option(name, str(value).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes |= {"connection": connection, "version_table": tables.version_table}
-    if version is not None and not stamped:
-        command.stamp(config, version)
     command.upgrade(config, "head")

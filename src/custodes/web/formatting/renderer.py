@@ -181,9 +181,12 @@ _threads = ThreadPoolExecutor(WORKERS, "renderer")
 
 def _work(cpu: float) -> None:
     gc.freeze()
-    while (data := _read(sys.stdin.buffer)) is not None:
-        job, texts = json.loads(data)
-        _write(sys.stdout.buffer, _in_child(JOBS[job], texts, cpu))
+    try:
+        while (data := _read(sys.stdin.buffer)) is not None:
+            job, texts = json.loads(data)
+            _write(sys.stdout.buffer, _in_child(JOBS[job], texts, cpu))
+    except BrokenPipeError:  # the server was killed meanwhile
+        os._exit(0)
 
 
 def _in_child(function: Callable[..., Any], texts: list[str], cpu: float) -> bytes:
