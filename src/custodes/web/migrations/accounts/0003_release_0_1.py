@@ -3,6 +3,8 @@
 A migration is history: it spells out what it makes and imports nothing that may change.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,11 +15,11 @@ SECRET, ID, ROLE, NAME, TEXT, TIME = sa.String(64), sa.String(32), sa.String(16)
 
 
 def upgrade() -> None:
-    person = {"id": ID, "name": NAME, "password": TEXT, "role": ROLE, "profile": TEXT}
+    person: dict[str, Any] = {"id": ID, "name": NAME, "password": TEXT, "role": ROLE, "profile": TEXT}
     _table("accounts", unique="name", **person, created=TIME, disabled=sa.Boolean())
     _table("invitations", secret=SECRET, role=ROLE, profile=TEXT, by=ID, expires=TIME, used_by_=ID)
     _table("sessions", secret=SECRET, account=ID, csrf=SECRET, created=TIME, seen=TIME)
-    token = {"secret": SECRET, "id": ID, "account": ID, "name": NAME, "scopes": TEXT}
+    token: dict[str, Any] = {"secret": SECRET, "id": ID, "account": ID, "name": NAME, "scopes": TEXT}
     _table("tokens", unique="id", **token, created=TIME, expires=TIME)
     _table("devices", secret=SECRET, account=ID, expires=TIME)
     _table("identities", keys=2, issuer=sa.String(500), subject=sa.String(255), account=ID)
@@ -27,10 +29,14 @@ def upgrade() -> None:
         op.create_index(f"ix_desk_{table}_account", f"desk_{table}", ["account"])
 
 
-def _table(table: str, /, keys: int = 1, unique: str = "", **kinds: sa.types.TypeEngine) -> None:  # type: ignore[type-arg]
+def _table(table: str, /, keys: int = 1, unique: str = "", **kinds: Any) -> None:
     """A table whose first ``keys`` columns are its key; a column_ may be null."""
     columns = []
     for n, (column, kind) in enumerate(kinds.items()):
-        about = {"primary_key": n < keys, "nullable": column.endswith("_"), "unique": column == unique or None}
-        columns.append(sa.Column(column.rstrip("_"), kind, **about))  # type: ignore[arg-type]
+        about: dict[str, Any] = {
+            "primary_key": n < keys,
+            "nullable": column.endswith("_"),
+            "unique": column == unique or None,
+        }
+        columns.append(sa.Column(column.rstrip("_"), kind, **about))
     op.create_table(f"desk_{table}", *columns)

@@ -3,6 +3,8 @@
 A migration is history: it spells out what it makes and imports nothing that may change.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,13 +15,27 @@ down_revision = None
 def upgrade() -> None:
     _table("about", key=100, value=sa.Text)
     _table("projects", name=64, text=sa.Text, run=sa.Text, closed_=sa.Text, created=TIME)
-    texts = {"screen": sa.Text, "gold": sa.Text, "tags": sa.Text}
-    counts = {"place": sa.Integer, "information": TIME, "done": sa.Integer, "leased": sa.Integer, "open": sa.Integer}
+    texts: dict[str, Any] = {"screen": sa.Text, "gold": sa.Text, "tags": sa.Text}
+    counts: dict[str, Any] = {
+        "place": sa.Integer,
+        "information": TIME,
+        "done": sa.Integer,
+        "leased": sa.Integer,
+        "open": sa.Integer,
+    }
     _table("items", keys=2, project=64, id=80, **texts, **counts)
     columns: list[str | sa.TextClause] = ["project", "open", "gold", "leased", sa.text("done DESC"), "place"]
     op.create_index("web_items_next", "web_items", columns)
-    whose = {"id": 40, "project": 64, "item": 80, "account": 40, "purpose": 10, "turn": sa.Integer, "shown": sa.Text}
-    when = {"state": 10, "given": TIME, "until": TIME, "ended_": TIME, "seconds_": TIME}
+    whose: dict[str, Any] = {
+        "id": 40,
+        "project": 64,
+        "item": 80,
+        "account": 40,
+        "purpose": 10,
+        "turn": sa.Integer,
+        "shown": sa.Text,
+    }
+    when: dict[str, Any] = {"state": 10, "given": TIME, "until": TIME, "ended_": TIME, "seconds_": TIME}
     _table("assignments", **whose, **when, draft=sa.Text, alone_=sa.Text)
     _index("assignments_person", "assignments", "project", "account", "state")
     _index("assignments_item", "assignments", "project", "item", "account")
@@ -27,13 +43,28 @@ def upgrade() -> None:
     _index("assignments_once", "assignments", "project", "item", "account", "turn", unique=True)
     _table("quarantines", keys=2, project=64, account=40, decision=sa.Text)
     _table("members", keys=2, project=64, account=40)
-    asked = {"id": 40, "account": 40, "policy": sa.Text, "screen": sa.Text, "rule": 10, "asked": TIME, "until": TIME}
-    answered = {"state": 10, "by": 40, "why": sa.Text, "decided_": TIME, "seconds_": TIME, "harmful_": sa.Integer}
+    asked: dict[str, Any] = {
+        "id": 40,
+        "account": 40,
+        "policy": sa.Text,
+        "screen": sa.Text,
+        "rule": 10,
+        "asked": TIME,
+        "until": TIME,
+    }
+    answered: dict[str, Any] = {
+        "state": 10,
+        "by": 40,
+        "why": sa.Text,
+        "decided_": TIME,
+        "seconds_": TIME,
+        "harmful_": sa.Integer,
+    }
     _table("actions", **asked, **answered)
     _index("actions_state", "actions", "state", "asked")
     _table("webhooks", id=40, project=64, url=sa.Text, secret=sa.Text, events=sa.Text, created=TIME)
     _index("webhooks_project", "webhooks", "project")
-    sent = {"state": 10, "created": TIME, "due": TIME, "tries": sa.Integer, "said": sa.Text}
+    sent: dict[str, Any] = {"state": 10, "created": TIME, "due": TIME, "tries": sa.Integer, "said": sa.Text}
     _table("outbox", id=40, webhook=40, body=sa.Text, **sent)
     _index("outbox_due", "outbox", "state", "due")
     _index("outbox_webhook", "outbox", "webhook", "state")
@@ -42,12 +73,12 @@ def upgrade() -> None:
 TIME = sa.Float(53)
 
 
-def _table(name: str, /, keys: int = 1, **kinds: object) -> None:
+def _table(name: str, /, keys: int = 1, **kinds: Any) -> None:
     """A table whose first ``keys`` columns are its key; a number is a text's length, and a column_ may be null."""
-    columns = [
+    columns: list[sa.Column[Any]] = [
         sa.Column(
             column.rstrip("_"),
-            sa.String(kind) if isinstance(kind, int) else kind,  # type: ignore[arg-type]
+            sa.String(kind) if isinstance(kind, int) else kind,
             primary_key=n < keys,
             nullable=column.endswith("_"),
         )
