@@ -37,7 +37,8 @@ def needed(kind: type) -> list[str]:
             words += needed(hint)  # type: ignore[arg-type]
             continue
         choices = [str(c) for c in get_args(hint) if isinstance(c, str)]
-        value = choices[0] if choices else "1" if hint in (int, float) else "somewhere"
+        families = {"stage": "tool-flattery"}  # a plug-in is looked up before its options are read
+        value = choices[0] if choices else "1" if hint in (int, float) else families.get(f.name, "somewhere")
         flag = "--" + f.name.replace("_", "-")
         positional = tyro.conf.Positional in getattr(marked[f.name], "__metadata__", ())
         words += [value] if positional else [flag, value]
