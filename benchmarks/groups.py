@@ -55,19 +55,21 @@ def crowd(
     seed: int,
     minority: float = MINORITY,
     values: Floats = OPPOSITE,
-    people: int = PEOPLE,
-    each: int = EACH,
     spread: float = 0.0,
+    scatter: float = 0.0,
 ) -> tuple[FeaturePairs, Floats, Floats, Floats]:
     """Judgments of a crowd, features of the first and the second, and which group each annotator is of.
 
-    ``spread``: standard deviation of the logarithm of how sharply people judge.
+    ``spread``: standard deviation of the logarithm of how sharply people judge. ``scatter``: standard deviation of everybody's
+    own weight of each attribute around the group's.
     """
+    people, each = PEOPLE, EACH
     rng = np.random.default_rng([seed, 1])
     group = (np.arange(people) >= round(people * (1 - minority))) * 1
     person = np.repeat(np.arange(people), each)
     first, second = rng.normal(size=(2, people * each, len(WORTH)))
     worth = np.stack([WORTH, values])[group[person]] * np.exp(rng.normal(0, spread, people))[person, None]
+    worth = worth + scatter * rng.normal(size=(people, len(WORTH)))[person]
     label = judged(rng, first - second, worth)
     return FeaturePairs.of(first - second, label, [f"annotator-{k:03d}" for k in person]), first, second, group
 
@@ -121,16 +123,15 @@ def right(score: Floats, label: Floats) -> float:
 def errors(simulations: int) -> dict[str, Any]:
     """How many groups are chosen where all have the same values, and where 30 % want the opposite."""
     told = {}
-    for name, minority, spread in (
-        ("one group", 0.0, 0.0),
-        ("one group, people differ in sharpness", 0.0, 0.7),
-        ("70 to 30", MINORITY, 0.0),
-        ("90 to 10", 0.1, 0.0),
+    for name, minority, spread, scatter in (
+        ("one group", 0.0, 0.0, 0.0),
+        ("one group, people differ in sharpness", 0.0, 0.7, 0.0),
+        ("one group, everybody differs a little", 0.0, 0.0, 0.3),
+        ("70 to 30", MINORITY, 0.0, 0.0),
+        ("90 to 10", 0.1, 0.0, 0.0),
     ):
-        counts = [
-            choose_groups(crowd(seed, minority, spread=spread)[0], seed=seed).groups.count
-            for seed in range(simulations)
-        ]
+        crowds = [crowd(seed, minority, OPPOSITE, spread, scatter)[0] for seed in range(simulations)]
+        counts = [choose_groups(data, seed=seed).groups.count for seed, data in enumerate(crowds)]
         wrong = rate(np.array(counts) != (2 if minority else 1))
         told[name] = {"wrong": wrong.to_dict(), "chosen": {str(c): counts.count(c) for c in sorted(set(counts))}}
         print(f"{name}: another number than the true one {wrong}; chosen {told[name]['chosen']}", flush=True)

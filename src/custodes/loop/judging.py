@@ -141,10 +141,10 @@ def _find_groups(
     people = [truths.get(name) for name in chosen.groups.people]
     row = AnnotatorGroups(
         features=list(pairs.names),
-        weights=chosen.groups.weights.tolist(),
+        weights=chosen.groups.typical.tolist(),
         annotator=list(chosen.groups.people),
         membership=chosen.groups.membership.tolist(),
-        gains=[gain.to_dict() for gain in chosen.gains],
+        gains=list(chosen.gains),
         readings=[reading.to_dict() for reading in chosen.readings],
         values=[a.values.name if a else None for a in people],
         nature=[a.nature.name if a else None for a in people],

@@ -48,8 +48,11 @@ READ_TOKENS = 1024
 TASKS_PER_STEP = 12
 """Tasks per step of optimisation, where there are so many."""
 
-JUDGES = {"expert": 6, "hasty": 5, "length_biased": 4, "position_biased": 4, "random": 4, "poisoner": 5}
-"""How many simulated judges there are of each nature."""
+JUDGES = {
+    "expert": 4, "expert:brief": 2, "hasty": 3, "hasty:brief": 2,
+    "length_biased": 4, "position_biased": 4, "random": 4, "poisoner": 5,
+}  # fmt: skip
+"""How many simulated judges there are of each nature; four of them value brevity more than the checks."""
 
 
 def _twice_where_fast(number: int) -> int:

@@ -234,7 +234,7 @@ def _of_groups(
         unit=chosen.unit,
         annotator=list(chosen.chosen.groups.people),
         membership=chosen.chosen.groups.membership.tolist(),
-        gains=[gain.to_dict() for gain in chosen.chosen.gains],
+        gains=list(chosen.chosen.gains),
         readings=[reading.to_dict() for reading in chosen.chosen.readings],
         r2=groups.held["r2"],
     )

@@ -31,6 +31,12 @@ from custodes.stats import Interval, mean_interval
 from custodes.types import Floats
 
 FOLDS = 5
+ALIKE = 0.95
+"""Correlation of two groups' scores from which they are said to prefer nearly the same."""
+GAIN = float(np.log(100))
+"""Nats by which one group more must make held-out judgments likelier: a likelihood ratio of 100, which a group that is not
+there reaches with probability 1 % at most, were the ratio of fixed models (Wasserman, Ramdas and Balakrishnan, PNAS 2020).
+How often one is seen by mistake is measured in ``benchmarks/groups.py``."""
 MOST_GROUPS = 5
 """Groups beyond which none are tried."""
 
@@ -52,8 +58,8 @@ class GroupReading:
 
     @property
     def own_values(self) -> bool:
-        """Whether its answers are surely more than those of the largest group turned round."""
-        return self.advantage.low > 0
+        """Whether its answers are surely more than those of the largest group turned round, and other than those of that group."""
+        return self.advantage.low > 0 and self.correlation < ALIKE
 
     @property
     def readings(self) -> tuple[str, str]:
@@ -62,8 +68,13 @@ class GroupReading:
             f"Reading 1: group {self.group} is a minority with values of its own; the correlation of its scores with those of "
             f"group 1 is {self.correlation:+.2f}."
         )
+        if self.correlation >= ALIKE:
+            minority = (
+                f"Reading 1: group {self.group} prefers nearly what group 1 does; the correlation of their scores is "
+                f"{self.correlation:+.2f}. It judges in another way rather than by other values."
+            )
         place = f" {self.where}" if self.where else ""
-        if self.own_values:
+        if self.advantage.low > 0:
             inverted = (
                 f"Reading 2: they turn group 1's answers round{place}. This fits worse, by {self.advantage} nats for each held-out "
                 "judgment. Poisoners with another plan would still look like a minority."
@@ -92,8 +103,8 @@ class ChosenGroups:
     """Groups whose number the held-out likelihood decided, or the caller."""
 
     groups: Groups
-    gains: tuple[Interval, ...]
-    """Of 2 groups over 1, of 3 over 2, as far as tried: nats a person by which held-out judgments are more likely."""
+    gains: tuple[float, ...]
+    """Of 2 groups over 1, of 3 over 2, as far as tried: by how much the log-likelihood of all held-out judgments rises."""
     readings: tuple[GroupReading, ...]
     """One for each group beside the largest."""
 
@@ -108,11 +119,12 @@ def choose_groups(
 ) -> ChosenGroups:
     """The groups of annotators; of 0, as many as the held-out likelihood bears out, up to five.
 
-    One group more is taken where the lower bound of its gain (95 %, over annotators) is above 0. ``where`` names sets of
+    One group more is taken where held-out judgments are :data:`GAIN` nats likelier with it, and none has one member alone. ``where`` names sets of
     comparisons (N,) where poisoners may turn their answers round, such as prompts with a word in them. Raises InputError
     as :func:`~custodes.reward.groups.fit_groups` does.
     """
-    fold, gains, able = held_out_folds(data, seed), [], int((data.each > 1).sum())  # who judged once shows no group
+    fold, able = held_out_folds(data, seed), int((data.each > 1).sum())  # who judged once shows no group
+    gains: list[float] = []
 
     def fit(count: int) -> tuple[Groups, list[Groups]]:
         """On all judgments; and without each fold, from the same memberships on."""
@@ -122,10 +134,9 @@ def choose_groups(
     fitted, folds = fit(groups or 1)
     while not groups and fitted.count < min(MOST_GROUPS, able):
         more, more_folds = fit(fitted.count + 1)
-        gains.append(
-            mean_interval(held_out_likelihood(data, fold, more_folds) - held_out_likelihood(data, fold, folds))
-        )
-        if gains[-1].low <= 0:
+        gained = held_out_likelihood(data, fold, more_folds) - held_out_likelihood(data, fold, folds)
+        gains.append(float(gained.sum()))
+        if gains[-1] < GAIN or np.bincount(more.likeliest, minlength=more.count).min() < 2:  # one person is no group
             break
         fitted, folds = more, more_folds
     return ChosenGroups(fitted, tuple(gains), _readings(data, fold, fitted, folds, where or {}))

@@ -133,6 +133,12 @@ class Groups:
         """Mean probability of each person's likeliest group: how sure the memberships are."""
         return float(self.membership.max(axis=1).mean())
 
+    @property
+    def typical(self) -> Floats:
+        """(G, d) weights at the mean sharpness of each group's members."""
+        sharp = (self.joint * SHARPNESS).sum(axis=(0, 2)) / np.maximum(self.membership.sum(axis=0), 1e-300)
+        return np.asarray(self.weights * sharp[:, None])
+
     def scores(self, features: Floats) -> Floats:
         """(B, G) score of each reply for each group, from its features (B, d)."""
         return np.asarray(features @ self.weights.T)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from custodes.ledger import Decision
-from custodes.reward.group_choice import ChosenGroups
+from custodes.reward.group_choice import GAIN, ChosenGroups
 from custodes.types import Floats, InputError
 
 MEANINGS = {"minority": "people whose values differ", "poisoners": "people who distort their answers"}
@@ -54,7 +54,7 @@ class NamedGroups:
             decided[int(number)] = meaning
         if correlations is not None:
             return cls(chosen, tuple(features), correlations, "correlation", decided)
-        return cls(chosen, tuple(features), chosen.groups.weights, "log-odds per standard deviation", decided)
+        return cls(chosen, tuple(features), chosen.groups.typical, "log-odds per standard deviation", decided)
 
     def decisions(self) -> list[Decision]:
         """What a person decided, for the ledger."""
@@ -97,7 +97,7 @@ class NamedGroups:
             "membership": dict(zip(groups.people, groups.membership.tolist(), strict=True)),
             "certainty": groups.certainty,
             "converged": groups.converged,
-            "gains": [gain.to_dict() for gain in self.chosen.gains],
+            "gains": list(self.chosen.gains),
             "readings": [reading.to_dict() for reading in self.chosen.readings],
         }
 
@@ -105,7 +105,10 @@ class NamedGroups:
         """For people: the number and why, each group, both readings of the smaller ones."""
         groups, lines = self.chosen.groups, []
         for n, gain in enumerate(self.chosen.gains, 2):
-            lines.append(f"{n} groups in place of {n - 1}: held-out judgments gain {gain} nats an annotator.")
+            lines.append(
+                f"{n} groups in place of {n - 1}: the logarithm of the likelihood of held-out judgments rises by {gain:.1f}; "
+                f"{GAIN:.1f} are asked for."
+            )
         for g in range(groups.count):
             members = self.members(g)
             lines.append(

@@ -27,7 +27,7 @@ def test_groups_are_shown_with_accuracy_for_each_and_both_readings(tmp_path: Pat
         weights=[[2.0, 0.1], [0.5, -1.5]],
         annotator=[f"j{k}" for k in range(10)],
         membership=[[0.9, 0.1]] * 8 + [[0.2, 0.8]] * 2,
-        gains=[{"estimate": 2.0, "low": 1.0, "high": 3.0, "n": 10}],
+        gains=[20.0],
         readings=[READING],
         values=["checks"] * 8 + ["brief"] * 2,
         nature=["expert"] * 9 + ["hasty"],

@@ -32,7 +32,7 @@ class AnnotatorGroups(Row):
     weights: list[list[float]]  # (G, d) log-odds per standard deviation of each feature
     annotator: list[str]
     membership: list[list[float]]  # (K, G)
-    gains: list[dict[str, float | None]]  # intervals: of 2 groups over 1, of 3 over 2, nats an annotator
+    gains: list[float]  # nats of held-out judgments: of 2 groups over 1, of 3 over 2
     readings: list[dict[str, Any]]
     unit: str = "log-odds per standard deviation"
     r2: dict[str, Any] | None = None  # of ``reward.spread.Spread``
@@ -115,8 +115,9 @@ class ValuesSection(RunSection):
     def claims(self) -> list[str]:
         if not self.figures or not self.figures["readings"]:
             return []
-        own = [str(r["group"]) for r in self.figures["readings"] if r["own_values"]]
-        unclear = [str(r["group"]) for r in self.figures["readings"] if not r["own_values"]]
+        readings = self.figures["readings"]
+        own = [str(r["group"]) for r in readings if r["own_values"]]
+        unclear = [str(r["group"]) for r in readings if r["advantage"]["low"] is None or r["advantage"]["low"] <= 0]
         parts = []
         if own:
             parts.append(f"the answers of group {' and '.join(own)} are more than the majority’s turned round")
