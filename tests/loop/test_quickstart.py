@@ -17,7 +17,7 @@ from custodes.cli import main
 from custodes.job.locks import alone_in
 from custodes.ledger import Ledger, verify_ledger
 from custodes.ledger.checking import check_ledger
-from custodes.loop.quickstart import Quickstart, quickstart
+from custodes.loop.quickstart import JUDGES, Quickstart, quickstart
 from custodes.types import InputError, PreferencePair
 
 HEADLINE = {
@@ -60,6 +60,10 @@ def straight(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_the_loop_closes_and_its_record_holds(straight: Path) -> None:
     assert set(report(straight)["headline"]) == HEADLINE
+    values = report(straight)["values"]
+    assert sum(group["judges"] for group in values["groups"]) == values["annotators"] == sum(JUDGES.values())
+    assert values["simulated"]
+    assert "with the values brief" in " ".join(group["truth"] for group in values["groups"])
     assert "<script" not in (straight / "report.html").read_text()
     assert verify_ledger(straight / "ledger.db").ok
     with Ledger.open(straight / "ledger.db", read_only=True) as ledger:
