@@ -20,11 +20,9 @@ from custodes.critic.jobs.critique import ReviewedCode
 from custodes.critic.review.baseline import Baseline, read_baseline, write_baseline
 from custodes.critic.review.critics import EngineDied, LikelihoodCritic, Remark, SampledCritic, _docstring_lines
 from custodes.critic.review.diffs import lines_changed_since
+from custodes.critic.review.findings import FORMATS, Review, show, summary
 from custodes.critic.review.flow import ReviewOptions, review
-from custodes.critic.review.formats import FORMATS
 from custodes.critic.review.question import OPENING, plain_question, task_of
-from custodes.critic.review.reviewed import Review
-from custodes.critic.review.screen import show, summary
 from custodes.critic.review.snippets import Snippet, find_files, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Place
 from custodes.lm import load
@@ -517,7 +515,7 @@ def test_rdjson_and_text_name_file_line_and_message(file: str):
 
 
 def test_github_commands_cannot_be_forged():
-    from custodes.critic.review.reviewed import Reviewed
+    from custodes.critic.review.findings import Reviewed
 
     evil = Reviewed("a,b:c.py", 1, 1, "x", "bad\n::error::fake %0A", 0.5, ((1, 1),))
     (line,) = FORMATS["github"](Review([evil])).split("\n")

@@ -140,15 +140,13 @@ def cover(
 
 
 def _run(workshop: Workshop, package: Package, part: CorpusPart, limits: CoverageLimits) -> Any:
-    job = {
+    job: dict[str, Any] = {
         "import": package.imports,
         "tests": part.tests,
         "modules": part.modules,
         "root": package.root,
-        "seconds": limits.test_seconds,
-        "file_seconds": limits.file_seconds,
-        "keep": limits.keep,
     }
+    job |= {"seconds": limits.test_seconds, "file_seconds": limits.file_seconds, "keep": limits.keep}
     try:
         return workshop.do("cover", job, 300 + 12 * limits.file_seconds * (1 + len(part.tests)))
     except SandboxFailure as failure:  # a test that broke out of its process; its part is done without
@@ -156,17 +154,16 @@ def _run(workshop: Workshop, package: Package, part: CorpusPart, limits: Coverag
 
 
 def _with_tests(functions: Sequence[Function], results: Iterable[Any], keep: int) -> list[Function]:
-    found: dict[tuple[str, int], list[Covering]] = {}
+    found: dict[tuple[str, str], list[Covering]] = {}
     for result in results:
         for path, of_path in result["found"].items():
             for start, rows in of_path.items():
-                found.setdefault((path, int(start)), []).extend(rows)
-    tested = []
-    for f in functions:
-        rows = choose(found.get((f.path, f.line), []), keep)
-        tests = tuple(Test(r["unit"], r["seconds"], tuple(r["lines"]), r["breadth"]) for r in rows)
-        tested.append(replace(f, tests=tests))
-    return tested
+                found.setdefault((path, start), []).extend(rows)
+    return [replace(f, tests=_tests(choose(found.get((f.path, str(f.line)), []), keep))) for f in functions]
+
+
+def _tests(rows: Iterable[Any]) -> tuple[Test, ...]:
+    return tuple(Test(r["unit"], r["seconds"], tuple(r["lines"]), r["breadth"]) for r in rows)
 
 
 def read_corpus(path: Path) -> Iterator[Function]:
@@ -174,14 +171,12 @@ def read_corpus(path: Path) -> Iterator[Function]:
     try:
         file = path.open(encoding="utf-8")
     except OSError as error:
-        raise InputError(
-            f"corpus {path} cannot be read ({error.strerror}); custodes critic corpus makes one."
-        ) from None
+        how = "custodes critic corpus makes one"
+        raise InputError(f"corpus {path} cannot be read ({error.strerror}); {how}.") from None
     with file:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
-                tests = tuple(Test(t["unit"], t["seconds"], tuple(t["lines"]), t["breadth"]) for t in row.pop("tests"))
-                yield Function(**row, tests=tests)
+                yield Function(**{**row, "tests": _tests(row["tests"])})
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise InputError(f"{path}, line {number}: no function of a corpus.") from None

@@ -7,6 +7,7 @@ import io
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 SHORTEST, LONGEST = 2, 100  # lines of the body without its docstring; lines of the whole
@@ -53,14 +54,8 @@ def _definitions(tree: ast.AST, above: str) -> Iterator[tuple[str, Definition]]:
             yield from _definitions(node, above)
 
 
-def _body_of(node: Definition) -> list[ast.stmt]:
-    """The statements without the docstring."""
-    first = node.body[0]
-    return node.body[1:] if isinstance(first, ast.Expr) and _is_text(first.value) else node.body
-
-
 def _says_something(node: Definition) -> bool:
-    body = _body_of(node)
+    body = node.body[1:] if _is_text(node.body[0]) else node.body
     if not body or (body[-1].end_lineno or 0) - body[0].lineno + 1 < SHORTEST:
         return False
     return not all(isinstance(s, ast.Pass | ast.Raise | ast.Global | ast.Import | ast.ImportFrom) for s in body)
@@ -68,24 +63,18 @@ def _says_something(node: Definition) -> bool:
 
 def _dedented(lines: list[str]) -> str:
     """Lines moved to the left margin, except those inside strings that are no docstring."""
-    indent = len(lines[0]) - len(lines[0].lstrip())
-    if not indent:
+    margin = lines[0][: len(lines[0]) - len(lines[0].lstrip())]
+    if not margin:
         return "\n".join(lines) + "\n"
     fixed = _inside_strings("\n".join(lines))
-    margin = lines[0][:indent]
-    moved = [
-        line if number in fixed or not line.startswith(margin) else line[indent:]
-        for number, line in enumerate(lines, 1)
-    ]
+    moved = (line if n in fixed else line.removeprefix(margin) for n, line in enumerate(lines, 1))
     return "\n".join(moved) + "\n"
 
 
 def _inside_strings(text: str) -> set[int]:
     """Lines that begin inside a string, docstrings excepted."""
     whole = f"if 1:\n{text}\n"
-    documented = {
-        (s.lineno, s.col_offset) for s in ast.walk(ast.parse(whole)) if isinstance(s, ast.Expr) and _is_text(s.value)
-    }
+    documented = {(s.lineno, s.col_offset) for s in ast.walk(ast.parse(whole)) if _is_text(s)}
     inside: set[int] = set()
     opened: list[int] = []  # lines on which f-strings begin, which newer Pythons read as several tokens
     for token in tokenize.generate_tokens(io.StringIO(whole).readline):
@@ -98,5 +87,6 @@ def _inside_strings(text: str) -> set[int]:
     return inside
 
 
-def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _is_text(node: ast.AST) -> TypeGuard[ast.Expr]:
+    """Whether a statement is a text alone, as a docstring is."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

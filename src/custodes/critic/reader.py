@@ -47,7 +47,9 @@ class CodeReader(nn.Module):
         own = rms_norm(states.float(), self.norm_in, EPS)
         before = torch.where(batch.positions[:, None] == 0, 0.0, own.roll(1, 0))
         x = self.project(torch.cat([own, before], -1))
-        rotary = _rotary(batch.positions)
+        angles = batch.positions[:, None] / 10_000.0 ** (torch.arange(0, HEAD, 2, device=x.device) / HEAD)
+        angles = torch.cat([angles, angles], -1)[:, None]
+        rotary = Rotary(angles.cos(), angles.sin())
         for layer in self.layers:
             x = layer(x, batch, rotary)
         return rms_norm(x, self.norm_out, EPS)
@@ -84,10 +86,3 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch) -> Tensor:
         scores = (rows_q @ rows_k.mT).mul(HEAD**-0.5).masked_fill(beyond[:, None, None], -torch.inf)
         mixed.append(FromRows.apply((F.softmax(scores, -1) @ rows_v).transpose(1, 2), block))
     return torch.cat(mixed)
-
-
-def _rotary(positions: Tensor) -> Rotary:
-    exponents = torch.arange(0, HEAD, 2, device=positions.device) / HEAD
-    angles = positions[:, None] / 10_000.0**exponents
-    angles = torch.cat([angles, angles], -1)[:, None]
-    return Rotary(angles.cos(), angles.sin())

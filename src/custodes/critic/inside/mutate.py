@@ -25,10 +25,8 @@ import units
 FUTURE = 0
 for _name in __future__.all_feature_names:
     FUTURE |= getattr(__future__, _name).compiler_flag
-LEAST, TIMES = (
-    0.3,
-    8,
-)  # seconds of processor time for a test that took less, and how much longer than before it may take
+LEAST = 0.3  # seconds of processor time for a test that took less
+TIMES = 8  # how much longer than before a test may take
 WAIT = 5.0  # the least seconds on the clock: a test that waits for what never comes uses no processor
 AGAIN = 1.0  # seconds after which it is stopped once more
 
@@ -170,19 +168,15 @@ def compiled(code: str, qualname: str, body: types.FunctionType) -> types.CodeTy
         outer.body = [node]  # type: ignore[attr-defined]
         node = outer
     tree.body = [node]
-    whole = compile(
-        ast.fix_missing_locations(tree),
-        body.__code__.co_filename,
-        "exec",
-        flags=body.__code__.co_flags & FUTURE,
-        dont_inherit=True,
-    )
+    old = body.__code__
+    ast.fix_missing_locations(tree)
+    whole = compile(tree, old.co_filename, "exec", flags=old.co_flags & FUTURE, dont_inherit=True)
     for part in qualname.split("."):
         inside = [c for c in whole.co_consts if isinstance(c, types.CodeType) and c.co_name == part]
         if not inside:
             raise Unpatchable(f"no code of {part}")
         whole = inside[0]
-    if whole.co_freevars != body.__code__.co_freevars:
+    if whole.co_freevars != old.co_freevars:
         raise Unpatchable("it closes over other names")
     return whole
 

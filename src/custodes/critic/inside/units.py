@@ -45,10 +45,11 @@ def limit(seconds: float, spared: str = "", clock: float = 0.0, again: float = 0
         raised += 1
         if raised > 2 and again:
             os._exit(1)
-        if spared and any(at.f_code.co_filename.startswith(spared) for at in _stack(frame)):
-            signal.setitimer(signal.ITIMER_REAL, SOON)
-        else:
+        while frame is not None and not (spared and frame.f_code.co_filename.startswith(spared)):
+            frame = frame.f_back
+        if frame is None:
             raise TooSlow
+        signal.setitimer(signal.ITIMER_REAL, SOON)
 
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, stop)
@@ -59,12 +60,6 @@ def limit(seconds: float, spared: str = "", clock: float = 0.0, again: float = 0
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _stack(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
 
 
 def patience(seconds: float) -> float:
@@ -186,30 +181,16 @@ def forked(body: Callable[[], Any], seconds: float) -> Any:
             os._exit(code)
     os.close(writes)
     text = b""
-    with os.fdopen(reads, "rb") as out, contextlib.suppress(TooSlow), limit_clock(seconds):
+    with os.fdopen(reads, "rb") as out, contextlib.suppress(TooSlow), limit(seconds, clock=seconds):
         text = out.read()
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     try:
         return json.loads(text)
     except ValueError:
         return None
-
-
-@contextlib.contextmanager
-def limit_clock(seconds: float) -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise TooSlow
-
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def described(error: BaseException) -> str:

@@ -15,10 +15,8 @@ from custodes.critic.choice import CriticChoice, open_critic
 from custodes.critic.review.answers import cutter, read_answers
 from custodes.critic.review.baseline import read_baseline, write_baseline
 from custodes.critic.review.diffs import lines_changed_since
+from custodes.critic.review.findings import FORMATS, Review, show, summary
 from custodes.critic.review.flow import ReviewOptions, review
-from custodes.critic.review.formats import FORMATS
-from custodes.critic.review.reviewed import Review
-from custodes.critic.review.screen import show, summary
 from custodes.critic.review.snippets import find_files, snippets_of
 from custodes.job.command import command, in_words
 from custodes.job.invocation import reads
@@ -42,7 +40,8 @@ class CritiqueCode:
     answers: Path | None = None
     """Review an assistant's answers in place of code: rows with prompt and answer (JSONL, JSON or parquet)."""
     diff: str = ""
-    """Only lines that changed since this revision of git, and files that git does not track yet; without paths, in the whole repository."""
+    """Only lines that changed since this revision of git, and files that git does not track yet. Without paths, those of the
+    whole repository."""
     format: Format = "text"
     """For people (a view in a terminal, plain lines in a pipe) or programs."""
     options: ReviewOptions = field(default_factory=ReviewOptions)
@@ -97,17 +96,10 @@ def critique(config: CritiqueCode) -> ReviewedCode:
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("Reviewing", total=None)
         critic = open_critic(config.choice, config.options.strictness, bool(answers))
-        result = review(
-            files,
-            critic,
-            config.options,
-            cache,
-            changed,
-            known,
-            lambda done, of: progress.update(bar, completed=done, total=of),
-            {name: answer.code for name, answer in answers.items()},
-            cutter(answers) if answers else snippets_of,
-        )
+        texts = {name: answer.code for name, answer in answers.items()}
+        told = lambda done, of: progress.update(bar, completed=done, total=of)  # noqa: E731
+        cut = cutter(answers) if answers else snippets_of
+        result = review(files, critic, config.options, cache, changed, known, told, texts, cut)
     if config.write_baseline:
         write_baseline(config.write_baseline, result, known)
     return ReviewedCode(result, config.fail_on)
@@ -131,15 +123,12 @@ def _show(config: CritiqueCode, reviewed: ReviewedCode) -> None:
 
 def _files(config: CritiqueCode) -> tuple[list[str], dict[str, set[int]] | None]:
     if not config.paths and not config.diff:
-        raise InputError(
-            "nothing to review: name files or folders, - for standard input, --diff REV or --answers FILE."
-        )
-    if not config.diff:
-        found = list(
-            dict.fromkeys(p for path in config.paths for p in ([path] if path == "-" else map(str, find_files([path]))))
-        )
-        if not found:
-            raise InputError(f"there is no Python file in {', '.join(config.paths)}.")
-        return found, None
-    changed = lines_changed_since(config.diff, config.paths)
-    return list(changed), changed
+        ways = "name files or folders, - for standard input, --diff REV or --answers FILE"
+        raise InputError(f"nothing to review: {ways}.")
+    if config.diff:
+        changed = lines_changed_since(config.diff, config.paths)
+        return list(changed), changed
+    found = [p for path in config.paths for p in ([path] if path == "-" else map(str, find_files([path])))]
+    if not found:
+        raise InputError(f"there is no Python file in {', '.join(config.paths)}.")
+    return list(dict.fromkeys(found)), None

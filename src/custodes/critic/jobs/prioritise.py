@@ -154,7 +154,7 @@ def _by_folds(config: CriticPrioritise, pairs: Sequence[PreferencePair], source:
     def look(k: int) -> list[float]:
         learn, judge = ([p for p, f in zip(pairs, fold, strict=True) if (f == k) == held] for held in (False, True))
         if lm is None:
-            return (-_learn_words(learn).margin(judge)).tolist()
+            return (-_word_margins(learn, judge)).tolist()
         learned = train_reward(lm, learn, config.training, source=source)
         scores = score_pairs(learned, judge, source)
         return (-scores.difference / best_temperature(scores, learned.learned_temperature)).tolist()
@@ -210,36 +210,25 @@ def _faults(
 # ---------------------------------------------------------------- a second look without a language model
 
 
-@dataclass(frozen=True)
-class _WordPreference:
-    """What each word is worth, in nats per logarithm of its count.
+def _word_margins(learn: Sequence[PreferencePair], judge: Sequence[PreferencePair], prior: float = 0.1) -> Floats:
+    """(P,) nats in favour of the chosen answer of ``judge``, from what each word is worth in ``learn``.
 
     Bradley-Terry on the difference of two answers' words: P(a better than b) = sigmoid(w . (x_a - x_b)) with x the
-    logarithms of 1 + how often each word stands in the answer, and a Gaussian prior on w. Crude, but learned in seconds; a
-    learned reward that finds no more wrong labels is worth nothing more.
+    logarithms of 1 + how often each word stands in the answer, and a Gaussian prior on w of standard deviation ``prior``.
+    Labels between 0 and 1 are soft. Crude, but learned in seconds; a learned reward that finds no more wrong labels is
+    worth nothing more.
     """
-
-    words: dict[str, int]
-    weights: Floats  # (V,)
-
-    def margin(self, pairs: Sequence[PreferencePair]) -> Floats:
-        """(P,) nats in favour of the chosen answer."""
-        return np.asarray(_differences(pairs, self.words) @ self.weights, np.float64)
-
-
-def _learn_words(pairs: Sequence[PreferencePair], prior: float = 0.1) -> _WordPreference:
-    """Fit to pairs; ``prior`` is the standard deviation of a weight. Labels between 0 and 1 are soft."""
-    seen = Counter(word for p in pairs for side in (p.chosen, p.rejected) for word in _words(side))
+    seen = Counter(word for p in learn for side in (p.chosen, p.rejected) for word in _words(side))
     words = {word: i for i, word in enumerate(sorted(w for w, n in seen.items() if n >= RARE))}
-    x, label = _differences(pairs, words), np.array([p.label for p in pairs])
+    x, label = _differences(learn, words), np.array([p.label for p in learn])
 
     def loss(w: Floats) -> tuple[float, Floats]:
         z = x @ w
         value = np.logaddexp(0, z).sum() - label @ z + (w @ w) / (2 * prior**2)
         return float(value), x.T @ (expit(z) - label) + w / prior**2
 
-    found = minimize(loss, np.zeros(len(words)), jac=True, method="L-BFGS-B")
-    return _WordPreference(words, found.x)
+    weights = minimize(loss, np.zeros(len(words)), jac=True, method="L-BFGS-B").x
+    return np.asarray(_differences(judge, words) @ weights, np.float64)
 
 
 def _differences(pairs: Sequence[PreferencePair], words: dict[str, int]) -> csr_matrix:

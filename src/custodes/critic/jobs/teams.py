@@ -43,11 +43,8 @@ def critic_teams(config: CriticTeams) -> dict[str, Any]:
 
     The three arms with intervals, and over the grid of keeping and removing: whether the team beats both.
     """
-    grid = [
-        {"keeps": keeps, "removes": removes, "beats_both": _result(config, keeps=keeps, removes=removes).beats_both}
-        for keeps in GRID
-        for removes in GRID
-    ]
+    pairs = [{"keeps": keeps, "removes": removes} for keeps in GRID for removes in GRID]
+    grid = [{**pair, "beats_both": _result(config, **pair).beats_both} for pair in pairs]
     result = _result(config)
     told: dict[str, Any] = {"person": {"kind": "simulated", **asdict(config.person)}, "beats_both": result.beats_both}
     told["notes"] = [result.note] if result.note else []
@@ -75,5 +72,6 @@ def _result(config: CriticTeams, **changes: float) -> TeamResult:
     rng = np.random.default_rng([config.seed, 1])
     caught = (rng.random(config.problems) < config.cbi).tolist()
     false = rng.poisson(config.wrong, config.problems).tolist()
-    person = replace(config.person, **changes)
-    return analyse(simulate_reviews(person, range(config.problems), caught, false, config.seed))
+    return analyse(
+        simulate_reviews(replace(config.person, **changes), range(config.problems), caught, false, config.seed)
+    )

@@ -31,28 +31,14 @@ def read_answers(path: Path) -> dict[str, Snippet]:
 
 
 def as_asked(prompt: str | tuple[Message, ...], answer: str | tuple[Message, ...], name: str = "") -> Snippet:
-    """What the assistant said last in ``answer``, with the conversation so far."""
-    return Snippet(name, 1, _last(answer), "answer", _asked(prompt), "answer")
+    """What the assistant said last in ``answer``, with the conversation so far; a single question as it is."""
+    if not isinstance(answer, str):
+        answer = next((m.content for m in reversed(answer) if m.role == "assistant"), "")
+    if not isinstance(prompt, str):
+        prompt = prompt[0].content if len(prompt) == 1 else write_dialogue(prompt).strip()
+    return Snippet(name, 1, answer, "answer", prompt, "answer")
 
 
 def cutter(answers: Mapping[str, Snippet]) -> Callable[[str, str], tuple[list[Snippet], list[Problem]]]:
     """What :func:`~custodes.critic.review.flow.review` takes to cut files: every answer in one piece."""
-
-    def cut(file: str, text: str) -> tuple[list[Snippet], list[Problem]]:
-        return ([answers[file]], []) if text.strip() else ([], [])
-
-    return cut
-
-
-def _last(answer: str | tuple[Message, ...]) -> str:
-    """What the assistant said last."""
-    if isinstance(answer, str):
-        return answer
-    return next((m.content for m in reversed(answer) if m.role == "assistant"), "")
-
-
-def _asked(prompt: str | tuple[Message, ...]) -> str:
-    """The conversation so far; a single question as it is."""
-    if isinstance(prompt, str):
-        return prompt
-    return prompt[0].content if len(prompt) == 1 else write_dialogue(prompt).strip()
+    return lambda file, text: ([answers[file]] if text.strip() else [], [])

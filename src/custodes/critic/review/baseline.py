@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from custodes.critic.review.reviewed import Review, Reviewed
+from custodes.critic.review.findings import Review, Reviewed
 from custodes.files import save_json
 from custodes.types import InputError
 
@@ -31,9 +31,6 @@ class Baseline:
             self.counts[key] -= times
         return known
 
-    def copy(self) -> Baseline:
-        return Baseline(self.path, self.counts.copy())
-
 
 def read_baseline(path: Path) -> Baseline:
     """Raises InputError for a file that cannot be read, or that says of no finding in which function it is."""
@@ -44,10 +41,8 @@ def read_baseline(path: Path) -> Baseline:
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(f"baseline {path} cannot be read; --write-baseline {path} makes one.") from None
     if old:
-        raise InputError(
-            f"baseline {path} is of an older version, which did not tell functions apart; --write-baseline {path} "
-            "without --baseline makes it anew."
-        )
+        remedy = f"--write-baseline {path} without --baseline makes it anew"
+        raise InputError(f"baseline {path} is of an older version, which did not tell functions apart; {remedy}.")
     return Baseline(path, Counter(counts))
 
 

@@ -361,9 +361,8 @@ def _sentences(text: str) -> list[tuple[int, str]]:
 
 
 def _docstring_lines(code: str) -> set[int]:
-    try:
-        tree = parsed_python(textwrap.dedent(code))
-    except SyntaxError:
+    tree = parsed_python(textwrap.dedent(code).split("\n"))
+    if isinstance(tree, SyntaxError):
         return set()
     alone = (n for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
     return {line for n in alone for line in range(n.lineno, (n.end_lineno or n.lineno) + 1)}

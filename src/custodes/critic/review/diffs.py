@@ -31,30 +31,24 @@ def lines_changed_since(revision: str, paths: Sequence[str]) -> dict[str, set[in
             raise InputError(f"there is no file or folder {path!r} to review.")
     top = _git("rev-parse", "--show-toplevel").removesuffix("\n")
     roots = [Path(os.path.realpath(path)) for path in paths] or [Path(top)]
-    below = list(paths) or [top]
-    found = {}
-    for name in _names(*DIFF, "--name-only", "--diff-filter=d", "-z", revision, "--", *below):
-        file = Path(top, name)
-        if file.is_file() and (file.suffix == ".py" or file in roots):
+    below, found = list(paths) or [top], {}
+    for file in _files(top, *DIFF, "--name-only", "--diff-filter=d", "-z", revision, "--", *below):
+        if file.suffix == ".py" or file in roots:
             hunks = _git(*DIFF, "-U0", "--no-color", "--no-ext-diff", "--no-textconv", revision, "--", str(file))
-            found[os.path.relpath(file)] = {
-                line for start, count in HUNK.findall(hunks) for line in range(int(start), int(start) + int(count or 1))
-            }
+            added = ((int(start), int(count or 1)) for start, count in HUNK.findall(hunks))
+            found[os.path.relpath(file)] = {line for start, count in added for line in range(start, start + count)}
     others = ("--literal-pathspecs", "ls-files", "--others", "--exclude-standard", "--full-name", "-z", "--", *below)
-    for name in _names(*others):
-        file = Path(top, name)
-        if file.is_file() and (file in roots or (file.suffix == ".py" and _is_ours(file, roots))):
+    for file in _files(top, *others):
+        ours = any(root in file.parents and is_ours(file.relative_to(root)) for root in roots)
+        if file in roots or (file.suffix == ".py" and ours):
             shown = os.path.relpath(file)
             found[shown] = set(range(1, len(lines_of(read_text(shown)[0])) + 1))
     return found
 
 
-def _is_ours(file: Path, roots: Sequence[Path]) -> bool:
-    return any(root in file.parents and is_ours(file.relative_to(root)) for root in roots)
-
-
-def _names(*arguments: str) -> list[str]:
-    return [name for name in _git(*arguments).split("\0") if name]
+def _files(top: str, *arguments: str) -> list[Path]:
+    """The files that git names from the repository's folder, as far as they are there."""
+    return [file for name in _git(*arguments).split("\0") if name and (file := Path(top, name)).is_file()]
 
 
 def _git(*arguments: str) -> str:

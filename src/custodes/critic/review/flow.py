@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from custodes.critic.review.baseline import Baseline
 from custodes.critic.review.critics import Critic, EngineDied, Remark
-from custodes.critic.review.reviewed import Review, Reviewed
+from custodes.critic.review.findings import Review, Reviewed
 from custodes.critic.review.snippets import Problem, Snippet, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Finding, Place
 from custodes.files import save_json
@@ -47,11 +47,18 @@ def review(
 ) -> Review:
     """Review files ("-" is standard input).
 
-    ``cache`` is a folder in which answers of this critic stay; ``changed`` restricts findings to lines of the new
-    files; findings that are ``known`` as often as they occur are left out; ``texts`` are contents that an editor holds,
-    in place of those on disk; ``cut`` makes pieces of a file's text.
+    Args:
+        files: what is reviewed, in this order.
+        critic: whose remarks are asked for.
+        options: which remarks are shown.
+        cache: a folder in which answers of this critic stay.
+        changed: restricts findings to these lines of the new files.
+        known: findings that are left out, as often as they occur.
+        on_progress: called after each snippet.
+        texts: contents that an editor holds, in place of those on disk.
+        cut: makes pieces of a file's text.
     """
-    result, known = Review(files=len(files)), known.copy() if known else None
+    result, known = Review(files=len(files)), deepcopy(known)
     work: list[Snippet] = []
     for file in files:
         text, problem = (texts[file], None) if texts is not None and file in texts else read_text(file)
@@ -59,7 +66,7 @@ def review(
         result.problems += broken
         result.texts[file] = text
         result.whole += [file] if changed is None and not broken else []
-        work += [s for s in snippets if changed is None or _touched(s, changed.get(file, set()))]
+        work += [s for s in snippets if changed is None or changed.get(file, set()) & set(range(s.first, s.last + 1))]
     result.snippets = len(work)
     remarks: dict[str, list[tuple[str, Remark]]] = {file: [] for file in files}
     store = _Store(cache, critic)
@@ -69,32 +76,34 @@ def review(
         try:
             found, cached = store.ask(snippet)
         except EngineDied as death:
-            result.died = f"{_left(len(work) - done, len(work))} not reviewed: {str(death).rstrip('.')}"
+            left, of = len(work) - done, len(work)
+            lost = f"{left} of {of} {'piece' if of == 1 else 'pieces'} {'was' if left == 1 else 'were'} not reviewed"
+            result.died = f"{lost}: {str(death).rstrip('.')}"
             result.whole = [file for file in result.whole if all(s.file != file for s in work[done:])]
             break
         result.cached += cached
         remarks[snippet.file] += [(snippet.name, remark) for remark in found]
     for file in files:
-        result.findings += _shown(file, result.texts[file], remarks[file], options, changed, known, result)
+        lines = None if changed is None else changed.get(file, set())
+        result.findings += _shown(file, remarks[file], options, lines, known, result)
     return result
 
 
 def _shown(
     file: str,
-    text: str,
     remarks: list[tuple[str, Remark]],
     options: ReviewOptions,
-    changed: Mapping[str, set[int]] | None,
+    changed: set[int] | None,
     known: Baseline | None,
     result: Review,
 ) -> list[Reviewed]:
-    ignored, found = ignored_lines(text), list[tuple[Reviewed, int]]()
+    """The findings of a file that are shown; the others are counted in the result."""
+    ignored, found = ignored_lines(result.texts[file]), list[tuple[Reviewed, int]]()
     for name, remark in sorted(remarks, key=lambda r: (-r[1].confidence, r[1].places[0].start)):
         if remark.score + options.strictness < 0:
             continue
         there = [(p.start, p.end) for p in remark.places if not ignored & set(range(p.start, p.end + 1))]
-        touched = None if changed is None else changed.get(file, set())
-        places = [(start, end) for start, end in there if touched is None or touched & set(range(start, end + 1))]
+        places = [(start, end) for start, end in there if changed is None or changed & set(range(start, end + 1))]
         if not places:
             result.hidden += 1
             continue
@@ -110,76 +119,48 @@ def _shown(
     return [one for one, _ in shown]
 
 
-def _left(count: int, of: int) -> str:
-    return f"{count} of {of} {'piece' if of == 1 else 'pieces'} {'was' if count == 1 else 'were'}"
-
-
-def _touched(snippet: Snippet, lines: set[int]) -> bool:
-    return bool(lines & set(range(snippet.first, snippet.last + 1)))
-
-
-# ---------------------------------------------------------------- what is kept
-
-
 class _Store:
     """Answers by critic and content: a piece that did not change costs nothing, wherever it stands now.
 
-    A folder that cannot be used is said once, and nothing is kept.
+    Lines count from the snippet's own first. A folder that cannot be used is said once, and nothing is kept.
     """
 
     def __init__(self, folder: Path | None, critic: Critic) -> None:
         self.critic = critic
         self.folder = None if folder is None else folder / critic.fingerprint[:16]
-        if self.folder is not None:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                self._give_up(error)
 
     def ask(self, snippet: Snippet) -> tuple[list[Remark], bool]:
+        """The critic's remarks, and whether they were known."""
         if (known := self._read(snippet)) is not None:
             return known, True
-        found = self.critic.review(snippet)
-        self._write(snippet, found)
+        found, shift = self.critic.review(snippet), 1 - snippet.first
+        if self.folder is not None:
+            rows = [{**asdict(r), "places": [(p.start + shift, p.end + shift) for p in r.places]} for r in found]
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                save_json(self.folder / f"{snippet.key}.json", rows, indent=None)
+            except OSError as error:
+                self._give_up(error)
         return found, False
 
     def _read(self, snippet: Snippet) -> list[Remark] | None:
         if self.folder is None:
             return None
+        shift, remarks = snippet.first - 1, []
         try:
-            text = (self.folder / f"{snippet.key}.json").read_text()
-            return [_remark(row, snippet.first - 1) for row in json.loads(text)]
-        except FileNotFoundError:
+            for row in json.loads((self.folder / f"{snippet.key}.json").read_text()):
+                places = tuple(Place(start + shift, end + shift) for start, end in row["places"])
+                remarks.append(Remark(Finding(**row["finding"]), places, row["confidence"], row["score"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # never asked, or cut off by a full disk
             return None
         except OSError as error:
             self._give_up(error)
-        except (ValueError, KeyError, TypeError):  # cut off by a full disk
-            pass
-        return None
-
-    def _write(self, snippet: Snippet, found: list[Remark]) -> None:
-        if self.folder is None:
-            return
-        rows = [_row(remark, 1 - snippet.first) for remark in found]
-        try:
-            save_json(self.folder / f"{snippet.key}.json", rows, indent=None)
-        except OSError as error:
-            self._give_up(error)
+            return None
+        return remarks
 
     def _give_up(self, error: OSError) -> None:
+        do = "set CUSTODES_CACHE to a folder that can be written, or give --no-cache"
         warnings.warn(
-            f"the cache {self.folder} cannot be used ({error.strerror}), so nothing is kept: set CUSTODES_CACHE to a "
-            "folder that can be written, or give --no-cache.",
-            stacklevel=2,
+            f"the cache {self.folder} cannot be used ({error.strerror}), so nothing is kept: {do}.", stacklevel=2
         )
         self.folder = None
-
-
-def _row(remark: Remark, shift: int) -> dict[str, Any]:
-    """Lines count from the snippet's own first."""
-    return {**asdict(remark), "places": [(p.start + shift, p.end + shift) for p in remark.places]}
-
-
-def _remark(row: dict[str, Any], shift: int) -> Remark:
-    places = tuple(Place(start + shift, end + shift) for start, end in row["places"])
-    return Remark(Finding(**row["finding"]), places, row["confidence"], row["score"])

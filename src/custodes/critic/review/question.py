@@ -36,14 +36,11 @@ SUSPICIOUS = "This line is suspicious."
 def task_of(snippet: Snippet, words: Sequence[str] = ()) -> Task:
     """The question that every critic is asked. ``words`` are broken up in what is reviewed: the model's control words."""
     text = _fenced(snippet.code, "python" if snippet.kind == "code" else "", words)
+    question = _fenced(snippet.question, "", words)
     if snippet.kind == "answer":
-        asked = (
-            f"{ANSWER_INSTRUCTION}\n\nThe question:\n\n{_fenced(snippet.question, '', words)}\n\nThe answer:\n\n{text}"
-        )
+        asked = f"{ANSWER_INSTRUCTION}\n\nThe question:\n\n{question}\n\nThe answer:\n\n{text}"
     elif snippet.question:
-        asked = (
-            f"{INSTRUCTION}\n\nWhat the code is for:\n\n{_fenced(snippet.question, '', words)}\n\nThe code:\n\n{text}"
-        )
+        asked = f"{INSTRUCTION}\n\nWhat the code is for:\n\n{question}\n\nThe code:\n\n{text}"
     else:
         asked = f"{INSTRUCTION}\n\n{text}"
     return Task(f"review-{snippet.key[:16]}", (Message("user", asked),), environment="critic")
@@ -103,13 +100,12 @@ class Commentator:
     def on(self, snippet: Snippet, quotes: Sequence[str]) -> list[str]:
         """A comment on each quote; of a snippet that does not fit, the part around the quote is shown."""
         shown = [self._around(snippet, quote) for quote in quotes]
-        starts = [f"{opening_of(s)}{defused(quote, self.words)}\n```\n" for s, quote in zip(shown, quotes, strict=True)]
-        known = [i for i, (s, quote) in enumerate(zip(shown, quotes, strict=True)) if self.fits(s, [quote])]
+        fitting = [i for i, (s, quote) in enumerate(zip(shown, quotes, strict=True)) if self.fits(s, [quote])]
+        starts = [f"{opening_of(shown[i])}{defused(quotes[i], self.words)}\n```\n" for i in fitting]
         sampling = Sampling(temperature=0, max_tokens=self.tokens, stop=("\n\n", "```"))
-        tasks = [task_of(shown[i], self.words) for i in known]
-        replies = self.engine.generate(tasks, sampling, prefixes=[starts[i] for i in known])
+        tasks = [task_of(shown[i], self.words) for i in fitting]
         said = [SUSPICIOUS] * len(quotes)
-        for i, reply in zip(known, replies, strict=True):
+        for i, reply in zip(fitting, self.engine.generate(tasks, sampling, prefixes=starts), strict=True):
             found = parse_critique(reply.completion).findings
             said[i] = plain_question(found[0].comment if found else "", self.words) or SUSPICIOUS
         return said
@@ -130,5 +126,5 @@ def halves(snippet: Snippet) -> list[Snippet]:
         kept = snippet.code[: len(snippet.code) // 2]
         return [replace(snippet, code=kept)] if len(kept) > 20 else []
     middle = len(lines) // 2
-    parts = ((snippet.first, lines[:middle]), (snippet.first + middle, lines[middle:]))
-    return [replace(snippet, first=first, code="\n".join(part)) for first, part in parts]
+    parts = {snippet.first: lines[:middle], snippet.first + middle: lines[middle:]}
+    return [replace(snippet, first=first, code="\n".join(part)) for first, part in parts.items()]

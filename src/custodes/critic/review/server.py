@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlparse
 
 from custodes import __version__
 from custodes.critic.review.critics import Critic
+from custodes.critic.review.findings import Review
 from custodes.critic.review.flow import ReviewOptions, review
-from custodes.critic.review.reviewed import Review
 from custodes.critic.review.snippets import lines_of
 from custodes.types import InputError
 

@@ -79,9 +79,7 @@ def find_files(paths: Sequence[str]) -> Iterator[Path]:
     for name in paths:
         path = Path(name)
         if path.is_dir():
-            for found in sorted(path.rglob("*.py")):
-                if is_ours(found.relative_to(path)):
-                    yield found
+            yield from (found for found in sorted(path.rglob("*.py")) if is_ours(found.relative_to(path)))
         elif path.exists():
             yield path
         else:
@@ -105,15 +103,12 @@ def read_text(path: str) -> tuple[str, Problem | None]:
     except OSError as error:
         return "", Problem(path, 0, f"cannot be read ({error.strerror})")
     try:
-        for mark, name in MARKS:
-            if data.startswith(mark):
-                return data.decode(name), None
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        text = data.decode(encoding)
+        marked = next((name for mark, name in MARKS if data.startswith(mark)), None)
+        text = data.decode(marked or tokenize.detect_encoding(io.BytesIO(data).readline)[0])
     except (SyntaxError, LookupError, UnicodeDecodeError) as error:
         reason = str(error) if isinstance(error, SyntaxError) else "it is not UTF-8 and declares no other encoding"
         return "", Problem(path, 0, f"cannot be decoded: {reason}")
-    if "\0" in text:
+    if "\0" in text and not marked:
         return "", Problem(path, 0, "is no text: it holds the character NUL")
     return text, None
 
@@ -123,16 +118,10 @@ def snippets_of(file: str, text: str) -> tuple[list[Snippet], list[Problem]]:
     if not text.strip():
         return [], []
     lines = lines_of(text.rstrip())
-    snippets: list[Snippet] = []
-    problems: list[Problem] = []
-    whole = False
-    for part in _parts(lines):
-        whole = part.lines is lines
-        if isinstance(part.tree, ast.Module):
-            snippets += _pieces(file, part, part.tree)
-        else:
-            problems.append(_problem(file, part, part.tree))
-    if not whole and not problems:
+    parts = list(_parts(lines))
+    snippets = [s for part in parts if isinstance(part.tree, ast.Module) for s in _pieces(file, part, part.tree)]
+    problems = [_problem(file, part, part.tree) for part in parts if isinstance(part.tree, SyntaxError)]
+    if not problems and not any(part.lines is lines for part in parts[-1:]):
         problems = [Problem(file, 0, "does not parse as a whole; its parts were reviewed")]
     return snippets, problems
 
@@ -153,16 +142,18 @@ def ignored_lines(text: str) -> set[int]:
     return found
 
 
-def parsed_python(text: str) -> ast.Module:
-    """Raises SyntaxError, and nothing else, where the text is no Python."""
+def parsed_python(lines: Sequence[str]) -> ast.Module | SyntaxError:
+    """The tree of some lines, or the error of what is no Python."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # of the reviewed code, not ours
         try:
-            return ast.parse(text)
+            return ast.parse("\n".join(lines))
         except (RecursionError, MemoryError):
-            raise SyntaxError("it nests too deeply") from None
+            return SyntaxError("it nests too deeply")
+        except SyntaxError as error:
+            return error
         except ValueError as error:
-            raise SyntaxError(str(error)) from None
+            return SyntaxError(str(error))
 
 
 def _marked(lines: list[str]) -> set[int]:
@@ -191,7 +182,7 @@ class _Part:
 def _parts(lines: list[str], shift: int = 0, within: str = "", depth: int = 0) -> Iterator[_Part]:
     """The whole where it parses; else blocks that begin at the left margin, each by itself, and so inside classes."""
     bare = _at_margin(lines)
-    tree, starts = _tree(bare), _starts(bare)
+    tree, starts = parsed_python(bare), _starts(bare)
     named = next(((n, m[1]) for n, line in enumerate(bare) if (m := CLASS.match(line))), None)
     if isinstance(tree, ast.Module) or depth == DEEPEST or (len(starts) == 1 and named is None):
         yield _Part(lines, shift, within, tree)
@@ -199,24 +190,17 @@ def _parts(lines: list[str], shift: int = 0, within: str = "", depth: int = 0) -
         blocks = list(zip([s - 1 for s in starts], [*(s - 1 for s in starts[1:]), len(lines)], strict=True))
         while blocks:
             start = blocks[0][0]
-            trees = ((count, _tree(bare[start:end])) for count, (_, end) in enumerate(blocks[:JOINED], 1))
+            trees = ((count, parsed_python(bare[start:end])) for count, (_, end) in enumerate(blocks[:JOINED], 1))
             count = next((count for count, found in trees if isinstance(found, ast.Module)), 1)
             yield from _parts(lines[start : blocks[count - 1][1]], start + shift, within, depth + 1)
             del blocks[:count]
     elif named is not None:
         head = next((n for n, line in enumerate(bare, 1) if n > named[0] and COLON.search(line)), named[0] + 1)
-        header = _tree([*bare[:head], " pass"])
+        header = parsed_python([*bare[:head], " pass"])
         if isinstance(header, SyntaxError):
             yield _Part(lines[:head], shift, within, header)
         if any(line.strip() for line in lines[head:]):
             yield from _parts(lines[head:], shift + head, f"{within}{named[1]}.", depth + 1)
-
-
-def _tree(lines: list[str]) -> ast.Module | SyntaxError:
-    try:
-        return parsed_python("\n".join(lines))
-    except SyntaxError as error:
-        return error
 
 
 def _at_margin(lines: list[str]) -> list[str]:

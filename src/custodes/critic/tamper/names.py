@@ -27,35 +27,12 @@ BUILTINS = _partners(
     "min/max any/all floor/ceil sorted>list takewhile/dropwhile sin/cos zip_longest>zip bisect_left/bisect_right "
     "permutations/combinations isinstance>issubclass add>sub mul>add heappush>heappushpop"
 )
-COPIES = [
-    "list",
-    "tuple",
-    "set",
-    "dict",
-    "sorted",
-    "reversed",
-    "abs",
-    "int",
-    "str",
-    "copy",
-    "deepcopy",
-    "sympify",
-    "iter",
-]
-CLEANING = [
-    "strip",
-    "lstrip",
-    "rstrip",
-    "lower",
-    "upper",
-    "copy",
-    "casefold",
-    "expand",
-    "simplify",
-    "doit",
-    "items",
-    "keys",
-]
+COPIES = (
+    "list", "tuple", "set", "dict", "sorted", "reversed", "abs", "int", "str", "copy", "deepcopy", "sympify", "iter",
+)  # fmt: skip
+CLEANING = (
+    "strip", "lstrip", "rstrip", "lower", "upper", "copy", "casefold", "expand", "simplify", "doit", "items", "keys",
+)  # fmt: skip
 PLAIN_FALLBACKS = ("0", "1", "None", "True", "False", "[]", "()", "''", '""')
 SKIPPED = (cst.Attribute, cst.Arg, cst.Param, cst.AssignTarget, cst.ImportAlias, cst.AsName, cst.Global, cst.Nonlocal)
 READING = (
