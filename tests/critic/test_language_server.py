@@ -62,8 +62,8 @@ def served(lives: int) -> list[str]:
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from review_data import LineCritic\n"
         "from custodes.critic.review.flow import ReviewOptions\n"
-        "from custodes.critic.review.server import make_server\n"
-        f"make_server(lambda: LineCritic(lives={lives}), ReviewOptions(), None).start_io()",
+        "from custodes.critic.jobs.lsp import _make_server\n"
+        f"_make_server(lambda: LineCritic(lives={lives}), ReviewOptions(), None).start_io()",
     ]
 
 

@@ -187,7 +187,7 @@ def functions(sandboxes: None, tmp_path_factory: pytest.TempPathFactory) -> list
 
 @pytest.fixture(scope="module")
 def made(functions: list[Function]) -> making.Made:
-    (chunk,) = chunks_of(functions)
+    (chunk,) = chunks_of(functions).values()
     with Workshop(tiny_package()) as workshop:
         return _try_chunk(workshop, chunk, TamperOptions(per_function=30, several=1.0))
 

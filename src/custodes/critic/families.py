@@ -1,7 +1,7 @@
 """Functions with all the changes that are known to break them, from which training draws ever new examples.
 
-A row of ``custodes critic tamper`` has one bug. Rows of one function differ from its clean row in a few lines each, so
-several bugs can be put into one copy of it, and every line of that copy teaches something. A reader of such a copy learns
+A row of ``custodes critic tamper`` has one bug. Rows of one function differ from its clean row in a
+few lines each. So several bugs can be put into one copy of it, and every line of that copy teaches something. A reader of such a copy learns
 from each pass over the tokens several times what a copy with one bug would teach it.
 """
 

@@ -1,9 +1,9 @@
 """Teaching a model where bugs are, from code whose bugs are known.
 
-Every line is asked by itself whether it is wrong, so several bugs in one copy of a function teach several times as much
-in the same pass (as in arXiv 2003.10555, for tokens). Each pass draws other bugs of the same functions. The loss of a
-function is the sum over its lines of -log of the probability of what is so, and over wrong lines of -log of the
-probability of the bug's kind, which is what the reviewer is then told. No padding: functions are packed, and the gradient
+Every line is asked by itself whether it is wrong. So several bugs in one copy of a function teach several times as much in
+the same pass (as in arXiv 2003.10555, for tokens). Each pass draws other bugs of the same functions. The loss of a function
+is the sum over its lines of -log of the probability of what is so. Over wrong lines -log of the probability of the bug's
+kind is added: the kind is what the reviewer is then told. No padding: functions are packed, and the gradient
 is that of the batch whatever the micro-batches.
 """
 

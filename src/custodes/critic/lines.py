@@ -1,9 +1,9 @@
 """Where to look: how likely each line of a function is the wrong one, in one pass over the code.
 
 The lower layers of a language model read the code once, a small :class:`~custodes.critic.reader.CodeReader` reads their states
-in both directions, and each line's end is asked "is this line wrong?". The lines are judged apart; if at most one of them
-is wrong, the odds of line i against "none" are exp(logit i), so the probabilities of the lines and of "none" are a softmax
-over the logits and 0. That is a confidence once it is calibrated.
+in both directions, and each line's end is asked "is this line wrong?". The lines are judged apart. If at most one
+of them is wrong, the odds of line i against "none" are exp(logit i). So the probabilities of the lines and of "none" are a
+softmax over the logits and 0: a confidence once it is calibrated.
 
 Letters: L lines of a function, d hidden size, h width of the reader, N tokens.
 """

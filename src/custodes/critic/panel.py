@@ -111,8 +111,8 @@ def alone(person: Person, asked: Sequence[ReviewQuestion], seed: int = 0) -> lis
 def team(person: Person, asked: Sequence[ReviewQuestion], critiques: Sequence[Rated], seed: int = 0) -> list[Rated]:
     """What a simulated person makes of a critic's critique of each question.
 
-    Kept are findings that point out a bug with probability ``keeps``, others with 1 - ``removes``; added is what the
-    person sees by ``attention``, and would have seen alone: the luck is that of :func:`alone` with the same seed.
+    Findings that point out a bug are kept with probability ``keeps``, others with 1 - ``removes``. What the person sees by
+    ``attention`` is added; alone it would have been seen too, since the luck is that of :func:`alone` with the same seed.
     """
     found = []
     for i, (q, critique) in enumerate(zip(asked, critiques, strict=True)):

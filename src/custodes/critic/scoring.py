@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from custodes.critic.examples import BugExample, read_bug_examples
 from custodes.critic.lines import LINE_SETTINGS, LineScorer, LineScores, ScoresLines, shipped_critic
 from custodes.job.progress import Progress
 from custodes.lm.loading import DtypeName
@@ -17,9 +19,39 @@ AT_ONCE = 64
 """Functions that a scorer reads between two looks at the time left."""
 
 
-def scorer_name(critic: str, model: str) -> str:
-    """What is taken where no critic is named: the one that comes with Custodes, or another model's likelihood."""
-    return critic or ("shipped" if model == DEFAULT_MODEL and shipped_critic() else "likelihood")
+@dataclass(frozen=True, kw_only=True)
+class ScoredRows:
+    """Which rows with known bugs a scorer of lines reads."""
+
+    data: Path
+    """Rows with id, code and bug_lines, JSON Lines; an empty bug_lines is a clean function."""
+    critic: str = ""
+    """The scorer of lines: the folder of a trained critic, shipped (it comes with Custodes), likelihood (what the untrained
+    model finds surprising) or FILE.py:Name. By default shipped, or with another model its likelihood."""
+    model: str = "smollm2-135m"
+    """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
+    split: str = ""
+    """Only rows of this split, for example "held-out packages"; all where empty."""
+    rows: str = ""
+    """Use rows FIRST:END of these only, counted from 0 and without END, e.g. 0:300."""
+    dtype: DtypeName = "auto"
+    """Precision of computation."""
+
+    def read(self, path: Path) -> list[BugExample]:
+        """Those rows of a file that are of the split. Raises InputError where there is none."""
+        examples = [e for e in read_bug_examples(path) if not self.split or e.split == self.split]
+        if not examples:
+            raise InputError(f"{path} has no row of split {self.split!r}.")
+        return examples
+
+    @property
+    def scorer_name(self) -> str:
+        """The critic; where none is named, the one that comes with Custodes, or another model's likelihood."""
+        return self.critic or ("shipped" if self.model == DEFAULT_MODEL and shipped_critic() else "likelihood")
+
+    def open(self) -> ScoresLines:
+        """The scorer."""
+        return open_scorer(self.scorer_name, self.model, self.dtype)
 
 
 def open_scorer(critic: str, model: str, dtype: DtypeName = "auto") -> ScoresLines:
@@ -27,7 +59,6 @@ def open_scorer(critic: str, model: str, dtype: DtypeName = "auto") -> ScoresLin
 
     Raises InputError for anything else.
     """
-    critic = scorer_name(critic, model)
     base = "" if model == DEFAULT_MODEL else model
     if (Path(critic) / LINE_SETTINGS).is_file():
         return LineScorer.load(critic, dtype, base=base)

@@ -1,8 +1,8 @@
 """Force sampling beam search (FSBS): critiques with more or fewer findings, by one number (arXiv 2407.00215, section 3).
 
-A critic is made to quote: the opening of a code block is appended to what it has written, a few continuations are
-drawn, those that the reward likes best are kept, their loose ends are cut off, and the next quote is forced. With the
-defaults that is 4 + 3 x 2 x 4 = 28 candidates. The chosen one maximises
+A critic is made to quote: the opening of a code block is appended to what it has written. A few continuations are drawn, and
+those that the reward likes best are kept. Their loose ends are cut off, and the next quote is forced. With the defaults that
+is 4 + 3 x 2 x 4 = 28 candidates. The chosen one maximises
 
     reward + modifier * number of highlights
 
@@ -165,8 +165,8 @@ def best_of(
 ) -> Search:
     """Plain sampling to compare with: ``n`` whole critiques, the best of which is chosen by the same rule.
 
-    With ``tokens`` those count that were drawn first and that so many tokens pay for, so that plain sampling takes no more
-    than a search may: all of them where they are as long, on average, as the search's continuations may be.
+    With ``tokens`` plain sampling takes no more of them than a search may: only the critiques count that were drawn first and
+    that so many tokens pay for.
     """
     grown = tree.grow([(tree.root, opening)], replace(sampling, n=n))
     episodes = [tree.episode(branch) for branch in grown]

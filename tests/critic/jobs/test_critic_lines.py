@@ -144,3 +144,42 @@ def test_what_is_not_a_number_is_null_in_json(
     found = json.loads(printed, parse_constant=pytest.fail)
     assert found["chance"] is None
     assert found["false_alarms"]["n"] == 1
+
+
+OWN = """
+import numpy as np
+from custodes.critic.lines import probabilities
+from custodes.registry import scorer
+
+
+class Longest:
+    temperature, level, threshold = 1.0, 0.0, 0.5
+
+    def fingerprint(self):
+        return "longest"
+
+    def scores(self, codes):
+        return [probabilities(np.array([float(len(line)) for line in code.split("\\n")]), self.level) for code in codes]
+
+
+@scorer
+def longest(model, dtype):
+    return Longest()
+"""
+
+
+def test_a_scorer_of_ones_own_is_measured_as_a_built_in_one(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    rows = tmp_path / "rows.jsonl"
+    found_there, elsewhere = "def f(x):\n    y = x + 1000\n    return y", "def f(x):\n    y = x\n    return y + 1000"
+    rows.write_text(
+        "".join(json.dumps({"code": c, "bug_lines": [2], "id": c}) + "\n" for c in (found_there, elsewhere))
+    )
+    found = told(capsys, "--data", str(rows), "--critic", f"{file}:longest")
+    assert (found["at_1"]["estimate"], found["at_3"]["estimate"]) == (0.5, 1)
+    assert main(["critic", "evaluate", "--data", str(rows), "--critic", "longst"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "longst is no critic: give likelihood, shipped, FILE.py:Name, or a folder" in said

@@ -81,6 +81,15 @@ def test_a_scorer_of_lines_can_be_the_critic(data: Path, tmp_path: Path, tiny_mo
     assert told["cbi_after"]["estimate"] <= told["cbi_before"]["estimate"]
 
 
+def test_a_folder_of_critic_tune_can_be_the_critic(data: Path, tmp_path: Path, tuned: Path) -> None:
+    config = CriticSelect(
+        data=data, out=tmp_path / "hard.jsonl", critic=str(tuned), max_tokens=4, samples=1, examples=3
+    )
+    assert critic_select(config)["tried"] == 3
+    with pytest.raises(InputError, match="no critic"):
+        critic_select(replace(config, critic=str(tmp_path)))
+
+
 def test_bad_input_is_one_sentence(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="keep is 0"):
         CriticSelect(data=data, out=tmp_path / "x", keep=0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from custodes.critic.choice import REWARD, WRITERS
-from custodes.critic.examples import TRAIN, BugExample, read_bug_examples
+from custodes.critic.examples import TRAIN, BugExample
 from custodes.critic.jobs.subtlety import subtlety
 from custodes.critic.judge import Judge
 from custodes.critic.line_training import LineEvaluation, evaluate_lines
@@ -26,7 +26,7 @@ from custodes.critic.rating import Rated, SimulatedRater, rate_critique
 from custodes.critic.report.evaluation import write_critics_page
 from custodes.critic.review.critics import LineCritic, proposed_quotes
 from custodes.critic.review.snippets import Snippet
-from custodes.critic.scoring import Remembered, open_scorer, score_all, scorer_name
+from custodes.critic.scoring import Remembered, ScoredRows, score_all
 from custodes.critic.search import Search, SearchConfig, best_of, force_sampling_beam_search, search_each
 from custodes.feedback.critique import Critique
 from custodes.feedback.reading import select_rows
@@ -37,7 +37,7 @@ from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation
 from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
 from custodes.lm.adapter import ADAPTER_CONFIG
-from custodes.lm.loading import DtypeName, base_of
+from custodes.lm.loading import base_of
 from custodes.ranges import Count, at_least, ranged
 from custodes.reward import load_reward
 from custodes.stats import Interval, calibration_curve, calibration_error
@@ -61,22 +61,9 @@ RATERS = 3
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class CriticEvaluate:
+class CriticEvaluate(ScoredRows):
     """Measure a critic on rows with known bugs; with --out, side by side with what others write, as a report."""
 
-    data: Path
-    """Rows with id, code and bug_lines, JSON Lines; an empty bug_lines is a clean function."""
-    critic: str = ""
-    """The scorer of lines: the folder of a trained critic, shipped (it comes with Custodes), likelihood (what the untrained
-    model finds surprising) or FILE.py:Name. By default shipped, or with another model its likelihood."""
-    model: str = "smollm2-135m"
-    """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
-    split: str = ""
-    """Only rows of this split, for example "held-out packages"; all where empty."""
-    rows: str = ""
-    """Use rows FIRST:END of these only, counted from 0 and without END, e.g. 0:300."""
-    dtype: DtypeName = "auto"
-    """Precision of computation."""
     out: Output | None = None
     """Write report.html and report.json here: splits side by side, what critics write, Elo, the frontier, subtlety."""
     writer: Path | None = None
@@ -143,18 +130,15 @@ def critic_evaluate(config: CriticEvaluate) -> dict[str, Any] | LineEvaluation:
     written and every search is in the ledger of ``out``. Raises InputError for a file or a critic that cannot be read,
     where no row is left, and for a folder that holds a report with other options.
     """
-    examples = [e for e in read_bug_examples(config.data) if not config.split or e.split == config.split]
+    examples, opened = config.read(config.data), config.open()
     splits = dict.fromkeys(e.split for e in examples)
-    if not splits:
-        raise InputError(f"{config.data} has no row of split {config.split!r}.")
-    opened = open_scorer(config.critic, config.model, config.dtype)
     if config.out is None:
         rows = [e.known_bug for e in select_rows(examples, config.rows, config.data.name)]
         return evaluate_lines(opened, rows, score_all(opened, [r.code for r in rows], "measuring"))
     scorer, writers = Remembered(opened), _Writers(config) if config.writer else None
     result: dict[str, Any] = {
         "data": config.data.name,
-        "critic": Path(scorer_name(config.critic, config.model)).name,
+        "critic": Path(config.scorer_name).name,
         "tuned": config.writer.name if config.writer else "",
         "raters": "rules that know the bugs",
         "simulated_raters": RATERS,

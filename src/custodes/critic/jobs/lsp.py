@@ -1,13 +1,30 @@
-"""Findings in an editor: what ``custodes lsp`` serves."""
+"""Findings in an editor: what ``custodes lsp`` serves, when a file is opened and when it is saved.
+
+Not while it is typed into: a critic takes seconds. What did not change comes from the cache.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
 
+from custodes import __version__
 from custodes.critic.choice import CriticChoice, open_critic
-from custodes.critic.review.flow import ReviewOptions
+from custodes.critic.review.critics import Critic
+from custodes.critic.review.findings import Review
+from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.snippets import lines_of
 from custodes.job.command import command
 from custodes.lm.cache import cache_folder
+from custodes.types import InputError
+
+if TYPE_CHECKING:
+    from lsprotocol.types import Diagnostic, Range
+    from pygls.lsp.server import LanguageServer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +43,68 @@ def lsp(config: Lsp) -> None:
 
     Until the editor ends it. Raises InputError where pygls is not installed.
     """
-    from custodes.critic.review.server import make_server
-
     cache = cache_folder() / "critiques" if config.cache else None
-    make_server(lambda: open_critic(config.choice, config.options.strictness), config.options, cache).start_io()
+    _make_server(lambda: open_critic(config.choice, config.options.strictness), config.options, cache).start_io()
+
+
+def _make_server(load_critic: Callable[[], Critic], options: ReviewOptions, cache: Path | None) -> LanguageServer:
+    """A server that loads its critic at the first file. Raises InputError where pygls is not installed."""
+    try:
+        from lsprotocol import types
+        from pygls.lsp.server import LanguageServer
+    except ImportError:
+        raise InputError("the language server needs pygls: pip install 'custodes[lsp]'.") from None
+    whole = types.TextDocumentSyncKind.Full  # pygls applies single edits by lines that are not the protocol's
+    server, busy, critics = LanguageServer("custodes", __version__, whole), asyncio.Lock(), list[Critic]()
+
+    def reviewed(file: str, text: str) -> Review:
+        critics.extend([] if critics else [load_critic()])
+        return review([file], critics[0], options, cache, texts={file: text})
+
+    async def publish(uri: str) -> None:
+        document = server.workspace.get_text_document(uri)
+        text = document.source
+        async with busy:
+            try:
+                result = await asyncio.to_thread(reviewed, unquote(urlparse(uri).path), text)
+            except InputError as error:
+                server.window_show_message(types.ShowMessageParams(types.MessageType.Error, str(error)))
+                return
+        units = server.workspace.position_codec.client_num_units
+        diagnostics = list(_diagnostics(result, lines_of(text), units))
+        server.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, diagnostics, document.version))
+
+    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
+    async def opened(params: types.DidOpenTextDocumentParams) -> None:
+        await publish(params.text_document.uri)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
+    async def saved(params: types.DidSaveTextDocumentParams) -> None:
+        await publish(params.text_document.uri)
+
+    return server
+
+
+def _diagnostics(result: Review, lines: list[str], units: Callable[[str], int]) -> Iterator[Diagnostic]:
+    """Findings, and what was not reviewed, so that a file without any is one that was; ``units`` counts a text's length
+    as the editor does."""
+    from lsprotocol.types import Diagnostic, DiagnosticSeverity
+
+    for finding in result.findings:
+        for start, end in finding.places:
+            message = f"{finding.message} (confidence {finding.confidence:.0%})"
+            shown = _range(lines, start, end, units)
+            yield Diagnostic(shown, message, severity=DiagnosticSeverity.Warning, source="custodes")
+    problems = [(max(p.line, 1), f"not reviewed: {p.message}") for p in result.problems]
+    for line, message in problems + ([(1, f"stopped: {result.died}")] if result.died else []):
+        shown = _range(lines, line, line, units)
+        yield Diagnostic(shown, message, severity=DiagnosticSeverity.Information, source="custodes")
+
+
+def _range(lines: list[str], start: int, end: int, units: Callable[[str], int]) -> Range:
+    """Whole lines without their indentation; the protocol counts from 0."""
+    from lsprotocol.types import Position, Range
+
+    first, last = lines[start - 1], lines[end - 1]
+    begin = Position(start - 1, units(first[: len(first) - len(first.lstrip())]))
+    return Range(begin, Position(end - 1, units(last)))

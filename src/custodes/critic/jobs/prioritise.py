@@ -7,8 +7,8 @@ Pairs are ranked by how likely a second look overturns their label. Three ways t
   more so than of the rejected one;
 - neither: rewards learned from the file itself, each on the folds that it then does not judge.
 
-With ``--flip`` a share of the labels is turned round on purpose first, and the ranking is measured: the chance that a
-turned pair stands above one that was left (the area under the ROC curve). What was wrong before counts as left.
+With ``--flip`` a share of the labels is turned round on purpose first, and the ranking is measured by the area under the ROC
+curve: the chance that a turned pair stands above one that was left. What was wrong before counts as left.
 
 What is known stands in ``OUT.parts`` (margins and faults, no texts): the same command again goes on where it was interrupted.
 """

@@ -9,17 +9,15 @@ describe the bug too.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from custodes import stats
 from custodes.critic.examples import TRAIN, BugExample, read_bug_examples
-from custodes.critic.jobs.train import CriticTrain, trained_scorer
-from custodes.critic.line_training import LineConfig
+from custodes.critic.jobs.train import CriticTrain, LineTraining, trained_scorer
 from custodes.critic.lines import ScoresLines
 from custodes.critic.rating import rate_critique
 from custodes.critic.report.scaling import write_scaling_page
@@ -28,8 +26,7 @@ from custodes.job.command import command, in_words
 from custodes.job.invocation import begin
 from custodes.job.options import Output
 from custodes.job.workspace import Workspace
-from custodes.lm.loading import DtypeName
-from custodes.ranges import Range, ranged
+from custodes.ranges import ranged
 from custodes.stats import Interval
 from custodes.types import InputError
 
@@ -40,25 +37,15 @@ TITLES = {"localisation": "likeliest line is the bug's", "cbi": "bugs included (
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class CriticScaling:
+class CriticScaling(LineTraining):
     """Train scorers of lines on several sizes of data. The same command again goes on where it was interrupted."""
 
-    data: Path
-    """Rows with known bugs, JSON Lines: `custodes critic tamper` makes them."""
     out: Output
     """Folder of the critics and of the report."""
-    model: str = "smollm2-135m"
-    """What learns: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
     largest: int = 0
     """Examples of the largest size; 0 takes all. The others are a half, a quarter and an eighth of it."""
     measure_on: int = 500
     """Functions with bugs of each held-out split on which every size is measured."""
-    calibrate_on: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.05
-    """Share of the functions of training that is kept to calibrate on."""
-    dtype: DtypeName = "auto"
-    """Precision of computation."""
-    training: LineConfig = field(default_factory=LineConfig)
-    """How each is trained."""
 
 
 @command(resumes=True)
@@ -81,8 +68,8 @@ def critic_scaling(config: CriticScaling) -> dict[str, Any]:
     hits: dict[str, dict[str, list[list[bool]]]] = {split: {name: [] for name in TITLES} for split in splits}
     for size in sizes:
         folder = config.out / f"{size}-examples"
-        shared = {"data": config.data, "model": config.model, "calibrate_on": config.calibrate_on}
-        options = CriticTrain(out=folder, examples=size, dtype=config.dtype, training=config.training, **shared)  # type: ignore[arg-type]
+        shared = {f.name: getattr(config, f.name) for f in fields(LineTraining)}
+        options = CriticTrain(out=folder, examples=size, **shared)
         with Workspace.open(folder, "critic train", options, config.training.seed) as work:
             scorer = trained_scorer(options, examples, work)  # one that is there is not trained again
         for split, own in splits.items():

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from custodes.critic.examples import BugExample, read_bug_examples
+from custodes.critic.examples import BugExample
 from custodes.critic.families import clusters
 from custodes.critic.lines import LineScores, ScoresLines
-from custodes.critic.scoring import Remembered, open_scorer
+from custodes.critic.scoring import Remembered, ScoredRows
 from custodes.feedback.reading import select_rows
 from custodes.job.command import command, in_words
-from custodes.lm.loading import DtypeName
 from custodes.stats import Interval, auc, rate, weighted_sum
 from custodes.types import InputError
 
@@ -28,23 +27,13 @@ TITLES = {"discrimination": "area under ROC", "at_1": "likeliest line is the bug
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticSubtlety:
+class CriticSubtlety(ScoredRows):
     """How subtle each operator's bugs are to a scorer of lines."""
 
-    data: Path
-    """Rows that `custodes critic tamper` or `select` made, JSON Lines."""
     critic: str = "likelihood"
     """The discriminator: the folder of a trained scorer of lines, shipped (it comes with Custodes), likelihood, or FILE.py:Name."""
-    model: str = "smollm2-135m"
-    """The model of likelihood; the base of a critic, where it is not the one that its folder names."""
-    split: str = ""
-    """Only rows of this split; all where empty."""
-    rows: str = ""
-    """Use rows FIRST:END of these only, counted from 0 and without END, e.g. 0:300."""
     against: Path | None = None
     """Another file of such rows, for example what was selected from."""
-    dtype: DtypeName = "auto"
-    """Precision of computation."""
 
 
 @command()
@@ -53,7 +42,7 @@ def critic_subtlety(config: CriticSubtlety) -> dict[str, Any]:
 
     Areas under the ROC curve and localisation, for all bugs and by operator. Raises InputError for rows that are none.
     """
-    scorer = Remembered(open_scorer(config.critic, config.model, config.dtype))
+    scorer = Remembered(config.open())
     examples, scores = _scored(config, config.data, scorer)
     mine = _subtlety(scores, examples, [bool(e.bug_lines) for e in examples])
     by_operator = {name: _plain(of) for name, of in subtlety(scores, examples).items()}
@@ -76,10 +65,7 @@ def _show(options: CriticSubtlety, told: dict[str, Any]) -> None:
 
 
 def _scored(config: CriticSubtlety, path: Path, scorer: ScoresLines) -> tuple[list[BugExample], list[LineScores]]:
-    examples = [e for e in read_bug_examples(path) if not config.split or e.split == config.split]
-    if not examples:
-        raise InputError(f"{path} has no row of split {config.split!r}.")
-    examples = select_rows(examples, config.rows, path.name)
+    examples = select_rows(config.read(path), config.rows, path.name)
     if all(e.bug_lines for e in examples) or not any(e.bug_lines for e in examples):
         raise InputError(f"{path}: subtlety needs both clean functions and functions with bugs.")
     return examples, scorer.scores([e.code for e in examples])

@@ -25,27 +25,34 @@ from custodes.types import InputError
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class CriticTrain:
-    """Teach a model where bugs are. The same command again goes on where it was interrupted."""
+class LineTraining:
+    """What a scorer of lines learns from, and how."""
 
     data: Path
     """Rows with known bugs, JSON Lines: `custodes critic tamper` makes them."""
-    out: Output
-    """Folder of the critic."""
     model: str = "smollm2-135m"
     """What learns: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
-    examples: int = 0
-    """Train on so many rows with bugs only, drawn by the seed, beside the clean ones; 0 takes all."""
     calibrate_on: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.05
     """Share of the functions of training, whole functions, kept to calibrate confidence and threshold on."""
-    false_alarms: Share = 0.1
-    """Share of those clean functions that may be reported."""
-    measure_on: Annotated[int, Use.MEANS] = 500
-    """Rows of each held-out split on which the result is measured, the first of the file; 0 takes all."""
     dtype: DtypeName = "auto"
     """Precision of computation; what learns is kept in float32."""
     training: LineConfig = field(default_factory=LineConfig)
     """How it is trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class CriticTrain(LineTraining):
+    """Teach a model where bugs are. The same command again goes on where it was interrupted."""
+
+    out: Output
+    """Folder of the critic."""
+    examples: int = 0
+    """Train on so many rows with bugs only, drawn by the seed, beside the clean ones; 0 takes all."""
+    false_alarms: Share = 0.1
+    """Share of the clean functions kept to calibrate that may be reported."""
+    measure_on: Annotated[int, Use.MEANS] = 500
+    """Rows of each held-out split on which the result is measured, the first of the file; 0 takes all."""
 
 
 @command(resumes=True, steps=True)

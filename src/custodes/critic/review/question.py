@@ -1,7 +1,7 @@
 """What a critic is asked, and what is taken from its words.
 
 What is reviewed is data. It stands in a code block whose fence it cannot close, with the model's own control words
-broken up; and nothing of a reply counts but quotes that occur in what is reviewed, with the comments on them.
+broken up. Of a reply nothing counts but quotes that occur in what is reviewed, with the comments on them.
 """
 
 from __future__ import annotations

@@ -53,19 +53,6 @@ class TamperOptions:
     """Which changes are drawn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Functions of one package that are tampered with together."""
-
-    package: str
-    number: int
-    functions: tuple[Function, ...]
-
-    @property
-    def key(self) -> str:
-        return f"{self.package}-{self.number:04}"
-
-
 @dataclass(slots=True)
 class Made:
     """What came of a chunk: examples, and per operator how many changes were tried and kept."""
@@ -111,17 +98,17 @@ def _allowed(f: Function, operators: Iterable[str]) -> list[str]:
     return [name for name in operators if not (training and name in HELD_OUT_OPERATORS)]
 
 
-def chunks_of(functions: Sequence[Function]) -> list[Chunk]:
-    """The functions with tests, package by package in the order of their files, so that chunks share tests."""
+def chunks_of(functions: Sequence[Function]) -> dict[str, list[Function]]:
+    """The functions with tests, a name for every chunk, package by package in the order of their files: chunks share tests."""
     by_package: dict[str, list[Function]] = {}
     for f in functions:
         if f.tests:
             by_package.setdefault(f.package, []).append(f)
-    return [
-        Chunk(package, at // CHUNK, tuple(found[at : at + CHUNK]))
+    return {
+        f"{package}-{at // CHUNK:04}": found[at : at + CHUNK]
         for package, found in by_package.items()
         for at in range(0, len(found), CHUNK)
-    ]
+    }
 
 
 Changes = tuple[Edit, ...]
@@ -129,17 +116,17 @@ Kept = dict[str, list[tuple[Changes, str, str]]]
 """Function -> the changes that a test noticed, that test, and what it said."""
 
 
-def _try_chunk(workshop: Workshop, chunk: Chunk, options: TamperOptions) -> Made:
+def _try_chunk(workshop: Workshop, functions: Sequence[Function], options: TamperOptions) -> Made:
     """Candidates of every function of the chunk against its tests. A package that breaks its sandbox gives a problem."""
     made = Made()
-    single = {f.id: [(edit,) for edit in _candidates(f, options)] for f in chunk.functions}
-    kept = _kept(workshop, chunk.functions, single, made)
+    single = {f.id: [(edit,) for edit in _candidates(f, options)] for f in functions}
+    kept = _kept(workshop, functions, single, made)
     for id, changes in kept.items():
         made.tried.update(edit.operator for (edit,) in single[id])
         made.kept.update(edits[0].operator for edits, _, _ in changes)
-    together = {f.id: _together(f, [e for (e,), _, _ in kept.get(f.id, [])], options) for f in chunk.functions}
-    both = _kept(workshop, chunk.functions, together, Made())
-    for f in chunk.functions:
+    together = {f.id: _together(f, [e for (e,), _, _ in kept.get(f.id, [])], options) for f in functions}
+    both = _kept(workshop, functions, together, Made())
+    for f in functions:
         for edits, unit, message in [*kept.get(f.id, []), *both.get(f.id, [])]:
             split = _split_of(f, (e.operator for e in edits))
             made.examples.append(example(f, tamper(f.code, edits), "test", split, unit, message))
@@ -227,8 +214,8 @@ def try_all(
     """
     chunks, bench = chunks_of(functions), _Bench(kind)
 
-    def attempt(chunk: Chunk) -> dict[str, Any]:
-        made = _try_chunk(bench.workshop(chunk.package), chunk, options)
+    def attempt(chunk: Sequence[Function]) -> dict[str, Any]:
+        made = _try_chunk(bench.workshop(chunk[0].package), chunk, options)
         if bench.closed:  # under its feet, by an interruption: what failed by that is not what came of the chunk
             raise SandboxFailure("the work was interrupted")
         counts = {name: dict(getattr(made, name)) for name in ("tried", "kept", "problems")}
@@ -237,7 +224,7 @@ def try_all(
     with ThreadPoolExecutor(max(1, workers)) as pool:
         try:
             for future in as_completed(
-                pool.submit(known.answer, chunk.key, partial(attempt, chunk)) for chunk in chunks
+                pool.submit(known.answer, key, partial(attempt, chunk)) for key, chunk in chunks.items()
             ):
                 row = future.result()
                 if on_chunk is not None:
@@ -248,8 +235,8 @@ def try_all(
         finally:
             bench.close()
     made = Made()
-    for chunk in chunks:
-        made.add(known.known.pop(chunk.key))  # so that not all of it is held twice
+    for key in chunks:
+        made.add(known.known.pop(key))  # so that not all of it is held twice
     return made
 
 
