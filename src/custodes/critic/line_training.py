@@ -39,6 +39,17 @@ WEIGHT_DECAY, BETAS = 0.01, (0.9, 0.98)
 """AdamW's: decay of matrices, and how long it averages."""
 KIND_WEIGHT = 0.3
 """Weight of telling kinds of bugs apart, beside finding them."""
+LINE_TITLES = {
+    "at_1": "likeliest line is the bug's",
+    "at_3": "one of the three likeliest is",
+    "chance": "a blind guess would be",
+    "caught": "tampered functions reported",
+    "false_alarms": "clean functions reported",
+    "findings": "lines reported for a function",
+    "discrimination": "tampered told from clean (area under ROC)",
+    "calibration_error": "calibration error of a bug anywhere",
+}
+"""What is measured of a scorer of lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +75,7 @@ class LineConfig:
     """Share of the updates over which learning rates rise from 0; afterwards they fall linearly to 0."""
     max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm."""
-    max_tokens: Count = 512
+    max_length: Count = 512
     """Functions with more tokens are left out of training."""
     micro_tokens: Count = 4096
     """Tokens per forward and backward pass."""
@@ -106,17 +117,8 @@ class LineEvaluation:
         return {name: value.to_dict() for name, value in values.items() if name != "chance"} | {"chance": chance}
 
     def __str__(self) -> str:
-        shown = {
-            "the likeliest line is the bug's": self.at_1,
-            "one of the three likeliest is": self.at_3,
-            "a blind guess would be": f"{self.chance:.3g}",
-            "tampered functions reported": self.caught,
-            "clean functions reported": self.false_alarms,
-            "lines reported for a function": self.findings,
-            "tampered told from clean (area under ROC)": self.discrimination,
-            "calibration error of a bug anywhere": self.calibration_error,
-        }
-        return "\n".join(f"  {words:<43}{value}" for words, value in shown.items())
+        values = {name: getattr(self, name) for name in LINE_TITLES} | {"chance": f"{self.chance:.3g}"}
+        return "\n".join(f"  {LINE_TITLES[name]:<43}{value}" for name, value in values.items())
 
 
 def train_lines(
@@ -140,7 +142,7 @@ def train_lines(
     named = {kind for f in families for kind in (*(c.kind for c in f.changes), *(k for r in f.rows for k in r.kinds))}
     scorer = new_line_scorer(lm, config.shape, sorted(named - {""}), config.seed)
     scorer.messages = {kind: SUSPICIONS.get(kind, "") for kind in scorer.kinds}
-    families = _fitting(scorer, families, config.max_tokens)
+    families = _fitting(scorer, families, config.max_length)
     adapter = scorer.adapter
     trainer = Trainer(
         [*parameter_groups(adapter.parameters() if adapter else (), config.adapter_learning_rate, WEIGHT_DECAY),

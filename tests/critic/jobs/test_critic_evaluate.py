@@ -127,7 +127,7 @@ def test_one_round_with_proposed_quotes_alone_gives_single_findings(
 ) -> None:
     command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--writer", str(tuned), "--json"]
     shorter = ["--questions", "3", "--max-tokens", "16", "--split", "held-out packages", "--out", str(tmp_path)]
-    assert main([*command, *shorter, "--searches", "only-proposed", "--rounds", "1"]) == 0
+    assert main([*command, *shorter, "--searches", "only-proposed", "--quotes", "1"]) == 0
     found = json.loads(capsys.readouterr().out)["splits"]["held-out packages"]["policies"]
     searched = {name: of["findings"] for name, of in found["policies"].items() if "search" in name}
     assert len(searched) == 2  # the search, and all four percentiles in one

@@ -74,7 +74,7 @@ class CriticEvaluate(ScoredRows):
     """Ways to search with the writer's reward, with commas between; empty for none. In free the critic writes its quotes. In
     proposed the quotes that the scorer of lines proposes are forced first; in only-proposed the critic adds none. For
     comparison, best-of draws as many whole critiques as a search has candidates, within its tokens."""
-    rounds: Count = 4
+    quotes: Count = 4
     """Quotes that a search forces, one after another; 1 with only-proposed gives critiques of a single finding."""
     modifiers: str = ""
     """What a highlight is worth in further rows of every search, with commas between. Four rows are always there: as many
@@ -115,7 +115,7 @@ class CriticEvaluate(ScoredRows):
     def search(self, way: str) -> SearchConfig:
         """How is searched in one of the ways."""
         own = way != "only-proposed"
-        return SearchConfig(rounds=self.rounds, max_tokens=self.max_tokens // 2, own_quotes=own, seed=self.seed)
+        return SearchConfig(rounds=self.quotes, max_tokens=self.max_tokens // 2, own_quotes=own, seed=self.seed)
 
     def named(self, policy: str, way: str) -> str:
         """What the report calls a policy that is searched in one of the ways."""
@@ -265,7 +265,7 @@ class _Writers:
 
     def fits(self, q: ReviewQuestion) -> bool:
         base = self.policies["base"]
-        longest = max(self.config.max_tokens, self.config.rounds * (self.config.max_tokens // 2 + 16))
+        longest = max(self.config.max_tokens, self.config.quotes * (self.config.max_tokens // 2 + 16))
         return len(base.encode(q.task.messages)) + longest <= base.decoder.spec.context
 
     def write(
@@ -283,7 +283,7 @@ class _Writers:
             return found
         last = list(self.policies)[-1]
         read = scorer.scores([f"{q.code}\n" for q in asked])
-        proposed = [proposed_quotes(q.code, s.lines[:-1], self.config.rounds) for q, s in zip(asked, read, strict=True)]
+        proposed = [proposed_quotes(q.code, s.lines[:-1], self.config.quotes) for q, s in zip(asked, read, strict=True)]
         for way in self.config.ways:
             name = self.config.named(last, way)
             searches = self._searches(f"{split}, {name}", self.policies[last], self.reward, asked, proposed, way, work)

@@ -9,20 +9,13 @@ from typing import Any
 
 import altair as alt
 
+from custodes.critic.line_training import LINE_TITLES
 from custodes.job.recording import folder_head
 from custodes.page import Report, Section, charts, plain_name, save_report
 from custodes.stats import CalibrationBin, Interval
 
-LINES = {
-    "at_1": "likeliest line is the bug's",
-    "at_3": "one of the three likeliest is",
-    "caught": "tampered functions reported",
-    "false_alarms": "clean functions reported",
-    "discrimination": "tampered told from clean (area under ROC)",
-    "calibration_error": "calibration error of a bug anywhere",
-    "confidence_error": "calibration error of the likeliest line",
-}
-"""What is measured of a scorer of lines."""
+LINES = {name: title for name, title in LINE_TITLES.items() if name not in ("chance", "findings")}
+LINES |= {"confidence_error": "calibration error of the likeliest line"}
 POLICIES = {
     "cbi": "bugs included (CBI)",
     "located": "bugs located",
@@ -170,9 +163,7 @@ def _tables(compared: Mapping[str, Any]) -> dict[str, Any]:
         "nitpicks": [(name, [m["nitpick_categories"][c] for c in petty]) for name, m in policies.items()],
         "judged": [(name, [policies[name]["cbi"], cbi]) for name, cbi in judge["cbi"].items()] if judge else [],
         "axes": list(compared["elo"]),
-        "elo": [(name, [axis.get(name) for axis in compared["elo"].values()]) for name in policies]
-        if compared["elo"]
-        else [],
+        "elo": [(name, [axis.get(name) for axis in compared["elo"].values()]) for name in policies if compared["elo"]],
         "paired_measures": list(paired.values()),
         "paired": [(name, [of[key] for key in paired]) for name, of in compared["paired"].items()],
     }
