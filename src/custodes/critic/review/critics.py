@@ -332,32 +332,20 @@ def _by_confidence(remark: Remark) -> tuple[float, int]:
 
 
 def _quotable(snippet: Snippet) -> dict[str, list[int]]:
-    """Texts that a quote can be -> the numbers, from 1, of their lines."""
-    found = dict[str, list[int]]()
-    for number, text in _sentences(snippet.code) if snippet.kind == "answer" else _statements(snippet.code):
-        found.setdefault(text, []).append(number)
+    """Texts that a quote can be -> the numbers, from 1, of their lines.
+
+    Of an answer these are sentences; none goes beyond its line. Of code they are lines that can hold a bug: no comments,
+    docstrings, decorators or lone brackets.
+    """
+    found, answer = dict[str, list[int]](), snippet.kind == "answer"
+    inside = set() if answer else _docstring_lines(snippet.code)
+    for number, line in enumerate(snippet.code.split("\n"), 1):
+        silent = line.strip().startswith(("#", "@", '"""', "'''")) or line.strip() in EMPTY or number in inside
+        texts = [match[0] for match in SENTENCE.finditer(line)] if answer else [line] * (not silent)
+        for text in texts:
+            if re.search(r"\w", text):
+                found.setdefault(text, []).append(number)
     return found
-
-
-def _statements(code: str) -> list[tuple[int, str]]:
-    """Lines that can hold a bug: no comments, docstrings, decorators or lone brackets."""
-    inside, found = _docstring_lines(code), []
-    for number, line in enumerate(code.split("\n"), 1):
-        bare = line.strip()
-        says = re.search(r"\w", bare) and not bare.startswith(("#", "@", '"""', "'''")) and bare not in EMPTY
-        if says and number not in inside:
-            found.append((number, line))
-    return found
-
-
-def _sentences(text: str) -> list[tuple[int, str]]:
-    """Sentences of prose; none goes beyond its line."""
-    return [
-        (number, match[0])
-        for number, line in enumerate(text.split("\n"), 1)
-        for match in SENTENCE.finditer(line)
-        if re.search(r"\w", match[0])
-    ]
 
 
 def _docstring_lines(code: str) -> set[int]:
