@@ -200,7 +200,7 @@ def test_what_is_saved_is_what_is_loaded(lm: LanguageModel, tmp_path: Path) -> N
 def test_what_cannot_be_learned_from_is_one_sentence(lm: LanguageModel, tmp_path: Path) -> None:
     long, outside = Family(rows=(KnownBug(CODE * 50),)), Family(rows=(KnownBug(CODE, (9,)),))
     with pytest.raises(InputError, match="none of 1 functions fits"):
-        train_lines(lm, [long], replace(CONFIG, max_length=64))
+        train_lines(lm, [long], replace(CONFIG, max_code_tokens=64))
     with pytest.raises(InputError, match="lines count from 1"):
         train_lines(lm, [outside], CONFIG)
     with pytest.raises(InputError, match="batch is 0"):
@@ -210,4 +210,4 @@ def test_what_cannot_be_learned_from_is_one_sentence(lm: LanguageModel, tmp_path
     with pytest.raises(InputError, match="no line scorer"):
         LineScorer.load(tmp_path)
     with pytest.warns(UserWarning, match="1 of 17 functions"):
-        train_lines(lm, [*families(16), long], replace(CONFIG, passes=1, max_length=256))
+        train_lines(lm, [*families(16), long], replace(CONFIG, passes=1, max_code_tokens=256))

@@ -34,7 +34,7 @@ class CriticChoice:
     model: str = ""
     """An untrained critic: smollm2-135m (embedded), a folder, a .gguf file, a hub id, or endpoint:URL#MODEL. With --critic, its base."""
     adapter: Path | None = None
-    """An adapter of the model."""
+    """Folder of a saved adapter."""
     samples: Count = 4
     """Critiques drawn from an endpoint for every piece."""
     search: bool = False

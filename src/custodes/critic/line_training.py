@@ -75,7 +75,7 @@ class LineConfig:
     """Share of the updates over which learning rates rise from 0; afterwards they fall linearly to 0."""
     max_grad_norm: Positive = 1.0
     """The gradient is scaled down to this norm."""
-    max_length: Count = 512
+    max_code_tokens: Count = 512
     """Functions with more tokens are left out of training."""
     micro_tokens: Count = 4096
     """Tokens per forward and backward pass."""
@@ -142,7 +142,7 @@ def train_lines(
     named = {kind for f in families for kind in (*(c.kind for c in f.changes), *(k for r in f.rows for k in r.kinds))}
     scorer = new_line_scorer(lm, config.shape, sorted(named - {""}), config.seed)
     scorer.messages = {kind: SUSPICIONS.get(kind, "") for kind in scorer.kinds}
-    families = _fitting(scorer, families, config.max_length)
+    families = _fitting(scorer, families, config.max_code_tokens)
     adapter = scorer.adapter
     trainer = Trainer(
         [*parameter_groups(adapter.parameters() if adapter else (), config.adapter_learning_rate, WEIGHT_DECAY),

@@ -33,7 +33,7 @@ class ScoredRows:
     split: str = ""
     """Only rows of this split, for example "held-out packages"; all where empty."""
     rows: str = ""
-    """Use rows FIRST:END of these only, counted from 0 and without END, e.g. 0:300."""
+    """Use rows FIRST:END only. Rows are counted from 0, and END is left out: 0:900."""
     dtype: DtypeName = "auto"
     """Precision of computation."""
 

@@ -45,7 +45,7 @@ class CriticNatural:
     """Find bugs of real histories: functions of older releases on which a test of the newer release fails."""
 
     corpus: Path
-    """What `custodes critic corpus` made: the newer functions with their tests."""
+    """What `custodes critic corpus` made: functions with their tests."""
     out: Output
     """The examples, JSON Lines, of the split natural."""
     releases: str = ""

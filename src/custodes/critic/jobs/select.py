@@ -44,7 +44,7 @@ class CriticSelect:
     model: str = "smollm2-135m"
     """The critic: embedded, a local folder, a .gguf file or a hub id."""
     adapter: Path | None = None
-    """Its adapter, for example the folder rl of `custodes critic tune`."""
+    """Folder of a saved adapter."""
     critic: str = ""
     """In place of model and adapter: the folder of `custodes critic train` or `custodes critic tune`, shipped, likelihood,
     or FILE.py:Name. A scorer of lines counts as a critic that says the same each time."""

@@ -35,7 +35,7 @@ class CriticTamper:
     """Insert bugs into the functions of a corpus. The same command again goes on where it was interrupted."""
 
     corpus: Path
-    """What `custodes critic corpus` made."""
+    """What `custodes critic corpus` made: functions with their tests."""
     out: Output
     """The examples, JSON Lines."""
     options: TamperOptions = field(default_factory=TamperOptions)
