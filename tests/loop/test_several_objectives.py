@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from custodes.ledger import verify_ledger
 from custodes.lm import load
 from custodes.loop.policy_optimise import PolicyOptimise, policy_optimise
 from custodes.loop.policy_soup import PolicySoup, policy_soup
+from custodes.reward import RewardModel, save_reward
+from custodes.reward.model import new_heads
 from custodes.types import InputError
 
 REWARDS = '''
@@ -69,6 +72,21 @@ def test_parts_of_a_reward_are_weighed_by_name_and_recorded(world: Path, tiny_mo
     assert report["points"][-1]["gain"]["helpful"]["estimate"] == pytest.approx(gain.parts["helpful"][1].estimate)  # type: ignore[union-attr]
     with pytest.raises(InputError, match=r"no part 'harmles'; did you mean '(people/)?harmless'"):
         policy_optimise(config(world, tiny_model, "Axes", weights="harmles=1", out=world / "b"))
+
+
+def test_axes_of_a_learned_reward_are_weighed_and_bounded(world: Path, tiny_model: Path) -> None:
+    lm = load(tiny_model, dtype="float32")
+    heads = new_heads([0], lm.decoder.spec.hidden, lm.decoder.device, outputs=2)
+    save_reward(RewardModel(lm, heads, axes=("truthful", "harmless")), world / "reward")
+    bounded = optimisation(constrain=("harmless>=0.2",), steps=2)
+    own = two(world, tiny_model, optimisation=bounded, weights="truthful=2")
+    (gain,) = policy_optimise(replace(own, reward=(str(world / "reward"),))).seeds
+    assert set(gain.parts) == {"truthful", "harmless"}
+    assert set(gain.constraints) == {"harmless>=0.2"}
+    for row in evaluations(world / "out", "policy_heldout"):
+        assert row["proxy"] == pytest.approx([2 * value for value in row["parts"]["truthful"]])
+    front = replace(own, reward=(str(world / "reward"),), weights="front:2:truthful,harmless", out=world / "front")
+    assert policy_optimise(front).front.objectives == ("truthful", "harmless")  # type: ignore[union-attr]
 
 
 def test_a_constraint_is_recorded_reported_and_said(

@@ -2,10 +2,10 @@
 
 On CPU it is compiled (``packed_attention.c``) and sees the unique tokens as they lie. Where there is no compiler, or the
 head dimension is not a multiple of 32, or the type is float64, it sees padded rows. The backward pass of torch's fused kernel
-costs ten times its arithmetic on CPU, so that there it is five batched
-products per block of queries, with what stands between them in as few passes as possible: the normaliser
-of the softmax and the row sums that its gradient subtracts ride along in the products as two extra columns
-each (a high and a low part, so that bfloat16 carries them well enough). The first product then *is* log P,
+costs ten times its arithmetic on CPU, so that there it is five batched products per block of queries, with what
+stands between them in as few passes as possible. The normaliser of the softmax, and the row sums that its gradient
+subtracts, ride along in the products as two extra columns each: a high and a low part, so that bfloat16 carries
+them well enough. The first product then *is* log P,
 whose rounding error vanishes where P is near 1. Rows are taken in blocks of like length.
 
 Letters: R rows, T tokens of the longest, H heads, G key-value heads, D head dimension, N unique tokens.

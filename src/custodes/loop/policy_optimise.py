@@ -207,7 +207,7 @@ def _objectives(reward: Reward) -> Sequence[str]:
     """Names of the parts that a reward weighs, where there are several."""
     if isinstance(reward, PartWeights):
         return list(reward.weights)
-    names = [name for name, _, _ in reward.terms] if isinstance(reward, Mixture) else getattr(reward, "axes", ())
+    names = [name for name, _, _ in reward.terms] if isinstance(reward, Mixture) else getattr(reward, "outputs", ())
     return names if len(names) > 1 else ()
 
 

@@ -1,8 +1,8 @@
 """The optimisation loop: sample, score, compare with the reference, learn; the same for every algorithm.
 
-Deviations from the textbook, all deliberate: log-probabilities before the update come from the learner,
-not the sampler, by the same forward passes as the update, so the first ratio is exactly 1; where a step
-is a single update, that extra pass is skipped and the old log-probabilities are the new ones without
+Deviations from the textbook, all deliberate. Log-probabilities before the update come from the learner,
+not the sampler, by the same forward passes as the update, so the first ratio is exactly 1. Where a step
+is a single update, that extra pass is skipped: the old log-probabilities are the new ones without
 gradient. The loss is divided by the number of actions of the whole minibatch, not per episode.
 """
 

@@ -1,8 +1,8 @@
 """Conversations of several turns as token ids: which of them the policy chose, and what stands in between.
 
 What a policy has sampled is never tokenised again: an episode's ids are its prompt, then by turns the sampled ids and
-the *answer*, everything between two replies (the end of the turn where it was not sampled, the environment's messages,
-the opening of the next reply). Answers are the environment's: no action, and no gradient.
+the *answer*. An answer is everything between two replies: the end of the turn where it was not sampled, the environment's
+messages, the opening of the next reply. Answers are the environment's: no action, and no gradient.
 
 Letters: T tokens of an episode.
 """

@@ -1,0 +1,51 @@
+"""The studies of policies run, and go on where they were, on a model so small that the numbers mean nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "studies"
+SMALL = ("--steps", "1", "--held-out", "3", "--tasks-per-step", "2", "--max-tokens", "4")
+
+
+@pytest.fixture
+def model(tiny_model: Path, tmp_path: Path) -> Path:
+    """The tiny model with room for the instructions."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+    return folder
+
+
+def run(script: str, out: Path, model: Path, *more: str) -> list[dict]:
+    words = [sys.executable, FOLDER / script, "--out", out, "--model", model, *SMALL, *more]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_constraint_is_studied_with_intervals_and_again_without_drawing(model: Path, tmp_path: Path) -> None:
+    (found,) = run("constraint_kept.py", tmp_path / "out", model)
+    assert set(found["arms"]) == {"base", "bounded", "free", "weight 0.25", "weight 0.5", "weight 1", "weight 2"}
+    assert found["long, last 8 steps"]["n"] == 2
+    assert len(found["multiplier"]) == 1
+    drawn = (tmp_path / "out/seed-0/free/held_out.json").stat().st_mtime_ns
+    assert run("constraint_kept.py", tmp_path / "out", model) == [found]
+    assert (tmp_path / "out/seed-0/free/held_out.json").stat().st_mtime_ns == drawn
+    assert json.loads((tmp_path / "out/constraint_kept.json").read_text()) == [found]
+
+
+def test_a_front_is_studied_and_its_ends_are_their_own_soups(model: Path, tmp_path: Path) -> None:
+    (found,) = run("objectives_front.py", tmp_path / "out", model, "--weights", "2")
+    assert [point["weight"] for point in found["points"]] == [1.0, 0.0]
+    for point in found["points"]:
+        for name in ("gold", "brief"):
+            assert point[name] == point[f"{name} of the soup"]
+    assert set(found["rank correlation"]) == {"gold", "brief"}
