@@ -108,9 +108,9 @@ class Algorithm:
     """Who answers the tasks: the policy that learns, or the model as it came. Replies of the latter tell nothing of the
     policy's KL, which is then measured on held-out tasks alone."""
     averages_over: ClassVar[Literal["actions", "episodes", "longest"]] = "actions"
-    """What the loss of an update is. "actions": the mean over all of them. "episodes": the mean over episodes of the mean over
-    their actions. "longest": the sum over all actions, divided by the episodes and the longest possible length (arXiv
-    2503.20783)."""
+    """What the loss of an update is. With "actions" it is the mean over all of them. With "episodes" it is the mean over episodes
+    of the mean over their actions. With "longest" it is the sum over all actions, divided by the episodes and the longest
+    possible length (arXiv 2503.20783)."""
     clip_range: ClassVar[tuple[float, float] | None] = None
     """How far the ratio may fall below 1 and rise above it, for the logged share of clipped actions."""
 
