@@ -24,7 +24,7 @@ import httpx
 
 from custodes.cli import main
 from custodes.loop.reward_evaluate import RewardEvaluate, reward_evaluate
-from custodes.web.client import Client
+from custodes import Client
 
 PROJECT = """
 name: kindness
