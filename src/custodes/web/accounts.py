@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import Connection, Row, Select, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from custodes.types import InputError
@@ -113,8 +113,7 @@ class Accounts:
         _check_role(role)
         secret = secrets.token_urlsafe(32)
         row = {"secret": _hash(secret), "role": role, "profile": json.dumps(dict(profile or {})), "by": by}
-        with self._store.writing() as connection:
-            connection.execute(insert(invitations).values(**row, expires=self._clock() + days * DAY))
+        self._store.execute(insert(invitations).values(**row, expires=self._clock() + days * DAY))
         return secret
 
     def accept(self, invitation: str, name: str, password: str) -> Account:
@@ -155,32 +154,28 @@ class Accounts:
 
     def of(self, id: str) -> Account | None:
         """The account with this id."""
-        return next(iter(self._read(select(accounts).where(accounts.c.id == id))), None)
+        return next(map(_account, self._store.rows(select(accounts).where(accounts.c.id == id))), None)
 
     def all(self) -> list[Account]:
         """Every account, oldest first."""
-        return self._read(select(accounts).order_by(accounts.c.created))
+        return list(map(_account, self._store.rows(select(accounts).order_by(accounts.c.created))))
 
     def disable(self, id: str, disabled: bool = True) -> None:
         """Let nobody in as this account; its sessions end now. What it did stays."""
-        with self._store.writing() as connection:
-            connection.execute(update(accounts).where(accounts.c.id == id).values(disabled=disabled))
-            connection.execute(delete(sessions).where(sessions.c.account == id))
+        turned = update(accounts).where(accounts.c.id == id).values(disabled=disabled)
+        self._store.execute(turned, delete(sessions).where(sessions.c.account == id))
 
     def change_password(self, id: str, old: str, new: str) -> None:
         """Raises RefusedError where ``old`` is wrong or ``new`` is weak, TooManyError after too many wrong ones.
 
         Every session and token of the account ends.
         """
-        with self._store.reading() as connection:
-            row = connection.execute(select(accounts).where(accounts.c.id == id)).one()
+        (row,) = self._store.rows(select(accounts).where(accounts.c.id == id))
         if not self._guess((f"password {id}",), row.password, old):
             raise RefusedError("the present password is another one.")
         hashed = self._hashed(new, row.name)
-        with self._store.writing() as connection:
-            connection.execute(update(accounts).where(accounts.c.id == id).values(password=hashed))
-            for table in (sessions, tokens):
-                connection.execute(delete(table).where(table.c.account == id))
+        ended = [delete(table).where(table.c.account == id) for table in (sessions, tokens)]
+        self._store.execute(update(accounts).where(accounts.c.id == id).values(password=hashed), *ended)
 
     # ------------------------------------------------------------ sessions
 
@@ -188,7 +183,7 @@ class Accounts:
         """The account of whom a provider knows."""
         here = (identities.c.issuer == issuer, identities.c.subject == subject)
         query = select(accounts).join(identities, identities.c.account == accounts.c.id).where(*here)
-        return next(iter(self._read(query)), None)
+        return next(map(_account, self._store.rows(query)), None)
 
     def log_in_identity(self, issuer: str, subject: str, ended: str | None = None) -> tuple[Account, Session]:
         """A new session for whom a provider vouches; ``ended`` as in :meth:`log_in`. Raises RefusedError for nobody."""
@@ -234,19 +229,16 @@ class Accounts:
             .join(sessions, sessions.c.account == accounts.c.id)
             .where(sessions.c.secret == _hash(secret))
         )
-        with self._store.reading() as connection:
-            row = connection.execute(query).one_or_none()
+        row = next(iter(self._store.rows(query)), None)
         if row is None or row.disabled or now - row.seen > IDLE or now - row.began > LONGEST:
             return None
         if now - row.seen > 60:  # a write a minute is enough to know who is idle
-            with self._store.writing() as connection:
-                connection.execute(update(sessions).where(sessions.c.secret == _hash(secret)).values(seen=now))
+            self._store.execute(update(sessions).where(sessions.c.secret == _hash(secret)).values(seen=now))
         return Caller(_account(row), frozenset(SCOPES), row.csrf)
 
     def log_out(self, secret: str) -> None:
         """End a session."""
-        with self._store.writing() as connection:
-            connection.execute(delete(sessions).where(sessions.c.secret == _hash(secret)))
+        self._store.execute(delete(sessions).where(sessions.c.secret == _hash(secret)))
 
     # ------------------------------------------------------------ tokens
 
@@ -259,9 +251,8 @@ class Accounts:
             raise InputError(f"a token for {days:g} days is not possible; give more than 0 and at most 366.")
         id, secret = secrets.token_hex(8), f"custodes_{secrets.token_urlsafe(32)}"
         values = {"secret": _hash(secret), "id": id, "account": account, "name": name[:80], "scopes": " ".join(wanted)}
-        with self._store.writing() as connection:
-            now = self._clock()
-            connection.execute(insert(tokens).values(**values, created=now, expires=now + days * DAY))
+        now = self._clock()
+        self._store.execute(insert(tokens).values(**values, created=now, expires=now + days * DAY))
         return id, secret
 
     def by_token(self, secret: str) -> Caller | None:
@@ -271,23 +262,16 @@ class Accounts:
             .join(tokens, tokens.c.account == accounts.c.id)
             .where(tokens.c.secret == _hash(secret))
         )
-        with self._store.reading() as connection:
-            row = connection.execute(query).one_or_none()
+        row = next(iter(self._store.rows(query)), None)
         if row is None or row.disabled or row.expires < self._clock():
             return None
         return Caller(_account(row), frozenset(row.scopes.split()), None)
 
     def revoke(self, account: str, id: str) -> bool:
         """End a token of ``account``; whether there was one."""
-        with self._store.writing() as connection:
-            gone = connection.execute(delete(tokens).where(tokens.c.id == id, tokens.c.account == account))
-        return bool(gone.rowcount)
+        return self._store.execute(delete(tokens).where(tokens.c.id == id, tokens.c.account == account)) > 0
 
     # ------------------------------------------------------------ within
-
-    def _read(self, query: Select[Any]) -> list[Account]:
-        with self._store.reading() as connection:
-            return [_account(row) for row in connection.execute(query)]
 
     def _invited(self, connection: Connection, invitation: str) -> Row[Any]:
         wanted = select(invitations).where(invitations.c.secret == _hash(invitation))

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Boolean, Column, Connection, Float, Index, MetaData, String, Table, Text, create_engine, event
 from sqlalchemy.engine import make_url
@@ -140,6 +141,15 @@ class Store:
         """A connection to read from."""
         with self._explained(), self._engine.connect() as connection:
             yield connection
+
+    def rows(self, query: Any) -> list[Any]:
+        with self.reading() as connection:
+            return list(connection.execute(query))
+
+    def execute(self, *statements: Any) -> int:
+        """All of the statements or none; how many rows they changed."""
+        with self.writing() as connection:
+            return sum(connection.execute(statement).rowcount for statement in statements)
 
     def close(self) -> None:
         self._engine.dispose()
