@@ -22,9 +22,9 @@ from pathlib import Path
 
 import httpx
 
+from custodes import Client
 from custodes.cli import main
 from custodes.loop.reward_evaluate import RewardEvaluate, reward_evaluate
-from custodes import Client
 
 PROJECT = """
 name: kindness
