@@ -168,11 +168,12 @@ class Workspace:
 
     def write(self, records: Sequence[Record]) -> None:
         """Record, and with it what was spent since the last time."""
-        self._count()
-        spent = []
+        if self.phases:
+            self._count()
+        recording, spent = self.begin(), []
         if self._seconds or self.tokens_sampled or self.tokens_trained:
-            spent = [self.recording.spent(self._seconds, self.tokens_sampled, self.tokens_trained)]
-        self.ledger.write(self.run, [*records, *spent])
+            spent = [recording.spent(self._seconds, self.tokens_sampled, self.tokens_trained)]
+        self.ledger.write(recording.run, [*records, *spent])
         self._seconds, self.tokens_sampled, self.tokens_trained, self._told = {}, 0, 0, time.perf_counter()
 
     def tick(self) -> None:
