@@ -89,6 +89,6 @@ def test_no_sentence_has_more_than_40_words() -> None:
 
 
 STILL_LONG = {
-    "critic": 3, "feedback": 2, "reward": 2,
+    "feedback": 2, "reward": 2,
 }  # fmt: skip
 """Package -> how many of its sentences are too long yet; the numbers only shrink."""
