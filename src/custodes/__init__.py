@@ -30,8 +30,10 @@ HOMES = {
     "custodes.reward.group_choice": ("choose_groups",),
     "custodes.reward.spread": ("measure_spread",),
     "custodes.reward": (
-        "FunctionReward", "RewardConfig", "evaluate_reward", "load_reward", "mixture", "save_reward", "train_reward",
+        "FunctionReward", "RewardConfig", "evaluate_reward", "load_reward", "mixture", "save_reward", "teach_reward",
+        "train_reward",
     ),
+    "custodes.feedback.joint": ("fit_judgments",),
     "custodes.feedback.kinds.comparison": ("Comparison",),
     "custodes.types": ("Episode", "Message", "Sampling", "Task"),
     "custodes.web.client": ("Client",),
@@ -49,6 +51,7 @@ if TYPE_CHECKING:  # what a type checker and an editor see; a test keeps it the 
     from custodes.errors import InputError as InputError
     from custodes.feedback import fit_annotators as fit_annotators
     from custodes.feedback import read_feedback as read_feedback
+    from custodes.feedback.joint import fit_judgments as fit_judgments
     from custodes.feedback.kinds.comparison import Comparison as Comparison
     from custodes.ledger import Ledger as Ledger
     from custodes.lm import AdapterConfig as AdapterConfig
@@ -67,6 +70,7 @@ if TYPE_CHECKING:  # what a type checker and an editor see; a test keeps it the 
     from custodes.reward import load_reward as load_reward
     from custodes.reward import mixture as mixture
     from custodes.reward import save_reward as save_reward
+    from custodes.reward import teach_reward as teach_reward
     from custodes.reward import train_reward as train_reward
     from custodes.reward.group_choice import choose_groups as choose_groups
     from custodes.reward.spread import measure_spread as measure_spread

@@ -103,13 +103,15 @@ def test_without_axes_only_the_axis_of_comparisons_is_learned_and_what_is_left_i
 
 def test_what_taught_stands_in_the_ledger_and_the_report(everything: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "reward"
-    reward_train(config_of(everything, tiny_model, out, axes="overall,kind", held_out=0.2))
+    reward_train(config_of(everything, tiny_model, out, axes="overall,kind,steps,spans/rude", held_out=0.4))
     with Ledger.open(out / "ledger.db", read_only=True) as ledger:
         (run,) = ledger.runs()
         write_report(ledger, run.id, tmp_path / "page")
     text = (tmp_path / "page" / "report.html").read_text()
     assert "What each kind of judgment taught" in text
     assert "Learned from comparisons" in text
+    assert "<b>steps</b>:" in text
+    assert "✗" in text
 
 
 def test_axes_that_no_judgment_has_are_refused(everything: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -42,7 +42,15 @@ from custodes.reward.objectives.pairs import Pairs
 from custodes.reward.reading import Reader
 from custodes.reward.spread_pairs import train_spread_reward
 from custodes.reward.storage import SETTINGS, load_reward, save_reward
-from custodes.reward.teaching import Taught, courses_of, measures_of, open_objectives, pairs_on_value, with_outputs
+from custodes.reward.teaching import (
+    Taught,
+    courses_of,
+    marked_texts,
+    measures_of,
+    open_objectives,
+    pairs_on_value,
+    with_outputs,
+)
 from custodes.reward.train import teach_reward
 from custodes.reward.whose_values import WhoseValues
 from custodes.stats import Interval
@@ -191,7 +199,10 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
         measures |= longer
         trained = RewardTrained(model, config.out, evaluation, taught, measures, groups, served)
         row = RewardTaught(
-            used=taught.used, unused=taught.to_dict()["unused"], measures={n: m.to_dict() for n, m in measures.items()}
+            used=taught.used,
+            unused=taught.to_dict()["unused"],
+            examples=marked_texts(model, held_out, objectives),
+            measures={n: m.to_dict() for n, m in measures.items()},
         )
         work.record("reward-taught", row, "reward")
         measured = {

@@ -129,6 +129,10 @@ class RewardObjective:
         """What the last token of a passage receives, by what its mark says of it."""
         return probability
 
+    def marked(self, material: Material, mark: str) -> dict[str, list[bool | None]]:
+        """Episode -> whether each passage of its answer was marked wrong by ``mark``; None where that was not said."""
+        return {}
+
     def axes(self, material: Material) -> list[str]:
         """The axes that these judgments speak of, as often as they do."""
         return []

@@ -52,15 +52,19 @@ def open_objectives(words: Sequence[str]) -> list[RewardObjective]:
             kinds: dict[str, Any] = {f.name: type(f.default) for f in fields(plugin)}
             if option not in kinds:
                 raise InputError(registry.objective.lacks(name, option))
+            truths = {"true": True, "false": False}
             try:
-                options[option] = kinds[option](value)
-            except ValueError:
+                options[option] = truths[value.lower()] if kinds[option] is bool else kinds[option](value)
+            except (ValueError, KeyError):
                 raise InputError(
                     f"objective {name}, option {option}: {value!r} is no {kinds[option].__name__}."
                 ) from None
         opened.append(registry.objective.make(name, **options))
     return opened
 
+
+SHOWN = 4
+"""Answers whose marked passages stand in a report, for each mark."""
 
 FIRST = ("pairs",)
 """Objectives whose lessons come before those of others."""
@@ -117,6 +121,25 @@ def courses_of(material: Material, objectives: Sequence[RewardObjective], member
 def measures_of(model: RewardModel, material: Material, objectives: Sequence[RewardObjective]) -> dict[str, Interval]:
     """How well the reward says what these judgments say, by objective; they are not to be those that it learned from."""
     return {name: found for one in objectives for name, found in one.measures(model, material).items()}
+
+
+def marked_texts(model: RewardModel, material: Material, objectives: Sequence[RewardObjective]) -> list[dict[str, Any]]:
+    """Some answers, passage by passage: what people marked, and how probable the reward finds it that the passage is wrong."""
+    shown = []
+    for mark in model.marks:
+        one = next((one for one in objectives if registry.objective.name_of(type(one)) == mark.partition("/")[0]), None)
+        marked = {} if one is None else one.marked(material, mark)
+        for id, wrong in list(marked.items())[:SHOWN]:
+            episode, objective = material.feedback.episodes[id], one
+            assert objective is not None
+            ends = objective.ends(episode.completion)
+            (right,) = model.mark_probabilities([episode.messages], mark)
+            chances = -objective.token_reward(right)
+            texts = [episode.completion[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+            rows = zip(texts, chances.tolist(), wrong, strict=True)
+            passages = [{"text": text, "wrong": round(p, 3), "marked": was} for text, p, was in rows]
+            shown.append({"mark": mark, "passages": passages})
+    return shown
 
 
 def pairs_on_value(material: Material) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from made_up_rewards import WORDS, material_of, taught_by
 
 from custodes.feedback.collection import Feedback
+from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.span import SpanMark
 from custodes.feedback.kinds.step import StepMark, step_ends, steps_of
 from custodes.lm.loading import LanguageModel
@@ -197,6 +198,19 @@ def test_a_reward_learns_which_sentences_were_marked(lm: LanguageModel) -> None:
     at = np.flatnonzero(~np.isnan(scores.token[0]))
     assert len(at) == 3
     assert scores.token[0][at].argmin() == 1
+
+
+def test_what_a_correction_changed_is_marked_where_that_is_asked_for(lm: LanguageModel) -> None:
+    feedback = Feedback()
+    answer = (Message("assistant", "the quick fox. it never jumps. the end."),)
+    edited = "the quick fox. it always jumps. the end."
+    feedback.add(Correction, ASKED, (answer,), id="c", text=edited)
+    (mark,) = Spans(corrections=True).all_marks(material_of(lm, feedback))
+    assert answer[0].content[mark.start : mark.end] == "never"
+    assert Spans().all_marks(material_of(lm, feedback)) == []
+    material = material_of(lm, feedback, (), ("spans/corrected",))
+    lessons = Spans(corrections=True).lessons(material, 1)
+    assert [lesson.target for lesson in lessons] == [(0.0,), (1.0,), (0.0,)]
 
 
 def test_marks_beyond_the_text_are_refused(lm: LanguageModel) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from custodes.audit.record import RunSection
@@ -21,6 +21,8 @@ class RewardTaught(Row):
     """Each with ``kind``, ``why`` and the number of ``judgments``."""
     measures: dict[str, dict[str, Any]]
     """How well held-out judgments were said, intervals by name."""
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    """Held-out answers by ``mark``, in ``passages``: ``text``, how probably ``wrong``, and whether people ``marked`` it so."""
 
 
 @section
@@ -36,9 +38,15 @@ class TaughtSection(RunSection):
 {% endfor %}{% for row in of.unused %}<tr><th scope="row">Not used: {{ row.kind | replace("_", " ") }}s</th><td>{{ row.judgments | number }}: {{ row.why }}</td></tr>
 {% endfor %}{% for measure, found in of.measures.items() %}<tr><th scope="row">Held out: {{ measure }}</th><td>{{ found.estimate | number }} [{{ found.low | number }}, {{ found.high | number }}], n = {{ found.n | number }}</td></tr>
 {% endfor %}</table>
+{% if of.examples %}<p>Held-out answers. The reward finds a passage wrong with the probability that stands behind it; ✗ and ✓ are people's marks.</p>
+{% for answer in of.examples %}<p><b>{{ answer.mark }}</b>: {% for p in answer.passages %}{% if p.wrong > 0.5 %}<mark>{{ p.text }}</mark>{% else %}{{ p.text }}{% endif %} <small>({{ p.wrong | number }}{% if p.marked is not none %} {{ "✗" if p.marked else "✓" }}{% endif %})</small> {% endfor %}</p>
+{% endfor %}{% endif %}
 {% else %}{{ absent("Which judgments taught the reward") }}{% endfor %}
 """
 
     def read(self) -> dict[str, Any]:
         rows = self.source.last(RewardTaught)
-        return {name: {"used": row.used, "unused": row.unused, "measures": row.measures} for name, row in rows.items()}
+        return {
+            name: {"used": row.used, "unused": row.unused, "measures": row.measures, "examples": row.examples}
+            for name, row in rows.items()
+        }

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
 
 import numpy as np
 
+from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.span import SpanMark
 from custodes.ranges import ranged
 from custodes.registry import objective
@@ -18,6 +21,21 @@ from custodes.stats import Interval, auc
 from custodes.types import InputError
 
 _END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[^\s](?=\s*\n)|[^\s](?=\s*\Z)")
+
+
+CORRECTED = "corrected"
+
+
+def _changed(text: str, edited: str) -> list[tuple[int, int]]:
+    """(start, end) of the words of a text that an edit replaced or took out; where it only put something in, of the word before."""
+    words = list(re.finditer(r"\S+", text))
+    matcher = SequenceMatcher(None, [word[0] for word in words], edited.split(), autojunk=False)
+    spans = []
+    for what, first, end, _, _ in matcher.get_opcodes():
+        if what != "equal" and words:
+            first, end = (first, end) if end > first else (max(first - 1, 0), max(first, 1))
+            spans.append((words[first].start(), words[end - 1].end()))
+    return spans
 
 
 def _sentence_ends(text: str) -> list[int]:
@@ -32,10 +50,14 @@ class Spans(Logistic):
     """Marked passages. The output "spans/CATEGORY" is the probability that a sentence holds an error of that category.
 
     An answer in which somebody marked something is taken to be marked as a whole: its other sentences hold no such error.
+    With ``corrections``, what somebody edited counts as marked, with the category "corrected".
     """
 
     judgment = SpanMark
     source = "arXiv 2306.01693, section 3"
+
+    corrections: bool = False
+    """Take the passages that corrections changed as marks too."""
 
     @staticmethod
     def ends(text: str) -> list[int]:
@@ -47,18 +69,33 @@ class Spans(Logistic):
         return -probability
 
     def marks(self, material: Material) -> list[str]:
-        return [f"spans/{mark.category}" for mark in material.judgments(SpanMark)]
+        return [f"spans/{mark.category}" for mark in self.all_marks(material)]
+
+    def all_marks(self, material: Material) -> list[SpanMark]:
+        """The marks that people made, and those that corrections amount to."""
+        own = material.judgments(SpanMark)
+        for correction in material.judgments(Correction) if self.corrections else ():
+            about: dict[str, Any] = {
+                "annotator": correction.annotator,
+                "task": correction.task,
+                "episodes": correction.episodes,
+            }
+            for n, (start, end) in enumerate(_changed(material.episode(correction).completion, correction.text)):
+                own.append(SpanMark(id=f"{correction.id}/{n}", start=start, end=end, category=CORRECTED, **about))
+        return own
 
     def lessons(self, material: Material, members: int) -> list[Lesson]:
         of_answer: dict[tuple[str, str], list[SpanMark]] = defaultdict(list)
-        for mark in material.judgments(SpanMark):
+        own_ids = {mark.id for mark in material.judgments(SpanMark)}
+        for mark in self.all_marks(material):
             length = len(material.episode(mark).completion)
             if mark.end > length:
                 raise InputError(
                     f"{material.where(mark)}: a span ends at character {mark.end:,} of an answer of {length:,}; "
                     "the mark is of another text."
                 )
-            if material.teaches(mark, f"spans/{mark.category}") is not None:
+            name, judged = f"spans/{mark.category}", mark.id in own_ids
+            if material.teaches(mark, name) is not None if judged else name in material.outputs:
                 of_answer[mark.annotator, mark.episodes[0]].append(mark)
         taught = []
         for own in of_answer.values():
@@ -78,22 +115,30 @@ class Spans(Logistic):
     def measures(self, model: RewardModel, material: Material) -> dict[str, Interval]:
         """Of each category, how much likelier an error is made of a sentence that was marked than of one that was not (area under the curve)."""
         measured = {}
-        of_answer: dict[str, list[SpanMark]] = defaultdict(list)
-        for mark in material.judgments(SpanMark):
-            of_answer[mark.episodes[0]].append(mark)
-        episodes = [material.episode(own[0]) for own in of_answer.values()]
         for name in (name for name in model.marks if name.startswith("spans/")):
-            wrong: list[bool] = []
-            stated: list[float] = []
-            answers: list[str] = []
-            chances = model.mark_probabilities([episode.messages for episode in episodes], name) if episodes else []
-            for episode, own, chance in zip(episodes, of_answer.values(), chances, strict=True):
-                ends = self.ends(episode.completion)
-                for begin, end, p in zip([0, *ends], ends, chance.tolist(), strict=False):
-                    wrong.append(any(f"spans/{m.category}" == name and m.start < end and m.end > begin for m in own))
-                    stated.append(p)
-                    answers.append(episode.id)
+            wrong, stated, answers = [], [], []
+            marked = self.marked(material, name)
+            conversations = [material.feedback.episodes[id].messages for id in marked]
+            for (id, own), chances in zip(marked.items(), model.mark_probabilities(conversations, name), strict=True):
+                wrong += [bool(one) for one in own]
+                stated += chances.tolist()
+                answers += [id] * len(own)
             if any(wrong) and not all(wrong):
                 name = name.removeprefix("spans/")
                 measured[f"tells sentences with {name} from others"] = auc(stated, wrong, answers)
         return measured
+
+    def marked(self, material: Material, mark: str) -> dict[str, list[bool | None]]:
+        """Of each answer, whether each sentence was marked so."""
+        of_answer: dict[str, list[SpanMark]] = defaultdict(list)
+        for one in self.all_marks(material):
+            of_answer[one.episodes[0]].append(one)
+        marked: dict[str, list[bool | None]] = {}
+        for id, own in of_answer.items():
+            ends = self.ends(material.feedback.episodes[id].completion)
+            own = [one for one in own if f"spans/{one.category}" == mark]
+            marked[id] = [
+                any(one.start < end and one.end > begin for one in own)
+                for begin, end in zip([0, *ends], ends, strict=False)
+            ]
+        return marked

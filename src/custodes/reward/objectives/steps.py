@@ -63,6 +63,15 @@ class Steps(Logistic):
                 taught.append(Lesson(prompt, ((sequence, places[mark.step]),), target, weight, material.where(mark)))
         return self.begin(taught, len(material.outputs), members)
 
+    def marked(self, material: Material, mark: str) -> dict[str, list[bool | None]]:
+        marked: dict[str, list[bool | None]] = {}
+        for one in material.judgments(StepMark):
+            steps = len(self.ends(material.episode(one).completion))
+            own = marked.setdefault(one.episodes[0], [None] * steps)
+            if one.value and one.step < steps:
+                own[one.step] = one.value < 0
+        return marked
+
     def measures(self, model: RewardModel, material: Material) -> dict[str, Interval]:
         """Accuracy at each step, and how often the first wrong step is found, each beside what is right without looking.
 
