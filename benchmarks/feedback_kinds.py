@@ -22,7 +22,7 @@ from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.ranking import Ranking
 from custodes.feedback.kinds.rating import Rating
-from custodes.stats import mean_interval, paired_difference, rate
+from custodes.stats import mean_interval, paired_difference
 from custodes.types import Judgment
 
 Z = 1.959964
@@ -73,7 +73,7 @@ class Crowd:
 
 def intervals(
     judgments: Sequence[Judgment], quality: NDArray[np.float64]
-) -> tuple[list[bool], list[float], dict[str, float]]:
+) -> tuple[list[float], list[float], dict[str, float]]:
     """Whether each interval of a difference holds it, its width, and nats a minute by kind."""
     fitted = fit_judgments(judgments)
     place = {name: n for n, name in enumerate(fitted.episodes)}
@@ -87,7 +87,7 @@ def intervals(
                     se, difference = np.sqrt(2.0), 0.0
                 else:
                     se, difference = fitted.difference_se(a, b), fitted.quality[a] - fitted.quality[b]
-                covered.append(bool(abs(difference - (own[i] - own[j])) < Z * se))
+                covered.append(float(abs(difference - (own[i] - own[j])) < Z * se))
                 width.append(2 * Z * se)
     return covered, width, fitted.nats_a_minute
 
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     seconds = {kind: float(value) for kind, _, value in (word.partition("=") for word in chosen.seconds.split(","))}
-    covered: dict[str, list[bool]] = {arm: [] for arm in ARMS}
+    covered: dict[str, list[float]] = {arm: [] for arm in ARMS}
     width: dict[str, list[float]] = {arm: [] for arm in ARMS}
     nats: dict[str, list[float]] = {kind: [] for kind in seconds}
     clusters: list[int] = []
@@ -120,7 +120,7 @@ def main() -> None:
         clusters += [seed] * len(own_covered)
     added = paired_difference(width["comparison+rating"], width["comparison"], clusters)
     result = {
-        "coverage": {arm: rate(covered[arm], clusters).to_dict() for arm in ARMS},
+        "coverage": {arm: mean_interval(covered[arm], clusters).to_dict() for arm in ARMS},
         "mean_width": {arm: mean_interval(width[arm], clusters).to_dict() for arm in ARMS},
         "comparison_and_rating_minus_comparison_width": added.to_dict(),
         "nats_a_minute": {kind: mean_interval(values).to_dict() for kind, values in nats.items()},
@@ -129,7 +129,9 @@ def main() -> None:
         print(json.dumps(result, indent=2))
         return
     for arm in ARMS:
-        print(f"{arm:<35} coverage {rate(covered[arm], clusters)}, mean width {mean_interval(width[arm], clusters)}")
+        print(
+            f"{arm:<35} coverage {mean_interval(covered[arm], clusters)}, mean width {mean_interval(width[arm], clusters)}"
+        )
     print(f"comparisons with ratings added minus comparisons alone: width {added}")
     for kind, values in nats.items():
         print(f"{kind:<12} {mean_interval(values)} nats a minute")

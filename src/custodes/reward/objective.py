@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from custodes.feedback.collection import Feedback, judged_episode
@@ -71,6 +72,11 @@ class Material:
     def outputs(self) -> tuple[str, ...]:
         """(O,) the names of all outputs."""
         return (*self.axes, *self.marks)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the reward computes."""
+        return self.reader.lm.decoder.device
 
     def judgments(self, kind: type[J]) -> list[J]:
         """The judgments of this kind."""

@@ -30,14 +30,15 @@ class Logistic(RewardObjective):
 
     source = "logistic regression"
 
-    def begin(self, taught: list[Lesson], outputs: int, members: int) -> list[Lesson]:
+    def begin(self, taught: list[Lesson], material: Material, members: int) -> list[Lesson]:
         """The lessons; offsets start where every score is 0."""
-        start = np.zeros(outputs)
-        for output in range(outputs):
+        start = np.zeros(len(material.outputs))
+        for output in range(len(start)):
             mean = np.mean([lesson.target[0] for lesson in taught if lesson.weight[output]] or [0.5])
             start[output] = np.log(mean / (1 - mean)) if 0 < mean < 1 else 0.0
         self.taught = sorted({int(np.argmax(lesson.weight)) for lesson in taught})
-        self.offset = nn.Parameter(torch.from_numpy(start).float().repeat(members, 1))  # (K, O) log-odds at raw score 0
+        offset = torch.from_numpy(start).float().repeat(members, 1)  # (K, O) log-odds at raw score 0
+        self.offset = nn.Parameter(offset.to(material.device))
         return taught
 
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -55,7 +56,7 @@ class Logistic(RewardObjective):
         return np.where(target == 0.5, 0.5, (logits > 0) == (target > 0.5)).astype(np.float64)
 
     def zeros(self) -> dict[int, Floats]:
-        return {output: -self.offset.detach()[:, output].double().numpy() for output in self.taught}
+        return {output: -self.offset.detach()[:, output].double().cpu().numpy() for output in self.taught}
 
 
 @objective
@@ -88,7 +89,7 @@ class Labels(Logistic):
                 prompt, sequence = material.episode(label).task.messages, material.sequence(label)
                 target = (WORDS[label.value.lower()],)
                 taught.append(Lesson(prompt, ((sequence, -1),), target, weight, material.where(label)))
-        return self.begin(taught, len(material.outputs), members)
+        return self.begin(taught, material, members)
 
     def measures(self, model: RewardModel, material: Material) -> dict[str, Interval]:
         """How often a score is on the label's side of 0, and how often the commoner value alone is right."""

@@ -70,7 +70,7 @@ class Ratings(RewardObjective):
                 taught.append(
                     Lesson(prompt, ((material.sequence(rating), -1),), target, weight, material.where(rating))
                 )
-        self._begin(starts, [scale for _, scale in annotators], members, len(taught))
+        self._begin(starts, [scale for _, scale in annotators], members, len(taught), material.device)
         return taught
 
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -115,7 +115,7 @@ class Ratings(RewardObjective):
                 measured[f"correlation with ratings, {axis}"] = rank_correlation(score, np.array(values))
         return measured
 
-    def _begin(self, starts: list[Floats], scale: list[int], members: int, count: int) -> None:
+    def _begin(self, starts: list[Floats], scale: list[int], members: int, count: int, device: torch.device) -> None:
         """Thresholds where they would be if all answers were alike; nobody differs from the others."""
         self.count = count
         if not count:
@@ -126,9 +126,9 @@ class Ratings(RewardObjective):
             gaps = np.maximum(np.diff(own), 1e-2)
             common[row, : len(own)] = [own[0], *np.log(gaps)]
             beyond[row, : len(own)] = False
-        self.scale, self.beyond = torch.tensor(scale), torch.from_numpy(beyond)
-        self.common = nn.Parameter(torch.from_numpy(common).float().repeat(members, 1, 1))
-        self.own = nn.Parameter(torch.zeros(members, len(scale), longest))
+        self.scale, self.beyond = torch.tensor(scale, device=device), torch.from_numpy(beyond).to(device)
+        self.common = nn.Parameter(torch.from_numpy(common).float().repeat(members, 1, 1).to(device))
+        self.own = nn.Parameter(torch.zeros(members, len(scale), longest, device=device))
 
 
 def _edges(values: Sequence[float]) -> Floats:

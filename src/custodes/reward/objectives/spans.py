@@ -110,7 +110,7 @@ class Spans(Logistic):
                     weight = np.eye(len(material.outputs))[output]
                     prompt, where = material.episode(own[0]).task.messages, material.where(own[0])
                     taught.append(Lesson(prompt, ((sequence, place),), (float(wrong),), weight, where))
-        return self.begin(taught, len(material.outputs), members)
+        return self.begin(taught, material, members)
 
     def measures(self, model: RewardModel, material: Material) -> dict[str, Interval]:
         """Of each category, how much likelier an error is made of a sentence that was marked than of one that was not (area under the curve)."""

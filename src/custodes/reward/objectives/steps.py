@@ -61,7 +61,7 @@ class Steps(Logistic):
                 target = (self.neutral if mark.value == 0 else float(mark.value > 0),)
                 prompt = material.episode(mark).task.messages
                 taught.append(Lesson(prompt, ((sequence, places[mark.step]),), target, weight, material.where(mark)))
-        return self.begin(taught, len(material.outputs), members)
+        return self.begin(taught, material, members)
 
     def marked(self, material: Material, mark: str) -> dict[str, list[bool | None]]:
         marked: dict[str, list[bool | None]] = {}
