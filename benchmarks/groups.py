@@ -4,6 +4,7 @@
     python benchmarks/groups.py --part errors    # how often a second group is seen where there is none, 200 simulations
     python benchmarks/groups.py --part readings  # a minority, and people who turn answers round: what is said of either
     python benchmarks/groups.py --part speed     # 1,000 annotators, 100,000 judgments, 64 features
+    python benchmarks/groups.py --part replies --ledger runs/quickstart/ledger.db  # real replies, a model's hidden states
 
 Replies have two attributes, each normal. A majority and a minority want the opposite of the first and the same of the
 second: worth is 1.35 (±a + 0.5 b), and who judges adds logistic noise. Each of 40 annotators gives 30 judgments; accuracy
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,13 @@ from result import print_result
 from scipy.optimize import linear_sum_assignment
 from scipy.special import expit
 
+from custodes.environments import gold
+from custodes.feedback import simulated_annotators
+from custodes.ledger import Ledger
+from custodes.lm import load
 from custodes.reward.group_choice import choose_groups
 from custodes.reward.groups import FeaturePairs, Groups, fit_groups
+from custodes.reward.hidden_features import hidden_pairs
 from custodes.reward.spread import measure_spread
 from custodes.stats import mean_interval, rate
 from custodes.types import Floats
@@ -36,17 +43,21 @@ PEOPLE, EACH, MINORITY = 40, 30, 0.3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=["accuracy", "errors", "readings", "speed"], default="accuracy")
+    parser.add_argument("--part", choices=["accuracy", "errors", "readings", "speed", "replies"], default="accuracy")
     parser.add_argument("--seeds", type=int, default=5, help="data sets of --part accuracy")
     parser.add_argument(
         "--simulations", type=int, default=200, help="of --part errors and, a quarter, of --part readings"
     )
+    parser.add_argument("--ledger", help="of a run of quickstart, whose replies --part replies takes")
+    parser.add_argument("--tasks", type=int, default=100, help="tasks of --part replies")
+    parser.add_argument("--each", type=int, default=EACH, help="judgments of everybody in --part replies")
     chosen = parser.parse_args()
     parts = {
         "accuracy": lambda: accuracy(chosen.seeds),
         "errors": lambda: errors(chosen.simulations),
         "readings": lambda: readings(chosen.simulations // 4),
         "speed": speed,
+        "replies": lambda: of_replies(chosen.ledger, chosen.tasks, chosen.each),
     }
     print_result({"benchmark": "groups", "part": chosen.part, **parts[chosen.part]()})
 
@@ -151,6 +162,49 @@ def readings(simulations: int) -> dict[str, Any]:
                 flush=True,
             )
     return told
+
+
+def of_replies(where: str, tasks: int, each: int) -> dict[str, Any]:
+    """28 simulated experts who value the checks and 12 who value brevity judge real replies; groups on the model's hidden states."""
+    with Ledger.open(where, read_only=True) as ledger:
+        run = ledger.runs()[0].id
+        sampled = [e for e in ledger.evaluations(run, "sampled") if e.subject.startswith("tasks to judge")]
+        wanted = set([id for e in sampled for id in e.metrics["episode"]][: 4 * tasks])
+        episodes = [episode for episode in ledger.episodes(run) if episode.id in wanted]
+    by_task: dict[str, list[Any]] = {}
+    for episode in episodes:
+        by_task.setdefault(episode.task.id, []).append(episode)
+    pairs = [p for own in by_task.values() for p in combinations(own, 2) if p[0].completion != p[1].completion]
+    people = simulated_annotators({"expert": 28, "expert:brief": 12})
+    rng = np.random.default_rng(0)
+    sides, label, names = [], [], []
+    for person in people:
+        for k in rng.choice(len(pairs), each, replace=False):
+            first, second = pairs[k]
+            answer = person.compare(
+                first.task, first, second, (gold(first.task, first.completion), gold(first.task, second.completion))
+            )
+            (row,) = answer.comparisons() or [None]
+            if row is not None:
+                turn = row.first != first.id
+                sides.append((second, first) if turn else (first, second))
+                label.append(0.5 + 0.5 * np.sign(row.strength))
+                names.append(person.annotator.id)
+    hidden = hidden_pairs(load("smollm2-135m"), sides, np.array(label), names)
+    start = time.perf_counter()
+    chosen = choose_groups(hidden.data)
+    group = np.array(["brief" in name for name in chosen.groups.people]) * 1
+    spread = measure_spread(hidden.first, hidden.second, hidden.data, chosen.groups)
+    found = {
+        "judgments": len(label),
+        "features": hidden.first.shape[1],
+        "groups": chosen.groups.count,
+        "gains": list(chosen.gains),
+        "seconds": time.perf_counter() - start,
+    }
+    found |= {"membership": membership(fit_groups(hidden.data, 2), group), "r2": spread.to_dict()}
+    print(found, flush=True)
+    return found
 
 
 def speed() -> dict[str, Any]:

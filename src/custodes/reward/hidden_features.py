@@ -1,4 +1,4 @@
-"""Features of replies for finding groups: a model's hidden state at the last token, in few directions.
+"""Features of replies for finding groups: length, Markdown, and a model's hidden state at the last token, in few directions.
 
 The directions are the principal components of all replies, each of variance 1. Their number is the one at which one reward
 for everybody predicts held-out judgments best, so that few judgments are not spread over many features.
@@ -22,10 +22,11 @@ from custodes.reward.groups import FeaturePairs, fit_groups
 from custodes.reward.model import RewardModel, last_hidden_states
 from custodes.types import Episode, Floats
 
-SIZES = (4, 8, 16, 32, 64)
+SIZES = (4, 8, 16, 32, 62)
 """Numbers of directions that are tried."""
 MEASURED: tuple[Style, ...] = ("length", "markdown")
-"""What scores are correlated with, to tell in words what a group prefers."""
+"""Features beside the directions: a hidden state hardly tells them. Scores are correlated with them too, to tell in words what
+a group prefers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +63,16 @@ def hidden_pairs(
     hidden -= hidden.mean(axis=0)
     left, size, _ = np.linalg.svd(hidden, full_matrices=False)
     rank = int((size > 1e-6 * size[0]).sum())
-    features = left[:, : min(rank, SIZES[-1])] * np.sqrt(len(hidden))
+    logs = np.stack([np.log1p([MEASURES[m](e.completion) for e in replies.values()]) for m in MEASURED], axis=1)
+    plain = (logs - logs.mean(axis=0)) / np.where(logs.std(axis=0) > 0, logs.std(axis=0), 1.0)
+    features = np.concatenate([plain, left[:, : min(rank, SIZES[-1])] * np.sqrt(len(hidden))], axis=1)
     one, other = (np.array([at[pair[side].id] for pair in pairs]) for side in (0, 1))
     difference = features[one] - features[other]
 
     def of_size(d: int) -> FeaturePairs:
         return FeaturePairs.of(difference[:, :d], label, annotators, source=source)
 
-    sizes = [d for d in SIZES if d < features.shape[1]] or [features.shape[1]]
+    sizes = [len(MEASURED) + d for d in SIZES if len(MEASURED) + d <= features.shape[1]] or [features.shape[1]]
     fold = held_out_folds(of_size(1), seed)
 
     def likelihood(d: int) -> float:
@@ -78,7 +81,6 @@ def hidden_pairs(
         return float(held_out_likelihood(data, fold, fits).sum())
 
     d = max(sizes, key=likelihood)
-    logs = np.stack([np.log1p([MEASURES[m](e.completion) for e in replies.values()]) for m in MEASURED], axis=1)
     return HiddenPairs(of_size(d), features[one, :d], features[other, :d], logs[one] - logs[other])
 
 
