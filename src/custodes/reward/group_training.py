@@ -182,10 +182,12 @@ def accuracy_of_groups(
     Somebody who judged in training has the group found there. Where somebody is new, one half of their judgments says the
     group, by the outputs' own likelihood, and the other half is predicted, and the other way round.
     """
-    scores = model.score_messages([e.messages for sides in named.sides for e in sides])
+    replies = {episode.id: episode for sides in named.sides for episode in sides}  # each is read once
+    scores, place = model.score(list(replies.values())), {id: n for n, id in enumerate(replies)}
+    one, other = (np.array([place[sides[k].id] for sides in named.sides]) for k in (0, 1))
     columns = [scores.parts[axis] for axis in groups.axes] if len(groups.axes) > 1 else [scores.value]
-    z = np.stack(columns, axis=1).reshape(-1, 2, len(columns))
-    difference, value = z[:, 0] - z[:, 1], scores.value[0::2] - scores.value[1::2]
+    each = np.stack(columns, axis=1)
+    difference, value = each[one] - each[other], scores.value[one] - scores.value[other]
     group, label = _likeliest(named, groups, difference / model.temperature), named.label
     decided = label != 0.5
     tasks = np.array(named.tasks)
