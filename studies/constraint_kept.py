@@ -20,8 +20,7 @@ import numpy as np
 from arms import Bench, Rows, by_task, config_of, options
 
 from custodes.environments import GoldReward, instruction_tasks
-from custodes.files import save_json
-from custodes.page import plain_json
+from custodes.files import plain_json, save_json
 from custodes.reward.base import RewardBase
 from custodes.stats import mean_interval, paired_difference, rate
 from custodes.types import Episode, Scores

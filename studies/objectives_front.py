@@ -21,9 +21,8 @@ from arms import Bench, by_task, config_of, options
 from scipy.stats import spearmanr
 
 from custodes.environments import GoldReward, instruction_tasks
-from custodes.files import save_json
+from custodes.files import plain_json, save_json
 from custodes.lm.soup import soup
-from custodes.page import plain_json
 from custodes.reward.base import RewardBase
 from custodes.stats import mean_interval, paired_difference
 from custodes.types import Episode, Scores
