@@ -80,21 +80,22 @@ class Steps(Logistic):
         marks = [mark for mark in material.judgments(StepMark) if mark.value]
         if STEPS not in model.marks or not marks:
             return {}
-        probability = model.mark_probabilities([material.episode(mark).messages for mark in marks], STEPS)
-        right = np.array([p[mark.step] for p, mark in zip(probability, marks, strict=True)])
+        judged = {mark.episodes[0]: material.episode(mark).messages for mark in marks}
+        of = dict(zip(judged, model.mark_probabilities(list(judged.values()), STEPS), strict=True))
+        right = np.array([of[mark.episodes[0]][mark.step] for mark in marks])
         good, tasks = np.array([mark.value > 0 for mark in marks]), [mark.task for mark in marks]
         answers: dict[str, dict[int, int]] = {}
         for mark in marks:
             answers.setdefault(mark.episodes[0], {})[mark.step] = mark.value
-        of = {mark.episodes[0]: (mark.task, p) for p, mark in zip(probability, marks, strict=True)}
+        task_of = {mark.episodes[0]: mark.task for mark in marks}
         truth, found, where = [], [], []
         for episode, own in answers.items():
-            task, p = of[episode]
+            p = of[episode]
             first = next((step for step in sorted(own) if own[step] < 0), -1)
             if set(range(len(p) if first < 0 else first)) <= own.keys():  # all before it are marked
                 truth.append(first)
                 found.append(int(next((step for step in range(len(p)) if p[step] < 0.5), -1)))
-                where.append(task)
+                where.append(task_of[episode])
         measured = {
             "right of steps": rate((right > 0.5) == good, tasks),
             "the commoner mark of steps": rate(good == (good.mean() > 0.5), tasks),
