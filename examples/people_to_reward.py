@@ -129,4 +129,4 @@ with tempfile.TemporaryDirectory() as name:
     rows = [{"prompt": q, "chosen": good, "rejected": bad} for q, good, bad in held_out]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     result = reward_evaluate(RewardEvaluate(model=folder / "reward", judgments=str(file)))
-    print(f"Accuracy of the reward on held-out pairs: {result.accuracy}")
+    print(f"Accuracy of the reward on held-out pairs: {result.evaluation.accuracy}")

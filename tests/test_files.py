@@ -24,9 +24,9 @@ BY_HAND = re.compile(
 APART = {
     "environments/sandbox/inside",
     "critic/inside",
-    "gaming/scripted/tampering.py",
-    "gaming/monitors.py",
-    "web/exchange_api.py",
+    "gaming/scripted/reward_tampering.py",
+    "gaming/monitors/rules.py",
+    "web/api.py",
 }
 """Code that runs in a sandbox, texts that speak of such code, and files that nobody sees before they are read again."""
 

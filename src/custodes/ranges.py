@@ -61,8 +61,8 @@ AnyFloat = Annotated[float, Range()]
 
 
 def ranged(kind: type[T]) -> type[T]:
-    """Class decorator, beneath ``@dataclass``: its numbers are checked before its own ``__post_init__``."""
-    own = kind.__dict__.get("__post_init__")
+    """Class decorator, beneath ``@dataclass``: its numbers are checked before its ``__post_init__``, which may be inherited."""
+    own = getattr(kind, "__post_init__", None)
 
     def check(self: Any) -> None:
         check_ranges(self)

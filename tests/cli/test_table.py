@@ -20,7 +20,8 @@ ROOT = Path(custodes.__file__).parent
 FILES = [p for f in ("loop", "*/jobs") for p in sorted(ROOT.glob(f"{f}/*.py")) if p.name != "__init__.py"]
 HELPERS = {
     *("loop/evaluation.py", "loop/judging.py", "loop/chosen_tasks.py", "loop/gains.py"),
-    *("loop/new_policy.py", "loop/optimised_arm.py", "loop/policy_plan.py"),
+    *("loop/new_policy.py", "loop/optimised_arm.py", "loop/policy_plan.py", "loop/policy_front.py"),
+    *("loop/demonstrations.py", "loop/rubric_training.py"),
 }
 """Files among the commands that are none."""
 

@@ -290,4 +290,4 @@ def test_help_shows_the_own_options_with_their_help(capsys: pytest.CaptureFixtur
     assert "--low" in shown
     assert "How far the ratio of a reply may fall below 1." in shown
     assert "--lam" not in shown
-    assert "Steps of policy optimisation." in shown
+    assert "Steps of optimisation: sample, score, update." in shown

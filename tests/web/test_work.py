@@ -161,7 +161,10 @@ def test_every_kind_of_answer_becomes_its_judgment(server: Server):
         ([{"question": 1, "verdict": "prefer", "strength": 9}], "strength"),
         ([{"question": 1, "verdict": "tie"}, {"question": 1, "verdict": "tie"}], "answered twice"),
         ([{"question": 1, "verdict": "tie"}, {"question": 2, "place": 3, "value": 3}], "place 3, but 2 answers"),
-        ([{"question": 1, "verdict": "tie"}, {"question": 2, "place": 0, "value": 0}], "outside 1..7"),
+        (
+            [{"question": 1, "verdict": "tie"}, {"question": 2, "place": 0, "value": 0}],
+            "give a whole number from 1 to 7",
+        ),
         ([{"question": 1, "verdict": "tie"}, {"question": 3, "place": 0, "choice": "maybe"}], "choice 'maybe'"),
         (
             [{"question": 1, "verdict": "tie", "colour": "red"}],

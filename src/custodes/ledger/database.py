@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, inspect, te
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
+from custodes.ledger.migrating import run_migrations
 from custodes.ledger.schema import FORMAT, VERSION_TABLE
 from custodes.types import InputError
 
@@ -172,16 +173,10 @@ class LedgerDatabase:
 
     def _migrate(self, connection: Connection) -> None:
         """Run the migrations that are missing: none where another process came first."""
-        from alembic import command  # half a second to import, and needed once in a ledger's life
-        from alembic.config import Config
-        from alembic.util import CommandError
+        from alembic.util import CommandError  # half a second to import, and needed once in a ledger's life
 
-        config = Config()
-        folder = Path(__file__).parent / "migrations"
-        config.set_main_option("script_location", str(folder).replace("%", "%%"))
-        config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            run_migrations(connection, Path(__file__).parent / "migrations")
         except CommandError:
             raise InputError(
                 f"{self.name} was written by a newer version of custodes (this one knows format {FORMAT}); upgrade."

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, inspect, text
 
+from custodes.ledger.migrating import run_migrations
 from custodes.types import InputError
 
 FOLDER = Path(__file__).parent / "migrations"
@@ -48,12 +49,4 @@ def migrate(connection: Connection, tables: TableSet, where: str) -> None:
         remedy = "upgrade custodes" if version > versions[-1] else "open them with release 0.1 first"
         known = f"this version of custodes knows {versions[0]} to {versions[-1]}"
         raise InputError(f"the server's tables in {where} have format {version} and {known}; {remedy}.")
-    from alembic import command  # half a second to import, and needed once in a database's life
-    from alembic.config import Config
-
-    config = Config()
-    for name, value in (("script_location", FOLDER), ("version_locations", FOLDER / tables.name)):
-        config.set_main_option(name, str(value).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes |= {"connection": connection, "version_table": tables.version_table}
-    command.upgrade(config, "head")
+    run_migrations(connection, FOLDER, FOLDER / tables.name, {"version_table": tables.version_table})
