@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 
 import torch
 
+from custodes.audit.sections.taught import RewardTaught
 from custodes.environments import GoldReward, check_results, gold, instruction_tasks, read_tasks
 from custodes.feedback import AnnotatorModel, FeedbackFile, pairs_from_judgments, read_feedback
 from custodes.job.command import command
@@ -244,11 +245,20 @@ class _Loop:
                 pairs = pairs_from_judgments(
                     train, judged.episodes.values(), believed if arm == "careful" else None, judged.axis
                 )
-                if arm == "careful":
-                    pairs = [p for p in pairs if judged.decides(p.label)] or pairs
-                else:
-                    pairs = [p for p in _merged(pairs) if p.label != 0.5]
                 careful = arm == "careful"
+                every = pairs if careful else _merged(pairs)
+                pairs = [p for p in every if (judged.decides(p.label) if careful else p.label != 0.5)]
+                pairs = pairs or (every if careful else [])
+                open_ = {
+                    "kind": "pair",
+                    "why": "which answer is better is left open",
+                    "judgments": len(every) - len(pairs),
+                }
+                taught = RewardTaught(
+                    used={"pair": len(pairs)}, unused=[open_] if open_["judgments"] else [], measures={}
+                )
+                if not work.has(f"reward-taught-{arm}"):
+                    work.record(f"reward-taught-{arm}", taught, f"{arm} reward")
                 options = RewardConfig(
                     members=config.members if careful else 1,
                     ensemble="heads",

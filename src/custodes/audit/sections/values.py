@@ -109,7 +109,8 @@ class ValuesSection(RunSection):
         if not self.figures or not self.figures["worst"] or len(self.figures["groups"]) < 2:
             return []
         arm, worst = next(iter(self.figures["worst"].items()))
-        note = f"{arm} reward on held-out judgments [{percent(worst.low)}, {percent(worst.high)}], n = {worst.n} tasks"
+        group = next(g for g, cell in self.figures["accuracy"][arm].items() if cell == worst)
+        note = f"group {group}; {arm} reward on held-out judgments [{percent(worst.low)}, {percent(worst.high)}], n = {worst.n} tasks"
         return [Tile("Accuracy for the worst-served group", percent(worst.estimate), note)]
 
     def claims(self) -> list[str]:
