@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -272,6 +273,19 @@ def test_held_out_prompts_of_a_file_of_their_own_and_near_duplicates_are_said(
     said = capsys.readouterr().err
     assert "1 of 2 held-out prompts are nearly the same as a training prompt" in said
     assert "'Say something about 3, please!'" in said
+
+
+def test_held_out_prompts_that_a_reward_learned_from_are_said(
+    world: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [{"prompt": f"Say {w}.", "chosen": w, "rejected": f"not {w}"} for w in ("fox", "quick", "brown", "seven")]
+    (world / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    (world / "held.jsonl").write_text("".join(json.dumps({"prompt": p}) + "\n" for p in ("Say fox.", "Say nothing.")))
+    learn = ["reward", "train", "--judgments", world / "pairs.jsonl", "--model", tiny_model, "--out", world / "learned"]
+    assert main([str(word) for word in [*learn, "--held-out", "0", "--rank", "2", "--epochs", "1"]]) == 0
+    own = config(world, tiny_model, eval_tasks=str(world / "held.jsonl"))
+    policy_optimise(replace(own, reward=(str(world / "learned"),)))
+    assert "1 of 2 held-out prompts are among those that the reward" in " ".join(capsys.readouterr().err.split())
 
 
 ENVIRONMENT = '''

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
+from custodes.environments import task_id
 from custodes.environments.duplicates import SIMILAR, NearDuplicate, near_duplicates
 from custodes.lm import LanguageModel
+from custodes.reward.storage import TRAINING
 from custodes.types import InputError, Task
 
 LEAST = 10
@@ -54,6 +58,22 @@ def say_near_duplicates(train: Sequence[Task], held_out: Sequence[Task], console
             markup=False,
         )
     return found
+
+
+def say_known_to_rewards(folders: Sequence[str], held_out: Sequence[Task], console: Console) -> None:
+    """Say of each saved reward which held-out prompts it learned from: of those it says more than it would of new ones."""
+    for folder in folders:
+        file = Path(folder) / TRAINING
+        prompts = set(json.loads(file.read_text(encoding="utf-8")).get("prompts", ())) if file.is_file() else set()
+        known = [task for task in held_out if task_id(task.messages) in prompts]
+        if known:
+            console.print(
+                f"{len(known)} of {len(held_out)} held-out prompts are among those that the reward {folder} learned from, for "
+                f"example {_shown(known[0])!r}: what it says of them tells little of new prompts. Give others with --eval-tasks.",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
+            )
 
 
 def _shown(task: Task) -> str:

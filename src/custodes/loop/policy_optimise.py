@@ -29,7 +29,7 @@ from custodes.lm import TorchEngine
 from custodes.lm.address import EngineName
 from custodes.lm.loading import POLICY, check_model
 from custodes.loop import evaluation
-from custodes.loop.chosen_tasks import LEAST, fitting_tasks, say_near_duplicates, split_tasks
+from custodes.loop.chosen_tasks import LEAST, fitting_tasks, say_known_to_rewards, say_near_duplicates, split_tasks
 from custodes.loop.gains import Gain, gain_of, gains_over_seeds
 from custodes.loop.new_policy import NewPolicy, new_policy
 from custodes.loop.optimised_arm import OptimisedArm, recorded_run
@@ -246,6 +246,7 @@ class _Optimisation:
         self.lm = new_policy(config, config.seed)
         self.train, self.held_out = self._tasks()
         self.duplicates = say_near_duplicates(self.train, self.held_out, console)
+        say_known_to_rewards(config.reward, self.held_out, console)
 
     def run(self) -> Gain:
         config, work = self.config, self.work

@@ -13,6 +13,7 @@ import numpy as np
 
 from custodes.audit.sections.taught import RewardTaught
 from custodes.audit.sections.values import AnnotatorGroups, RewardOfGroups
+from custodes.environments import task_id
 from custodes.feedback.collection import Feedback
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.raking import rake, read_margins, read_profiles
@@ -41,7 +42,7 @@ from custodes.reward.objectives.corrections import Corrections
 from custodes.reward.objectives.pairs import Pairs
 from custodes.reward.reading import Reader
 from custodes.reward.spread_pairs import train_spread_reward
-from custodes.reward.storage import SETTINGS, load_reward, save_reward
+from custodes.reward.storage import SETTINGS, TRAINING, load_reward, save_reward
 from custodes.reward.teaching import (
     Taught,
     courses_of,
@@ -55,13 +56,10 @@ from custodes.reward.train import teach_reward
 from custodes.reward.whose_values import WhoseValues
 from custodes.stats import Interval
 from custodes.train import OnStep
-from custodes.types import InputError, PreferencePair
+from custodes.types import InputError, Judgment, Message, PreferencePair
 
 if TYPE_CHECKING:
     from custodes.reward.model import RewardModel
-
-RECORD = "training.json"
-"""What was trained, on what, and how good it was: for whoever finds the folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,9 +207,10 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
             "judgments_file": config.judgments,
             "pairs": sum(len(course.lessons) for course in courses if isinstance(course.objective, Pairs)),
             "held_out_evaluation": evaluation.to_dict() if evaluation else None,
+            "prompts": sorted({task_id(prompt_of(training, judgment)) for judgment in training.feedback.judgments}),
         }
         more = {name: value for name, value in trained.to_dict().items() if name not in ("model", "evaluation")}
-        save_json(config.out / RECORD, work.identity["config"] | measured | more)
+        save_json(config.out / TRAINING, work.identity["config"] | measured | more)
         shutil.rmtree(checkpoints, ignore_errors=True)
         work.finish(config.out)
     return trained
@@ -291,8 +290,8 @@ def check_texts(file: FeedbackFile) -> None:
 
 def split_by_prompt(every: Material, share: float, seed: int) -> tuple[Material, Material]:
     """(training, held out): about ``share`` of the prompts are held out, all judgments of one prompt on the same side."""
-    judgments, tasks = every.feedback.judgments, every.feedback.tasks
-    of = {j.id: every.episode(j).task.messages if j.episodes else tasks[j.task].messages for j in judgments}
+    judgments = every.feedback.judgments
+    of = {judgment.id: prompt_of(every, judgment) for judgment in judgments}
     prompts = list(dict.fromkeys(of.values()))
     order = np.random.default_rng([seed, 4]).permutation(len(prompts))
     held = {prompts[i] for i in order[: int(share * len(prompts))]}
@@ -302,6 +301,11 @@ def split_by_prompt(every: Material, share: float, seed: int) -> tuple[Material,
         return replace(every, feedback=replace(every.feedback, judgments=own), used=Counter(), unused=Counter())
 
     return side(False), side(True)
+
+
+def prompt_of(material: Material, judgment: Judgment) -> tuple[Message, ...]:
+    """The prompt of what was judged."""
+    return (material.episode(judgment).task if judgment.episodes else material.feedback.tasks[judgment.task]).messages
 
 
 def value_pairs(material: Material, axis: str = "") -> list[PreferencePair]:

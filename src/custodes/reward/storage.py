@@ -33,6 +33,8 @@ from custodes.types import InputError, Message
 
 SETTINGS = "reward.json"
 HEADS = "heads.safetensors"
+TRAINING = "training.json"
+"""What a reward was trained on, and how good it was: for whoever finds the folder."""
 VERSION = 2
 """Of what is stored: from 2 on, the score is read at the last token of the rendered conversation."""
 
