@@ -207,7 +207,7 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
             "judgments_file": config.judgments,
             "pairs": sum(len(course.lessons) for course in courses if isinstance(course.objective, Pairs)),
             "held_out_evaluation": evaluation.to_dict() if evaluation else None,
-            "prompts": sorted({task_id(prompt_of(training, judgment)) for judgment in training.feedback.judgments}),
+            "prompts": sorted({task_id(_prompt_of(training, judgment)) for judgment in training.feedback.judgments}),
         }
         more = {name: value for name, value in trained.to_dict().items() if name not in ("model", "evaluation")}
         save_json(config.out / TRAINING, work.identity["config"] | measured | more)
@@ -291,7 +291,7 @@ def check_texts(file: FeedbackFile) -> None:
 def split_by_prompt(every: Material, share: float, seed: int) -> tuple[Material, Material]:
     """(training, held out): about ``share`` of the prompts are held out, all judgments of one prompt on the same side."""
     judgments = every.feedback.judgments
-    of = {judgment.id: prompt_of(every, judgment) for judgment in judgments}
+    of = {judgment.id: _prompt_of(every, judgment) for judgment in judgments}
     prompts = list(dict.fromkeys(of.values()))
     order = np.random.default_rng([seed, 4]).permutation(len(prompts))
     held = {prompts[i] for i in order[: int(share * len(prompts))]}
@@ -303,7 +303,7 @@ def split_by_prompt(every: Material, share: float, seed: int) -> tuple[Material,
     return side(False), side(True)
 
 
-def prompt_of(material: Material, judgment: Judgment) -> tuple[Message, ...]:
+def _prompt_of(material: Material, judgment: Judgment) -> tuple[Message, ...]:
     """The prompt of what was judged."""
     return (material.episode(judgment).task if judgment.episodes else material.feedback.tasks[judgment.task]).messages
 
