@@ -33,11 +33,15 @@ def reply_logprobs(engine: TorchEngine, tasks: Sequence[Task], replies: Sequence
                     f"{engine.lm.name} merges the beginning of the reply {reply!r} with the end of the prompt, so its "
                     "probability cannot be told; use another model."
                 )
-            mask = np.arange(len(whole)) >= len(prompt)
-            nothing = np.zeros(len(whole), np.float32)
-            episodes.append(Episode(task.id, task, task.messages, whole, mask, nothing, "stop", ""))
+            episodes.append(continued(task, prompt, whole))
     sums = [float(values.astype(np.float64).sum()) for values in engine.logprobs(episodes)]
     return np.array(sums).reshape(len(tasks), len(replies))
+
+
+def continued(task: Task, prompt: NDArray[np.int32], whole: NDArray[np.int32]) -> Episode:
+    """An episode to be scored: its actions are what follows ``prompt`` (P,) in ``whole`` (T,), both token ids."""
+    mask = np.arange(len(whole)) >= len(prompt)
+    return Episode(task.id, task, task.messages, whole, mask, np.zeros(len(whole), np.float32), "stop", "")
 
 
 def yes_probability(engine: TorchEngine, tasks: Sequence[Task]) -> NDArray[np.float64]:
@@ -58,8 +62,6 @@ def mean_log_likelihood(engine: TorchEngine, episodes: Sequence[Episode]) -> NDA
     for episode in episodes:
         prompt = engine.lm.encode(episode.messages[:-1])
         whole = np.concatenate([prompt, engine.lm.encode_reply(episode.completion)])
-        mask = np.arange(len(whole)) >= len(prompt)
-        nothing = np.zeros(len(whole), np.float32)
-        scored.append(Episode(episode.id, episode.task, episode.messages, whole, mask, nothing, "stop", ""))
+        scored.append(continued(episode.task, prompt, whole))
     values = engine.logprobs(scored)
     return np.array([v.astype(np.float64).sum() / max(e.actions, 1) for v, e in zip(values, scored, strict=True)])

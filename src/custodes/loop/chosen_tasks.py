@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 from rich.console import Console
 
 from custodes.environments import task_id
@@ -14,6 +16,8 @@ from custodes.environments.duplicates import SIMILAR, NearDuplicate, near_duplic
 from custodes.lm import LanguageModel
 from custodes.reward.storage import TRAINING
 from custodes.types import InputError, Task
+
+P = TypeVar("P", bound=Hashable)
 
 LEAST = 10
 """Prompts below which there is nothing to learn from and to measure on."""
@@ -42,6 +46,13 @@ def split_tasks(tasks: Sequence[Task], measure_on: int, seed: int) -> tuple[list
     random.Random(seed).shuffle(shuffled)
     cut = max(1, min(measure_on, len(shuffled) // 5))
     return shuffled[cut:], shuffled[:cut]
+
+
+def held_out_prompts(prompts: Iterable[P], share: float, seed: int) -> set[P]:
+    """About ``share`` of the different prompts, drawn by the seed: nothing is learned from what is said of these."""
+    different = list(dict.fromkeys(prompts))
+    order = np.random.default_rng([seed, 4]).permutation(len(different))
+    return {different[i] for i in order[: int(share * len(different))]}
 
 
 def say_near_duplicates(train: Sequence[Task], held_out: Sequence[Task], console: Console) -> list[NearDuplicate]:

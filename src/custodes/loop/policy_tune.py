@@ -27,6 +27,7 @@ from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
 from custodes.lm import LanguageModel, TorchEngine
 from custodes.lm.loading import POLICY, check_model
+from custodes.loop.chosen_tasks import held_out_prompts
 from custodes.loop.evaluation import evaluate_policy
 from custodes.loop.gains import Gain, gain_of
 from custodes.loop.new_policy import NewPolicy, new_policy
@@ -146,9 +147,7 @@ class _Tuning:
 
     def __init__(self, config: PolicyTune, work: Workspace, examples: Sequence[Any]) -> None:
         self.config, self.work, self.method = config, work, method_of(config.method)
-        prompts = list(dict.fromkeys(map(_prompt, examples)))
-        order = np.random.default_rng([self.method.seed, 4]).permutation(len(prompts))
-        held = {prompts[i] for i in order[: int(config.held_out * len(prompts))]}
+        held = held_out_prompts(map(_prompt, examples), config.held_out, self.method.seed)
         self.train = [example for example in examples if _prompt(example) not in held]
         self.held_out = [example for example in examples if _prompt(example) in held]
         with work.phase("model", "Model and examples"):

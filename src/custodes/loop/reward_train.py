@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from custodes.audit.sections.taught import RewardTaught
 from custodes.audit.sections.values import AnnotatorGroups, RewardOfGroups
 from custodes.environments import task_id
@@ -23,6 +21,7 @@ from custodes.job.command import command
 from custodes.job.options import Output
 from custodes.job.workspace import Workspace
 from custodes.lm.loading import DtypeName, LanguageModel, load
+from custodes.loop.chosen_tasks import held_out_prompts
 from custodes.loop.demonstrations import AgainstSamples, compare_with_samples
 from custodes.loop.rubric_training import RubricTrained, train_rubric
 from custodes.ranges import PartShare, ranged
@@ -160,7 +159,7 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
         if config.demonstrated.against:
             work.begin()
             feedback, longer = compare_with_samples(
-                work, feedback, config.demonstrated, seed, lambda known, folder: _of_round(config, lm, known, folder)
+                work, feedback, config.demonstrated, seed, lambda known, folder: _of_round(config, known, folder)
             )
         reader = Reader(lm, config.training.max_length)
         every = with_outputs(feedback, reader, objectives, config.axes, file.axis(config.axis))
@@ -266,10 +265,14 @@ def _served(
     return accuracy, RewardOfGroups(**rows)
 
 
-def _of_round(config: RewardTrain, lm: LanguageModel, feedback: Feedback, folder: Path) -> RewardModel:
-    """The reward between two rounds: trained on what is known so far, or found where it was trained before."""
+def _of_round(config: RewardTrain, feedback: Feedback, folder: Path) -> RewardModel:
+    """The reward between two rounds: trained on what is known so far, or found where it was trained before.
+
+    Each round begins with the model as it came: training every weight changes the one that it is given.
+    """
     if (folder / SETTINGS).is_file() or (folder / "config.json").is_file():
         return load_reward(folder, config.dtype, config.device)
+    lm = load(config.model, dtype=config.dtype, device=config.device)
     reader, objectives = Reader(lm, config.training.max_length), open_objectives(config.objectives)
     every = with_outputs(feedback, reader, objectives, config.axes, OVERALL)
     training, _ = split_by_prompt(every, config.held_out, config.training.seed)
@@ -292,9 +295,7 @@ def split_by_prompt(every: Material, share: float, seed: int) -> tuple[Material,
     """(training, held out): about ``share`` of the prompts are held out, all judgments of one prompt on the same side."""
     judgments = every.feedback.judgments
     of = {judgment.id: _prompt_of(every, judgment) for judgment in judgments}
-    prompts = list(dict.fromkeys(of.values()))
-    order = np.random.default_rng([seed, 4]).permutation(len(prompts))
-    held = {prompts[i] for i in order[: int(share * len(prompts))]}
+    held = held_out_prompts(of.values(), share, seed)
 
     def side(inside: bool) -> Material:
         own = [judgment for judgment in judgments if (of[judgment.id] in held) == inside]

@@ -14,6 +14,7 @@ from custodes.job.parts import Parts
 from custodes.job.workspace import Workspace
 from custodes.lm.address import open_engine
 from custodes.lm.loading import DtypeName
+from custodes.loop.chosen_tasks import held_out_prompts
 from custodes.reward.rubric import RubricReward
 from custodes.reward.rubric_weights import (
     JUDGE,
@@ -65,9 +66,7 @@ def train_rubric(
             asked = {f"{n}": pair for n, pair in enumerate(pairs)}
             ask = lambda some: grade_pairs(judge, some).tolist()  # noqa: E731
             difference = np.array(parts.answers(asked, ask, "Grading", chunk=16), float)
-        prompts = list(dict.fromkeys(pair.prompt for pair in pairs))
-        order = np.random.default_rng([seed, 4]).permutation(len(prompts))
-        held = {prompts[i] for i in order[: int(held_out * len(prompts))]}
+        held = held_out_prompts((pair.prompt for pair in pairs), held_out, seed)
         every = GradedPairs(difference, np.array([p.label for p in pairs]), tuple(p.prompt for p in pairs))
         inside = np.array([pair.prompt in held for pair in pairs])
         fitted = fit_rubric(rubric, every.part(~inside), every.part(inside))

@@ -31,8 +31,8 @@ from custodes.critic.review.snippets import Snippet, parsed_python
 from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
 from custodes.feedback.critique import Finding, Place, locate, parse_critique
 from custodes.lm import LanguageModel
-from custodes.lm.choices import reply_logprobs
-from custodes.types import Engine, Episode, InputError, Reward, Sampling, Task, hash_shown
+from custodes.lm.choices import continued, reply_logprobs
+from custodes.types import Engine, InputError, Reward, Sampling, Task, hash_shown
 
 WORTH_A_COMMENT = 3  # quotes of one snippet
 EMPTY = ("else:", "try:", "finally:", "pass")
@@ -109,13 +109,8 @@ class LikelihoodCritic:
     def _logprobs(self, task: Task, start: str, texts: Sequence[str]) -> np.ndarray:
         """(n,) nats: of each text as what follows ``start`` in the reply."""
         prompt = self.lm.encode(task.messages, start)
-        episodes = []
-        for i, text in enumerate(texts):
-            ids = np.asarray(self.lm.chat.text(text, opens=False), np.int32)
-            whole = np.concatenate([prompt, ids])
-            mask = np.arange(len(whole)) >= len(prompt)
-            nothing = np.zeros(len(whole), np.float32)
-            episodes.append(Episode(str(i), task, task.messages, whole, mask, nothing, "stop", ""))
+        replies = [np.asarray(self.lm.chat.text(text, opens=False), np.int32) for text in texts]
+        episodes = [continued(task, prompt, np.concatenate([prompt, reply])) for reply in replies]
         return np.array([float(values.sum()) for values in self.engine.logprobs(episodes)])
 
 
