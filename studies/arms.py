@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from custodes.environments import instruction_tasks
 from custodes.files import save_json
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.loop.evaluation import kl_of
@@ -82,6 +83,21 @@ class Bench:
         """Step -> the tasks and objectives of its replies; of a step that was made twice the last."""
         lines = (self.out / name / "replies.jsonl").read_text().splitlines()
         return {row["step"]: row for row in map(json.loads, lines)}
+
+
+def over_seeds(study: Callable[[Path, argparse.Namespace, int], object], chosen: argparse.Namespace, name: str) -> None:
+    """Make the study for each seed, keep what it found in ``NAME.json`` and print it."""
+    seeds = (0, 1, 2) if chosen.full else (chosen.seed,)
+    found = [study(chosen.out / f"seed-{seed}", chosen, seed) for seed in seeds]
+    save_json(chosen.out / f"{name}.json", found)
+    print(json.dumps(found, indent=1))
+
+
+def split_instructions(held_out: int) -> tuple[list[Task], list[Task]]:
+    """(training, held out) instruction tasks, ``held_out`` of the latter."""
+    tasks = instruction_tasks(2400)
+    of = {split: [t for t in tasks if t.metadata["split"] == split] for split in ("train", "held_out")}
+    return of["train"], of["held_out"][:held_out]
 
 
 def options(description: str | None, out: str) -> argparse.ArgumentParser:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import Bench, Rows, by_task, config_of, options
+from arms import Bench, Rows, by_task, config_of, options, over_seeds, split_instructions
 
-from custodes.environments import GoldReward, instruction_tasks
-from custodes.files import plain_json, save_json
+from custodes.environments import GoldReward
+from custodes.files import plain_json
 from custodes.reward.base import RewardBase
 from custodes.stats import mean_interval, paired_difference, rate
 from custodes.types import Episode, Scores
@@ -42,18 +42,12 @@ class Long(RewardBase):
 def main() -> None:
     parser = options(__doc__, "runs/constraint-kept")
     parser.add_argument("--bound", type=float, default=BOUND)
-    chosen = parser.parse_args()
-    seeds = (0, 1, 2) if chosen.full else (chosen.seed,)
-    found = [study(chosen.out / f"seed-{seed}", chosen, seed) for seed in seeds]
-    save_json(chosen.out / "constraint_kept.json", found)
-    print(json.dumps(found, indent=1))
+    over_seeds(study, parser.parse_args(), "constraint_kept")
 
 
 def study(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
     """One seed."""
-    tasks = instruction_tasks(2400)
-    train = [t for t in tasks if t.metadata["split"] == "train"]
-    held_out = [t for t in tasks if t.metadata["split"] == "held_out"][: chosen.held_out]
+    train, held_out = split_instructions(chosen.held_out)
     objectives = {"gold": GoldReward(), "long": Long()}
     bench = Bench(out, chosen.model, train, held_out, objectives, config_of(chosen, seed), 2)
     rows: dict[str, Rows] = {"base": bench.measured(out / "base.json", bench.adapted())}

@@ -11,17 +11,16 @@ sum of the objectives, paired by task?
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import Bench, by_task, config_of, options
+from arms import Bench, by_task, config_of, options, over_seeds, split_instructions
 from scipy.stats import spearmanr
 
-from custodes.environments import GoldReward, instruction_tasks
-from custodes.files import plain_json, save_json
+from custodes.environments import GoldReward
+from custodes.files import plain_json
 from custodes.lm.soup import soup
 from custodes.reward.base import RewardBase
 from custodes.stats import mean_interval, paired_difference
@@ -43,18 +42,12 @@ class Brief(RewardBase):
 def main() -> None:
     parser = options(__doc__, "runs/objectives-front")
     parser.add_argument("--weights", type=int, default=5)
-    chosen = parser.parse_args()
-    seeds = (0, 1, 2) if chosen.full else (chosen.seed,)
-    found = [study(chosen.out / f"seed-{seed}", chosen, seed) for seed in seeds]
-    save_json(chosen.out / "objectives_front.json", found)
-    print(json.dumps(found, indent=1))
+    over_seeds(study, parser.parse_args(), "objectives_front")
 
 
 def study(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
     """One seed."""
-    tasks = instruction_tasks(2400)
-    train = [t for t in tasks if t.metadata["split"] == "train"]
-    held_out = [t for t in tasks if t.metadata["split"] == "held_out"][: chosen.held_out]
+    train, held_out = split_instructions(chosen.held_out)
     objectives = {"gold": GoldReward(), "brief": Brief()}
     bench = Bench(out, chosen.model, train, held_out, objectives, config_of(chosen, seed), 2)
     weights = np.linspace(1, 0, chosen.weights).round(6).tolist()
