@@ -74,7 +74,7 @@ class ValuesSection(RunSection):
   {{ row("r², what replies explain of their worth", figures.r2.r2) }}
   {{ row("r² of judges with this noise who do not disagree", figures.r2.one_group, note="simulated") }}
 </table>{% endif %}
-{% if figures.readings %}<p class="reading">Judgments alone do not say which reading is right: a person decides. <code>custodes feedback annotators LEDGER --groups {{ figures.groups | length }} --decide 2=minority</code> records what was decided.</p>{% endif %}
+{% if figures.readings %}<p class="reading">Judgments alone do not say which reading is right: a person decides. <code>custodes feedback annotators --judgments LEDGER --groups {{ figures.groups | length }} --decide 2=minority</code> records what was decided.</p>{% endif %}
 {% else %}{{ absent("Groups of judges") }}{% endif %}
 """
 
