@@ -20,7 +20,10 @@ from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.loop.evaluation import kl_of
 from custodes.policy import OptimiseConfig, optimise
 from custodes.reward.base import Mixture
-from custodes.types import Episode, Reward, Sampling, Scores, Task
+from custodes.types import Episode, Message, Reward, Sampling, Scores, Task
+
+TOGETHER = 24
+"""Tasks whose replies are drawn at once, which bounds memory."""
 
 Rows = dict[str, list[float]]
 """Objective -> a value for each held-out reply, in the order of the tasks; "kl" is among them."""
@@ -48,13 +51,17 @@ class Bench:
 
     def arm(self, name: str, weights: Mapping[str, float], constrain: Sequence[str] = ()) -> tuple[LanguageModel, Rows]:
         """Optimise a weighted sum of the objectives, within bounds; the policy, and its objectives on held-out tasks."""
+        terms = [(objective, own, weights.get(objective, 0.0)) for objective, own in self.objectives.items()]
+        return self.optimised(name, Mixture(terms), constrain)
+
+    def optimised(self, name: str, reward: Reward, constrain: Sequence[str] = ()) -> tuple[LanguageModel, Rows]:
+        """Optimise any reward, within bounds; the policy, and its objectives on held-out tasks."""
         folder, lm = self.out / name, self.adapted()
-        reward = Mixture([(objective, own, weights.get(objective, 0.0)) for objective, own in self.objectives.items()])
         folder.mkdir(parents=True, exist_ok=True)
 
         def on_step(metrics: dict[str, float], episodes: list[Episode], scores: Scores) -> None:
             row = {"step": int(metrics["step"]), "task": [e.task.id for e in episodes]}
-            parts = {objective: scores.parts[objective].tolist() for objective in self.objectives}
+            parts = {objective: own.score(episodes).value.tolist() for objective, own in self.objectives.items()}
             with (folder / "replies.jsonl").open("a") as file:
                 file.write(json.dumps(row | parts) + "\n")
 
@@ -83,6 +90,23 @@ class Bench:
         """Step -> the tasks and objectives of its replies; of a step that was made twice the last."""
         lines = (self.out / name / "replies.jsonl").read_text().splitlines()
         return {row["step"]: row for row in map(json.loads, lines)}
+
+
+def drawn(file: Path, lm: LanguageModel, tasks: Sequence[Task], sampling: Sampling) -> list[Episode]:
+    """Replies to the tasks, those of one task side by side; drawn once and kept in ``file`` as texts."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        parts = [tasks[k : k + TOGETHER] for k in range(0, len(tasks), TOGETHER)]
+        episodes = [e for part in parts for e in TorchEngine(lm).generate(part, sampling)]
+        save_json(file, [[e.completion, e.outcome] for e in episodes])
+    rows = iter(json.loads(file.read_text()))
+    made = []
+    for task in tasks:
+        for n in range(sampling.n):
+            text, outcome = next(rows)
+            messages = (*task.messages, Message("assistant", text))
+            made.append(replace(Episode.written(f"{task.id}-{n}", task, messages, lm.name), outcome=outcome))
+    return made
 
 
 def over_seeds(study: Callable[[Path, argparse.Namespace, int], object], chosen: argparse.Namespace, name: str) -> None:

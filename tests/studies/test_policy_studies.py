@@ -49,3 +49,15 @@ def test_a_front_is_studied_and_its_ends_are_their_own_soups(model: Path, tmp_pa
         for name in ("gold", "brief"):
             assert point[name] == point[f"{name} of the soup"]
     assert set(found["rank correlation"]) == {"gold", "brief"}
+
+
+def test_a_reward_from_demonstrations_is_studied_beside_one_from_answers_drawn_by_chance(
+    model: Path, tmp_path: Path
+) -> None:
+    more = ("--tasks", "4", "--gold", "0", "--max-tokens", "48")
+    (found,) = run("reward_from_demonstrations.py", tmp_path / "out", model, *more)
+    assert found["demonstrations"] > 0
+    for name in ("gold", "chance"):
+        assert 0 <= found[f"demonstration longer, by {name}"]["estimate"] <= 1
+    assert found["gold, policy minus base model"]["n"] == 3
+    assert run("reward_from_demonstrations.py", tmp_path / "out", model, *more) == [found]
