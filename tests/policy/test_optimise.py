@@ -218,6 +218,17 @@ def test_stops_at_the_kl_budget_before_going_further(tiny_model: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(at[-1], at[-2], strict=True))
 
 
+def test_a_run_that_was_told_to_stop_stays_stopped_and_goes_on_when_it_may(tiny_model: Path, tmp_path: Path) -> None:
+    straight, stopped, again, resumed = (adapted(tiny_model) for _ in range(4))
+    run(straight, BASE)
+    result = run(stopped, BASE, out=tmp_path, stop=lambda made: made >= 2)
+    assert (result.steps, result.stopped) == (2, "stop")
+    assert run(again, BASE, out=tmp_path, stop=lambda made: made >= 2) == result
+    assert same(again, stopped)
+    assert run(resumed, BASE, out=tmp_path, stop=lambda made: False).stopped == "steps"
+    assert same(resumed, straight)
+
+
 def test_the_coefficient_adapts_towards_the_target(tiny_model: Path) -> None:
     def coefficient(target: float) -> float:
         config = replace(BASE, steps=6, kl_target=target, kl_horizon=50)

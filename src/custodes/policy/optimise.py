@@ -37,7 +37,8 @@ from custodes.train import Metrics, learning_rate_factor
 from custodes.types import Engine, Episode, InputError, Reward, Scores, Task
 
 OnStep = Callable[[Metrics, list[Episode], Scores], None]
-Stopped = Literal["steps", "kl_budget"]
+Stop = Callable[[int], bool]
+Stopped = Literal["steps", "kl_budget", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def optimise(
     value_init: tuple[Tensor, float] | None = None,
     reference: Reference | None = None,
     on_step: OnStep | None = None,
+    stop: Stop | None = None,
     progress: bool = True,
 ) -> OptimiseResult:
     """Optimise ``lm`` in place on ``tasks`` against ``reward``.
@@ -78,6 +80,8 @@ def optimise(
         reference: the frozen policy of the KL term; by default ``lm`` as it comes.
         on_step: called after each step with its metrics and all its episodes and scores. After a run was
             killed, the steps since its last checkpoint are made, and reported, again.
+        stop: whether to end after so many steps. A run that goes on asks again, so the answer must depend on that number and
+            on what ``on_step`` was told up to there.
 
     Raises:
         InputError: options, tasks and checkpoints that do not fit. Also where a reward or an environment failed: what was
@@ -104,13 +108,13 @@ def optimise(
         every=config.checkpoint_every,
         keep_end=True,
         beside=loop,
-        stopped=lambda: loop.over_budget,
+        stopped=lambda made: loop.over_budget or (stop is not None and stop(made)),
         log=None if out is None else out / "metrics.jsonl",
         progress=progress,
         shown={"proxy": "reward", "kl": "KL"},
     )
     kept = [] if folder is None else checkpoints(folder)
-    stopped: Stopped = "kl_budget" if loop.over_budget else "steps"
+    stopped: Stopped = "kl_budget" if loop.over_budget else "steps" if len(metrics) == config.steps else "stop"
     return OptimiseResult(len(metrics) - loop.over_budget, stopped, metrics, kept[-1] if kept else None)
 
 

@@ -2,7 +2,7 @@
 
 One function for each kind of quantity: :func:`rate` (and :func:`wilson`, for counts), :func:`mean_interval`,
 :func:`paired_difference` with :func:`paired_test`, :func:`auc`, :func:`calibration_error`, :func:`jackknife` for any
-smooth statistic. Where items repeat (plays of one variant, critiques of one function), the first four take their clusters.
+smooth statistic, :func:`log_evidence_below` for a rate that is looked at as it comes. Where items repeat (plays of one variant, critiques of one function), the first four take their clusters.
 All intervals are two-sided at 95 % unless ``level`` says otherwise; how often each covers the truth is in the
 documentation, measured. Too little data is no error: the estimate is NaN or the interval is all that is possible
 (0..1 for a rate, -1..1 for a correlation, unbounded for a mean). Wrong data (lengths that differ, NaN, more events
@@ -23,6 +23,7 @@ from custodes.stats.means import (
     rank_correlation,
 )
 from custodes.stats.rates import clopper_pearson, rate, upper_bound_zero, wilson
+from custodes.stats.sequential import log_evidence_below
 
 __all__ = [
     "CalibrationBin",
@@ -34,6 +35,7 @@ __all__ = [
     "choice_coefficients",
     "clopper_pearson",
     "jackknife",
+    "log_evidence_below",
     "mean_interval",
     "normal_quantile",
     "paired_difference",

@@ -188,7 +188,7 @@ class Trainer:
         every: int = 10,
         keep_end: bool = False,
         beside: Stateful | None = None,
-        stopped: Callable[[], bool] = lambda: False,
+        stopped: Callable[[int], bool] = lambda made: False,
         log: Path | None = None,
         on_step: OnStep | None = None,
         progress: bool = True,
@@ -204,7 +204,7 @@ class Trainer:
             rows, named: what examples are called, and one of them by its number, where the training diverges.
             every: steps between checkpoints; after the last step there is one where ``keep_end``.
             beside: what the steps change beside the parameters.
-            stopped: whether the run is over before its last step.
+            stopped: whether the run is over after so many steps; asked before the first one too.
             log: a file that gets the metrics, one JSON object a line.
             shown: metrics that the bar shows, and what it calls them.
 
@@ -222,7 +222,7 @@ class Trainer:
         began, first = time.monotonic(), len(metrics)
         with Progress(console=console, disable=not progress) as bar, _interruptible(console) as interrupted:
             line = bar.add_task(title, total=steps, completed=first)
-            while len(metrics) < steps and not stopped():
+            while len(metrics) < steps and not stopped(len(metrics)):
                 updates, random = self.updates, random_states()
                 try:
                     metrics.append(step(len(metrics)))
@@ -244,7 +244,7 @@ class Trainer:
                     elapsed = time.monotonic() - began
                     left = elapsed / (len(metrics) - first) * (steps - len(metrics))
                     on_step(TrainStep(len(metrics), steps, metrics[-1], elapsed, left))
-                ended = len(metrics) == steps or stopped()
+                ended = len(metrics) == steps or stopped(len(metrics))
                 if checkpoints is not None and (keep_end if ended else interrupted() or len(metrics) % every == 0):
                     self._save(checkpoints, own, metrics, beside, random_states())
                 if interrupted() and not ended:
