@@ -61,3 +61,17 @@ def test_a_reward_from_demonstrations_is_studied_beside_one_from_answers_drawn_b
         assert 0 <= found[f"demonstration longer, by {name}"]["estimate"] <= 1
     assert found["gold, policy minus base model"]["n"] == 3
     assert run("reward_from_demonstrations.py", tmp_path / "out", model, *more) == [found]
+
+
+def test_heads_for_a_minority_are_studied_beside_one_reward_for_everybody(model: Path, tmp_path: Path) -> None:
+    (found,) = run("minority_heads.py", tmp_path / "out", model, "--tasks", "3", "--epochs", "1", "--max-tokens", "24")
+    assert found["membership"]["n"] == 40
+    accuracy = found["accuracy"]
+    assert accuracy["truth, minority"]["estimate"] > 0.5
+    for group in ("majority", "minority"):
+        gained = accuracy[f"mixture, {group}"]["estimate"] - accuracy[f"pooled, {group}"]["estimate"]
+        assert abs(gained - found["mixture minus pooled"][group]["estimate"]) < 1e-9
+    assert found["rank correlation of a probe"].keys() == {"length", "lines", "checks"}
+    assert run("minority_heads.py", tmp_path / "out", model, "--tasks", "3", "--epochs", "1", "--max-tokens", "24") == [
+        found
+    ]
