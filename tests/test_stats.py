@@ -19,6 +19,7 @@ from custodes.stats import (
     paired_test,
     rank_correlation,
     rate,
+    simultaneous_means,
     upper_bound_zero,
     wilson,
 )
@@ -392,3 +393,35 @@ def test_choice_coefficients_stay_finite_where_a_property_decides_all() -> None:
     assert np.isinf(choice_coefficients([[1.0], [2.0]], [1.0, 1.0], ["a", "a"])[0].high)  # one cluster tells nothing
     with pytest.raises(InputError, match="differences of 2 choices must be 2 rows"):
         choice_coefficients([[np.nan], [1.0]], [1.0, 0.0])
+
+
+def test_intervals_of_several_means_hold_at_once_and_are_narrower_where_means_go_together():
+    rng, held, p, mean = np.random.default_rng(3), [], [], np.arange(6.0)
+    for _ in range(300):
+        shared = rng.exponential(size=40) - 1
+        found = simultaneous_means(mean[:, None] + 0.8 * shared + 0.6 * rng.normal(size=(6, 40)))
+        held.append(all(i.low < m < i.high for (i, _), m in zip(found, mean, strict=True)))
+        p.append(found[0][1])
+    print(
+        f"six means at once: coverage {np.mean(held):.3f}, false alarms of the first {np.mean(np.array(p) < 0.05):.3f}"
+    )
+    assert 0.91 < np.mean(held) < 0.99
+    assert np.mean(np.array(p) < 0.05) < 0.05
+    together, apart = (
+        simultaneous_means(share * rng.normal(size=200) + math.sqrt(1 - share**2) * rng.normal(size=(20, 200)))
+        for share in (0.99, 0.0)
+    )
+    width = [np.mean([i.high - i.low for i, _ in found]) for found in (together, apart)]
+    alone = np.mean([i.high - i.low for i in [mean_interval(rng.normal(size=200)) for _ in range(20)]])
+    assert alone < 1.1 * width[0] < width[1]
+
+
+def test_several_means_without_spread_have_no_false_certainty():
+    (zero, p), (_, q) = simultaneous_means([[0.0] * 8, [1.0] * 8])
+    assert (p, q) == (1.0, 1.0)
+    assert not np.isfinite(zero.low)
+    (same, p), (varies, _) = simultaneous_means([[1.0] * 8, [0.0, 1.0] * 4])
+    assert p == 2 / 2**8
+    assert same.high - same.low == pytest.approx(varies.high - varies.low)
+    assert varies.low < 0.5 < varies.high
+    assert simultaneous_means([[3.0]])[0][1] == 1.0

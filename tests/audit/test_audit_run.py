@@ -15,6 +15,7 @@ HEADLINE = {
     "gold_base",
     "gold_optimised",
     "gold_gain_interval",
+    "overoptimisation",
     "reward_accuracy",
     "reward_accuracy_interval",
     "annotator_rank_correlation",

@@ -45,7 +45,9 @@ def test_one_run_says_nothing_of_other_seeds(runs: list[str]) -> None:
 
 def test_the_command_prints_every_seed(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "compare", *runs]) == 0
-    assert "Over seeds" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Over seeds" in printed
+    assert all(f"Seed {seed}, {arm}: " in printed for seed in (1, 2, 3) for arm in ("careful", "naive"))
     assert main(["audit", "compare", *runs, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [run["seed"] for run in told["runs"]] == [1, 2, 3]

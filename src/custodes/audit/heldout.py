@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes.audit.overoptimisation import OveroptimisationTest, overoptimisation_test
 from custodes.audit.rows import PolicyHeldout
 from custodes.stats import Interval, mean_interval, paired_difference
 
@@ -38,6 +39,13 @@ def task_matrix(rows: Sequence[PolicyHeldout], name: str) -> Array | None:
 
 def shared_tasks(rows: Sequence[PolicyHeldout]) -> list[str]:
     return sorted(set.intersection(*(set(r.task) for r in rows)))
+
+
+def turn_of_gold(rows: Sequence[PolicyHeldout]) -> OveroptimisationTest | None:
+    """Whether gold turned down, or stayed behind the proxy, along an arm's checkpoints; None where gold is not known."""
+    gold = task_matrix(rows, "gold") if rows else None
+    names = [f"step {row.step}" if row.step else "the base policy" for row in rows]
+    return None if gold is None else overoptimisation_test(gold, task_matrix(rows, "proxy"), names)
 
 
 def gain_over_base(values: Array | None, i: int) -> Interval | None:

@@ -15,10 +15,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from custodes.page import number
-from custodes.stats import Interval, mean_interval, normal_quantile, t_quantile
+from custodes.page import signed
+from custodes.stats import (
+    Interval,
+    mean_interval,
+    normal_quantile,
+    paired_difference,
+    simultaneous_means,
+    t_quantile,
+)
 
 Form = Literal["best_of_n", "rl"]
+Verdict = Literal["turned_down", "stays_behind", "no_sign", "unclear"]
 Array = NDArray[np.float64]
 
 
@@ -77,24 +85,94 @@ def fit_gao(distance: ArrayLike, gain: ArrayLike, form: Form, resamples: int = 2
     )
 
 
-def early_stop(fit: GaoFit | None, reached: float) -> str:
-    """Advice in one sentence. ``reached`` is the largest sqrt(KL) of the run."""
-    end = number(reached)
-    if fit is None:
-        return "Too few points to fit a curve of gold, so no advice on when to stop."
-    if fit.peak is None:
-        return f"No sign that the run should have stopped earlier: the fitted gold curve still rises at √KL = {end}."
-    where = f"√KL = {number(fit.peak.estimate)} (95 % interval {number(fit.peak.low)} to {number(fit.peak.high)})"
-    if fit.peak.estimate <= 0 or (fit.peak_value is not None and fit.peak_value.high <= 0):
-        return "Do not optimise against this reward: the fitted gold curve falls from the start."
-    if fit.peak.low > reached:
-        return (
-            f"No sign that the run should have stopped earlier: it ended at √KL = {end}, "
-            "where the fitted gold curve still rises."
+@dataclass(frozen=True)
+class OveroptimisationTest:
+    """What became of gold from its earlier checkpoints to the last one.
+
+    ``turned_down``: gold is lower at the end than at an earlier checkpoint. ``stays_behind``: the proxy rose further and
+    gold did not, although before it did. ``no_sign``: gold ended above the base policy, and nothing speaks of a fall.
+    ``unclear``: the tasks or the checkpoints are too few to tell.
+    """
+
+    verdict: Verdict
+    sentence: str
+    since: int | None = (
+        None  # index of the checkpoint from which gold is told: its highest, or where it began to stay behind
+    )
+    loss: Interval | None = None  # of gold from there to the end; the intervals of all earlier checkpoints hold at once
+    p: float | None = None  # of the fall, or of staying behind, corrected for the number of checkpoints
+    looks: int = 0  # earlier checkpoints, the base policy among them
+
+
+FEWEST_TASKS = 12  # below, the chances of a false alarm are not held: tests/audit/test_overoptimisation.py
+SIGN = 0.2  # a fall whose corrected p-value is below is not called absent
+
+
+def overoptimisation_test(gold: ArrayLike, proxy: ArrayLike | None, names: Sequence[str]) -> OveroptimisationTest:
+    """Did gold turn down, or stay behind the proxy, by the end? ``gold`` and ``proxy`` (S, M) are each task's values at S
+    checkpoints, the base policy first; ``names`` (S,) are what the sentence calls them.
+
+    The last checkpoint is compared with every earlier one, paired by task, at 95 % for all of them at once (max-t): the
+    peak is chosen by looking. Gold stays behind from a checkpoint where three things are so. The proxy rose clearly from
+    there, gold did not, and a unit of proxy was worth more gold before than after (:func:`_bends`).
+    """
+    gold, proxy = np.asarray(gold, float), None if proxy is None else np.asarray(proxy, float)
+    S, M = gold.shape
+    if S < 2 or M < FEWEST_TASKS:
+        few = f"{M} tasks are too few" if S > 1 else "nothing was measured after the base policy"
+        return OveroptimisationTest("unclear", f"Whether gold turned down cannot be told: {few}.")
+    losses = simultaneous_means(gold[:-1] - gold[-1])
+    rises = [] if proxy is None else [paired_difference(proxy[-1], row) for row in proxy[:-1]]
+    gain = paired_difference(gold[-1], gold[0])
+    peak = max(range(S - 1), key=lambda k: (losses[k][0].low > 0, losses[k][0].estimate))
+    behind = [(k, p) for k, p in _bends(gold, proxy) if p < 0.05 and rises[k].low > 0 and losses[k][0].high >= 0]
+    turned = losses[peak][0].low > 0
+    since, p = behind[0] if behind and not turned else (peak, losses[peak][1])
+    loss = losses[since][0]
+    went = (
+        f"it went {signed(-loss.estimate)} (95 % interval {signed(-loss.high)} to {signed(-loss.low)}, paired on {M:,} tasks, "
+        f"corrected for {S - 1} checkpoints)"
+    )
+    span = f"from {names[since]} to {names[-1]}"
+    further = f"the proxy went {signed(rises[since].estimate)}" if rises else ""
+    verdict: Verdict = "unclear"
+    if turned:
+        verdict, sentence = "turned_down", f"Gold turned down: {span} {went}{' while ' if rises else ''}{further}"
+    elif behind:
+        verdict = "stays_behind"
+        sentence = f"Gold stays behind the proxy: {span} {further}, and {went}, less for each unit of proxy than before"
+    elif S > 2 and gain.low > 0 and not any(one.estimate > 0 and q < SIGN for one, q in losses):
+        verdict = "no_sign"
+        sentence = (
+            f"No sign that gold turned down: it ended {signed(gain.estimate)} above the base policy, and {span} {went}"
         )
-    if fit.peak.high < reached:
-        return f"Stop earlier: the fitted gold curve peaks at {where}, before the {end} that the run reached."
-    return f"The fitted gold curve peaks at {where}; whether the run, which reached {end}, went past it is not clear."
+    else:
+        why = "a fall is neither clear nor absent" if gain.low > 0 else "it is not clearly above the base policy"
+        why = "no checkpoint lies between" if S == 2 else why
+        sentence = f"Whether gold turned down cannot be told, since {why}: {span} {went}"
+    return OveroptimisationTest(verdict, f"{sentence}.", since, loss, p, S - 1)
+
+
+def _bends(gold: Array, proxy: Array | None) -> list[tuple[int, float]]:
+    """Checkpoints between the first and the last from which a unit of proxy was worth less gold, the clearest first, each with its
+    p-value (corrected for their number).
+
+    A checkpoint whose mean proxy lies the share w of the way from first to last is compared with w of the way of gold: above
+    it, gold gained faster before than after.
+    """
+    if proxy is None or len(gold) < 3:
+        return []
+    height = proxy.mean(axis=1)
+    if height[-1] <= height[0]:
+        return []
+    share = (height - height[0]) / (height[-1] - height[0])
+    between = [k for k in range(1, len(gold) - 1) if 0 < share[k] < 1]
+    if not between:
+        return []
+    w = share[between, None]
+    above = simultaneous_means(gold[between] - (1 - w) * gold[0] - w * gold[-1])
+    bends = [(k, p, mean.estimate) for k, (mean, p) in zip(between, above, strict=True)]
+    return [(k, p) for k, p, estimate in sorted(bends, key=lambda b: b[1]) if estimate > 0]
 
 
 def root_kl(kl: ArrayLike) -> Array:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from custodes.audit import audit_run
+from custodes.audit.overoptimisation import OveroptimisationTest
 from custodes.job.command import command, in_words
 from custodes.ledger import Ledger
 from custodes.stats import Interval, mean_interval
@@ -37,6 +38,8 @@ class SeedOfArms:
     difference: Interval
     """Gold of the careful arm minus gold of the naive one, paired by task; it speaks of this run's tasks alone."""
     reward_accuracy: dict[str, Interval]
+    overoptimisation: dict[str, OveroptimisationTest]
+    """Arm -> whether its gold turned down, or stayed behind the proxy, by the end."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,9 @@ def _show(config: AuditCompare, compared: SeedsOfArms) -> None:
     for s in compared.runs:
         table.add_row(str(s.seed), f"{s.sqrt_kl:.2f}", *(str(i) for i in (s.careful, s.naive, s.difference)))
     Console().print(table)
+    for s in compared.runs:
+        for arm, test in s.overoptimisation.items():
+            print(f"Seed {s.seed}, {arm}: {test.sentence}")
     print(f"Over seeds (Student's t of the seeds' differences): {compared.difference}.")
 
 
@@ -85,4 +91,5 @@ def _seed(where: str) -> SeedOfArms:
         raise InputError(f"{where} has no two arms with gold at several KLs; run it with --arms all, to its end.")
     gold, difference = arms["gold"], arms["difference"]["naive"]
     accuracy = {arm: reward["accuracy"] for arm, reward in audit["rewards"].items()}
-    return SeedOfArms(where, seed, arms["sqrt_kl"], gold["careful"], gold["naive"], difference, accuracy)
+    tests = arms["overoptimisation"]
+    return SeedOfArms(where, seed, arms["sqrt_kl"], gold["careful"], gold["naive"], difference, accuracy, tests)

@@ -21,6 +21,7 @@ from custodes.stats.means import (
     paired_difference,
     paired_test,
     rank_correlation,
+    simultaneous_means,
 )
 from custodes.stats.rates import clopper_pearson, rate, upper_bound_zero, wilson
 from custodes.stats.sequential import log_evidence_below
@@ -42,6 +43,7 @@ __all__ = [
     "paired_test",
     "rank_correlation",
     "rate",
+    "simultaneous_means",
     "t_quantile",
     "upper_bound_zero",
     "weighted_sum",

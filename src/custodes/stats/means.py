@@ -27,6 +27,7 @@ from custodes.types import Floats
 
 ENUMERATED = 16  # up to so many pairs all 2^n signs are gone through
 GROUPS = 500  # of the jackknife
+TURNS = 2000  # of the signs, where several means are judged at once
 COUNTED = 10**7  # up to so many pairs times so large a sum of whole numbers the signs are counted exactly
 
 
@@ -121,6 +122,34 @@ def paired_test(a: ArrayLike, b: ArrayLike, clusters: Sequence[Hashable] | None 
     t = abs(float(difference.mean() / (difference.std(ddof=1) / math.sqrt(n)))) if np.ptp(difference) else math.inf
     p = 2 * float(scipy.special.stdtr(n - 1, -t))
     return PairedTest("paired t", max(p, 2 * 0.5 ** len(different)), n)
+
+
+def simultaneous_means(values: ArrayLike, level: float = 0.95, seed: int = 0) -> list[tuple[Interval, float]]:
+    """Intervals of the means of ``values`` (K, n) that hold all K at once, and two-sided p-values corrected for K.
+
+    The max-t method (Westfall and Young, 1993): item i's K values keep together, and their signs are turned at random,
+    which keeps the correlation of the K means. Where all values of a mean are equal its p-value is 1 at 0, else 2 / 2^n,
+    and its interval is as wide as the widest of the others.
+    """
+    x = np.asarray(values, float)
+    check_level(level)
+    (K, n), mean = x.shape, x.mean(axis=1)
+    varies = np.ptp(x, axis=1) > 0
+    if n < 2 or not varies.any():
+        return [(Interval(float(m), -math.inf, math.inf, n), 1.0) for m in mean]
+    off = (x - mean[:, None])[varies]
+    error = off.std(axis=1, ddof=1) / math.sqrt(n)
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), (TURNS, n))
+    turned = signs @ off.T / n  # (TURNS, K'), and its standard error below: that of the turned values
+    errors = np.sqrt(np.maximum((off**2).mean(axis=1) - turned**2, 1e-300) / (n - 1))
+    largest = np.abs(turned / errors).max(axis=1)
+    half = np.full(K, float(np.quantile(largest, level, method="higher")) * error.max())
+    half[varies] *= error / error.max()
+    p = np.where(mean == 0, 1.0, min(1.0, 2 * 0.5**n))
+    p[varies] = [(1 + (largest >= t).sum()) / (1 + TURNS) for t in np.abs(mean[varies]) / error]
+    return [
+        (Interval(float(m), float(m - h), float(m + h), n), float(q)) for m, h, q in zip(mean, half, p, strict=True)
+    ]
 
 
 def jackknife(

@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 
 from custodes.audit import overoptimisation
-from custodes.audit.heldout import chosen_row, gain_over_base, mean_of, shared_tasks, task_matrix
+from custodes.audit.heldout import chosen_row, gain_over_base, mean_of, shared_tasks, task_matrix, turn_of_gold
 from custodes.audit.record import ArmSection
 from custodes.audit.rows import PolicyHeldout, Row
 from custodes.page import Tile, charts, number, signed
@@ -89,7 +89,7 @@ class OptimisationSection(ArmSection):
 {{ figure(charts.proxy[arm], "What the learned reward says was gained on held-out tasks.") }}
 {{ figure(charts.gold[arm], "What was truly gained on the same tasks. Filled: the optimised policy; hollow: best-of-n of the base policy, at the upper bound of its KL.") }}
 </div>
-{% if o.get("advice") %}<p>{{ o.advice }}</p>{% endif %}
+{% if o.overoptimisation %}<p>{{ o.overoptimisation.sentence }}</p>{% endif %}
 <table class="wide-table">
   <thead><tr><th>Step</th><th>KL per episode, nats</th><th>Proxy gained</th><th>Gold gained</th><th>Length, tokens</th><th>Entropy, nats</th><th>Tasks</th></tr></thead>
   {% for p in o.points %}<tr{% if p.chosen %} class="chosen"{% endif %}><th scope="row"><span class="narrow">step </span>{{ p.step }}{% if p.chosen %}<small>handed over</small>{% endif %}</th>{{ cell("KL", p.kl) }}{{ cell("proxy gained", p.proxy, "signed") }}{{ cell("gold gained", p.gold, "signed") }}{{ cell("length", p.length) }}{{ cell("entropy", p.entropy) }}<td data-label="tasks">{{ p.tasks | number }}</td></tr>{% endfor %}
@@ -99,7 +99,7 @@ class OptimisationSection(ArmSection):
 <table class="wide-table">
   <thead><tr><th>n</th><th>KL at most, nats</th><th>Proxy gained</th><th>Gold gained</th><th>Tasks</th></tr></thead>
   {% for p in o.best_of_n.points %}<tr><th scope="row"><span class="narrow">n = </span>{{ p.n }}</th><td data-label="KL at most">{{ p.kl | number }}</td>{{ cell("proxy gained", p.proxy, "signed") }}{{ cell("gold gained", p.gold, "signed") }}<td data-label="tasks">{{ o.best_of_n.tasks | number }}</td></tr>{% endfor %}
-</table></details>{% endif %}
+</table>{% if o.best_of_n.overoptimisation %}<p class="reading">{{ o.best_of_n.overoptimisation.sentence }}</p>{% endif %}</details>{% endif %}
 {% if charts.fits[arm] %}<details><summary>Fitted curves</summary><table class="wide-table">
   <thead><tr><th>Curve</th><th>a</th><th>b</th><th>Peak at √KL</th><th>Gain there</th></tr></thead>
   {% for name, fit in charts.fits[arm] %}<tr><th scope="row">{{ name }}</th>{{ cell("a", fit.a, n=true) }}{{ cell("b", fit.b) }}{% if fit.peak %}{{ cell("peak at √KL", fit.peak) }}{{ cell("gain there", fit.peak_value) }}{% else %}<td data-label="peak">none: still rising</td><td></td>{% endif %}</tr>{% endfor %}
@@ -133,7 +133,10 @@ class OptimisationSection(ArmSection):
     def headline(self) -> dict[str, Any]:
         base, optimised, gain = self._gain or (None, None, None)
         interval = None if gain is None else [gain.low, gain.high]
-        return {"gold_base": base, "gold_optimised": optimised, "gold_gain_interval": interval}
+        verdicts = {arm: test.verdict for arm, test in self._tests.items()} or None
+        return {
+            "gold_base": base, "gold_optimised": optimised, "gold_gain_interval": interval, "overoptimisation": verdicts
+        }  # fmt: skip
 
     def tiles(self) -> list[Tile]:
         label = "Gold, held-out tasks"
@@ -144,8 +147,15 @@ class OptimisationSection(ArmSection):
         return [Tile(label, f"{number(base)} → {number(optimised)}", bounds)]
 
     def claims(self) -> list[str]:
-        advice = self.first.get("advice") if self.first else None
-        return [self._gold_claim(), *self._reward_claim(), *([advice] if advice else [])]
+        named = len(self.source.arms) > 1
+        verdicts = [f"{f'The {arm} arm: ' if named else ''}{test.sentence}" for arm, test in self._tests.items()]
+        return [self._gold_claim(), *self._reward_claim(), *verdicts]
+
+    @cached_property
+    def _tests(self) -> dict[str, overoptimisation.OveroptimisationTest]:
+        """Arm -> what became of its gold, where gold is known."""
+        tests = {arm: figures.get("overoptimisation") for arm, figures in self.figures.items()}
+        return {arm: test for arm, test in tests.items() if test is not None}
 
     def _gold_claim(self) -> str:
         if self._gain is None:
@@ -193,8 +203,9 @@ class OptimisationSection(ArmSection):
             "Intervals hold the seed, the judges and the reward fixed. They say how far the tasks speak, not how another"
             " run would turn out.",
             "KL is the k1 estimate from sampled episodes, never clamped; close to 0 it is noisy.",
-            "The advice on when to stop looks at held-out gold, which the choice of the policy that was handed over must"
-            " not.",
+            "Whether gold turned down is told from held-out gold, on which the choice of the policy that was handed over must"
+            " not rest. 2 to 4 of 100 runs whose gold is flat are told to turn down; less gold for each unit of proxy is no"
+            " proof of gaming.",
         ]
 
     def missing(self) -> list[str]:
@@ -238,7 +249,7 @@ def _curve(rows: Sequence[PolicyHeldout]) -> dict[str, Any]:
             for i, r in enumerate(rows)
         ],
         "fit": fits,
-        "advice": overoptimisation.early_stop(fits["gold"], float(d.max())) if "gold" in fits else None,
+        "overoptimisation": turn_of_gold(rows),
     }
 
 
@@ -256,6 +267,9 @@ def _best_of_n(row: BestOfNSamples) -> dict[str, Any]:
             for i, n in enumerate(counts)
         ],
         "fit": {name: overoptimisation.fit_gao(d[1:], v[1:] - v[0], "best_of_n") for name, v in values.items()},
+        "overoptimisation": None
+        if "gold" not in values
+        else overoptimisation.overoptimisation_test(values["gold"], values["proxy"], [f"n = {n}" for n in counts]),
     }
 
 
@@ -284,14 +298,18 @@ Points = list[tuple[float, Interval | None]]
 
 
 def gain_chart(
-    which: str, curves: Mapping[str, tuple[Points, overoptimisation.GaoFit | None]], at: Sequence[float] = ()
+    which: str,
+    curves: Mapping[str, tuple[Points, overoptimisation.GaoFit | None]],
+    at: Sequence[float] | None = None,
+    distance: str = "√KL from the base policy (√nats)",
 ) -> str:
-    """Gains of "proxy", "gold" or "reward" over the base policy against sqrt(KL); "" where there is nothing to draw.
+    """Gains of "proxy", "gold" or "reward" over the base policy against sqrt(KL), or another ``distance``; "" where there is
+    nothing to draw.
 
     Of a fitted curve the fit is drawn, and of the first one its peak; other points are joined where ``at``, the distances
-    at which curves are compared, are marked.
+    at which curves are compared, is given.
     """
-    distance, title = "√KL from the base policy (√nats)", f"{which} gained over base"
+    title = f"{which} gained over base"
     scale = alt.Scale(zero=True, nice=False, padding=8)
     x = alt.X("x:Q", title=distance, scale=scale, axis=alt.Axis(tickCount=6))
     y, lower = alt.Y("y:Q", title=title), alt.Y("low:Q", title=title)
@@ -303,7 +321,7 @@ def gain_chart(
         rows.sort(key=lambda r: r["x"])
         if not rows:
             continue
-        reached, line = rows[-1]["x"], rows if at else []
+        reached, line = rows[-1]["x"], [] if at is None else rows
         if fit is not None:
             grid = np.linspace(0, reached, 80)
             line = [{"x": float(a), "y": float(b)} for a, b in zip(grid, fit(grid), strict=True)]
@@ -317,10 +335,10 @@ def gain_chart(
             layers += _peak_mark(fit.peak, x, left=fit.peak.estimate > reached / 2)
     if not layers:
         return ""
-    layers += [charts.vertical_rule(d, charts.GREY, distance, [2, 2]) for d in at]
+    layers += [charts.vertical_rule(d, charts.GREY, distance, [2, 2]) for d in at or ()]
     labels = charts.end_labels(ends, x, y, max(heights) - min(heights))
     chart = alt.layer(*layers, *labels).properties(width=charts.WIDTH, height=charts.HEIGHT)
-    return charts.inline_svg(chart, f"{which} gained over the base policy, against the square root of the KL.", 74)
+    return charts.inline_svg(chart, f"{which} gained over the base policy, against {distance}.", 74)
 
 
 def _peak_mark(peak: Interval, x: alt.X, left: bool) -> list[alt.Chart]:
