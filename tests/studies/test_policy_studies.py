@@ -75,3 +75,12 @@ def test_heads_for_a_minority_are_studied_beside_one_reward_for_everybody(model:
     assert run("minority_heads.py", tmp_path / "out", model, "--tasks", "3", "--epochs", "1", "--max-tokens", "24") == [
         found
     ]
+
+
+def test_length_bias_is_studied_with_length_and_without(model: Path, tmp_path: Path) -> None:
+    (found,) = run("length_bias.py", tmp_path / "out", model, "--tasks", "4", "--max-tokens", "24")
+    assert found["arms"].keys() == {"base", "as judged", "length taken out"}
+    assert found["the crowd on length"]["log-odds per standard deviation"] > 0
+    one, other = (found["arms"][name]["tokens"]["estimate"] for name in ("as judged", "length taken out"))
+    assert abs(one - other - found["tokens, as judged minus length taken out"]["estimate"]) < 1e-9
+    assert run("length_bias.py", tmp_path / "out", model, "--tasks", "4", "--max-tokens", "24") == [found]
