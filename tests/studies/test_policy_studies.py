@@ -84,3 +84,15 @@ def test_length_bias_is_studied_with_length_and_without(model: Path, tmp_path: P
     one, other = (found["arms"][name]["tokens"]["estimate"] for name in ("as judged", "length taken out"))
     assert abs(one - other - found["tokens, as judged minus length taken out"]["estimate"]) < 1e-9
     assert run("length_bias.py", tmp_path / "out", model, "--tasks", "4", "--max-tokens", "24") == [found]
+
+
+def test_step_rewards_are_studied_beside_the_same_sum_at_the_end(model: Path, tmp_path: Path) -> None:
+    more = ("--tasks", "6", "--seeds", "2", "--max-tokens", "40", "--words", "3")
+    found = run("step_rewards.py", tmp_path / "out", model, *more)
+    learned, optimised = found["learned"], found["optimised"]
+    gained = learned["steps"]["estimate"] - learned["outcome"]["estimate"]
+    assert abs(gained - learned["steps minus outcome"]["estimate"]) < 1e-9
+    first = [row["curves"] for row in optimised["seeds"]]
+    assert all(row["end"][0] == row["steps"][0] for row in first)  # before anything is learned both arms say the same
+    assert [row["share of the steps, end"] for row in optimised["seeds"]] == [1.0, 1.0]
+    assert run("step_rewards.py", tmp_path / "out", model, *more) == found
