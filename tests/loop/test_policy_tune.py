@@ -15,10 +15,11 @@ import pytest
 from custodes.cli import main
 from custodes.ledger import Ledger, verify_ledger
 from custodes.lm import load
+from custodes.loop.policy_compare import PolicyCompare, policy_compare
 from custodes.loop.policy_tune import PolicyTune, policy_tune
-from custodes.policy.methods import Dpo, Ipo, Sft
+from custodes.policy.methods import Dpo, Ipo, Kto, Sft
 from custodes.policy.tuning import TuneMethod
-from custodes.types import InputError
+from custodes.types import InputError, Sampling
 
 
 @pytest.fixture
@@ -37,6 +38,20 @@ def world(tmp_path: Path) -> Path:
     write(
         "pairs.jsonl",
         [{"prompt": f"Say {i}.", "chosen": f"{i}, the lazy dog.", "rejected": f"fox {i}"} for i in range(40)],
+    )
+    write(
+        "labels.jsonl",
+        [
+            {"prompt": f"Say {i}.", "completion": f"{i}, the lazy dog." if i % 2 else f"fox {i}", "label": bool(i % 2)}
+            for i in range(40)
+        ],
+    )
+    write(
+        "ratings.jsonl",
+        [
+            {"prompt": f"Say {i}.", "generations": [f"{i}, the lazy dog.", f"so {i}", f"fox {i}"], "ratings": [5, 3, 2]}
+            for i in range(40)
+        ],
     )
     return tmp_path
 
@@ -86,6 +101,59 @@ def test_preferences_say_how_often_and_what_each_reply_gained(
         assert after - before == pytest.approx(measured[f"{side} gained"].estimate)
     assert {"loss", "accuracy", "margin", "chosen", "rejected"} <= tuning["curves"].keys()
     assert (world / "out/report.html").read_text().count("along the steps.") >= 10  # each title stands twice
+
+
+@pytest.mark.parametrize(
+    ("file", "threshold", "examples"),
+    [("labels", None, 32), ("pairs", None, 64), ("ratings", None, 64), ("ratings", 3, 96)],
+)
+def test_kto_learns_from_labels_from_ratings_with_a_threshold_and_from_comparisons(
+    world: Path, tiny_model: Path, file: str, threshold: float | None, examples: int
+) -> None:
+    """The middle of a scale says nothing, unless the threshold says what it is."""
+    method = Kto(epochs=3, batch=8, learning_rate=1e-2, desirable_from=threshold)
+    done = policy_tune(config(world, tiny_model, method, f"{file}.jsonl"))
+    assert done.examples == examples
+    assert done.measured["ranked rightly"].estimate > 0.9
+    assert done.measured["desirable gained"].low > done.measured["undesirable gained"].high
+    told = json.loads((world / "out/report.json").read_text())
+    assert {"loss", "desirable", "undesirable", "kl"} <= told["tuning"]["kto"]["curves"].keys()
+    assert any("desirable reply gained more than an undesirable one" in claim for claim in told["claims"])
+
+
+def test_kto_with_one_kind_of_label_is_refused(
+    world: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["policy", "tune", "--method", "kto", "--judgments", world / "shown.jsonl", "--model", tiny_model]
+    assert main([str(word) for word in [*words, "--out", world / "out"]]) == 2
+    assert "all 36 replies are desirable; kto learns from both kinds." in capsys.readouterr().err
+    assert main([str(word) for word in [*words, "--out", world / "one", "--batch", 1]]) == 2
+    assert "option batch is 1; it must be 2 or more" in capsys.readouterr().err
+    assert not (world / "one").exists()
+
+
+def test_a_tuned_policy_keeps_adapters_on_the_way_and_is_compared_at_equal_kl(world: Path, tiny_model: Path) -> None:
+    (world / "rewards.py").write_text(
+        "def short(completions, **columns):\n    return [-float(len(c)) for c in completions]\n"
+    )
+    (world / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Say {i}."}) + "\n" for i in range(8)))
+    for name, method, file in (
+        ("kto", Kto(epochs=3, batch=8, learning_rate=1e-2), "labels"),
+        ("sft", Sft(learning_rate=1e-2), "shown"),
+    ):
+        policy_tune(config(world, tiny_model, method, f"{file}.jsonl", out=world / name, snapshots=3))  # fmt: skip
+    kept = sorted(path.name for path in (world / "kto/tuning/snapshots").iterdir())
+    assert kept == ["step-000003", "step-000006", "step-000009"]
+    assert not (world / "sft/tuning/snapshots").exists()  # one update: base and end are all there is
+    done = policy_compare(
+        PolicyCompare(
+            policies=(str(world / "kto"), str(world / "sft")),
+            tasks=str(world / "prompts.jsonl"),
+            reward=(f"{world}/rewards.py:short",),
+            sampling=Sampling(max_tokens=8),
+        )
+    )
+    assert [len(curve.points) for curve in done.curves] == [5, 2]
 
 
 def test_a_tuned_policy_is_tuned_on_with_another_method(world: Path, tiny_model: Path) -> None:

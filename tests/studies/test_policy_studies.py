@@ -96,3 +96,16 @@ def test_step_rewards_are_studied_beside_the_same_sum_at_the_end(model: Path, tm
     assert all(row["end"][0] == row["steps"][0] for row in first)  # before anything is learned both arms say the same
     assert [row["share of the steps, end"] for row in optimised["seeds"]] == [1.0, 1.0]
     assert run("step_rewards.py", tmp_path / "out", model, *more) == found
+
+
+def test_six_methods_stand_side_by_side_at_equal_kl(model: Path, tmp_path: Path) -> None:
+    more = ("--judged-tasks", "8", "--epochs", "1", "--at-kl", "0.0000001")
+    (found,) = run("six_methods.py", tmp_path / "out", model, *more)
+    names = {"sft", "dpo", "ipo", "kto", "best-of-n", "ppo"}
+    assert set(found["at the end"]) == names
+    (at,) = found["at equal KL"].values()
+    assert {*at["order"], *at["not reached"]} == names
+    assert at["order"]
+    drawn = (tmp_path / "out/seed-0/compared/compare.json").stat().st_mtime_ns
+    assert run("six_methods.py", tmp_path / "out", model, *more) == [found]
+    assert (tmp_path / "out/seed-0/compared/compare.json").stat().st_mtime_ns == drawn

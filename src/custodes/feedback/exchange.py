@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from custodes.feedback.annotator_model import AnnotatorModel
 from custodes.feedback.collection import UNNAMED, Feedback, Origin, completion_of, judged_episode
+from custodes.feedback.kinds.correction import Correction
+from custodes.feedback.kinds.rating import Rating
 from custodes.types import Compared, Episode, Example, Judgment, PreferencePair, Task
 
 
@@ -108,6 +111,34 @@ def examples_from_judgments(
     """
     tasks_by_id, known = {task.id: task for task in tasks}, {episode.id: episode for episode in episodes}
     return [example for judgment in judgments for example in judgment.examples(tasks_by_id, known)]
+
+
+def labelled_replies(feedback: Feedback, axis: str = "overall", desirable_from: float | None = None) -> list[Example]:
+    """Single replies, each with a label: desirable or not.
+
+    Labels ``LABEL`` say so themselves, and demonstrations are desirable. A rated reply is desirable from ``desirable_from``
+    on. Without that number it is so above the middle of the scale, and the middle itself says nothing. A comparison on
+    ``axis``, or a correction, is two replies: the better one is desirable. A pair of label p weighs abs(2 p - 1) of its weight.
+    """
+    tasks, episodes = feedback.tasks, feedback.episodes
+    alone = [judgment for judgment in feedback.judgments if not isinstance(judgment, Correction)]
+    shown = examples_from_judgments(alone, tasks.values(), episodes.values())
+    replies = [replace(example, label=example.label is not False) for example in shown]
+    for rating in feedback.judgments:
+        if isinstance(rating, Rating) and rating.axis == axis:
+            middle = (rating.lowest + rating.highest) / 2
+            if desirable_from is None and rating.value == middle:
+                continue
+            good = rating.value > middle if desirable_from is None else rating.value >= desirable_from
+            episode = judged_episode(episodes, rating.episodes[0])
+            replies.append(Example(episode.task.messages, completion_of(episode), good, annotator=rating.annotator))
+    pairs = pairs_from_judgments(alone, episodes.values(), axis=axis, origins=feedback.origins)
+    for pair in pairs + pairs_from_corrections(feedback.judgments, episodes.values(), axis):
+        weight, first = pair.weight * abs(2 * pair.label - 1), pair.label > 0.5
+        for said, good in ((pair.chosen, first), (pair.rejected, not first)):
+            if weight:
+                replies.append(Example(pair.prompt, said, good, weight, pair.annotator, pair.line))
+    return replies
 
 
 # ---------------------------------------------------------------- files become judgments

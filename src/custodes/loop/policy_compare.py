@@ -29,7 +29,7 @@ from custodes.job.progress import Progress
 from custodes.ledger import Ledger
 from custodes.lm import Adapter, LanguageModel, TorchEngine, load
 from custodes.lm.adapter import ADAPTER_CONFIG
-from custodes.lm.loading import base_of, policy_within
+from custodes.lm.loading import base_of, lasting_name, policy_within
 from custodes.lm.precision import DtypeName
 from custodes.loop.evaluation import kl_of
 from custodes.loop.optimised_arm import SNAPSHOTS
@@ -114,7 +114,8 @@ class ComparedPolicies:
     at_kl: tuple[float, ...]
     curves: tuple[Curve, ...]
     table: dict[str, dict[str, Any]]
-    """Policy -> its last point, and at each KL its reward and the difference from the first policy."""
+    """Policy -> its last point, and at each KL its reward, its gain over the base model and the difference from the first
+    policy."""
     shown: tuple[dict[str, Any], ...]
     """Prompts with their replies under every policy."""
 
@@ -230,6 +231,7 @@ def _row(curve: Curve, first: Curve, at_kl: Sequence[float]) -> dict[str, Any]:
     for kl in at_kl:
         here, there = curve.at(kl), first.at(kl)
         row[f"reward at KL {kl:g}"] = None if here is None else mean_interval(here)
+        row[f"gain at KL {kl:g}"] = None if here is None else paired_difference(here, curve.values[0])
         if curve is not first:
             both = here is not None and there is not None
             row[f"minus {first.policy} at KL {kl:g}"] = paired_difference(here, there) if both else None  # type: ignore[arg-type]
@@ -247,6 +249,7 @@ def _base(config: PolicyCompare) -> LanguageModel:
 
 
 def _base_name(policy: str) -> str:
+    """The name that holds from everywhere of the model that a policy began from."""
     folder = Path(policy_within(policy))
     if (folder / ADAPTER_CONFIG).is_file():
         return base_of(folder)
@@ -255,7 +258,7 @@ def _base_name(policy: str) -> str:
     if (Path(policy) / "ledger.db").is_file():
         with Ledger.open(Path(policy) / "ledger.db", read_only=True) as ledger:
             if (runs := ledger.runs()) and (name := runs[-1].config.get("model")):
-                return str(name)
+                return lasting_name(str(name))
     raise InputError(f"{policy} does not say from which model it began; name it with --base.")
 
 
@@ -329,6 +332,10 @@ def _points(names: Sequence[str], kls: Sequence[Interval], values: Floats) -> tu
 def _stages(policy: str) -> list[Path]:
     """The folders of a policy's snapshots, in order, and of the policy that was handed over."""
     folder = Path(policy)
-    kept = [p for root in (folder / "optimisation", folder) for p in sorted((root / SNAPSHOTS).glob("step-*"))]
+    kept = [
+        p
+        for root in (folder / "optimisation", folder / "tuning", folder)
+        for p in sorted((root / SNAPSHOTS).glob("step-*"))
+    ]
     last = folder / "adapter" if (folder / "adapter" / ADAPTER_CONFIG).is_file() else Path(policy_within(policy))
     return [*kept, last]

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from custodes.audit.sections.tuning import Tuned
 from custodes.environments import prompts_are_text, read_tasks, task_id
-from custodes.feedback.exchange import examples_from_judgments
 from custodes.feedback.reading import JudgmentsOptions
 from custodes.files import save_json
 from custodes.job.command import command, in_words
@@ -31,7 +30,7 @@ from custodes.loop.chosen_tasks import held_out_prompts
 from custodes.loop.evaluation import evaluate_policy
 from custodes.loop.gains import Gain, gain_of
 from custodes.loop.new_policy import NewPolicy, new_policy
-from custodes.loop.optimised_arm import recorded_run
+from custodes.loop.optimised_arm import SNAPSHOTS, recorded_run
 from custodes.policy.learner import Reference
 from custodes.policy.tuning import TuneMethod, method_of, tune
 from custodes.policy.turns import demonstration_of
@@ -39,8 +38,8 @@ from custodes.ranges import Count, PartShare, ranged
 from custodes.registry import Chosen, method
 from custodes.reward.options import RewardOptions
 from custodes.stats import Interval
-from custodes.train import Metrics
-from custodes.types import Episode, InputError, Message, PreferencePair, Reward, Sampling, Task
+from custodes.train import Metrics, TrainStep
+from custodes.types import Episode, InputError, Message, Reward, Sampling, Task
 
 Floats = NDArray[np.float64]
 
@@ -48,18 +47,21 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, kw_only=True)
 @ranged
 class PolicyTune(JudgmentsOptions, RewardOptions, NewPolicy):
-    """Tune a model on demonstrations (sft) or on preferences (dpo, ipo). Run again with the same options, it goes on where it was interrupted."""
+    """Tune a model on demonstrations (sft), preferences (dpo, ipo) or labels (kto). Run again with the same options, it goes on where it was interrupted."""
 
     out: Output
     """Folder for the policy, the report, the ledger and the checkpoints."""
     method: Annotated[TuneMethod | str, Chosen(method)] = "sft"
-    """sft learns what was said; dpo and ipo learn which of two replies is preferred. Its own options join these."""
+    """sft learns what was said; dpo and ipo learn which of two replies is preferred; kto, which replies are desirable. Its own
+    options join these."""
     held_out: PartShare = 0.1
     """Share of the prompts kept out of training, on which what was learned is measured."""
     eval_tasks: str = ""
     """Held-out prompts in a file of their own; without it some of the prompts are held out."""
     measure_on: Count = 96
     """Held-out prompts on which policies are measured, at most."""
+    snapshots: int = 4
+    """Adapters kept on the way, by which policies are compared at equal KL."""
     max_tokens: Count = 128
     """Longest reply, in tokens."""
     threads: Annotated[int, Use.MEANS] = 0
@@ -122,24 +124,15 @@ def _show(config: PolicyTune, done: TunedPolicy) -> None:
 
 def _examples(config: PolicyTune) -> list[Any]:
     """What the method learns from. Raises InputError where the file holds none of it."""
-    kind = method_of(config.method).learns_from
-    if kind == "preferences":
-        return list(config.read_pairs())
+    own = method_of(config.method)
     file = config.read()
-    held = file.feedback
-    shown = examples_from_judgments(held.judgments, held.tasks.values(), held.episodes.values())
-    file.warn()
-    good = [example for example in shown if example.label is not False]
-    if not good:
-        raise InputError(
-            f"{config.judgments} holds no demonstration; give a table with prompt and completion, or with messages, or use "
-            "--method dpo for preferences."
-        )
-    return [(Task(task_id(e.prompt), e.prompt), e.completion) for e in good]
+    examples = own.examples(file, config.axis)
+    file.warn(config.axis if own.learns_from == "preferences" else None)
+    return examples
 
 
 def _prompt(example: Any) -> tuple[Message, ...]:
-    return example.prompt if isinstance(example, PreferencePair) else example[0].messages
+    return example[0].messages if isinstance(example, tuple) else example.prompt
 
 
 class _Tuning:
@@ -164,7 +157,13 @@ class _Tuning:
         before = self._likelihoods(self.base, measured_on)
         self._score(0)
         with work.phase("tuning", f"Tuning on {len(self.train):,} {method.learns_from} with {method.name}"):
-            metrics = tune(self.lm, self.train, method, checkpoints=config.out / "tuning" / "checkpoints")
+            metrics = tune(
+                self.lm,
+                self.train,
+                method,
+                checkpoints=config.out / "tuning" / "checkpoints",
+                on_step=self._keep,
+            )
         work.tokens_trained += int(sum(m["tokens"] for m in metrics))
         after = self._likelihoods(self.lm, measured_on)
         row = self._row(metrics, measured_on, before, after)
@@ -188,12 +187,24 @@ class _Tuning:
         save_json(config.out / "result.json", done.to_dict())
         return done
 
+    def _keep(self, step: TrainStep) -> None:
+        """Keep the adapter at evenly spaced updates: a policy is compared at a KL that it passed."""
+        parts, done = self.config.snapshots + 1, step.step
+        due = done < step.steps and (done * parts) // step.steps > ((done - 1) * parts) // step.steps
+        if due and self.lm.adapter is not None:
+            self.lm.save(self.config.out / "tuning" / SNAPSHOTS / f"step-{done:06d}")
+
     # ------------------------------------------------------------ what was held out
 
     def _episodes(self) -> list[Episode]:
         """The held-out replies; of preferences chosen and rejected by turns."""
         if self.method.learns_from == "demonstrations":
             return [demonstration_of(self.lm, task, said) for task, said in self.held_out]
+        if self.method.learns_from == "labels":
+            return [
+                demonstration_of(self.lm, Task(f"held out {i}", example.prompt), example.completion)
+                for i, example in enumerate(self.held_out, 1)
+            ]
         return [
             demonstration_of(self.lm, Task(f"{pair.place or i} {side}", pair.prompt), said)
             for i, pair in enumerate(self.held_out)
@@ -210,8 +221,13 @@ class _Tuning:
     def _row(self, metrics: Sequence[Metrics], episodes: Sequence[Episode], before: Floats, after: Floats) -> Tuned:
         curves = [{name: value for name, value in m.items() if name != "tokens"} for m in metrics]
         task, tokens = [task_id(_prompt(example)) for example in self.held_out], [e.actions for e in episodes]
-        if self.method.learns_from == "demonstrations":
-            of_replies = {"tokens": tokens, "before": before.tolist(), "after": after.tolist()}
+        if self.method.learns_from != "preferences":
+            labels = (
+                [float(bool(example.label)) for example in self.held_out]
+                if self.method.learns_from == "labels"
+                else None
+            )
+            of_replies = {"tokens": tokens, "before": before.tolist(), "after": after.tolist(), "label": labels}
             return Tuned(examples=len(self.train), updates=curves, task=task, **of_replies)
         return Tuned(
             examples=len(self.train),

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from custodes.feedback.reading import FeedbackFile
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.rollout import Pack, make_packs
-from custodes.policy.tuning import TuneMethod
+from custodes.policy.tuning import LearnsFrom, TuneMethod
 from custodes.policy.turns import demonstration_of
-from custodes.ranges import Positive, ranged
+from custodes.ranges import Positive, Range, ranged
 from custodes.train import Metrics
 from custodes.types import PreferencePair, Task
+
+HalfShare = Annotated[float, Range(0, 0.5, open_high=True)]
+"""0 or more, below one half."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,10 +48,15 @@ class PairMethod(TuneMethod):
     ``chosen`` and ``rejected``, what each gained: nats, means over the update's pairs, before the update.
     """
 
-    learns_from: ClassVar[Literal["demonstrations", "preferences"]] = "preferences"
+    learns_from: ClassVar[LearnsFrom] = "preferences"
 
     beta: Positive = 0.1
     """Strength of the tie to the reference."""
+    label_smoothing: HalfShare = 0.0
+    """Chance that a label is the wrong way round: a label p is read as p (1 - s) + (1 - p) s."""
+
+    def examples(self, file: FeedbackFile, axis: str) -> list[PreferencePair]:
+        return [pair for pair in file.pairs(axis) if pair.weight > 0]
 
     def objective(self, learner: Learner, examples: Sequence[PreferencePair]) -> _Comparison:
         return _Comparison(self, learner, examples)
@@ -69,7 +78,9 @@ class _Comparison:
         ]
         self.T = max(len(e.token_ids) for e in self.episodes)
         weights = np.array([pair.weight for pair in pairs])
-        columns = [pair.label for pair in pairs], [pair.margin for pair in pairs], (weights / weights.mean()).tolist()
+        wrong = method.label_smoothing
+        labels = [pair.label * (1 - wrong) + (1 - pair.label) * wrong for pair in pairs]
+        columns = labels, [pair.margin for pair in pairs], (weights / weights.mean()).tolist()
         self.labels = [value for column in columns for value in column]
         self.label, self.margin, self.weight = (torch.tensor(column) for column in columns)
 
@@ -83,12 +94,9 @@ class _Comparison:
         return packs
 
     def loss(self, pack: Pack, seen: Forward) -> Tensor:
-        device = seen.logprobs.device
-        gain = seen.logprobs - self.before.view(-1)[pack.place].to(device)
-        present, local = pack.episode.to(device).unique(return_inverse=True)  # sorted: a pair's two are neighbours
-        sums, tokens = gain.new_zeros(len(present)).index_add(0, local, gain), torch.bincount(local)
-        own = (present[0::2] // 2).cpu()
-        told = (column[own].to(gain) for column in (self.label, self.margin, self.weight))
+        present, sums, tokens = reply_gains(pack, seen, self.before)  # a pair's two are neighbours
+        own = present[0::2] // 2
+        told = (column[own].to(sums) for column in (self.label, self.margin, self.weight))
         loss = self.method.losses(Gains(sums[0::2], sums[1::2], tokens[0::2], tokens[1::2], *told))
         first, second = sums[0::2].detach(), sums[1::2].detach()
         accurate, margin = first > second, first - second
@@ -99,3 +107,12 @@ class _Comparison:
 
     def metrics(self) -> Metrics:
         return {name: total / self.P for name, total in self.sums.items()}
+
+
+def reply_gains(pack: Pack, seen: Forward, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of B replies of a pack: their places (B,) among all episodes, rising; what each gained in nats over ``before``, the
+    reference's (all episodes, T); and its tokens (B,)."""
+    device = seen.logprobs.device
+    gain = seen.logprobs - before.view(-1)[pack.place].to(device)
+    present, local = pack.episode.to(device).unique(return_inverse=True)
+    return present.cpu(), gain.new_zeros(len(present)).index_add(0, local, gain), torch.bincount(local)

@@ -16,12 +16,17 @@ from typing import Any, ClassVar, Literal, Protocol
 from torch import Tensor
 
 from custodes import registry
+from custodes.feedback.reading import FeedbackFile
 from custodes.lm.loading import LanguageModel
 from custodes.policy.learner import Forward, Learner
 from custodes.policy.rollout import Pack
 from custodes.ranges import Count, Positive, ranged
 from custodes.train import Decay, Metrics, OnStep, check_warmup, learning_rate_factor, shuffled_batches
 from custodes.types import Episode, InputError
+
+LearnsFrom = Literal["demonstrations", "preferences", "labels"]
+"""What an example of a method is: of demonstrations (task, reply) or (task, messages after its own), of preferences
+:class:`custodes.types.PreferencePair`, of labels :class:`custodes.types.Example`."""
 
 
 class TuneObjective(Protocol):
@@ -50,8 +55,7 @@ class TuneMethod:
 
     name: ClassVar[str]
     source: ClassVar[str]
-    learns_from: ClassVar[Literal["demonstrations", "preferences"]]
-    """demonstrations: (task, reply) or (task, messages after its own); preferences: :class:`custodes.types.PreferencePair`."""
+    learns_from: ClassVar[LearnsFrom]
 
     rates: ClassVar[tuple[float, float]] = (5e-5, 1e-6)
     """Learning rates of adapters and of all weights, where none is given."""
@@ -76,6 +80,10 @@ class TuneMethod:
     """Updates between checkpoints."""
     seed: int = 0
     """Decides everything that is drawn."""
+
+    def examples(self, file: FeedbackFile, axis: str) -> list[Any]:
+        """What is learned of people's judgments, comparisons on ``axis``. Raises InputError where they hold none of it."""
+        raise NotImplementedError
 
     def objective(self, learner: Learner, examples: Sequence[Any]) -> TuneObjective:
         """What is learned of ``examples``. Raises InputError for one that is empty or does not fit the context."""

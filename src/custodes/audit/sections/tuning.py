@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from custodes.audit.record import RunSection
 from custodes.audit.rows import Row
 from custodes.page import percent, signed
 from custodes.page.charts import step_chart
 from custodes.registry import section
-from custodes.stats import Interval, mean_interval, paired_difference, rate
+from custodes.stats import Interval, auc, mean_interval, paired_difference, rate
 
 CURVES = {
     "loss": "Loss",
@@ -21,6 +22,9 @@ CURVES = {
     "margin": "Margin, nats",
     "chosen": "Chosen reply gained, nats",
     "rejected": "Rejected reply gained, nats",
+    "desirable": "Desirable replies gained, nats",
+    "undesirable": "Undesirable replies gained, nats",
+    "kl": "Reference point z0, nats",
     "grad_norm": "Gradient norm",
 }
 """Metrics of an update that are drawn, in the order in which they are shown; a method reports some of them."""
@@ -33,7 +37,7 @@ class Tuned(Row):
     ``updates`` holds the metrics of each update. ``before`` and ``after`` are log-likelihoods (nats, summed over a reply) of
     the held-out replies under the policy as it began and as it ended, ``tokens`` their lengths, ``task`` their prompts.
     Preferences have two replies a pair: these of the chosen one, and ``rejected_before`` and ``rejected_after`` of the
-    other; ``label`` is the probability that the chosen one is better.
+    other; ``label`` is the probability that the chosen one is better. Of single replies it is 1 for a desirable one, else 0.
     """
 
     NAME: ClassVar[str] = "tuning"
@@ -54,6 +58,8 @@ class Tuned(Row):
         if self.n < 2:
             return {}
         before, after = np.array(self.before), np.array(self.after)
+        if self.rejected_before is None and self.label is not None:
+            return self._of_labels(after - before)
         if self.rejected_before is None or self.rejected_after is None or self.label is None:
             old, new = -before / np.array(self.tokens), -after / np.array(self.tokens)
             return {
@@ -72,6 +78,14 @@ class Tuned(Row):
             "margin": mean_interval(chosen - rejected, self.task),
         }
 
+    def _of_labels(self, gained: NDArray[np.float64]) -> dict[str, Interval]:
+        good, task = np.array(self.label) > 0.5, np.array(self.task)
+        found = {"ranked rightly": auc(gained, good, self.task)}
+        for name, side in (("desirable gained", good), ("undesirable gained", ~good)):
+            if side.any():
+                found[name] = mean_interval(gained[side], task[side].tolist())
+        return found
+
 
 @section
 class TuningSection(RunSection):
@@ -84,7 +98,7 @@ class TuningSection(RunSection):
 {% for method, t in figures.items() %}
 <p>{{ t.examples | number }} examples were learned from with <b>{{ method }}</b> in {{ t.updates | number }} updates.</p>
 {% if t.measured %}<table class="kv">
-  {% for name, x in t.measured.items() %}{{ row(section.LABELS[name], x, "percent" if name == "accuracy" else "number" if name in ("loss before", "loss after") else "signed", section.NOTES.get(name, "")) }}{% endfor %}
+  {% for name, x in t.measured.items() %}{{ row(section.LABELS[name], x, "percent" if name in ("accuracy", "ranked rightly") else "number" if name in ("loss before", "loss after") else "signed", section.NOTES.get(name, "")) }}{% endfor %}
 </table>
 {% if t.likelihood %}<table class="wide-table">
   <thead><tr><th>Log-likelihood of a held-out reply, nats</th><th>Before</th><th>After</th></tr></thead>
@@ -102,12 +116,17 @@ class TuningSection(RunSection):
         "chosen gained": "Chosen reply gained, nats",
         "rejected gained": "Rejected reply gained, nats",
         "margin": "Margin, nats",
+        "ranked rightly": "Desirable above undesirable",
+        "desirable gained": "Desirable reply gained, nats",
+        "undesirable gained": "Undesirable reply gained, nats",
     }
     NOTES: ClassVar[dict[str, str]] = {
         "accuracy": "held-out pairs whose preferred reply gained more",
         "chosen gained": "below 0: it became less likely too",
         "margin": "chosen minus rejected, what each gained",
         "loss fell by": "paired on the same replies",
+        "ranked rightly": "how often a held-out desirable reply gained more than an undesirable one (area under the curve)",
+        "desirable gained": "below 0: it became less likely too",
     }
 
     def read(self) -> dict[str, Any]:
@@ -131,7 +150,7 @@ def _figures(row: Tuned) -> dict[str, Any]:
     if row.n > 1:
         sides = {"Chosen": (row.before, row.after), "Rejected": (row.rejected_before, row.rejected_after)}
         known = {side: (b, a) for side, (b, a) in sides.items() if b is not None and a is not None}
-        names = known if row.label is not None else {"Reply": (row.before, row.after)}
+        names = known if row.rejected_before is not None else {"Reply": (row.before, row.after)}
         likelihood = {side: [mean_interval(values, row.task) for values in pair] for side, pair in names.items()}
     lines = {name: [(i, u[name]) for i, u in enumerate(row.updates, 1) if name in u] for name in CURVES}
     return {
@@ -150,6 +169,13 @@ def _claims(method: str, measured: Mapping[str, Interval]) -> list[str]:
         verb = "did not change clearly" if fell.low <= 0 <= fell.high else "fell" if fell.estimate > 0 else "rose"
         return [
             f"The loss on held-out replies {verb} with {method}: by {signed(fell.estimate)} nats a token ({bounds})."
+        ]
+    if "ranked rightly" in measured:
+        right = measured["ranked rightly"]
+        bounds = f"95 % interval {percent(right.low)} to {percent(right.high)}, {right.n:,} replies"
+        return [
+            f"With {method} a held-out desirable reply gained more than an undesirable one in {percent(right.estimate)} of "
+            f"cases ({bounds})."
         ]
     if "accuracy" in measured:
         right = measured["accuracy"]

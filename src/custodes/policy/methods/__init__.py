@@ -2,6 +2,7 @@
 
 from custodes.policy.methods.dpo import Dpo
 from custodes.policy.methods.ipo import Ipo
+from custodes.policy.methods.kto import Kto
 from custodes.policy.methods.sft import Sft
 
-__all__ = ["Dpo", "Ipo", "Sft"]
+__all__ = ["Dpo", "Ipo", "Kto", "Sft"]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
+from custodes.environments import task_id
+from custodes.feedback.exchange import examples_from_judgments
+from custodes.feedback.reading import FeedbackFile
 from custodes.policy.learner import Forward, Learner
 from custodes.policy.losses import supervised_loss
 from custodes.policy.rollout import Pack, make_packs
-from custodes.policy.tuning import TuneMethod
+from custodes.policy.tuning import LearnsFrom, TuneMethod
 from custodes.policy.turns import demonstration_of
 from custodes.ranges import Count, ranged
 from custodes.registry import method
 from custodes.train import Metrics
-from custodes.types import Episode, Message, Task
+from custodes.types import Episode, InputError, Message, Task
 
 
 @method
@@ -31,12 +34,29 @@ class Sft(TuneMethod):
 
     name: ClassVar[str] = "sft"
     source: ClassVar[str] = "arXiv 2203.02155, section 3.5"
-    learns_from: ClassVar[Literal["demonstrations", "preferences"]] = "demonstrations"
+    learns_from: ClassVar[LearnsFrom] = "demonstrations"
 
     rates: ClassVar[tuple[float, float]] = (2e-4, 2e-5)
 
     batch: Count = 32
     """Examples per update."""
+    chosen: bool = False
+    """Learn the better reply of each comparison, once, in place of demonstrations."""
+
+    def examples(self, file: FeedbackFile, axis: str) -> list[tuple[Task, Sequence[Message]]]:
+        if self.chosen:
+            pairs = [pair for pair in file.pairs(axis) if pair.weight > 0 and pair.label != 0.5]
+            best = dict.fromkeys((p.prompt, p.chosen if p.label > 0.5 else p.rejected) for p in pairs)
+            return [(Task(task_id(prompt), prompt), said) for prompt, said in best]
+        held = file.feedback
+        shown = examples_from_judgments(held.judgments, held.tasks.values(), held.episodes.values())
+        good = [example for example in shown if example.label is not False]
+        if not good:
+            raise InputError(
+                f"{file.path} holds no demonstration; give a table with prompt and completion, or with messages, or use "
+                "--method dpo, or --chosen, for preferences."
+            )
+        return [(Task(task_id(e.prompt), e.prompt), e.completion) for e in good]
 
     def objective(self, learner: Learner, examples: Sequence[tuple[Task, str | Sequence[Message]]]) -> _Likelihood:
         return _Likelihood([demonstration_of(learner.lm, task, said) for task, said in examples], self.micro_tokens)
