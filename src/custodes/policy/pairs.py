@@ -53,7 +53,7 @@ class PairMethod(TuneMethod):
     beta: Positive = 0.1
     """Strength of the tie to the reference."""
     label_smoothing: HalfShare = 0.0
-    """Chance that a label is the wrong way round: a label p is read as p (1 - s) + (1 - p) s."""
+    """Chance that a label is the wrong way round."""
 
     def examples(self, file: FeedbackFile, axis: str) -> list[PreferencePair]:
         return [pair for pair in file.pairs(axis) if pair.weight > 0]

@@ -49,7 +49,7 @@ class Kto(TuneMethod):
     batch: Annotated[int, at_least(2)] = 16
     """Examples per update; z0 needs two at least."""
     beta: Positive = 0.1
-    """How fast the value of a gain or a loss levels off."""
+    """Strength of the tie to the reference."""
     desirable_weight: Positive | None = None
     """lam_D; None: the least weight from 1 up by which lam_D n_D / (lam_U n_U) is within the bounds of the paper."""
     undesirable_weight: Positive | None = None
@@ -57,7 +57,7 @@ class Kto(TuneMethod):
     paper: Literal["first", "later"] = "later"
     """The version of the paper whose bounds of lam_D n_D / (lam_U n_U) hold: first, 1 to 4/3; later, 1 to 3/2."""
     label_smoothing: HalfShare = 0.0
-    """Chance that a label is wrong: so much of a reply's loss is that of the other label."""
+    """Chance that a label is the wrong way round."""
     desirable_from: AnyFloat | None = None
     """Ratings from this number on are desirable, lower ones undesirable; None: above and below the middle of their scale."""
 
