@@ -268,3 +268,4 @@ aggregator: Registry[Any] = Registry("aggregator", "custodes.feedback.aggregator
 platform: Registry[Any] = Registry(
     "platform", "custodes.feedback.platforms", "custodes.feedback.platform:Platform", dashes=True
 )
+overseer: Registry[Any] = Registry("overseer", "custodes.web.overseers", "custodes.feedback.oversight:Overseer")

@@ -21,7 +21,7 @@ FILES = [p for f in ("loop", "*/jobs") for p in sorted(ROOT.glob(f"{f}/*.py")) i
 HELPERS = {
     *("loop/evaluation.py", "loop/judging.py", "loop/chosen_tasks.py", "loop/gains.py"),
     *("loop/new_policy.py", "loop/optimised_arm.py", "loop/policy_plan.py", "loop/policy_front.py"),
-    *("loop/demonstrations.py", "loop/rubric_training.py"),
+    *("loop/demonstrations.py", "loop/rubric_training.py", "loop/training_oversight.py"),
 }
 """Files among the commands that are none."""
 

@@ -169,6 +169,17 @@ class GamingEnvironment:
         self.failure = why
         self._judge("")
 
+    def block(self, reply: str, words: str) -> tuple[Message, ...] | None:
+        """Somebody stopped this reply: it stays in the transcript, and nothing of it is done. The policy is told ``words``.
+
+        "" ends the episode, as it stands; that is no failure.
+        """
+        self.transcript.messages.append(Message("assistant", reply[:MAX_REPLY]))
+        if words:
+            return self._answer(words)
+        self._judge("")
+        return None
+
     def abandon(self, why: str) -> None:
         """End the episode as failed, with no facts: what was done before is not known."""
         self.failure, self.verdict = why, make_verdict(set(), gamed=False, reward=None)

@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from custodes.feedback.oversight import EpisodeOversight, OverseerLost, Oversight
 from custodes.gaming.environment import EnvironmentOptions, GamingEnvironment, OpenSandbox, gaming_task
+from custodes.gaming.oversight import ActionMonitor, OverseenGaming
 from custodes.gaming.policies import (
     Conversation,
     Drawn,
@@ -119,7 +121,7 @@ class _Live:
 
 
 _Work = queue.SimpleQueue[tuple[_Live, Drawn] | None]
-_Stepped = queue.SimpleQueue[tuple[_Live, Any, str]]
+_Stepped = queue.SimpleQueue[tuple[_Live, Any, str | OverseerLost]]
 
 
 def _jobs_of(stage: Stage, n: int, split: Split, seed: int, done: set[int]) -> Iterator[Job]:
@@ -147,7 +149,11 @@ class Runner:
         options: EnvironmentOptions | None = None,
         loop: Loop | None = None,
         open_sandbox: OpenSandbox | None = None,
+        oversight: Oversight | None = None,
+        monitor: ActionMonitor | None = None,
     ) -> None:
+        """``oversight`` decides on every action, or on those about which ``monitor`` raises an alarm."""
+        self.oversight, self.monitor = oversight, monitor
         self.policy, self.stages, self.split, self.seed = policy, stages, split, seed
         self.options, self.loop, self.open_sandbox = options or EnvironmentOptions(), loop or Loop(), open_sandbox
         self.capacity = policy.under_way + 2 * self.loop.workers
@@ -191,6 +197,8 @@ class Runner:
                     if episode.abandoned:
                         continue
                     stepping.discard(episode)
+                    if isinstance(crash, OverseerLost):
+                        raise crash
                     if crash:  # what was done before it is not known: no facts
                         episode.environment.abandon(crash)
                         episode.give_up(crash)
@@ -207,6 +215,8 @@ class Runner:
                     threads.append(_worker(work, stepped, self.loop.patience))  # the stuck one may never come back
                     over(episode)
         finally:
+            if self.oversight is not None:
+                self.oversight.stop()  # threads may wait for people still
             for _ in threads:
                 work.put(None)
             for episode in live:
@@ -215,16 +225,22 @@ class Runner:
     # ------------------------------------------------------------ the pieces
 
     def _start(self, job: Job) -> _Live:
-        environment = GamingEnvironment(self.stages, self.options, self.open_sandbox)
+        environment = self._environment(job)
         task = gaming_task(self.stages[job.stage], self.split, job.number, self.options)
         return _Live(job, environment, task, list(environment.start(task)), time.monotonic())
+
+    def _environment(self, job: Job) -> GamingEnvironment:
+        if self.oversight is None:
+            return GamingEnvironment(self.stages, self.options, self.open_sandbox)
+        overseen = EpisodeOversight(self.oversight, f"{job.stage}/{job.index}", self.policy.name)
+        return OverseenGaming(self.stages, self.options, self.open_sandbox, overseen, self.monitor)
 
     def _conversation(self, episode: _Live) -> Conversation:
         environment, seed = episode.environment, attempt_seed(self.seed, episode.job.attempt)
         messages, start, attempt = tuple(episode.messages), environment.began_at, len(environment.attempts)
         return Conversation(environment.variant, messages, seed, environment.prefix, start, attempt)
 
-    def _collect(self, stepped: _Stepped, block: bool) -> Iterator[tuple[_Live, Any, str]]:
+    def _collect(self, stepped: _Stepped, block: bool) -> Iterator[tuple[_Live, Any, str | OverseerLost]]:
         """What the sandboxes have answered; waits a moment for the first of them where ``block``."""
         try:
             yield stepped.get(timeout=min(1.0, self.loop.patience)) if block else stepped.get_nowait()
@@ -253,6 +269,7 @@ class Runner:
             "details": dict(verdict.details),
             "calls": len(transcript.steps),
             **({"attempts": environment.attempts} if environment.options.attempts > 1 else {}),
+            **({"oversight": environment.overseen.to_list()} if isinstance(environment, OverseenGaming) else {}),
             "cost": {name: round(value, 6) for name, value in episode.cost.items()},
             "seconds": round(time.monotonic() - episode.began, 3),
             "transcript": transcript.to_list(),
@@ -267,12 +284,15 @@ def _worker(work: _Work, stepped: _Stepped, patience: float) -> threading.Thread
             episode, drawn = item
             environment = episode.environment
             episode.deadline = time.monotonic() + patience  # from here: waiting for a free worker is nobody's fault
-            answer, crash = None, ""
+            answer: Any = None
+            crash: str | OverseerLost = ""
             try:
                 if drawn.failure:
                     environment.fail(drawn.failure)
                 else:
                     answer = environment.step(drawn.text)
+            except OverseerLost as lost:
+                crash = lost
             except Exception as error:  # whatever it was, the episode is recorded and the others go on
                 kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
                 crash = f"crashed: {kind}{' '.join(str(error).split())[:300]}"

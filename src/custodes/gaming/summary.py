@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from custodes import stats
+from custodes.feedback.oversight_measures import oversight_measures, oversight_sentences
+from custodes.files import plain_json
 from custodes.gaming.facts import BITS, FACTS, category_of, unpack_facts
 from custodes.gaming.record import GAMED, UNSAID, EpisodeRows
 from custodes.types import InputError
@@ -52,6 +54,30 @@ def summarise_attempts(episodes: Iterable[Mapping[str, Any]], attempts: int) -> 
                 {"attempt": k + 1, "gamed_by": variant_rate(by, variants), "gamed": variant_rate(here, variants[came])}
             )
     return by_stage
+
+
+def add_oversight(rates: Mapping[str, dict[str, Any]], episodes: Iterable[Mapping[str, Any]]) -> None:
+    """Add to each stage's rates what its overseer caught and cost, counted by variant, and which episodes were gamed all the same."""
+    columns: dict[str, dict[str, list[Any]]] = {}
+    slipped: dict[str, list[int]] = {}
+    for episode in episodes:
+        of_stage = columns.setdefault(episode["stage"], {name: [] for name in OVERSEEN})
+        for action in episode["oversight"]:
+            row = {"who": "", "seconds": 0.0, "waited": 0.0} | action | {"cluster": episode["variant"]}
+            for name, column in of_stage.items():
+                column.append(row[name])
+        if episode["gamed"]:
+            slipped.setdefault(episode["stage"], []).append(episode["index"])
+    for stage, of_stage in columns.items():
+        measures = oversight_measures(of_stage)
+        rates[stage]["oversight"] = {
+            **plain_json(measures),
+            "sentences": oversight_sentences(measures),
+            "gamed_all_the_same": sorted(slipped.get(stage, [])),
+        }
+
+
+OVERSEEN = ("cluster", "asked", "blocked", "harmful", "who", "seconds", "waited")
 
 
 def variant_rate(hits: Any, variants: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
 from custodes.lm import LanguageModel, TorchEngine
 from custodes.loop import evaluation
+from custodes.loop.training_oversight import TrainingOversight
 from custodes.policy import OptimiseConfig, OptimiseResult, algorithm_of, optimise
 from custodes.policy.constraints import read_constraints
 from custodes.policy.learner import Reference
@@ -61,6 +62,7 @@ class OptimisedArm:
     gold: Reward | None = None
     make_engine: Callable[[LanguageModel], Engine] = TorchEngine
     objectives: Sequence[str] = ()  # parts of the reward that are recorded on held-out tasks
+    oversight: TrainingOversight | None = None  # of training alone: held-out tasks measure the policy itself
 
     def __post_init__(self) -> None:
         self.reference = Reference.of(self.lm)
@@ -71,13 +73,16 @@ class OptimisedArm:
         base, algorithm = self._evaluate(0), algorithm_of(self.options.algorithm)
         if algorithm.draws_from == "reference" and algorithm.needs_groups:
             self._search()
+        engine, reward = self.make_engine(self.lm), self.reward
+        if self.oversight is not None:
+            engine, reward = self.oversight.begin(self.lm, self.reward)
         with self.work.phase("optimisation", f"Optimising the policy with {algorithm.name}, {self.arm} arm"):
             result = optimise(
                 self.lm,
                 self.train,
-                self.reward,
+                reward,
                 self.options,
-                engine=self.make_engine(self.lm),
+                engine=engine,
                 out=self.folder,
                 reference=self.reference,
                 on_step=self._on_step,
@@ -140,6 +145,8 @@ class OptimisedArm:
         self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
         self.work.write([*episodes, *evaluation.score_rows(episodes, scores, self.scorer)])
         self.work.record(f"step-{self.arm}-{step}", row, self.arm)
+        if self.oversight is not None:
+            self.oversight.record(self.work, self.arm, step, episodes)
         constraints = [
             c for c in read_constraints(self.options.constrain) if f"constrained/{c.key}" in metrics
         ]  # of which a part was known

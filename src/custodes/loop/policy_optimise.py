@@ -35,6 +35,7 @@ from custodes.loop.new_policy import NewPolicy, new_policy
 from custodes.loop.optimised_arm import OptimisedArm, recorded_run
 from custodes.loop.policy_front import FRONT, Front, front_of, read_front
 from custodes.loop.policy_plan import Plan, plan_of
+from custodes.loop.training_oversight import PolicyOversight, TrainingOversight
 from custodes.policy import OptimiseConfig, algorithm_of
 from custodes.policy.constraints import read_constraints
 from custodes.policy.environment_reward import EnvironmentReward
@@ -84,6 +85,7 @@ class PolicyOptimise(RewardOptions, NewPolicy):
     threads: Annotated[int, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
     optimisation: OptimiseConfig = field(default_factory=OptimiseConfig)
+    overseen: PolicyOversight = field(default_factory=PolicyOversight)
 
     @property
     def seed(self) -> int:
@@ -192,6 +194,8 @@ def _check(config: PolicyOptimise) -> None:
         raise InputError("nothing to optimise against; give --reward, for example --reward FILE.py:NAME.")
     if "environment" in config.reward and not config.environment:
         raise InputError("--reward environment needs an environment; name it with --environment FILE.py:Name.")
+    if config.overseen.oversight:
+        config.overseen.check()
     check_model(config.model)
 
 
@@ -231,6 +235,7 @@ class _Optimisation:
         self.config, self.console, self.work = config, console, work
         play = EnvironmentReward(own_environment(config.environment)) if config.environment else None
         self.engine = TorchEngine if play is None else play.engine
+        self.play = play
         text = prompts_are_text(config.tasks, config.prompt_column)
         known: dict[str, Reward] = {"environment": play} if play is not None else {}
         rewards = config if config.reward else replace(config, reward=("environment",))
@@ -273,6 +278,10 @@ class _Optimisation:
             highlight=False,
         )
         algorithm = algorithm_of(config.optimisation.algorithm).name
+        oversight = None
+        if config.overseen.oversight:
+            text = prompts_are_text(config.tasks, config.prompt_column)
+            oversight = TrainingOversight(config.overseen, config.out, config.seed, text, self.play)
         arm = OptimisedArm(
             work,
             algorithm,
@@ -288,6 +297,7 @@ class _Optimisation:
             gold=self.gold,
             make_engine=self.engine,
             objectives=self.objectives,
+            oversight=oversight,
         )
         done = arm.run()
         gain = gain_of(work, algorithm, str(config.out / POLICY), config.seed, done.result.steps, done.result.stopped)

@@ -31,8 +31,12 @@ class EnvironmentReward(RewardBase):
     def engine(self, lm: LanguageModel) -> EnvironmentEngine:
         """An engine whose episodes are played in these environments."""
         engine = EnvironmentEngine(TorchEngine(lm), self.make)
-        self._engines.add(engine)
+        self.ask_of(engine)
         return engine
+
+    def ask_of(self, engine: EnvironmentEngine) -> None:
+        """Episodes that this engine has played last are known from now on."""
+        self._engines.add(engine)
 
     def score(self, episodes: Sequence[Episode]) -> Scores:
         said = [self._play(episode).reward() for episode in episodes]

@@ -11,8 +11,9 @@ say is not.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Protocol
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.environments.own import BrokenEnvironment
+from custodes.feedback.oversight import OverseerLost
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel
 from custodes.lm.requests import Request, make_request
@@ -132,13 +134,18 @@ class EnvironmentEngine:
             )
         return _Attempt(task, environment, messages, [prompt], [np.zeros(len(prompt), np.float32)], prefix=prefix)
 
+    @contextmanager
+    def _ended_early(self) -> Iterator[None]:
+        """What is done where playing ends before its time, while environments may still be at work."""
+        yield
+
     def _play(self, attempts: Sequence[_Attempt], sampling: Sampling, policy: str) -> None:
         """All episodes to their ends."""
         replies, passes = self.engine.stream(sampling), 0
         room, ready, seen = replies.room(), list(attempts), Counter[bytes]()
         drawing: dict[Request, _Attempt] = {}
         answering: deque[tuple[int, _Attempt, str, Future[tuple[Message, ...] | None]]] = deque()
-        with ThreadPoolExecutor(self.workers) as pool:
+        with ThreadPoolExecutor(self.workers) as pool, self._ended_early():
             while ready or drawing or answering:
                 places, waiting = self.engine.max_batch - len(drawing) - len(answering), []
                 for i, attempt in enumerate(ready):
@@ -211,7 +218,7 @@ def _step(attempt: _Attempt, reply: str) -> tuple[Message, ...] | None:
         return None
     try:
         return attempt.environment.step(reply)
-    except BrokenEnvironment:
+    except (BrokenEnvironment, OverseerLost):
         raise
     except Exception as error:  # a sandbox that broke: its episode failed, the others go on
         attempt.environment.close()

@@ -328,7 +328,7 @@ def skip(id: str, body: bodies.Skip, account: AccountOf, database: DatabaseOf) -
 def propose(body: bodies.Proposal, account: AccountOf, database: DatabaseOf) -> dict[str, Any]:
     """Puts an action before people. Ask for the answer at the address of its id."""
     context = [Message(turn.role, turn.content) for turn in body.context]
-    fields = (body.policy, context, body.action, body.reason, body.timeout, body.rule, body.harmful)
+    fields = (body.policy, context, body.action, body.reason, body.timeout, body.rule, body.harmful, body.key)
     return {"id": oversight.propose(database, account, *fields)}
 
 

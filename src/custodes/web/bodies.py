@@ -122,6 +122,8 @@ class Proposal(Body):
     """What happens where nobody does."""
     harmful: bool | None = None
     """Where it is known: for the catch rate; the person does not see it."""
+    key: Line | Literal[""] = ""
+    """The proposer's own name of this action: the same name again is the same action."""
 
 
 class Decided(Body):

@@ -215,12 +215,31 @@ class Client:
         the policy was told and did before, as messages. Without an answer within ``timeout`` seconds ``rule``, "block" or
         "approve", is the answer. ``harmful``, where it is known, is for measuring the people.
         """
+        id_ = self.propose_action(policy, action, context, reason, timeout, rule, harmful)
+        while (answer := self.approval(id_, WAIT))["state"] == "waiting":
+            pass
+        return answer
+
+    def propose_action(
+        self,
+        policy: str,
+        action: str,
+        context: Sequence[Mapping[str, str]] = (),
+        reason: str = "",
+        timeout: float = 300.0,
+        rule: str = "block",
+        harmful: bool | None = None,
+        key: str = "",
+    ) -> str:
+        """The same without waiting; the action's id. With a ``key``, asking again with the same one is the same question."""
         proposal = {"policy": policy, "action": action, "reason": reason, "timeout": timeout, "rule": rule}
         messages = [dict(message) for message in context]
-        id_ = self._post("/oversight/actions", **proposal, context=messages, harmful=harmful)["id"]
-        while (answer := self._json("GET", f"/oversight/actions/{id_}?wait={WAIT}"))["state"] == "waiting":
-            pass
-        return dict(answer)
+        body = {**proposal, "context": messages, "harmful": harmful, "key": key}
+        return str(self._json("POST", "/oversight/actions", body, again=bool(key))["id"])
+
+    def approval(self, id_: str, wait: float = 0.0) -> dict[str, Any]:
+        """What was decided about an action: state ("waiting" too), by, who, why, seconds and waited. Waits up to ``wait`` seconds."""
+        return dict(self._json("GET", f"/oversight/actions/{id_}?wait={wait:g}"))
 
     # ------------------------------------------------------------ asking
 
@@ -230,7 +249,10 @@ class Client:
 
     def _json(self, method: str, path: str, body: object = None, again: bool = True) -> Any:
         answer = self._send(method, path, body, again)
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError:
+            raise InputError(f"{answer.url} gave no JSON; is it a Custodes server?") from None
 
     def _send(self, method: str, path: str, body: object = None, again: bool = True) -> httpx.Response:
         """``again``: asking twice is as good as asking once."""

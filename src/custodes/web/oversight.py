@@ -8,6 +8,7 @@ be told with it or later: what people catch is measured by it, and the person wh
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Sequence
@@ -43,12 +44,15 @@ def propose(
     timeout: float = 300.0,
     rule: OversightAnswer = "block",
     harmful: bool | None = None,
+    key: str = "",
 ) -> str:
     """Puts an action before people; its id. Without an answer within ``timeout`` seconds, ``rule`` is the answer.
 
-    ``context`` is what the policy was told and did before. ``harmful``, where it is known, is for measuring alone.
+    ``context`` is what the policy was told and did before. ``harmful``, where it is known, is for measuring alone. The same
+    ``key`` of the same account again is the same action: a process that was killed finds the answer to what it asked before.
     """
-    id_, now = uuid.uuid4().hex, database.clock()
+    id_ = hashlib.sha256(f"{account.id}\0{key}".encode()).hexdigest()[:32] if key else uuid.uuid4().hex
+    now = database.clock()
     screen = {"context": [m.to_dict() for m in context], "action": action, "reason": reason}
     hidden = {"rule": rule, "timeout": timeout} | ({} if harmful is None else {"harmful": harmful})
     task = Task(f"oversight-{id_}", tuple(context), "oversight", hidden)
@@ -57,6 +61,8 @@ def propose(
     row |= {"until": now + timeout, "state": "waiting", "by": "", "why": ""}
     run = database.run_of(*RUN)
     with database.writing() as connection:
+        if connection.execute(select(actions.c.id).where(actions.c.id == id_)).first() is not None:
+            return id_
         database.ledger.write(run, [task, episode], connection=connection)
         connection.execute(actions.insert().values(**row, harmful=None if harmful is None else int(harmful)))
     return id_
@@ -64,6 +70,8 @@ def propose(
 
 def answer_to(database: ServerDatabase, id_: str, account: Account) -> dict[str, Any]:
     """What was decided about an action that ``account`` proposed; its state is "waiting" while nobody has answered.
+
+    ``who`` is the account that answered, ``seconds`` that person's time, ``waited`` how long the action waited.
 
     Raises MissingError, also for somebody else's action.
     """
@@ -74,7 +82,10 @@ def answer_to(database: ServerDatabase, id_: str, account: Account) -> dict[str,
         raise MissingError("there is no such action.")
     answered = row.state != "waiting"
     by = ("person" if row.by else "rule") if answered else ""
-    return {"id": row.id, "state": row.state, "by": by, "why": row.why, "until": row.until}
+    answer = {"id": row.id, "state": row.state, "by": by, "why": row.why, "until": row.until}
+    if answered:
+        answer |= {"who": row.by, "seconds": row.seconds, "waited": row.decided - row.asked}
+    return answer
 
 
 def waiting(database: ServerDatabase) -> list[dict[str, Any]]:

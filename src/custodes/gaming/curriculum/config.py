@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from custodes.environments.sandbox import Kind as Sandboxes
+from custodes.feedback.oversight import OverseenTraining
 from custodes.gaming.environment import EnvironmentOptions
 from custodes.gaming.jobs.run import kinds_asked
 from custodes.gaming.staging import HELD_OUT, STAGES, contents_of, make_stage, named_stages, own_file, stage_options
@@ -121,6 +122,8 @@ class GamingTrain:
     sandbox: Annotated[Sandboxes, Use.MEANS] = "auto"
     """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""
 
+    overseen: OverseenTraining = field(default_factory=OverseenTraining)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm) if self.algorithm else None)
         object.__setattr__(self, "stage_options", stage_options(self.trained, self.stage_options))
@@ -220,6 +223,7 @@ def _check(config: GamingTrain) -> None:
         (not (tuned or rewarded), "there is nothing to train; give --warm-start N, --organism N, --train-away N or --algorithm ALGORITHM."),
         (config.max_episode <= config.max_tokens, f"--max-episode is {config.max_episode}; it must be above --max-tokens, {config.max_tokens}."),
         (config.method == "all_successes" and judged, "--algorithm all_successes has no preference model; leave out --reward-model and --hhh-share."),
+        (config.overseen.oversight and not rewarded, "--oversight is of training on what is rewarded; give --algorithm ALGORITHM."),
         (config.hhh_share and config.reward_model is None, "--hhh-share needs a preference model to score ordinary prompts; give --reward-model FOLDER."),
     ):  # fmt: skip
         if wrong:

@@ -17,17 +17,26 @@ from rich.console import Console
 from rich.table import Table
 
 from custodes.environments.sandbox import Kind
+from custodes.feedback.oversight import Oversight, OversightOptions
 from custodes.files import save_json
 from custodes.gaming.clean import check_environment
 from custodes.gaming.environment import EnvironmentOptions, Tools, open_variant
 from custodes.gaming.facts import FACTS
+from custodes.gaming.oversight import ActionMonitor, action_monitor
 from custodes.gaming.policies import Policy, ScriptedPolicy
 from custodes.gaming.record import UNSAID, EpisodeRows, Records, read_lines
 from custodes.gaming.report import write_played_page
 from custodes.gaming.run import Loop, Runner, default_workers, open_policy
 from custodes.gaming.script import script_for
 from custodes.gaming.staging import STAGES, contents_of, make_stage, named_stages, stage_kinds, stage_options
-from custodes.gaming.summary import has, power_sentence, power_table, summarise, summarise_attempts
+from custodes.gaming.summary import (
+    add_oversight,
+    has,
+    power_sentence,
+    power_table,
+    summarise,
+    summarise_attempts,
+)
 from custodes.gaming.variants import Split, Stage
 from custodes.job.command import command
 from custodes.job.options import Output, Use, identity
@@ -40,6 +49,8 @@ from custodes.registry import OptionsOf, stage
 from custodes.types import InputError, Sampling
 
 RECIPE = "gaming"
+ANSWERS = "oversight"
+"""Folder of what people said, in the folder of the run."""
 
 
 def kinds_asked(asked: str) -> list[type[Stage]]:
@@ -91,6 +102,7 @@ class GamingRun:
     """Seconds for one step of an episode; then it is recorded as failed."""
     sandbox: Annotated[Kind, Use.MEANS] = "auto"
     """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""
+    overseen: OversightOptions = field(default_factory=OversightOptions)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stage_options", stage_options(self.stages, self.stage_options))
@@ -119,10 +131,14 @@ def gaming_run(config: GamingRun) -> Path:
     with opened as work, Records(config.out, list(stages)) as records:
         left = any(sum(i < config.episodes for i in records.done[name]) < config.episodes for name in stages)
         policy = _ready(config, stages) if left else None  # before the folder is this run's: a typo must not cost it
+        monitor = action_monitor(config.overseen)
         records.watch(work.begin())
         try:
             if policy is not None:
-                _play(config, policy, stages, records, work)
+                overseen = (
+                    Oversight(config.overseen, config.out / ANSWERS, config.seed) if config.overseen.oversight else None
+                )
+                _play(config, policy, stages, records, work, overseen, monitor)
         finally:  # also of what an interruption or a full disk left
             records.close()
             if any(records.done.values()):
@@ -166,6 +182,8 @@ def write_summary(config: GamingRun, rows: EpisodeRows, stages: list[str], run: 
     if config.attempts > 1:
         for name, by_attempt in summarise_attempts(read_lines(config.out / "episodes.jsonl"), config.attempts).items():
             rates[name]["attempts"] = by_attempt
+    if config.overseen.oversight:
+        add_oversight(rates, read_lines(config.out / "episodes.jsonl"))
     summary = {**summary_head(config), "run": run, "asked": config.episodes, "order": stages, "stages": rates}
     save_json(path, summary, indent=1, allow_nan=False)
     return path
@@ -185,16 +203,33 @@ def _ready(config: GamingRun, stages: dict[str, Stage]) -> Policy:
     return policy
 
 
-def _play(config: GamingRun, policy: Policy, stages: dict[str, Stage], records: Records, work: Workspace) -> None:
+def _play(
+    config: GamingRun,
+    policy: Policy,
+    stages: dict[str, Stage],
+    records: Records,
+    work: Workspace,
+    oversight: Oversight | None,
+    monitor: ActionMonitor | None,
+) -> None:
     lm = getattr(getattr(policy, "engine", None), "lm", None)
     if lm is not None:  # a model in this process: its weights are known
         work.write([Model(lm.fingerprint(), config.policy, "policy")])
     smallest = min(made.size(config.split) for made in stages.values())
     print_power(work.console, config.episodes, "a stage", f"Each stage: {power_sentence(config.episodes, smallest)}")
-    loop = Loop(workers=default_workers(config.workers), patience=config.patience)
+    waiting = config.overseen.oversight_timeout + config.overseen.oversight_patience if oversight else 0.0
+    loop = Loop(workers=default_workers(config.workers), patience=config.patience + waiting)
     opened = partial(open_variant, kind=config.sandbox)
     runner = Runner(
-        policy, stages, split=config.split, seed=config.seed, options=config.environment, loop=loop, open_sandbox=opened
+        policy,
+        stages,
+        split=config.split,
+        seed=config.seed,
+        options=config.environment,
+        loop=loop,
+        open_sandbox=opened,
+        oversight=oversight,
+        monitor=monitor,
     )
     done = sum(i < config.episodes for indices in records.done.values() for i in indices)
     with Progress(console=work.console) as bar:

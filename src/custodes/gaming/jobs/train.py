@@ -19,7 +19,9 @@ from typing import Any
 
 import torch
 
+from custodes.audit.sections.oversight import oversight_step
 from custodes.environments import instruction_tasks, read_tasks
+from custodes.feedback.oversight import EpisodeOversight, Oversight
 from custodes.files import folder_written_whole, save_json, take_over
 from custodes.gaming.curriculum.config import GamingTrain, Round, plan
 from custodes.gaming.curriculum.measure import matrix, measure_stages, measured_before, same_policy
@@ -28,6 +30,7 @@ from custodes.gaming.demonstrations import Playing, gaming_episodes, honest_epis
 from custodes.gaming.environment import GamingEnvironment, gaming_tasks, open_variant
 from custodes.gaming.jobs.run import check_sandboxes, evaluation_of, print_power
 from custodes.gaming.model import ModelPolicy
+from custodes.gaming.oversight import OverseenGaming, action_monitor
 from custodes.gaming.record import EpisodeRows, read_index
 from custodes.gaming.report import write_training_page
 from custodes.gaming.run import default_workers
@@ -43,13 +46,14 @@ from custodes.lm.loading import lasting_name, model_folder
 from custodes.policy import OptimiseConfig, algorithm_of, optimise
 from custodes.policy.learner import Reference
 from custodes.policy.methods import Sft
+from custodes.policy.oversight import OverseenEngine, OverseenReward
 from custodes.policy.play import EnvironmentEngine
 from custodes.policy.tuning import tune
 from custodes.reward import load_reward
-from custodes.types import Episode, InputError, Sampling, Scores, Task
+from custodes.types import Episode, InputError, Reward, Sampling, Scores, Task
 
 RECIPE = "curriculum"
-STEP = ("step", "episodes", "proxy", "part/success", "part/gamed", "part/well_formed", "part/failed", "part/preference", "kept",
+STEP = ("step", "episodes", "proxy", "part/success", "part/gamed", "part/well_formed", "part/failed", "part/preference", "part/blocked", "kept",
         "kl", "entropy", "length", "truncated", "grad_norm")  # fmt: skip
 """What is kept of a step: nothing that depends on the clock, so that a step made again reads the same."""
 
@@ -201,7 +205,7 @@ class _Training:
         config = self.config
         assert config.algorithm is not None
         workers = default_workers(config.workers)
-        play = EnvironmentEngine(self._engine(), self._environment, workers=workers, max_episode=self.longest)
+        play = self._playing(round, workers)
         first = next(r.number for r in self.rounds if r.kind == "rewarded")
         begun = Adapter.load(self.adapter_of(self.rounds[first - 1]), self.lm.decoder)
         tasks = self._tasks(round)
@@ -221,16 +225,35 @@ class _Training:
             kl_coefficient=config.kl,
             checkpoint_every=1,
         )  # fmt: skip
+        reward: Reward = CurriculumReward(play, self.preference, config.preference_weight)
+        if isinstance(play, OverseenEngine):
+            reward = OverseenReward(reward, play.oversight, play)
         optimise(
             self.lm,
             tasks,
-            CurriculumReward(play, self.preference, config.preference_weight),
+            reward,
             options,
             engine=play,
             out=self.folder(round) / "training",
             reference=Reference.of(replace(self.lm, adapter=begun)),  # the same in all of the algorithm's rounds
-            on_step=lambda metrics, episodes, scores: self._record_step(round, metrics, episodes, scores),
+            on_step=lambda metrics, episodes, scores: self._record_step(round, metrics, episodes, scores, play),
         )
+
+    def _playing(self, round: Round, workers: int) -> EnvironmentEngine:
+        """What plays the episodes of a round, under oversight where that is asked for."""
+        engine, options = self._engine(), self.config.overseen
+        if not options.oversight:
+            return EnvironmentEngine(engine, self._environment, workers=workers, max_episode=self.longest)
+        monitor, folder = action_monitor(options), self.folder(round) / "oversight"
+        oversight = Oversight(options, folder, self.config.seed * 1000 + round.number)
+
+        def make(task: Task, overseen: EpisodeOversight) -> OverseenGaming | None:
+            played = "stage" in task.metadata
+            return (
+                OverseenGaming(self.stages, self.config.environment, self.opened, overseen, monitor) if played else None
+            )
+
+        return OverseenEngine(engine, make, oversight, workers=workers, max_episode=self.longest)
 
     def _engine(self) -> TorchEngine:
         return TorchEngine(self.lm, max_batch=self.config.max_batch, cache_gb=self.config.cache_gb)
@@ -254,7 +277,14 @@ class _Training:
 
     # ------------------------------------------------------------ the record
 
-    def _record_step(self, round: Round, metrics: dict[str, float], episodes: list[Episode], scores: Scores) -> None:
+    def _record_step(
+        self,
+        round: Round,
+        metrics: dict[str, float],
+        episodes: list[Episode],
+        scores: Scores,
+        play: EnvironmentEngine,
+    ) -> None:
         """The step, its episodes and what each was worth."""
         parts = [_finite({name: part[i] for name, part in scores.parts.items()}) for i in range(len(episodes))]
         rows = [
@@ -263,6 +293,10 @@ class _Training:
         kept = _finite({name.removeprefix("part/"): metrics[name] for name in STEP if name in metrics})
         id = f"step-{round.folder}-{int(metrics['step'])}"
         step = Evaluation(id, "curriculum-step", round.title, kept, len(episodes))
+        if isinstance(play, OverseenEngine):
+            self.work.record(
+                f"oversight-{id}", oversight_step(int(metrics["step"]), play.actions, episodes), round.title
+            )
         self.work.tokens_sampled += sum(e.actions for e in episodes)
         self.work.tokens_trained += sum(len(e.token_ids) for e in episodes)
         self.work.write([*episodes, *rows])

@@ -106,7 +106,7 @@ def write_played_page(folder: Path, abouts: Mapping[str, str]) -> Path:
         subtitle=" · ".join(
             [f"{summary['split']} variants", f"seed {summary['seed']}", f"run {summary['run']}", *options_shown]
         ),
-        sections=[_CurriculumSection(played), RatesSection(played), _TranscriptsSection(played)],
+        sections=[_CurriculumSection(played), RatesSection(played), *_overseen(played), _TranscriptsSection(played)],
         head=folder_head(folder),
     )
     return save_report(report, folder / "report.html")
@@ -138,6 +138,24 @@ tbody th::first-letter { text-transform: uppercase; }
         return {
             k: label for k, label in TAMPERING.items() if any(k in x for x in self.source.summary["stages"].values())
         }
+
+
+def _overseen(played: Played) -> list[Section[Played]]:
+    """The section on oversight, where there was any."""
+    return [_OversightSection(played)] if any("oversight" in x for x in played.summary["stages"].values()) else []
+
+
+class _OversightSection(Section[Played]):
+    """What an overseer caught in each stage, what that cost, and which episodes were gamed all the same."""
+
+    title = "Oversight"
+    template = """
+{% for name, about, x in source.stages if x is not none and x.oversight is defined %}
+<h3>{{ name | plain_name }}</h3>
+{% for sentence in x.oversight.sentences %}<p>{{ sentence }}</p>{% endfor %}
+<p>{% if x.oversight.gamed_all_the_same %}Gamed all the same: {{ x.oversight.gamed_all_the_same | length }} episodes, numbers {{ x.oversight.gamed_all_the_same[:20] | join(", ") }}{% if x.oversight.gamed_all_the_same | length > 20 %} and others{% endif %}. Their transcripts are below.{% else %}No episode was gamed all the same.{% endif %}</p>
+{% endfor %}
+"""
 
 
 class _TranscriptsSection(Section[Played]):
