@@ -13,7 +13,6 @@ from custodes.feedback.oversight import (
     OverseenTraining,
     Oversight,
     OversightOptions,
-    open_overseer,
 )
 from custodes.feedback.oversight_measures import oversight_measures, oversight_sentences
 from custodes.types import InputError
@@ -139,7 +138,7 @@ def test_the_reward_of_a_block_is_a_number_or_a_mask() -> None:
         _ = OverseenTraining(oversight="simulated:", blocked_reward="nan").reward_of_a_block
 
 
-def test_a_server_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_needs_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CUSTODES_TOKEN", raising=False)
     with pytest.raises(InputError, match="put it into the environment variable CUSTODES_TOKEN"):
-        open_overseer(OversightOptions(oversight="http://127.0.0.1:9"), 0)
+        Oversight(OversightOptions(oversight="http://127.0.0.1:9"), tmp_path, 0)

@@ -147,11 +147,11 @@ class _Simulated(Overseer):
         self.catch, self.false, self.seconds, self.seed = catch, false, seconds, seed
 
     def answer(self, action: ProposedAction) -> OverseerAnswer:
-        blocked = chance_of(f"{self.seed}\0oversight\0{action.key}") < (self.catch if action.harmful else self.false)
+        blocked = _chance_of(f"{self.seed}\0oversight\0{action.key}") < (self.catch if action.harmful else self.false)
         return OverseerAnswer(not blocked, "simulated", "", self.seconds, self.seconds)
 
 
-def open_overseer(options: OversightOptions, seed: int) -> Overseer:
+def _open_overseer(options: OversightOptions, seed: int) -> Overseer:
     """The overseer that the options name. Raises InputError for anything else, and where a server is none or lets nobody in."""
     spec = options.oversight
     if spec.startswith(("http://", "https://")):
@@ -162,14 +162,14 @@ def open_overseer(options: OversightOptions, seed: int) -> Overseer:
     name, _, rates = spec.partition(":")
     if name == "simulated":
         usual = {"catch": (0.8, 1.0), "false": (0.0, 1.0), "seconds": (20.0, np.inf)}
-        return _Simulated(**read_rates(rates, usual, f"--oversight {spec}"), seed=seed)
+        return _Simulated(**_read_rates(rates, usual, f"--oversight {spec}"), seed=seed)
     if ".py" not in spec:
         raise InputError(f"--oversight {spec} is nobody; write http://HOST:PORT, simulated:catch=.8 or FILE.py:Name.")
     made: Overseer = registry.overseer.find(spec)()
     return made
 
 
-def read_rates(text: str, usual: dict[str, tuple[float, float]], where: str) -> dict[str, float]:
+def _read_rates(text: str, usual: dict[str, tuple[float, float]], where: str) -> dict[str, float]:
     """``catch=.8,false=.05`` -> numbers by name; ``usual`` has each one's default and the largest that it may be.
 
     Raises InputError, which begins with ``where``, for other names and for numbers out of range.
@@ -203,7 +203,7 @@ def read_share(options: OversightOptions) -> float | None:
     return share
 
 
-def chance_of(key: str) -> float:
+def _chance_of(key: str) -> float:
     """A number in [0, 1) that ``key`` alone decides, uniform over keys."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7]) / 2**56
 
@@ -241,15 +241,15 @@ class Oversight:
     """An overseer, and what it said so far in this run. Threads may ask at once."""
 
     def __init__(self, options: OversightOptions, folder: Path, seed: int) -> None:
-        """``folder`` is where answers are kept. Raises InputError as :func:`open_overseer` does."""
+        """``folder`` is where answers are kept. Raises InputError as :func:`_open_overseer` does."""
         self.options, self.seed, self.share = options, seed, read_share(options)
-        self.overseer = open_overseer(options, seed)
+        self.overseer = _open_overseer(options, seed)
         self._kept = Parts(folder) if self.overseer.keeps else None
         self._stopped = threading.Event()
 
     def draws(self, key: str) -> bool:
         """Whether chance puts this action before the overseer, where a share is."""
-        return self.share is not None and chance_of(f"{self.seed}\0asked\0{key}") < self.share
+        return self.share is not None and _chance_of(f"{self.seed}\0asked\0{key}") < self.share
 
     def ask(self, actions: Sequence[ProposedAction]) -> list[OverseerAnswer]:
         """The answer to each action, those known from before without asking.

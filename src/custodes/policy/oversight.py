@@ -202,7 +202,7 @@ class OverseenReward(RewardBase):
         """(B,) whether a rule puts a reply before the overseer; None where chance decides."""
         if self.rule is not None:
             return [bool(self.rule(e.task.messages, e.completion, e.task)) for e in episodes]
-        ranked = ranked_rule(self.oversight.options.oversee)
+        ranked = _ranked_rule(self.oversight.options.oversee)
         if ranked is None:
             return [None] * len(episodes)
         by, share = ranked
@@ -237,7 +237,7 @@ class OverseenReward(RewardBase):
         )
 
 
-def ranked_rule(oversee: str) -> tuple[str, float] | None:
+def _ranked_rule(oversee: str) -> tuple[str, float] | None:
     """``reward:0.1`` or ``disagreement:0.1`` as a name and a share; None for anything else. Raises InputError for a bad share."""
     by, colon, share = oversee.partition(":")
     if not colon or by not in RANKED:
@@ -257,7 +257,7 @@ def action_rule(options: OverseenTraining, text: bool, several_turns: bool) -> A
         return None
     if ".py" in options.oversee:
         return action_test(options.oversee, "--oversee", text)
-    if ranked_rule(options.oversee) is None:
+    if _ranked_rule(options.oversee) is None:
         raise InputError(
             f"--oversee {options.oversee} is no rule; write all, a share such as 0.1, reward:0.1, disagreement:0.1 or FILE.py:NAME."
         )
