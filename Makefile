@@ -1,4 +1,4 @@
-# make demo    a real model is judged, rewarded, optimised and reported on, in runs/demo
+# make demo    a real model is judged, rewarded, optimised naively and carefully, and reported on, in runs/demo
 # make test    everything that must hold before a change is handed in
 # make lint    style and types          make docs    the documentation, in site/
 # make bench   the benchmarks, ours alone (docs/benchmarks.md says how to add the peers)
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.t
 .PHONY: demo test lint docs bench
 
 demo: $(VENV)/.installed
-	$(BIN)/custodes quickstart --out runs/demo
+	$(BIN)/custodes quickstart --out runs/demo --arms all
 
 test: lint docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile

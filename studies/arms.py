@@ -54,8 +54,13 @@ class Bench:
         terms = [(objective, own, weights.get(objective, 0.0)) for objective, own in self.objectives.items()]
         return self.optimised(name, Mixture(terms), constrain)
 
-    def optimised(self, name: str, reward: Reward, constrain: Sequence[str] = ()) -> tuple[LanguageModel, Rows]:
-        """Optimise any reward, within bounds; the policy, and its objectives on held-out tasks."""
+    def optimised(
+        self, name: str, reward: Reward, constrain: Sequence[str] = (), every: int = 0
+    ) -> tuple[LanguageModel, Rows]:
+        """Optimise any reward, within bounds; the policy, and its objectives on held-out tasks.
+
+        With ``every`` they are measured each so many steps on the way too (:meth:`course`).
+        """
         folder, lm = self.out / name, self.adapted()
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -64,6 +69,8 @@ class Bench:
             parts = {objective: own.score(episodes).value.tolist() for objective, own in self.objectives.items()}
             with (folder / "replies.jsonl").open("a") as file:
                 file.write(json.dumps(row | parts) + "\n")
+            if every and row["step"] % every == 0:
+                self.measured(folder / f"held_out-{row['step']:06d}.json", lm)
 
         options = replace(self.config, constrain=tuple(constrain))
         optimise(lm, self.train, reward, options, engine=TorchEngine(lm), out=folder, on_step=on_step)
@@ -71,15 +78,28 @@ class Bench:
         return lm, self.measured(folder / "held_out.json", lm)
 
     def measured(self, file: Path, lm: LanguageModel) -> Rows:
-        """The objectives of held-out replies, and their KL from the base model in nats; drawn once and kept in ``file``."""
+        """The objectives of held-out replies, and their KL from the base model in nats; drawn once and kept in ``file``, the
+        texts beside it (:meth:`texts_of`)."""
         if not file.exists():
             sampling = replace(self.config.sampling, n=self.replies, seed=self.config.sampling.seed + 2)
             episodes = TorchEngine(lm).generate(self.held_out, sampling)
             rows = {name: reward.score(episodes).value.tolist() for name, reward in self.objectives.items()}
             base = TorchEngine(replace(lm, adapter=None))
             file.parent.mkdir(parents=True, exist_ok=True)
+            save_json(self.texts_of(file), [e.completion for e in episodes])
             save_json(file, rows | {"kl": kl_of(base, episodes, 1.0).tolist()})
         return dict(json.loads(file.read_text()))
+
+    @staticmethod
+    def texts_of(file: Path) -> Path:
+        """Where the replies stand that were measured in ``file``."""
+        return file.with_name(f"texts-{file.name}")
+
+    def course(self, name: str) -> dict[int, Rows]:
+        """Step -> the objectives on held-out tasks, of an arm that was measured on its way; the base model has step 0."""
+        files = {int(file.stem.removeprefix("held_out-")): file for file in (self.out / name).glob("held_out-*.json")}
+        course = {0: self.measured(self.out / "base.json", self.adapted())}
+        return course | {step: dict(json.loads(file.read_text())) for step, file in sorted(files.items())}
 
     @property
     def clusters(self) -> list[str]:

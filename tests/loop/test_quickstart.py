@@ -61,6 +61,7 @@ def straight(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_the_loop_closes_and_its_record_holds(straight: Path) -> None:
     assert set(report(straight)["headline"]) == HEADLINE
+    assert report(straight)["headline"]["overoptimisation"] == {"careful": "unclear", "naive": "unclear"}  # of 8 tasks
     values = report(straight)["values"]
     assert sum(group["judges"] for group in values["groups"]) == values["annotators"] == sum(JUDGES.values())
     assert values["simulated"]
@@ -76,6 +77,27 @@ def test_the_loop_closes_and_its_record_holds(straight: Path) -> None:
         steps = list(ledger.evaluations(run.id, "policy_step"))
         assert {e.subject for e in steps} == {"naive", "careful"}
         assert len(steps) == 2 * SMALL["steps"]
+
+
+def test_an_arm_has_its_own_defaults_and_options_and_the_record_says_which(
+    straight: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = Quickstart()
+    assert usual.of_arm("kl_coefficient", "naive") == 0 < usual.of_arm("kl_coefficient", "careful")
+    assert usual.of_arm("learning_rate", "naive") > usual.of_arm("learning_rate", "careful")
+    for fast, factor in ((True, 2), (False, 1)):
+        monkeypatch.setattr("custodes.loop.quickstart.multiplies_bfloat16", lambda fast=fast: fast)
+        assert [usual.of_arm("steps", arm) for arm in ("naive", "careful")] == [20 * factor, 16 * factor]
+    both = small(
+        tiny_model, tmp_path / "out", arms="all", naive_steps=2, steps=1, learning_rate=1e-3, naive_kl_coefficient=0.5
+    )
+    quickstart(both)
+    with Ledger.open(tmp_path / "out" / "ledger.db", read_only=True) as ledger:
+        made = {m.name: m.metadata for m in ledger.models(ledger.runs()[0].id) if m.kind == "policy"}
+    of = {"algorithm": "ppo", "learning_rate": 1e-3}
+    assert made["naive policy"] == of | {"steps": 2, "kl_coefficient": 0.5}
+    assert made["careful policy"] == of | {"steps": 1, "kl_coefficient": 0.02}
+    assert list(report(tmp_path / "out")["arms"]["settings"]) == ["careful", "naive"]
 
 
 def test_arms_meet_the_same_tasks_samples_and_base_policy(straight: Path) -> None:

@@ -109,3 +109,30 @@ def test_six_methods_stand_side_by_side_at_equal_kl(model: Path, tmp_path: Path)
     drawn = (tmp_path / "out/seed-0/compared/compare.json").stat().st_mtime_ns
     assert run("six_methods.py", tmp_path / "out", model, *more) == [found]
     assert (tmp_path / "out/seed-0/compared/compare.json").stat().st_mtime_ns == drawn
+
+
+PROXY = ("--judged", "6", "--ties", "--every", "1", "--max-tokens", "24")
+
+
+def test_the_curve_of_gold_is_studied_with_verdicts_and_the_loss_of_each_ensemble(model: Path, tmp_path: Path) -> None:
+    more = (*PROXY, "--best-of", "4", "--best-of-tasks", "3", "--members", "2", "--steps", "2")
+    (found,) = run("gao_curve.py", tmp_path / "out", model, *more)
+    assert set(found["arms"]) == {"best of n", "single", "mean", "worst", "cautious"}
+    assert [p["at"] for p in found["arms"]["best of n"]["points"]] == ["n = 1", "n = 2", "n = 4"]
+    for name in ("single", "mean", "worst", "cautious"):
+        assert [p["at"] for p in found["arms"][name]["points"]] == ["the base model", "step 1", "step 2"]
+        assert found["arms"][name]["test"]["verdict"] == "unclear"  # three tasks tell nothing
+    assert {name: less["n"] for name, less in found["loss from the peak, single minus ensemble"].items()} == {
+        "mean": 3, "worst": 3, "cautious": 3,
+    }  # fmt: skip
+    assert run("gao_curve.py", tmp_path / "out", model, *more) == [found]
+
+
+def test_no_penalty_is_studied_with_replies_on_the_way(model: Path, tmp_path: Path) -> None:
+    (found,) = run("no_kl.py", tmp_path / "out", model, *PROXY)
+    for name in ("no penalty", "penalty"):
+        assert list(found[name]["replies"]) == ["0", "1", "last"]
+        assert all(len(texts) == len(found[name]["prompts"]) == 3 for texts in found[name]["replies"].values())
+        assert found[name]["course"]["0"]["surprise"]["estimate"] > 0
+    assert found["no penalty"]["replies"]["0"] == found["penalty"]["replies"]["0"]
+    assert run("no_kl.py", tmp_path / "out", model, *PROXY) == [found]

@@ -169,7 +169,11 @@ class OptimisedArm:
 
     def _record_policy(self, result: OptimiseResult) -> None:
         id, algorithm = self.lm.fingerprint(), algorithm_of(self.options.algorithm).name
-        parent, told = self.base.fingerprint(), {"algorithm": algorithm, "steps": result.steps}
+        parent, told = (
+            self.base.fingerprint(),
+            {"algorithm": algorithm, "steps": result.steps}
+            | {name: getattr(self.options, name) for name in ("learning_rate", "kl_coefficient")},
+        )
         why = f"optimisation ended by its {result.stopped.replace('_', ' ')}; gold had no part in the choice"
         self.work.ledger.write(
             self.work.run,

@@ -14,7 +14,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 
@@ -49,6 +49,9 @@ READ_TOKENS = 1024
 TASKS_PER_STEP = 12
 """Tasks per step of optimisation, where there are so many."""
 
+OF_ARMS = {"steps": (20, 16), "kl_coefficient": (0.0, 0.02), "learning_rate": (1.2e-3, 4e-4)}
+"""Option -> its default in the naive and in the careful arm; steps are doubled on processors with bfloat16 products."""
+
 JUDGES = {
     "expert": 4, "expert:brief": 2, "hasty": 3, "hasty:brief": 2,
     "length_biased": 4, "position_biased": 4, "random": 4, "poisoner": 5,
@@ -71,7 +74,8 @@ class Quickstart:
     seed: int = 0
     """Decides everything that is drawn."""
     arm: Arm = "careful"
-    """careful: judges weighted by reliability, an ensemble of rewards, uncertainty penalised. naive: neither."""
+    """careful: judges weighted by reliability, an ensemble of rewards, uncertainty and KL penalised. naive: every judge believed,
+    one reward, no penalty, a higher rate."""
     arms: Literal["one", "all"] = "one"
     """all: run both arms, on the same samples and judgments, and set them side by side."""
     model: str = "smollm2-135m"
@@ -99,16 +103,23 @@ class Quickstart:
     """Standard deviations of the members that a cautious score subtracts."""
     reward_epochs: Count = 3
     """Passes over the judged pairs."""
-    steps: Count = field(default_factory=lambda: _twice_where_fast(16))
-    """Steps of optimisation: sample, score, update."""
+    steps: Count | None = None
+    """Steps of optimisation: sample, score, update. Without: 32 in the careful arm and 40 in the naive one; half as many where the
+    processor does not multiply bfloat16."""
+    naive_steps: Count | None = None
+    """Steps of the naive arm, where they are to differ from the careful one's."""
     evaluate_every: Count = 8
     """Steps between evaluations on held-out prompts."""
     kl_budget: Positive | None = None
     """Stop as soon as the policy is so many nats an episode from the reference."""
-    kl_coefficient: float = 0.02
-    """Weight of the KL divergence from the reference."""
-    learning_rate: float = 4e-4
-    """Of the policy's adapter."""
+    kl_coefficient: float | None = None
+    """Weight of the KL divergence from the reference. Without: 0.02 in the careful arm and 0 in the naive one."""
+    naive_kl_coefficient: float | None = None
+    """That of the naive arm, where it is to differ."""
+    learning_rate: float | None = None
+    """Of the policy's adapter. Without: 4e-4 in the careful arm and 1.2e-3 in the naive one."""
+    naive_learning_rate: float | None = None
+    """That of the naive arm, where it is to differ."""
     max_tokens: Count = 64
     """Longest reply, in tokens."""
     measure_on: Annotated[int, at_least(4)] = 96
@@ -120,6 +131,13 @@ class Quickstart:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))
+
+    def of_arm(self, name: str, arm: Arm) -> Any:
+        """An option that the naive arm may have of its own; where neither is given, the arm's default."""
+        own = None if arm == "careful" else getattr(self, f"naive_{name}")
+        given = getattr(self, name) if own is None else own
+        usual = OF_ARMS[name][get_args(Arm).index(arm)]
+        return given if given is not None else _twice_where_fast(usual) if name == "steps" else usual
 
 
 @command(resumes=True, steps=True)
@@ -316,7 +334,7 @@ class _Loop:
             f"{arm} reward",
             self.train,
             held_out,
-            _optimisation(config, len(self.train)),
+            _optimisation(config, arm, len(self.train)),
             folder=config.out / "policy" / arm,
             evaluate_every=config.evaluate_every,
             policy=config.out / "policy" / arm / "adapter",
@@ -331,24 +349,26 @@ def _check(config: Quickstart) -> None:
         raise InputError(
             f"--tasks {config.tasks} without --judgments: nobody can judge answers to your own prompts; give a preference file too."
         )
-    _optimisation(config)
+    for arm in get_args(Arm):
+        _optimisation(config, arm)
     if config.tasks is not None and not config.tasks.exists():
         raise InputError(f"{config.tasks} does not exist; give a JSONL or parquet file.")
     check_model(config.model)
 
 
-def _optimisation(config: Quickstart, tasks: int = TASKS_PER_STEP) -> OptimiseConfig:
-    """The options of policy optimisation on so many tasks."""
+def _optimisation(config: Quickstart, arm: Arm, tasks: int = TASKS_PER_STEP) -> OptimiseConfig:
+    """The options of an arm's policy optimisation on so many tasks."""
+    steps = config.of_arm("steps", arm)
     return OptimiseConfig(
         algorithm=config.algorithm,
-        steps=config.steps,
+        steps=steps,
         tasks_per_step=min(TASKS_PER_STEP, tasks),
         sampling=Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed),
-        learning_rate=config.learning_rate,
-        warmup_steps=min(4, config.steps - 1),
+        learning_rate=config.of_arm("learning_rate", arm),
+        warmup_steps=min(4, steps - 1),
         epochs=1,
         minibatches=2,
-        kl_coefficient=config.kl_coefficient,
+        kl_coefficient=config.of_arm("kl_coefficient", arm),
         kl_budget=config.kl_budget,
         checkpoint_every=5,
     )

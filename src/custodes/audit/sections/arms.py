@@ -30,6 +30,7 @@ class ArmsSection(RunSection):
 {{ figure(charts.gold, "The same gold. The dotted line is where the arms are compared, by linear interpolation.") }}
 </div>
 <table class="kv">
+  {% for arm, of in figures.settings.items() %}<tr><th scope="row">{{ arm }}, how</th><td>{% for name, value in of.items() %}{{ name.replace("_", " ") }} {{ value }}{{ ", " if not loop.last }}{% endfor %}</td></tr>{% endfor %}
   {% for arm, test in figures.overoptimisation.items() %}<tr><th scope="row">{{ arm }}</th><td>{{ test.sentence }}</td></tr>{% endfor %}
   <tr><th scope="row">Compared at √KL</th><td><b>{{ figures.sqrt_kl | number }}</b><small>the furthest that every arm reached</small></td></tr>
   {% for arm, x in figures.gold.items() %}{{ row("Gold, " ~ arm, x) }}{% endfor %}
@@ -56,7 +57,9 @@ class ArmsSection(RunSection):
             arm: overoptimisation.value_at(d, np.stack([t[k] for k in shared], 1), at) for arm, (t, d) in curves.items()
         }
         first = next(iter(values))
+        made = {m.name: dict(m.metadata) for m in self.source.ledger.models(self.source.run.id) if m.kind == "policy"}
         return {
+            "settings": {arm: made[name] for arm in values if (name := f"{arm} policy") in made},
             "overoptimisation": tests,
             "sqrt_kl": at,
             "gold": {arm: mean_interval(v) for arm, v in values.items()},
