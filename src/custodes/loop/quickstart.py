@@ -137,7 +137,9 @@ class Quickstart:
         own = None if arm == "careful" else getattr(self, f"naive_{name}")
         given = getattr(self, name) if own is None else own
         usual = OF_ARMS[name][get_args(Arm).index(arm)]
-        return given if given is not None else _twice_where_fast(usual) if name == "steps" else usual
+        if given is None:
+            given = _twice_where_fast(int(usual)) if name == "steps" else usual
+        return given
 
 
 @command(resumes=True, steps=True)
