@@ -285,6 +285,11 @@ class Scores:
             return self.token
         return np.where(self.token == 0, np.nan, self.token)
 
+    def total(self) -> NDArray[np.float64]:
+        """(B,) what each whole reply is worth: its value and the rewards of its tokens."""
+        token = self.token_rewards()
+        return self.value if token is None else self.value + np.nansum(token, axis=1)
+
 
 @runtime_checkable
 class Reward(Protocol):

@@ -46,10 +46,13 @@ def test_each_round_adds_samples_of_a_policy_that_learned(
     assert again["measures"] == found["measures"]
 
 
+@pytest.mark.parametrize("more", [(), ("--full", "--learning-rate", "1e-3")], ids=["adapter", "full"])
 def test_an_interrupted_round_goes_on_to_the_same_reward(
-    demonstrations: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: tuple[str, ...], demonstrations: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert train(demonstrations, tmp_path / "straight", tiny_model, "--rounds", "2") == 0
+    """With all weights too: the straight run's second round begins with the model as it came, as the resumed one's does."""
+    more = ("--rounds", "2", *more)
+    assert train(demonstrations, tmp_path / "straight", tiny_model, *more) == 0
     drawn, calls = TorchEngine.generate, []
 
     def breaks_off(engine: TorchEngine, *given: object, **options: object) -> object:
@@ -60,8 +63,8 @@ def test_an_interrupted_round_goes_on_to_the_same_reward(
 
     with monkeypatch.context() as patched:
         patched.setattr(TorchEngine, "generate", breaks_off)
-        assert train(demonstrations, tmp_path / "broken", tiny_model, "--rounds", "2") == 130
-    assert train(demonstrations, tmp_path / "broken", tiny_model, "--rounds", "2") == 0
+        assert train(demonstrations, tmp_path / "broken", tiny_model, *more) == 130
+    assert train(demonstrations, tmp_path / "broken", tiny_model, *more) == 0
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "broken")]
     assert weights[0] == weights[1]
 

@@ -137,6 +137,11 @@ def test_a_mean_and_a_variance_are_trained_and_evaluated(
     told = called(capsys, "reward", "evaluate", "--model", tmp_path / "reward", "--judgments", path)
     assert 0 < told["r2"]["estimate"] < 1
     assert told["accuracy"] > 0.5
+    of_judgments = told["r2_of_judgments"]  # people disagree here, and r2 without that stands beside
+    assert of_judgments["r2"]["estimate"] < of_judgments["one_group"]["estimate"]
+    nameless = preferences(tmp_path / "nameless.jsonl", named=False)
+    assert main(["reward", "evaluate", "--model", str(tmp_path / "reward"), "--judgments", str(nameless)]) == 0
+    assert "r2 without disagreement cannot be told" in capsys.readouterr().out
 
 
 def test_comparisons_weigh_as_their_annotators_do_in_a_population(

@@ -135,8 +135,8 @@ def evaluate_policy(
         episode=[e.id for e in seen],
         task=[e.task.id for e in seen],
         kl=kl_of(base, seen, sampling.temperature).tolist() if step else [0.0] * len(seen),
-        proxy=scores.value[judged].tolist(),
-        gold=truth.value[judged].tolist() if truth is not None else None,
+        proxy=scores.total()[judged].tolist(),
+        gold=truth.total()[judged].tolist() if truth is not None else None,
         length=[e.actions for e in seen],
         proxy_std=scores.std[judged].tolist() if scores.std is not None else None,
         parts={name: part_named(scores, name, scorer)[judged].tolist() for name in objectives} or None,
@@ -157,8 +157,8 @@ def evaluate_best_of_n(
     id = f"best-of-n-{arm}"
     if work.has(id):
         return
-    proxy = reward.score(episodes).value.reshape(-1, n)
-    golds = gold.score(episodes).value.reshape(-1, n) if gold else None
+    proxy = reward.score(episodes).total().reshape(-1, n)
+    golds = gold.score(episodes).total().reshape(-1, n) if gold else None
     judged = np.flatnonzero(np.isfinite(proxy if golds is None else proxy + golds).all(axis=1))
     tasks = [episodes[int(i) * n].task.id for i in judged]
     row = BestOfNSamples(
@@ -181,11 +181,11 @@ def record_checks(
 
 def score_rows(episodes: Sequence[Episode], scores: Scores, scorer: str) -> list[ScoreRow]:
     """What a reward said, for the ledger; nothing of episodes and parts of which it has no opinion."""
-    rows = []
+    rows, worth = [], scores.total()
     for i in np.flatnonzero(has_opinion(scores)).tolist():
         std = None if scores.std is None else float(scores.std[i])
         parts = {name: float(part[i]) for name, part in scores.parts.items() if not np.isnan(part[i])}
-        rows.append(ScoreRow(episodes[i].id, scorer, float(scores.value[i]), std, parts))
+        rows.append(ScoreRow(episodes[i].id, scorer, float(worth[i]), std, parts))
     return rows
 
 

@@ -287,7 +287,7 @@ class _Measured:
     def best_of_n(self, n: int) -> Curve:
         """The base model's replies, the best of n by the reward; its KL is at most log n - (n - 1) / n."""
         drawn = self.engine.generate(self.tasks, replace(self.config.sampling, n=n))
-        proxy, counts = self.reward.score(drawn).value.reshape(-1, n), powers_of_two(n)
+        proxy, counts = self.reward.score(drawn).total().reshape(-1, n), powers_of_two(n)
         values = best_of_n_values(proxy, proxy, counts)
         bounds = [Interval(kl, kl, kl, len(self.tasks)) for kl in map(best_of_n_kl, counts)]
         points = _points([f"best of {count}" for count in counts], bounds, values)
@@ -311,7 +311,7 @@ class _Measured:
                 f"the reward has no opinion on {int((~judged).sum())} replies, the first to task {silent.task.id}; "
                 "compare on prompts that it judges."
             )
-        return episodes, scores.value
+        return episodes, scores.total()
 
     def _policy(self, folder: Path) -> LanguageModel:
         if (folder / ADAPTER_CONFIG).is_file():

@@ -74,7 +74,7 @@ def policy_sample(config: PolicySample) -> list[dict[str, Any]]:
         episodes = best_of_n(engine, repeated, reward, config.best_of, config.sampling).chosen()
     else:
         episodes = engine.generate(tasks, config.sampling)
-    scores = None if reward is None else reward.score(episodes).value.tolist()
+    scores = None if reward is None else reward.score(episodes).total().tolist()
     rows = [_row(episode, None if scores is None else scores[i]) for i, episode in enumerate(episodes)]
     if config.out is not None:
         write_rows(config.out, rows)

@@ -6,12 +6,20 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from custodes.feedback.collection import UNNAMED
 from custodes.feedback.reading import JudgmentsOptions
 from custodes.job.command import command, in_words
 from custodes.lm.loading import DtypeName
 from custodes.loop.reward_train import check_texts, value_pairs
+from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, evaluate_reward
-from custodes.reward.group_training import GroupAccuracy, NamedPairs, RewardGroups, accuracy_of_groups
+from custodes.reward.group_training import (
+    GroupAccuracy,
+    NamedPairs,
+    RewardGroups,
+    accuracy_of_groups,
+    find_reward_groups,
+)
 from custodes.reward.objective import Material
 from custodes.reward.spread_pairs import SPREAD, r2_of_scores
 from custodes.reward.storage import load_reward
@@ -43,6 +51,8 @@ class RewardMeasured:
     served: GroupAccuracy | None = None
     r2: Interval | None = None
     """Of a reward with a mean and a variance: the share of the variance of worth that replies explain."""
+    spread: RewardGroups | None = None
+    """Of that reward's judgments: their r2, and the r2 of one group with the same noise. None where nobody is named."""
 
     def to_dict(self) -> dict[str, Any]:
         """Those of the evaluation, and ``measures``."""
@@ -50,7 +60,8 @@ class RewardMeasured:
         told = evaluation | {"measures": {name: found.to_dict() for name, found in self.measures.items()}}
         if self.groups is not None and self.served is not None:
             told |= {"groups": dict(self.groups.held), "accuracy_of_groups": self.served.to_dict()}
-        return told | ({"r2": self.r2.to_dict()} if self.r2 is not None else {})
+        told |= {"r2": self.r2.to_dict()} if self.r2 is not None else {}
+        return told | ({"r2_of_judgments": self.spread.held["r2"]} if self.spread is not None else {})
 
 
 @command()
@@ -70,15 +81,20 @@ def reward_evaluate(config: RewardEvaluate) -> RewardMeasured:
     measures = measures_of(model, material, open_objectives(config.objectives))
     if evaluation is None and not measures:
         raise InputError(f"{file.name} holds no judgment about {', '.join(model.outputs)}.")
-    groups, served, r2 = RewardGroups.load(config.model), None, None
-    if groups is not None:
+    groups, served, r2, spread = RewardGroups.load(config.model), None, None, None
+    people = {judgment.annotator for judgment in file.feedback.judgments}
+    if groups is not None or (SPREAD in model.axes and UNNAMED not in people):
         named = NamedPairs.of(file.feedback.judgments, file.feedback, file.axis(config.axis), file.name)
+    if groups is not None:
         served, _ = accuracy_of_groups(model, named, groups)
     if SPREAD in model.axes:
         judged = {id for judgment in file.feedback.judgments for id in judgment.episodes}
         replies = [episode for id, episode in file.feedback.episodes.items() if id in judged]
         r2 = r2_of_scores(model.score(replies), [e.task.id for e in replies])
-    return RewardMeasured(evaluation, measures, groups, served, r2)
+        if UNNAMED not in people:
+            reading = RewardConfig(max_length=model.max_length)
+            spread, *_ = find_reward_groups(model.lm, named, 0, (), reading, file.name)
+    return RewardMeasured(evaluation, measures, groups, served, r2, spread)
 
 
 @in_words(reward_evaluate)
@@ -94,3 +110,5 @@ def _show(config: RewardEvaluate, measured: RewardMeasured) -> None:
         print(
             f"r2, the share of the variance of worth that replies explain: {measured.r2}. Judges' noise counts as variance."
         )
+        unnamed = "Nobody is named in the judgments, so r2 without disagreement cannot be told."
+        print(f"Of these judgments: {measured.spread.lines[-1]}" if measured.spread is not None else unnamed)

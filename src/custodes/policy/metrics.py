@@ -16,11 +16,11 @@ from custodes.types import Episode, Scores
 
 def sampling_metrics(episodes: Sequence[Episode], scores: Scores) -> dict[str, float]:
     """Of everything that was sampled: rewards before any penalty, lengths in tokens, the share cut at the limit."""
-    judged = has_opinion(scores)
+    judged, worth = has_opinion(scores), scores.total()
     values = {
         "episodes": float(len(episodes)),
-        "proxy": float(np.mean(scores.value[judged])),
-        "proxy_spread": float(np.std(scores.value[judged])),
+        "proxy": float(np.mean(worth[judged])),
+        "proxy_spread": float(np.std(worth[judged])),
         "length": float(np.mean([e.actions for e in episodes])),
         "truncated": float(np.mean([e.outcome == "length" for e in episodes])),
     }

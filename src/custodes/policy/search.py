@@ -23,7 +23,7 @@ class BestReplies:
 
     def values(self) -> NDArray[np.float64]:
         """(tasks, n) scores."""
-        return self.scores.value.reshape(-1, self.n)
+        return self.scores.total().reshape(-1, self.n)
 
     def chosen(self, k: int | None = None) -> list[Episode]:
         """For each task the best of its first ``k`` replies (all n by default), the first among equals."""

@@ -109,9 +109,10 @@ class RewardModel(RewardBase):
     def score(self, episodes: Sequence[Episode]) -> Scores:
         """Scores of whole conversations, read as text: a cut reply is judged as if it ended there.
 
-        ``value`` is the axes' weighted sum, 0 where there are marks alone. ``std`` is the members' standard deviation of it
-        (None for a single member). Parts are each axis by its name, where there are several, and the members' values,
-        ``member_0`` and on. With marks, ``token`` has what each is worth at the last token of each step or span, and
+        ``value`` is the axes' weighted sum. Where there are marks alone, it is 0 beside their token rewards, which
+        :meth:`~custodes.types.Scores.total` adds up, and their sum for a text without tokens. ``std`` is the members' standard
+        deviation of it (None for a single member). Parts are each axis by its name, where there are several, and the members'
+        values, ``member_0`` and on. With marks, ``token`` has what each is worth at the last token of each step or span, and
         parts its sum over them; nothing more is computed for it than for the value.
         """
         conversations = [episode.messages for episode in episodes]
@@ -196,6 +197,11 @@ class RewardModel(RewardBase):
                     places = _token_places(self.lm.tokenizer, episodes[i], own[m])
                     token[i, places] = np.nan_to_num(token[i, places])
                     np.add.at(token[i], places, weight * worth)
+        if not self.axes:
+            weights = [float(self.weights.get(mark, 0.0)) if self.weights else 1.0 for mark in self.marks]
+            sums = np.stack(list(parts.values())).T @ weights
+            of_tokens = np.array([bool(e.actions) for e in episodes] or [False] * len(sums), bool)
+            scores = replace(scores, value=np.where(of_tokens, 0.0, sums))
         return replace(scores, token=token if token.size else None, parts={**scores.parts, **parts})
 
     def _ends(self, messages: Sequence[Message], mark: str) -> list[int]:

@@ -16,6 +16,7 @@ from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.span import SpanMark
 from custodes.feedback.kinds.step import StepMark, step_ends, steps_of
 from custodes.lm.loading import LanguageModel
+from custodes.policy.search import BestReplies
 from custodes.reward.model import RewardModel
 from custodes.reward.objective import Material
 from custodes.reward.objectives.spans import Spans
@@ -84,6 +85,23 @@ def test_a_step_costs_its_probability_of_being_wrong_at_its_last_token(
     for row, p in zip(scores.token, probabilities, strict=True):
         np.testing.assert_allclose(row[~np.isnan(row)], p - 1, atol=1e-5)
     np.testing.assert_allclose(scores.parts["steps"], np.nansum(scores.token, 1))
+
+
+def test_a_whole_reply_is_worth_the_sum_of_its_steps_with_tokens_and_without(
+    stepwise: tuple[LanguageModel, RewardModel],
+) -> None:
+    lm, model = stepwise
+    some = [episode(lm, "one thanks\ntwo thanks"), episode(lm, "one never\ntwo never", "f")]
+    worth = model.score(some).total()
+    assert worth[0] > worth[1]
+    np.testing.assert_allclose(worth, model.score_messages([e.messages for e in some]).total(), atol=1e-5)
+    np.testing.assert_allclose(
+        worth, [np.sum(p - 1) for p in model.mark_probabilities([e.messages for e in some], "steps")], atol=1e-5
+    )
+    twice = model.weighted({"steps": 2.0})
+    np.testing.assert_allclose(2 * worth, twice.score(some).total(), atol=1e-5)
+    np.testing.assert_allclose(2 * worth, twice.score_messages([e.messages for e in some]).value, atol=1e-5)
+    assert BestReplies(some[::-1], model.score(some[::-1]), 2).chosen() == some[:1]
 
 
 def test_token_scores_need_no_pass_of_their_own(
