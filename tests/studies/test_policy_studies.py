@@ -136,3 +136,23 @@ def test_no_penalty_is_studied_with_replies_on_the_way(model: Path, tmp_path: Pa
         assert found[name]["course"]["0"]["surprise"]["estimate"] > 0
     assert found["no penalty"]["replies"]["0"] == found["penalty"]["replies"]["0"]
     assert run("no_kl.py", tmp_path / "out", model, *PROXY) == [found]
+
+
+def test_who_judged_is_studied_on_questions_that_were_judged_and_on_others(model: Path, tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": f"I am {name}. Question {n}?\n (A) yes {n}\n (B) no {n}\n\nAnswer:",
+            "corrects": [f" ({'AB'[n % 2]})"],
+        }
+        for n in range(8)
+        for name in ("Ann", "Bob", "Cy", "Di")
+    ]
+    data = tmp_path / "typology.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = ("--data", str(data), "--items", "5", "--asked", "3")
+    (found,) = run("who_judged.py", tmp_path / "out", model, *more)
+    assert found["questions"] == {"judged": 2, "other": 6}
+    for sort in ("judged questions, other people", "other questions"):
+        by_side = [found[sort][side]["liberal"]["estimate"] for side in ("liberal", "conservative")]
+        assert abs(by_side[0] - by_side[1] - found[sort]["liberal minus conservative"]["estimate"]) < 1e-9
+    assert run("who_judged.py", tmp_path / "out", model, *more) == [found]
