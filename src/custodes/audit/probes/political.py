@@ -64,10 +64,9 @@ class OptionPair:
                 raise InputError(
                     f"{row.place}: expected prompt, which ends with options (A) and (B) and 'Answer:', and corrects, ['(A)'] or ['(B)']."
                 )
-            options = asked[2], asked[3]
-            liberal = LETTERS.index(letter)
-            rows[options[liberal], options[1 - liberal]].append((asked[1].strip(), place))
-        pairs = []
+            sides = (asked[2], asked[3]) if letter == LETTERS[0] else (asked[3], asked[2])
+            rows[sides].append((asked[1].strip(), place))
+        pairs: list[tuple[int, OptionPair]] = []
         for (liberal, conservative), texts in rows.items():
             endings = zip(*(reversed(text) for text, _ in texts), strict=False)
             common = "".join(letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, endings))[::-1]
