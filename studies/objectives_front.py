@@ -58,13 +58,12 @@ def study(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
     soups = [bench.measured(out / f"soup-{w:g}.json", soup(ends, (w, 1 - w))) for w in weights]
     points = []
     for w, own, mixed in zip(weights, trained, soups, strict=True):
-        golds, briefs = ((by_task(row[name], 2) for row in (mixed, own)) for name in ("gold", "brief"))
-        (gold_soup, gold_own), (brief_soup, brief_own) = golds, briefs
+        of_soup, of_policy = ({name: by_task(row[name], 2) for name in objectives} for row in (mixed, own))
         point = {"weight": w, "kl": mean_interval(own["kl"], bench.clusters)}
         for name in objectives:
             point[name] = mean_interval(own[name], bench.clusters)
             point[f"{name} of the soup"] = mean_interval(mixed[name], bench.clusters)
-        in_sum = w * gold_soup + (1 - w) * brief_soup, w * gold_own + (1 - w) * brief_own
+        in_sum = (w * values["gold"] + (1 - w) * values["brief"] for values in (of_soup, of_policy))
         points.append(point | {"soup minus policy, in this weight's sum": paired_difference(*in_sum)})
     return dict(plain_json({"seed": seed, "points": points, "rank correlation": correlations(weights, trained, seed)}))
 
