@@ -261,6 +261,8 @@ def test_gold_is_measured_and_never_optimised_against(world: Path, tiny_model: P
     (gain,) = policy_optimise(config(world, tiny_model, gold=f"{world}/rewards.py:short")).seeds
     assert gain.gold is not None
     assert gain.gold.estimate == pytest.approx(gain.difference.estimate)
+    assert gain.overoptimisation is not None
+    assert gain.overoptimisation.sentence in gain.to_dict()["overoptimisation"]["sentence"]
 
 
 def test_held_out_prompts_of_a_file_of_their_own_and_near_duplicates_are_said(

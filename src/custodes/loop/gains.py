@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from custodes.audit import RecordedRun
-from custodes.audit.heldout import chosen_row, task_matrix
+from custodes.audit.heldout import chosen_row, task_matrix, turn_of_gold
+from custodes.audit.overoptimisation import OveroptimisationTest
 from custodes.audit.sections.objectives import constraint_outcomes, part_gain, part_level
 from custodes.files import plain_json
 from custodes.job.workspace import Workspace
@@ -35,6 +36,8 @@ class Gain:
     constraints: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Constraint -> what became of it (:func:`custodes.audit.sections.objectives.constraint_outcomes`)."""
     report: Path | None = None
+    overoptimisation: OveroptimisationTest | None = None
+    """Whether gold turned down, or stayed behind the reward, by the end; where there is gold."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -44,6 +47,8 @@ class Gain:
         more: dict[str, Any] = {"report": str(self.report)} if self.report else {}
         if self.parts:
             more["parts"] = {name: dict(zip(("mean", "gain"), both, strict=True)) for name, both in self.parts.items()}
+        if self.overoptimisation is not None:
+            more["overoptimisation"] = self.overoptimisation
         if self.constraints:
             more["constraints"] = self.constraints
         return told | intervals | dict(plain_json(more))
@@ -68,6 +73,7 @@ def gain_of(work: Workspace, arm: str, policy: str, seed: int, steps: int, stopp
         None if gold is None else paired_difference(gold[1], gold[0]),
         {name: (part_level(ends[1], name), part_gain(ends[0], ends[1], name)) for name in ends[0].parts or ()},
         constraint_outcomes(source, arm),
+        overoptimisation=turn_of_gold(rows),
     )
 
 

@@ -172,6 +172,8 @@ def _show(config: PolicyOptimise, done: OptimisedPolicy) -> None:
         print(f"KL from the base model, nats an episode: {gain.kl}.")
         if gain.gold is not None:
             print(f"Gold gained: {gain.gold}, paired.")
+        if gain.overoptimisation is not None:
+            print(gain.overoptimisation.sentence)
         for name, (mean, gained) in gain.parts.items():
             print(f"{name}: {mean} on held-out prompts; gained {gained}, paired.")
         for sentence in constraint_sentences(gain.constraints):

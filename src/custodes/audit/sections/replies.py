@@ -24,7 +24,7 @@ class RepliesSection(ArmSection):
     template = """
 <p class="reading">The first held-out tasks; no score had a part in the choice.</p>
 {% for arm, tasks in figures.items() %}{{ arm_title(arm, source.arms) }}
-{% for t in tasks %}<article class="example">
+{% for t in tasks %}<article class="example{{ " three" if t.replies | length == 3 }}">
   <div class="prompt">{% for m in t.prompt %}<p><span class="role">{{ m.role }}</span>{{ m.content }}</p>{% endfor %}</div>
   {% for r in t.replies %}<div class="side"><p class="kicker">{{ r.moment }} <span>proxy {{ r.proxy | number }}{% if r.gold is not none %} · gold {{ r.gold | number }}{% endif %}</span></p><p class="text">{{ r.text or "(empty)" }}</p></div>{% endfor %}
 </article>{% endfor %}
