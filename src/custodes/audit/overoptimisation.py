@@ -129,27 +129,30 @@ def overoptimisation_test(gold: ArrayLike, proxy: ArrayLike | None, names: Seque
     turned = losses[peak][0].low > 0
     since, p = behind[0] if behind and not turned else (peak, losses[peak][1])
     loss = losses[since][0]
-    went = (
-        f"it went {signed(-loss.estimate)} (95 % interval {signed(-loss.high)} to {signed(-loss.low)}, paired on {M:,} tasks, "
+    change = (
+        f"{signed(-loss.estimate)} (95 % interval {signed(-loss.high)} to {signed(-loss.low)}, paired on {M:,} tasks, "
         f"corrected for {S - 1} checkpoints)"
     )
     span = f"from {names[since]} to {names[-1]}"
     further = f"the proxy went {signed(rises[since].estimate)}" if rises else ""
     verdict: Verdict = "unclear"
     if turned:
-        verdict, sentence = "turned_down", f"Gold turned down: {span} {went}{' while ' if rises else ''}{further}"
+        verdict, sentence = (
+            "turned_down",
+            f"Gold turned down: {span} it went {change}{' while ' if rises else ''}{further}",
+        )
     elif behind:
         verdict = "stays_behind"
-        sentence = f"Gold stays behind the proxy: {span} {further}, and {went}, less for each unit of proxy than before"
+        sentence = (
+            f"Gold stays behind the proxy: {span} {further} and gold {change}, less for each unit of proxy than before"
+        )
     elif S > 2 and gain.low > 0 and not any(one.estimate > 0 and q < SIGN for one, q in losses):
         verdict = "no_sign"
-        sentence = (
-            f"No sign that gold turned down: it ended {signed(gain.estimate)} above the base policy, and {span} {went}"
-        )
+        sentence = f"No sign that gold turned down: it ended {signed(gain.estimate)} above the base policy, and {span} it went {change}"
     else:
         why = "a fall is neither clear nor absent" if gain.low > 0 else "it is not clearly above the base policy"
         why = "no checkpoint lies between" if S == 2 else why
-        sentence = f"Whether gold turned down cannot be told, since {why}: {span} {went}"
+        sentence = f"Whether gold turned down cannot be told, since {why}: {span} it went {change}"
     return OveroptimisationTest(verdict, f"{sentence}.", since, loss, p, S - 1)
 
 
