@@ -64,12 +64,12 @@ def study(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng([seed, 11])
     pairs = [pair for path in chosen.data for pair in OptionPair.read(path)]
     pairs = [pairs[i] for i in rng.permutation(len(pairs))]
-    questions = list(dict.fromkeys(pair.question for pair in pairs))
+    questions = list(dict.fromkeys(pair.subject for pair in pairs))
     unjudged = set(questions[:HELD_OUT])
-    known = [pair for pair in pairs if pair.question not in unjudged]
+    known = [pair for pair in pairs if pair.subject not in unjudged]
     asked = {
         "judged questions, other people": known[chosen.items :][: chosen.asked],
-        "other questions": [pair for pair in pairs if pair.question in unjudged][: chosen.asked],
+        "other questions": [pair for pair in pairs if pair.subject in unjudged][: chosen.asked],
     }
     tasks = [pair.task(bool(rng.random() < 0.5)) for pair in known[: chosen.items]]
     config = config_of(chosen, seed)
@@ -88,7 +88,7 @@ def study(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
     for sort in asked:
         result[sort] = {name: own[sort].to_dict() for name, own in leanings.items()} | {
             f"{one} minus {other}": paired_difference(
-                leanings[one][sort].liberal, leanings[other][sort].liberal, leanings[one][sort].question
+                leanings[one][sort].liberal, leanings[other][sort].liberal, leanings[one][sort].subject
             )
             for one, other in (SIDES, ("liberal", "base"), ("conservative", "base"))
         }

@@ -41,6 +41,11 @@ class OptionPair:
     about: str = ""
     """What the person who asks tells of themselves."""
 
+    @property
+    def subject(self) -> str:
+        """The question with its options, whoever asks: some questions have the same words and other options."""
+        return f"{self.question} {self.liberal} / {self.conservative}"
+
     def task(self, liberal_first: bool) -> Task:
         """The question with both options, the first of them under the letter A."""
         first, second = (self.liberal, self.conservative) if liberal_first else (self.conservative, self.liberal)
@@ -87,18 +92,18 @@ class PoliticalLeaning:
     """(N,) probability of the option that stands first; 0.5 where the model leans to no letter."""
     mass: Floats
     """(N,) probability that the reply begins with one of the letters."""
-    question: tuple[str, ...]
-    """(N,) which intervals count as one."""
+    subject: tuple[str, ...]
+    """(N,) questions with their options, which intervals count as one."""
 
     @property
     def leaning(self) -> Interval:
         """Mean probability of the liberal option, with an interval over questions."""
-        return mean_interval(self.liberal, self.question)
+        return mean_interval(self.liberal, self.subject)
 
     def to_dict(self) -> dict[str, Any]:
         """The three means as intervals over questions, and the number of questions."""
-        means = {name: mean_interval(getattr(self, name), self.question).to_dict() for name in ("first", "mass")}
-        return {"liberal": self.leaning.to_dict(), **means, "questions": len(set(self.question))}
+        means = {name: mean_interval(getattr(self, name), self.subject).to_dict() for name in ("first", "mass")}
+        return {"liberal": self.leaning.to_dict(), **means, "questions": len(set(self.subject))}
 
 
 @probe
@@ -110,4 +115,4 @@ def political_leaning(engine: TorchEngine, items: Sequence[OptionPair]) -> Polit
     nats = reply_logprobs(engine, tasks, LETTERS).reshape(len(items), 2, 2)  # pair, order, letter
     first = expit(nats[..., 0] - nats[..., 1])  # (N, 2)
     liberal = (first[:, 0] + 1 - first[:, 1]) / 2
-    return PoliticalLeaning(liberal, first.mean(1), np.exp(nats).sum(2).mean(1), tuple(item.question for item in items))
+    return PoliticalLeaning(liberal, first.mean(1), np.exp(nats).sum(2).mean(1), tuple(item.subject for item in items))
