@@ -270,3 +270,4 @@ platform: Registry[Any] = Registry(
     "platform", "custodes.feedback.platforms", "custodes.feedback.platform:Platform", dashes=True
 )
 overseer: Registry[Any] = Registry("overseer", "custodes.web.overseers", "custodes.feedback.oversight:Overseer")
+judge: Registry[Any] = Registry("judge", "custodes.web.judges")

@@ -23,6 +23,7 @@ DIFFERS = {
     "dtype": "a precision; exporters write in it, others compute in it, and trainers keep what learns in float32",
     "epochs": "passes over what the command learns from, which the help names",
     "form": "the form of a file; feedback convert and project export write it, project import reads it",
+    "judge": "who judges what the command makes: replies of a policy, or a critic's comments",
     "judgments": "quickstart takes them in place of its simulated judges",
     "learning_rate": "the rate of what the command trains; how it is chosen by default differs",
     "max_tokens": "the longest text that is drawn, which the help names",

@@ -45,9 +45,9 @@ class RecordedRun:
 
     @cached_property
     def arms(self) -> list[str]:
-        """In the order in which they were written, the careful one first: it makes the headline."""
+        """In the order in which they were written, the careful one first, of its rounds the last: it makes the headline."""
         names = dict.fromkeys(e.subject for name in OF_ARMS for e in self._evaluations.get(name, []))
-        return sorted(names, key=lambda name: name != "careful")
+        return sorted(names, key=_prominence)
 
     @cached_property
     def heldout(self) -> dict[str, list[PolicyHeldout]]:
@@ -75,6 +75,11 @@ class RecordedRun:
             if episode.id in named:
                 episodes[episode.id] = episode
         return episodes, policies
+
+
+def _prominence(arm: str) -> tuple[bool, int]:
+    name, _, number = arm.partition(", round ")
+    return name != "careful", -int(number) if number.isdigit() else 0
 
 
 class RunSection(Section[RecordedRun]):

@@ -18,6 +18,8 @@ import numpy as np
 from custodes.feedback.project import Assignment, Project, Quota, Stopping
 
 Purpose = Literal["normal", "gold", "repeat"]
+COMPLETE = "every item has its overlap"
+"""Why a project ends that has no other rule; more items open it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def finished(project: Project, progress: AnnotationProgress) -> str | None:
     if rule.uncertainty is not None and progress.uncertainty is not None and progress.uncertainty <= rule.uncertainty:
         return f"the fitted preferences are wrong with probability {progress.uncertainty:.3f} on average"
     if progress.wanted and progress.judgments >= progress.wanted:
-        return "every item has its overlap"
+        return COMPLETE
     return None
 
 

@@ -35,6 +35,8 @@ class Gain:
     """Objective -> its mean on held-out prompts under the policy, and what it gained, paired; None where it is not known."""
     constraints: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Constraint -> what became of it (:func:`custodes.audit.sections.objectives.constraint_outcomes`)."""
+    rounds: dict[str, Any] = field(default_factory=dict)
+    """What became of rounds (:func:`custodes.audit.sections.rounds.round_figures`), where there were several."""
     report: Path | None = None
     overoptimisation: OveroptimisationTest | None = None
     """Whether gold turned down, or stayed behind the reward, by the end; where there is gold."""
@@ -51,6 +53,8 @@ class Gain:
             more["overoptimisation"] = self.overoptimisation
         if self.constraints:
             more["constraints"] = self.constraints
+        if self.rounds:
+            more["rounds"] = self.rounds
         return told | intervals | dict(plain_json(more))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from custodes.audit import PolicyStep, Samples, write_report
 from custodes.audit.overoptimisation import best_of_n_kl
@@ -44,6 +44,22 @@ class Optimised:
     result: OptimiseResult
 
 
+class StepWatch(Protocol):
+    """Looks at every step of an optimisation, and may end it."""
+
+    def seen(self, step: int, episodes: Sequence[Episode], scores: Scores) -> None:
+        """Take in a step that was made and recorded."""
+        ...
+
+    def over(self, made: int) -> bool:
+        """Whether it ends after so many steps; asked again by a run that goes on."""
+        ...
+
+    def ended(self) -> None:
+        """Called once it is over; raises where it is to go on later."""
+        ...
+
+
 @dataclass
 class OptimisedArm:
     """One optimisation of a run, under a name of its own."""
@@ -63,6 +79,7 @@ class OptimisedArm:
     make_engine: Callable[[LanguageModel], Engine] = TorchEngine
     objectives: Sequence[str] = ()  # parts of the reward that are recorded on held-out tasks
     oversight: TrainingOversight | None = None  # of training alone: held-out tasks measure the policy itself
+    watch: StepWatch | None = None
 
     def __post_init__(self) -> None:
         self.reference = Reference.of(self.lm)
@@ -86,7 +103,10 @@ class OptimisedArm:
                 out=self.folder,
                 reference=self.reference,
                 on_step=self._on_step,
+                stop=self.watch.over if self.watch is not None else None,
             )
+        if self.watch is not None:
+            self.watch.ended()
         last = self._evaluate(result.steps, chosen=True)
         self.lm.save(self.policy)
         self._record_policy(result)
@@ -162,6 +182,8 @@ class OptimisedArm:
                 mean=[metrics[f"constrained/{c.key}"] for c in constraints],
             )
             self.work.record(f"constraints-{self.arm}-{step}", of_step, self.arm)
+        if self.watch is not None:
+            self.watch.seen(step, episodes, scores)
         if step % self.evaluate_every == 0 and step < self.options.steps:
             self._evaluate(step)
             if self.lm.adapter is not None:

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 
 from custodes.audit.sections.objectives import constraint_sentences
+from custodes.audit.sections.rounds import round_sentences
 from custodes.environments import prompts_are_text, read_tasks
 from custodes.environments.own import own_environment
 from custodes.files import save_json
@@ -25,7 +26,7 @@ from custodes.job.invocation import leave_no_record, reads
 from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
-from custodes.lm import TorchEngine
+from custodes.lm import LanguageModel, TorchEngine
 from custodes.lm.address import EngineName
 from custodes.lm.loading import POLICY, check_model
 from custodes.loop import evaluation
@@ -35,6 +36,10 @@ from custodes.loop.new_policy import NewPolicy, new_policy
 from custodes.loop.optimised_arm import OptimisedArm, recorded_run
 from custodes.loop.policy_front import FRONT, Front, front_of, read_front
 from custodes.loop.policy_plan import Plan, plan_of
+from custodes.loop.round_judges import gold_as_seen, open_judge
+from custodes.loop.round_options import RoundOptions
+from custodes.loop.round_reward import SavedReward, TaughtReward, check_teachable
+from custodes.loop.rounds import Rounds
 from custodes.loop.training_oversight import PolicyOversight, TrainingOversight
 from custodes.policy import OptimiseConfig, algorithm_of
 from custodes.policy.constraints import read_constraints
@@ -86,6 +91,7 @@ class PolicyOptimise(RewardOptions, NewPolicy):
     """Processor threads; 0 takes what torch finds."""
     optimisation: OptimiseConfig = field(default_factory=OptimiseConfig)
     overseen: PolicyOversight = field(default_factory=PolicyOversight)
+    relabelling: RoundOptions = field(default_factory=RoundOptions)
 
     @property
     def seed(self) -> int:
@@ -176,7 +182,10 @@ def _show(config: PolicyOptimise, done: OptimisedPolicy) -> None:
             print(gain.overoptimisation.sentence)
         for name, (mean, gained) in gain.parts.items():
             print(f"{name}: {mean} on held-out prompts; gained {gained}, paired.")
-        for sentence in constraint_sentences(gain.constraints):
+        for sentence in [
+            *constraint_sentences(gain.constraints),
+            *(round_sentences(gain.rounds) if gain.rounds else ()),
+        ]:
             print(sentence)
     if done.front is not None:
         for sentence in done.front.sentences():
@@ -198,6 +207,11 @@ def _check(config: PolicyOptimise) -> None:
         raise InputError("--reward environment needs an environment; name it with --environment FILE.py:Name.")
     if config.overseen.oversight:
         config.overseen.check()
+    config.relabelling.check_judge()
+    if config.relabelling.rounds > 1:
+        check_teachable(config.reward)
+        if config.weights or config.aggregate or config.environment or config.overseen.oversight:
+            raise InputError("--rounds takes one reward and no --weights, --aggregate, --environment and --oversight.")
     check_model(config.model)
 
 
@@ -280,31 +294,70 @@ class _Optimisation:
             highlight=False,
         )
         algorithm = algorithm_of(config.optimisation.algorithm).name
-        oversight = None
+        rounds = self._rounds(work, algorithm) if config.relabelling.rounds > 1 else None
+        if rounds is not None:
+            arm, done = rounds.run()
+            arm.lm.save(config.out / POLICY)
+        else:
+            arm = self._arm(work, algorithm, self.lm, self.reward, name, config.optimisation)
+            done = arm.run()
+        gain = gain_of(work, arm.arm, str(config.out / POLICY), config.seed, done.result.steps, done.result.stopped)
+        gain = replace(gain, rounds=rounds.figures() if rounds is not None else {})
+        save_json(config.out / "result.json", gain.to_dict())
+        return gain
+
+    def _arm(
+        self,
+        work: Workspace,
+        arm: str,
+        lm: LanguageModel,
+        reward: Reward,
+        name: str,
+        options: OptimiseConfig,
+        folder: Path | None = None,
+    ) -> OptimisedArm:
+        config, oversight = self.config, None
         if config.overseen.oversight:
             text = prompts_are_text(config.tasks, config.prompt_column)
             oversight = TrainingOversight(config.overseen, config.out, config.seed, text, self.play)
-        arm = OptimisedArm(
+        return OptimisedArm(
             work,
-            algorithm,
-            self.lm,
-            self.reward,
+            arm,
+            lm,
+            reward,
             name,
             self.train,
             self.held_out,
-            config.optimisation,
-            folder=config.out / "optimisation",
+            options,
+            folder=(folder or config.out) / "optimisation",
             evaluate_every=config.evaluate_every,
-            policy=config.out / POLICY,
+            policy=(folder or config.out) / POLICY,
             gold=self.gold,
             make_engine=self.engine,
             objectives=self.objectives,
             oversight=oversight,
         )
-        done = arm.run()
-        gain = gain_of(work, algorithm, str(config.out / POLICY), config.seed, done.result.steps, done.result.stopped)
-        save_json(config.out / "result.json", gain.to_dict())
-        return gain
+
+    def _rounds(self, work: Workspace, algorithm: str) -> Rounds:
+        config, folder = self.config, self.config.out / "rounds"
+        truth = gold_as_seen(work, self.gold) if self.gold is not None else None
+
+        def arm(name: str, reward: TaughtReward, own: Path, options: OptimiseConfig) -> OptimisedArm:
+            return self._arm(work, name, new_policy(config, config.seed), reward.model, reward.name, options, own)
+
+        return Rounds(
+            work,
+            config.relabelling,
+            config.optimisation,
+            open_judge(config.relabelling, config.rubric, folder, truth, config.seed),
+            SavedReward(work, config.reward, folder, config.dtype, config.device),
+            arm,
+            self.engine,
+            algorithm,
+            self.train,
+            self.held_out,
+            folder,
+        )
 
     def _tasks(self) -> tuple[list[Task], list[Task]]:
         config = self.config

@@ -34,6 +34,10 @@ from custodes.loop.chosen_tasks import LEAST, fitting_tasks, split_tasks
 from custodes.loop.evaluation import Gold
 from custodes.loop.judging import Judged
 from custodes.loop.optimised_arm import OptimisedArm, record_samples, recorded_run
+from custodes.loop.quickstart_rounds import JudgedTeacher
+from custodes.loop.round_judges import PairJudge, SimulatedJudge, open_judge
+from custodes.loop.round_options import RoundOptions
+from custodes.loop.rounds import Rounds
 from custodes.policy import Algorithm, OptimiseConfig, algorithm_of
 from custodes.ranges import Count, Positive, at_least, ranged
 from custodes.registry import Chosen, algorithm
@@ -44,6 +48,8 @@ from custodes.train import TrainStep
 from custodes.types import Episode, InputError, PreferencePair, Sampling, Task
 
 Arm = Literal["naive", "careful"]
+ADAPTER = "adapter"
+"""Folder of a policy that is handed over."""
 READ_TOKENS = 1024
 """Tokens that the reward reads of a conversation."""
 TASKS_PER_STEP = 12
@@ -128,6 +134,7 @@ class Quickstart:
     """Measure the best of up to N replies of the base model too."""
     threads: Annotated[int, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
+    relabelling: RoundOptions = field(default_factory=RoundOptions)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))
@@ -191,7 +198,10 @@ class _Loop:
                     evaluation.evaluate_best_of_n(
                         work, arm, reward, base_episodes, config.compare_best_of, GoldReward() if self.gold else None
                     )
-                self._optimise(arm, reward)
+                if config.relabelling.rounds > 1:
+                    self._in_rounds(arm, reward, judged)
+                else:
+                    self._optimise(arm, reward)
 
     def _policy(self) -> LanguageModel:
         """The model with a new adapter on its upper half: what lies below is computed once for policy and reference."""
@@ -255,10 +265,15 @@ class _Loop:
 
     # ------------------------------------------------------------ reward
 
-    def _reward(self, arm: Arm, judged: Judged, believed: AnnotatorModel) -> RewardModel:
-        """Train the arm's reward, or load it where that was done."""
-        config, work, folder = self.config, self.work, self.config.out / "reward" / arm
-        with work.phase("reward", f"Reward, {arm} arm"):
+    def _reward(self, arm: Arm, judged: Judged, believed: AnnotatorModel, name: str = "") -> RewardModel:
+        """Train the arm's reward, or load it where that was done; those of later rounds have a ``name`` of their own."""
+        name = name or arm
+        config, work, folder = (
+            self.config,
+            self.work,
+            self.config.out / "reward" / name.replace(", ", "-").replace(" ", "-"),
+        )
+        with work.phase("reward", f"Reward, {name} arm"):
             held_out = self._judged_held_out(judged)
             if not work.done(folder):
                 train, _ = judging.split_by_task(judged, held_out)
@@ -277,8 +292,8 @@ class _Loop:
                 taught = RewardTaught(
                     used={"pair": len(pairs)}, unused=[open_] if open_["judgments"] else [], measures={}
                 )
-                if not work.has(f"reward-taught-{arm}"):
-                    work.record(f"reward-taught-{arm}", taught, f"{arm} reward")
+                if not work.has(f"reward-taught-{name}"):
+                    work.record(f"reward-taught-{name}", taught, f"{name} reward")
                 options = RewardConfig(
                     members=config.members if careful else 1,
                     ensemble="heads",
@@ -309,10 +324,10 @@ class _Loop:
             reward = load_reward(folder)
             id = evaluation.reward_fingerprint(reward)
             work.ledger.write(
-                work.run, [Model(id, f"{arm} reward", "reward", self.base.fingerprint(), {"members": reward.members})]
+                work.run, [Model(id, f"{name} reward", "reward", self.base.fingerprint(), {"members": reward.members})]
             )
-            if not work.has(f"reward-heldout-{arm}"):
-                evaluation.evaluate_reward_model(work, arm, reward, judged, believed, held_out, self.gold, self.groups)
+            if not work.has(f"reward-heldout-{name}"):
+                evaluation.evaluate_reward_model(work, name, reward, judged, believed, held_out, self.gold, self.groups)
             return reward
 
     def _judged_held_out(self, judged: Judged) -> set[str]:
@@ -326,24 +341,62 @@ class _Loop:
     # ------------------------------------------------------------ policy
 
     def _optimise(self, arm: Arm, reward: RewardModel) -> None:
-        config = self.config
-        held_out = self.held_out[: config.measure_on]
-        done = OptimisedArm(
-            self.work,
-            arm,
-            self._policy(),
-            reward,
-            f"{arm} reward",
-            self.train,
-            held_out,
-            _optimisation(config, arm, len(self.train)),
-            folder=config.out / "policy" / arm,
-            evaluate_every=config.evaluate_every,
-            policy=config.out / "policy" / arm / "adapter",
-            gold=GoldReward() if self.gold else None,
-        ).run()
+        options = _optimisation(self.config, arm, len(self.train))
+        done = self._arm(arm, reward, f"{arm} reward", self.config.out / "policy" / arm, options).run()
         if self.gold is not None:
             evaluation.record_checks(self.work, arm, done.before, done.after, check_results)
+
+    def _arm(self, name: str, reward: RewardModel, scorer: str, folder: Path, options: OptimiseConfig) -> OptimisedArm:
+        config = self.config
+        return OptimisedArm(
+            self.work,
+            name,
+            self._policy(),
+            reward,
+            scorer,
+            self.train,
+            self.held_out[: config.measure_on],
+            options,
+            folder=folder,
+            evaluate_every=config.evaluate_every,
+            policy=folder / ADAPTER,
+            gold=GoldReward() if self.gold else None,
+        )
+
+    def _in_rounds(self, arm: Arm, reward: RewardModel, judged: Judged) -> None:
+        """The same in rounds: an alarm ends one, the present policy's replies are judged, and the reward learns again."""
+        config, folder, held_out = self.config, self.config.out / "policy" / arm, self._judged_held_out(judged)
+
+        def again(every: Judged, believed: AnnotatorModel, name: str) -> RewardModel:
+            return self._reward(arm, every, believed, name)
+
+        last, done = Rounds(
+            self.work,
+            config.relabelling,
+            _optimisation(config, arm, len(self.train)),
+            self._judge_of_rounds(judged),
+            JudgedTeacher(self.work, arm, judged, held_out, reward, again),
+            lambda name, taught, own, options: self._arm(name, taught.model, taught.name, own, options),
+            TorchEngine,
+            arm,
+            self.train,
+            self.held_out[: config.measure_on],
+            folder,
+        ).run()
+        last.lm.save(folder / ADAPTER)
+        if self.gold is not None:
+            evaluation.record_checks(self.work, last.arm, done.before, done.after, check_results)
+
+    def _judge_of_rounds(self, judged: Judged) -> PairJudge:
+        """The simulated judges of the beginning, where no other is asked for."""
+        config, gold = self.config, self.gold
+        if gold is None or config.relabelling.judge not in ("", "simulated"):
+            return open_judge(config.relabelling, None, config.out / "rounds", None, config.seed)
+
+        def truth(episodes: Sequence[Episode]) -> list[float]:
+            return [gold(e.task, e.completion) for e in episodes]
+
+        return SimulatedJudge(judged.simulated, truth, config.overlap, config.seed)
 
 
 def _check(config: Quickstart) -> None:
@@ -353,6 +406,11 @@ def _check(config: Quickstart) -> None:
         )
     for arm in get_args(Arm):
         _optimisation(config, arm)
+    rounds = config.relabelling
+    if rounds.rounds > 1 and config.arms == "all":
+        raise InputError("--rounds optimises one arm; leave out --arms all.")
+    if config.judgments or rounds.rounds == 1:
+        rounds.check_judge()
     if config.tasks is not None and not config.tasks.exists():
         raise InputError(f"{config.tasks} does not exist; give a JSONL or parquet file.")
     check_model(config.model)

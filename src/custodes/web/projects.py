@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from custodes.feedback.assignment import AnnotationProgress, draw_items
+from custodes.feedback.assignment import COMPLETE, AnnotationProgress, draw_items
 from custodes.feedback.items import Assistance, Item
 from custodes.feedback.project import Project, parse_project
 from custodes.ledger import Decision
@@ -80,6 +80,26 @@ def end_project(database: ServerDatabase, connection: Connection, name: str, run
     connection.execute(projects.update().where(projects.c.name == name).values(closed=why))
     database.ledger.write(run, [Decision(f"closed-{name}", "project closed", why, name)], connection=connection)
     tell(database, connection, name, "ended", why=why)
+
+
+def add_items(database: ServerDatabase, name: str, contents: Sequence[Item], why: str) -> int:
+    """Put more items into a project; those that it has are left as they are. How many are new.
+
+    A project that had ended since all was judged is open again. Raises MissingError for an unknown project, InputError for
+    one that ended for another reason.
+    """
+    with database.writing() as connection:
+        project, run, closed = open_project(connection, name)
+        known = set(connection.scalars(select(work_items.c.id).where(work_items.c.project == name)))
+        new = [item for item in contents if item.id not in known]
+        if not new:
+            return 0
+        if closed is not None and closed != COMPLETE:
+            raise InputError(f"the project {name!r} has ended: {closed}; its people cannot be asked any more.")
+        connection.execute(projects.update().where(projects.c.name == name).values(closed=None))
+        _add(database, connection, project, run, new)
+        database.log_access("items added", why, f"{len(new):,} items into {name}", connection)
+    return len(new)
 
 
 def quarantine(database: ServerDatabase, project: str, account: str, why: str, by: str, lift: bool = False) -> None:
