@@ -53,6 +53,7 @@ def test_a_judge_of_length_alone_is_found_out() -> None:
     assert found.length_correlation.estimate == pytest.approx(1.0)
     assert (found.chosen_longer.estimate, found.chosen_shorter.estimate) == (1.0, 0.0)
     assert found.chosen_longer.n + found.chosen_shorter.n == found.accuracy.n == 400
+    assert found.length_alone.estimate == pytest.approx(found.accuracy.estimate)  # it goes by length
 
 
 def test_ties_of_the_judge_are_left_out_and_equal_scores_count_half() -> None:

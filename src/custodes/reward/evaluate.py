@@ -52,6 +52,8 @@ class RewardEvaluation:
     """Cross-entropy of P(chosen is better), nats; chance is 0.693."""
     length_correlation: Interval
     """Spearman's correlation, over pairs, of the difference of scores with the difference of lengths."""
+    length_alone: Interval
+    """Accuracy of preferring the longer completion, equal lengths counting half: what length alone tells."""
     chosen_longer: Interval
     """Accuracy where the better completion is the longer one..."""
     chosen_shorter: Interval
@@ -69,7 +71,7 @@ class RewardEvaluation:
             "calibration_error_interval": [self.calibration_error.low, self.calibration_error.high],
             "temperature": self.temperature,
         }
-        for name in ("brier", "log_loss", "length_correlation", "chosen_longer", "chosen_shorter"):
+        for name in ("brier", "log_loss", "length_correlation", "length_alone", "chosen_longer", "chosen_shorter"):
             out[name] = getattr(self, name).to_dict()
         return out
 
@@ -117,6 +119,7 @@ def evaluate_scores(scores: PairScores, temperature: float, temperatures: Floats
         brier=mean_interval((expit(logit) - scores.label) ** 2, prompts.tolist()),
         log_loss=mean_interval(entropy, prompts.tolist()),
         length_correlation=rank_correlation(alternate * scores.difference, alternate * scores.length),
+        length_alone=rate(np.where(length == 0, 0.5, length > 0), prompts[decided].tolist()),
         chosen_longer=rate(right[length > 0], prompts[decided][length > 0].tolist()),
         chosen_shorter=rate(right[length < 0], prompts[decided][length < 0].tolist()),
         temperature=temperature,
