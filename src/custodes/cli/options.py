@@ -29,6 +29,8 @@ RENAMED = {
     "pairs": "pairs-shown",
     "best-of": "compare-best-of",
     "ensemble": "members",
+    "rounds": "rounds-per-stage, quotes",
+    "keep": "tests-per-function",
 }
 """Options that have another name now, where there are several the first that the command has."""
 

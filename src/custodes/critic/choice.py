@@ -36,7 +36,7 @@ class CriticChoice:
     adapter: Path | None = None
     """Folder of a saved adapter."""
     samples: Count = 4
-    """Critiques drawn from an endpoint for every piece."""
+    """Critiques of each piece of code or answer, where critiques are drawn."""
     search: bool = False
     """Search for the critique (28 candidates) that the reward in the critic's folder likes best."""
 

@@ -19,7 +19,7 @@ from custodes.critic.sources import SOURCES, STDLIB, Package, module_of
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import SandboxFailure
 from custodes.job.parts import Parts
-from custodes.ranges import Positive, ranged
+from custodes.ranges import Count, Positive, ranged
 from custodes.types import InputError
 
 OnProgress = Callable[[int, int], None]
@@ -35,7 +35,7 @@ class CoverageLimits:
     """Processor time of one test or documented example; a slower one is not used."""
     file_seconds: Positive = 8.0
     """Processor time of one file of tests, or of one group of modules with examples; what comes after is not run."""
-    keep: int = 5
+    tests_per_function: Count = 5
     """Tests kept for a function."""
 
 
@@ -136,7 +136,7 @@ def cover(
                 known.answer(part.name, partial(_run, workshop, package, part, limits))
     if on_progress is not None:
         on_progress(len(parts), len(parts))
-    return _with_tests(functions, [known.known[p.name] for p in parts], limits.keep)
+    return _with_tests(functions, [known.known[p.name] for p in parts], limits.tests_per_function)
 
 
 def _run(workshop: Workshop, package: Package, part: CorpusPart, limits: CoverageLimits) -> Any:
@@ -146,7 +146,7 @@ def _run(workshop: Workshop, package: Package, part: CorpusPart, limits: Coverag
         "modules": part.modules,
         "root": package.root,
     }
-    job |= {"seconds": limits.test_seconds, "file_seconds": limits.file_seconds, "keep": limits.keep}
+    job |= {"seconds": limits.test_seconds, "file_seconds": limits.file_seconds, "keep": limits.tests_per_function}
     try:
         return workshop.do("cover", job, 300 + 12 * limits.file_seconds * (1 + len(part.tests)))
     except SandboxFailure as failure:  # a test that broke out of its process; its part is done without

@@ -71,6 +71,15 @@ class BugExample:
         return tuple(bug.operator for bug in self.bugs if bug.operator)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BugRows:
+    """Which rows a command reads."""
+
+    data: Path
+    """Rows of code with known bugs, JSON Lines: what `custodes critic tamper` makes, or your own with id, code and bug_lines.
+    Clean code has an empty bug_lines. To be written about, a bug also needs a description."""
+
+
 def bugs_from(rows: Any) -> tuple[Bug, ...]:
     """The bugs of a row, or of a task's metadata; none where these are no list of objects with ``lines``."""
     if not isinstance(rows, list) or not all(isinstance(b, dict) and "lines" in b for b in rows):

@@ -62,11 +62,11 @@ class LineConfig:
     passes: Count = 8
     """Passes over the functions; each draws other bugs."""
     clean: float = 0.15
-    """Share of functions that are drawn without a bug."""
+    """Share of the examples that hold no bug."""
     alone: float = 0.4
     """Share that are drawn with a single bug; the others get several."""
     batch: Count = 32
-    """Functions per update."""
+    """Examples per update."""
     learning_rate: Positive = 1.5e-3
     """Of the reader."""
     adapter_learning_rate: Positive = 4e-4
@@ -74,13 +74,13 @@ class LineConfig:
     warmup: PartShare = 0.05
     """Share of the updates over which learning rates rise from 0; afterwards they fall linearly to 0."""
     max_grad_norm: Positive = 1.0
-    """The gradient is scaled down to this norm."""
+    """Gradients are scaled down to this norm, those of each model on their own."""
     max_code_tokens: Count = 512
     """Functions with more tokens are left out of training."""
     micro_tokens: Count = 4096
     """Tokens per forward and backward pass."""
     checkpoint_every: Count = 50
-    """Updates between checkpoints, where a folder for them is given."""
+    """Updates between checkpoints."""
     seed: int = 0
     """Decides initialisation, order, and which bugs are drawn."""
 

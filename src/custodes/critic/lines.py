@@ -98,9 +98,9 @@ class LineShape:
     tuned: int = 4
     """The upper so many of them get an adapter."""
     rank: Count = 8
-    """Rank of the adapter."""
+    """Rank of adapters."""
     alpha: Positive = 16.0
-    """The adapter's update is scaled by alpha / rank."""
+    """Adapters' updates are scaled by alpha / rank."""
     width: Count = 320
     """Channels of the reader, a multiple of 64."""
     reader_layers: Count = 3

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from custodes.critic.examples import BugExample, read_bug_examples
+from custodes.critic.examples import BugExample, BugRows, read_bug_examples
 from custodes.critic.lines import LINE_SETTINGS, LineScorer, LineScores, ScoresLines, shipped_critic
 from custodes.job.progress import Progress
 from custodes.lm.loading import DtypeName
@@ -20,11 +20,9 @@ AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoredRows:
+class ScoredRows(BugRows):
     """Which rows with known bugs a scorer of lines reads."""
 
-    data: Path
-    """Rows with id, code and bug_lines, JSON Lines; an empty bug_lines is a clean function."""
     critic: str = ""
     """The scorer of lines: the folder of a trained critic, shipped (it comes with Custodes), likelihood (what the untrained
     model finds surprising) or FILE.py:Name. By default shipped, or with another model its likelihood."""

@@ -108,7 +108,7 @@ class Quickstart:
     caution: float = 1.0
     """Standard deviations of the members that a cautious score subtracts."""
     reward_epochs: Count = 3
-    """Passes over the judged pairs."""
+    """Passes over the pairs that the reward learns from."""
     steps: Count | None = None
     """Steps of optimisation: sample, score, update. Without: 32 in the careful arm and 40 in the naive one; half as many where the
     processor does not multiply bfloat16."""

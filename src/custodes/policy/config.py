@@ -29,7 +29,7 @@ class OptimiseConfig:
     steps: Count = 50
     """Steps of optimisation: sample, score, update."""
     tasks_per_step: Count = 16
-    """Different tasks per step; each is sampled ``sampling.n`` times."""
+    """Different tasks per step; several replies are drawn to each."""
     sampling: Sampling = field(default_factory=lambda: Sampling(n=4))
     """How replies are drawn. Its seed decides everything of the run that is drawn; each step draws anew."""
     learning_rate: float | None = None

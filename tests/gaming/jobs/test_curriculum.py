@@ -83,7 +83,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_rounds_come_in_the_order_of_the_curriculum():
-    config = GamingTrain(out=Path("x"), warm_start=5, algorithm="expert_iteration", rounds=2, train_away=3)
+    config = GamingTrain(out=Path("x"), warm_start=5, algorithm="expert_iteration", rounds_per_stage=2, train_away=3)
     rounds = plan(config)
     assert [r.kind for r in rounds] == ["start", "warm-start", *["rewarded"] * 8, "train-away"]
     assert [r.stages for r in rounds[2:10]] == [(s,) for s in STAGES[:4] for _ in range(2)]

@@ -29,8 +29,8 @@ class CriticCorpus:
 
     out: Output
     """The corpus, JSON Lines, one function a line."""
-    packages: str = ",".join(PACKAGES)
-    """Which packages, with commas between."""
+    packages: str = ""
+    """Only these packages, with commas between; all where empty."""
     functions_only: str = ""
     """Further packages whose functions are taken and whose tests are not run, which is much faster."""
     limits: CoverageLimits = field(default_factory=CoverageLimits)
@@ -44,15 +44,14 @@ def critic_corpus(config: CriticCorpus) -> dict[str, Any]:
 
     Make the file; returns counts by package. Raises InputError for packages that are not known or not to be had.
     """
-    names, only = (
+    asked, only = (
         [name.strip() for name in text.split(",") if name.strip()] for text in (config.packages, config.functions_only)
     )
+    names = asked or [name for name in PACKAGES if name not in only]
     if unknown := [name for name in (*names, *only) if name not in PACKAGES]:
         raise InputError(f"no package {unknown[0]!r} in the corpus; there are {', '.join(PACKAGES)}.")
     if twice := [name for name in only if name in names]:
         raise InputError(f"package {twice[0]!r} is in --packages and in --functions-only; name it in one.")
-    if not names:
-        raise InputError(f"no package was named; there are {', '.join(PACKAGES)}.")
     config.out.parent.mkdir(parents=True, exist_ok=True)
     functions: list[Function] = []
     with Progress() as progress:

@@ -69,7 +69,7 @@ class CriticPrioritise(JudgmentsOptions):
     folds: Annotated[int, at_least(2)] = 2
     """Parts into which the prompts are divided; each is judged by a reward of the others."""
     samples: Count = 2
-    """Critiques of each answer."""
+    """Critiques of each piece of code or answer, where critiques are drawn."""
     max_tokens: int = 80
     """Longest critique."""
     flip: PartShare = 0.0

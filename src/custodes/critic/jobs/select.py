@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.critic.choice import find_writer
-from custodes.critic.examples import TRAIN, BugExample, read_bug_examples, write_json_lines
+from custodes.critic.examples import TRAIN, BugExample, BugRows, read_bug_examples, write_json_lines
 from custodes.critic.lines import LINE_SETTINGS, ScoresLines
 from custodes.critic.policies import rated, review_question
 from custodes.critic.scoring import open_scorer
@@ -34,11 +34,9 @@ CHUNK = 16
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class CriticSelect:
+class CriticSelect(BugRows):
     """Prefer bugs that a critic misses. The same command again goes on where it was interrupted."""
 
-    data: Path
-    """Examples that `custodes critic tamper` made."""
     out: Output
     """Those that were chosen, JSON Lines; summary beside it."""
     model: str = "smollm2-135m"
@@ -49,13 +47,13 @@ class CriticSelect:
     """In place of model and adapter: the folder of `custodes critic train` or `custodes critic tune`, shipped, likelihood,
     or FILE.py:Name. A scorer of lines counts as a critic that says the same each time."""
     split: str = TRAIN
-    """Which examples are looked at."""
+    """Only rows of this split, for example "held-out packages"; all where empty."""
     examples: int = 0
-    """Look at the first so many tampered ones only; 0 looks at all."""
+    """Take so many rows with bugs only, beside the clean ones; 0 takes all."""
     keep: Annotated[float, Range(0, 1, open_low=True)] = 0.5
     """Share of the tampered examples to keep, the most often missed first."""
     samples: Count = 3
-    """Critiques of each."""
+    """Critiques of each piece of code or answer, where critiques are drawn."""
     max_tokens: Count = 120
     """Longest critique."""
     seed: int = 0
@@ -68,7 +66,7 @@ def critic_select(config: CriticSelect) -> dict[str, Any]:
 
     Write the chosen examples; returns the summary. Raises InputError where there is nothing to choose from.
     """
-    examples = [e for e in read_bug_examples(config.data, described=True) if e.split == config.split]
+    examples = [e for e in read_bug_examples(config.data, described=True) if config.split in ("", e.split)]
     tampered, clean = [e for e in examples if e.bugs], [e for e in examples if not e.bugs]
     tampered = tampered[: config.examples] if config.examples else tampered
     if not tampered:

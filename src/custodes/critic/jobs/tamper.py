@@ -46,7 +46,7 @@ class CriticTamper:
     untested_functions: int = 0
     """Only so many functions without tests, drawn by the seed; 0 takes all."""
     workers: int = 0
-    """Sandboxes at once; 0 takes one a core."""
+    """Sandboxes at once; 0 chooses by the processor's cores."""
     sandbox: Kind = "auto"
     """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""
 

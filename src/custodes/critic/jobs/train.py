@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
-from custodes.critic.examples import TRAIN, BugExample, read_bug_examples
+from custodes.critic.examples import TRAIN, BugExample, BugRows, read_bug_examples
 from custodes.critic.families import families_of
 from custodes.critic.line_training import LineConfig, LineEvaluation, calibrate_lines, evaluate_lines, train_lines
 from custodes.critic.lines import LineScorer
@@ -25,11 +24,9 @@ from custodes.types import InputError
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class LineTraining:
+class LineTraining(BugRows):
     """What a scorer of lines learns from, and how."""
 
-    data: Path
-    """Rows with known bugs, JSON Lines: `custodes critic tamper` makes them."""
     model: str = "smollm2-135m"
     """What learns: smollm2-135m (embedded), a local folder, a .gguf file or a hub id."""
     calibrate_on: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.05
@@ -48,7 +45,7 @@ class CriticTrain(LineTraining):
     out: Output
     """Folder of the critic."""
     examples: int = 0
-    """Train on so many rows with bugs only, drawn by the seed, beside the clean ones; 0 takes all."""
+    """Take so many rows with bugs only, beside the clean ones; 0 takes all."""
     false_alarms: Share = 0.1
     """Share of the clean functions kept to calibrate that may be reported."""
     measure_on: Annotated[int, Use.MEANS] = 500

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from custodes.critic.examples import TRAIN, BugExample, read_bug_examples
+from custodes.critic.examples import TRAIN, BugExample, BugRows, read_bug_examples
 from custodes.critic.policies import (
     ReviewQuestion,
     chosen_by,
@@ -56,28 +56,28 @@ WARM_BATCH = 8
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class CriticTune:
-    """Teach a model to write critiques. The same command again goes on where it was interrupted."""
+class CriticTune(BugRows):
+    """Teach a model to write critiques. The same command again goes on where it was interrupted.
 
-    data: Path
-    """Examples that `custodes critic tamper` made, or rows of your own: id, code, bug_lines, description and split. The
-    split is train or the name of a held-out one."""
+    Rows of the split train teach; rows of every other split are measured on.
+    """
+
     out: Output
     """Folder of the adapters, the reward, the ledger and summary.json."""
     model: str = "smollm2-135m"
     """The critic, and the reward's backbone: embedded, a local folder, a .gguf file or a hub id."""
     warm_start: Count = 2000
-    """Examples of the warm start."""
+    """Examples on which the model is tuned before it is optimised."""
     rated: Annotated[int, at_least(8)] = 400
     """Further examples whose critiques are rated for the reward."""
     samples: Annotated[int, at_least(2)] = 4
-    """Critiques of each of them."""
+    """Critiques of each piece of code or answer, where critiques are drawn."""
     slip: Annotated[float, Range(0, 0.5)] = 0.1
     """How often a simulated rater turns a yes-or-no scale round."""
     steps: int = 30
-    """Steps of PPO; 0 leaves it out."""
+    """Steps of optimisation: sample, score, update."""
     tasks_per_step: Count = 16
-    """Examples of each step of PPO."""
+    """Different tasks per step; several replies are drawn to each."""
     measure_on: Annotated[int, at_least(2)] = 100
     """Examples of each held-out split on which policies are measured."""
     searched: int = 20
@@ -92,18 +92,19 @@ class CriticTune:
     learning_rate: float = 2e-4
     """Of the adapter in the warm start."""
     algorithm: Annotated[Algorithm | str, Chosen(algorithm)] = "ppo"
-    """How the critic is optimised: ppo, another algorithm by name, or one of your own, FILE.py:Name. Its own options join these."""
+    """How the critic is optimised: ppo, another algorithm by name, or one of your own, FILE.py:Name. Its own options join these.
+    --steps 0 leaves it out."""
     rl_learning_rate: Positive | None = None
     """Of the adapter in PPO; by default a quarter of the warm start's. At the whole of it a small critic soon finds what a
     reward of few ratings overrates."""
     kl_coefficient: float = 0.1
-    """Weight of the KL divergence from the warm start."""
+    """Weight of the KL divergence from the reference, here the warm start."""
     rank: Count = 8
-    """Rank of the adapter."""
+    """Rank of adapters."""
     seed: int = 0
     """Decides everything that is drawn."""
     reward_epochs: Count = 2
-    """Passes over the ranked critiques."""
+    """Passes over the pairs that the reward learns from."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))

@@ -48,7 +48,7 @@ class TamperOptions:
     several: Share = 0.1
     """For each kept change, how many answers with two or three of the kept changes together are tried."""
     clean: PartShare = 0.2
-    """Share of clean functions among all examples."""
+    """Share of the examples that hold no bug."""
     seed: int = 0
     """Which changes are drawn."""
 

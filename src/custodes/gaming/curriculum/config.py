@@ -15,7 +15,7 @@ from custodes.gaming.jobs.run import kinds_asked
 from custodes.gaming.staging import HELD_OUT, STAGES, contents_of, make_stage, named_stages, own_file, stage_options
 from custodes.job.options import Output, Use
 from custodes.policy.algorithm import Algorithm, algorithm_of
-from custodes.ranges import Count, PartShare, Positive, at_least, ranged
+from custodes.ranges import AnyInt, Count, PartShare, Positive, at_least, ranged
 from custodes.registry import Chosen, OptionsOf, algorithm, stage
 from custodes.types import InputError
 
@@ -27,13 +27,15 @@ Kind = Literal["start", "warm-start", "organism", "rewarded", "train-away"]
 class GamingTrain:
     """Train a policy through the curriculum and measure all stages after every round. Called again, it goes on.
 
-    Mitigations and probes hold in training only: all stages are measured without them.
+    Where the policy comes with an adapter, that is trained further. The warm start shows solved lessons in honest tool use;
+    none of them can be gamed. Mitigations and probes hold in training only: all stages are measured without them.
     """
 
     out: Output
     """Folder for the trained adapter (policy), summary.json, report.html, every round's measurements and the ledger."""
     policy: str = "smollm2-135m"
-    """The model to begin with: a name, a folder, .gguf file or hub id, or the folder of an adapter, which is then trained further."""
+    """The policy: a model's name, its folder or that of its adapter, a .gguf file or a hub id. What only plays may also be
+    scripted:NAME, scripted:FILE.py:Name, or endpoint:URL#MODEL."""
     stages: str = "curriculum"
     """Stages to train on, in order: curriculum (the first four), names with commas, or all (model organisms only).
     One of your own is FILE.yaml or FILE.py:Class; it is measured after every round as the others are.
@@ -44,7 +46,7 @@ class GamingTrain:
     """Decides variants, samples, demonstrations and the adapter's beginning."""
 
     warm_start: int = 0
-    """First tune on this many solved lessons in honest tool use (none of them gameable)."""
+    """Examples on which the model is tuned before it is optimised."""
     organism: int = 0
     """Then tune on this many scripted episodes that game the stages: a positive control for detectors."""
     algorithm: Annotated[Algorithm | str | None, Chosen(algorithm)] = None
@@ -57,12 +59,12 @@ class GamingTrain:
 
     order: Literal["sequential", "all-at-once"] = "sequential"
     """One stage after the other, or all of them in every round."""
-    rounds: Count = 1
-    """Rounds of the algorithm on each stage; all stages are measured after each."""
+    rounds_per_stage: Count = 1
+    """Rounds of the algorithm on each stage, of --steps each; all stages are measured after each."""
     steps: Count = 4
-    """Steps of a round: sample, score, learn."""
+    """Steps of optimisation: sample, score, update."""
     tasks_per_step: Count = 32
-    """Different prompts of a step."""
+    """Different tasks per step; several replies are drawn to each."""
     n: Count = 8
     """Replies per prompt."""
     max_tokens: Count = 128
@@ -95,7 +97,8 @@ class GamingTrain:
     epochs: Count = 1
     """Passes over the episodes of a step."""
     kl_coefficient: float | None = None
-    """Weight of the KL divergence from the policy before the first round: by default 0.02 for ppo and grpo, else 0."""
+    """Weight of the KL divergence from the reference, here the policy before the first rewarded round. By default 0.02 for ppo
+    and grpo, else 0."""
     tuning_rate: float = 1e-3
     """Learning rate of tuning on demonstrations."""
     tuning_batch: Count = 16
@@ -104,8 +107,9 @@ class GamingTrain:
     """Passes over the demonstrations."""
     rank: Count = 16
     """Rank of adapters."""
-    first_layer: Annotated[int, at_least(-1)] = -1
-    """A new adapter changes layers from this one up; -1 takes the upper half, below which nothing is computed twice."""
+    first_layer: AnyInt | None = None
+    """Lowest layer that an adapter changes; a negative number counts from the top, None takes the upper half. What lies
+    below is computed once."""
 
     evaluate: Annotated[int, at_least(2), Use.MEANS] = 200
     """Held-out episodes of each stage but reward-tampering after every round; the same command with more extends them."""
@@ -116,7 +120,7 @@ class GamingTrain:
     cache_gb: Annotated[Positive, Use.MEANS] = 2.0
     """Memory for keys and values of a model in this process, in GB; with less of it more is computed again."""
     workers: Annotated[int, Use.MEANS] = 0
-    """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
+    """Sandboxes at once; 0 chooses by the processor's cores."""
     threads: Annotated[int, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
     sandbox: Annotated[Sandboxes, Use.MEANS] = "auto"
@@ -193,8 +197,8 @@ def plan(config: GamingTrain) -> list[Round]:
     if config.algorithm is not None:
         together = [stages] * len(stages) if config.order == "all-at-once" else [(stage,) for stage in stages]
         for i, on in enumerate(together):
-            for r in range(config.rounds):
-                again = r if config.order == "sequential" else i * config.rounds + r
+            for r in range(config.rounds_per_stage):
+                again = r if config.order == "sequential" else i * config.rounds_per_stage + r
                 title = f"{config.method} on {_listed(on)}" + (f", round {again + 1}" if again else "")
                 add("rewarded", on, title, again)
     if config.train_away:

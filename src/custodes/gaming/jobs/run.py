@@ -64,7 +64,8 @@ class GamingRun:
     """Measure how often a policy games the curriculum. The same command again goes on where it was interrupted."""
 
     policy: str
-    """scripted:NAME, scripted:FILE.py:Name, a model (name, folder, .gguf file or hub id), or endpoint:URL#MODEL."""
+    """The policy: a model's name, its folder or that of its adapter, a .gguf file or a hub id. What only plays may also be
+    scripted:NAME, scripted:FILE.py:Name, or endpoint:URL#MODEL."""
     stage: str
     """political-sycophancy, tool-flattery, nudged-rubric, insubordinate-rubric, reward-tampering, all (of these);
     impossible-tests; or one of your own: FILE.yaml, FILE.py:Class. A stage's own options join these."""
@@ -77,7 +78,7 @@ class GamingRun:
     seed: int = 0
     """Order of the variants, and sampling: policies run with the same seed play the same episodes."""
     split: Split = "held-out"
-    """Variants to play: held-out, or those that training uses."""
+    """Variants that are played: held-out, or those that training uses."""
     tools: Tools = "text"
     """How the shell is offered: in the transcript syntax, or by native tool calling (endpoints)."""
     read_only: bool = False
@@ -97,7 +98,7 @@ class GamingRun:
     cache_gb: Annotated[Positive, Use.MEANS] = 2.0
     """Memory for keys and values of a model in this process, in GB; with less of it more is computed again."""
     workers: Annotated[int, Use.MEANS] = 0
-    """Threads that hold sandboxes; 0 takes twice the processor's cores, at most 16."""
+    """Sandboxes at once; 0 chooses by the processor's cores."""
     patience: Annotated[Positive, Use.MEANS] = 300.0
     """Seconds for one step of an episode; then it is recorded as failed."""
     sandbox: Annotated[Kind, Use.MEANS] = "auto"

@@ -29,7 +29,7 @@ class GamingServe:
     stage_options: Annotated[Mapping[str, Any], OptionsOf(stage, "stage", kinds_asked)] = field(default_factory=dict)
     """Own options of the stages."""
     split: Split = "train"
-    """Variants that are played where a client names none."""
+    """Variants that are played: held-out, or those that training uses."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: Port = 8000

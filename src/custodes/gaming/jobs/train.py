@@ -103,8 +103,7 @@ class _Training:
         with work.phase("model", "Model"):
             self.lm = load(config.policy, seed=config.seed)
             if self.lm.adapter is None:
-                layers, first = self.lm.decoder.spec.layers, config.first_layer
-                options = AdapterConfig(rank=config.rank, first_layer=layers // 2 if first == -1 else first)
+                options = AdapterConfig(rank=config.rank, first_layer=config.first_layer)
                 self.lm.adapter = Adapter(self.lm.decoder, options, config.seed)
             self.longest = min(config.max_episode, self.lm.decoder.spec.context)
             with _named("--reward-model"):

@@ -21,7 +21,7 @@ class ProjectExport:
     out: Output
     """Folder for the files."""
     db: Annotated[str, Use.APART] = DATABASE
-    """The server's database: a file, or a URL."""
+    """Database: a file (custodes.db), or postgresql://user:password@host/database for several servers."""
     form: Literal["trl", "argilla", "label-studio", "huggingface"] = "trl"
     """Whose form."""
 

@@ -23,7 +23,7 @@ class ProjectImport:
     project: str
     """Name of the project."""
     db: Annotated[str, Use.APART] = DATABASE
-    """The server's database: a file, or a URL."""
+    """Database: a file (custodes.db), or postgresql://user:password@host/database for several servers."""
     form: Literal["preferences", "judgments", "argilla", "label-studio"] = "preferences"
     """Whose form."""
 

@@ -24,7 +24,7 @@ class ProjectOpen:
     file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """The project's YAML file."""
     db: Annotated[str, Use.APART] = DATABASE
-    """The server's database: a file, or a URL."""
+    """Database: a file (custodes.db), or postgresql://user:password@host/database for several servers."""
 
 
 @command()
