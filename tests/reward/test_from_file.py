@@ -17,8 +17,9 @@ from custodes.feedback.exchange import feedback_from_pairs
 from custodes.feedback.formats import write_preferences
 from custodes.job.locks import alone_in
 from custodes.lm.loading import load
+from custodes.loop.chosen_tasks import held_out_prompts
 from custodes.loop.reward_evaluate import RewardEvaluate, reward_evaluate
-from custodes.loop.reward_train import RewardTrain, reward_train, split_by_prompt
+from custodes.loop.reward_train import RewardTrain, reward_train
 from custodes.reward import Material, RewardConfig
 from custodes.reward.reading import Reader
 from custodes.tables import write_rows
@@ -147,7 +148,9 @@ def test_rows_beyond_the_file_are_said(trained: RewardTrain) -> None:
 
 def test_judgments_of_one_prompt_stay_on_one_side(tiny_model: Path) -> None:
     reader = Reader(load(tiny_model, dtype="float32"), 100)
-    training, held_out = split_by_prompt(Material(feedback_from_pairs(make_pairs(20) * 3), reader), 0.25, seed=0)
+    every = Material(feedback_from_pairs(make_pairs(20) * 3), reader)
+    held = held_out_prompts(map(every.prompt, every.feedback.judgments), 0.25, seed=0)
+    training, held_out = every.divided(held)
     sides = [side.feedback.judgments for side in (training, held_out)]
     assert list(map(len, sides)) == [45, 15]
     assert not {j.task for j in sides[0]} & {j.task for j in sides[1]}

@@ -13,7 +13,7 @@ from torch import nn
 
 from custodes.lm.loading import LanguageModel
 from custodes.lm.packing import pack
-from custodes.reward.model import RewardModel, combine_members
+from custodes.reward.model import RewardModel, _combine_members
 from custodes.types import InputError, Reward
 
 MEMBERS = hnp.arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(2, 5)), elements=st.floats(-10, 10))
@@ -63,20 +63,20 @@ def test_a_model_whose_adapters_do_not_fit_its_heads_is_refused(lm: LanguageMode
 @given(MEMBERS, st.floats(-5, 5), st.floats(0, 3))
 def test_combinations_move_with_a_shift_of_all_members(members: np.ndarray, shift: float, caution: float) -> None:
     for how in ("mean", "worst", "cautious"):
-        value, std = combine_members(members, how, caution)
-        moved, same = combine_members(members + shift, how, caution)
+        value, std = _combine_members(members, how, caution)
+        moved, same = _combine_members(members + shift, how, caution)
         np.testing.assert_allclose(moved, value + shift, atol=1e-6)
         np.testing.assert_allclose(same, std, atol=1e-6)
 
 
 @given(MEMBERS, st.floats(0, 3))
 def test_caution_and_the_worst_case_never_exceed_the_mean(members: np.ndarray, caution: float) -> None:
-    mean, _ = combine_members(members, "mean", caution)
+    mean, _ = _combine_members(members, "mean", caution)
     for how in ("worst", "cautious"):
-        assert (combine_members(members, how, caution)[0] <= mean + 1e-9).all()
+        assert (_combine_members(members, how, caution)[0] <= mean + 1e-9).all()
     agreed = np.repeat(members[:, :1], members.shape[1], axis=1)
     for how in ("mean", "worst", "cautious"):
-        value, none = combine_members(agreed, how, caution)
+        value, none = _combine_members(agreed, how, caution)
         np.testing.assert_allclose(value, members[:, 0], atol=1e-6)
         np.testing.assert_allclose(none, 0, atol=1e-6)
 

@@ -83,7 +83,7 @@ def recorded_command(
 def _places(options: Any) -> tuple[Path | None, list[Path]]:
     """The folder of what is written (None: nothing of the command's own is), and what is written."""
     written = {Use.OUTPUT: list[Path](), Use.SIDE_OUTPUT: list[Path]()}
-    for name, use in uses_of(options).items():
+    for name, use in uses_of(type(options)).items():
         if use in written and isinstance(value := getattr(options, name), Path):
             written[use].append(value)
     outputs = [*written[Use.OUTPUT], *written[Use.SIDE_OUTPUT]]
@@ -94,7 +94,7 @@ def _places(options: Any) -> tuple[Path | None, list[Path]]:
 
 def _inputs(options: Any, outputs: list[Path]) -> Iterator[Path]:
     """Files and folders among the options that are there and are read."""
-    for name, use in uses_of(options).items():
+    for name, use in uses_of(type(options)).items():
         value = getattr(options, name)
         if is_dataclass(value) and not isinstance(value, type):
             yield from _inputs(value, outputs)

@@ -95,13 +95,18 @@ class FeedbackFile:
         axes = dict.fromkeys(j.axis for j in self.feedback.judgments if isinstance(j, Comparison | Ranking))
         return asked or ("overall" if "overall" in axes or not axes else next(iter(axes)))
 
-    def pairs(self, axis: str = "") -> list[PreferencePair]:
-        """The training pairs of a reward on :meth:`axis`, corrections among them. Raises InputError where there are none."""
-        chosen, held = self.axis(axis), self.feedback
+    def check_texts(self) -> None:
+        """Raises InputError where the file has no texts of what was judged."""
+        held = self.feedback
         if any(id not in held.episodes for judgment in held.judgments for id in judgment.episodes):
             raise InputError(
                 f"{self.path} names what was judged by ids only; write it again with this version, or give the ledger."
             )
+
+    def pairs(self, axis: str = "") -> list[PreferencePair]:
+        """The training pairs of a reward on :meth:`axis`, corrections among them. Raises InputError where there are none."""
+        self.check_texts()
+        chosen, held = self.axis(axis), self.feedback
         episodes = list(held.episodes.values())
         pairs = pairs_from_judgments(held.judgments, episodes, axis=chosen, origins=held.origins, weightless=True)
         pairs += pairs_from_corrections(held.judgments, episodes, chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -25,13 +24,8 @@ class Use(Enum):
 Output = Annotated[Path, Use.OUTPUT]
 
 
-def uses_of(options: Any) -> dict[str, Use | None]:
-    """What each option of a dataclass, or of one that was made, is for; None where nothing is said."""
-    return _uses_of(options if isinstance(options, type) else type(options))  # type: ignore[arg-type]
-
-
-@functools.cache
-def _uses_of(kind: type) -> dict[str, Use | None]:
+def uses_of(kind: type[Any]) -> dict[str, Use | None]:
+    """What each option of a dataclass is for; None where nothing is said."""
     hints = get_type_hints(kind, include_extras=True)
     return {f.name: next((p for p in parts_of_hint(hints[f.name]) if isinstance(p, Use)), None) for f in fields(kind)}
 
@@ -43,7 +37,7 @@ def identity(options: Any) -> dict[str, Any]:
     """
     if isinstance(options, Mapping):
         return dict(json.loads(json.dumps(dict(options), default=str)))
-    values = {name: getattr(options, name) for name, use in uses_of(options).items() if use in (None, Use.APART)}
+    values = {name: getattr(options, name) for name, use in uses_of(type(options)).items() if use in (None, Use.APART)}
     joined = {name: v for value in values.values() if isinstance(value, Mapping) for name, v in value.items()}
     values = {name: identity(v) if is_dataclass(v) else v for name, v in values.items() if not isinstance(v, Mapping)}
     return identity(values | joined)

@@ -10,7 +10,6 @@ from custodes.feedback.collection import UNNAMED
 from custodes.feedback.reading import JudgmentsOptions
 from custodes.job.command import command, in_words
 from custodes.lm.loading import DtypeName
-from custodes.loop.reward_train import check_texts, value_pairs
 from custodes.reward.config import RewardConfig
 from custodes.reward.evaluate import RewardEvaluation, evaluate_reward
 from custodes.reward.group_training import (
@@ -23,7 +22,7 @@ from custodes.reward.group_training import (
 from custodes.reward.objective import Material
 from custodes.reward.spread_pairs import SPREAD, r2_of_scores
 from custodes.reward.storage import load_reward
-from custodes.reward.teaching import measures_of, open_objectives
+from custodes.reward.teaching import measures_of, open_objectives, value_pairs
 from custodes.stats import Interval
 from custodes.types import InputError
 
@@ -71,7 +70,7 @@ def reward_evaluate(config: RewardEvaluate) -> RewardMeasured:
     Raises InputError for anything wrong with the folder or the file, and where no judgment is about what the reward judges.
     """
     file = config.read()
-    check_texts(file)
+    file.check_texts()
     file.warn()
     model = load_reward(config.model, config.dtype)
     material = Material(file.feedback, model.reader, model.axes, model.marks)

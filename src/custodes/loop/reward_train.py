@@ -36,8 +36,7 @@ from custodes.reward.group_training import (
     train_group_reward,
 )
 from custodes.reward.model import OVERALL
-from custodes.reward.objective import Material, RewardObjective
-from custodes.reward.objectives.corrections import Corrections
+from custodes.reward.objective import Course, Material
 from custodes.reward.objectives.pairs import Pairs
 from custodes.reward.reading import Reader
 from custodes.reward.spread_pairs import train_spread_reward
@@ -48,17 +47,21 @@ from custodes.reward.teaching import (
     marked_texts,
     measures_of,
     open_objectives,
-    pairs_on_value,
+    value_pairs,
     with_outputs,
 )
 from custodes.reward.train import teach_reward
 from custodes.reward.whose_values import WhoseValues
 from custodes.stats import Interval
 from custodes.train import OnStep
-from custodes.types import InputError, Judgment, Message, PreferencePair
+from custodes.types import InputError
 
 if TYPE_CHECKING:
     from custodes.reward.model import RewardModel
+
+
+CHECKPOINTS = "checkpoints"
+"""Folder of what a training goes on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,19 +142,15 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
     for anything wrong with the file, the model, the options or the output folder, which belongs to one configuration and to
     one process.
     """
+    seed = config.training.seed
     if config.rubric is not None:
-        seed = config.training.seed
         return train_rubric(config, config.rubric, config.model, config.out, config.held_out, seed, config.dtype)
-    file = config.read()
-    objectives = open_objectives(config.objectives)
-    check_texts(file)
+    file, objectives = config.read(), open_objectives(config.objectives)
+    file.check_texts()
     file.warn()
-    feedback = _raked(config, file.feedback)
-    contents = {"judgments": hash_of(config.judgments)}
-    model_files, seed = ("config.json", SETTINGS), config.training.seed
-    with Workspace.open(
-        config.out, "reward train", config, seed, contents=contents, begin=False, made=model_files
-    ) as work:
+    feedback = file.feedback if config.population is None else _raked(config, config.population, file.feedback)
+    contents, made = {"judgments": hash_of(config.judgments)}, ("config.json", SETTINGS)
+    with Workspace.open(config.out, "reward train", config, seed, contents=contents, begin=False, made=made) as work:
         trained_before = bool(work.begun) and work.done(config.out)
         done = load_reward(config.out, config.dtype, config.device) if trained_before else None
         lm = load(config.model, dtype=config.dtype, device=config.device) if done is None else done.lm
@@ -163,65 +162,81 @@ def reward_train(config: RewardTrain, on_step: OnStep | None = None) -> RewardTr
             )
         reader = Reader(lm, config.training.max_length)
         every = with_outputs(feedback, reader, objectives, config.axes, file.axis(config.axis))
-        training, held_out = split_by_prompt(every, config.held_out, config.training.seed)
+        held = held_out_prompts(map(every.prompt, feedback.judgments), config.held_out, seed)
+        training, held_out = every.divided(held)
         for one in open_objectives(config.objectives):  # what is held out must be readable too, before training
             one.lessons(replace(held_out, used=Counter(), unused=Counter()), 1)
         courses, taught = courses_of(training, objectives, config.training.members)
         work.begin()
-        if done is not None:
-            work.console.print(
-                f"The reward model in {config.out} is trained; it is only evaluated again.", soft_wrap=True
-            )
-            groups = RewardGroups.load(config.out)
-            served = _served(done, held_out, groups, file)[0] if groups else None
-            evaluation, measures = _evaluated(done, held_out, objectives, file.name)
-            return RewardTrained(done, config.out, evaluation, taught, measures | longer, groups, served)
-        checkpoints = config.out / "checkpoints"
-        run: dict[str, Any] = {"checkpoints": checkpoints, "on_step": on_step}
-        groups = None
-        if config.groups is not None:
-            model, groups = _of_groups(config, work, lm, training, file, run)
-        elif config.spread:
-            model = train_spread_reward(lm, value_pairs(training), config.training, file.name, **run)
+        if done is None:
+            model, groups = _learned(config, work, lm, training, courses, file, on_step)
         else:
-            model = teach_reward(lm, courses, config.training, axes=every.axes, marks=every.marks, **run)
-        evaluation, measures = _evaluated(model, held_out, objectives, file.name)
-        save_reward(model, config.out)
-        served = None
-        if groups is not None:
-            groups.save(config.out)
-            served, by_group = _served(model, held_out, groups, file)
+            sentence = f"The reward model in {config.out} is trained; it is only evaluated again."
+            work.console.print(sentence, soft_wrap=True)
+            model, groups = done, RewardGroups.load(config.out)
+        pairs = value_pairs(held_out)
+        evaluation = calibrate(model, pairs, file.name) if pairs else None
+        measures = measures_of(model, held_out, objectives) | longer
+        served, by_group = _served(model, held_out, groups, file) if groups else (None, None)
+        trained = RewardTrained(model, config.out, evaluation, taught, measures, groups, served)
+        if done is None:
             if by_group is not None:
                 work.record("reward-of-groups", by_group, "reward")
-        measures |= longer
-        trained = RewardTrained(model, config.out, evaluation, taught, measures, groups, served)
-        row = RewardTaught(
-            used=taught.used,
-            unused=taught.to_dict()["unused"],
-            examples=marked_texts(model, held_out, objectives),
-            measures={n: m.to_dict() for n, m in measures.items()},
-        )
-        work.record("reward-taught", row, "reward")
-        measured = {
-            "judgments_file": config.judgments,
-            "pairs": sum(len(course.lessons) for course in courses if isinstance(course.objective, Pairs)),
-            "held_out_evaluation": evaluation.to_dict() if evaluation else None,
-            "prompts": sorted({task_id(_prompt_of(training, judgment)) for judgment in training.feedback.judgments}),
-        }
-        more = {name: value for name, value in trained.to_dict().items() if name not in ("model", "evaluation")}
-        save_json(config.out / TRAINING, work.identity["config"] | measured | more)
-        shutil.rmtree(checkpoints, ignore_errors=True)
-        work.finish(config.out)
+            _save(config, work, trained, courses, training, marked_texts(model, held_out, objectives))
     return trained
 
 
-def _raked(config: RewardTrain, feedback: Feedback) -> Feedback:
-    """Comparisons with their annotators' weights in a population, where one is given."""
-    if config.population is None or config.profiles is None:
-        return feedback
-    profiles, margins = read_profiles(config.profiles), read_margins(config.population)
+def _learned(
+    config: RewardTrain,
+    work: Workspace,
+    lm: LanguageModel,
+    training: Material,
+    courses: Sequence[Course],
+    file: FeedbackFile,
+    on_step: OnStep | None,
+) -> tuple[RewardModel, RewardGroups | None]:
+    """The reward, learned in the way that the options name, and the groups of annotators where it has an output for each."""
+    run: dict[str, Any] = {"checkpoints": config.out / CHECKPOINTS, "on_step": on_step}
+    if config.groups is not None:
+        return _of_groups(config, work, lm, training, file, run)
+    if config.spread:
+        return train_spread_reward(lm, value_pairs(training), config.training, file.name, **run), None
+    return teach_reward(lm, courses, config.training, axes=training.axes, marks=training.marks, **run), None
+
+
+def _save(
+    config: RewardTrain,
+    work: Workspace,
+    trained: RewardTrained,
+    courses: Sequence[Course],
+    training: Material,
+    examples: list[dict[str, Any]],
+) -> None:
+    """Write the folder and the rows of a reward that was trained now; ``examples`` are held-out answers with their marks."""
+    save_reward(trained.model, config.out)
+    if trained.groups is not None:
+        trained.groups.save(config.out)
+    told = trained.to_dict()
+    row = RewardTaught(used=told["used"], unused=told["unused"], examples=examples, measures=told["measures"])
+    work.record("reward-taught", row, "reward")
+    measured = {
+        "judgments_file": config.judgments,
+        "pairs": sum(len(course.lessons) for course in courses if isinstance(course.objective, Pairs)),
+        "held_out_evaluation": told["evaluation"],
+        "prompts": sorted({task_id(training.prompt(judgment)) for judgment in training.feedback.judgments}),
+    }
+    more = {name: value for name, value in told.items() if name not in ("model", "evaluation")}
+    save_json(config.out / TRAINING, work.identity["config"] | measured | more)
+    shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)
+    work.finish(config.out)
+
+
+def _raked(config: RewardTrain, population: Path, feedback: Feedback) -> Feedback:
+    """Comparisons with their annotators' weights in a population."""
+    assert config.profiles is not None  # options without them are refused
+    profiles, margins = read_profiles(config.profiles), read_margins(population)
     who = dict.fromkeys(j.annotator for j in feedback.judgments if isinstance(j, Comparison))
-    weights = rake({name: profiles.get(name, {}) for name in who}, margins, str(config.population)).weights
+    weights = rake({name: profiles.get(name, {}) for name in who}, margins, str(population)).weights
     judgments = [
         replace(j, weight=j.weight * weights[j.annotator]) if isinstance(j, Comparison) else j
         for j in feedback.judgments
@@ -275,54 +290,10 @@ def _of_round(config: RewardTrain, feedback: Feedback, folder: Path) -> RewardMo
     lm = load(config.model, dtype=config.dtype, device=config.device)
     reader, objectives = Reader(lm, config.training.max_length), open_objectives(config.objectives)
     every = with_outputs(feedback, reader, objectives, config.axes, OVERALL)
-    training, _ = split_by_prompt(every, config.held_out, config.training.seed)
+    held = held_out_prompts(map(every.prompt, feedback.judgments), config.held_out, config.training.seed)
+    training, _ = every.divided(held)
     courses, _ = courses_of(training, objectives, config.training.members)
-    checkpoints = folder / "checkpoints"
-    model = teach_reward(lm, courses, config.training, axes=every.axes, marks=every.marks, checkpoints=checkpoints)
+    run: dict[str, Any] = {"axes": every.axes, "marks": every.marks, "checkpoints": folder / CHECKPOINTS}
+    model = teach_reward(lm, courses, config.training, **run)
     save_reward(model, folder)
     return model
-
-
-def check_texts(file: FeedbackFile) -> None:
-    """Raises InputError where a file has no texts of what was judged."""
-    if any(id not in file.feedback.episodes for judgment in file.feedback.judgments for id in judgment.episodes):
-        raise InputError(
-            f"{file.path} names what was judged by ids only; write it again with this version, or give the ledger."
-        )
-
-
-def split_by_prompt(every: Material, share: float, seed: int) -> tuple[Material, Material]:
-    """(training, held out): about ``share`` of the prompts are held out, all judgments of one prompt on the same side."""
-    judgments = every.feedback.judgments
-    of = {judgment.id: _prompt_of(every, judgment) for judgment in judgments}
-    held = held_out_prompts(of.values(), share, seed)
-
-    def side(inside: bool) -> Material:
-        own = [judgment for judgment in judgments if (of[judgment.id] in held) == inside]
-        return replace(every, feedback=replace(every.feedback, judgments=own), used=Counter(), unused=Counter())
-
-    return side(False), side(True)
-
-
-def _prompt_of(material: Material, judgment: Judgment) -> tuple[Message, ...]:
-    """The prompt of what was judged."""
-    return (material.episode(judgment).task if judgment.episodes else material.feedback.tasks[judgment.task]).messages
-
-
-def value_pairs(material: Material, axis: str = "") -> list[PreferencePair]:
-    """The comparisons and corrections that say how probable a reward's value makes it that one answer is better.
-
-    They are those on ``axis``; without: those on the axis that the value is about.
-    """
-    axis = axis or pairs_on_value(material)
-    made = [*Pairs().made(material), *Corrections().made(material)]
-    return [
-        pair for judgment, on, own in made if on == axis or not axis or judgment.kind == "correction" for pair in own
-    ]
-
-
-def _evaluated(
-    model: RewardModel, held_out: Material, objectives: Sequence[RewardObjective], source: str
-) -> tuple[RewardEvaluation | None, dict[str, Interval]]:
-    pairs = value_pairs(held_out)
-    return calibrate(model, pairs, source) if pairs else None, measures_of(model, held_out, objectives)

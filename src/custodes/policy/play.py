@@ -27,20 +27,16 @@ from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel
 from custodes.lm.requests import Request, make_request
 from custodes.policy.turns import answer_ids
-from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task, located
+from custodes.types import Environment, Episode, InputError, Message, Outcome, Sampling, Task, located
 
 
-class Playable(Protocol):
+class Playable(Environment, Protocol):
     """An environment that episodes are played in: one instance for one episode."""
 
     @property
     def prefix(self) -> str:
         """How the next reply must begin; "" where it is free."""
         ...
-
-    def start(self, task: Task) -> tuple[Message, ...]: ...
-
-    def step(self, reply: str) -> tuple[Message, ...] | None: ...
 
     def fail(self, why: str) -> None:
         """The episode cannot go on; judge it as it stands."""

@@ -8,11 +8,10 @@ from custodes.reward.evaluate import (
     best_temperature,
     calibrate,
     evaluate_reward,
-    evaluate_scores,
     score_pairs,
 )
 from custodes.reward.function_reward import FunctionReward
-from custodes.reward.model import RewardModel, combine_members
+from custodes.reward.model import RewardModel
 from custodes.reward.objective import Course, Lesson, LessonBatch, Material, RewardObjective
 from custodes.reward.objectives.pairs import Pairs, preference_loss
 from custodes.reward.storage import export, load_reward, save_reward
@@ -34,9 +33,7 @@ __all__ = [
     "RewardObjective",
     "best_temperature",
     "calibrate",
-    "combine_members",
     "evaluate_reward",
-    "evaluate_scores",
     "export",
     "load_reward",
     "mixture",

@@ -96,10 +96,10 @@ def score_pairs(model: RewardModel, pairs: Sequence[PreferencePair], source: str
 
 def evaluate_reward(model: RewardModel, pairs: Sequence[PreferencePair], source: str = "") -> RewardEvaluation:
     """Evaluate on pairs that the model did not learn from."""
-    return evaluate_scores(score_pairs(model, pairs, source), model.temperature)
+    return _evaluate_scores(score_pairs(model, pairs, source), model.temperature)
 
 
-def evaluate_scores(scores: PairScores, temperature: float, temperatures: Floats | None = None) -> RewardEvaluation:
+def _evaluate_scores(scores: PairScores, temperature: float, temperatures: Floats | None = None) -> RewardEvaluation:
     """The same from scores at hand; ``temperatures`` (P,) stands in for ``temperature`` where each pair has its own."""
     prompts = _prompts(scores)
     # turned so that the first side is the one labelled better
@@ -145,7 +145,7 @@ def _cross_fitted(scores: PairScores, before: float) -> tuple[RewardEvaluation, 
     """The evaluation of :func:`calibrate`, and the temperature that suits all the pairs, from scores at hand."""
     temperature, fold = best_temperature(scores, before), _prompts(scores) % FOLDS
     of_fold = np.array([best_temperature(_some(scores, fold != k), before) for k in range(FOLDS)])
-    return evaluate_scores(scores, temperature, of_fold[fold]), temperature
+    return _evaluate_scores(scores, temperature, of_fold[fold]), temperature
 
 
 def best_temperature(scores: PairScores, before: float) -> float:

@@ -225,10 +225,10 @@ class RewardModel(RewardBase):
             return Scores(value=np.zeros(len(scores)))
         of_axes = scores.reshape(len(scores), self.members, len(self.outputs))[:, :, : len(self.axes)]
         members = of_axes[:, :, 0] if len(self.axes) == 1 and not self.weights else of_axes @ self.weighing
-        value, std = combine_members(members, self.combine, self.caution)
+        value, std = _combine_members(members, self.combine, self.caution)
         parts = {f"member_{k}": members[:, k] for k in range(self.members)} if self.members > 1 else {}
         if len(self.outputs) > 1:
-            own = (combine_members(of_axes[:, :, o], self.combine, self.caution)[0] for o in range(len(self.axes)))
+            own = (_combine_members(of_axes[:, :, o], self.combine, self.caution)[0] for o in range(len(self.axes)))
             parts = dict(zip(self.axes, own, strict=True)) | parts
         return Scores(value=value, std=std, parts=parts)
 
@@ -304,7 +304,7 @@ def last_hidden_states(model: RewardModel, episodes: Sequence[Episode]) -> Float
     return bare.raw_scores(sequences, [e.task.id for e in episodes])
 
 
-def combine_members(members: Floats, combine: Combination, caution: float) -> tuple[Floats, Floats | None]:
+def _combine_members(members: Floats, combine: Combination, caution: float) -> tuple[Floats, Floats | None]:
     """(B, K) -> value (B,) and the members' standard deviation (B,), None for K = 1.
 
     "mean"; "worst", the lowest member (worst-case optimisation of arXiv 2310.02743); "cautious", mean minus

@@ -9,8 +9,8 @@ Letters: N lessons, A readings of a lesson, M readings of a micro-batch, K membe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from custodes.feedback.collection import Feedback, judged_episode
 from custodes.reward.reading import Reader, Tokens
 from custodes.stats import Interval
-from custodes.types import Episode, Floats, Judgment
+from custodes.types import Episode, Floats, Judgment, Message
 
 if TYPE_CHECKING:
     from custodes.reward.model import RewardModel
@@ -85,6 +85,22 @@ class Material:
     def episode(self, judgment: Judgment, number: int = 0) -> Episode:
         """The ``number``-th episode that was judged. Raises InputError where the texts are not at hand."""
         return judged_episode(self.feedback.episodes, judgment.episodes[number])
+
+    def prompt(self, judgment: Judgment) -> tuple[Message, ...]:
+        """The messages that are answered by what was judged."""
+        task = self.episode(judgment).task if judgment.episodes else self.feedback.tasks[judgment.task]
+        return task.messages
+
+    def divided(self, held: Container[tuple[Message, ...]]) -> tuple[Material, Material]:
+        """(training, held out): all judgments of one prompt are on the same side, and each side has its own account."""
+        sides: tuple[list[Judgment], list[Judgment]] = [], []
+        for judgment in self.feedback.judgments:
+            sides[self.prompt(judgment) in held].append(judgment)
+        training, held_out = (
+            replace(self, feedback=replace(self.feedback, judgments=side), used=Counter(), unused=Counter())
+            for side in sides
+        )
+        return training, held_out
 
     def sequence(self, judgment: Judgment, number: int = 0) -> Tokens:
         """(T,) what is read of that episode."""

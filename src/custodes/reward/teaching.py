@@ -11,9 +11,11 @@ from custodes import registry
 from custodes.feedback.collection import Feedback
 from custodes.reward.model import OVERALL, RewardModel
 from custodes.reward.objective import Course, Material, RewardObjective
+from custodes.reward.objectives.corrections import Corrections
+from custodes.reward.objectives.pairs import Pairs
 from custodes.reward.reading import Reader
 from custodes.stats import Interval
-from custodes.types import InputError
+from custodes.types import InputError, PreferencePair
 
 NO_OBJECTIVE = {"demonstration": "it is compared with nothing; give --against MODEL"}
 """Why judgments of a kind that no objective has do not teach."""
@@ -142,6 +144,13 @@ def marked_texts(model: RewardModel, material: Material, objectives: Sequence[Re
     return shown
 
 
-def pairs_on_value(material: Material) -> str:
-    """The axis on whose comparisons the value of a reward is calibrated; "" for those on any."""
-    return OVERALL if OVERALL in material.axes else material.axes[0] if len(material.axes) == 1 else ""
+def value_pairs(material: Material, axis: str = "") -> list[PreferencePair]:
+    """The comparisons and corrections that say how probable a reward's value makes it that one answer is better.
+
+    They are those on ``axis``; without: those on the axis that the value is about, or on any where it is about several.
+    """
+    axis = axis or (OVERALL if OVERALL in material.axes else material.axes[0] if len(material.axes) == 1 else "")
+    made = [*Pairs().made(material), *Corrections().made(material)]
+    return [
+        pair for judgment, on, own in made if on == axis or not axis or judgment.kind == "correction" for pair in own
+    ]

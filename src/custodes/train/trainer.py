@@ -93,6 +93,11 @@ class TrainStep:
     seconds: float  # since this process began to train
     seconds_left: float
 
+    @classmethod
+    def of(cls, metrics: Sequence[Metrics], steps: int, made: int, seconds: float) -> TrainStep:
+        """The last step of ``metrics``; this process ``made`` so many steps in ``seconds``."""
+        return cls(len(metrics), steps, metrics[-1], seconds, seconds / made * (steps - len(metrics)))
+
 
 OnStep = Callable[[TrainStep], None]
 
@@ -138,7 +143,7 @@ class Trainer:
 
     def update(
         self,
-        micro_batches: Iterable[Micro],
+        micro_batches: Sequence[Micro],
         loss: Callable[[Micro], Tensor],
         rows: Callable[[Micro], Sequence[int]],
         factor: float = 1.0,
@@ -148,17 +153,17 @@ class Trainer:
         Raises :class:`Diverged` before any parameter changes where a loss or a norm is not finite.
         """
         self.optimiser.zero_grad()
-        seen: list[int] = []
         for micro in micro_batches:
             value = loss(micro)
-            seen += rows(micro)
             if not torch.isfinite(value):
                 raise Diverged(f"the loss is {value.item()}", rows(micro))
             value.backward()  # type: ignore[no-untyped-call]
         parts = self.parts()
         norms = [float(nn.utils.get_total_norm(part)) for part in parts]
         if bad := [norm for norm in norms if not math.isfinite(norm)]:
-            raise Diverged(f"the gradient's norm is {bad[0]}", sorted(set(seen)))
+            raise Diverged(
+                f"the gradient's norm is {bad[0]}", sorted({row for micro in micro_batches for row in rows(micro)})
+            )
         for norm, part in zip(norms, parts, strict=True):
             if norm > self.max_grad_norm:
                 torch._foreach_mul_(part, self.max_grad_norm / norm)
@@ -217,8 +222,7 @@ class Trainer:
         own = {} if checkpoints is None else json.loads(json.dumps(dict(identity()), default=str))
         found = None if checkpoints is None else load_checkpoint(checkpoints)
         metrics = [] if found is None else self._resume(*found, own, beside, console)
-        if log is not None:
-            _write(log, metrics, "w")
+        _write(log, metrics, "w")
         began, first = time.monotonic(), len(metrics)
         with Progress(console=console, disable=not progress) as bar, _interruptible(console) as interrupted:
             line = bar.add_task(title, total=steps, completed=first)
@@ -233,17 +237,12 @@ class Trainer:
                     if checkpoints is not None and self.updates == updates and metrics:  # nothing of the step was made
                         self._save(checkpoints, own, metrics, beside, random)
                     raise
-                if log is not None:
-                    _write(log, metrics[-1:], "a")
+                _write(log, metrics[-1:], "a")
                 track(metrics[-1], len(metrics), title)
                 latest = metrics[-max(1, steps // SHOWN) :]
-                values = {label: [m[name] for m in latest if name in m] for name, label in shown.items()}
-                means = (f"{label} {sum(of) / len(of):.3f}" for label, of in values.items() if of)
-                bar.update(line, completed=len(metrics), description=f"{title}, {', '.join(means)}")
+                bar.update(line, completed=len(metrics), description=f"{title}, {_means(latest, shown)}")
                 if on_step is not None:
-                    elapsed = time.monotonic() - began
-                    left = elapsed / (len(metrics) - first) * (steps - len(metrics))
-                    on_step(TrainStep(len(metrics), steps, metrics[-1], elapsed, left))
+                    on_step(TrainStep.of(metrics, steps, len(metrics) - first, time.monotonic() - began))
                 ended = len(metrics) == steps or stopped(len(metrics))
                 if checkpoints is not None and (keep_end if ended else interrupted() or len(metrics) % every == 0):
                     self._save(checkpoints, own, metrics, beside, random_states())
@@ -316,13 +315,21 @@ class Trainer:
         )
 
 
+def _means(latest: Sequence[Metrics], shown: Mapping[str, str]) -> str:
+    """What the bar says of the last steps."""
+    values = {label: [m[name] for m in latest if name in m] for name, label in shown.items()}
+    return ", ".join(f"{label} {sum(of) / len(of):.3f}" for label, of in values.items() if of)
+
+
 def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         yield from _leaves(value, f"{path}{name}.") if isinstance(value, dict) else [(path + name, value)]
 
 
-def _write(log: Path, metrics: Sequence[Metrics], mode: str) -> None:
-    """Numbers that are not finite are null."""
+def _write(log: Path | None, metrics: Sequence[Metrics], mode: str) -> None:
+    """Into the log, where there is one. Numbers that are not finite are null."""
+    if log is None:
+        return
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open(mode) as file:
