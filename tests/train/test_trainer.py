@@ -165,7 +165,7 @@ def test_what_stands_beside_the_parameters_comes_back_and_may_end_the_run(tmp_pa
         def count(i: int) -> None:
             counter.count += 1
 
-        more = {"beside": counter, "stopped": lambda: counter.count == 5, "keep_end": True}
+        more = {"beside": counter, "stopped": lambda made: counter.count == 5, "keep_end": True}
         return len(Fit.new().run(before=count, checkpoints=tmp_path, **more))
 
     assert run(Counter()) == 5

@@ -37,7 +37,7 @@ class Kto(TuneMethod):
     """lam_D (1 - sigmoid(beta (g - z0))) of a desirable reply and lam_U (1 - sigmoid(beta (z0 - g))) of an undesirable one.
 
     g is what log p of the reply gained over the reference, the policy as it comes; z0 estimates the KL from it. Each update
-    takes z0 from mismatched pairs: each prompt with the reply to another prompt of the update. No gradient flows through
+    takes z0 from mismatched pairs: each prompt with the reply to another prompt of the update, so that needs two. No gradient flows through
     z0, and it is at least 0. ``kl`` is z0; ``desirable`` and ``undesirable`` say what such replies gained: nats, before the
     update.
     """
@@ -47,7 +47,7 @@ class Kto(TuneMethod):
     learns_from: ClassVar[LearnsFrom] = "labels"
 
     batch: Annotated[int, at_least(2)] = 16
-    """Examples per update; z0 needs two at least."""
+    """Examples per update."""
     beta: Positive = 0.1
     """Strength of the tie to the reference."""
     desirable_weight: Positive | None = None
