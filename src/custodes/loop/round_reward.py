@@ -16,14 +16,14 @@ from custodes.job.workspace import Workspace
 from custodes.ledger import Model
 from custodes.lm import load
 from custodes.lm.precision import DtypeName
+from custodes.loop.chosen_tasks import held_out_prompts
 from custodes.loop.evaluation import reward_fingerprint
-from custodes.loop.reward_train import split_by_prompt, value_pairs
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward
 from custodes.reward.evaluate import calibrate, evaluate_reward
 from custodes.reward.objective import Material
 from custodes.reward.reading import Reader
 from custodes.reward.storage import TRAINING
-from custodes.reward.teaching import courses_of, open_objectives, with_outputs
+from custodes.reward.teaching import courses_of, open_objectives, value_pairs, with_outputs
 from custodes.reward.train import teach_reward
 from custodes.stats import Interval
 from custodes.train import TrainStep
@@ -133,7 +133,8 @@ class SavedReward:
         """(what is learned from, what is held out): the first reward's prompts stay held out, and what is judged since is learned."""
         reader = Reader(lm, self.training.max_length)
         before = with_outputs(self.feedback, reader, self.objectives, self.told["axes"], self.axis)
-        learned, held_out = split_by_prompt(before, self.told["held_out"], self.training.seed)
+        prompts = map(before.prompt, self.feedback.judgments)
+        learned, held_out = before.divided(held_out_prompts(prompts, self.told["held_out"], self.training.seed))
         if not value_pairs(held_out):
             raise InputError(
                 f"--reward {self.folder} held no pair out, so nobody knows how right it is; train it with --held-out 0.1."
