@@ -159,3 +159,28 @@ def test_who_judged_is_studied_on_questions_that_were_judged_and_on_others(model
         by_side = [found[sort][side]["liberal"]["estimate"] for side in ("liberal", "conservative")]
         assert abs(by_side[0] - by_side[1] - found[sort]["liberal minus conservative"]["estimate"]) < 1e-9
     assert run("who_judged.py", tmp_path / "out", model, *more) == [found]
+
+
+def test_rounds_are_studied_against_as_many_labels_at_once(model: Path, tmp_path: Path) -> None:
+    sizes = (
+        "--labels",
+        "60",
+        "--train",
+        "30",
+        "--kl",
+        "0.0001",
+        "--steps",
+        "4",
+        "--learning-rate",
+        "2e-2",
+        "--held-out",
+        "10",
+    )
+    (found,) = run("rounds.py", tmp_path / "out", model, *sizes)
+    assert found["steps of the last round, and of once"] >= 1
+    assert [reward["judgments"] for reward in found["rewards"]][:2] == [0, 20]
+    assert {"rounds", "once"} == set(found["gold"])
+    for asked in ("first reward, final samples minus held out", "gold, rounds minus once"):
+        assert found[asked]["n"] > 0
+    assert found["relearned minus rounds"]["gold"]["n"] == 10
+    assert run("rounds.py", tmp_path / "out", model, *sizes) == [found]
