@@ -31,12 +31,12 @@ def names(page: str, folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch)
     """Fills ``folder``, the working directory, and returns the names. ``smollm2-135m`` is the tiny ``model`` here."""
     from custodes.feedback import read_preferences
     from custodes.lm import AdapterConfig, load, loading
-    from custodes.registry import algorithm, monitor, objective, script, section, stage
+    from custodes.registry import alarm, algorithm, monitor, objective, script, section, stage
     from custodes.reward import FunctionReward, save_reward, train_reward
     from custodes.reward.config import RewardConfig
 
     # what a page makes known is gone after the test
-    for family in (algorithm, objective, section, stage, monitor, script):
+    for family in (alarm, algorithm, objective, section, stage, monitor, script):
         for name in family.names():
             family.find(name)  # a module is run once: what its file makes known must be known before
         monkeypatch.setattr(family, "_found", dict(family._found))

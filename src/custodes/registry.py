@@ -246,6 +246,7 @@ def _spelled(name: str) -> str:
 
 
 algorithm: Registry[Any] = Registry("algorithm", "custodes.policy.algorithms", "custodes.policy.algorithm:Algorithm")
+alarm: Registry[Any] = Registry("alarm", "custodes.policy.alarms", "custodes.policy.alarm:Alarm")
 method: Registry[Any] = Registry("method", "custodes.policy.methods", "custodes.policy.tuning:TuneMethod")
 rater: Registry[Any] = Registry("rater", "custodes.critic.raters")
 scorer: Registry[Any] = Registry("scorer", "custodes.critic.scorers")

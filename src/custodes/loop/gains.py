@@ -10,6 +10,7 @@ from typing import Any
 from custodes.audit import RecordedRun
 from custodes.audit.heldout import chosen_row, task_matrix, turn_of_gold
 from custodes.audit.overoptimisation import OveroptimisationTest
+from custodes.audit.sections.alarms import alarms_of
 from custodes.audit.sections.objectives import constraint_outcomes, part_gain, part_level
 from custodes.files import plain_json
 from custodes.job.workspace import Workspace
@@ -37,6 +38,8 @@ class Gain:
     """Constraint -> what became of it (:func:`custodes.audit.sections.objectives.constraint_outcomes`)."""
     rounds: dict[str, Any] = field(default_factory=dict)
     """What became of rounds (:func:`custodes.audit.sections.rounds.round_figures`), where there were several."""
+    alarms: dict[str, Any] = field(default_factory=dict)
+    """What watched, what rang and on what evidence (:func:`custodes.audit.sections.alarms.alarms_of`)."""
     report: Path | None = None
     overoptimisation: OveroptimisationTest | None = None
     """Whether gold turned down, or stayed behind the reward, by the end; where there is gold."""
@@ -53,6 +56,8 @@ class Gain:
             more["overoptimisation"] = self.overoptimisation
         if self.constraints:
             more["constraints"] = self.constraints
+        if self.alarms:
+            more["alarms"] = self.alarms
         if self.rounds:
             more["rounds"] = self.rounds
         return told | intervals | dict(plain_json(more))
@@ -78,6 +83,7 @@ def gain_of(work: Workspace, arm: str, policy: str, seed: int, steps: int, stopp
         {name: (part_level(ends[1], name), part_gain(ends[0], ends[1], name)) for name in ends[0].parts or ()},
         constraint_outcomes(source, arm),
         overoptimisation=turn_of_gold(rows),
+        alarms=alarms_of(source, arm),
     )
 
 

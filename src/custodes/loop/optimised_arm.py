@@ -87,7 +87,7 @@ class OptimisedArm:
 
     def run(self) -> Optimised:
         """Measure, optimise, measure, save; what is done already is not done again."""
-        base, algorithm = self._evaluate(0), algorithm_of(self.options.algorithm)
+        base, algorithm = self.measure_base(), algorithm_of(self.options.algorithm)
         if algorithm.draws_from == "reference" and algorithm.needs_groups:
             self._search()
         engine, reward = self.make_engine(self.lm), self.reward
@@ -116,6 +116,10 @@ class OptimisedArm:
             sampled = self.work.sample(f"diversity, {self.arm} policy", self.make_engine(self.lm), few, several)
             record_samples(self.work, self.arm, sampled)
         return Optimised(base, last, result)
+
+    def measure_base(self) -> list[Episode]:
+        """The base model's held-out episodes: the first measurement, which is made once."""
+        return self._evaluate(0)
 
     def _search(self) -> None:
         """The best of n replies of the base model to held-out tasks, which the policy is to learn to give at once."""

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import torch
 from rich.console import Console
 
+from custodes.audit.sections.alarms import alarm_sentences
 from custodes.audit.sections.objectives import constraint_sentences
 from custodes.audit.sections.rounds import round_sentences
 from custodes.environments import prompts_are_text, read_tasks
@@ -30,6 +31,7 @@ from custodes.lm import LanguageModel, TorchEngine
 from custodes.lm.address import EngineName
 from custodes.lm.loading import POLICY, check_model
 from custodes.loop import evaluation
+from custodes.loop.alarm_watch import STOPPED_BY_ROUNDS, AlarmOptions, set_alarms
 from custodes.loop.chosen_tasks import LEAST, fitting_tasks, say_known_to_rewards, say_near_duplicates, split_tasks
 from custodes.loop.gains import Gain, gain_of, gains_over_seeds
 from custodes.loop.new_policy import NewPolicy, new_policy
@@ -92,6 +94,7 @@ class PolicyOptimise(RewardOptions, NewPolicy):
     optimisation: OptimiseConfig = field(default_factory=OptimiseConfig)
     overseen: PolicyOversight = field(default_factory=PolicyOversight)
     relabelling: RoundOptions = field(default_factory=RoundOptions)
+    watching: AlarmOptions = field(default_factory=AlarmOptions)
 
     @property
     def seed(self) -> int:
@@ -185,6 +188,7 @@ def _show(config: PolicyOptimise, done: OptimisedPolicy) -> None:
         for sentence in [
             *constraint_sentences(gain.constraints),
             *(round_sentences(gain.rounds) if gain.rounds else ()),
+            *(alarm_sentences(gain.alarms) if gain.alarms else []),
         ]:
             print(sentence)
     if done.front is not None:
@@ -210,6 +214,8 @@ def _check(config: PolicyOptimise) -> None:
     config.relabelling.check_judge()
     if config.relabelling.rounds > 1:
         check_teachable(config.reward)
+        if config.watching.stop_at:
+            raise InputError(STOPPED_BY_ROUNDS)
         if config.weights or config.aggregate or config.environment or config.overseen.oversight:
             raise InputError("--rounds takes one reward and no --weights, --aggregate, --environment and --oversight.")
     check_model(config.model)
@@ -300,6 +306,7 @@ class _Optimisation:
             arm.lm.save(config.out / POLICY)
         else:
             arm = self._arm(work, algorithm, self.lm, self.reward, name, config.optimisation)
+            self._watch(arm)
             done = arm.run()
         gain = gain_of(work, arm.arm, str(config.out / POLICY), config.seed, done.result.steps, done.result.stopped)
         gain = replace(gain, rounds=rounds.figures() if rounds is not None else {})
@@ -337,6 +344,17 @@ class _Optimisation:
             objectives=self.objectives,
             oversight=oversight,
         )
+
+    def _watch(self, arm: OptimisedArm) -> None:
+        own = self.config.relabelling
+        arm.measure_base()  # by which simulated people see gold
+        truth = gold_as_seen(arm.work, self.gold) if self.gold is not None else None
+        judge = (
+            open_judge(own, self.config.rubric, self.config.out / "probes", truth, self.config.seed)
+            if own.judge
+            else None
+        )
+        set_alarms(arm, self.config.watching, judge, (own.probe_labels, own.probe_every), own.alarm_level)
 
     def _rounds(self, work: Workspace, algorithm: str) -> Rounds:
         config, folder = self.config, self.config.out / "rounds"

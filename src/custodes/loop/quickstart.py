@@ -20,7 +20,12 @@ import torch
 
 from custodes.audit.sections.taught import RewardTaught
 from custodes.environments import GoldReward, check_results, gold, instruction_tasks, read_tasks
-from custodes.feedback import AnnotatorModel, FeedbackFile, pairs_from_judgments, read_feedback
+from custodes.feedback import (
+    AnnotatorModel,
+    FeedbackFile,
+    pairs_from_judgments,
+    read_feedback,
+)
 from custodes.job.command import command
 from custodes.job.options import Output, Use
 from custodes.job.trackers import tracked_as
@@ -30,6 +35,7 @@ from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.lm.loading import check_model
 from custodes.lm.precision import multiplies_bfloat16
 from custodes.loop import evaluation, judging
+from custodes.loop.alarm_watch import STOPPED_BY_ROUNDS, AlarmOptions, set_alarms
 from custodes.loop.chosen_tasks import LEAST, fitting_tasks, split_tasks
 from custodes.loop.evaluation import Gold
 from custodes.loop.judging import Judged
@@ -137,6 +143,7 @@ class Quickstart:
     threads: Annotated[int, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
     relabelling: RoundOptions = field(default_factory=RoundOptions)
+    watching: AlarmOptions = field(default_factory=AlarmOptions)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))
@@ -203,7 +210,7 @@ class _Loop:
                 if config.relabelling.rounds > 1:
                     self._in_rounds(arm, reward, judged)
                 else:
-                    self._optimise(arm, reward)
+                    self._optimise(arm, reward, judged)
 
     def _policy(self) -> LanguageModel:
         """The model with a new adapter on its upper half: what lies below is computed once for policy and reference."""
@@ -342,9 +349,13 @@ class _Loop:
 
     # ------------------------------------------------------------ policy
 
-    def _optimise(self, arm: Arm, reward: RewardModel) -> None:
-        options = _optimisation(self.config, arm, len(self.train))
-        done = self._arm(arm, reward, f"{arm} reward", self.config.out / "policy" / arm, options).run()
+    def _optimise(self, arm: Arm, reward: RewardModel, judged: Judged) -> None:
+        config, rounds = self.config, self.config.relabelling
+        options = _optimisation(config, arm, len(self.train))
+        optimised = self._arm(arm, reward, f"{arm} reward", config.out / "policy" / arm, options)
+        judge = self._judge_of_rounds(judged) if self.gold is not None or rounds.judge else None
+        set_alarms(optimised, config.watching, judge, (rounds.probe_labels, rounds.probe_every), rounds.alarm_level)
+        done = optimised.run()
         if self.gold is not None:
             evaluation.record_checks(self.work, arm, done.before, done.after, check_results)
 
@@ -409,6 +420,8 @@ def _check(config: Quickstart) -> None:
     for arm in get_args(Arm):
         _optimisation(config, arm)
     rounds = config.relabelling
+    if rounds.rounds > 1 and config.watching.stop_at:
+        raise InputError(STOPPED_BY_ROUNDS)
     if rounds.rounds > 1 and config.arms == "all":
         raise InputError("--rounds optimises one arm; leave out --arms all.")
     if config.judgments or rounds.rounds == 1:

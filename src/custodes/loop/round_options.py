@@ -48,8 +48,9 @@ class RoundOptions:
     rounds: Count = 1
     """Rounds of optimisation, at most. From 2 on an alarm ends a round, and the reward is taught again before the next one."""
     judge: str = ""
-    """Who judges the policy's replies between rounds: simulated (by --gold), FILE.yaml (a rubric, for --judge-model),
-    endpoint:URL#MODEL (with --rubric), project:NAME (people, on the annotation server), or one of your own, FILE.py:Name."""
+    """Who judges the policy's replies, between rounds and for the alarm accuracy: simulated (by --gold), FILE.yaml (a rubric,
+    for --judge-model), endpoint:URL#MODEL (with --rubric), project:NAME (people, on the annotation server, for rounds alone), or one
+    of your own, FILE.py:Name."""
     judge_model: str = "smollm2-135m"
     """The model that judges by a rubric: embedded, a folder, a .gguf file, a hub id or endpoint:URL#MODEL."""
     relabel: str = "accuracy"
@@ -60,11 +61,11 @@ class RoundOptions:
     choose: PairChoice = "bald"
     """Which pairs are judged: those whose answers tell most (bald), those on which the reward's members disagree, or any."""
     probe_labels: Count = 8
-    """Pairs of a step's replies that are judged during a round, to see whether the reward is still right."""
+    """Pairs of a step's replies that are judged, to see whether the reward is still right."""
     probe_every: Count = 1
     """Steps between two probes."""
     alarm_level: Annotated[float, at_least(0.0001)] = 0.05
-    """Probability of a false alarm of accuracy in a round, however often one looks."""
+    """Probability, for each alarm, that it ever rings without a cause in a run or a round, however often it looks."""
     restart: Literal["base", "last"] = "base"
     """Where the policy begins again after the reward was taught: at the model as it came, or where the last round ended."""
     final_labels: Count = 200
@@ -78,18 +79,20 @@ class RoundOptions:
 
     def __post_init__(self) -> None:
         Trigger.read(self.relabel)
-        if self.alarm_level >= 1:
-            raise InputError(f"--alarm-level {self.alarm_level:g} must be below 1; 0.05 is usual.")
+        check_alarm_level(self.alarm_level)
 
     def check_judge(self) -> None:
-        """Raises InputError where rounds have nobody who judges, and where somebody has no rounds."""
+        """Raises InputError where rounds have nobody who judges, and where there are none to relearn from."""
         if self.rounds > 1 and not self.judge:
             raise InputError(
                 f"--rounds {self.rounds} needs somebody who judges; give --judge simulated, a rubric, endpoint:URL#MODEL or project:NAME."
             )
-        if self.rounds == 1 and (self.judge or self.relearn):
-            option = "--judge" if self.judge else "--relearn"
-            raise InputError(f"{option} belongs to rounds, and there is one; give --rounds 2 or more.")
+        if self.rounds == 1 and self.judge.startswith("project:"):
+            raise InputError(
+                "people answer later, which only rounds wait for; give --rounds 2 or more, or another --judge."
+            )
+        if self.rounds == 1 and self.relearn:
+            raise InputError("--relearn belongs to rounds, and there is one; give --rounds 2 or more.")
 
     @property
     def trigger(self) -> Trigger:
@@ -99,3 +102,9 @@ class RoundOptions:
     def rubric_file(self) -> Path | None:
         """The rubric that ``judge`` names, where it names one."""
         return Path(self.judge) if self.judge.endswith((".yaml", ".yml")) else None
+
+
+def check_alarm_level(level: float) -> None:
+    """Raises InputError for a probability of a false alarm that is none."""
+    if level >= 1:
+        raise InputError(f"--alarm-level {level:g} must be below 1; 0.05 is usual.")

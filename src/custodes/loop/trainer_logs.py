@@ -1,0 +1,162 @@
+"""Logs of other trainers: the numbers of each step, and its replies, in the forms that TRL, verl and this package write.
+
+Numbers: TRL's ``trainer_state.json`` with its ``log_history``, or that list alone; a table with a row a step, as trackers
+export it; verl's file logger, whose lines are ``{"step": ..., "data": {...}}``; this package's ``metrics.jsonl``. Replies: a table,
+or a folder of tables, with the columns step, prompt and completion (TRL's ``completions``) or step, input and output (verl's
+``rollout_data_dir``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from custodes.policy.alarm import WatchedStep
+from custodes.table_sources import EXTENSIONS
+from custodes.tables import TableRow, read_rows
+from custodes.types import Episode, InputError, Message, Scores, Task
+
+LENGTHS = ("completions/mean_length", "response_length/mean", "length")
+"""Columns of the mean length, tokens, in the order in which they are looked for."""
+KL_OF_EPISODES = ("objective/kl",)
+KL_OF_TOKENS = ("actor/reward_kl_penalty", "actor/kl_loss", "kl")
+"""Columns of the KL from the reference, nats: an episode, and a token. This package's own kl is an episode's."""
+OWN = "kl_token"
+"""A column that only this package's metrics have."""
+PROMPTS, REPLIES, SPREAD = ("prompt", "input"), ("completion", "output"), "proxy_std"
+EVALUATED = "eval_"
+
+
+@dataclass(frozen=True)
+class LoggedSteps:
+    """What the logs hold: for each step its mean length and KL, where they do, and its replies."""
+
+    steps: tuple[int, ...]
+    length: dict[int, float]  # tokens
+    kl: dict[int, float]  # nats an episode
+    replies: dict[int, WatchedStep]
+    absent: dict[str, str]  # alarm -> which columns it would have needed
+
+
+def read_trainer_logs(log: Path, rollouts: Path | None) -> LoggedSteps:
+    """Raises InputError for files that hold no steps."""
+    rows = _numbers(log)
+    length = {step: value for step, row in rows.items() if (value := _first(row, LENGTHS)) is not None}
+    kl: dict[int, float] = {}
+    for step, row in rows.items():
+        of_episode = _first(row, ("kl",) if OWN in row else KL_OF_EPISODES)
+        of_token = None if OWN in row else _first(row, KL_OF_TOKENS)
+        if of_episode is not None:
+            kl[step] = of_episode
+        elif of_token is not None and step in length:
+            kl[step] = of_token * length[step]
+    replies = {} if rollouts is None else _replies(rollouts)
+    absent = {}
+    if not kl:
+        absent["kl"] = f"{log} has no column {' or '.join((*KL_OF_EPISODES, *KL_OF_TOKENS))} beside a length"
+    if not length and not replies:
+        absent["length"] = f"{log} has no column {' or '.join(LENGTHS)}, and no replies were given"
+    if not replies:
+        absent["repetition"] = "no replies were given; name them with --rollouts"
+    if not any(step.scores is not None for step in replies.values()):
+        absent["disagreement"] = f"no replies have a column {SPREAD}, the standard deviation of the reward's members"
+    absent["accuracy"] = "logs hold no labels of pairs"
+    if not (kl or length or replies):
+        raise InputError(f"{log} holds nothing that an alarm watches: {'; '.join(absent.values())}.")
+    return LoggedSteps(tuple(sorted({*kl, *length, *replies})), length, kl, replies, absent)
+
+
+def _numbers(log: Path) -> dict[int, dict[str, Any]]:
+    """Step -> its columns; where a step stands twice, later ones join."""
+    if log.suffix == ".json" and log.exists():
+        try:
+            content = json.loads(log.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{log} is no JSON ({error}); give trainer_state.json, or a table with a row a step."
+            ) from None
+        listed = content.get("log_history", content) if isinstance(content, dict) else content
+        if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
+            raise InputError(
+                f"{log} has no list log_history; give TRL's trainer_state.json, or a table with a row a step."
+            )
+        rows = [TableRow(log, n, row) for n, row in enumerate(listed, 1)]
+    else:
+        rows = list(read_rows(log))
+    steps: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        values = row.values
+        inner = values.get("data")
+        columns = {**values, **inner} if isinstance(inner, Mapping) else values
+        if any(name.startswith(EVALUATED) for name in columns) or "train_runtime" in columns:
+            continue  # TRL's evaluations, and its summary of the whole
+        steps.setdefault(_step(row), {}).update(columns)
+    if not steps:
+        raise InputError(f"{log} holds no training step; give a log with a row a step.")
+    return steps
+
+
+def _step(row: TableRow) -> int:
+    value = row.values.get("step", row.values.get("_step", row.values.get("train/global_step")))
+    try:
+        return int(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise InputError(f"{row.place}: the column step is {value!r}; it must be a number of a step.") from None
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> float | None:
+    """The first of these columns that holds a finite number; trackers may write train/ before a name."""
+    for name in names:
+        value = row.get(name, row.get(f"train/{name}"))
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+        if math.isfinite(number):
+            return number
+    return None
+
+
+def _replies(path: Path) -> dict[int, WatchedStep]:
+    files = sorted(f for f in path.iterdir() if f.name.lower().endswith(EXTENSIONS)) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path} holds no tables of replies; give a folder of .parquet or .jsonl, or one file.")
+    episodes: dict[int, list[Episode]] = {}
+    spreads: dict[int, list[float]] = {}
+    for file in files:
+        for row in read_rows(file):
+            prompt, reply = (_column(row, names) for names in (PROMPTS, REPLIES))
+            step, text = _step(row), _text(reply)
+            id = hashlib.sha256(_text(prompt).encode()).hexdigest()[:16]
+            asked = Task(id, (Message("user", _text(prompt)),))
+            of_step = episodes.setdefault(step, [])
+            messages = (*asked.messages, Message("assistant", text))
+            of_step.append(Episode.written(f"{step}-{len(of_step)}", asked, messages, f"step {step}"))
+            if (spread := _first(row.values, (SPREAD,))) is not None:
+                spreads.setdefault(step, []).append(spread)
+    return {step: WatchedStep(own, _scores(spreads.get(step, ()), len(own))) for step, own in episodes.items()}
+
+
+def _scores(spread: Sequence[float], replies: int) -> Scores | None:
+    return Scores(np.zeros(replies), np.array(spread)) if len(spread) == replies else None
+
+
+def _column(row: TableRow, names: Sequence[str]) -> Any:
+    for name in names:
+        if name in row.values:
+            return row.values[name]
+    raise InputError(f"{row.place} has no column {' or '.join(names)}; it has {', '.join(row.values) or 'none'}.")
+
+
+def _text(value: Any) -> str:
+    """Of a text, or of messages: what they say, one after the other."""
+    if isinstance(value, str):
+        return value
+    return "\n".join(str(m.get("content", "")) if isinstance(m, Mapping) else str(m) for m in value)

@@ -1,0 +1,1 @@
+"""Alarms that watch an optimisation, one file each."""
