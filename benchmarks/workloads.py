@@ -25,6 +25,10 @@ GRPO_LEARNING_RATE = 1e-6
 REWARD_PAIRS = 16
 REWARD_MAX_TOKENS = 256
 REWARD_LEARNING_RATE = 1e-5
+
+# DPO and KTO, full fine-tune against a frozen copy, 16 replies a step, sequences of at most 256 tokens.
+TUNE_REPLIES = 16
+TUNE_LEARNING_RATE = 1e-6
 PAIRS_FILE = Path(__file__).parents[2] / "shared" / "data" / "hh_rlhf" / "harmless_base_dev.jsonl.gz"
 
 # Force sampling beam search over a function of about 300 tokens.

@@ -22,6 +22,8 @@ def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
         ("sampling.py", ["--workloads", "8", "mixed", "--rounds", "1"]),
         ("rl_step.py", ["--rounds", "1"]),
         ("reward_training.py", ["--rounds", "1", "--data", "PAIRS"]),
+        ("preference_tuning.py", ["--rounds", "1", "--data", "PAIRS"]),
+        ("preference_tuning.py", ["--rounds", "1", "--data", "PAIRS", "--method", "kto"]),
         ("fsbs.py", ["--rounds", "1"]),
         ("beside_work.py", ["--rounds", "1", "--busy", "1"]),
         ("adapter_decoding.py", ["--rounds", "1", "--batches", "4", "8"]),

@@ -10,14 +10,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from custodes.audit.sections.tuning import Tuned, _claims
 from custodes.cli import main
 from custodes.ledger import Ledger, verify_ledger
 from custodes.lm import load
 from custodes.loop.policy_compare import PolicyCompare, policy_compare
 from custodes.loop.policy_tune import PolicyTune, policy_tune
-from custodes.policy.methods import Dpo, Ipo, Kto, Sft
+from custodes.policy.methods import Conditional, Dpo, Ipo, Kto, Sft
 from custodes.policy.tuning import TuneMethod
 from custodes.types import InputError, Sampling
 
@@ -121,6 +123,22 @@ def test_kto_learns_from_labels_from_ratings_with_a_threshold_and_from_compariso
     assert any("desirable reply gained more than an undesirable one" in claim for claim in told["claims"])
 
 
+def test_the_report_says_that_chosen_replies_lost_likelihood_too() -> None:
+    """Where the interval of what they gained is below 0, and not where it holds 0."""
+    told = {}
+    for loss in (-3.0, 0.0):
+        before, spread = [-20.0] * 12, np.linspace(-1, 1, 12)
+        after = (np.array(before) + loss + spread).tolist()
+        row = Tuned(
+            examples=12, updates=[{"loss": 1.0}], task=[str(i) for i in range(12)], tokens=[9] * 12, before=before,
+            after=after, rejected_before=before, rejected_after=[-40.0] * 12, label=[1.0] * 12,
+        )  # fmt: skip
+        told[loss] = _claims("dpo", row.measured())
+    assert len(told[-3.0]) == 2
+    assert "With dpo the chosen replies became less likely too" in told[-3.0][1]
+    assert len(told[0.0]) == 1
+
+
 def test_kto_with_one_kind_of_label_is_refused(
     world: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,3 +234,43 @@ def test_json_holds_what_was_measured(world: Path, tiny_model: Path, capsys: pyt
     assert told["method"] == "dpo"
     assert set(told["measured"]) == {"accuracy", "chosen gained", "rejected gained", "margin"}
     assert (world / "out/policy/model.safetensors").exists()
+
+
+def scored_text(world: Path, **more: object) -> Conditional:
+    lines = "".join(f"{i}, the lazy dog.\n" if i % 3 else f"fox {i}\n" for i in range(300))
+    (world / "text.txt").write_text(lines)
+    (world / "score.py").write_text("def dog(text):\n    return ['dog' in line for line in text.splitlines()]\n")
+    own = {"text": str(world / "text.txt"), "score": f"py:{world}/score.py:dog", "passage": 120, "samples": 8}
+    return Conditional(**own | more)  # type: ignore[arg-type]
+
+
+def test_scored_text_is_learned_and_texts_are_drawn_by_both_tokens(world: Path, tiny_model: Path) -> None:
+    own = scored_text(world, epochs=2, batch=8, learning_rate=1e-2)
+    given = PolicyTune(out=world / "out", model=str(tiny_model), method=own, full=True, held_out=0.2, max_tokens=12)
+    done = policy_tune(given)
+    assert done.measured["loss fell by"].low > 0
+    difference = done.measured["line score, aligned minus misaligned"]
+    one, other = (done.measured[f"line score, {name}, after"] for name in ("aligned", "misaligned"))
+    assert difference.estimate == pytest.approx(one.estimate - other.estimate)
+    assert done.measured["line score, text, before"].n == 8
+    lm = load(world / "out")
+    assert len(lm.chat.never) == 2
+    assert verify_ledger(world / "out" / "ledger.db").ok
+    assert "aligned minus misaligned" in (world / "out/report.html").read_text()
+    assert policy_tune(given) == done
+
+
+def test_text_that_cannot_be_learned_from_is_one_sentence(
+    world: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scored_text(world)
+    words = ["policy", "tune", "--method", "conditional", "--model", tiny_model, "--out", world / "out"]
+    words += ["--text", world / "text.txt", "--score", f"{world}/score.py:dog"]
+    assert main([str(word) for word in words]) == 2
+    assert "trains every weight; give --full" in capsys.readouterr().err
+    (world / "text.txt").write_text("One line.")
+    assert main([str(word) for word in [*words, "--full"]]) == 2
+    assert "holds 1 line; give a corpus of many" in capsys.readouterr().err
+    words = ["policy", "tune", "--method", "dpo", "--model", tiny_model, "--out", world / "none"]
+    assert main([str(word) for word in words]) == 2
+    assert "there is nothing to learn from; give people's judgments with --judgments FILE." in capsys.readouterr().err

@@ -11,8 +11,8 @@ from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load
 from custodes.policy.config import OptimiseConfig
 from custodes.policy.learner import Reference
+from custodes.policy.likelihood import _shared_openings
 from custodes.policy.methods import Dpo, Ipo, Sft
-from custodes.policy.methods.sft import _shared_openings
 from custodes.policy.rollout import make_packs
 from custodes.policy.tuning import tune
 from custodes.policy.turns import demonstration_of

@@ -47,7 +47,9 @@ class JudgmentsOptions:
     """Leave out rows that cannot be used, and rows with an empty answer; their number is printed."""
 
     def read(self) -> FeedbackFile:
-        """The file. Raises InputError for anything wrong with it."""
+        """The file. Raises InputError for anything wrong with it, and where none is given."""
+        if not self.judgments:
+            raise InputError("there is nothing to learn from; give people's judgments with --judgments FILE.")
         return read_feedback(self.judgments, skip_bad_rows=self.skip_bad_rows, rows=self.rows, read_as=self.read_as)
 
     def read_pairs(self) -> list[PreferencePair]:

@@ -203,6 +203,6 @@ class Branches:
                 self._draw(logits[torch.tensor(ready, device=device)], [growing[i] for i in ready], sampling, ends)
 
     def _draw(self, logits: Tensor, growing: list[_Growing], sampling: Sampling, ends: frozenset[int]) -> None:
-        take(logits, [g.request for g in growing], sampling, ends, self.stepper.native)
+        take(logits, [g.request for g in growing], sampling, self.lm.chat, ends, self.stepper.native)
         for g in growing:
             g.done = finish(g.request, self.lm.chat, sampling, ends)

@@ -51,13 +51,16 @@ class Chat:
     Args:
         tokenizer: of ``transformers``. Where its template is exchanged, what was derived from it is derived anew.
         ends: ids that end a text by the model's configuration, the preferred one first.
+        never: ids that are read and never drawn, by the model's generation settings.
         name: of the model, for messages.
 
     Methods raise :class:`InputError` for a conversation that the template refuses.
     """
 
-    def __init__(self, tokenizer: Any, ends: Sequence[int] = (), name: str = "the model") -> None:
-        self.tokenizer, self.name = tokenizer, name
+    def __init__(
+        self, tokenizer: Any, ends: Sequence[int] = (), name: str = "the model", never: Sequence[int] = ()
+    ) -> None:
+        self.tokenizer, self.name, self.never = tokenizer, name, tuple(never)
         self.ends = tuple(dict.fromkeys(ends))
         self._form: ReplyForm | None = None
 

@@ -213,7 +213,7 @@ class _Batch:
         return results
 
     def _take(self, logits: Tensor, requests: list[Request]) -> None:
-        take(logits, requests, self.sampling, self.ends, self.stepper.native)
+        take(logits, requests, self.sampling, self.lm.chat, self.ends, self.stepper.native)
 
     @torch.inference_mode()
     def _retire(self) -> None:

@@ -181,7 +181,7 @@ class TransformersDecoder(nn.Module):
             ids, seen, cache = ids.to(self.device), seen.to(self.device), None
             while alive:
                 logits, cache = self._step(ids, seen, cache)
-                take(logits, alive, sampling, ends)
+                take(logits, alive, sampling, chat, ends)
                 keep = [i for i, r in enumerate(alive) if not finish(r, chat, sampling, ends)]
                 if len(keep) < len(alive):
                     finished += len(alive) - len(keep)

@@ -360,9 +360,9 @@ def _chat(folder: Path, config: Any, tokenizer: Any) -> Chat:
     """The conversation's form, with every id that the folder's files name as an end."""
     ids: list[int] = []
     generation = folder / "generation_config.json"
-    stored = _json_object(generation).get("eos_token_id") if generation.is_file() else None
-    for value in (tokenizer.eos_token_id, stored, getattr(config, "eos_token_id", None)):
+    stored = _json_object(generation) if generation.is_file() else {}
+    for value in (tokenizer.eos_token_id, stored.get("eos_token_id"), getattr(config, "eos_token_id", None)):
         ids.extend(value if isinstance(value, list) else [value] if value is not None else [])
-    chat = Chat(tokenizer, ids, f"model folder {folder}")
+    chat = Chat(tokenizer, ids, f"model folder {folder}", stored.get("suppress_tokens") or ())
     assert chat.form  # what is wrong with the template is said now
     return chat

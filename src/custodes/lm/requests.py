@@ -80,9 +80,16 @@ def sampled_episode(
 
 @torch.inference_mode()
 def take(
-    logits: Tensor, requests: list[Request], sampling: Sampling, ends: frozenset[int], native: Native | None = None
+    logits: Tensor,
+    requests: list[Request],
+    sampling: Sampling,
+    chat: Chat,
+    ends: frozenset[int],
+    native: Native | None = None,
 ) -> None:
     """Draw the next token of each request from its row of logits (B, V). Raises NotFiniteError where these are no numbers."""
+    if chat.never:
+        logits[:, list(chat.never)] = -torch.inf
     steps = np.asarray([len(r.tokens) for r in requests])
     early = np.flatnonzero(steps < sampling.min_tokens)
     if len(early):

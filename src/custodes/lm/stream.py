@@ -136,7 +136,7 @@ class Stream:
         logits = self._compute(parts, ready)
         drawing = [parts[i][0] for i in ready]
         if drawing:
-            take(logits, [s.request for s in drawing], self.sampling, self.ends, self.stepper.native)
+            take(logits, [s.request for s in drawing], self.sampling, self.lm.chat, self.ends, self.stepper.native)
         for seat in drawing:
             seat.rest = seat.request.tokens[-1:]
         over = {id(s): s for s in drawing if finish(s.request, self.lm.chat, self.sampling, self.ends)}

@@ -32,6 +32,7 @@ from custodes.loop.gains import Gain, gain_of
 from custodes.loop.new_policy import NewPolicy, new_policy
 from custodes.loop.optimised_arm import SNAPSHOTS, recorded_run
 from custodes.policy.learner import Reference
+from custodes.policy.passages import Passage, TextMethod, opening_id
 from custodes.policy.tuning import TuneMethod, method_of, tune
 from custodes.policy.turns import demonstration_of
 from custodes.ranges import Count, PartShare, ranged
@@ -39,7 +40,7 @@ from custodes.registry import Chosen, method
 from custodes.reward.options import RewardOptions
 from custodes.stats import Interval
 from custodes.train import Metrics, TrainStep
-from custodes.types import Episode, InputError, Message, Reward, Sampling, Task
+from custodes.types import Episode, InputError, Reward, Sampling, Task
 
 Floats = NDArray[np.float64]
 
@@ -47,13 +48,15 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, kw_only=True)
 @ranged
 class PolicyTune(JudgmentsOptions, RewardOptions, NewPolicy):
-    """Tune a model on demonstrations (sft), preferences (dpo, ipo) or labels (kto). Run again with the same options, it goes on where it was interrupted."""
+    """Tune a model on demonstrations (sft), preferences (dpo, ipo), labels (kto) or scored text (conditional). Run again with the same options, it goes on where it was interrupted."""
 
     out: Output
     """Folder for the policy, the report, the ledger and the checkpoints."""
+    judgments: str = ""
+    """Judgments in any form: a table (.jsonl, .json, .csv, .parquet, plain or packed), a folder of shards, a hub id, a ledger."""
     method: Annotated[TuneMethod | str, Chosen(method)] = "sft"
-    """sft learns what was said; dpo and ipo learn which of two replies is preferred; kto, which replies are desirable. Its own
-    options join these."""
+    """sft learns what was said; dpo and ipo learn which of two replies is preferred; kto, which replies are desirable.
+    conditional, filter and mle learn text whose lines are scored. Its own options join these."""
     held_out: PartShare = 0.1
     """Share of the prompts kept out of training, on which what was learned is measured."""
     eval_tasks: str = ""
@@ -103,7 +106,7 @@ def policy_tune(config: PolicyTune) -> TunedPolicy:
     check_model(config.model)
     if config.threads:
         torch.set_num_threads(config.threads)
-    examples = _examples(config)
+    examples = method_of(config.method).examples(config)
     done: list[TunedPolicy] = []
     own = method_of(config.method)
     options = identity(config) | {"method_name": own.name}
@@ -122,17 +125,29 @@ def _show(config: PolicyTune, done: TunedPolicy) -> None:
         print(f"Reward on held-out prompts: gained {done.gain.difference}, paired; KL {done.gain.kl} nats an episode.")
 
 
-def _examples(config: PolicyTune) -> list[Any]:
-    """What the method learns from. Raises InputError where the file holds none of it."""
-    own = method_of(config.method)
-    file = config.read()
-    examples = own.examples(file, config.axis)
-    file.warn(config.axis if own.learns_from == "preferences" else None)
-    return examples
-
-
-def _prompt(example: Any) -> tuple[Message, ...]:
+def _prompt(example: Any) -> Any:
+    """What of an example is held out together: its prompt, or of a text its place."""
     return example[0].messages if isinstance(example, tuple) else example.prompt
+
+
+def _task(example: Any) -> str:
+    return example.place if isinstance(example, Passage) else task_id(_prompt(example))
+
+
+@dataclass(frozen=True)
+class _Continuing:
+    """An engine that goes on with given tokens, whatever the task."""
+
+    engine: TorchEngine
+    ids: NDArray[np.int32]
+
+    def generate(
+        self, tasks: Sequence[Task], sampling: Sampling, prefixes: Sequence[str] | None = None
+    ) -> list[Episode]:
+        return self.engine.generate(tasks, sampling, prefixes, prompts=[self.ids] * len(tasks))
+
+    def logprobs(self, episodes: Sequence[Episode], temperature: float = 1.0) -> list[NDArray[np.float32]]:
+        return self.engine.logprobs(episodes, temperature)
 
 
 class _Tuning:
@@ -144,7 +159,7 @@ class _Tuning:
         self.train = [example for example in examples if _prompt(example) not in held]
         self.held_out = [example for example in examples if _prompt(example) in held]
         with work.phase("model", "Model and examples"):
-            self.lm = new_policy(config, self.method.seed)
+            self.lm = self.method.begin(new_policy(config, self.method.seed), config.out)
             reference = Reference.of(self.lm)
             self.base = replace(self.lm, decoder=reference.decoder, adapter=reference.adapter)
             own = self.base.fingerprint()
@@ -154,7 +169,8 @@ class _Tuning:
     def run(self) -> TunedPolicy:
         config, work, method = self.config, self.work, self.method
         measured_on = self._episodes()
-        before = self._likelihoods(self.base, measured_on)
+        before = self._likelihoods(self.base, self._episodes(plain=True))
+        texts = self._texts(self.base, "before")
         self._score(0)
         with work.phase("tuning", f"Tuning on {len(self.train):,} {method.learns_from} with {method.name}"):
             metrics = tune(
@@ -166,7 +182,7 @@ class _Tuning:
             )
         work.tokens_trained += int(sum(m["tokens"] for m in metrics))
         after = self._likelihoods(self.lm, measured_on)
-        row = self._row(metrics, measured_on, before, after)
+        row = replace(self._row(metrics, measured_on, before, after), texts=texts | self._texts(self.lm, "after"))
         self.lm.save(config.out / POLICY)
         self._score(len(metrics), chosen=True)
         id = self.lm.fingerprint()
@@ -196,8 +212,10 @@ class _Tuning:
 
     # ------------------------------------------------------------ what was held out
 
-    def _episodes(self) -> list[Episode]:
-        """The held-out replies; of preferences chosen and rejected by turns."""
+    def _episodes(self, plain: bool = False) -> list[Episode]:
+        """The held-out replies; of preferences chosen and rejected by turns; of texts with control tokens or ``plain``."""
+        if isinstance(self.method, TextMethod):
+            return [self.method.episode(self.lm, passage, not plain) for passage in self.held_out]
         if self.method.learns_from == "demonstrations":
             return [demonstration_of(self.lm, task, said) for task, said in self.held_out]
         if self.method.learns_from == "labels":
@@ -220,7 +238,7 @@ class _Tuning:
 
     def _row(self, metrics: Sequence[Metrics], episodes: Sequence[Episode], before: Floats, after: Floats) -> Tuned:
         curves = [{name: value for name, value in m.items() if name != "tokens"} for m in metrics]
-        task, tokens = [task_id(_prompt(example)) for example in self.held_out], [e.actions for e in episodes]
+        task, tokens = [_task(example) for example in self.held_out], [e.actions for e in episodes]
         if self.method.learns_from != "preferences":
             labels = (
                 [float(bool(example.label)) for example in self.held_out]
@@ -240,6 +258,21 @@ class _Tuning:
             rejected_after=after[1::2].tolist(),
             label=[pair.label for pair in self.held_out],
         )
+
+    def _texts(self, lm: LanguageModel, when: str) -> dict[str, list[float]]:
+        """Mean scores of the lines of texts that the model writes, by what it is asked for; none where no text is learned."""
+        method, scores = self.method, dict[str, list[float]]()
+        if not isinstance(method, TextMethod):
+            return scores
+        openings = method.openings(lm) if when == "after" else {"text": [opening_id(lm)]}
+        scored = method.line_scores()
+        sampling = Sampling(n=method.samples, max_tokens=self.config.max_tokens, seed=method.seed + 3)
+        for name, ids in openings.items():
+            engine = _Continuing(TorchEngine(lm), np.array(ids, np.int32))
+            with self.work.phase("sampling", f"Texts {when} tuning, {name}"):
+                drawn = self.work.sample(f"{name}, {when}", engine, [Task(f"text-{name}-{when}", ())], sampling)
+            scores[f"{name}, {when}"] = [float(np.mean(scored(e.completion))) for e in drawn if e.completion]
+        return scores
 
     def _scored(self) -> tuple[Reward, list[Task]]:
         """The reward, and the prompts whose replies it scores."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custodes.feedback.reading import FeedbackFile
+from custodes.feedback.reading import JudgmentsOptions
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.rollout import Pack, make_packs
 from custodes.policy.tuning import LearnsFrom, TuneMethod
@@ -55,8 +55,8 @@ class PairMethod(TuneMethod):
     label_smoothing: HalfShare = 0.0
     """Chance that a label is the wrong way round."""
 
-    def examples(self, file: FeedbackFile, axis: str) -> list[PreferencePair]:
-        return [pair for pair in file.pairs(axis) if pair.weight > 0]
+    def examples(self, judgments: JudgmentsOptions) -> list[PreferencePair]:
+        return judgments.read_pairs()
 
     def objective(self, learner: Learner, examples: Sequence[PreferencePair]) -> _Comparison:
         return _Comparison(self, learner, examples)

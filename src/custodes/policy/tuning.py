@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from torch import Tensor
 
 from custodes import registry
-from custodes.feedback.reading import FeedbackFile
+from custodes.feedback.reading import JudgmentsOptions
 from custodes.lm.loading import LanguageModel
 from custodes.policy.learner import Forward, Learner
 from custodes.policy.rollout import Pack
@@ -24,9 +24,10 @@ from custodes.ranges import Count, Positive, ranged
 from custodes.train import Decay, Metrics, OnStep, check_warmup, learning_rate_factor, shuffled_batches
 from custodes.types import Episode, InputError
 
-LearnsFrom = Literal["demonstrations", "preferences", "labels"]
+LearnsFrom = Literal["demonstrations", "preferences", "labels", "text"]
 """What an example of a method is: of demonstrations (task, reply) or (task, messages after its own), of preferences
-:class:`custodes.types.PreferencePair`, of labels :class:`custodes.types.Example`."""
+:class:`custodes.types.PreferencePair`, of labels :class:`custodes.types.Example`, of text
+:class:`custodes.policy.passages.Passage`."""
 
 
 class TuneObjective(Protocol):
@@ -81,9 +82,13 @@ class TuneMethod:
     seed: int = 0
     """Decides everything that is drawn."""
 
-    def examples(self, file: FeedbackFile, axis: str) -> list[Any]:
-        """What is learned of people's judgments, comparisons on ``axis``. Raises InputError where they hold none of it."""
+    def examples(self, judgments: JudgmentsOptions) -> list[Any]:
+        """What is learned of these judgments. Raises InputError where they hold none of it."""
         raise NotImplementedError
+
+    def begin(self, lm: LanguageModel, folder: Path) -> LanguageModel:
+        """The model that is tuned: ``lm``, or what this method makes of it, kept in ``folder``. Raises InputError."""
+        return lm
 
     def objective(self, learner: Learner, examples: Sequence[Any]) -> TuneObjective:
         """What is learned of ``examples``. Raises InputError for one that is empty or does not fit the context."""

@@ -52,6 +52,8 @@ class Tuned(Row):
     rejected_before: list[float] | None = None
     rejected_after: list[float] | None = None
     label: list[float] | None = None
+    texts: dict[str, list[float]] | None = None
+    """What is asked for, before or after -> the mean score of the lines of each text that was drawn so."""
 
     def measured(self) -> dict[str, Interval]:
         """What was learned, on what was held out, by name; intervals count prompts. Empty of fewer than two examples."""
@@ -62,11 +64,12 @@ class Tuned(Row):
             return self._of_labels(after - before)
         if self.rejected_before is None or self.rejected_after is None or self.label is None:
             old, new = -before / np.array(self.tokens), -after / np.array(self.tokens)
-            return {
+            found = {
                 "loss before": mean_interval(old, self.task),
                 "loss after": mean_interval(new, self.task),
                 "loss fell by": paired_difference(old, new, self.task),
             }
+            return found | self._of_texts()
         chosen, rejected = after - before, np.array(self.rejected_after) - np.array(self.rejected_before)
         better = np.where(chosen == rejected, 0.5, chosen > rejected)
         label = np.array(self.label)
@@ -77,6 +80,14 @@ class Tuned(Row):
             "rejected gained": mean_interval(rejected, self.task),
             "margin": mean_interval(chosen - rejected, self.task),
         }
+
+    def _of_texts(self) -> dict[str, Interval]:
+        found = {f"line score, {name}": mean_interval(scores) for name, scores in (self.texts or {}).items() if scores}
+        good, bad = ((self.texts or {}).get(f"{name}, after") for name in ("aligned", "misaligned"))
+        if good and bad:  # drawn one by one, each on its own
+            n = min(len(good), len(bad))
+            found["line score, aligned minus misaligned"] = mean_interval(np.subtract(good[:n], bad[:n]))
+        return found
 
     def _of_labels(self, gained: NDArray[np.float64]) -> dict[str, Interval]:
         good, task = np.array(self.label) > 0.5, np.array(self.task)
@@ -98,7 +109,7 @@ class TuningSection(RunSection):
 {% for method, t in figures.items() %}
 <p>{{ t.examples | number }} examples were learned from with <b>{{ method }}</b> in {{ t.updates | number }} updates.</p>
 {% if t.measured %}<table class="kv">
-  {% for name, x in t.measured.items() %}{{ row(section.LABELS[name], x, "percent" if name in ("accuracy", "ranked rightly") else "number" if name in ("loss before", "loss after") else "signed", section.NOTES.get(name, "")) }}{% endfor %}
+  {% for name, x in t.measured.items() %}{{ row(section.LABELS.get(name, name.capitalize()), x, "percent" if name in ("accuracy", "ranked rightly") else "number" if name in ("loss before", "loss after") else "signed", section.NOTES.get(name, "")) }}{% endfor %}
 </table>
 {% if t.likelihood %}<table class="wide-table">
   <thead><tr><th>Log-likelihood of a held-out reply, nats</th><th>Before</th><th>After</th></tr></thead>
@@ -180,7 +191,14 @@ def _claims(method: str, measured: Mapping[str, Interval]) -> list[str]:
     if "accuracy" in measured:
         right = measured["accuracy"]
         bounds = f"95 % interval {percent(right.low)} to {percent(right.high)}, {right.n:,} prompts"
-        return [
+        told = [
             f"With {method} the preferred reply gained more in {percent(right.estimate)} of held-out pairs ({bounds})."
         ]
+        lost = measured["chosen gained"]
+        if lost.high < 0:
+            bounds = f"95 % interval {signed(lost.low)} to {signed(lost.high)}, {lost.n:,} prompts"
+            told.append(
+                f"With {method} the chosen replies became less likely too: {signed(lost.estimate)} nats ({bounds})."
+            )
+        return told
     return []

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from custodes.feedback.exchange import labelled_replies
-from custodes.feedback.reading import FeedbackFile
+from custodes.feedback.reading import JudgmentsOptions
 from custodes.policy.learner import Forward, Learner, Reference
 from custodes.policy.pairs import HalfShare, reply_gains
 from custodes.policy.rollout import Pack, make_packs
@@ -61,8 +61,10 @@ class Kto(TuneMethod):
     desirable_from: AnyFloat | None = None
     """Ratings from this number on are desirable, lower ones undesirable; None: above and below the middle of their scale."""
 
-    def examples(self, file: FeedbackFile, axis: str) -> list[Example]:
-        return labelled_replies(file.feedback, file.axis(axis), self.desirable_from)
+    def examples(self, judgments: JudgmentsOptions) -> list[Example]:
+        file = judgments.read()
+        file.warn()
+        return labelled_replies(file.feedback, file.axis(judgments.axis), self.desirable_from)
 
     def objective(self, learner: Learner, examples: Sequence[Example]) -> _Desirability:
         return _Desirability(self, learner, examples)

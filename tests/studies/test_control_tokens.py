@@ -1,0 +1,40 @@
+"""The study of control tokens runs on a model so small that the numbers mean nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "studies"
+
+
+@pytest.fixture
+def model(tiny_model: Path, tmp_path: Path) -> Path:
+    """The tiny model with room for passages."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+    return folder
+
+
+def test_control_tokens_are_studied_beside_the_same_text_without_them(model: Path, tmp_path: Path) -> None:
+    words = ["--tokens", "4000", "--samples", "4", "--max-tokens", "8", "--filter"]
+    command = [sys.executable, FOLDER / "control_tokens.py", "--out", tmp_path / "out", "--model", model, *words]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    assert found["errors a line"].keys() == {"base", "aligned", "misaligned", "plain", "filter"}
+    assert found["difference in errors a line"].keys() == {
+        f"aligned minus {x}" for x in ("misaligned", "plain", "filter")
+    }
+    clean = found["clean held-out lines"]
+    assert clean["perplexity"].keys() == {"conditional", "plain"}
+    ratio = clean["perplexity"]["conditional"] / clean["perplexity"]["plain"]
+    assert clean["log of the ratio, conditional over plain"]["estimate"] == pytest.approx(math.log(ratio), abs=1e-6)
