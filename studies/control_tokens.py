@@ -31,7 +31,7 @@ from custodes.ledger import Ledger
 from custodes.lm import TorchEngine, load
 from custodes.loop.policy_tune import PolicyTune, policy_tune
 from custodes.policy.methods import Conditional, Filter, Mle
-from custodes.policy.passages import Passage, TextMethod, lines_of
+from custodes.policy.passages import Passage, TextMethod
 from custodes.stats import mean_interval
 
 RULES = "E,W"
@@ -42,6 +42,7 @@ CHARACTERS = 3.2
 
 def errors(text: str) -> list[int]:
     """Style errors of each line of a text; a text that is no Python has them as well."""
+    lines = text.splitlines()
     command = [
         sys.executable,
         "-m",
@@ -56,9 +57,9 @@ def errors(text: str) -> list[int]:
         "--no-cache",
     ]
     command += ["--line-length", "79", "--output-format", "json", "--exit-zero", "--stdin-filename", "text.py", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, input="\n".join([*lines, ""]), capture_output=True, text=True, check=True)
     rows = Counter(found["location"]["row"] for found in json.loads(done.stdout) if found["code"])
-    return [rows[i] for i in range(1, len(lines_of(text)) + 1)]
+    return [rows[i] for i in range(1, len(lines) + 1)]
 
 
 def style(text: str) -> list[float]:
@@ -139,7 +140,7 @@ def held_out(file: Path, method: TextMethod) -> list[Passage]:
     """Passages of files that no model read, with the lines without errors called aligned."""
     passages = []
     for row in map(json.loads, file.read_text().splitlines()):
-        lines, counts = lines_of(row["text"]), errors(row["text"])
+        lines, counts = row["text"].splitlines(keepends=True), errors(row["text"])
         start, used = 0, 0
         for i in range(len(lines) + 1):
             if i == len(lines) or (used and used + len(lines[i]) > method.passage):

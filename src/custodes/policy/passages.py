@@ -8,7 +8,6 @@ Letters: L lines of a passage.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +65,7 @@ class TextMethod(TuneMethod):
         if not self.text or not self.score:
             raise InputError(f"{self.name} needs --text FILE, and --score FILE.py:f for its lines.")
         scored = self.line_scores()
-        documents = [(place, lines_of(text), scored(text)) for place, text in read_texts(self.text)]
+        documents = [(place, text.splitlines(keepends=True), scored(text)) for place, text in _read_texts(self.text)]
         scores = np.concatenate([own for _, _, own in documents])
         if len(scores) < 2:
             raise InputError(f"{self.text} holds {len(scores)} line; give a corpus of many, some better than others.")
@@ -94,7 +93,7 @@ class TextMethod(TuneMethod):
                 raise InputError(
                     f"--score {self.score} did not return numbers ({error}); return one for each line."
                 ) from None
-            lines = len(lines_of(text))
+            lines = len(text.splitlines())
             if len(values) != lines or not np.isfinite(values).all():
                 what = (
                     f"{len(values)} numbers for {lines} lines"
@@ -152,11 +151,6 @@ class TextMethod(TuneMethod):
         return Likelihood([self.episode(learner.lm, passage) for passage in examples], self.micro_tokens)
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines of a text, with their ends; the last one may have none."""
-    return re.findall(r"[^\n]*\n|[^\n]+", text)
-
-
 def opening_id(lm: LanguageModel) -> int:
     """The token that begins a text: <|endoftext|> where the model has it, else the tokenizer's own beginning or end."""
     known = lm.tokenizer.get_vocab()
@@ -164,7 +158,7 @@ def opening_id(lm: LanguageModel) -> int:
     return int(known.get("<|endoftext|>", next((i for i in own if i is not None), lm.end_ids[0])))
 
 
-def read_texts(path: str) -> list[tuple[str, str]]:
+def _read_texts(path: str) -> list[tuple[str, str]]:
     """(place, text) of each document. Raises InputError where there is none."""
     folder = Path(path)
     if folder.is_dir():

@@ -18,7 +18,7 @@ from custodes.lm.chat import Chat
 from custodes.lm.packing import pack
 from custodes.policy.methods import Conditional, Filter, Mle
 from custodes.policy.methods.conditional import ALIGNED, MISALIGNED
-from custodes.policy.passages import TextMethod, lines_of, opening_id
+from custodes.policy.passages import TextMethod, opening_id
 from custodes.policy.tuning import tune
 from custodes.types import InputError, Sampling, Task
 
@@ -50,12 +50,6 @@ def test_lines_above_the_quantile_are_aligned_and_passages_are_whole_lines(corpu
     assert len({passage.place for passage in passages}) == len(passages)
     (long,) = [p for p in method(Mle, corpus, passage=1).examples(NONE) if p.place.endswith("row 8, line 12")]
     assert long.lines == (BAD,)
-
-
-def test_the_lines_of_a_text_are_the_text() -> None:
-    for text in ("a\nb\n", "a\n\nb", "", "\n", "a\x0cb\nc\r\n"):
-        assert "".join(lines_of(text)) == text
-    assert lines_of("a\x0cb\nc") == ["a\x0cb\n", "c"]
 
 
 def test_the_three_ways_read_the_same_tokens(corpus: Path, tiny_model: Path) -> None:
