@@ -22,7 +22,7 @@ HELPERS = {
     *("loop/evaluation.py", "loop/judging.py", "loop/chosen_tasks.py", "loop/gains.py"),
     *("loop/new_policy.py", "loop/optimised_arm.py", "loop/policy_plan.py", "loop/policy_front.py"),
     *("loop/demonstrations.py", "loop/rubric_training.py", "loop/training_oversight.py"),
-    *("loop/alarm_watch.py", "loop/trainer_logs.py"),
+    *("loop/alarm_watch.py", "loop/assisted_labels.py", "loop/trainer_logs.py"),
     *("loop/rounds.py", "loop/round_options.py", "loop/round_judges.py", "loop/round_pairs.py"),
     *("loop/round_watch.py", "loop/round_reward.py", "loop/quickstart_rounds.py"),
 }

@@ -147,7 +147,7 @@ class _Simulated(Overseer):
         self.catch, self.false, self.seconds, self.seed = catch, false, seconds, seed
 
     def answer(self, action: ProposedAction) -> OverseerAnswer:
-        blocked = _chance_of(f"{self.seed}\0oversight\0{action.key}") < (self.catch if action.harmful else self.false)
+        blocked = chance_of(f"{self.seed}\0oversight\0{action.key}") < (self.catch if action.harmful else self.false)
         return OverseerAnswer(not blocked, "simulated", "", self.seconds, self.seconds)
 
 
@@ -162,14 +162,14 @@ def _open_overseer(options: OversightOptions, seed: int) -> Overseer:
     name, _, rates = spec.partition(":")
     if name == "simulated":
         usual = {"catch": (0.8, 1.0), "false": (0.0, 1.0), "seconds": (20.0, np.inf)}
-        return _Simulated(**_read_rates(rates, usual, f"--oversight {spec}"), seed=seed)
+        return _Simulated(**read_rates(rates, usual, f"--oversight {spec}"), seed=seed)
     if ".py" not in spec:
         raise InputError(f"--oversight {spec} is nobody; write http://HOST:PORT, simulated:catch=.8 or FILE.py:Name.")
     made: Overseer = registry.overseer.find(spec)()
     return made
 
 
-def _read_rates(text: str, usual: dict[str, tuple[float, float]], where: str) -> dict[str, float]:
+def read_rates(text: str, usual: dict[str, tuple[float, float]], where: str) -> dict[str, float]:
     """``catch=.8,false=.05`` -> numbers by name; ``usual`` has each one's default and the largest that it may be.
 
     Raises InputError, which begins with ``where``, for other names and for numbers out of range.
@@ -203,7 +203,7 @@ def read_share(options: OversightOptions) -> float | None:
     return share
 
 
-def _chance_of(key: str) -> float:
+def chance_of(key: str) -> float:
     """A number in [0, 1) that ``key`` alone decides, uniform over keys."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7]) / 2**56
 
@@ -249,7 +249,7 @@ class Oversight:
 
     def draws(self, key: str) -> bool:
         """Whether chance puts this action before the overseer, where a share is."""
-        return self.share is not None and _chance_of(f"{self.seed}\0asked\0{key}") < self.share
+        return self.share is not None and chance_of(f"{self.seed}\0asked\0{key}") < self.share
 
     def ask(self, actions: Sequence[ProposedAction]) -> list[OverseerAnswer]:
         """The answer to each action, those known from before without asking.

@@ -60,10 +60,29 @@ def simulate_judges(
     judges: Mapping[str, int],
     overlap: int,
     seed: int,
+    annotators: Sequence[SimulatedAnnotator] = (),
 ) -> Judged:
-    """Simulated annotators compare every two samples of each task, ``overlap`` of them each; recorded in the ledger."""
-    annotators = simulated_annotators(judges, seed=seed)
+    """Simulated annotators compare every two samples of each task, ``overlap`` of them each; recorded in the ledger.
+
+    ``annotators`` are those who judge, where they are made already.
+    """
+    annotators = annotators or simulated_annotators(judges, seed=seed)
     work.ledger.write(work.run, [a.annotator for a in annotators])
+    judgments = compare_pairs(annotators, episodes, gold, overlap, seed)
+    work.ledger.write(work.run, judgments)
+    tasks = {e.task.id: e.task for e in episodes}
+    undecided = UNDECIDED if overlap > 1 else 0.0  # a single judge always decides
+    return Judged(tasks, {e.id: e for e in episodes}, judgments, tuple(annotators), undecided)
+
+
+def compare_pairs(
+    annotators: Sequence[SimulatedAnnotator],
+    episodes: Sequence[Episode],
+    gold: Callable[[Task, str], float],
+    overlap: int,
+    seed: int,
+) -> list[Judgment]:
+    """What annotators say of every two samples of each task, ``overlap`` of them each, and of some a second time."""
     by_task: dict[str, list[Episode]] = {}
     for episode in episodes:
         by_task.setdefault(episode.task.id, []).append(episode)
@@ -80,10 +99,7 @@ def simulate_judges(
                 judgments.append(annotator.compare(first.task, first, second, golds))
                 if rng.random() < REPEAT_SHARE:
                     judgments.append(annotator.compare(first.task, first, second, golds, repeat=1))
-    work.ledger.write(work.run, judgments)
-    tasks = {e.task.id: e.task for e in episodes}
-    undecided = UNDECIDED if overlap > 1 else 0.0  # a single judge always decides
-    return Judged(tasks, {e.id: e for e in episodes}, judgments, tuple(annotators), undecided)
+    return judgments
 
 
 def from_file(work: Workspace, own: FeedbackFile, axis: str = "") -> Judged:

@@ -20,12 +20,8 @@ import torch
 
 from custodes.audit.sections.taught import RewardTaught
 from custodes.environments import GoldReward, check_results, gold, instruction_tasks, read_tasks
-from custodes.feedback import (
-    AnnotatorModel,
-    FeedbackFile,
-    pairs_from_judgments,
-    read_feedback,
-)
+from custodes.feedback import AnnotatorModel, FeedbackFile, fit_annotators, pairs_from_judgments, read_feedback
+from custodes.feedback.assisted import SimulatedCritic
 from custodes.job.command import command
 from custodes.job.options import Output, Use
 from custodes.job.trackers import tracked_as
@@ -36,6 +32,7 @@ from custodes.lm.loading import check_model
 from custodes.lm.precision import multiplies_bfloat16
 from custodes.loop import evaluation, judging
 from custodes.loop.alarm_watch import STOPPED_BY_ROUNDS, AlarmOptions, set_alarms
+from custodes.loop.assisted_labels import judge_with_and_without_help, record_assisted_labels
 from custodes.loop.chosen_tasks import LEAST, fitting_tasks, split_tasks
 from custodes.loop.evaluation import Gold
 from custodes.loop.judging import Judged
@@ -93,6 +90,9 @@ class Quickstart:
     one reward, no penalty, a higher rate."""
     arms: Literal["one", "all"] = "one"
     """all: run both arms, on the same samples and judgments, and set them side by side."""
+    assist: str = ""
+    """Compare judges alone with judges who have a critic's findings beside the answer, in equal minutes, in place of the arms:
+    simulated:catch=.3,helped=.6,misled=.1,reading=10."""
     model: str = "smollm2-135m"
     """The policy, and the reward's backbone: embedded, a local folder, a .gguf file or a hub id."""
     tasks: Path | None = None
@@ -148,11 +148,11 @@ class Quickstart:
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", algorithm_of(self.algorithm))
 
-    def of_arm(self, name: str, arm: Arm) -> Any:
+    def of_arm(self, name: str, arm: str) -> Any:
         """An option that the naive arm may have of its own; where neither is given, the arm's default."""
         own = None if arm == "careful" else getattr(self, f"naive_{name}")
         given = getattr(self, name) if own is None else own
-        usual = OF_ARMS[name][get_args(Arm).index(arm)]
+        usual = OF_ARMS[name][arm != "naive"]
         if given is None:
             given = _twice_where_fast(int(usual)) if name == "steps" else usual
         return given
@@ -186,6 +186,9 @@ class _Loop:
     held_out: list[Task] = field(default_factory=list)
     groups: Groups | None = None  # of the judges, by what they prefer
 
+    def __post_init__(self) -> None:
+        self.critic = SimulatedCritic.read(self.config.assist) if self.config.assist else None
+
     def run(self) -> None:
         config, work = self.config, self.work
         with work.phase("model", "Model and tasks"):
@@ -195,14 +198,21 @@ class _Loop:
                 Reader(self.base, READ_TOKENS).check_replies(self.own.pairs(config.axis), self.own.name)
             tasks = self._choose_tasks()
             work.ledger.write(work.run, [Model(self.base.fingerprint(), config.model, "base"), *tasks])
-        judged = self._judge()
+        judged_by = self._judged_by_arm()
         with work.phase("annotator model", "Who can be believed"):
-            believed, groups = judging.believe(work, judged)
+            first = next(iter(judged_by.values()))
+            believed, groups = judging.believe(work, first)
             self.groups = groups.groups if groups is not None else None
+            others = {id(judged): judged for judged in judged_by.values() if judged is not first}
+            fitted = {key: fit_annotators(j.judgments, j.episodes.values(), j.axis) for key, j in others.items()}
         base_episodes = self._base_samples()
-        for arm in ("naive", "careful") if config.arms == "all" else (config.arm,):
+        for arm, judged in judged_by.items():
             with tracked_as(arm):
-                reward = self._reward(arm, judged, believed)
+                reward = self._reward(arm, judged, fitted.get(id(judged), believed))
+                if self.critic is not None:
+                    assert self.gold is not None
+                    held_out = self._judged_held_out(judged)
+                    record_assisted_labels(work, arm, judged, self.gold, self.critic, held_out, reward)
                 with work.phase("evaluation", f"Best of {config.compare_best_of}, {arm} reward"):
                     evaluation.evaluate_best_of_n(
                         work, arm, reward, base_episodes, config.compare_best_of, GoldReward() if self.gold else None
@@ -252,13 +262,30 @@ class _Loop:
             with work.phase("judgments", f"Judgments of {config.judgments}"):
                 return judging.from_file(work, self.own, config.axis)
         assert self.gold is not None
+        episodes = self._answers_to_judge()
+        with work.phase("judgments", f"{sum(JUDGES.values())} simulated judges compare"):
+            return judging.simulate_judges(work, episodes, self.gold, JUDGES, config.overlap, config.seed)
+
+    def _judged_by_arm(self) -> dict[str, Judged]:
+        """What each arm learns from: the same judgments, unless help is compared."""
+        config = self.config
+        if self.critic is None:
+            return dict.fromkeys(("naive", "careful") if config.arms == "all" else (config.arm,), self._judge())
+        assert self.gold is not None
+        episodes, held_out = self._answers_to_judge(), {task.id for task in self.held_out}
+        with self.work.phase("judgments", f"{sum(JUDGES.values())} simulated judges compare, alone and with help"):
+            return judge_with_and_without_help(
+                self.work, episodes, self.gold, JUDGES, config.overlap, config.seed, self.critic, held_out
+            )
+
+    def _answers_to_judge(self) -> list[Episode]:
+        """Four base answers to some tasks, a quarter of them held out."""
+        config = self.config
         quarter = config.judged_tasks // 4
         tasks = self.train[: config.judged_tasks - quarter] + self.held_out[-quarter:]
         sampling = Sampling(n=4, max_tokens=config.max_tokens, seed=config.seed)
-        with work.phase("sampling", f"The base policy answers {len(tasks)} tasks, 4 times each"):
-            episodes = work.sample("tasks to judge, base policy", TorchEngine(self.base), tasks, sampling)
-        with work.phase("judgments", f"{sum(JUDGES.values())} simulated judges compare"):
-            return judging.simulate_judges(work, episodes, self.gold, JUDGES, config.overlap, config.seed)
+        with self.work.phase("sampling", f"The base policy answers {len(tasks)} tasks, 4 times each"):
+            return self.work.sample("tasks to judge, base policy", TorchEngine(self.base), tasks, sampling)
 
     def _base_samples(self) -> list[Episode]:
         """Many base answers to some held-out tasks: for best-of-n and for diversity."""
@@ -274,7 +301,7 @@ class _Loop:
 
     # ------------------------------------------------------------ reward
 
-    def _reward(self, arm: Arm, judged: Judged, believed: AnnotatorModel, name: str = "") -> RewardModel:
+    def _reward(self, arm: str, judged: Judged, believed: AnnotatorModel, name: str = "") -> RewardModel:
         """Train the arm's reward, or load it where that was done; those of later rounds have a ``name`` of their own."""
         name = name or arm
         config, work, folder = (
@@ -287,9 +314,9 @@ class _Loop:
             if not work.done(folder):
                 train, _ = judging.split_by_task(judged, held_out)
                 pairs = pairs_from_judgments(
-                    train, judged.episodes.values(), believed if arm == "careful" else None, judged.axis
+                    train, judged.episodes.values(), believed if arm != "naive" else None, judged.axis
                 )
-                careful = arm == "careful"
+                careful = arm != "naive"
                 every = pairs if careful else _merged(pairs)
                 pairs = [p for p in every if (judged.decides(p.label) if careful else p.label != 0.5)]
                 pairs = pairs or (every if careful else [])
@@ -349,7 +376,7 @@ class _Loop:
 
     # ------------------------------------------------------------ policy
 
-    def _optimise(self, arm: Arm, reward: RewardModel, judged: Judged) -> None:
+    def _optimise(self, arm: str, reward: RewardModel, judged: Judged) -> None:
         config, rounds = self.config, self.config.relabelling
         options = _optimisation(config, arm, len(self.train))
         optimised = self._arm(arm, reward, f"{arm} reward", config.out / "policy" / arm, options)
@@ -376,7 +403,7 @@ class _Loop:
             gold=GoldReward() if self.gold else None,
         )
 
-    def _in_rounds(self, arm: Arm, reward: RewardModel, judged: Judged) -> None:
+    def _in_rounds(self, arm: str, reward: RewardModel, judged: Judged) -> None:
         """The same in rounds: an alarm ends one, the present policy's replies are judged, and the reward learns again."""
         config, folder, held_out = self.config, self.config.out / "policy" / arm, self._judged_held_out(judged)
 
@@ -426,12 +453,17 @@ def _check(config: Quickstart) -> None:
         raise InputError("--rounds optimises one arm; leave out --arms all.")
     if config.judgments or rounds.rounds == 1:
         rounds.check_judge()
+    if config.assist:
+        SimulatedCritic.read(config.assist)
+        options = {"--judgments": config.judgments, "--arms all": config.arms == "all", "--rounds": rounds.rounds > 1}
+        if other := next((name for name, given in options.items() if given), ""):
+            raise InputError(f"--assist compares simulated judges with and without help; leave out {other}.")
     if config.tasks is not None and not config.tasks.exists():
         raise InputError(f"{config.tasks} does not exist; give a JSONL or parquet file.")
     check_model(config.model)
 
 
-def _optimisation(config: Quickstart, arm: Arm, tasks: int = TASKS_PER_STEP) -> OptimiseConfig:
+def _optimisation(config: Quickstart, arm: str, tasks: int = TASKS_PER_STEP) -> OptimiseConfig:
     """The options of an arm's policy optimisation on so many tasks."""
     steps = config.of_arm("steps", arm)
     return OptimiseConfig(

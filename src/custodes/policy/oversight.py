@@ -160,7 +160,7 @@ class OverseenReward(RewardBase):
         self,
         reward: Reward,
         oversight: Oversight,
-        engine: Engine,
+        engine: Engine | None = None,
         truth: ActionTest | None = None,
         rule: ActionTest | None = None,
     ) -> None:
