@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import combinations
 
 import numpy as np
@@ -13,7 +13,7 @@ from custodes.feedback.assisted import SimulatedCritic, bug_judges, minutes, wit
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.simulated import simulated_annotators
 from custodes.job.workspace import Workspace
-from custodes.loop.judging import Judged, simulate_judges
+from custodes.loop.judging import Judged, compare_pairs, judged_by
 from custodes.reward import RewardModel
 from custodes.types import Episode, Task
 
@@ -31,17 +31,18 @@ def judge_with_and_without_help(
     held_out: Set[str],
 ) -> dict[str, Judged]:
     """Arm -> what its judges said. On tasks that are not held out, those with help have the minutes of those without."""
-    people = simulated_annotators(judges, seed=seed)
-    arms = {
-        arm: simulate_judges(
-            work, episodes, gold, judges, overlap, seed, bug_judges(people, critic, helped=arm == ASSISTED)
-        )
-        for arm in (ALONE, ASSISTED)
-    }
-    taught = {arm: [j for j in judged.judgments if j.task not in held_out] for arm, judged in arms.items()}
-    fitting = within_minutes(taught[ASSISTED], minutes(taught[ALONE]), seed)
-    others = [j for j in arms[ASSISTED].judgments if j.task in held_out]
-    return {ALONE: arms[ALONE], ASSISTED: replace(arms[ASSISTED], judgments=[*fitting, *others])}
+    people, arms, budget = simulated_annotators(judges, seed=seed), {}, 0.0
+    for arm in (ALONE, ASSISTED):
+        annotators = bug_judges(people, critic, helped=arm == ASSISTED)
+        said = compare_pairs(annotators, episodes, gold, overlap, seed)
+        taught, others = ([j for j in said if (j.task in held_out) == held] for held in (False, True))
+        if arm == ALONE:
+            budget = minutes(taught)
+        else:
+            taught = within_minutes(taught, budget, seed)
+        work.ledger.write(work.run, [*(a.annotator for a in annotators), *taught, *others])
+        arms[arm] = judged_by(annotators, episodes, [*taught, *others], overlap)
+    return arms
 
 
 def record_assisted_labels(

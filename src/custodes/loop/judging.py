@@ -60,16 +60,19 @@ def simulate_judges(
     judges: Mapping[str, int],
     overlap: int,
     seed: int,
-    annotators: Sequence[SimulatedAnnotator] = (),
 ) -> Judged:
-    """Simulated annotators compare every two samples of each task, ``overlap`` of them each; recorded in the ledger.
-
-    ``annotators`` are those who judge, where they are made already.
-    """
-    annotators = annotators or simulated_annotators(judges, seed=seed)
+    """Simulated annotators compare every two samples of each task, ``overlap`` of them each; recorded in the ledger."""
+    annotators = simulated_annotators(judges, seed=seed)
     work.ledger.write(work.run, [a.annotator for a in annotators])
     judgments = compare_pairs(annotators, episodes, gold, overlap, seed)
     work.ledger.write(work.run, judgments)
+    return judged_by(annotators, episodes, judgments, overlap)
+
+
+def judged_by(
+    annotators: Sequence[SimulatedAnnotator], episodes: Sequence[Episode], judgments: list[Judgment], overlap: int
+) -> Judged:
+    """What simulated annotators said, ``overlap`` of them of each pair."""
     tasks = {e.task.id: e.task for e in episodes}
     undecided = UNDECIDED if overlap > 1 else 0.0  # a single judge always decides
     return Judged(tasks, {e.id: e for e in episodes}, judgments, tuple(annotators), undecided)
