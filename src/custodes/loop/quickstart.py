@@ -203,14 +203,13 @@ class _Loop:
             first = next(iter(judged_by.values()))
             believed, groups = judging.believe(work, first)
             self.groups = groups.groups if groups is not None else None
-            others = {id(judged): judged for judged in judged_by.values() if judged is not first}
-            fitted = {key: fit_annotators(j.judgments, j.episodes.values(), j.axis) for key, j in others.items()}
+            others = [j for j in judged_by.values() if j is not first]
+            fitted = {id(j): fit_annotators(j.judgments, j.episodes.values(), j.axis) for j in others}
         base_episodes = self._base_samples()
         for arm, judged in judged_by.items():
             with tracked_as(arm):
                 reward = self._reward(arm, judged, fitted.get(id(judged), believed))
-                if self.critic is not None:
-                    assert self.gold is not None
+                if self.critic is not None and self.gold is not None:
                     held_out = self._judged_held_out(judged)
                     record_assisted_labels(work, arm, judged, self.gold, self.critic, held_out, reward)
                 with work.phase("evaluation", f"Best of {config.compare_best_of}, {arm} reward"):
