@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--best-of", type=int, default=256, help="base replies to each task")
     parser.add_argument("--best-of-tasks", type=int, default=48)
     parser.add_argument("--members", type=int, default=4, help="of the ensemble")
-    parser.add_argument("--kl-budget", type=float, default=40.0, help="nats an episode at which PPO ends")
+    parser.add_argument("--kl-budget", type=float, default=80.0, help="nats an episode at which PPO ends")
     over_seeds(study, parser.parse_args(), "gao_curve")
 
 
