@@ -84,6 +84,8 @@ def test_an_arm_has_its_own_defaults_and_options_and_the_record_says_which(
 ) -> None:
     usual = Quickstart()
     assert usual.of_arm("kl_coefficient", "naive") == 0 < usual.of_arm("kl_coefficient", "careful")
+    assert usual.of_arm("kl_budget", "naive") is None
+    assert usual.of_arm("kl_budget", "careful") == 5 > Quickstart(kl_budget=3.0).of_arm("kl_budget", "naive") == 3
     assert usual.of_arm("learning_rate", "naive") > usual.of_arm("learning_rate", "careful")
     for fast, factor in ((True, 2), (False, 1)):
         monkeypatch.setattr("custodes.loop.quickstart.multiplies_bfloat16", lambda fast=fast: fast)
