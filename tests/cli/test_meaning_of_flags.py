@@ -26,7 +26,6 @@ DIFFERS = {
     "form": "the form of a file; feedback convert and project export write it, project import reads it",
     "judge": "who judges what the command makes: replies of a policy, or a critic's comments",
     "judgments": "quickstart takes them in place of its simulated judges",
-    "kl_budget": "quickstart's careful arm has one where none is given",
     "kl_coefficient": "the reference is what optimisation begins with, which guests name; an arm of quickstart has its own default",
     "learning_rate": "the rate of what the command trains; how it is chosen by default differs",
     "max_tokens": "the longest text that is drawn, which the help names",

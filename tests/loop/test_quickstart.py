@@ -17,7 +17,7 @@ from custodes.cli import main
 from custodes.job.locks import alone_in
 from custodes.ledger import Ledger, verify_ledger
 from custodes.ledger.checking import check_ledger
-from custodes.loop.quickstart import JUDGES, Quickstart, quickstart
+from custodes.loop.quickstart import JUDGES, Quickstart, _optimisation, quickstart
 from custodes.types import InputError, PreferencePair
 
 HEADLINE = {
@@ -87,6 +87,9 @@ def test_an_arm_has_its_own_defaults_and_options_and_the_record_says_which(
     assert usual.of_arm("kl_budget", "naive") is None
     assert usual.of_arm("kl_budget", "careful") == 5 > Quickstart(kl_budget=3.0).of_arm("kl_budget", "naive") == 3
     assert usual.of_arm("learning_rate", "naive") > usual.of_arm("learning_rate", "careful")
+    assert (
+        _optimisation(Quickstart(algorithm="best_of_n"), "careful").kl_budget is None
+    )  # draws from the reference alone
     for fast, factor in ((True, 2), (False, 1)):
         monkeypatch.setattr("custodes.loop.quickstart.multiplies_bfloat16", lambda fast=fast: fast)
         assert [usual.of_arm("steps", arm) for arm in ("naive", "careful")] == [20 * factor, 16 * factor]
