@@ -73,7 +73,7 @@ def test_rewards_stand_side_by_side_where_none_of_them_learned(world: Path, fini
     assert [reward["judgments"] for reward in told["rewards"]] == [0, 12]
     for reward in told["rewards"]:
         assert reward["held_out"]["n"] == 8  # half of 16 prompts, the same for both
-        assert set(reward["on"]) == {"grpo", "the final policy"}
+        assert set(reward["on"]) == {"grpo", "grpo, round 2", "the final policy"}
     assert set(told["relearned"]) == {"arm", "steps", "proxy", "gold"}
     report = json.loads((world / "straight/report.json").read_text())
     assert any(claim.startswith("Round 1 ended by an alarm: at step") for claim in report["claims"])
@@ -81,6 +81,7 @@ def test_rewards_stand_side_by_side_where_none_of_them_learned(world: Path, fini
     assert report["optimisation"].keys() == {"grpo, round 2", "grpo", "grpo, relearned"}
     page = (world / "straight/report.html").read_text()
     assert "Accuracy of the reward on judged pairs of the policy" in page
+    assert "12 by simulated" in page
 
 
 def test_every_round_begins_at_the_first_policy_and_is_held_to_it(

@@ -82,11 +82,11 @@ class Rounds:
             labelled_at = watch.steps[max(watch.steps)].kl or 0.0
             self._relabel(number, arm, rewards[-1])
             rewards.append(self._recorded(number + 1, self.teacher.teach(number + 1, self.feedback)))
-            self._compare(rewards[-2:], watch)
         if watch.rang is not None:
             self._say("The last round ended by an alarm too; its policy is handed over as it was then.")
         else:
             self._say(f"Round {number} ended without an alarm; no more labels are needed.")
+        self._ask_about_probes(number, rewards)
         self._ask_at_the_end(arm, rewards)
         if self.options.relearn:
             self._relearn(arm, rewards[-1], steps)
@@ -176,24 +176,20 @@ class Rounds:
 
     # ------------------------------------------------------------ how right rewards are
 
-    def _compare(self, both: Sequence[TaughtReward], watch: RewardWatch) -> None:
-        """The stale and the fresh reward on the probes of the round that ended, from which neither learned."""
-        id = f"reward-on-pairs-{both[-1].name}-{watch.arm}"
-        if self.work.has(id):
-            return
-        asked = {row.step: row for row in self._rows(ProbeAsked, watch.arm)}
-        labels = [row for row in self._rows(ProbeLabels, watch.arm) if row.n]
-        wanted = {id for row in asked.values() for id in (*row.first, *row.second)}
-        held = {e.id: e for e in self.work.ledger.episodes(self.work.run) if e.id in wanted}
-        pairs = [
-            (held[a], held[b])
-            for row in labels
-            for a, b in zip(asked[row.step].first, asked[row.step].second, strict=True)
-        ]
-        label = [side for row in labels for side in row.label]
-        if pairs:
-            for reward in both:
-                self._record_on(reward, watch.arm, pairs, label)
+    def _ask_about_probes(self, rounds: int, rewards: Sequence[TaughtReward]) -> None:
+        """Every reward on the probes of every round: none has learned from them. Stale where it taught, fresh after."""
+        asked: dict[str, tuple[list[ProbeAsked], list[ProbeLabels]]] = {}
+        for name in map(self._name, range(1, rounds + 1)):
+            if not all(self.work.has(_on_pairs(reward.name, name)) for reward in rewards):
+                asked[name] = self._rows(ProbeAsked, name), self._rows(ProbeLabels, name)
+        wanted = {id for rows, _ in asked.values() for row in rows for id in (*row.first, *row.second)}
+        held = {e.id: e for e in self.work.ledger.episodes(self.work.run) if e.id in wanted} if wanted else {}
+        for name, (rows, labels) in asked.items():
+            side = {row.step: row.label for row in labels}
+            judged = [row for row in rows if row.step in side]
+            pairs = [(held[a], held[b]) for row in judged for a, b in zip(row.first, row.second, strict=True)]
+            for reward in rewards if pairs else ():
+                self._record_on(reward, name, pairs, [x for row in judged for x in side[row.step]])
 
     def _ask_at_the_end(self, arm: OptimisedArm, rewards: Sequence[TaughtReward]) -> None:
         """Every reward on random pairs of the final policy's held-out replies."""
@@ -210,7 +206,7 @@ class Rounds:
                 self._record_on(reward, FINAL, pairs, label)
 
     def _record_on(self, reward: TaughtReward, where: str, pairs: Sequence[Pair], label: list[int]) -> None:
-        id = f"reward-on-pairs-{reward.name}-{where}"
+        id = _on_pairs(reward.name, where)
         if not self.work.has(id):
             margin = pair_margins(reward.model, pairs).tolist()
             row = RewardOnPairs(where=where, task=[a.task.id for a, _ in pairs], margin=margin, label=label)
@@ -282,6 +278,10 @@ class Rounds:
 
     def _say(self, sentence: str) -> None:
         self.work.console.print(sentence, soft_wrap=True, highlight=False)
+
+
+def _on_pairs(reward: str, where: str) -> str:
+    return f"reward-on-pairs-{reward}-{where}"
 
 
 def _with(config: OptimiseConfig, steps: int, seed: int) -> OptimiseConfig:

@@ -223,9 +223,10 @@ class RoundsSection(RunSection):
     template = """
 {% if figures %}
 <table class="wide-table">
-  <thead><tr><th>Round</th><th>Steps</th><th>KL, nats</th><th>Accuracy on probes</th><th>Ended by</th><th>Labels asked then</th><th>People's time, s</th><th>Tokens</th></tr></thead>
-  {% for r in figures.rounds %}{% set l = figures.labelled.get(r.arm) %}<tr><th scope="row">{{ r.round }}<small>{{ r.reward }}</small></th><td data-label="steps">{{ r.steps }}</td><td data-label="KL">{{ r.kl | number }}</td>{{ cell("accuracy on probes", r.accuracy, n=true) }}<td data-label="ended by">{{ "alarm of " ~ r.alarm.signal if r.alarm else r.stopped }}</td><td data-label="labels">{{ l.judgments | number if l else "none" }}<small>probes: {{ r.probes.judgments | number }}</small></td><td data-label="people's time">{{ ((l.seconds if l else 0) + r.probes.seconds) | number }}</td><td data-label="tokens">{{ (l.tokens if l else 0) | number }}</td></tr>
-{% endfor %}</table>
+  <thead><tr><th>Round</th><th>Steps</th><th>KL, nats</th><th>Accuracy on probes</th><th>Ended by</th><th>Judgments asked then</th><th>Annotators' time, s</th><th>Tokens sampled for them</th></tr></thead>
+  {% for r in figures.rounds %}{% set l = figures.labelled.get(r.arm) %}<tr><th scope="row">{{ r.round }}<small>{{ r.reward }}</small></th><td data-label="steps">{{ r.steps }}</td><td data-label="KL">{{ r.kl | number }}</td>{{ cell("accuracy on probes", r.accuracy, n=true) }}<td data-label="ended by">{{ "alarm of " ~ r.alarm.signal if r.alarm else r.stopped }}</td><td data-label="labels">{{ l.judgments | number ~ " by " ~ l.judge if l else "none" }}<small>probes: {{ r.probes.judgments | number }}</small></td><td data-label="annotators' time">{{ ((l.seconds if l else 0) + r.probes.seconds) | number }}</td><td data-label="tokens">{{ (l.tokens if l else 0) | number }}</td></tr>
+{% endfor %}{% set l = figures.labelled.get(section.final) %}{% if l %}<tr><th scope="row">The end<small>how right each reward is</small></th><td></td><td></td><td></td><td></td><td data-label="labels">{{ l.judgments | number }} by {{ l.judge }}</td><td data-label="annotators' time">{{ l.seconds | number }}</td><td data-label="tokens">{{ l.tokens | number }}</td></tr>{% endif %}</table>
+{% if charts.key %}<div class="key">{{ charts.key | safe }}</div>{% endif %}
 {{ figure(charts.course, "Accuracy of the reward on judged pairs of the policy's own replies, over the labels of the round so far. A line for each round.") }}
 <table class="wide-table">
   <thead><tr><th>Reward</th><th>Held out</th>{% for r in figures.rounds %}<th>Replies of round {{ r.round }}</th>{% endfor %}<th>Final policy</th></tr></thead>
@@ -249,7 +250,8 @@ class RoundsSection(RunSection):
     def charts(self) -> dict[str, Any]:
         courses = {f"round {r['round']}": r["course"] for r in self.figures.get("rounds", ())}
         drawn = any(len(course) > 1 for course in courses.values())
-        return {"course": charts.step_chart(courses, "Accuracy on probes") if drawn else ""}
+        course = charts.step_chart(courses, "Accuracy on probes") if drawn else ""
+        return {"course": course, "key": charts.series_key(list(courses)) if drawn else ""}
 
     def limits(self) -> list[str]:
         if not self.figures:
