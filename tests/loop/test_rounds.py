@@ -321,3 +321,11 @@ def test_one_member_cannot_disagree(world: Path, tiny_model: Path, tmp_path: Pat
 def test_a_trigger_has_a_usual_bound() -> None:
     assert [Trigger.read(name).bound for name in ("accuracy", "disagreement", "kl")] == [0.05, 1.5, 3.0]
     assert Trigger.read("accuracy:0.1") == Trigger("accuracy", 0.1)
+
+
+def test_a_judge_of_ones_own_is_a_class_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "class Mine:\n    name = 'mine'\n\n    def ask(self, purpose, pairs):\n        raise NotImplementedError\n"
+    )
+    options = RoundOptions(rounds=2, judge=f"{tmp_path}/mine.py:Mine")
+    assert round_judges.open_judge(options, None, tmp_path, None, 0).name == "mine"

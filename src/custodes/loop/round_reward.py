@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -117,6 +118,7 @@ class SavedReward:
             save_json(
                 folder / TRAINING, self.told | {"taught_again": {"round": number, "judgments": len(judged.judgments)}}
             )
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             self.work.finish(folder)
         model = load_reward(folder, self.dtype, self.device)
         id, parent = reward_fingerprint(model), replace(model.lm, adapter=None).fingerprint()
