@@ -278,7 +278,7 @@ def test_ratings_have_the_scale_of_their_set(tmp_path: Path, row: dict, rated: d
     found = [j for j in file.feedback.judgments if isinstance(j, Rating)]
     assert {j.axis: (j.value, j.lowest, j.highest) for j in found} == rated
     assert all(texts(file, j)[1] == [["a: a"]] for j in found)
-    with pytest.raises(InputError, match="a reward learns from comparisons, and none"):
+    with pytest.raises(InputError, match="comparisons are needed, and none"):
         file.pairs()
 
 

@@ -108,6 +108,9 @@ def test_what_can_be_checked_before_weights_are_read(folder: Path):
             (folder / missing).unlink()
         with pytest.raises(InputError, match=said):
             check_model(folder)
+    (folder / "ledger.db").touch()
+    with pytest.raises(InputError, match="holds a run and no model"):
+        check_model(folder)
 
 
 def test_a_long_text_is_read_without_a_word(folder: Path, capfd: pytest.CaptureFixture[str]):

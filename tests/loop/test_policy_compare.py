@@ -92,6 +92,8 @@ def test_policies_of_different_models_are_refused(world: Path, tmp_path: Path) -
 def test_what_cannot_be_compared_is_one_sentence(world: Path, tiny_model: Path) -> None:
     with pytest.raises(InputError, match="does not say from which model it began"):
         policy_compare(config(world, "grpo", str(tiny_model)))
+    with pytest.raises(InputError, match="nowhere is no folder here that says from which model it began"):
+        policy_compare(config(world, "grpo", "nowhere"))
     with pytest.raises(InputError, match="no policies to compare"):
         policy_compare(config(world))
     with pytest.raises(InputError, match="write nats above 0"):

@@ -365,7 +365,10 @@ def test_a_dry_run_counts_and_writes_nothing(world: Path, tiny_model: Path, caps
     [
         (["--engine", "vllm"], "--engine vllm cannot be optimised yet"),
         (["--engine", "endpoint"], "--engine endpoint cannot be optimised yet"),
-        (["--reward", "numeric_anser"], "did you mean 'numeric_answer'"),
+        (
+            ["--reward", "numeric_anser"],
+            "numeric_anser is no folder, and there is no reward 'numeric_anser'; did you mean 'numeric_answer'",
+        ),
         (["--reward", "endpoint:http://localhost:1/v1#m"], "give the principles that it grades by with --rubric"),
         (["--weights", "1,2"], "are 2 numbers for 1 rewards"),
         (["--weights", "nothing=2"], "names of short"),

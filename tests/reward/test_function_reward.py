@@ -32,6 +32,18 @@ def test_text_is_handed_on_as_text_and_messages_as_messages() -> None:
     assert seen[1] == ([[{"role": "user", "content": "Say something."}]], [[{"role": "assistant", "content": "good"}]])
 
 
+def test_a_column_that_no_prompt_has_is_named() -> None:
+    def short(completions, topic, least=3):
+        return [float(len(text) > least) for text in completions]
+
+    with pytest.raises(
+        InputError, match="reward short asks for 'topic', and the prompts have no such column; it can have prompts"
+    ):
+        FunctionReward(short).score(EPISODES)
+    told = [episode("good", topic="cats"), episode("bad", topic="dogs")]
+    assert FunctionReward(short, text=True).score(told).value.tolist() == [1.0, 0.0]
+
+
 def test_a_coroutine_is_waited_for() -> None:
     async def slow(completions):
         return [2.0 for _ in completions]

@@ -114,7 +114,7 @@ class FeedbackFile:
         pairs += pairs_from_corrections(held.judgments, episodes, chosen)
         if not pairs:
             raise InputError(
-                f"{self.path} holds {listed(self.counts())}; a reward learns from comparisons, and none on axis "
+                f"{self.path} holds {listed(self.counts())}; comparisons are needed, and none on axis "
                 f"{chosen!r} says which of two answers is better."
             )
         return pairs

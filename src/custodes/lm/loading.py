@@ -276,6 +276,10 @@ def model_folder(name: str) -> Path:
 def read_config(folder: Path) -> Any:
     """The transformers configuration of a folder, or one sentence about what is wrong with it."""
     file = folder / "config.json"
+    if not file.is_file() and (folder / "ledger.db").is_file():
+        raise InputError(
+            f"{folder} holds a run and no model; run its command until it ends, or name a folder with a model."
+        )
     if not file.is_file():
         raise InputError(f"model folder {folder} has no config.json; a folder in the Hugging Face layout was expected.")
     stored = _json_object(file)

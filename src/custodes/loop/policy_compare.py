@@ -259,7 +259,8 @@ def _base_name(policy: str) -> str:
         with Ledger.open(Path(policy) / "ledger.db", read_only=True) as ledger:
             if (runs := ledger.runs()) and (name := runs[-1].config.get("model")):
                 return lasting_name(str(name))
-    raise InputError(f"{policy} does not say from which model it began; name it with --base.")
+    what = "does not say" if Path(policy).exists() else "is no folder here that says"
+    raise InputError(f"{policy} {what} from which model it began; name that model with --base.")
 
 
 class _Measured:

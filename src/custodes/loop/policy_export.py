@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from custodes.files import save_json
-from custodes.job.command import command
+from custodes.job.command import command, in_words
 from custodes.job.options import Output
 from custodes.lm import load
 from custodes.lm.adapter import ADAPTER_CONFIG, merged
@@ -56,6 +56,11 @@ def policy_export(config: PolicyExport) -> Path:
     stored = json.loads((config.out / ADAPTER_CONFIG).read_text())
     save_json(config.out / ADAPTER_CONFIG, stored | {"base_model_name_or_path": str(lm.folder.resolve())})
     return config.out
+
+
+@in_words(policy_export)
+def _show(config: PolicyExport, path: Path) -> None:
+    print(f"The policy is in {path}.")
 
 
 def _merged(lm: LanguageModel) -> LanguageModel:

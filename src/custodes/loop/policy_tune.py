@@ -120,7 +120,7 @@ def policy_tune(config: PolicyTune) -> TunedPolicy:
 def _show(config: PolicyTune, done: TunedPolicy) -> None:
     print(f"The policy is in {done.policy}: {done.updates:,} updates on {done.examples:,} examples with {done.method}.")
     for name, interval in done.measured.items():
-        print(f"{name.capitalize():<16} {interval}")
+        print(f"{name.capitalize():<18} {interval}")
     if done.gain is not None:
         print(f"Reward on held-out prompts: gained {done.gain.difference}, paired; KL {done.gain.kl} nats an episode.")
 

@@ -52,6 +52,8 @@ class FunctionReward(RewardBase):
             raise InputError(
                 f"reward {self.name} {what}, {self._culprit(episodes)}; mend it or allow it more time (--reward-timeout)."
             ) from None
+        except _LacksColumnsError as lacks:
+            raise InputError(f"reward {self.name} {lacks}") from None
         except Exception as error:  # of whoever wrote it
             what = f"raised {type(error).__name__}: {' '.join(str(error).split())}".rstrip(".: ")
             raise InputError(f"reward {self.name} {what}{self._line(error)}, {self._culprit(episodes)}.") from error
@@ -118,9 +120,22 @@ def _columns(episodes: Sequence[Episode], text: bool) -> dict[str, list[Any]]:
 
 def _accepted(function: Callable[..., Any], columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     parameters = inspect.signature(function).parameters
+    needed = [
+        p.name
+        for p in parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
+    if lacking := [name for name in needed if name not in columns]:
+        raise _LacksColumnsError(
+            f"asks for {lacking[0]!r}, and the prompts have no such column; it can have {', '.join(columns)}."
+        )
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return columns
     return {name: column for name, column in columns.items() if name in parameters}
+
+
+class _LacksColumnsError(Exception):
+    """A function asks for a column that no prompt has."""
 
 
 class _TookTooLongError(BaseException):

@@ -102,7 +102,10 @@ class RewardOptions:
             return load_rubric_reward(Path(spec), device)
         if not _is_python(spec) and (Path(spec).is_dir() or "/" in spec):
             return load_reward(spec, device=device)
-        plugin = registry.reward.find(spec)
+        try:
+            plugin = registry.reward.find(spec)
+        except InputError as error:
+            raise error if _is_python(spec) else InputError(f"{spec} is no folder, and {error}") from None
         if isinstance(plugin, type):
             plugin = plugin()
         if isinstance(plugin, Reward):
