@@ -51,7 +51,9 @@ def test_policies_are_compared_where_each_of_them_has_been(world: Path) -> None:
         assert curve.values.shape == (len(curve.points), 24)
         assert curve.distance.max() >= math.sqrt(kl) - 1e-3
     row = done.table[done.curves[1].policy]
-    assert row[f"minus {done.curves[0].policy} at KL {kl:g}"].n == 24
+    assert row[f"minus grpo at KL {kl:g}"].n == 24
+    assert row[f"gain at KL {kl:g}"].n == 24
+    assert done.columns[-3:] == [f"reward at KL {kl:g}", f"gain at KL {kl:g}", f"minus grpo at KL {kl:g}"]
     assert done.table["best of 4"]["kl_is"] == "an upper bound"
     assert done.table["best of 4"]["gain"].estimate >= 0
     assert json.loads((world / "compared/compare.json").read_text())["at_kl"] == [kl]

@@ -122,7 +122,13 @@ class ComparedPolicies:
     @property
     def columns(self) -> list[str]:
         """Of the table."""
-        return list(dict.fromkeys(name for row in self.table.values() for name in row if name != "kl_is"))
+        names = max((list(row) for row in self.table.values()), key=len)  # the first policy has no differences
+        return [name for name in names if name != "kl_is"]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Policy -> the name of its folder, where no other one has that name."""
+        return _labels(list(self.table))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -155,7 +161,10 @@ def policy_compare(config: PolicyCompare) -> ComparedPolicies:
     furthest = min(float(c.distance.max()) for c in curves) ** 2
     at_kl = _numbers(config.at_kl) or (round(furthest, 3),)
     done = ComparedPolicies(
-        at_kl, tuple(curves), {c.policy: _row(c, curves[0], at_kl) for c in curves}, measured.shown(curves)
+        at_kl,
+        tuple(curves),
+        {c.policy: _row(c, curves[0], _labels([c.policy for c in curves])[curves[0].policy], at_kl) for c in curves},
+        measured.shown(curves),
     )
     if config.out is not None:
         config.out.mkdir(parents=True, exist_ok=True)
@@ -174,7 +183,7 @@ def policy_compare(config: PolicyCompare) -> ComparedPolicies:
 def _show(config: PolicyCompare, done: ComparedPolicies) -> None:
     table = Table("policy", *done.columns, box=None)
     for policy, row in done.table.items():
-        table.add_row(policy, *(_cell(row, name) for name in done.columns))
+        table.add_row(done.labels[policy], *(_cell(row, name) for name in done.columns))
     Console(width=max(100, 30 * (1 + len(done.columns)))).print(table)
     for shown in done.shown:
         print(f"\n{shown['prompt'][-1]['content']}")
@@ -195,22 +204,22 @@ class _EqualKl(Section[ComparedPolicies]):
     template = """
 <table class="wide-table">
   <thead><tr><th>Policy</th>{% for name in source.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
-  {% for policy, row in source.table.items() %}<tr><th scope="row">{{ policy }}</th>{% for name in source.columns %}<td>{{ section.cell(row, name) }}</td>{% endfor %}</tr>{% endfor %}
+  {% for policy, row in source.table.items() %}<tr><th scope="row">{{ source.labels[policy] }}</th>{% for name in source.columns %}<td>{{ section.cell(row, name) }}</td>{% endfor %}</tr>{% endfor %}
 </table>
 {{ figure(charts.gained, "Reward gained over the base model on the same prompts. Dotted lines: where the policies are compared, by linear interpolation. The KL of a best-of-n is an upper bound.") }}
 <h3>The same prompts under every policy</h3>
 {% for shown in source.shown %}<h4>{{ shown.prompt[-1].content }}</h4>
-<table class="kv">{% for policy, reply in shown.replies.items() %}<tr><th scope="row">{{ policy }}</th><td>{{ reply }}</td></tr>{% endfor %}</table>{% endfor %}
+<table class="kv">{% for policy, reply in shown.replies.items() %}<tr><th scope="row">{{ source.labels.get(policy, policy) }}</th><td>{{ reply }}</td></tr>{% endfor %}</table>{% endfor %}
 """
     cell = staticmethod(_cell)
 
     def charts(self) -> dict[str, str]:
-        policies = [c.policy for c in self.source.curves]
-        short = [Path(policy).name for policy in policies]
-        labels = short if len(set(short)) == len(short) else policies
         lines: dict[str, Any] = {
-            label: ([(float(d), p.gain) for d, p in zip(c.distance, c.points, strict=True)], None)
-            for label, c in zip(labels, self.source.curves, strict=True)
+            self.source.labels[c.policy]: (
+                [(float(d), p.gain) for d, p in zip(c.distance, c.points, strict=True)],
+                None,
+            )
+            for c in self.source.curves
         }
         return {"gained": gain_chart("reward", lines, root_kl(self.source.at_kl).tolist())}
 
@@ -225,7 +234,12 @@ def _numbers(text: str) -> tuple[float, ...]:
     return numbers
 
 
-def _row(curve: Curve, first: Curve, at_kl: Sequence[float]) -> dict[str, Any]:
+def _labels(policies: Sequence[str]) -> dict[str, str]:
+    short = [Path(policy).name for policy in policies]
+    return dict(zip(policies, short if len(set(short)) == len(short) else policies, strict=True))
+
+
+def _row(curve: Curve, first: Curve, label: str, at_kl: Sequence[float]) -> dict[str, Any]:
     last = curve.points[-1]
     row: dict[str, Any] = {"kl": last.kl, "kl_is": curve.kl_is, "reward": last.reward, "gain": last.gain}
     for kl in at_kl:
@@ -234,7 +248,7 @@ def _row(curve: Curve, first: Curve, at_kl: Sequence[float]) -> dict[str, Any]:
         row[f"gain at KL {kl:g}"] = None if here is None else paired_difference(here, curve.values[0])
         if curve is not first:
             both = here is not None and there is not None
-            row[f"minus {first.policy} at KL {kl:g}"] = paired_difference(here, there) if both else None  # type: ignore[arg-type]
+            row[f"minus {label} at KL {kl:g}"] = paired_difference(here, there) if both else None  # type: ignore[arg-type]
     return row
 
 
