@@ -22,7 +22,7 @@ def test_the_logs_of_trl_ring_where_replies_became_one_word(tmp_path: Path, caps
     told = json.loads(capsys.readouterr().out)
     alarms = told["alarms"]
     assert 11 <= alarms["repetition"]["rang"] <= 20
-    assert 11 <= alarms["kl"]["rang"] <= 20
+    assert 6 <= alarms["kl"]["rang"] <= 16  # 10 nats at step 8; it needs no base policy and watches from the beginning
     assert alarms["length"]["rang"] is None  # from 23 to 24 tokens, where replies are cut
     assert "proxy_std" in alarms["disagreement"]["why_not"]
     assert "no labels" in alarms["accuracy"]["why_not"]

@@ -108,11 +108,15 @@ def _watch(config: AuditLogs, logs: LoggedSteps) -> tuple[AlarmsSet, list[AlarmS
     alarms, level = config.alarms(), config.alarm_level
     first, later = logs.steps[: config.baseline_steps], logs.steps[config.baseline_steps :]
     facts = {name: _facts(name, alarm, logs, first, len(later), level) for name, alarm in alarms.items()}
-    made = alarms_set(alarms, facts, (), len(later), level)
+    made = alarms_set(alarms, facts, (), len(logs.steps), level)
     watching = {name: alarm for name, alarm in alarms.items() if not isinstance(facts[name], str)}
     rows: list[AlarmStep] = []
-    for step in later:
-        observed = {name: _observed(name, alarm, logs, step) for name, alarm in watching.items()}
+    for step in logs.steps:
+        based = step in first  # alarms that were set by this step do not watch it
+        observed = {
+            name: [] if based and isinstance(alarm, MeanAlarm) else _observed(name, alarm, logs, step)
+            for name, alarm in watching.items()
+        }
         rows.append(read_alarms_at(step, observed, watching, made, rows))
     return made, rows
 

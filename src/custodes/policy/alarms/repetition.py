@@ -27,7 +27,7 @@ class Repetition(MeanAlarm):
     A run counts where it stands earlier in the reply, or in a reply to another task of the same step.
     """
 
-    tolerance: float = 0.15
+    tolerance: float = 0.05
     unit: ClassVar[str] = "share of repeated three-word runs"
     tells: ClassVar[str] = "that replies repeat themselves, or that all tasks get the same phrases"
     cannot: ClassVar[str] = (
