@@ -96,12 +96,14 @@ class OveroptimisationTest:
 
     verdict: Verdict
     sentence: str
-    since: int | None = (
-        None  # index of the checkpoint from which gold is told: its highest, or where it began to stay behind
-    )
-    loss: Interval | None = None  # of gold from there to the end; the intervals of all earlier checkpoints hold at once
-    p: float | None = None  # of the fall, or of staying behind, corrected for the number of checkpoints
-    looks: int = 0  # earlier checkpoints, the base policy among them
+    since: int | None = None
+    """Index of the checkpoint from which gold is told: its highest, or where it began to stay behind."""
+    loss: Interval | None = None
+    """Of gold from there to the end; the intervals of all earlier checkpoints hold at once."""
+    p: float | None = None
+    """Of the fall, or of staying behind, corrected for the number of checkpoints."""
+    looks: int = 0
+    """Earlier checkpoints, the base policy among them."""
 
 
 FEWEST_TASKS = 12  # below, the chances of a false alarm are not held: tests/audit/test_overoptimisation.py
