@@ -35,7 +35,7 @@ def short(completions, **columns):
 def breaks(completions, **columns):
     global CALLS
     CALLS += 1
-    if CALLS == 5 and not Path(__file__).with_name("mended").exists():
+    if CALLS == 4 and not Path(__file__).with_name("mended").exists():
         raise ValueError("no more")
     return [-len(c) / 100 for c in completions]
 

@@ -46,7 +46,7 @@ def none(completions, **columns):
 def broken(completions, **columns):
     global CALLS
     CALLS += 1
-    if CALLS > 3 and not Path(__file__).with_name("mended").exists():
+    if CALLS > 2 and not Path(__file__).with_name("mended").exists():
         raise ValueError("no more")
     return [float(len(c)) for c in completions]
 
@@ -223,7 +223,7 @@ def test_a_reward_that_breaks_on_the_way_is_mended_and_nothing_is_lost(world: Pa
         policy_optimise(interrupted)
     steps = (world / "stopped/optimisation/metrics.jsonl").read_text().splitlines()
     assert len(steps) == 1
-    (world / "rewards.py").write_text(REWARDS.replace("CALLS > 3", "CALLS > 200"))
+    (world / "rewards.py").write_text(REWARDS.replace("CALLS > 2", "CALLS > 200"))
     found = policy_optimise(interrupted).seeds[0]
     assert found.difference.estimate == expected.difference.estimate
     assert load(world / "stopped").fingerprint() == load(world / "straight").fingerprint()

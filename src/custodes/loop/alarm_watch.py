@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from custodes import registry
+from custodes.audit.rows import PolicyHeldout
 from custodes.audit.sections.alarms import AlarmsSet, AlarmStep
 from custodes.audit.sections.optimisation import PolicyStep
 from custodes.job.workspace import Workspace
@@ -152,6 +153,8 @@ def set_alarms(
                 "--stop-at watches replies of the policy, and this algorithm draws from the model as it came."
             )
         return
+    arm.measure_base()  # by which simulated people see gold, and a reward shows whether its members disagree
+    disagrees = any(row.step == 0 and row.proxy_std is not None for row in _recorded(work, arm.arm, PolicyHeldout))
     found = _recorded(work, arm.arm, AlarmsSet)
     if not found:
         with work.phase("sampling", f"Replies of the base policy, which set the alarms, {arm.arm} arm"):
@@ -160,9 +163,11 @@ def set_alarms(
             drawn = work.sample(
                 "alarms, base policy", arm.make_engine(arm.base), asked, replace(sampling, seed=sampling.seed + 5)
             )
-            scores = arm.reward.score(drawn)
-            purpose = f"probe of {arm.arm}, base policy"
-            agreed = _agreements(work, judge, purpose, drawn, scores, BASE_LABELS, [sampling.seed, 0])
+            scores = arm.reward.score(drawn) if judge is not None or disagrees else None  # a reward may cost money
+            agreed = []
+            if scores is not None:
+                purpose = f"probe of {arm.arm}, base policy"
+                agreed = _agreements(work, judge, purpose, drawn, scores, BASE_LABELS, [sampling.seed, 0])
             size = optimisation.tasks_per_step * sampling.n
             looks = [WatchedStep(drawn[i : i + size], _rows(scores, i, i + size)) for i in range(0, len(drawn), size)]
             base = BasePolicy([*looks, WatchedStep(agreed=agreed)], optimisation.tasks_per_step)
@@ -254,7 +259,9 @@ def _agreements(
     ]
 
 
-def _rows(scores: Scores, start: int, end: int) -> Scores:
+def _rows(scores: Scores | None, start: int, end: int) -> Scores | None:
+    if scores is None:
+        return None
     return Scores(scores.value[start:end], None if scores.std is None else scores.std[start:end])
 
 

@@ -347,7 +347,6 @@ class _Optimisation:
 
     def _watch(self, arm: OptimisedArm) -> None:
         own = self.config.relabelling
-        arm.measure_base()  # by which simulated people see gold
         truth = gold_as_seen(arm.work, self.gold) if self.gold is not None else None
         judge = (
             open_judge(own, self.config.rubric, self.config.out / "probes", truth, self.config.seed)
