@@ -34,6 +34,7 @@ DIFFERS = {
     "model": "the model that the command works with, whose part the help says",
     "out": "where the result goes, which the help describes",
     "reward": "a reward; guests take saved ones alone",
+    "rounds": "how often something learns, one after the other: a reward, or a policy and its reward",
     "seed": "decides what is drawn; sampling says what else must be equal for equal replies",
     "split": "what is held out, or what is trained on; rows of files have a column for it, stages have variants of both",
     "stage": "the stage that the command is about; gaming run takes several, gaming compare all that its runs share",

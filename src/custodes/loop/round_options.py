@@ -73,7 +73,7 @@ class RoundOptions:
     relearn: bool = False
     """Train a second policy on the final reward, from the model as it came, and see whether it gets as far."""
     db: Annotated[str, Use.APART] = ""
-    """The annotation server's database, where people judge: a file, or a URL. Without: custodes.db."""
+    """Database: a file (custodes.db), or postgresql://user:password@host/database for several servers."""
     wait_hours: Annotated[Positive, Use.MEANS] = 336.0
     """Hours that the run waits for people in one go. It then ends, and the same command goes on waiting."""
 
