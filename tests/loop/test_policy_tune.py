@@ -240,7 +240,7 @@ def scored_text(world: Path, **more: object) -> Conditional:
     lines = "".join(f"{i}, the lazy dog.\n" if i % 3 else f"fox {i}\n" for i in range(300))
     (world / "text.txt").write_text(lines)
     (world / "score.py").write_text("def dog(text):\n    return ['dog' in line for line in text.splitlines()]\n")
-    own = {"text": str(world / "text.txt"), "score": f"py:{world}/score.py:dog", "passage": 120, "samples": 8}
+    own = {"text": str(world / "text.txt"), "score": f"py:{world}/score.py:dog", "passage": 120, "texts_drawn": 8}
     return Conditional(**own | more)  # type: ignore[arg-type]
 
 

@@ -266,7 +266,7 @@ class _Tuning:
             return scores
         openings = method.openings(lm) if when == "after" else {"text": [opening_id(lm)]}
         scored = method.line_scores()
-        sampling = Sampling(n=method.samples, max_tokens=self.config.max_tokens, seed=method.seed + 3)
+        sampling = Sampling(n=method.texts_drawn, max_tokens=self.config.max_tokens, seed=method.seed + 3)
         for name, ids in openings.items():
             engine = _Continuing(TorchEngine(lm), np.array(ids, np.int32))
             with self.work.phase("sampling", f"Texts {when} tuning, {name}"):

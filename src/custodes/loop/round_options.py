@@ -49,7 +49,7 @@ class RoundOptions:
     """Rounds of optimisation, at most. From 2 on an alarm ends a round, and the reward is taught again before the next one."""
     judge: str = ""
     """Who judges the policy's replies, between rounds and for the alarm accuracy: simulated (by --gold), FILE.yaml (a rubric,
-    for --judge-model), endpoint:URL#MODEL (with --rubric), project:NAME (people, on the annotation server, for rounds alone), or one
+    for --judge-model), endpoint:URL#MODEL (with --rubric), project:NAME (people, on the annotation server of --db, for rounds alone), or one
     of your own, FILE.py:Name."""
     judge_model: str = "smollm2-135m"
     """The model that judges by a rubric: embedded, a folder, a .gguf file, a hub id or endpoint:URL#MODEL."""

@@ -56,7 +56,7 @@ class TextMethod(TuneMethod):
     """Lines are aligned from this quantile of the corpus's scores on."""
     passage: Count = 1000
     """Characters of a passage, at most; a longer line is a passage of its own."""
-    samples: Count = 96
+    texts_drawn: Count = 96
     """Texts drawn from the model before and after, of which the lines are scored."""
 
     def examples(self, judgments: JudgmentsOptions) -> list[Passage]:
