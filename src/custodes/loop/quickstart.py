@@ -156,9 +156,8 @@ class Quickstart:
         own = None if arm == "careful" else getattr(self, f"naive_{name}", None)
         given = getattr(self, name) if own is None else own
         usual = OF_ARMS[name][arm != "naive"]
-        if given is None:
-            given = _twice_where_fast(usual) if isinstance(usual, int) else usual
-        return given
+        usual_here = _twice_where_fast(usual) if isinstance(usual, int) else usual
+        return usual_here if given is None else given
 
 
 @command(resumes=True, steps=True)
@@ -189,11 +188,9 @@ class _Loop:
     held_out: list[Task] = field(default_factory=list)
     groups: Groups | None = None  # of the judges, by what they prefer
 
-    def __post_init__(self) -> None:
-        self.critic = SimulatedCritic.read(self.config.assist) if self.config.assist else None
-
     def run(self) -> None:
         config, work = self.config, self.work
+        self.critic = SimulatedCritic.read(config.assist) if config.assist else None
         with work.phase("model", "Model and tasks"):
             self.lm = self._policy()
             self.base = replace(self.lm, adapter=None)
@@ -306,11 +303,8 @@ class _Loop:
     def _reward(self, arm: str, judged: Judged, believed: AnnotatorModel, name: str = "") -> RewardModel:
         """Train the arm's reward, or load it where that was done; those of later rounds have a ``name`` of their own."""
         name = name or arm
-        config, work, folder = (
-            self.config,
-            self.work,
-            self.config.out / "reward" / name.replace(", ", "-").replace(" ", "-"),
-        )
+        config, work = self.config, self.work
+        folder = config.out / "reward" / name.replace(", ", "-").replace(" ", "-")
         with work.phase("reward", f"Reward, {name} arm"):
             held_out = self._judged_held_out(judged)
             if not work.done(folder):
