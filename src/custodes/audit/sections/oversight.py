@@ -52,6 +52,12 @@ def oversight_step(
     return OversightStep(step=step, **{name: [row[name] for row in rows] for name in OversightStep.ALIGNED})
 
 
+def measures_of_steps(steps: Sequence[OversightStep]) -> dict[str, Any]:
+    """What oversight caught and cost in these steps, counted by task."""
+    columns = {name: [x for step in steps for x in getattr(step, name)] for name in OversightStep.ALIGNED}
+    return oversight_measures(columns | {"cluster": columns["task"]})
+
+
 @section
 class OversightSection(RunSection):
     """Rates with intervals, the cost, blocks along training, and actions that one can read."""
@@ -81,8 +87,7 @@ class OversightSection(RunSection):
                 for step in sorted(steps, key=lambda step: step.step)
                 for i in range(step.n)
             ]
-            columns = {name: [action[name] for action in actions] for name in OversightStep.ALIGNED}
-            measures = oversight_measures(columns | {"cluster": columns["task"]})
+            measures = measures_of_steps(steps)
             figures[arm] = {
                 "measures": measures,
                 "sentences": oversight_sentences(measures),

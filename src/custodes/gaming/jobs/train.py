@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
-from custodes.audit.sections.oversight import oversight_step
+from custodes.audit.sections.oversight import OversightStep, measures_of_steps, oversight_step
 from custodes.environments import instruction_tasks, read_tasks
 from custodes.feedback.oversight import EpisodeOversight, Oversight
+from custodes.feedback.oversight_measures import oversight_sentences
 from custodes.files import folder_written_whole, save_json, take_over
 from custodes.gaming.curriculum.config import GamingTrain, Round, plan
 from custodes.gaming.curriculum.measure import matrix, measure_stages, measured_before, same_policy
@@ -355,12 +356,20 @@ class _Training:
             "rounds": [
                 {name: getattr(round, name) for name in ("number", "kind", "title")}
                 | {"trained_on": list(round.stages), "folder": f"rounds/{round.folder}"}
-                | {"training": self._training_of(round), "measured": row}
+                | {"training": self._training_of(round), "measured": row, "oversight": self._oversight_of(round)}
                 for round, row in zip(self.rounds, rows, strict=False)
             ],
         }
         save_json(config.out / "summary.json", summary, indent=1, allow_nan=False)
         write_training_page(config.out)
+
+    def _oversight_of(self, round: Round) -> list[str]:
+        """What was caught in a round's training, in sentences; none where nobody oversaw it."""
+        if not self.config.overseen.oversight:
+            return []
+        written = self.work.ledger.evaluations(self.work.run, OversightStep.NAME)
+        steps = [OversightStep.read(e) for e in written if e.subject == round.title]
+        return oversight_sentences(measures_of_steps(steps)) if steps else []
 
     def _training_of(self, round: Round) -> dict[str, Any]:
         """What a round's training was: its steps, or what was demonstrated."""

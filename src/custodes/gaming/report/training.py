@@ -48,6 +48,7 @@ def _training_report(summary: Summary, head: Head | None) -> Report:
             _MatrixSection(summary),
             *([_StepsSection(summary)] if steps else []),
             _RoundsSection(summary),
+            *([_OversightSection(summary)] if any(r.get("oversight") for r in summary["rounds"]) else []),
             _ChangeSection(summary),
             _OptionsSection(summary),
         ],
@@ -124,6 +125,16 @@ class _RoundsSection(Section[Summary]):
 
     title = "Rounds"
     template = static_text("rounds.html")
+
+
+class _OversightSection(Section[Summary]):
+    """What an overseer caught in each round's training, and what that cost."""
+
+    title = "Oversight in training"
+    template = """
+{% for r in source.rounds if r.oversight %}<h3>{{ r.title }}</h3>{% for sentence in r.oversight %}<p>{{ sentence }}</p>{% endfor %}{% endfor %}
+<p>All stages are measured without an overseer.</p>
+"""
 
 
 class _ChangeSection(Section[Summary]):
