@@ -283,7 +283,7 @@ class _Training:
         metrics: dict[str, float],
         episodes: list[Episode],
         scores: Scores,
-        play: EnvironmentEngine,
+        play: EnvironmentEngine | None = None,
     ) -> None:
         """The step, its episodes and what each was worth."""
         parts = [_finite({name: part[i] for name, part in scores.parts.items()}) for i in range(len(episodes))]
