@@ -105,14 +105,14 @@ def study(out: Path, chosen: argparse.Namespace, seed: int) -> dict[str, Any]:
 
 
 def tuned(chosen: argparse.Namespace, seed: int) -> dict[str, TuneMethod]:
-    """The methods that learn from the judgments themselves. Their rates bring them past 5 nats; gold had no part in that."""
+    """The methods that learn from the judgments themselves, at the rate of the policies that learn from the reward."""
     common: dict[str, Any] = {"epochs": chosen.epochs, "seed": seed}
     rate = chosen.learning_rate
     return {
         "sft": Sft(chosen=True, learning_rate=rate, **common),
-        "dpo": Dpo(learning_rate=rate / 2, **common),
-        "ipo": Ipo(learning_rate=rate / 2, per_token=False, beta=0.02, **common),
-        "kto": Kto(learning_rate=rate / 2, **common),
+        "dpo": Dpo(learning_rate=rate, **common),
+        "ipo": Ipo(learning_rate=rate, per_token=False, beta=0.02, **common),
+        "kto": Kto(learning_rate=rate, **common),
     }
 
 
