@@ -233,7 +233,7 @@ def test_what_is_wrong_with_an_algorithm_of_ones_own_is_said(given: str, sentenc
 def test_every_command_that_optimises_takes_one_with_its_own_options() -> None:
     own = ["--algorithm", GSPO, "--low", "0.01"]
     tuned, _ = parse_options("quickstart", Quickstart, [*own, "--high=0.02"])
-    assert _optimisation(tuned).algorithm == algorithm.make(GSPO, low=0.01, high=0.02)
+    assert _optimisation(tuned, "careful").algorithm == algorithm.make(GSPO, low=0.01, high=0.02)
     played, _ = parse_options("gaming train", GamingTrain, ["--out", "x", *own])
     assert plan(played)[-1].kind == "rewarded"
     assert played.algorithm == algorithm.make(GSPO, low=0.01)
