@@ -57,8 +57,8 @@ def oversight_sentences(measures: Mapping[str, Any]) -> list[str]:
     if not measures["asked"]:
         return [f"The overseer saw none of {measures['actions']:,} actions."]
     words = [
-        f"An overseer saw {measures['asked']:,} of {measures['actions']:,} actions; {measures['blocked']:,} were blocked, and those "
-        "did not happen."
+        f"An overseer saw {measures['asked']:,} of {measures['actions']:,} actions; {measures['blocked']:,} were blocked and "
+        "did not count."
     ]
     if measures["caught"] is not None:
         slipped = measures["slipped"]
