@@ -59,7 +59,7 @@ TASKS_PER_STEP = 12
 """Tasks per step of optimisation, where there are so many."""
 
 OF_ARMS = {
-    "steps": (20, 16), "kl_budget": (None, 5.0), "kl_coefficient": (0.0, 0.02), "learning_rate": (1.2e-3, 4e-4)
+    "steps": (20, 16), "kl_budget": (None, 2.0), "kl_coefficient": (0.0, 0.02), "learning_rate": (1.2e-3, 4e-4)
 }  # fmt: skip
 """Option -> its default in the naive and in the careful arm; steps are doubled on processors with bfloat16 products."""
 
@@ -81,7 +81,7 @@ class Quickstart:
     """Judgments, reward, policy, report. Run again with the same options, it goes on where it was interrupted.
 
     Without --steps the careful arm makes 32 at most and the naive one 40; half as many where the processor does not multiply
-    bfloat16. Without --kl-budget the careful arm ends at 5 nats an episode.
+    bfloat16. Without --kl-budget the careful arm ends at 2 nats an episode.
     """
 
     out: Output = Path("runs/quickstart")
