@@ -13,7 +13,7 @@ import pytest
 from custodes.audit import audit_run, write_report
 from custodes.job.options import Output, Use
 from custodes.job.recording import HOLE, TAKEN, current
-from custodes.job.workspace import Workspace
+from custodes.job.workspace import Workspace, latest_runs
 from custodes.ledger import Decision, Ledger, Run
 from custodes.ledger.checking import check_ledger
 from custodes.types import InputError
@@ -129,6 +129,20 @@ def test_a_run_that_recorded_nothing_does_not_bind(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such model"):
             fails(Options(seed=seed), begin)
     assert [(run.config["seed"], run.status) for run in runs(tmp_path)] == [(0, "failed"), (2, "failed")]
+
+
+@pytest.mark.parametrize("refused", [{"steps": 1}, {"steps": 2}])
+def test_a_command_that_was_refused_does_not_hide_the_run(tmp_path: Path, refused: dict[str, int]) -> None:
+    with Workspace.open(tmp_path, "test", {"steps": 1}) as work:
+        work.write([Decision("half", "piece", "")])
+    (tmp_path / "model").touch()
+    with Ledger.open(tmp_path / "ledger.db") as ledger:  # another process held the folder, say, or an option was wrong
+        ledger.end_run(ledger.start_run("test", refused, 0), "failed")
+        assert latest_runs(ledger)[0].id == work.run  # the one that reports and comparisons are about
+    with Workspace.open(tmp_path, "test", {"steps": 1}) as again:
+        assert again.run == work.run
+    with pytest.raises(InputError, match="steps = 1, now it is 2"), Workspace.open(tmp_path, "test", {"steps": 2}):
+        pass
 
 
 def test_what_no_run_made_is_not_overwritten_and_leaves_no_run(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from custodes.job.locks import alone_in
 from custodes.job.options import defaults_of, first_difference, identity
 from custodes.job.progress import Progress
 from custodes.job.recording import Recording, as_current, ended_by, never_hiding
-from custodes.ledger import Evaluation, Ledger, Record, Status
+from custodes.ledger import Evaluation, Ledger, Record, Run, Status
 from custodes.types import Engine, Episode, InputError, Sampling, Task
 
 CHUNK_TASKS = 64
@@ -104,7 +104,7 @@ class Workspace:
             work = cls(
                 folder, ledger, Console(stderr=True), {"recipe": recipe, "seed": seed, "config": now}, _held=held
             )
-            for run in reversed([run for run in ledger.runs() if run.recipe == recipe]):
+            for run in [run for run in latest_runs(ledger) if run.recipe == recipe]:
                 changed = first_difference(run.config, now, defaults_of(options))
                 if changed is None:
                     Recording(ledger, run.id).require(folder)
@@ -238,10 +238,18 @@ class Workspace:
             self._recording.end(status)
 
 
+def latest_runs(ledger: Ledger) -> list[Run]:
+    """The latest first, but runs that recorded nothing last, and of those the failed ones: commands that were refused."""
+    runs = ledger.runs()[::-1]
+    return sorted(runs, key=lambda run: (not _recorded(ledger, run.id), run.status == "failed"))
+
+
 def _binds(folder: Path, ledger: Ledger, run: str) -> bool:
     """Whether a run left more than the names of its models and the cost of its invocations, in the ledger or beside it."""
-    if any(not file.name.startswith((".", "ledger.db")) for file in folder.iterdir()):
-        return True
+    return any(not file.name.startswith((".", "ledger.db")) for file in folder.iterdir()) or _recorded(ledger, run)
+
+
+def _recorded(ledger: Ledger, run: str) -> bool:
     if ledger.summary(run).keys() - {"evaluation", "model"}:
         return True
     return any(e.name != SPENT for e in ledger.evaluations(run))

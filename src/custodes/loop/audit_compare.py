@@ -13,6 +13,7 @@ from rich.table import Table
 from custodes.audit import audit_run
 from custodes.audit.overoptimisation import OveroptimisationTest
 from custodes.job.command import command, in_words
+from custodes.job.workspace import latest_runs
 from custodes.ledger import Ledger
 from custodes.stats import Interval, mean_interval
 from custodes.types import InputError
@@ -81,11 +82,11 @@ def _show(config: AuditCompare, compared: SeedsOfArms) -> None:
 def _seed(where: str) -> SeedOfArms:
     path = Path(where) / "ledger.db" if Path(where).is_dir() else where
     with Ledger.open(path, read_only=True) as ledger:
-        runs = ledger.runs()
+        runs = latest_runs(ledger)
         if not runs:
             raise InputError(f"{where} holds no run; there is nothing to compare.")
-        audit = audit_run(ledger, runs[-1].id)
-        seed = runs[-1].seed
+        audit = audit_run(ledger, runs[0].id)
+        seed = runs[0].seed
     arms = audit["arms"]
     if arms is None or set(arms["gold"]) != {"careful", "naive"}:
         raise InputError(f"{where} has no two arms with gold at several KLs; run it with --arms all, to its end.")

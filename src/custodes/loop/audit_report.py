@@ -11,6 +11,7 @@ import tyro
 from custodes.audit import write_report
 from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use
+from custodes.job.workspace import latest_runs
 from custodes.ledger import Ledger
 from custodes.ledger.artefacts import require_files
 from custodes.types import InputError
@@ -28,7 +29,7 @@ class AuditReport:
     out: Output
     """Folder for report.html and report.json."""
     run: str = ""
-    """Id of the run; the ledger's last one when it is not given."""
+    """Id of the run; without: the ledger's last one that recorded anything."""
     section: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """One more section, of your own: FILE.py or FILE.py:Name. May be repeated."""
 
@@ -38,10 +39,10 @@ def audit_report(config: AuditReport) -> Path:
     """Write the report of a run again, from its ledger alone."""
     with Ledger.open(config.ledger, read_only=True) as ledger:
         require_files(ledger)
-        runs = [config.run] if config.run else [r.id for r in ledger.runs() if r.recipe not in REPORTS]
+        runs = [config.run] if config.run else [r.id for r in latest_runs(ledger) if r.recipe not in REPORTS]
         if not runs:
             raise InputError(f"{config.ledger} holds no run; there is nothing to report.")
-        return write_report(ledger, runs[-1], config.out, config.section)[0]
+        return write_report(ledger, runs[0], config.out, config.section)[0]
 
 
 @in_words(audit_report)

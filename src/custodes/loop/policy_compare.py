@@ -26,6 +26,7 @@ from custodes.files import plain_json
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
 from custodes.job.progress import Progress
+from custodes.job.workspace import latest_runs
 from custodes.ledger import Ledger
 from custodes.lm import Adapter, LanguageModel, TorchEngine, load
 from custodes.lm.adapter import ADAPTER_CONFIG
@@ -271,7 +272,7 @@ def _base_name(policy: str) -> str:
         return base_of(folder / "adapter")
     if (Path(policy) / "ledger.db").is_file():
         with Ledger.open(Path(policy) / "ledger.db", read_only=True) as ledger:
-            if (runs := ledger.runs()) and (name := runs[-1].config.get("model")):
+            if (runs := latest_runs(ledger)) and (name := runs[0].config.get("model")):
                 return lasting_name(str(name))
     what = "does not say" if Path(policy).exists() else "is no folder here that says"
     raise InputError(f"{policy} {what} from which model it began; name that model with --base.")
