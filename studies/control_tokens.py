@@ -92,7 +92,7 @@ def study(out: Path, chosen: argparse.Namespace, seed: int) -> dict[str, Any]:
         "score": f"{Path(__file__).resolve()}:style",
         "learning_rate": chosen.learning_rate,
         "batch": 8,
-        "samples": chosen.samples,
+        "texts_drawn": chosen.samples,
         "seed": seed,
     }
     kinds = {"conditional": Conditional, "plain": Mle} | ({"filter": Filter} if chosen.filter else {})

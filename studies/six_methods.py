@@ -37,6 +37,8 @@ from custodes.types import Message, PreferencePair, Sampling, Task
 
 REPLIES = 16
 """Replies of which the reward takes the best."""
+BEYOND = 50.0
+"""Nats: PPO shall come past what is asked, and the careful arm of the quickstart would end at 2."""
 GOLD = f"{instructions.__file__}:GoldReward"
 
 
@@ -58,6 +60,7 @@ def study(out: Path, chosen: argparse.Namespace, seed: int) -> dict[str, Any]:
             model=chosen.model,
             judged_tasks=chosen.judged_tasks,
             steps=chosen.steps,
+            kl_budget=BEYOND,
             evaluate_every=max(1, chosen.steps // 8),
             learning_rate=chosen.learning_rate,
             max_tokens=chosen.max_tokens,
@@ -147,10 +150,14 @@ def compared(out: Path, chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def write_pairs(held: Feedback, tasks: set[str], file: Path) -> int:
-    """What the judges said of training tasks, as the annotator model believes them and where they decide; how many pairs."""
+    """What the judges said of training tasks, as the annotator model believes them and where they decide; how many pairs.
+
+    Pairs with an empty reply are left out: no method could learn from them.
+    """
     judgments = [judgment for judgment in held.judgments if judgment.task in tasks]
     believed = fit_annotators(held.judgments, held.episodes.values(), "overall")
     every = pairs_from_judgments(judgments, held.episodes.values(), believed)
+    every = [pair for pair in every if all(side[-1].content.strip() for side in (pair.chosen, pair.rejected))]
     pairs = [pair for pair in every if abs(pair.label - 0.5) > UNDECIDED] or every
     save_text(file, "".join(json.dumps(_row(pair)) + "\n" for pair in pairs))
     return len(pairs)
