@@ -80,8 +80,12 @@ class AlarmsSection(RunSection):
         return {arm: figures for arm in self.source.arms if (figures := alarms_of(self.source, arm))}
 
     def claims(self) -> list[str]:
-        first = self.figures.get(self.source.arms[0]) if self.source.arms else None
-        return alarm_sentences(first) if first else []
+        named = len(self.figures) > 1
+        return [
+            f"{f'The {arm} arm: ' if named else ''}{sentence}"
+            for arm, figures in self.figures.items()
+            for sentence in alarm_sentences(figures)
+        ]
 
     def charts(self) -> dict[str, Any]:
         return {
