@@ -229,7 +229,8 @@ def watched(folder: Path, right: bool, relabel: str = "accuracy", spread: Sequen
         kept.append(watch)
         for step in range(1, 21):
             known = {"proxy_std": spread[step - 1]} if spread else {}
-            work.record(f"step-{step}", PolicyStep(step=step, episodes=16, kl=0.1 * step, **known), "arm")
+            row = PolicyStep(step=step, episodes=16, kl=0.1 * step, **known)
+            work.record(f"step-{step}", row, "arm")
             episodes = []
             for n in range(8):
                 task = Task(f"t{n}", (Message("user", f"{n}?"),))
@@ -239,7 +240,7 @@ def watched(folder: Path, right: bool, relabel: str = "accuracy", spread: Sequen
                 ]
             work.ledger.write(work.run, episodes)
             if not watch.over(step - 1):
-                watch.seen(step, episodes, Scores(np.array([1.0, 0.0] * 8) if right else np.array([0.0, 1.0] * 8)))
+                watch.seen(row, episodes, Scores(np.array([1.0, 0.0] * 8) if right else np.array([0.0, 1.0] * 8)))
 
     recorded_run(folder, "policy optimise", {}, 0, run)
     return kept[0]

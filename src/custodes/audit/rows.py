@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, TypeVar
 
 from custodes.files import plain_json
-from custodes.ledger import Evaluation
+from custodes.ledger import Evaluation, Ledger
 from custodes.types import InputError
 
 
@@ -43,6 +43,11 @@ class Row:
     def metrics(self) -> dict[str, Any]:
         """The fields as plain JSON; numbers that are not finite become None."""
         return dict(plain_json(self))
+
+    @classmethod
+    def recorded(cls, ledger: Ledger, run: str, subject: str) -> list[Self]:
+        """The rows of a run about ``subject``, in the order in which they were written."""
+        return [cls.read(written) for written in ledger.evaluations(run, cls.NAME) if written.subject == subject]
 
     @classmethod
     def read(cls, written: Evaluation) -> Self:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -85,20 +84,20 @@ class _AlarmWatch:
         self.seed, alarms = arm.options.sampling.seed, options.alarms()
         self.alarms = {name: alarms[name] for name, why in zip(made.alarm, made.why_not, strict=True) if not why}
         self.acting = {name for name, acts in zip(made.alarm, made.acts, strict=True) if acts}
-        self.steps = {row.step: row for row in _recorded(self.work, self.arm, AlarmStep)}
+        self.steps = {row.step: row for row in AlarmStep.recorded(self.work.ledger, self.work.run, self.arm)}
 
-    def seen(self, step: int, episodes: Sequence[Episode], scores: Scores) -> None:
+    def seen(self, recorded: PolicyStep, episodes: Sequence[Episode], scores: Scores) -> None:
         """Take in a step that was made and recorded; one that is made again says what it said."""
+        step = recorded.step
         if step in self.steps:
             return
-        kl = next(row.kl for row in _recorded(self.work, self.arm, PolicyStep) if row.step == step)
         count, every = self.probe
         agreed = []
         if "accuracy" in self.alarms and step % every == 0:
             agreed = _agreements(
                 self.work, self.judge, f"probe of {self.arm}, step {step}", episodes, scores, count, [self.seed, step]
             )
-        look = WatchedStep(episodes, scores, kl, agreed)
+        look = WatchedStep(episodes, scores, recorded.kl, agreed)
         before = [self.steps[s] for s in sorted(self.steps) if s < step]
         observed = {name: alarm.observe(look) for name, alarm in self.alarms.items()}
         row = read_alarms_at(step, observed, self.alarms, self.made, before)
@@ -154,8 +153,9 @@ def set_alarms(
             )
         return
     arm.measure_base()  # by which simulated people see gold, and a reward shows whether its members disagree
-    disagrees = any(row.step == 0 and row.proxy_std is not None for row in _recorded(work, arm.arm, PolicyHeldout))
-    found = _recorded(work, arm.arm, AlarmsSet)
+    measured = PolicyHeldout.recorded(work.ledger, work.run, arm.arm)
+    disagrees = any(row.step == 0 and row.proxy_std is not None for row in measured)
+    found = AlarmsSet.recorded(work.ledger, work.run, arm.arm)
     if not found:
         with work.phase("sampling", f"Replies of the base policy, which set the alarms, {arm.arm} arm"):
             order = np.random.default_rng([sampling.seed, 19]).permutation(len(arm.train))
@@ -263,7 +263,3 @@ def _rows(scores: Scores | None, start: int, end: int) -> Scores | None:
     if scores is None:
         return None
     return Scores(scores.value[start:end], None if scores.std is None else scores.std[start:end])
-
-
-def _recorded(work: Workspace, arm: str, kind: Any) -> list[Any]:
-    return [kind.read(row) for row in work.ledger.evaluations(work.run, kind.NAME) if row.subject == arm]

@@ -47,7 +47,7 @@ class Optimised:
 class StepWatch(Protocol):
     """Looks at every step of an optimisation, and may end it."""
 
-    def seen(self, step: int, episodes: Sequence[Episode], scores: Scores) -> None:
+    def seen(self, recorded: PolicyStep, episodes: Sequence[Episode], scores: Scores) -> None:
         """Take in a step that was made and recorded."""
         ...
 
@@ -187,7 +187,7 @@ class OptimisedArm:
             )
             self.work.record(f"constraints-{self.arm}-{step}", of_step, self.arm)
         if self.watch is not None:
-            self.watch.seen(step, episodes, scores)
+            self.watch.seen(row, episodes, scores)
         if step % self.evaluate_every == 0 and step < self.options.steps:
             self._evaluate(step)
             if self.lm.adapter is not None:
@@ -195,11 +195,8 @@ class OptimisedArm:
 
     def _record_policy(self, result: OptimiseResult) -> None:
         id, algorithm = self.lm.fingerprint(), algorithm_of(self.options.algorithm).name
-        parent, told = (
-            self.base.fingerprint(),
-            {"algorithm": algorithm, "steps": result.steps}
-            | {name: getattr(self.options, name) for name in ("learning_rate", "kl_coefficient")},
-        )
+        parent, told = self.base.fingerprint(), {"algorithm": algorithm, "steps": result.steps}
+        told |= {name: getattr(self.options, name) for name in ("learning_rate", "kl_coefficient")}
         why = f"optimisation ended by its {result.stopped.replace('_', ' ')}; gold had no part in the choice"
         self.work.ledger.write(
             self.work.run,

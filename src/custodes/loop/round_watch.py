@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from custodes.audit.rows import R
 from custodes.audit.sections.optimisation import PolicyStep
 from custodes.audit.sections.rounds import ProbeAsked, ProbeLabels, RoundAlarm, agreed, alarm_sentence
 from custodes.job.workspace import Workspace
@@ -64,9 +65,10 @@ class RewardWatch:
         """The accuracy below which the reward is no longer to be believed."""
         return min(max(self.held_out.estimate - self.options.trigger.bound, 0.01), 0.99)
 
-    def seen(self, step: int, episodes: Sequence[Episode], scores: Scores) -> None:
+    def seen(self, recorded: PolicyStep, episodes: Sequence[Episode], scores: Scores) -> None:
         """Take in a step that was made and recorded: its own replies are what is judged."""
-        (self.steps[step],) = (row for row in self._recorded(PolicyStep) if row.step == step)
+        step = recorded.step
+        self.steps[step] = recorded
         if step % self.options.probe_every == 0 and step not in self.labels:
             self._ask(step, episodes, scores)
         if self.unanswered is None:
@@ -171,6 +173,5 @@ class RewardWatch:
     def _purpose(self, step: int) -> str:
         return f"the probe of {self.arm}, step {step}"
 
-    def _recorded(self, kind: Any) -> list[Any]:
-        rows = self.work.ledger.evaluations(self.work.run, kind.NAME)
-        return [kind.read(row) for row in rows if row.subject == self.arm]
+    def _recorded(self, kind: type[R]) -> list[R]:
+        return kind.recorded(self.work.ledger, self.work.run, self.arm)

@@ -181,12 +181,13 @@ class Rounds:
         asked: dict[str, tuple[list[ProbeAsked], list[ProbeLabels]]] = {}
         for name in map(self._name, range(1, rounds + 1)):
             if not all(self.work.has(_on_pairs(reward.name, name)) for reward in rewards):
-                asked[name] = self._rows(ProbeAsked, name), self._rows(ProbeLabels, name)
+                of_round = self.work.ledger, self.work.run, name
+                asked[name] = ProbeAsked.recorded(*of_round), ProbeLabels.recorded(*of_round)
         wanted = {id for rows, _ in asked.values() for row in rows for id in (*row.first, *row.second)}
         held = {e.id: e for e in self.work.ledger.episodes(self.work.run) if e.id in wanted} if wanted else {}
         for name, (rows, labels) in asked.items():
             side = {row.step: row.label for row in labels}
-            judged = [row for row in rows if row.step in side]
+            judged = sorted((row for row in rows if row.step in side), key=lambda row: row.step)
             pairs = [(held[a], held[b]) for row in judged for a, b in zip(row.first, row.second, strict=True)]
             for reward in rewards if pairs else ():
                 self._record_on(reward, name, pairs, [x for row in judged for x in side[row.step]])
@@ -271,10 +272,6 @@ class Rounds:
             row = RoundReward(round=number, held_out=reward.held_out.to_dict(), judgments=learned, model=model)
             self.work.record(id, row, reward.name)
         return reward
-
-    def _rows(self, kind: Any, arm: str) -> list[Any]:
-        rows = [kind.read(row) for row in self.work.ledger.evaluations(self.work.run, kind.NAME) if row.subject == arm]
-        return sorted(rows, key=lambda row: row.step)
 
     def _say(self, sentence: str) -> None:
         self.work.console.print(sentence, soft_wrap=True, highlight=False)

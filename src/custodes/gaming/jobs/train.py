@@ -367,8 +367,7 @@ class _Training:
         """What was caught in a round's training, in sentences; none where nobody oversaw it."""
         if not self.config.overseen.oversight:
             return []
-        written = self.work.ledger.evaluations(self.work.run, OversightStep.NAME)
-        steps = [OversightStep.read(e) for e in written if e.subject == round.title]
+        steps = OversightStep.recorded(self.work.ledger, self.work.run, round.title)
         return oversight_sentences(measures_of_steps(steps)) if steps else []
 
     def _training_of(self, round: Round) -> dict[str, Any]:
