@@ -5,9 +5,9 @@ import tempfile
 from typing import Any
 
 from datasets import Dataset
-from protocol import Clock
-from transformers import AutoTokenizer, TrainerCallback
+from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
+from trl_turns import Turns
 from workloads import (
     GRPO_COMPLETIONS,
     GRPO_KL,
@@ -18,19 +18,6 @@ from workloads import (
     distinct_words,
     grpo_prompt,
 )
-
-
-class Turns(TrainerCallback):
-    """The trainer draws, scores and learns between the beginning and the end of its step."""
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.clock = Clock()
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.clock.wait_and_start()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.clock.stop(1)
 
 
 def reward(completions: list[Any], **_: Any) -> list[float]:
@@ -59,5 +46,5 @@ with tempfile.TemporaryDirectory() as folder:
         args=config,
         train_dataset=Dataset.from_list([{"prompt": as_chat(grpo_prompt(i))} for i in range(64)]),
         processing_class=AutoTokenizer.from_pretrained(sys.argv[1]),
-        callbacks=[Turns()],
+        callbacks=[Turns(1)],
     ).train()

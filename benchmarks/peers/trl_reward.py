@@ -2,25 +2,12 @@
 
 import sys
 import tempfile
-from typing import Any
 
 from datasets import Dataset
-from protocol import Clock
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from trl import RewardConfig, RewardTrainer
+from trl_turns import Turns
 from workloads import REWARD_LEARNING_RATE, REWARD_MAX_TOKENS, REWARD_PAIRS, read_pairs
-
-
-class Turns(TrainerCallback):
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.clock = Clock()
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.clock.wait_and_start()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.clock.stop(REWARD_PAIRS)
-
 
 path, dtype, pairs = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(path)
@@ -44,5 +31,5 @@ with tempfile.TemporaryDirectory() as folder:
         args=config,
         train_dataset=Dataset.from_list(read_pairs(pairs)),
         processing_class=tokenizer,
-        callbacks=[Turns()],
+        callbacks=[Turns(REWARD_PAIRS)],
     ).train()

@@ -4,25 +4,12 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
-from protocol import Clock
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+from trl_turns import Turns
 from workloads import REWARD_MAX_TOKENS, TUNE_LEARNING_RATE, TUNE_REPLIES
-
-
-class Turns(TrainerCallback):
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.clock = Clock()
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.clock.wait_and_start()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.clock.stop(TUNE_REPLIES)
-
 
 path, dtype, pairs, method = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(path)
@@ -54,5 +41,5 @@ with tempfile.TemporaryDirectory() as folder:
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        callbacks=[Turns()],
+        callbacks=[Turns(TUNE_REPLIES)],
     ).train()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +11,6 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "studies"
-
-
-@pytest.fixture
-def model(tiny_model: Path, tmp_path: Path) -> Path:
-    """The tiny model with room for passages."""
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_model, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
-    return folder
 
 
 def test_control_tokens_are_studied_beside_the_same_text_without_them(model: Path, tmp_path: Path) -> None:

@@ -7,12 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import test_policy_studies as policy_studies
 from test_policy_studies import FOLDER, run
 
 from custodes.feedback.assisted import SimulatedCritic
-
-model = policy_studies.model  # the same fixture
 
 
 def test_oversight_is_studied_with_what_it_caught_and_cost(model: Path, tmp_path: Path) -> None:

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 FOLDER = Path(__file__).parents[2] / "studies"
 SMALL = ("--steps", "1", "--held-out", "3", "--tasks-per-step", "2", "--max-tokens", "4")
-
-
-@pytest.fixture
-def model(tiny_model: Path, tmp_path: Path) -> Path:
-    """The tiny model with room for the instructions."""
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_model, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
-    return folder
 
 
 def run(script: str, out: Path, model: Path, *more: str) -> list[dict]:
