@@ -109,6 +109,7 @@ def test_gold_items_know_what_is_right(tmp_path):
         ({"prompt": "Q?", "answers": ["a", 5]}, "field 'answers'"),
         ({"prompt": "Q?", "answers": ["a", "b"], "models": ["m"]}, "field 'models'"),
         ({"prompt": "Q?", "answers": ["a", "b"], "colour": "red"}, "field 'colour'"),
+        ({"prompt": "Q?", "answers": ["a", "b"], "reference": "{answer 3} errs."}, "field 'reference': '{answer 3}'; there are 2 answers"),
     ],
 )
 def test_wrong_tasks_name_file_row_and_field(tmp_path, row, says):
@@ -234,3 +235,12 @@ def test_a_rating_is_on_the_scale_of_its_axis():
 def test_a_scale_that_does_not_rise_is_told_with_its_line(ends):
     with pytest.raises(InputError, match=r"line \d+, field 'axes.1'.*highest should be above lowest, by at most 1,000"):
         parse_project(SCALES.replace("lowest: 0, highest: 5", ends))
+
+
+def test_a_text_names_answers_by_where_they_stand_on_the_screen(tmp_path):
+    row = {"prompt": "Q?", "answers": ["a", "b", "c"], "reference": "{answer 3} is false, {answer 1} is not."}
+    items = read_items(PROJECT, tasks(tmp_path / "t.jsonl", row))
+    of = {"".join(e.completion for e in item.episodes): item for item in items}
+    assert of["ac"].told((0, 1), helped=False) == ("Answer B is false, Answer A is not.", "")
+    assert of["ac"].told((1, 0), helped=True) == ("Answer A is false, Answer B is not.", "")
+    assert of["bc"].told((0, 1), helped=False)[0] == "Answer B is false, an answer that is not shown here is not."

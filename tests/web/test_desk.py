@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from web_server import PROJECT, TEMPLATE, Person, Server, better_left
 
-from custodes.feedback.items import items_from_rows
+from custodes.feedback.items import Assistance, Item, items_from_rows
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.project import parse_project
-from custodes.types import Annotator
+from custodes.types import Annotator, Episode, Message, Task
 from custodes.web.desk import mark_of, quality_of
 from custodes.web.effort import accuracy_by_budget
+from custodes.web.export import export_project
 from custodes.web.projects import create_project, open_project
+from custodes.web.second_looks import by_chance
 
 NEXT = "/projects/helpfulness/next"
 GOLD = PROJECT.replace("gold_share: 0.0", "gold_share: 0.6").replace("# pay_per_hour: 20.0", "pay_per_hour: 18.0")
@@ -173,3 +176,84 @@ def test_a_group_on_the_desk_is_told_in_the_words_of_the_detector(server: Server
     cluster, *_ = quality_of(server.database, "helpfulness")["clusters"]  # the tightest
     assert set(cluster["people"]) == set(group)
     assert cluster["meaning"] == "agree beyond what they see: they collude, or share a taste"
+
+
+AT_RANDOM = ASSISTED.replace("assisted: true", "assisted: at random")
+
+
+def test_help_by_a_coin_tells_what_it_helps_and_whom_it_misleads(server: Server, tmp_path: Path):
+    rows = [
+        {
+            "prompt": f"Q{n}?",
+            "answers": [f"good {n}", f"evil {n}"],
+            "gold": {"better": 1} if n < 36 else {},
+            "assistance": {
+                "by": "critic-1",
+                "text": f"Look at {{answer 1}}. {n}",
+                "says": {"better": 1 if n % 3 else 2},
+            },
+        }
+        for n in range(60)
+    ]
+    create_project(server.database, AT_RANDOM, items_from_rows(parse_project(AT_RANDOM), rows), "test")
+    shown: dict[str, list[bool]] = {}
+    for name in ("ann", "bob"):  # they believe the help, and toss a coin where there is none
+        person, shown[name] = server.person(name), []
+        while (item := person.call("POST", NEXT).json()["item"]) is not None:
+            n = int(item["prompt"][0]["content"][1:-1])
+            helped = bool(item["assistance"])
+            shown[name].append(helped)
+            assert item["stage"] is None
+            assert person.call("POST", NEXT).json()["item"]["assistance"] == item["assistance"]  # the coin falls once
+            good = bool(n % 3) if helped else n % 2 == 0
+            left = item["answers"][0][0]["content"].startswith("good")
+            assert item["assistance"] in ("", f"Look at Answer {'A' if left else 'B'}. {n}")
+            answers = [{"question": 1, "verdict": "prefer", "strength": 2 if left == good else -2}]
+            body = {"answers": answers, "seconds": 5.0}
+            assert person.call("POST", f"/assignments/{item['assignment']}/judgments", body).status_code == 201
+    flips = [helped for of in shown.values() for helped in of]
+    assert len(flips) == 120
+    assert 30 <= sum(flips) <= 90  # accounts are named by chance, and so fall the coins
+    assert shown["ann"] != shown["bob"]
+    found = quality_of(server.database, "helpfulness")
+    assert found["assisted"] is None
+    of = found["helped"]
+    assert of["answers"] == {"alone": 120 - sum(flips), "helped": sum(flips)}
+    assert of["right_about"]["right help"]["helped"]["estimate"] == 1
+    assert of["right_about"]["wrong help"]["helped"]["estimate"] == 0
+    assert of["right_about"]["right help"]["more"]["low"] > 0 > of["right_about"]["wrong help"]["more"]["estimate"]
+    assert of["agrees"]["helped"]["estimate"] == 1 > of["agrees"]["alone"]["estimate"]
+    exported = {}
+    for judged in ("alone", "helped", "all"):  # gold items stay here
+        export_project(server.database, "helpfulness", tmp_path / judged, judged=judged)
+        told = (tmp_path / judged / "judgments.jsonl").read_text()
+        exported[judged] = len(told.splitlines())
+        assert ("critic-1" in told) is (judged != "alone")
+    assert exported["alone"] + exported["helped"] == exported["all"] == 48
+    assert min(exported.values()) > 0
+
+
+def test_the_interval_of_what_help_does_covers():
+    """Items differ in difficulty, people judge some with help: the truth, +.2, lies in 95 of 100 intervals, about."""
+    rng, inside, runs = np.random.default_rng(3), 0, 300
+    items, tasks = [], [Task(f"t{n}", (Message("user", "?"),)) for n in range(60)]
+    for task in tasks:
+        pair = tuple(
+            Episode.written(f"{task.id}-{k}", task, (*task.messages, Message("assistant", k)), "m") for k in "ab"
+        )
+        items.append(Item(task.id, task, pair, {"better": pair[0].id}, assistance=Assistance("c", "x", {})))
+    by_task = {item.task.id: item for item in items}
+    for _ in range(runs):
+        judgments = []
+        for item, ease in zip(items, rng.uniform(0.1, 0.75, len(items)), strict=True):
+            for name in "xyz":
+                helped = rng.random() < 0.5
+                right = rng.random() < ease + 0.2 * helped
+                a, b = (e.id for e in item.episodes)
+                common = {"id": f"{item.id}-{name}", "task": item.id, "annotator": name, "assistance": "c" * helped}
+                judgments.append(Comparison(**common, episodes=(a, b), strength=2 if right else -2))
+        found = by_chance(judgments, by_task)
+        more = found["right"]["more"]
+        inside += more["low"] <= 0.2 <= more["high"]
+    print(f"coverage of help's effect on accuracy: {inside} of {runs}")
+    assert 0.915 <= inside / runs <= 0.985

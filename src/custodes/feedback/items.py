@@ -7,7 +7,8 @@ labels, none for demonstrations.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from custodes.dialogue import as_completion, as_prompt, text_or_messages
 from custodes.feedback.project import Project
-from custodes.feedback.questions import describe
+from custodes.feedback.questions import LETTERS, describe
 from custodes.tables import TableRow, read_rows
 from custodes.types import Episode, InputError, Judgment, Message, Task
 
@@ -26,7 +27,7 @@ Messages = tuple[Message, ...]
 
 @dataclass(frozen=True, eq=False)
 class Assistance:
-    """Help with an item, shown after it was judged alone: who gives it, its text, and what it says is right.
+    """Help with an item: who gives it, its text, and what it says is right.
 
     ``says`` has the form of an item's ``gold``; empty where the help proposes nothing.
     """
@@ -49,6 +50,15 @@ class Item:
     reference: str = ""
     """What annotators are told besides the prompt, and no model ever is: the description of an inserted bug."""
     assistance: Assistance | None = None
+
+    def told(self, order: Sequence[int], helped: bool) -> tuple[str, str]:
+        """(reference, help or "") as they stand beside the answers, which are shown in ``order``.
+
+        Answers stand in a drawn order, so that a text cannot call one of them the first: where it says "{answer 1}", people
+        read "Answer B" if that is where it stands.
+        """
+        help_ = self.assistance.text if helped and self.assistance is not None else ""
+        return _with_letters(self.reference, order), _with_letters(help_, order)
 
 
 class _Part(BaseModel):
@@ -88,7 +98,7 @@ def read_items(project: Project, path: str | Path) -> list[Item]:
     - ``id``, ``tags``, and ``models``: which model gave each answer, recorded and never shown;
     - ``gold``: {"better": n} for the n-th answer (from 1), {"labels": {name: value}}, {"ratings": {axis: [low, high]}};
     - ``reference``: what annotators are told besides the prompt;
-    - ``assistance``: {"by", "text", "says"} with ``says`` like ``gold``;
+    - ``assistance``: {"by", "text", "says"} with ``says`` like ``gold``; these texts name the n-th answer as "{answer n}";
     - ``bugs`` of the code in the prompt, recorded for whoever grades critiques and never shown:
       [{"lines", "description", "original", "operator"}].
 
@@ -150,12 +160,38 @@ def _items(project: Project, row: TableRow) -> list[Item]:
     gold = _gold(found.gold, episodes, row, "gold")
     told = found.assistance
     assistance = Assistance(told.by, told.text, _gold(told.says, episodes, row, "assistance.says")) if told else None
-    more = (gold, tuple(found.tags), found.reference, assistance)
-    sets = list(combinations(episodes, shown)) if shown else [()]
-    items = [Item(f"item-{_hash(prompt, task.id, *(e.id for e in some))}", task, tuple(some), *more) for some in sets]
-    if "better" in gold and len(sets) > 1:
+    for column, text in (("reference", found.reference), ("assistance.text", told.text if told else "")):
+        if wrong := next((n for n in _named(text) if not 1 <= n <= len(episodes)), None):
+            raise InputError(f"{row.place}, field {column!r}: '{{answer {wrong}}}'; there are {len(episodes)} answers.")
+    items = []
+    for chosen in combinations(range(len(episodes)), shown):
+        some = tuple(episodes[n] for n in chosen)
+        help_ = replace(assistance, text=_renumbered(assistance.text, chosen)) if assistance else None
+        id_ = f"item-{_hash(prompt, task.id, *(e.id for e in some))}"
+        items.append(Item(id_, task, some, gold, tuple(found.tags), _renumbered(found.reference, chosen), help_))
+    if "better" in gold and len(items) > 1:
         return [item for item in items if any(e.id == gold["better"] for e in item.episodes)]
     return items
+
+
+_ANSWER = re.compile(r"\{answer (\d+)\}")
+
+
+def _named(text: str) -> list[int]:
+    """Numbers of the answers that a text names, from 1."""
+    return [int(n) for n in _ANSWER.findall(text)]
+
+
+def _renumbered(text: str, chosen: Sequence[int]) -> str:
+    """A text about a task's answers, of an item that shows the ``chosen`` of them."""
+    places = {number + 1: f"{{answer {place}}}" for place, number in enumerate(chosen, 1)}
+    return _ANSWER.sub(lambda found: places.get(int(found[1]), "an answer that is not shown here"), text)
+
+
+def _with_letters(text: str, order: Sequence[int]) -> str:
+    """A text with "Answer B" for its "{answer 1}", where the first answer is shown at the second place."""
+    names = {n + 1: f"Answer {LETTERS[place]}" if len(order) > 1 else "Answer" for place, n in enumerate(order)}
+    return _ANSWER.sub(lambda found: names.get(int(found[1]), found[0]), text)
 
 
 def _gold(gold: Mapping[str, Any], episodes: list[Episode], row: TableRow, column: str) -> dict[str, Any]:

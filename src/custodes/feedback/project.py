@@ -99,8 +99,9 @@ class Project(Part):
     axes: tuple[Axis, ...] = ()
     questions: Annotated[tuple[SerializeAsAny[Question], ...], Field(min_length=1)]
     reasons: tuple[str, ...] = ()
-    assisted: bool = False
-    """Whether everything is judged twice: alone first, then with the help that the task brings."""
+    assisted: bool | Literal["at random"] = False
+    """Whether everything is judged twice: alone first, then with the help that the task brings. "at random": judged
+    once, and a coin for each person and item says whether the help is shown from the start."""
     assignment: Assignment = Assignment()
     stopping: Stopping = Stopping()
     quotas: tuple[Quota, ...] = ()
@@ -219,10 +220,11 @@ def _contradictions(project: Project) -> Iterator[tuple[Place, str]]:
         yield ("questions",), "the questions of one project show the same number of answers"
     if alone and shown - {1}:
         yield ("questions",), f"a {alone[0]} is of one answer; ask about several in another project"
-    if project.assisted and not any(question.twice for question in project.questions):
-        twice = [name for name in registry.kind.names() if registry.kind.find(name).twice]
-        yield ("assisted",), f"only questions of the kinds {', '.join(twice)} are judged again with help"
-    if project.assisted and alone:
+    twice = project.assisted is True
+    if twice and not any(question.twice for question in project.questions):
+        kinds = [name for name in registry.kind.names() if registry.kind.find(name).twice]
+        yield ("assisted",), f"only questions of the kinds {', '.join(kinds)} are judged again with help"
+    if twice and alone:
         yield ("assisted",), f"a {alone[0]} is not judged twice; ask for it in another project"
 
 
@@ -302,6 +304,7 @@ questions:                   # asked of every item, in this order
 
 reasons: [correct, complete, clear, polite]   # chips that can be clicked to say why
 assisted: false              # true: judged alone first, then again with the help that each task brings
+                             # at random: judged once; a coin for each person and item says whether help is shown
 
 assignment:
   overlap: 3                 # different annotators per item

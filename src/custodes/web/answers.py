@@ -30,7 +30,7 @@ def judgments_of(
     none.
     """
     shown = [item.episodes[n] for n in order]
-    besides = [text for text in (item.reference, assistance and item.assistance and item.assistance.text) if text]
+    besides = [text for text in item.told(order, bool(assistance)) if text]
     about: dict[str, Any] = {
         "annotator": annotator,
         "task": item.task.id,

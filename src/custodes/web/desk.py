@@ -35,7 +35,7 @@ from custodes.web.flags import flags_of
 from custodes.web.habits import habits_of
 from custodes.web.projects import open_project, quarantined
 from custodes.web.schema import assignments
-from custodes.web.second_looks import final, second_looks, teams_of
+from custodes.web.second_looks import by_chance, final, second_looks, teams_of
 
 
 def quality_of(database: ServerDatabase, name: str) -> dict[str, Any]:
@@ -67,6 +67,7 @@ def quality_of(database: ServerDatabase, name: str) -> dict[str, Any]:
         "labels": _labels(judgments),
         "standings": _standings(content, judgments),
         "assisted": second_looks(used, content.items_by_task),
+        "helped": by_chance(used, content.items_by_task),
         "teams": teams_of(rater.find("known_bugs")(content.tasks.values(), content.episodes.values(), judgments)),
     }
     if any(j.comparisons() for j in judgments):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select
 
@@ -30,6 +30,8 @@ from custodes.web.projects import load_items, open_project, quarantined
 from custodes.web.schema import assignments
 from custodes.web.second_looks import final
 
+Judged = Literal["all", "alone", "helped"]
+"""Which judgments: whether help was shown."""
 EXPORT_FORMS = ("trl", "huggingface", *platform.names())
 
 
@@ -100,22 +102,31 @@ def judgments_of_project(database: ServerDatabase, name: str) -> list[dict[str, 
 
 
 def export_project(
-    database: ServerDatabase, name: str, folder: Path, form: str = "trl", by: str = "command line"
+    database: ServerDatabase,
+    name: str,
+    folder: Path,
+    form: str = "trl",
+    by: str = "command line",
+    judged: Judged = "all",
 ) -> list[Path]:
     """Writes a project into ``folder``; the files.
 
     "trl" is three files: judgments.jsonl (all of them), preferences.jsonl (a row per judgment, with its annotator) and
     aggregated.jsonl (a row per pair, with a soft label and a weight from the annotator model). Edited answers are in the
     latter two. "huggingface" is the same preferences in parquet, with a card. "argilla" and "label-studio" are records
-    with everybody's answers. Annotators in quarantine are left out.
+    with everybody's answers. Annotators in quarantine are left out. ``judged`` takes what was judged without help, or with it:
+    of what was judged twice, the first or the second.
 
     Raises MissingError for an unknown project, InputError for an unknown form or nothing to export.
     """
     if form not in EXPORT_FORMS:
         raise InputError(f"form {form!r} is unknown; choose from {', '.join(EXPORT_FORMS)}.")
-    content = read_project(database, name)
+    content = read_project(database, name, with_alone=judged == "alone")
+    if judged != "all":
+        chosen = [j for j in content.judgments if bool(j.assistance) is (judged == "helped")]
+        content = replace(content, judgments=chosen)
     if not content.judgments:
-        raise InputError(f"the project {name!r} has no judgments yet.")
+        raise InputError(f"the project {name!r} has no judgments{'' if judged == 'all' else f' made {judged}'} yet.")
     folder.mkdir(parents=True, exist_ok=True)
     database.log_access("export", by, f"{name} as {form}, {len(content.judgments):,} judgments")
     if form in platform:

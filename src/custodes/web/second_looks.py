@@ -1,7 +1,8 @@
-"""Judgments made alone and again with help: what help changes, whether for the better, and who only nods."""
+"""Judgments made alone and again with help, or with help at random: what help changes, whether for the better, who only nods."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,8 +11,8 @@ import numpy as np
 
 from custodes.feedback.items import Item, follows, gold_result
 from custodes.feedback.teams import TeamReview, analyse
-from custodes.stats import mean_interval, paired_difference, rate
-from custodes.types import Judgment
+from custodes.stats import jackknife, mean_interval, paired_difference, rate
+from custodes.types import Floats, Judgment
 
 NODS = 0.5
 """Seconds within which nobody can have read the help: accepting it faster is rubber-stamping."""
@@ -65,6 +66,58 @@ def second_looks(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item
         "gain": paired_difference(assisted, alone, items).to_dict(),
         "teams": teams_of(_reviews_of(looks)),
     }
+
+
+def by_chance(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item]) -> dict[str, Any] | None:
+    """What help does where a coin gave it to some and not to others; None unless there are judgments of both.
+
+    ``right`` is the accuracy on gold items, ``right_about`` the same where the help is right and where it is wrong (what is
+    misled shows there), ``agrees`` how often a judgment says what the help says, and ``seconds`` the time a judgment.
+    Each holds ``alone``, ``helped`` and ``more``, helped minus alone, whose interval is over items.
+    """
+    rows = [(items_by_task[j.task], j) for j in judgments if j.task in items_by_task and j.stance() is not None]
+    rows = [(item, j) for item, j in rows if item.assistance is not None]
+    if len({bool(j.assistance) for _, j in rows}) < 2:
+        return None
+    right = [(item, j, gold_result(item, j)) for item, j in rows]
+    return {
+        "answers": {name: sum(bool(j.assistance) is on for _, j in rows) for name, on in _ARMS},
+        "right": _contrast(right),
+        "right_about": {
+            "right help": _contrast([row for row in right if _helper_is_right(row[0], row[1]) is True]),
+            "wrong help": _contrast([row for row in right if _helper_is_right(row[0], row[1]) is False]),
+        },
+        "agrees": _contrast([(item, j, follows(item, j)) for item, j in rows]),
+        "seconds": _contrast([(item, j, j.seconds) for item, j in rows]),
+    }
+
+
+_ARMS = (("alone", False), ("helped", True))
+_ANY = (-math.inf, math.inf)
+
+
+def _contrast(rows: Sequence[tuple[Item, Judgment, float | None]]) -> dict[str, Any] | None:
+    """Means alone and with help, and their difference with its jackknife over items; None unless there are both."""
+    known = [(item.id, bool(j.assistance), float(value)) for item, j, value in rows if value is not None]
+    if len({helped for _, helped, _ in known}) < 2:
+        return None
+    interval, bounds = (rate, (-1.0, 1.0)) if all(value in (0, 1) for *_, value in known) else (mean_interval, _ANY)
+    code = {id: n for n, id in enumerate(dict.fromkeys(id for id, _, _ in known))}
+    sums, counts = np.zeros((len(code), 2)), np.zeros((len(code), 2))
+    for id, helped, value in known:
+        sums[code[id], int(helped)] += value
+        counts[code[id], int(helped)] += 1
+
+    def more(sums: Floats, counts: Floats) -> float:
+        with np.errstate(invalid="ignore"):
+            alone, helped = sums.sum(0) / counts.sum(0)
+        return float(helped - alone)
+
+    told = {"more": jackknife(more, sums, counts, bounds=bounds).to_dict()}
+    for name, on in _ARMS:
+        of = [(id, value) for id, helped, value in known if helped is on]
+        told[name] = interval([value for _, value in of], [id for id, _ in of]).to_dict()
+    return told
 
 
 def _reviews_of(looks: Sequence[SecondLook]) -> list[TeamReview]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from hashlib import sha256
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, select, update
@@ -198,10 +199,12 @@ def _passed(row: Row[Any], stage: WorkStage | None, revise: bool, now: float) ->
 
 
 def _staged(project: Project, item: Item, row: Row[Any], stage: WorkStage | None, assistance: str) -> tuple[str, str]:
-    """(what the judgments' ids begin with, which help was shown) of one of the two judgments of an assisted project."""
-    if not project.assisted or item.assistance is None:
+    """(what the judgments' ids begin with, which help was shown); in an assisted project, of one of its two judgments."""
+    if project.assisted is not True or item.assistance is None:
         if stage is not None:
-            raise InputError(f"stage {stage!r}: the project is not assisted; leave it out.")
+            raise InputError(f"stage {stage!r}: nothing is judged twice in this project; leave it out.")
+        if project.assisted:
+            assistance = item.assistance.by if item.assistance and helped_by_chance(project, item, row.account) else ""
         return row.id, assistance
     if stage is None:
         raise InputError("the field 'stage' is missing; the project is assisted: say alone or assisted.")
@@ -210,6 +213,11 @@ def _staged(project: Project, item: Item, row: Row[Any], stage: WorkStage | None
     if row.alone is None:
         raise ConflictError("judge this alone first.")
     return f"{row.id}-assisted", item.assistance.by
+
+
+def helped_by_chance(project: Project, item: Item, account: str) -> bool:
+    """Whether this person sees the help of this item, where help is given at random: the same answer each time."""
+    return sha256(f"{project.seed} {item.id} {account}".encode()).digest()[0] % 2 == 0
 
 
 def keep_draft(database: ServerDatabase, id_: str, account: Account, draft: dict[str, Any]) -> float:
@@ -296,24 +304,25 @@ def _done_by(project: str, account: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def _screen_of(project: Project, row: Row[Any], item: Item) -> dict[str, Any]:
-    """What the person may see: no model names, no ids of answers, no gold, no purpose; help only after judging alone."""
+    """What the person may see: no model names, no ids of answers, no gold, no purpose; help only after judging alone, or by chance."""
     alone = json.loads(row.alone) if row.alone else None
-    helped = alone is not None and item.assistance is not None
+    twice = project.assisted is True
+    helped = alone is not None if twice else bool(project.assisted) and helped_by_chance(project, item, row.account)
+    order = json.loads(row.shown)
+    reference, help_ = item.told(order, helped)
     return {
         "assignment": row.id,
         "project": project.name,
         "title": project.title,
         "prompt": [m.to_dict() for m in item.task.messages],
-        "reference": item.reference,
-        "answers": [
-            [m.to_dict() for m in item.episodes[n].messages[len(item.task.messages) :]] for n in json.loads(row.shown)
-        ],
+        "reference": reference,
+        "answers": [[m.to_dict() for m in item.episodes[n].messages[len(item.task.messages) :]] for n in order],
         "questions": [question.model_dump(mode="json") for question in project.questions],
         "axes": [axis.model_dump(mode="json") for axis in project.axes],
         "reasons": list(project.reasons),
         "guidelines": project.guidelines.model_dump(),
-        "stage": ("assisted" if helped else "alone") if project.assisted else None,
-        "assistance": item.assistance.text if helped and item.assistance else "",
+        "stage": ("assisted" if helped else "alone") if twice else None,
+        "assistance": help_,
         "said_alone": alone["answers"] if alone else [],
         "until": row.until,
         "draft": json.loads(row.draft) if row.draft else None,

@@ -115,3 +115,21 @@ def test_help_is_shown_after_judging_alone_and_both_judgments_are_kept(site: Sit
     assert (alone.verdict, alone.assistance) == ("tie", "")
     assert (assisted.strength, assisted.assistance) == (2, "critic-1")
     assert assisted.seconds is not None
+
+
+def test_help_by_a_coin_is_on_some_screens_and_in_their_judgments_alone(site: Site, browser: Browser):
+    help_ = {"by": "critic-1", "text": "The second **errs**."}
+    rows = [{"prompt": f"Q{n}?", "answers": [f"a{n}", f"b{n}"], "assistance": help_} for n in range(8)]
+    project = site.project("[{kind: comparison}]", rows, "assisted: at random")
+    page = site.visitor(browser)
+    site.open(page, project)
+    seen = []
+    for n in range(8):
+        expect(page.get_by_label("Equal")).not_to_be_checked()
+        seen.append(page.get_by_role("region", name="Help").is_visible())
+        page.keyboard.press("t")
+        page.keyboard.press("Enter")
+        site.judgments(project, n + 1)
+    expect(page.locator("main h1")).to_have_text("Nothing to judge")
+    judgments = site.judgments(project, 8)
+    assert [bool(j.assistance) for j in judgments] == seen

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use
 from custodes.web.database import DATABASE, ServerDatabase
-from custodes.web.export import export_project
+from custodes.web.export import Judged, export_project
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +24,15 @@ class ProjectExport:
     """Database: a file (custodes.db), or postgresql://user:password@host/database for several servers."""
     form: Literal["trl", "argilla", "label-studio", "huggingface"] = "trl"
     """Whose form."""
+    judged: Judged = "all"
+    """Which judgments: all, those made without help, or those made with it (of what was judged twice, the first or the second)."""
 
 
 @command()
 def project_export(config: ProjectExport) -> list[Path]:
     """Write a project's judgments as training data and for other platforms."""
     with ServerDatabase(config.db) as database:
-        return export_project(database, config.project, config.out, config.form)
+        return export_project(database, config.project, config.out, config.form, judged=config.judged)
 
 
 @in_words(project_export)

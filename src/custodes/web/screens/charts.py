@@ -25,6 +25,11 @@ def rate_text(interval: IntervalDict) -> str:
     return _text(interval, lambda value: f"{100 * value:.0f}", " %")
 
 
+def points_text(interval: IntervalDict) -> str:
+    """A difference of rates, in points of a hundred."""
+    return _text(interval, lambda value: f"{100 * value:+.0f}", " points")
+
+
 def interval_text(interval: IntervalDict, digits: int = 2) -> str:
     """Any number."""
     return _text(interval, lambda value: f"{value:,.{digits}f}", "")

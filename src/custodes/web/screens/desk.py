@@ -15,7 +15,7 @@ from custodes.web.desk import mark_of, quality_of
 from custodes.web.flags import answer_flag
 from custodes.web.projects import quarantine
 from custodes.web.screens import charts, widgets
-from custodes.web.screens.charts import interval_text, rate_text
+from custodes.web.screens.charts import interval_text, points_text, rate_text
 from custodes.web.screens.pages import page
 from custodes.web.screens.tags import tag
 from custodes.web.screens.visits import Visit
@@ -158,6 +158,7 @@ class _Desk:
                 ),
                 ("Throughput", drawings["rhythm"], partial(ui.html, drawings["rhythm"], sanitize=False)),
                 ("Help", numbers["assisted"], partial(_help, numbers)),
+                ("Help at random", numbers["helped"], partial(_help_by_chance, numbers)),
                 ("Persons, critic and teams", numbers["teams"], partial(_teams, numbers["teams"])),
                 ("Models", numbers["standings"], partial(_standings, numbers["standings"])),
             ):
@@ -353,7 +354,7 @@ def _help(numbers: Numbers) -> None:
         ["Accepted within half a second", rate_text(of["rubber_stamps"])],
         ["Right alone (gold)", rate_text(of["accuracy"]["alone"])],
         ["Right with help (gold)", rate_text(of["accuracy"]["assisted"])],
-        ["Gain, paired", rate_text(of["gain"]) if of["gain"]["estimate"] else interval_text(of["gain"])],
+        ["Gain, paired", points_text(of["gain"])],
     ]
     widgets.table(["Judged alone, then with help", ""], rows)
     names = {p: about["name"] for p, about in numbers["people"].items()}
@@ -361,6 +362,24 @@ def _help(numbers: Numbers) -> None:
     widgets.table(["Person", "Within half a second", "Followed"], each)
     if of["teams"]:
         _teams(of["teams"])
+
+
+def _help_by_chance(numbers: Numbers) -> None:
+    of = numbers["helped"]
+    contrasts = {
+        "Right (gold)": of["right"],
+        "Right where the help is right": of["right_about"]["right help"],
+        "Right where the help is wrong": of["right_about"]["wrong help"],
+        "Says what the help says": of["agrees"],
+        "Seconds": of["seconds"],
+    }
+    rows = []
+    for name, row in contrasts.items():
+        if row is not None:
+            text, points = (interval_text, interval_text) if name == "Seconds" else (rate_text, points_text)
+            rows.append([name, text(row["alone"]), text(row["helped"]), points(row["more"])])
+    answers = [f"{of['answers'][arm]:,}" for arm in ("alone", "helped")]
+    widgets.table(["Help given by a coin", "Alone", "With help", "Difference"], [["Judgments", *answers, ""], *rows])
 
 
 def _teams(teams: Numbers) -> None:

@@ -246,7 +246,12 @@ def _notes(item: Mapping[str, Any]) -> None:
     if item["stage"] == "alone":
         with tag("div", cls="note", data_stage="alone"):
             tag("p", "First judge alone. Then help is shown, and you can stay with your judgment or change it.")
-    elif item["stage"] == "assisted":
+    elif item["assistance"]:
         with widgets.card("Help", cls="note"):
-            tag("p", "Below is what you said alone. Change it, or hand it in again as it is.", data_stage="assisted")
+            if item["stage"] == "assisted":
+                tag(
+                    "p", "Below is what you said alone. Change it, or hand it in again as it is.", data_stage="assisted"
+                )
+            else:
+                tag("p", "Somebody else's remarks. They may be wrong: judge for yourself.", data_stage="helped")
             widgets.markdown(item["assistance"])
