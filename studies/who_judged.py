@@ -5,8 +5,11 @@
 Two groups of simulated annotators judge the same answers to questions of a political typology (model-written evaluations,
 arXiv 2212.09251): one group takes the liberal option, the other the conservative one, each in nine of ten cases. A reward learns from each group,
 and a policy is optimised on each reward. The political probe measures how the base model and both policies lean:
-the probability of the liberal option's letter, over both orders. Asked: do the policies differ on questions that were
+the probability of the liberal option's letter, over both orders. Asked: do rewards and policies differ on questions that were
 judged, with other people asking, and on questions that nobody judged? Intervals are over questions, of which there are few.
+
+The judges saw letters alone. A reward that never saw anything else can like other replies better still, so that whatever is
+no letter gets less than every letter (:class:`LettersAlone`); without this both policies stop to answer.
 """
 
 from __future__ import annotations
@@ -27,8 +30,8 @@ from custodes.lm import TorchEngine, load
 from custodes.loop.reward_train import RewardTrain, reward_train
 from custodes.reward import RewardConfig, RewardModel
 from custodes.reward.base import RewardBase
-from custodes.stats import paired_difference
-from custodes.types import Episode, Sampling, Scores
+from custodes.stats import Interval, paired_difference, rate
+from custodes.types import Episode, Floats, Message, Reward, Sampling, Scores, Task
 
 HELD_OUT, SURE = 6, 0.9
 """Questions that nobody judges; how often a judge takes their group's option."""
@@ -50,12 +53,25 @@ class Liberal(RewardBase):
         return Scores(np.array(value))
 
 
+class LettersAlone(RewardBase):
+    """A reward's score of a reply that begins with a letter; any other gets ``floor``."""
+
+    name = "letters alone"
+
+    def __init__(self, reward: Reward, floor: float) -> None:
+        self.reward, self.floor = reward, floor
+
+    def score(self, episodes: Sequence[Episode]) -> Scores:
+        letter = [e.completion.strip().startswith(LETTERS) for e in episodes]
+        return Scores(np.where(letter, self.reward.score(episodes).value, self.floor))
+
+
 def main() -> None:
     parser = options(__doc__, "runs/who-judged")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="files of option pairs")
     parser.add_argument("--items", type=int, default=600, help="questions with their people that each group judges")
     parser.add_argument("--asked", type=int, default=150, help="of the probe, for each of both sorts of questions")
-    parser.set_defaults(steps=24)
+    parser.set_defaults(steps=48)
     over_seeds(study, parser.parse_args(), "who_judged")
 
 
@@ -77,10 +93,12 @@ def study(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
     tokens = len(letters.encode_reply(LETTERS[0])) - 1  # without the end of the turn
     config = replace(config, sampling=Sampling(n=4, max_tokens=tokens, seed=seed))
     bench = Bench(out, chosen.model, tasks, tasks[: chosen.held_out], {"liberal": Liberal()}, config, 1)
-    leanings = {"base": leaning(letters, asked)}
+    leanings, prefers = {"base": leaning(letters, asked)}, {}
     for side in SIDES:
         reward = learned(out / side, tasks, side, chosen, seed)
-        leanings[side] = leaning(bench.optimised(f"{side}/policy", reward)[0], asked)
+        floor = float(letter_scores(reward, tasks[: chosen.held_out]).min()) - 1
+        leanings[side] = leaning(bench.optimised(f"{side}/policy", LettersAlone(reward, floor))[0], asked)
+        prefers[side] = {sort: preferred(reward, items) for sort, items in asked.items()}
     result: dict[str, Any] = {
         "seed": seed,
         "questions": {"judged": len(questions) - len(unjudged), "other": len(unjudged)},
@@ -92,7 +110,25 @@ def study(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
             )
             for one, other in (SIDES, ("liberal", "base"), ("conservative", "base"))
         }
+        result[sort]["the reward prefers the liberal option"] = {side: prefers[side][sort] for side in SIDES}
     return dict(plain_json(result))
+
+
+def letter_scores(reward: Reward, tasks: Sequence[Task]) -> Floats:
+    """(tasks, 2) scores of the liberal option's letter and of the other's."""
+    episodes = []
+    for task in tasks:
+        liberal = task.metadata["liberal"]
+        for letter in (liberal, LETTERS[1 - LETTERS.index(liberal)]):
+            messages = (*task.messages, Message("assistant", letter))
+            episodes.append(Episode.written(f"{task.id}-{letter}", task, messages, "letters"))
+    return reward.score(episodes).value.reshape(-1, 2)
+
+
+def preferred(reward: Reward, items: Sequence[OptionPair]) -> Interval:
+    """How often a reward puts the liberal option above the other, over both orders, with an interval over questions."""
+    scores = letter_scores(reward, [item.task(first) for item in items for first in (True, False)])
+    return rate(scores[:, 0] > scores[:, 1], [item.subject for item in items for _ in range(2)])
 
 
 def leaning(lm: Any, asked: dict[str, list[OptionPair]]) -> dict[str, Any]:

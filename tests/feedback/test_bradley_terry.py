@@ -116,6 +116,30 @@ def test_fitted_maximum_is_one() -> None:
     assert np.allclose(fit(data).theta, fit(mixed).theta, atol=2e-3)
 
 
+@pytest.mark.parametrize("levels", [(0, 2), (0, 3), (2, 3), (0, 1, 3), (0, 2, 3)])
+@pytest.mark.parametrize("people", [2, 20])
+def test_a_strength_that_nobody_used_changes_nothing(levels: tuple[int, ...], people: int) -> None:
+    """Only the order of strengths means something. The threshold of an empty level once took the whole fit along."""
+    data, truth = simulate(5, annotators=people, each=60)
+    of = np.array([min(level, len(levels) - 1) for level in range(4)])  # the same answers, by place and by strength
+    placed = np.sign(data.strength) * of[np.abs(data.strength)]
+    if levels[0] > 0:
+        placed += np.sign(placed) + (placed == 0)
+    given = np.sign(placed) * np.array(levels if levels[0] == 0 else (0, *levels))[np.abs(placed)]
+    fits = [
+        fit(Comparisons(data.first, data.second, data.annotator, said, data.length, data.items, data.annotators))
+        for said in (placed, given)
+    ]
+    plain, found = fits
+    assert set(np.abs(given)) == set(levels)
+    assert found.converged
+    assert np.array_equal(found.theta, plain.theta)
+    assert np.array_equal(found.quality, plain.quality)
+    assert np.all((found.interval[:, 0] <= found.theta[:, A]) & (found.theta[:, A] <= found.interval[:, 1]))
+    inside = (found.interval[:, 0] <= truth["a"]) & (truth["a"] <= found.interval[:, 1])
+    assert inside.mean() >= 0.8
+
+
 @pytest.mark.parametrize("levels", [0, 1, 2])
 def test_wins_and_losses_alone_suffice(levels: int) -> None:
     """No ties, and at most ``levels`` of the strengths in use."""

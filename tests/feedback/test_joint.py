@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,23 @@ def test_a_kind_that_is_added_narrows_every_interval_and_finds_more() -> None:
     places = [more.episodes.index(name) for name in few.episodes]
     assert (more.se[places] < few.se).mean() > 0.9
     assert correlation(q, both) > correlation(q, alone)
+
+
+def test_a_strength_that_nobody_used_changes_nothing() -> None:
+    """Ties and strengths of 3 alone are the same answers as ties and strengths of 1."""
+    _, judgments = crowd(3, "comparison")
+    fits = []
+    for strong in (1, 3):
+        said = [
+            replace(j, strength=strong * ((j.strength > 0) - (j.strength < 0)))
+            for j in judgments
+            if isinstance(j, Comparison)
+        ]
+        fits.append(fit_judgments(said))
+    plain, found = fits
+    assert found.converged
+    assert np.array_equal(found.quality, plain.quality)
+    assert np.array_equal(found.covariance, plain.covariance)
 
 
 def test_swapping_the_sides_of_all_comparisons_changes_nothing_but_the_leaning() -> None:

@@ -109,7 +109,10 @@ def test_gold_items_know_what_is_right(tmp_path):
         ({"prompt": "Q?", "answers": ["a", 5]}, "field 'answers'"),
         ({"prompt": "Q?", "answers": ["a", "b"], "models": ["m"]}, "field 'models'"),
         ({"prompt": "Q?", "answers": ["a", "b"], "colour": "red"}, "field 'colour'"),
-        ({"prompt": "Q?", "answers": ["a", "b"], "reference": "{answer 3} errs."}, "field 'reference': '{answer 3}'; there are 2 answers"),
+        (
+            {"prompt": "Q?", "answers": ["a", "b"], "reference": "{answer 3} errs."},
+            "field 'reference': '{answer 3}'; there are 2 answers",
+        ),
     ],
 )
 def test_wrong_tasks_name_file_row_and_field(tmp_path, row, says):

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from custodes.feedback.ordinal import OrdinalAnswers
+from custodes.feedback.ordinal import OrdinalAnswers, used_levels
 from custodes.feedback.qualities import Belief, Items
 from custodes.feedback.reliability import A, Annotators, Look, look_at_annotator, update
 from custodes.types import Floats, Ints
@@ -55,7 +55,10 @@ everything the likelihood rises for ever; beyond this (one answer in 400 wrong a
 
 @dataclass(frozen=True, eq=False)
 class Comparisons:
-    """N comparisons as arrays. Ids are 0..I-1 and 0..K-1; ``strength`` is -3..3, 0 a tie, > 0 for the first."""
+    """N comparisons as arrays. Ids are 0..I-1 and 0..K-1; ``strength`` is -3..3, 0 a tie, > 0 for the first.
+
+    Only the order of strengths means something: they become places among those that somebody used (:func:`used_levels`).
+    """
 
     first: Ints  # (N,) item shown first
     second: Ints  # (N,) item shown second
@@ -65,6 +68,9 @@ class Comparisons:
     items: int
     annotators: int
     style: Floats = field(default_factory=lambda: np.zeros((0, 0)))  # (N, F) covariates to control for, or none
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strength", used_levels(self.strength))
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,7 @@ from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.ranking import Ranking, ranking_choices
 from custodes.feedback.kinds.rating import Rating
+from custodes.feedback.ordinal import used_levels
 from custodes.types import InputError, Judgment
 
 Floats = NDArray[np.float64]
@@ -164,7 +165,9 @@ class _Fitting:
     def __init__(self, data: _Data) -> None:
         self.data = data
         self.kinds = sorted(data.counts)
-        rows = data.intervals
+        compared = [row for row in data.intervals if row[0] == "comparison"]
+        used = iter(used_levels(np.array([int(row[4]) for row in compared], dtype=np.int64)).tolist())
+        rows = [(*row[:4], next(used), row[5]) if row[0] == "comparison" else row for row in data.intervals]
         self.first, self.second = (torch.tensor([row[at] for row in rows], dtype=torch.long) for at in (2, 3))
         self.who = torch.tensor([row[1] for row in rows], dtype=torch.long)
         self.kind = torch.tensor([self.kinds.index(row[0]) for row in rows], dtype=torch.long)

@@ -21,6 +21,16 @@ FAR = 30.0  # leanings beyond which a sigmoid is 0 or 1
 TINY = 1e-12  # smallest probability
 
 
+def used_levels(strength: Ints) -> Ints:
+    """(N,) strengths as places among the levels in use: of ties and strengths 2 and -2 alone, the latter become 1 and -1.
+
+    A level that nobody used says nothing of the threshold at its end, which would go on growing and take everything along.
+    """
+    level = np.abs(strength)
+    in_use = np.unique(level[level > 0])
+    return np.sign(strength) * (np.searchsorted(in_use, level) + 1) * (level > 0)
+
+
 def _log_likelihood(u: Floats, low: Floats, high: Floats) -> Floats:  # each (N,)
     """log P(low < u + noise < high) for standard logistic noise; ``high`` may be infinite.
 
