@@ -30,7 +30,7 @@ from custodes.web.projects import load_items, open_project, quarantined
 from custodes.web.schema import assignments
 from custodes.web.second_looks import final
 
-Judged = Literal["all", "alone", "helped"]
+JudgedWith = Literal["all", "alone", "helped"]
 """Which judgments: whether help was shown."""
 EXPORT_FORMS = ("trl", "huggingface", *platform.names())
 
@@ -107,7 +107,7 @@ def export_project(
     folder: Path,
     form: str = "trl",
     by: str = "command line",
-    judged: Judged = "all",
+    judged: JudgedWith = "all",
 ) -> list[Path]:
     """Writes a project into ``folder``; the files.
 

@@ -71,8 +71,8 @@ def second_looks(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item
 def by_chance(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item]) -> dict[str, Any] | None:
     """What help does where a coin gave it to some and not to others; None unless there are judgments of both.
 
-    ``right`` is the accuracy on gold items, ``right_about`` the same where the help is right and where it is wrong (what is
-    misled shows there), ``agrees`` how often a judgment says what the help says, and ``seconds`` the time a judgment.
+    ``right`` is the accuracy on gold items, ``right_about`` the same where the help is right and where it is wrong: there
+    one sees who is misled. ``agrees`` is how often a judgment says what the help says, and ``seconds`` the time a judgment.
     Each holds ``alone``, ``helped`` and ``more``, helped minus alone, whose interval is over items.
     """
     rows = [(items_by_task[j.task], j) for j in judgments if j.task in items_by_task and j.stance() is not None]

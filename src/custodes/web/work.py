@@ -204,7 +204,7 @@ def _staged(project: Project, item: Item, row: Row[Any], stage: WorkStage | None
         if stage is not None:
             raise InputError(f"stage {stage!r}: nothing is judged twice in this project; leave it out.")
         if project.assisted:
-            assistance = item.assistance.by if item.assistance and helped_by_chance(project, item, row.account) else ""
+            assistance = item.assistance.by if item.assistance and _helped_by_chance(project, item, row.account) else ""
         return row.id, assistance
     if stage is None:
         raise InputError("the field 'stage' is missing; the project is assisted: say alone or assisted.")
@@ -215,7 +215,7 @@ def _staged(project: Project, item: Item, row: Row[Any], stage: WorkStage | None
     return f"{row.id}-assisted", item.assistance.by
 
 
-def helped_by_chance(project: Project, item: Item, account: str) -> bool:
+def _helped_by_chance(project: Project, item: Item, account: str) -> bool:
     """Whether this person sees the help of this item, where help is given at random: the same answer each time."""
     return sha256(f"{project.seed} {item.id} {account}".encode()).digest()[0] % 2 == 0
 
@@ -307,7 +307,7 @@ def _screen_of(project: Project, row: Row[Any], item: Item) -> dict[str, Any]:
     """What the person may see: no model names, no ids of answers, no gold, no purpose; help only after judging alone, or by chance."""
     alone = json.loads(row.alone) if row.alone else None
     twice = project.assisted is True
-    helped = alone is not None if twice else bool(project.assisted) and helped_by_chance(project, item, row.account)
+    helped = alone is not None if twice else bool(project.assisted) and _helped_by_chance(project, item, row.account)
     order = json.loads(row.shown)
     reference, help_ = item.told(order, helped)
     return {

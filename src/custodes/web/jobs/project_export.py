@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use
 from custodes.web.database import DATABASE, ServerDatabase
-from custodes.web.export import Judged, export_project
+from custodes.web.export import JudgedWith, export_project
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ProjectExport:
     """Database: a file (custodes.db), or postgresql://user:password@host/database for several servers."""
     form: Literal["trl", "argilla", "label-studio", "huggingface"] = "trl"
     """Whose form."""
-    judged: Judged = "all"
+    judged: JudgedWith = "all"
     """Which judgments: all, those made without help, or those made with it (of what was judged twice, the first or the second)."""
 
 
