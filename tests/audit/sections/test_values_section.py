@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from custodes.audit import audit_run
+from custodes.audit.sections.judges import AnnotatorEstimate
 from custodes.audit.sections.values import AnnotatorGroups, RewardOfGroups
 from custodes.ledger import Evaluation, Ledger
 
@@ -40,6 +41,11 @@ def test_groups_are_shown_with_accuracy_for_each_and_both_readings(tmp_path: Pat
         run = ledger.start_run("quickstart", {}, 0)
         rows = (("annotator-groups", groups, "annotators"), ("reward-of-groups-careful", of_reward, "careful"))
         ledger.write(run, [Evaluation(id, row.NAME, subject, row.metrics(), row.n) for id, row, subject in rows])
+        judged = {
+            f"j{k}": AnnotatorEstimate(judgments=40, reliability=-0.8 if k in (0, 8) else 1.0, reliability_se=0.1)
+            for k in range(10)
+        }
+        ledger.write(run, [Evaluation(f"judge-{n}", row.NAME, n, row.metrics(), row.n) for n, row in judged.items()])
         report = audit_run(ledger, run)
         figures, page = report["values"], report.html()
     first, second = figures["groups"]
@@ -52,6 +58,9 @@ def test_groups_are_shown_with_accuracy_for_each_and_both_readings(tmp_path: Pat
     assert "Reading 1: a &lt;minority&gt;." in page
     assert "Reading 2" in page
     assert "a person decides" in page
+    suspects = {judge["id"]: judge["group"] for judge in report["judges"]["judges"] if judge["suspect"]}
+    assert suspects == {"j0": "", "j8": "group 2: values of its own"}
+    assert "1 of them is in a group with values of its own" in page
     assert any("2 groups of judges prefer different things" in claim for claim in report.claims)
     assert any("may be a minority or poisoners" in limit for s in report.sections for limit in s.limits())
 

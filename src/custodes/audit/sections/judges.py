@@ -14,6 +14,7 @@ import numpy as np
 
 from custodes.audit.record import RunSection
 from custodes.audit.rows import Row
+from custodes.audit.sections.values import AnnotatorGroups, ValuesSection
 from custodes.page import Tile, charts, number, percent, plain_name
 from custodes.registry import section
 from custodes.stats import Interval, normal_quantile, rank_correlation, wilson
@@ -93,7 +94,7 @@ class JudgesSection(RunSection):
 {% macro cells(s) %}{{ cell("reliability", s.reliability) }}{{ cell("towards first shown", s.position, "signed") }}{{ cell("towards longer", s.length, "signed") }}{{ cell("repeats itself", s.repeat, "percent", true) }}<td data-label="judgments">{{ s.judgments | number }}</td><td data-label="nature">{{ s.nature | plain_name if s.nature else "not known" }}{% if s.kind == "simulated" %} <small>simulated</small>{% endif %}</td>{% endmacro %}
 {% if figures %}
 {% set shown = charts.shown %}
-<p>{{ figures.suspects }} of {{ figures.judges | length }} {% if figures.simulated == figures.judges | length %}simulated {% endif %}judges are suspects: the <i>evidence</i> is below. A suspect is a reason to look, not a verdict.</p>
+<p>{{ figures.suspects }} of {{ figures.judges | length }} {% if figures.simulated == figures.judges | length %}simulated {% endif %}judges are suspects: the <i>evidence</i> is below. A suspect is a reason to look, not a verdict.{% if figures.with_values %} {{ figures.with_values }} of them {{ "is" if figures.with_values == 1 else "are" }} in a group with values of its own: they may be suspects since they want something else. See “{{ figures.values_title }}”.{% endif %}</p>
 <div class="charts">
 {{ figure(charts.judges, "Inferred reliability: 1 is a typical judge, 0 carries no information, below 0 answers against the truth. The least reliable first" ~ (", the first " ~ shown ~ " of " ~ figures.judges | length if shown < figures.judges | length else "") ~ ".") }}
 {{ figure(charts.truth, "Inferred reliability against the one that the simulation gave each judge.") }}
@@ -107,8 +108,8 @@ class JudgesSection(RunSection):
 </table>
 {% if figures.suspects %}<h3>Suspects and the evidence</h3>
 <table class="wide-table">
-  <thead><tr><th>Judge</th><th>Evidence</th><th>Reliability</th></tr></thead>
-  {% for s in figures.judges if s.suspect %}<tr><th scope="row">{{ s.id }}</th><td data-label="evidence">{{ s.evidence | join("; ") }}</td>{{ cell("reliability", s.reliability) }}</tr>{% endfor %}
+  <thead><tr><th>Judge</th><th>Evidence</th>{% if figures.grouped %}<th>By values</th>{% endif %}<th>Reliability</th></tr></thead>
+  {% for s in figures.judges if s.suspect %}<tr><th scope="row">{{ s.id }}</th><td data-label="evidence">{{ s.evidence | join("; ") }}</td>{% if figures.grouped %}<td data-label="by values">{{ s.group or "the largest group" }}</td>{% endif %}{{ cell("reliability", s.reliability) }}</tr>{% endfor %}
 </table>{% endif %}
 <details><summary>All {{ figures.judges | length }} judges</summary>
 <table class="wide-table">
@@ -124,7 +125,8 @@ class JudgesSection(RunSection):
             return None
         kinds = {a.id: a.kind for a in self.source.ledger.annotators(self.source.run.id)}
         agreement = next(reversed(self.source.last(AnnotatorAgreement).values()), None)
-        return _figures(estimates, kinds) | {"alpha": agreement and _alpha(agreement)}
+        figures = _figures(estimates, kinds) | {"alpha": agreement and _alpha(agreement)}
+        return figures | _by_values(figures["judges"], next(reversed(self.source.last(AnnotatorGroups).values()), None))
 
     @property
     def _correlation(self) -> Interval | None:
@@ -236,6 +238,22 @@ def _judge(name: str, e: AnnotatorEstimate, kind: str, median: float) -> dict[st
     own = {"position": position, "length": length, "repeat": repeat, "evidence": evidence, "suspect": bool(evidence)}
     known = {name: getattr(e, name) for name in ("judgments", "nature", "true_reliability")}
     return {"id": name, "kind": kind, "reliability": reliability} | own | known
+
+
+def _by_values(judges: Sequence[dict[str, Any]], groups: AnnotatorGroups | None) -> dict[str, Any]:
+    """How many suspects may want something else; tells each judge's ``group`` where it is not the largest one."""
+    readings = groups.readings if groups is not None else []
+    own = {name: reading for reading in readings for name in reading["annotators"]}
+    for judge in judges:
+        reading = own.get(judge["id"])
+        told = "values of its own" if reading and reading["own_values"] else "minority or poisoners, not told apart"
+        judge["group"] = f"group {reading['group']}: {told}" if reading else ""
+    suspects = [own[judge["id"]] for judge in judges if judge["suspect"] and judge["id"] in own]
+    return {
+        "grouped": bool(readings),
+        "with_values": sum(bool(reading["own_values"]) for reading in suspects),
+        "values_title": ValuesSection.title,
+    }
 
 
 def _surely_beyond(interval: Interval, limit: float) -> bool:
