@@ -21,7 +21,7 @@ GROUPS = {
     "reward": "what answers are worth",
     "feedback": "who judged, whom to believe, and everybody's files",
     "project": "what people judge in a browser",
-    "ledger": "keys that sign the record",
+    "ledger": "keys that sign the record, and what is withdrawn from it",
     "audit": "reports from the record alone",
     "gaming": "environments whose reward can be gained without doing the task",
     "critic": "models that find bugs, and the bugs they learn from",
@@ -38,7 +38,7 @@ ELSEWHERE = {
     "train": "policy optimise", "ppo": "policy optimise", "grpo": "policy optimise", "rloo": "policy optimise",
     "rl": "policy optimise", "rlhf": "policy optimise", "optimise": "policy optimise", "optimize": "policy optimise",
     "sft": "policy tune", "dpo": "policy tune", "ipo": "policy tune", "finetune": "policy tune", "merge": "policy export",
-    "rm": "reward train", "score": "reward evaluate", "eval": "reward evaluate", "keygen": "ledger keygen",
+    "rm": "reward train", "score": "reward evaluate", "eval": "reward evaluate", "keygen": "ledger keygen", "redact": "ledger redact", "forget": "ledger redact",
     "view": "audit report", "log": "verify",
 }  # fmt: skip
 """Names of version 0.1, and what other tools call it -> the command."""

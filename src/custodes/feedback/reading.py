@@ -24,6 +24,7 @@ from custodes.feedback.platform import Platform, read_platform
 from custodes.feedback.records import TEXTS
 from custodes.feedback.source import SKIP, Source, rows_shown, says_nothing
 from custodes.ledger import Ledger
+from custodes.ledger.redacting import withdrawn_rows
 from custodes.registry import Chosen
 from custodes.tables import TableRow, hash_table, read_rows
 from custodes.types import Annotator, Episode, Example, InputError, PreferencePair
@@ -236,10 +237,19 @@ def select_rows(held: Sequence[T], rows: str, source: str) -> list[T]:
 
 def _read_ledger(path: str | Path) -> FeedbackFile:
     """All judgments of a ledger as they stand, of every run."""
-    feedback, runs = Feedback(), 0
+    feedback, runs, left_out = Feedback(), 0, []
     with Ledger.open(path, read_only=True) as ledger:
         for run in ledger.runs():
-            judgments = list(ledger.judgments(run.id))
+            gone = [row for row in withdrawn_rows(ledger, run.id) if not row.readable]
+            episodes = {row.key for row in gone if row.kind == "episode"}
+            judgments, of_gone = [], 0
+            for judged in ledger.judgments(run.id):
+                if episodes.isdisjoint(judged.episodes):
+                    judgments.append(judged)
+                else:
+                    of_gone += 1
+            if n := of_gone + sum(row.kind == "judgment" for row in gone):
+                left_out.append(f"{n:,} judgment{'s' * (n > 1)} of run {run.id}, withdrawn or on what was withdrawn")
             if not judgments:
                 continue
             runs += 1
@@ -248,7 +258,7 @@ def _read_ledger(path: str | Path) -> FeedbackFile:
             feedback.episodes |= {episode.id: episode for episode in ledger.episodes(run.id)}
             feedback.annotators |= {one.id: one for one in ledger.annotators(run.id)}
     if not feedback.judgments:
-        raise InputError(f"{path} holds no judgment.")
+        raise InputError(f"{path} holds no judgment{f' but {left_out[0]}' if left_out else ''}.")
     for judged in feedback.judgments:
         feedback.annotators.setdefault(judged.annotator, Annotator(judged.annotator, "human"))
         missing = [id for id in judged.episodes if id not in feedback.episodes]
@@ -257,7 +267,7 @@ def _read_ledger(path: str | Path) -> FeedbackFile:
         for id in judged.episodes:
             feedback.tasks.setdefault(feedback.episodes[id].task.id, feedback.episodes[id].task)
     assumed = (f"the judgments of {runs:,} runs are taken together",) if runs > 1 else ()
-    return FeedbackFile(str(path), "ledger", len(feedback.judgments), feedback, assumed)
+    return FeedbackFile(str(path), "ledger", len(feedback.judgments), feedback, assumed, tuple(left_out))
 
 
 def _is_platform(name: str) -> bool:

@@ -21,6 +21,7 @@ from custodes.job.options import defaults_of, first_difference, identity
 from custodes.job.progress import Progress
 from custodes.job.recording import Recording, as_current, ended_by, never_hiding
 from custodes.ledger import Evaluation, Ledger, Record, Run, Status
+from custodes.ledger.redacting import withdrawn_rows
 from custodes.types import Engine, Episode, InputError, Sampling, Task
 
 CHUNK_TASKS = 64
@@ -37,6 +38,9 @@ SAMPLED = "sampled"
 
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+NEEDED = frozenset(("task", "episode", "evaluation"))
+"""Kinds of records that a run goes on from."""
 
 SPENT = "resources"
 """Name of the evaluation rows that say what was spent."""
@@ -116,6 +120,8 @@ class Workspace:
                     how = f"on other {name}" if name in contents else f"with {name} = {was!r}, now it is {value!r}"
                     raise InputError(f"{folder} holds a run {how}; use the same options or another --out.")
                 break
+            if work.begun:
+                _require_whole(folder, ledger, work.begun)
             if not work.begun and any((folder / name).is_file() for name in made):
                 raise InputError(f"{folder} holds a model that this command did not make; use another --out.")
             try:
@@ -236,6 +242,16 @@ class Workspace:
             if self._seconds or self.tokens_sampled or self.tokens_trained:
                 self.write([])
             self._recording.end(status)
+
+
+def _require_whole(folder: Path, ledger: Ledger, run: str) -> None:
+    """Raises InputError where a record was withdrawn that the run would go on from."""
+    gone = [row for row in withdrawn_rows(ledger, run) if row.kind in NEEDED and not row.readable]
+    if gone:
+        raise InputError(
+            f"run {run} cannot go on: {gone[0].kind} {gone[0].key!r} was withdrawn from it on {gone[0].at[:10]} by "
+            f"{gone[0].who}; {folder} stays as it is, so begin anew with another --out."
+        )
 
 
 def latest_runs(ledger: Ledger) -> list[Run]:

@@ -2,7 +2,7 @@
 
 from custodes.ledger.chain import Verification
 from custodes.ledger.ledger import Ledger, verify_ledger
-from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Run, ScoreRow, Status
+from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Redaction, Run, ScoreRow, Status
 
 __all__ = [
     "Artefact",
@@ -11,6 +11,7 @@ __all__ = [
     "Ledger",
     "Model",
     "Record",
+    "Redaction",
     "Run",
     "ScoreRow",
     "Status",

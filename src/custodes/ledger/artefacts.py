@@ -119,13 +119,22 @@ def check_files(ledger: Ledger, reading: bool = False) -> tuple[list[str], list[
     out reports, which are written from the ledger and from other files.
     """
     files, problems, notes = Files(ledger), [], []
+    gone = {name: (seq, at, r) for seq, at, _, r in ledger.redactions() for name in r.files}
     status = {run.id: run.status for run in ledger.runs()}
     wrote = {run for version in files.versions.values() for _, run, _ in version.blocks}
     for version in files.versions.values():
         path = files.place(version.path)
         if reading and path.name in WRITTEN_AGAIN:
             continue
-        if not path.exists():
+        if version.path in gone and gone[version.path][0] > version.blocks[-1][0]:
+            seq, at, redaction = gone[version.path]
+            if path.exists():
+                problems.append(f"{path} is here still, though row {seq:,} of the ledger says that it was withdrawn.")
+            else:
+                notes.append(
+                    f"{path} was withdrawn on {at[:10]} by {redaction.who}; its digest is in row {version.blocks[0][0]:,}."
+                )
+        elif not path.exists():
             if version.role == "output":
                 problems.append(f"{path} is missing; row {version.blocks[0][0]:,} of the ledger recorded it.")
         elif (problem := files.problem(version)) is not None:

@@ -22,6 +22,7 @@ from custodes.ledger.heads import (
     sign_head,
 )
 from custodes.ledger.ledger import Ledger
+from custodes.ledger.redacting import redaction_sentences, withdrawn_rows
 from custodes.types import InputError
 
 MOST_FOLDERS = 20_000
@@ -36,6 +37,7 @@ class Checked:
     head: str = ""  # hash of the last of them
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    withdrawn: list[dict[str, Any]] = field(default_factory=list)  # rows that lack fields
 
     @property
     def ok(self) -> bool:
@@ -84,6 +86,9 @@ def check_ledger(
             found.problems.append(chain.problem)
         holes, taken = holes_of(ledger)
         found.problems += holes
+        if chain.ok:
+            found.notes += redaction_sentences(ledger)
+            found.withdrawn = [row._asdict() for row in withdrawn_rows(ledger)]
         found.notes += taken
         if files:
             problems, notes = check_files(ledger)

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Run, ScoreRow
+from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Redaction, Run, ScoreRow
+from custodes.ledger.sealing import unsealed, withdrawn_of
 from custodes.types import Annotator, Episode, InputError, Judgment, Message, Task, judgment_type
 
 LONGEST_KEY = 1000  # bytes; PostgreSQL indexes at most 2,704 bytes of run, kind and key together
@@ -58,13 +59,32 @@ def encode(record: Record | Run) -> Entry:
 
 
 def decode(entry: Entry) -> Any:
-    """The record that ``entry`` was made of."""
-    return _READERS[entry.kind](entry.key, json.loads(entry.body))
+    """The record that ``entry`` was made of; None where a field was withdrawn without which there is no such record."""
+    body = unsealed(entry.body)
+    for path in withdrawn_of(entry.body):
+        names = json.loads(path)
+        least = DISPENSABLE.get(entry.kind, {})
+        place = next((p for p in least if list(p) == names[: len(p)]), None)
+        if place is None:
+            return None
+        holder = body
+        for name in place[:-1]:
+            holder = holder.setdefault(name, {})
+        holder.setdefault(place[-1], least[place])
+    return _READERS[entry.kind](entry.key, body)
 
 
-def same(a: str, b: str) -> bool:
-    """Whether two bodies say the same, whatever the order of their keys."""
-    return a == b or len({json.dumps(json.loads(body), sort_keys=True) for body in (a, b)}) == 1
+DISPENSABLE: dict[str, dict[tuple[str, ...], Any]] = {
+    "task": {("metadata",): {}},
+    "episode": {("task", "metadata"): {}, ("cost",): {}},
+    "annotator": {("profile",): {}},
+    "judgment": {("shown",): "", ("seconds",): None, ("assistance",): "", ("guideline",): ""},
+    "model": {("metadata",): {}, ("parent",): None},
+    "score": {("std",): None, ("parts",): {}},
+    "decision": {("why",): "withdrawn", ("subject",): ""},
+    "run": {("config",): {}},
+}
+"""Kind -> the fields that a record can do without, and what is read where they were withdrawn."""
 
 
 # ---------------------------------------------------------------- one kind at a time
@@ -156,6 +176,7 @@ _WRITERS: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     Evaluation: ("evaluation", _flat(Evaluation)),
     Decision: ("decision", _flat(Decision)),
     Artefact: ("artefact", _flat(Artefact)),
+    Redaction: ("redaction", _flat(Redaction)),
     Run: ("run", _flat(Run)),
 }
 _READERS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
@@ -168,6 +189,7 @@ _READERS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
     "evaluation": lambda key, body: Evaluation(key, **body),
     "decision": lambda key, body: Decision(key, **body),
     "artefact": lambda key, body: Artefact(key, **body),
+    "redaction": lambda key, body: Redaction(key, **{**body, "files": tuple(body["files"])}),
     "run": lambda key, body: Run(id=key, **{**body, "invocations": tuple(body["invocations"])}),
 }
 

@@ -20,8 +20,9 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, inspect, te
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
+from custodes.ledger.guards import SQLITE
 from custodes.ledger.migrating import run_migrations
-from custodes.ledger.schema import FORMAT, VERSION_TABLE
+from custodes.ledger.schema import FORMAT, READABLE, VERSION_TABLE
 from custodes.types import InputError
 
 PATIENCE = 60
@@ -70,6 +71,37 @@ class LedgerDatabase:
         """A durable transaction that waits for no other: for single statements on rows that are kept beside the log."""
         with self.writing() if self._path else self._changing() as connection:  # SQLite has one writer at a time
             yield connection
+
+    @contextmanager
+    def rewriting(self) -> Iterator[Connection]:
+        """A writing transaction in which rows of the log may be edited: its triggers are away until the block has ended."""
+        with self.writing() as connection:
+            if self._path:
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")
+                connection.exec_driver_sql("DROP TRIGGER log_no_update")
+                yield connection
+                connection.exec_driver_sql(f"CREATE TRIGGER log_no_update {SQLITE['log_no_update']}")
+            else:
+                connection.exec_driver_sql("ALTER TABLE log DISABLE TRIGGER log_append_only")
+                yield connection
+                connection.exec_driver_sql("ALTER TABLE log ENABLE TRIGGER log_append_only")
+
+    def wipe(self) -> str | None:
+        """Write the tables anew, so that no free page or dead row holds what was edited away; a sentence where that failed.
+
+        SQLite: VACUUM, and the write-ahead log is emptied. PostgreSQL: VACUUM FULL of the log; its own write-ahead log
+        and its archives are the server's.
+        """
+        with self._turn, self._explained(), self._engine.connect() as connection:
+            if not self._path:
+                connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM (FULL) log")
+                return None
+            for statement in ("PRAGMA secure_delete = ON", "PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM"):
+                connection.exec_driver_sql(statement).close()
+            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+        if not busy:
+            return None
+        return f"another process reads {self.name}, so its write-ahead log still holds what was withdrawn; end it and run this again."
 
     @contextmanager
     def _changing(self, lock: str = "") -> Iterator[Connection]:
@@ -134,10 +166,10 @@ class LedgerDatabase:
         if self.read_only:
             if found is None:
                 raise InputError(f"{self.name} is not a ledger: it is empty.")
-            if found != FORMAT:
+            if found not in READABLE:
                 raise InputError(
-                    f"{self.name} has ledger format {found} and this version of custodes reads {FORMAT}; "
-                    "open it for writing once with the newer of the two versions."
+                    f"{self.name} has ledger format {found} and this version of custodes reads {', '.join(READABLE)}; "
+                    "read it with a newer version."
                 )
             return
         if self._path:

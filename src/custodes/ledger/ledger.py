@@ -19,13 +19,14 @@ from typing import Any, NamedTuple, Self, get_args
 from sqlalchemy import ColumnElement, Connection, exists, func, select, text, update
 
 from custodes.ledger.chain import GENESIS, ChainRow, Verification, hash_row, verify_chain
-from custodes.ledger.codec import Entry, decode, encode, same
+from custodes.ledger.codec import Entry, decode, encode
 from custodes.ledger.database import LedgerDatabase
 from custodes.ledger.guards import trigger_problem
 from custodes.ledger.heads import Head
 from custodes.ledger.provenance import invocation, now
-from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Run, ScoreRow, Status
+from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Redaction, Run, ScoreRow, Status
 from custodes.ledger.schema import head, log
+from custodes.ledger.sealing import is_same, seal
 from custodes.types import Annotator, Episode, InputError, Judgment, Task
 
 PAGE = 1000
@@ -36,7 +37,8 @@ class Ledger:
     """One ledger, open. Threads and processes may share a ledger; writers take turns.
 
     Reads yield records in the order in which they were written, as of the moment of the call, a page at a
-    time; superseded ones are left out unless ``history`` is true.
+    time; superseded ones are left out unless ``history`` is true. So are records from which a field was withdrawn that
+    they cannot do without; :meth:`redactions` and :func:`custodes.ledger.redacting.withdrawn_rows` tell of them.
     """
 
     def __init__(self, database: LedgerDatabase) -> None:
@@ -172,6 +174,21 @@ class Ledger:
             _append(own, run, new)
         return [entry.key for entry in entries]
 
+    def rewrite(self, bodies: Mapping[int, str], redactions: Mapping[str, Redaction]) -> None:
+        """Put ``bodies`` (row -> what is left of it) in the place of what they were, and a redaction into each run.
+
+        For :func:`custodes.ledger.redacting.redact` alone; :meth:`wipe` then takes what was there off the disk.
+        """
+        with self._database.rewriting() as connection:
+            for seq, body in bodies.items():
+                connection.execute(update(log).where(log.c.seq == seq).values(body=body))
+            for run, redaction in redactions.items():
+                _append(connection, run, [_New(*encode(redaction))])
+
+    def wipe(self) -> str | None:
+        """Take what was rewritten off the disk; a sentence where another process keeps that from happening."""
+        return self._database.wipe()
+
     # ------------------------------------------------------------ reading
 
     def runs(self, history: bool = False) -> list[Run]:
@@ -205,6 +222,13 @@ class Ledger:
     def decisions(self, run: str, history: bool = False) -> Iterator[Decision]:
         return self._read("decision", run, history)
 
+    def redactions(self) -> list[tuple[int, str, str, Redaction]]:
+        """(row, time, run, what was withdrawn), in the order of the rows."""
+        query = select(log.c.seq, log.c.at, log.c.run, log.c.key, log.c.body).where(log.c.kind == "redaction")
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(log.c.seq)).all()
+        return [(seq, at, run, decode(Entry("redaction", key, body))) for seq, at, run, key, body in rows]
+
     def artefacts(self) -> list[tuple[int, str, Artefact]]:
         """(row, run, file or block) of everything that any run recorded of files, in the order of the rows."""
         found = []
@@ -227,7 +251,7 @@ class Ledger:
             kinds = select(log.c.kind, func.count()).where(log.c.run == run, _live()).group_by(log.c.kind)
             types = text("SELECT type, count(*) FROM judgments WHERE run = :run GROUP BY type")
             rows = [*connection.execute(kinds), *connection.execute(types, {"run": run})]
-        return {name: count for name, count in sorted(rows) if name not in ("run", "artefact")}
+        return {name: count for name, count in sorted(rows) if name not in ("run", "artefact", "redaction")}
 
     def _read(self, kind: str, run: str | None, history: bool) -> Iterator[Any]:
         """Records of one kind. The log only grows, so its length now fixes what is seen."""
@@ -248,7 +272,8 @@ class Ledger:
             with self._database.reading() as connection:
                 rows = connection.execute(query.where(log.c.seq > seq).order_by(log.c.seq).limit(PAGE)).all()
             for row in rows:
-                yield decode(Entry(*row[1:]))
+                if (record := decode(Entry(*row[1:]))) is not None:
+                    yield record
             seq = rows[-1].seq if len(rows) == PAGE else upto
 
     # ------------------------------------------------------------ checking
@@ -280,10 +305,11 @@ class Ledger:
         with self._database.reading() as connection:
             return connection.scalar(select(log.c.hash).where(log.c.seq == seq)) == hash
 
-    def verify(self) -> Verification:
+    def verify(self, withheld: Mapping[int, Iterable[str]] | None = None) -> Verification:
         """Recompute every hash: nothing was edited, removed, inserted or reordered, or what and where.
 
-        A trigger that is missing or changed is a problem too.
+        A trigger that is missing or changed is a problem too. What lacks in a row must have been withdrawn by another
+        row, or be among the ``withheld`` fields of a bundle: row -> fields.
         """
         checked = 0
 
@@ -296,7 +322,7 @@ class Ledger:
             with self._database.reading() as connection:
                 tip = connection.execute(select(head.c.rows, head.c.hash)).first()
                 rows = connection.execution_options(yield_per=PAGE).execute(select(log).order_by(log.c.seq))
-                found = verify_chain(counted(rows), tip and (tip.rows, tip.hash))
+                found = verify_chain(counted(rows), tip and (tip.rows, tip.hash), withheld)
                 problems = [problem for problem in (found.problem, trigger_problem(connection)) if problem]
                 return replace(found, ok=not problems, problem=" ".join(problems) or None)
         except InputError as error:  # the file itself is damaged
@@ -326,7 +352,7 @@ def _append(connection: Connection, run: str, new: list[_New]) -> None:
     at, rows = now(), []
     for entry in new:
         seq += 1
-        columns = (seq, at, run, *entry, previous)
+        columns = (seq, at, run, entry.kind, entry.key, seal(entry.body), entry.supersedes, previous)
         previous = hash_row(*columns)
         rows.append((*columns, previous))
     # Straight to the driver: building a dictionary per row takes longer than SQLite's own work.
@@ -340,7 +366,7 @@ def _unrecorded(connection: Connection, run: str, entries: list[Entry]) -> list[
     """``entries`` less those that the run already holds. Raises InputError on a key that says something else."""
     wanted: dict[tuple[str, str], str] = {}
     for kind, key, body in entries:
-        if not same(wanted.setdefault((kind, key), body), body):
+        if not is_same(wanted.setdefault((kind, key), body), body):
             raise InputError(f"two different records of kind {kind} have the id {key!r} in one write.")
     held: dict[tuple[str, str], list[str]] = {}
     for kind in sorted({kind for kind, _ in wanted}):
@@ -351,7 +377,7 @@ def _unrecorded(connection: Connection, run: str, entries: list[Entry]) -> list[
             for key, body in connection.execute(query):
                 held.setdefault((kind, key), []).append(body)
     for (kind, key), bodies in held.items():
-        if not any(same(body, wanted[kind, key]) for body in bodies):
+        if not any(is_same(body, wanted[kind, key]) for body in bodies):
             raise InputError(
                 f"{kind} {key!r} is already recorded in run {run} and says something else; "
                 "nothing is edited here, so write the new one with supersedes."
@@ -362,10 +388,10 @@ def _unrecorded(connection: Connection, run: str, entries: list[Entry]) -> list[
 def _superseding(connection: Connection, run: str, entry: Entry, supersedes: str) -> list[_New]:
     """The row that takes the place of the one with key ``supersedes``; none if that was done before."""
     seq, earlier = _latest(connection, run, entry.kind, supersedes)
-    if supersedes == entry.key and same(earlier.body, entry.body):
+    if supersedes == entry.key and is_same(earlier.body, entry.body):
         return []
     later = connection.execute(select(log.c.key, log.c.body).where(log.c.supersedes == seq)).first()
-    if later and later.key == entry.key and same(later.body, entry.body):
+    if later and later.key == entry.key and is_same(later.body, entry.body):
         return []
     if later:
         raise InputError(f"{entry.kind} {supersedes!r} was already superseded by {later.key!r}; supersede that one.")

@@ -98,4 +98,21 @@ class Artefact:
     last_line: int = 0
 
 
-Record = Task | Episode | Annotator | Judgment | Model | ScoreRow | Evaluation | Decision | Artefact
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """Fields that were withdrawn from rows: by whom and why; when is the time of this row.
+
+    ``withdrawn`` names the fields of each row by its number: {"12": ["text"]}; a field of a mapping is ``task.messages``.
+    ``files`` are whole files that were withdrawn, by their names in the ledger. ``left`` is for rows that were written in
+    ledger format 0001: the digest of what is left of each.
+    """
+
+    id: str
+    withdrawn: Mapping[str, Any]
+    who: str
+    why: str
+    files: tuple[str, ...] = ()
+    left: Mapping[str, str] = field(default_factory=dict)
+
+
+Record = Task | Episode | Annotator | Judgment | Model | ScoreRow | Evaluation | Decision | Artefact | Redaction

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, Table, Text, text
 
-FORMAT = "0001"
-"""The newest migration: the format that this version of Custodes reads and writes."""
+FORMAT = "0002"
+"""The newest migration: the format that this version of Custodes writes."""
+
+READABLE = ("0001", FORMAT)
+"""Formats that are read as they are, where a ledger is opened for reading only."""
 
 VERSION_TABLE = "ledger_version"
 

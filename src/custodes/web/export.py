@@ -22,6 +22,7 @@ from custodes.feedback.items import Item, gold_result
 from custodes.feedback.platform import platform_records
 from custodes.feedback.records import judgment_row
 from custodes.files import save_text
+from custodes.ledger.redacting import withdrawn_rows
 from custodes.registry import platform
 from custodes.tables import write_rows
 from custodes.types import Annotator, Episode, InputError, Judgment, Task
@@ -64,10 +65,13 @@ def read_project(
         out = quarantined(connection, name)
         mine = (assignments.c.project == name, assignments.c.purpose != "normal")
         special = set(connection.scalars(select(assignments.c.id).where(*mine)))
+    gone = {row.key for row in withdrawn_rows(database.ledger, run) if row.kind == "episode" and not row.readable}
     judgments = [
         j
         for j in database.ledger.judgments(run)
-        if (with_quarantined or j.annotator not in out) and (with_gold or j.id.split("-")[0] not in special)
+        if not gone.intersection(j.episodes)
+        and (with_quarantined or j.annotator not in out)
+        and (with_gold or j.id.split("-")[0] not in special)
     ]
     if not with_alone:
         judgments = final(judgments)

@@ -8,6 +8,7 @@ from typing import Any
 from custodes.audit.record import RunSection
 from custodes.audit.sections.resources import Resources
 from custodes.ledger.checking import configured_head, holes_of
+from custodes.ledger.redacting import redaction_sentences
 from custodes.registry import section
 
 
@@ -20,7 +21,7 @@ class ProvenanceSection(RunSection):
     template = """
 <p>To reproduce:</p><pre>{{ figures.command or "command not recorded" }}</pre>
 <table class="kv">
-  <tr><th scope="row">Ledger</th><td>{% if figures.ledger.ok %}{{ figures.ledger.rows | number }} rows, the chain of hashes holds{% else %}<b>broken</b>: {{ figures.ledger.problem }}{% endif %}{% for sentence in figures.ledger.taken %}<br>{{ sentence }}{% endfor %}</td></tr>
+  <tr><th scope="row">Ledger</th><td>{% if figures.ledger.ok %}{{ figures.ledger.rows | number }} rows, the chain of hashes holds{% else %}<b>broken</b>: {{ figures.ledger.problem }}{% endif %}{% for sentence in figures.ledger.withdrawn + figures.ledger.taken %}<br>{{ sentence }}{% endfor %}</td></tr>
   <tr><th scope="row">Run</th><td><code>{{ figures.run }}</code></td></tr>
   <tr><th scope="row">Platform</th><td>{{ figures.platform or "not recorded" }}{% if figures.cores %}, {{ figures.cores }} cores{% endif %}</td></tr>
   <tr><th scope="row">Code</th><td>{% if figures.commit %}commit <code>{{ figures.commit }}</code>{% else %}installed package{% endif %}, Python {{ figures.python or "not recorded" }}{% if figures.invocations > 1 %}, {{ figures.invocations }} invocations{% endif %}</td></tr>
@@ -57,9 +58,10 @@ class ProvenanceSection(RunSection):
                 "problem": chain.problem or (holes[0] if holes else None),
                 "holes": holes,
                 "taken": taken,
+                "withdrawn": redaction_sentences(ledger, run.id),
                 "signed": asdict(head) if head.signature else None,
             },
         }
 
     def missing(self) -> list[str]:
-        return list(self.figures["ledger"]["holes"])
+        return [*self.figures["ledger"]["holes"], *self.figures["ledger"]["withdrawn"]]
