@@ -24,7 +24,7 @@ from custodes.ledger.checking import check_ledger
 from custodes.ledger.codec import encode
 from custodes.ledger.database import LedgerDatabase
 from custodes.ledger.redacting import Redacted, RedactionChoice, redact, withdrawn_rows
-from custodes.ledger.sealing import digests_of, hashed_body, leaves, seal, withdraw
+from custodes.ledger.sealing import _digests_of, hashed_body, leaves, seal, withdraw
 from custodes.types import Annotator, Episode, InputError, Message, Task
 
 SECRET = 'my cousin Ildikó has "blue" hair'
@@ -75,13 +75,13 @@ def test_the_hash_of_a_row_does_not_change_whatever_is_withdrawn(record: object,
         paths = [path for path, _ in leaves(left)]
         left = withdraw(left, data.draw(st.sets(st.sampled_from(paths), max_size=4)) if paths else set())
         assert hashed_body(left) == hashed_body(body)
-        assert digests_of(left) == digests_of(body)
+        assert _digests_of(left) == _digests_of(body)
         assert dict(leaves(left)).items() <= dict(leaves(body)).items()
 
 
 def test_the_same_text_has_another_digest_in_each_row() -> None:
     bodies = [seal('{"text":"yes","also":"yes"}') for _ in range(20)]
-    assert len({digest for body in bodies for digest in digests_of(body).values()}) == 40
+    assert len({digest for body in bodies for digest in _digests_of(body).values()}) == 40
 
 
 @pytest.mark.parametrize(

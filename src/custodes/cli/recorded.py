@@ -122,10 +122,10 @@ def _tell_head(where: str, head_file: str | None, invocation: Invocation) -> Non
 
     own = invocation.recording
     if own is not None and own.ledger.name == where:
-        head = own.ledger.head()
+        head = own.ledger.head(root=head_file is not None)
     else:
         with Ledger.open(where, read_only=True) as ledger:
-            head = ledger.head()
+            head = ledger.head(root=head_file is not None)
     signed = ""
     if head_file is not None:
         key = configured_key()

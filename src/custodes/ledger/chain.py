@@ -122,15 +122,15 @@ def _problem(
         if row.seq < place:
             return f"{_name(row)} stands twice, or before the first place."
         return f"row {place} is missing: after {_name(last)} comes {_name(row)}."
-    intact = _intact(row, place)
+    intact = is_intact(row, place)
     if intact and row.previous == tip:
         return None
-    if last and row.previous == (before.hash if before else GENESIS) and (intact or _intact(row, place - 1)):
+    if last and row.previous == (before.hash if before else GENESIS) and (intact or is_intact(row, place - 1)):
         return f"{_name(last)} was inserted: {_name(row)} does not follow it but the row before it."
     if intact:
         return f"{_name(row)} does not follow {_name(last)}: a row was removed, inserted or exchanged between them."
     longest = max(place, head[0] if head else 0) + 1000
-    origin = next((seq for seq in range(1, longest) if _intact(row, seq)), None)
+    origin = next((seq for seq in range(1, longest) if is_intact(row, seq)), None)
     if origin:
         return f"{_name(row)} was moved: it was written as row {origin}, so rows were removed, inserted or reordered."
     return f"{_name(row)} was edited or inserted: its contents do not give its hash."
@@ -148,7 +148,7 @@ def _head_problem(count: int, tip: str, last: ChainRow | None, head: tuple[int, 
     return None
 
 
-def _intact(row: ChainRow, seq: int) -> bool:
+def is_intact(row: ChainRow, seq: int) -> bool:
     """Whether ``row`` gives its own hash when it stands at ``seq``.
 
     Of a row of format 0001 from which something was withdrawn nobody can tell; the row that withdrew vouches for it.

@@ -23,6 +23,7 @@ from custodes.ledger.heads import (
 )
 from custodes.ledger.ledger import Ledger
 from custodes.ledger.redacting import redaction_sentences, withdrawn_rows
+from custodes.ledger.stamps import read_roots, stamped_at
 from custodes.types import InputError
 
 MOST_FOLDERS = 20_000
@@ -35,6 +36,7 @@ class Checked:
 
     rows: int = 0  # of the log that are good
     head: str = ""  # hash of the last of them
+    held: str = ""  # what holds, where it is no whole ledger
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     withdrawn: list[dict[str, Any]] = field(default_factory=list)  # rows that lack fields
@@ -51,7 +53,7 @@ class Checked:
         return {"ok": self.ok, **asdict(self)}
 
     def __str__(self) -> str:
-        held = [f"The chain holds: {self.rows:,} rows, head {self.head}."] if self.ok else []
+        held = [self.held or f"The chain holds: {self.rows:,} rows, head {self.head}."] if self.ok else []
         return "\n".join([*(f"The record is broken: {problem}" for problem in self.problems), *held, *self.notes])
 
 
@@ -67,37 +69,49 @@ def check_ledger(
     head: str = "",
     head_file: Path | None = None,
     public_key: Path | None = None,
+    time_roots: Path | None = None,
     files: bool = True,
 ) -> Checked:
     """Check the ledger at ``where``, changing nothing; with ``files`` also the files that it rests on.
 
     ``head`` is a hash that the ledger must contain; every line of ``head_file`` that speaks of this ledger must be in
-    it, and be signed by ``public_key`` where one is given. Raises InputError where there is no ledger, where
+    it, be signed by ``public_key`` where one is given, and have a time stamp of an authority under one of the certificates
+    in ``time_roots`` where that is given. Raises InputError where there is no ledger, where
     ``head`` is no hash, and for files that cannot be read.
     """
-    if head and not re.fullmatch("[0-9a-fA-F]{64}", head):
-        raise InputError(f"--head {head[:80]!r} is no hash; give all of its 64 hexadecimal digits.")
     if public_key is not None and head_file is None:
         raise InputError("--public-key checks the signatures of a head file; give --head-file too.")
+    if time_roots is not None and head_file is None:
+        raise InputError("--time-roots checks the time stamps of a head file; give --head-file too.")
     with Ledger.open(where, read_only=True) as ledger:
-        chain = ledger.verify()
-        found = Checked(chain.rows, chain.head)
-        if chain.problem:
-            found.problems.append(chain.problem)
-        holes, taken = holes_of(ledger)
-        found.problems += holes
-        if chain.ok:
-            found.notes += redaction_sentences(ledger)
-            found.withdrawn = [row._asdict() for row in withdrawn_rows(ledger)]
-        found.notes += taken
+        found = check_opened(ledger, head, head_file, public_key, time_roots)
         if files:
             problems, notes = check_files(ledger)
             found.problems += [*problems, *_loose_checkpoints(ledger)]
             found.notes += notes
-        if head:
-            _check_head(ledger, head.lower(), found)
-        if head_file is not None:
-            _check_heads(ledger, head_file, public_key, found)
+    return found
+
+
+def check_opened(
+    ledger: Ledger, head: str, head_file: Path | None, public_key: Path | None, time_roots: Path | None
+) -> Checked:
+    """The chain of an open ledger, its holes, its gaps, and heads that were kept; files apart."""
+    if head and not re.fullmatch("[0-9a-fA-F]{64}", head):
+        raise InputError(f"--head {head[:80]!r} is no hash; give all of its 64 hexadecimal digits.")
+    chain = ledger.verify()
+    found = Checked(chain.rows, chain.head)
+    if chain.problem:
+        found.problems.append(chain.problem)
+    holes, taken = holes_of(ledger)
+    found.problems += holes
+    if chain.ok:
+        found.notes += redaction_sentences(ledger)
+        found.withdrawn = [row._asdict() for row in withdrawn_rows(ledger)]
+    found.notes += taken
+    if head:
+        _check_head(ledger, head.lower(), found)
+    if head_file is not None:
+        _check_heads(ledger, head_file, public_key, time_roots, found)
     return found
 
 
@@ -139,18 +153,21 @@ def _check_head(ledger: Ledger, hash: str, found: Checked) -> None:
         found.notes.append(f"{hash} is the hash of row {seq:,}, an ancestor of the head: {later}.")
 
 
-def _check_heads(ledger: Ledger, path: Path, public_key: Path | None, found: Checked) -> None:
+def _check_heads(ledger: Ledger, path: Path, public_key: Path | None, time_roots: Path | None, found: Checked) -> None:
     key = read_public_key(public_key) if public_key is not None else None
     now, mine = ledger.head(), 0
-    for number, head in read_heads(path):
-        if head.origin != now.origin and head.ledger != now.ledger:
-            continue
+    heads = [(n, h) for n, h in read_heads(path) if now.origin == h.origin or now.ledger == h.ledger]
+    roots = ledger.roots({h.rows for _, h in heads if h.root})
+    for number, head in heads:
         mine += 1
         where = f"{path}, line {number}"
         if not ledger.holds(head.rows, head.head):
             found.problems.append(
                 f"{where}: on {head.time} row {head.rows:,} had the hash {head.head}, and now it has not: {_REWRITTEN}"
             )
+        elif head.root and roots.get(head.rows) != head.root:
+            found.problems.append(f"{where}: the rows do not give the root {head.root}: {_REWRITTEN}")
+        check_stamp(head, time_roots, where, found)
         if key is not None and not is_signed_by(head, key):
             what = "its signature is not of this key" if head.signature else "it is not signed"
             found.problems.append(f"{where}: {what}.")
@@ -163,6 +180,23 @@ def _check_heads(ledger: Ledger, path: Path, public_key: Path | None, found: Che
         )
         if key is None:
             found.notes.append("Signatures were not checked; give --public-key.")
+
+
+def check_stamp(head: Head, roots: Path | None, where: str, found: Checked) -> None:
+    """Whether the time stamp of ``head``, which stands at ``where``, is of an authority under ``roots``; told in ``found``."""
+    if not head.stamp:
+        if roots is not None:
+            found.problems.append(f"{where}: it has no time stamp.")
+    elif roots is None:
+        found.notes.append(f"{where}: its time stamp was not checked; give --time-roots.")
+    else:
+        trusted = read_roots(roots)
+        try:
+            found.notes.append(
+                f"{where}: row {head.rows:,} was there on {stamped_at(head, trusted)}, says the time stamp."
+            )
+        except ValueError as error:
+            found.problems.append(f"{where}: its time stamp does not hold: {error}.")
 
 
 _REWRITTEN = "the ledger was rewritten or cut, or is another one."

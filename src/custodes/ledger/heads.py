@@ -31,12 +31,16 @@ class Head:
     origin: str  # hash of row 1: the ledger's identity, wherever it is moved
     rows: int
     head: str  # hash of the last row
+    root: str = ""  # of the Merkle tree over the hashes of all rows; "" where it was not made
     key: str = ""  # public key, hexadecimal
     signature: str = ""  # hexadecimal, of :meth:`signed_text`
+    stamp: str = ""  # base64: a time-stamp authority's answer about the same text
 
     def signed_text(self) -> bytes:
         """What is signed: the other fields as JSON with sorted names and no blanks, in UTF-8."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("key", "signature")}
+        told = {name: value for name, value in asdict(self).items() if name not in ("key", "signature", "stamp")}
+        if not self.root:  # as heads were signed before they had one
+            del told["root"]
         return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 

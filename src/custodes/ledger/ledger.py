@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -23,6 +23,7 @@ from custodes.ledger.codec import Entry, decode, encode
 from custodes.ledger.database import LedgerDatabase
 from custodes.ledger.guards import trigger_problem
 from custodes.ledger.heads import Head
+from custodes.ledger.merkle import merkle_roots
 from custodes.ledger.provenance import invocation, now
 from custodes.ledger.records import Artefact, Decision, Evaluation, Model, Record, Redaction, Run, ScoreRow, Status
 from custodes.ledger.schema import head, log
@@ -43,6 +44,10 @@ class Ledger:
 
     def __init__(self, database: LedgerDatabase) -> None:
         self._database = database
+        self.withheld: Mapping[int, Sequence[str]] = {}
+        """Of a bundle's copy: row -> the fields that it lacks there."""
+        self.copy_of = ""
+        """Of a bundle's copy: path or URL of the ledger itself."""
         self._runs: set[str] = set()  # that are known to be there: a run never goes away
 
     @classmethod
@@ -283,13 +288,21 @@ class Ledger:
         """Path or URL, without a password."""
         return self._database.name
 
-    def head(self) -> Head:
-        """How far the log has come: what to keep elsewhere."""
+    def head(self, root: bool = False) -> Head:
+        """How far the log has come: what to keep elsewhere. With ``root`` also that of the Merkle tree, which reads all rows."""
+        roots: dict[int, str] = {}
         with self._database.reading() as connection:
             rows, last = connection.execute(select(head.c.rows, head.c.hash)).first() or (0, GENESIS)
             origin = connection.scalar(select(log.c.hash).where(log.c.seq == 1)) or GENESIS
-        where = self.name if "://" in self.name else str(Path(self.name).resolve())
-        return Head(now(), where, origin, rows, last)
+            if root:
+                roots = merkle_roots(connection.scalars(select(log.c.hash).order_by(log.c.seq)), [rows])
+        where = self.copy_of or (self.name if "://" in self.name else str(Path(self.name).resolve()))
+        return Head(now(), where, origin, rows, last, roots.get(rows, ""))
+
+    def roots(self, sizes: Collection[int]) -> dict[int, str]:
+        """Rows -> root of the Merkle tree over so many of the first."""
+        with self._database.reading() as connection:
+            return merkle_roots(connection.scalars(select(log.c.hash).order_by(log.c.seq)), sizes)
 
     def row_of(self, hash: str) -> int | None:
         """Number of the row that has this hash, 0 for the hash before the first; None where there is none."""
@@ -305,11 +318,11 @@ class Ledger:
         with self._database.reading() as connection:
             return connection.scalar(select(log.c.hash).where(log.c.seq == seq)) == hash
 
-    def verify(self, withheld: Mapping[int, Iterable[str]] | None = None) -> Verification:
+    def verify(self) -> Verification:
         """Recompute every hash: nothing was edited, removed, inserted or reordered, or what and where.
 
         A trigger that is missing or changed is a problem too. What lacks in a row must have been withdrawn by another
-        row, or be among the ``withheld`` fields of a bundle: row -> fields.
+        row, or be :attr:`withheld`.
         """
         checked = 0
 
@@ -322,7 +335,7 @@ class Ledger:
             with self._database.reading() as connection:
                 tip = connection.execute(select(head.c.rows, head.c.hash)).first()
                 rows = connection.execution_options(yield_per=PAGE).execute(select(log).order_by(log.c.seq))
-                found = verify_chain(counted(rows), tip and (tip.rows, tip.hash), withheld)
+                found = verify_chain(counted(rows), tip and (tip.rows, tip.hash), self.withheld)
                 problems = [problem for problem in (found.problem, trigger_problem(connection)) if problem]
                 return replace(found, ok=not problems, problem=" ".join(problems) or None)
         except InputError as error:  # the file itself is damaged

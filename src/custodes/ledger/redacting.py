@@ -117,7 +117,7 @@ def redact(
         fields = [shown_path(path) for path in paths]
         found.rows.append({"row": row.seq, "run": row.run, "kind": row.kind, "key": row.key, "fields": fields})
         said = {path: value for path, value in leaves(row.body) if path in paths and shown_path(path) not in TOKENS}
-        texts |= {words for value in said.values() for words in _strings(json.loads(value))}
+        texts |= {words for value in said.values() for words in strings_in(json.loads(value))}
         bodies[row.seq] = withdraw(row.body, paths)
         told = redactions.setdefault(row.run, {"withdrawn": {}, "left": {}})
         told["withdrawn"][str(row.seq)] = fields
@@ -138,7 +138,7 @@ def redact(
     for name in names:
         known.place(name).unlink(missing_ok=True)
     found.unwiped = ledger.wipe() or ""
-    found.still = list(_still(ledger, known, {t for t in texts | {choice.holding} if len(t) >= SHORTEST}))
+    found.still = list(still_there(ledger, known, texts | {choice.holding}))
     return found
 
 
@@ -152,7 +152,7 @@ def withdrawn_rows(ledger: Ledger, run: str = "") -> list[WithdrawnRow]:
         for seq, fields in redaction.withdrawn.items():
             row = held[int(seq)]
             least = [".".join(place) for place in DISPENSABLE.get(row.kind, {})]
-            readable = all(_is_within(f, least) for f in map(shown_path, withdrawn_of(row.body)))
+            readable = all(is_within(f, least) for f in map(shown_path, withdrawn_of(row.body)))
             found.append(
                 WithdrawnRow(
                     row.seq, row.run, row.kind, row.key, tuple(fields), at, redaction.who, redaction.why, readable
@@ -177,6 +177,8 @@ def redaction_sentences(ledger: Ledger, run: str = "") -> list[str]:
         told.append(
             f"Withdrawn on {at[:10]} by {redaction.who}: {'; '.join(what)}. Why: {redaction.why.rstrip('.')} (row {seq:,})."
         )
+    if ledger.withheld:
+        told.append(f"This copy withholds fields of {len(ledger.withheld):,} rows; their digests are there.")
     return told
 
 
@@ -203,9 +205,9 @@ def _chosen(ledger: Ledger, choice: RedactionChoice) -> Iterator[tuple[ChainRow,
             continue
         fields = dict(leaves(row.body))
         if choice.fields:
-            paths = [path for path in fields if _is_within(shown_path(path), choice.fields)]
+            paths = [path for path in fields if is_within(shown_path(path), choice.fields)]
             before = map(shown_path, withdrawn_of(row.body))
-            unknown -= {f for f in choice.fields for p in (*map(shown_path, paths), *before) if _is_within(p, [f])}
+            unknown -= {f for f in choice.fields for p in (*map(shown_path, paths), *before) if is_within(p, [f])}
         elif escaped:
             paths = [path for path, value in fields.items() if escaped in value]
         else:
@@ -228,7 +230,8 @@ def _is_of(row: ChainRow, annotator: str) -> bool:
     return row.kind == "annotator" and row.key == annotator
 
 
-def _is_within(field: str, chosen: Iterable[str]) -> bool:
+def is_within(field: str, chosen: Iterable[str]) -> bool:
+    """Whether a field is one of ``chosen``, or in a mapping that is: task.messages is in task."""
     return any(field == one or field.startswith(f"{one}.") for one in chosen)
 
 
@@ -237,14 +240,14 @@ def _said(row: ChainRow, paths: list[str]) -> list[str]:
         return [path for path in paths if shown_path(path).partition(".")[0] not in NAMES]
     if row.kind not in SAID:
         raise InputError(f"row {row.seq} is a {row.kind}; say which of its fields is to go with --field.")
-    return [path for path in paths if _is_within(shown_path(path), SAID[row.kind])]
+    return [path for path in paths if is_within(shown_path(path), SAID[row.kind])]
 
 
 def _require_may_go(row: ChainRow, paths: list[str]) -> None:
     """Raises InputError for fields without which the record itself could not be checked."""
     fields = [shown_path(path) for path in paths]
     stays = row.kind in ("artefact", "redaction") and fields
-    stays = stays or [f for f in fields if row.kind == "run" and not _is_within(f, ["config"])]
+    stays = stays or [f for f in fields if row.kind == "run" and not is_within(f, ["config"])]
     if row.kind == "decision" and unsealed(row.body).get("what") in (HOLE, TAKEN):
         stays = fields
     stays = stays or [f for f in fields if (row.kind, f) in (("decision", "what"), ("judgment", "type"))]
@@ -254,19 +257,24 @@ def _require_may_go(row: ChainRow, paths: list[str]) -> None:
         )
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings_in(value: Any) -> Iterator[str]:
+    """The texts in what JSON holds."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for inner in value.values():
-            yield from _strings(inner)
+            yield from strings_in(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _strings(inner)
+            yield from strings_in(inner)
 
 
-def _still(ledger: Ledger, files: Files, texts: set[str]) -> Iterator[str]:
-    """A sentence for each place in which a withdrawn text still stands: rows, tables beside the log, recorded files."""
+def still_there(ledger: Ledger, files: Files, texts: set[str]) -> Iterator[str]:
+    """A sentence for each place in which one of ``texts`` stands, which were withdrawn: rows, other tables, recorded files.
+
+    Texts of fewer than 8 characters are not looked for: they stand everywhere.
+    """
+    texts = {said for said in texts if len(said) >= SHORTEST}
     forms = {form for t in texts for form in (t, *(json.dumps(t, ensure_ascii=a)[1:-1] for a in (True, False)))}
     if not forms:
         return
@@ -288,4 +296,4 @@ def _still(ledger: Ledger, files: Files, texts: set[str]) -> Iterator[str]:
         if path.is_file() and path.stat().st_size <= LARGEST_FILE:
             content = path.read_bytes()
             if any(form.encode() in content for form in forms):
-                yield f"{path} still holds a text that was withdrawn; withdraw the file too, with --file, or keep a copy without it."
+                yield f"{path} still holds a text that was withdrawn."

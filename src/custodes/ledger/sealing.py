@@ -75,17 +75,17 @@ def leaves(body: str) -> list[tuple[str, str]]:
     return found
 
 
-def leaf_digest(salt: str, path: str, text: str) -> str:
+def _leaf_digest(salt: str, path: str, text: str) -> str:
     return hashlib.sha256(f"{salt}\n{path}\n{text}".encode()).hexdigest()
 
 
-def digests_of(body: str) -> dict[str, str]:
+def _digests_of(body: str) -> dict[str, str]:
     """Path -> digest of each field of a sealed body, withdrawn ones included. Raises ValueError where the seal does not fit."""
     fields, gone = leaves(body), withdrawn_of(body)
     salts = _salts(body, fields)
     if not all(map(_DIGEST.fullmatch, gone.values())):
         raise ValueError("the seal does not fit the fields")
-    return {path: leaf_digest(salts[path], path, text) for path, text in fields} | gone
+    return {path: _leaf_digest(salts[path], path, text) for path, text in fields} | gone
 
 
 def hashed_body(body: str) -> str | None:
@@ -100,7 +100,7 @@ def hashed_body(body: str) -> str | None:
         return body
     if is_of_first_format(body):
         return None
-    return hashlib.sha256("\n".join(sorted(digests_of(body).values())).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(_digests_of(body).values())).encode()).hexdigest()
 
 
 def is_of_first_format(body: str) -> bool:
@@ -115,7 +115,7 @@ def withdraw(body: str, paths: Collection[str]) -> str:
     if not body.startswith(_SEALED) or is_of_first_format(body):
         told: dict[str, Any] = {"withdrawn": gone | {path: "" for path, _ in fields if path in paths}}
     else:
-        salts, digests = _salts(body, fields), digests_of(body)
+        salts, digests = _salts(body, fields), _digests_of(body)
         told = {
             "kept": {path: salts[path] for path, _ in kept},
             "withdrawn": gone | {path: digests[path] for path, _ in fields if path in paths},

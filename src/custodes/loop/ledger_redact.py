@@ -28,7 +28,7 @@ class LedgerRedact:
     row: tyro.conf.UseAppendAction[tuple[int, ...]] = ()
     """Number of a row. May be repeated."""
     annotator: str = ""
-    """Rows in which this annotator judged, and the one that describes the annotator."""
+    """Id of the annotator."""
     holding: str = ""
     """Rows that hold this text, to the letter."""
     run: str = ""
@@ -70,4 +70,4 @@ def _show(config: LedgerRedact, found: Redacted) -> None:
         print("All of this was withdrawn before.")
     for sentence in (*found.still, found.unwiped):
         if sentence:
-            print(sentence[0].upper() + sentence[1:])
+            print(f"Still there: {sentence}")
