@@ -36,6 +36,7 @@ DIFFERS = {
     "out": "where the result goes, which the help describes",
     "reward": "a reward; guests take saved ones alone",
     "rounds": "how often something learns, one after the other: a reward, or a policy and its reward",
+    "row": "a row of a ledger; ledger redact takes several",
     "run": "a run of a ledger; without it a report takes the last, and ledger redact all",
     "seed": "decides what is drawn; sampling says what else must be equal for equal replies",
     "split": "what is held out, or what is trained on; rows of files have a column for it, stages have variants of both",
@@ -43,6 +44,7 @@ DIFFERS = {
     "style": "what qualities are controlled for; texts are measured, items bring their measures",
     "tasks": "quickstart takes prompts in place of its built-in instructions",
     "weights": "how much each of several counts: rewards in a sum, policies in a soup",
+    "withhold": "fields that are left out; a bundle, which holds all rows, names their kind too",
     "truth": "a table of known truths; its columns are those of what is labelled or compared",
 }
 """Flag -> why its help differs between commands though its meaning does not."""

@@ -75,11 +75,11 @@ def copy_ledger(
     return lacks, texts
 
 
-def is_weights(version: Version) -> bool:
+def _is_weights(version: Version) -> bool:
     return version.role == "checkpoint" or PurePosixPath(version.path).suffix in WEIGHTS
 
 
-def place_of(number: int, name: str) -> str:
+def _place_of(number: int, name: str) -> str:
     """Where a file is in a bundle: under its own name where that is relative and stays inside."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
@@ -92,12 +92,12 @@ def plan_files(files: Files, weights: bool, withhold: Sequence[str]) -> Iterator
     for number, version in enumerate({**files.inputs, **files.versions}.values()):
         if any(fnmatch(version.path, pattern) for pattern in withhold):
             yield version, "", "withheld"
-        elif not weights and is_weights(version):
+        elif not weights and _is_weights(version):
             yield version, "", "withheld: weights"
         elif not files.place(version.path).is_file():
             yield version, "", "absent when the bundle was made"
         else:
-            yield version, place_of(number, version.path), ""
+            yield version, _place_of(number, version.path), ""
 
 
 def write_manifest(
@@ -120,7 +120,7 @@ def is_bundle(where: str) -> bool:
 
 
 @contextmanager
-def opened_bundle(where: Path) -> Iterator[Path]:
+def _opened_bundle(where: Path) -> Iterator[Path]:
     """The folder of a bundle; an archive is unpacked for as long as the block lasts. Raises InputError for a broken one."""
     if where.is_dir():
         yield where
@@ -142,10 +142,10 @@ class BundledFiles(Files):
         self.root, self.told = folder, files
 
     def place(self, name: str) -> Path:
-        return self.root / (self.told.get(name, {}).get("place") or place_of(0, name))
+        return self.root / (self.told.get(name, {}).get("place") or _place_of(0, name))
 
 
-class Manifest(NamedTuple):
+class _Manifest(NamedTuple):
     """What a bundle says of itself."""
 
     head: Head
@@ -154,7 +154,7 @@ class Manifest(NamedTuple):
     report: dict[str, str]  # place -> SHA-256
 
 
-def read_manifest(folder: Path) -> Manifest:
+def _read_manifest(folder: Path) -> _Manifest:
     """Raises InputError where it is missing or none."""
     path = folder / MANIFEST
     try:
@@ -166,7 +166,7 @@ def read_manifest(folder: Path) -> Manifest:
         if any(place.is_absolute() or ".." in place.parts for place in places):
             raise ValueError("a file outside the bundle")
         lacks = {int(seq): list(fields) for seq, fields in told["withheld"].items()}
-        return Manifest(Head(**told["head"]), told["files"], lacks, told["report"])
+        return _Manifest(Head(**told["head"]), told["files"], lacks, told["report"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} does not say what the bundle holds ({error}); custodes audit bundle writes one."
@@ -200,8 +200,8 @@ def check_bundle(
     time_roots: Path | None = None,
 ) -> Checked:
     """Check a bundle by itself: chain, files, report and head. Raises InputError where it is none, or has no ledger."""
-    with opened_bundle(where) as folder:
-        told = read_manifest(folder)
+    with _opened_bundle(where) as folder:
+        told = _read_manifest(folder)
         with Ledger.open(folder / LEDGER, read_only=True) as ledger:
             ledger.withheld, ledger.copy_of = told.withheld, told.head.ledger
             found = check_opened(

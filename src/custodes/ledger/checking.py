@@ -74,10 +74,10 @@ def check_ledger(
 ) -> Checked:
     """Check the ledger at ``where``, changing nothing; with ``files`` also the files that it rests on.
 
-    ``head`` is a hash that the ledger must contain; every line of ``head_file`` that speaks of this ledger must be in
-    it, be signed by ``public_key`` where one is given, and have a time stamp of an authority under one of the certificates
-    in ``time_roots`` where that is given. Raises InputError where there is no ledger, where
-    ``head`` is no hash, and for files that cannot be read.
+    ``head`` is a hash that the ledger must contain. So must it contain every line of ``head_file`` that speaks of it.
+    Each must be signed by ``public_key``, and have a time stamp of an authority under a certificate in ``time_roots``, where
+    these are given. Raises InputError where there is no ledger, where ``head`` is no hash, and for files that cannot be
+    read.
     """
     if public_key is not None and head_file is None:
         raise InputError("--public-key checks the signatures of a head file; give --head-file too.")

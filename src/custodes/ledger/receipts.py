@@ -45,10 +45,10 @@ def make_receipt(ledger: Ledger, seq: int, withhold: Sequence[str] = ()) -> Rece
         hashes = connection.scalars(select(log.c.hash).where(log.c.seq <= head.rows).order_by(log.c.seq)).all()
     if found is None:
         raise InputError(f"row {seq} is not in this ledger; it has rows 1 to {head.rows}.")
-    return Receipt(without(ChainRow(*found), withhold), tuple(merkle_path(hashes, seq - 1)), head)
+    return Receipt(_without(ChainRow(*found), withhold), tuple(merkle_path(hashes, seq - 1)), head)
 
 
-def without(row: ChainRow, fields: Sequence[str]) -> ChainRow:
+def _without(row: ChainRow, fields: Sequence[str]) -> ChainRow:
     """``row`` with the digests of ``fields`` in place of what they hold. Raises InputError for what is not there."""
     paths = {path: shown_path(path) for path, _ in leaves(row.body)}
     chosen = [path for path, shown in paths.items() if any(shown == f or shown.startswith(f"{f}.") for f in fields)]
@@ -63,7 +63,7 @@ def without(row: ChainRow, fields: Sequence[str]) -> ChainRow:
     return row._replace(body=body)
 
 
-def read_receipt(path: Path) -> Receipt:
+def _read_receipt(path: Path) -> Receipt:
     """Raises InputError for a file that is none."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -87,7 +87,7 @@ def check_receipt(
 
     Raises InputError for a file that is no receipt.
     """
-    receipt = read_receipt(path)
+    receipt = _read_receipt(path)
     row, head = receipt.row, receipt.head
     name = f"row {row.seq:,} ({row.kind} {row.key!r})"
     found = Checked(1, head.head, f"{name} is one of the {head.rows:,} rows under the root {head.root}.")

@@ -12,7 +12,8 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from json.scanner import make_scanner
 from typing import Any
 
 SEAL = "~"
@@ -20,7 +21,9 @@ SEAL = "~"
 
 _SEAL, _SEALED, _LENGTH = '"~"', '{"~":', 40  # characters of a fresh seal with the brace before and the comma behind it
 _SALT, _DIGEST = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{64}")
-_scan = json.JSONDecoder().scan_once  # (value, where it ends) of the JSON value at a place of a text
+_scan: Callable[[str, int], tuple[Any, int]] = make_scanner(
+    json.JSONDecoder()
+)  # (value, where it ends) of the JSON value at a place of a text
 
 
 def seal(body: str) -> str:
