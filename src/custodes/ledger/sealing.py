@@ -21,9 +21,8 @@ SEAL = "~"
 
 _SEAL, _SEALED, _LENGTH = '"~"', '{"~":', 40  # characters of a fresh seal with the brace before and the comma behind it
 _SALT, _DIGEST = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{64}")
-_scan: Callable[[str, int], tuple[Any, int]] = make_scanner(
-    json.JSONDecoder()
-)  # (value, where it ends) of the JSON value at a place of a text
+_scan: Callable[[str, int], tuple[Any, int]] = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
+"""(value, where it ends) of the JSON value at a place of a text."""
 
 
 def seal(body: str) -> str:
