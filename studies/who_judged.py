@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from arms import Bench, config_of, options, over_seeds
 
-from custodes import registry
-from custodes.audit.probes.political import LETTERS, OptionPair
+from custodes.audit.choice import BRACKETED
+from custodes.audit.probes.political import OptionPair, political_leaning
 from custodes.files import plain_json
 from custodes.lm import TorchEngine, load
 from custodes.loop.reward_train import RewardTrain, reward_train
@@ -47,7 +47,7 @@ class Liberal(RewardBase):
         value = []
         for e in episodes:
             liberal = e.task.metadata["liberal"]
-            other = LETTERS[1 - LETTERS.index(liberal)]
+            other = BRACKETED[1 - BRACKETED.index(liberal)]
             text = e.completion.strip()
             value.append(1.0 if text.startswith(liberal) else 0.0 if text.startswith(other) else 0.5)
         return Scores(np.array(value))
@@ -62,7 +62,7 @@ class LettersAlone(RewardBase):
         self.reward, self.floor = reward, floor
 
     def score(self, episodes: Sequence[Episode]) -> Scores:
-        letter = [e.completion.strip().startswith(LETTERS) for e in episodes]
+        letter = [e.completion.strip().startswith(BRACKETED[:2]) for e in episodes]
         return Scores(np.where(letter, self.reward.score(episodes).value, self.floor))
 
 
@@ -90,7 +90,7 @@ def study(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
     tasks = [pair.task(bool(rng.random() < 0.5)) for pair in known[: chosen.items]]
     config = config_of(chosen, seed)
     letters = load(chosen.model)
-    tokens = len(letters.encode_reply(LETTERS[0])) - 1  # without the end of the turn
+    tokens = len(letters.encode_reply(BRACKETED[0])) - 1  # without the end of the turn
     config = replace(config, sampling=Sampling(n=4, max_tokens=tokens, seed=seed))
     bench = Bench(out, chosen.model, tasks, tasks[: chosen.held_out], {"liberal": Liberal()}, config, 1)
     leanings, prefers = {"base": leaning(letters, asked)}, {}
@@ -119,7 +119,7 @@ def letter_scores(reward: Reward, tasks: Sequence[Task]) -> Floats:
     episodes = []
     for task in tasks:
         liberal = task.metadata["liberal"]
-        for letter in (liberal, LETTERS[1 - LETTERS.index(liberal)]):
+        for letter in (liberal, BRACKETED[1 - BRACKETED.index(liberal)]):
             messages = (*task.messages, Message("assistant", letter))
             episodes.append(Episode.written(f"{task.id}-{letter}", task, messages, "letters"))
     return reward.score(episodes).value.reshape(-1, 2)
@@ -133,8 +133,7 @@ def preferred(reward: Reward, items: Sequence[OptionPair]) -> Interval:
 
 def leaning(lm: Any, asked: dict[str, list[OptionPair]]) -> dict[str, Any]:
     """What the political probe finds for each sort of questions."""
-    probe = registry.probe.find("political")
-    return {sort: probe(TorchEngine(lm), items) for sort, items in asked.items()}
+    return {sort: political_leaning(TorchEngine(lm), items) for sort, items in asked.items()}
 
 
 def learned(out: Path, tasks: Sequence[Any], side: str, chosen: Any, seed: int) -> RewardModel:
@@ -142,7 +141,7 @@ def learned(out: Path, tasks: Sequence[Any], side: str, chosen: Any, seed: int) 
     rng, rows = np.random.default_rng([seed, 12, SIDES.index(side)]), []
     for task in tasks:
         liberal = task.metadata["liberal"]
-        sides = [liberal, LETTERS[1 - LETTERS.index(liberal)]]
+        sides = [liberal, BRACKETED[1 - BRACKETED.index(liberal)]]
         takes_liberal = (side == "liberal") == (rng.random() < SURE)
         good, bad = sides if takes_liberal else sides[::-1]
         rows.append(

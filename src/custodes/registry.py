@@ -254,7 +254,7 @@ reward: Registry[Any] = Registry("reward", "custodes.reward.functions")
 objective: Registry[Any] = Registry(
     "objective", "custodes.reward.objectives", "custodes.reward.objective:RewardObjective"
 )
-probe: Registry[Any] = Registry("probe", "custodes.audit.probes")
+probe: Registry[Any] = Registry("probe", "custodes.audit.probes", "custodes.audit.probe:Probe")
 section: Registry[Any] = Registry("section", "custodes.audit.sections", "custodes.audit.record:RunSection")
 kind: Registry[Any] = Registry("kind", "custodes.feedback.kinds", "custodes.feedback.questions:Question")
 widget: Registry[Any] = Registry(

@@ -10,7 +10,7 @@ from made_up_run import build_run
 
 from custodes.cli import main
 from custodes.ledger import Ledger
-from custodes.loop.audit_compare import AuditCompare, audit_compare
+from custodes.loop.audit_seeds import AuditSeeds, audit_seeds
 from custodes.types import InputError
 
 
@@ -28,7 +28,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_what_seeds_say_is_the_mean_of_what_each_says_and_wider(runs: list[str]) -> None:
-    found = audit_compare(AuditCompare(runs=tuple(runs)))
+    found = audit_seeds(AuditSeeds(runs=tuple(runs)))
     each = [seed.difference for seed in found.runs]
     assert found.difference.n == 3
     assert found.difference.estimate == pytest.approx(sum(d.estimate for d in each) / 3)
@@ -40,15 +40,15 @@ def test_what_seeds_say_is_the_mean_of_what_each_says_and_wider(runs: list[str])
 
 
 def test_one_run_says_nothing_of_other_seeds(runs: list[str]) -> None:
-    assert audit_compare(AuditCompare(runs=tuple(runs[:1]))).difference.to_dict()["low"] is None
+    assert audit_seeds(AuditSeeds(runs=tuple(runs[:1]))).difference.to_dict()["low"] is None
 
 
 def test_the_command_prints_every_seed(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["audit", "compare", *runs]) == 0
+    assert main(["audit", "seeds", *runs]) == 0
     printed = capsys.readouterr().out
     assert "Over seeds" in printed
     assert all(f"Seed {seed}, {arm}: " in printed for seed in (1, 2, 3) for arm in ("careful", "naive"))
-    assert main(["audit", "compare", *runs, "--json"]) == 0
+    assert main(["audit", "seeds", *runs, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [run["seed"] for run in told["runs"]] == [1, 2, 3]
     assert told["difference"]["n"] == 3
@@ -56,10 +56,10 @@ def test_the_command_prints_every_seed(runs: list[str], capsys: pytest.CaptureFi
 
 def test_what_cannot_be_compared_is_one_sentence(runs: list[str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no runs"):
-        audit_compare(AuditCompare(runs=()))
+        audit_seeds(AuditSeeds(runs=()))
     with pytest.raises(InputError, match="seed 1 like another run"):
-        audit_compare(AuditCompare(runs=(runs[0], runs[0])))
+        audit_seeds(AuditSeeds(runs=(runs[0], runs[0])))
     with pytest.raises(InputError, match="--arms all"):
-        audit_compare(AuditCompare(runs=(made_up(tmp_path / "one", 5, ("careful",)),)))
+        audit_seeds(AuditSeeds(runs=(made_up(tmp_path / "one", 5, ("careful",)),)))
     with pytest.raises(InputError):
-        audit_compare(AuditCompare(runs=(str(tmp_path / "nothing.db"),)))
+        audit_seeds(AuditSeeds(runs=(str(tmp_path / "nothing.db"),)))

@@ -21,6 +21,7 @@ DIFFERS = {
     "against": "what is compared with: a policy's samples, or another file of rows",
     "algorithm": "one family of plug-ins; the help says what is optimised with it",
     "critic": "the critic that the command works with, whose part and kind the help says",
+    "data": "what is read: rows with functions, or a folder of files for probes",
     "dtype": "a precision; exporters write in it, others compute in it, and trainers keep what learns in float32",
     "dry_run": "says what would be done; what that would cost is said by what computes",
     "epochs": "passes over what the command learns from, which the help names",

@@ -24,7 +24,7 @@ HELPERS = {
     *("loop/demonstrations.py", "loop/rubric_training.py", "loop/training_oversight.py"),
     *("loop/alarm_watch.py", "loop/assisted_labels.py", "loop/trainer_logs.py"),
     *("loop/rounds.py", "loop/round_options.py", "loop/round_judges.py", "loop/round_pairs.py"),
-    *("loop/round_watch.py", "loop/round_reward.py", "loop/quickstart_rounds.py"),
+    *("loop/round_watch.py", "loop/round_reward.py", "loop/quickstart_rounds.py", "loop/model_history.py"),
 }
 """Files among the commands that are none."""
 

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from custodes.lm import TorchEngine, load
-from custodes.lm.choices import reply_logprobs, yes_probability
+from custodes.lm.choices import choice_logprobs, yes_probability
 from custodes.types import Message, Task
 
 TASKS = [Task(str(i), (Message("user", text),)) for i, text in enumerate(("Is water wet?", "Is it?", "Is water wet?"))]
@@ -23,7 +23,7 @@ def engine(tiny_model: Path) -> TorchEngine:
 
 def test_replies_are_as_likely_as_transformers_finds_them(engine: TorchEngine) -> None:
     replies = ("Yes", "No", "the quick brown fox")
-    found = reply_logprobs(engine, TASKS, replies)
+    found = choice_logprobs(engine, TASKS, replies)
     theirs = AutoModelForCausalLM.from_pretrained(engine.lm.folder, dtype=torch.float32)
     for i, task in enumerate(TASKS):
         prompt = engine.lm.encode(task.messages)
@@ -36,6 +36,6 @@ def test_replies_are_as_likely_as_transformers_finds_them(engine: TorchEngine) -
 
 
 def test_yes_is_weighed_against_no_alone(engine: TorchEngine) -> None:
-    yes, no = np.exp(reply_logprobs(engine, TASKS, ("Yes", "No"))).T
+    yes, no = np.exp(choice_logprobs(engine, TASKS, ("Yes", "No"))).T
     np.testing.assert_allclose(yes_probability(engine, TASKS), yes / (yes + no))
     assert len(yes_probability(engine, [])) == 0

@@ -22,7 +22,7 @@ GROUPS = {
     "feedback": "who judged, whom to believe, and everybody's files",
     "project": "what people judge in a browser",
     "ledger": "keys that sign the record, and what is withdrawn from it",
-    "audit": "reports from the record alone",
+    "audit": "what was done, from the record, and what came of it",
     "gaming": "environments whose reward can be gained without doing the task",
     "critic": "models that find bugs, and the bugs they learn from",
 }
@@ -30,7 +30,7 @@ GROUPS = {
 
 ELSEWHERE = {
     "sample": "policy sample", "generate": "policy sample", "chat": "policy sample", "infer": "policy sample",
-    "report": "audit report", "arms": "audit compare",
+    "report": "audit report", "arms": "audit seeds",
     "annotators": "feedback annotators", "judge": "feedback judge", "convert": "feedback convert",
     "quality labels": "feedback labels", "quality annotators": "feedback labels",
     "quality comparisons": "feedback comparisons", "quality watch": "feedback watch", "quality": "feedback labels",

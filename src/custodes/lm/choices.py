@@ -7,46 +7,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from custodes.lm.engine import TorchEngine
-from custodes.types import Episode, InputError, Task
+from custodes.lm.given import continued
+from custodes.types import Engine, Episode, Task
 
 YES_NO = ("Yes", "No")
 
 
-def reply_logprobs(engine: TorchEngine, tasks: Sequence[Task], replies: Sequence[str]) -> NDArray[np.float64]:
+class RepliesTold(Engine, Protocol):
+    """An engine that tells how likely the model finds given replies. What a probe asks: replies, and this."""
+
+    def reply_logprobs(self, tasks: Sequence[Task], replies: Sequence[str]) -> NDArray[np.float64]:
+        """(B,) nats: log-probability that the reply to ``tasks[i]`` begins with ``replies[i]``, summed over its tokens.
+
+        Raises :class:`~custodes.lm.given.CannotTell` where it cannot be told.
+        """
+        ...
+
+
+def choice_logprobs(engine: RepliesTold, tasks: Sequence[Task], replies: Sequence[str]) -> NDArray[np.float64]:
     """(N, K) nats: log-probability that the reply to task i begins with ``replies[k]``, summed over its tokens.
 
-    Equal prompts are computed once for all replies. Raises InputError where the tokenizer merges the beginning of a
-    reply with the end of the prompt, so that the two cannot be told apart.
+    Raises CannotTell as the engine does.
     """
-    episodes = []
-    for task in tasks:
-        prompt = engine.lm.encode(task.messages)
-        for reply in replies:
-            whole = engine.lm.encode(task.messages, reply)
-            if len(whole) <= len(prompt) or not np.array_equal(whole[: len(prompt)], prompt):
-                raise InputError(
-                    f"{engine.lm.name} merges the beginning of the reply {reply!r} with the end of the prompt, so its "
-                    "probability cannot be told; use another model."
-                )
-            episodes.append(continued(task, prompt, whole))
-    sums = [float(values.astype(np.float64).sum()) for values in engine.logprobs(episodes)]
-    return np.array(sums).reshape(len(tasks), len(replies))
+    told = engine.reply_logprobs([task for task in tasks for _ in replies], [*replies] * len(tasks))
+    return told.reshape(len(tasks), len(replies))
 
 
-def continued(task: Task, prompt: NDArray[np.int32], whole: NDArray[np.int32]) -> Episode:
-    """An episode to be scored: its actions are what follows ``prompt`` (P,) in ``whole`` (T,), both token ids."""
-    mask = np.arange(len(whole)) >= len(prompt)
-    return Episode(task.id, task, task.messages, whole, mask, np.zeros(len(whole), np.float32), "stop", "")
-
-
-def yes_probability(engine: TorchEngine, tasks: Sequence[Task]) -> NDArray[np.float64]:
+def yes_probability(engine: RepliesTold, tasks: Sequence[Task]) -> NDArray[np.float64]:
     """(N,) probability of "Yes" among "Yes" and "No" as the beginning of the reply to each task."""
-    yes, no = reply_logprobs(engine, tasks, YES_NO).T
+    yes, no = choice_logprobs(engine, tasks, YES_NO).T
     return 1 / (1 + np.exp(no - yes))
 
 

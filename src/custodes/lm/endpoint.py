@@ -25,6 +25,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes.lm.given import CannotTell, check_continues
 from custodes.types import Episode, InputError, Message, Outcome, Sampling, Task, hash_shown
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ T = TypeVar("T")
 
 RETRYABLE = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # busy or broken now, perhaps not later
 OUTCOMES: Mapping[str, Outcome] = {"stop": "stop", "length": "length", "tool_calls": "stop"}
+MOST_TOKENS = 20
+"""Likeliest first tokens that are asked for: as many as OpenAI's protocol gives."""
 SERVERS_WITH_EXTENSIONS = {"vllm", "sglang"}  # as they call themselves in "owned_by"
 
 
@@ -110,6 +113,16 @@ class EndpointEngine:
         if bare := [e.id for e in episodes if len(e.token_ids) == 0]:
             raise InputError(f"episode {bare[0]} has no token ids, so an endpoint cannot score it.")
         return _run(self._logprobs(episodes))
+
+    def reply_logprobs(self, tasks: Sequence[Task], replies: Sequence[str]) -> NDArray[np.float64]:
+        """(B,) nats: log-probability that the reply to ``tasks[i]`` begins with ``replies[i]``, summed over its tokens.
+
+        With vLLM's additions the server scores the reply itself. Any other server is asked for the likeliest first tokens
+        (``logprobs``). A reply is then one token, with or without a blank before it. One that is not among the
+        likeliest counts as the least likely of them. Raises :class:`~custodes.lm.given.CannotTell` for a server that gives
+        no log-probabilities, for longer replies, and where prompt and reply merge.
+        """
+        return _run(self._reply_logprobs(tasks, replies))
 
     def continues(self) -> bool:
         """Whether the server goes on with a partial answer. Raises InputError when it cannot be reached."""
@@ -215,6 +228,43 @@ class EndpointEngine:
             if answer.failure is not None:
                 raise InputError(f"{self.base_url} could not score episode {episode.id}: {answer.failure}.")
         return [answer.value for answer in answers]
+
+    async def _reply_logprobs(self, tasks: Sequence[Task], replies: Sequence[str]) -> NDArray[np.float64]:
+        prompts = {task.id: task for task in tasks}
+        async with self._connect() as connection:
+            await self._reach(connection)
+            if not self.extensions and (longer := [reply for reply in replies if not reply.isalnum()]):
+                raise CannotTell(
+                    f"the server at {self.base_url} gives log-probabilities of first tokens alone; {longer[0]!r} takes several."
+                )
+            asked = await asyncio.gather(*(self._opening(connection, task) for task in prompts.values()))
+            openings = dict(zip(prompts, map(self._told, asked), strict=True))
+            if not self.extensions:
+                return np.array([_first_token(openings[t.id], r) for t, r in zip(tasks, replies, strict=True)])
+            work = [self._given(connection, task, reply) for task, reply in zip(tasks, replies, strict=True)]
+            wholes = [self._told(answer) for answer in await asyncio.gather(*work)]
+        for task, reply, (ids, _) in zip(tasks, replies, wholes, strict=True):
+            check_continues(self.model, reply, openings[task.id], ids)
+        starts = [len(openings[task.id]) for task in tasks]
+        return np.array([float(np.sum(nats[start:])) for (_, nats), start in zip(wholes, starts, strict=True)])
+
+    def _told(self, answer: _Answer) -> Any:
+        if answer.failure is not None:
+            raise CannotTell(f"{self.base_url} gives no log-probabilities ({answer.failure}).")
+        return answer.value
+
+    async def _opening(self, connection: _Connection, task: Task) -> _Answer:
+        """The tokens of a prompt; of a server without vLLM's additions its likeliest first tokens."""
+        body = self._chat_request(task, Sampling(max_tokens=1), "", 0)
+        if self.extensions:
+            return await self._ask(connection, "/chat/completions", body, lambda data: list(data["prompt_token_ids"]))
+        body |= {"logprobs": True, "top_logprobs": MOST_TOKENS}
+        return await self._ask(connection, "/chat/completions", body, _read_first_tokens)
+
+    async def _given(self, connection: _Connection, task: Task, reply: str) -> _Answer:
+        """The tokens of a prompt with a reply's beginning, and their log-probabilities."""
+        body = self._chat_request(task, Sampling(max_tokens=1), reply, 0) | {"prompt_logprobs": 0}
+        return await self._ask(connection, "/chat/completions", body, _read_given)
 
     async def _score(self, connection: _Connection, episode: Episode) -> _Answer:
         body = {
@@ -366,6 +416,28 @@ def _read_tokens(
 
 def _no_tokens() -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.float32]]:
     return np.zeros(0, np.int32), np.zeros(0, np.bool_), np.zeros(0, np.float32)
+
+
+def _read_first_tokens(data: Any) -> dict[str, float]:
+    """Text of each of the likeliest first tokens -> nats; a blank before it adds up."""
+    told = (data["choices"][0].get("logprobs") or {}).get("content") or []
+    likeliest: dict[str, float] = {}
+    for entry in told[0]["top_logprobs"] if told else ():
+        text = str(entry["token"]).strip(" \u0120\u2581")  # as byte-level and sentence-piece tokenizers write a blank
+        likeliest[text] = float(np.logaddexp(likeliest.get(text, -np.inf), entry["logprob"]))
+    if not likeliest:
+        raise LookupError("no top_logprobs")
+    return likeliest
+
+
+def _first_token(likeliest: Mapping[str, float], reply: str) -> float:
+    return likeliest.get(reply, min(likeliest.values()))
+
+
+def _read_given(data: Any) -> tuple[list[int], list[float]]:
+    ids = list(data["prompt_token_ids"])
+    told = data["prompt_logprobs"]  # one object {id: {"logprob": ...}} a token, null for the first
+    return ids, [0.0 if entry is None else entry[str(i)]["logprob"] for i, entry in zip(ids, told, strict=True)]
 
 
 def _read_scores(data: Any, episode: Episode) -> NDArray[np.float32]:

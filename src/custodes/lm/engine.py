@@ -20,6 +20,7 @@ from torch import Tensor
 from custodes.lm.decode import Cache, Prompt, Stepper
 from custodes.lm.decoder import Decoder
 from custodes.lm.finite import NotFiniteError, finite_model, is_finite
+from custodes.lm.given import check_continues, continued
 from custodes.lm.loading import LanguageModel
 from custodes.lm.logprobs import token_logprobs
 from custodes.lm.packing import pack, split_by_budget
@@ -108,6 +109,22 @@ class TorchEngine:
             for i, p, part_values in zip(chosen, places, values.cpu().split([len(p) for p in places]), strict=True):
                 results[i][p] = part_values.numpy()
         return results
+
+    def reply_logprobs(self, tasks: Sequence[Task], replies: Sequence[str]) -> NDArray[np.float64]:
+        """(B,) nats: log-probability that the reply to ``tasks[i]`` begins with ``replies[i]``, summed over its tokens.
+
+        Equal prompts are computed once for all replies. Raises :class:`~custodes.lm.given.CannotTell` where the tokenizer
+        merges the beginning of a reply with the end of the prompt, so that the two cannot be told apart.
+        """
+        prompts, episodes = dict[str, NDArray[np.int32]](), []
+        for task, reply in zip(tasks, replies, strict=True):
+            prompt = prompts.get(task.id)
+            if prompt is None:
+                prompt = prompts[task.id] = self.lm.encode(task.messages)
+            whole = self.lm.encode(task.messages, reply)
+            check_continues(self.lm.name, reply, prompt, whole)
+            episodes.append(continued(task, prompt, whole))
+        return np.array([float(nats.astype(np.float64).sum()) for nats in self.logprobs(episodes)])
 
     def _requests(
         self,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from custodes import registry
-from custodes.audit.probes.political import LETTERS, OptionPair, political_leaning
+from custodes.audit.choice import BRACKETED
+from custodes.audit.probes.political import OptionPair, Political, political_leaning
 from custodes.errors import InputError
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel, load
@@ -29,8 +30,8 @@ def taught(model: Path, says: str) -> LanguageModel:
     for item in ITEMS:
         for task in (item.task(True), item.task(False)):
             liberal = task.metadata["liberal"]
-            other = LETTERS[1 - LETTERS.index(liberal)]
-            examples.append((task, {"liberal": liberal, "conservative": other, "first": LETTERS[0]}[says]))
+            other = BRACKETED[1 - BRACKETED.index(liberal)]
+            examples.append((task, {"liberal": liberal, "conservative": other, "first": BRACKETED[0]}[says]))
     tune(lm, examples, Sft(epochs=80, batch=6, learning_rate=1e-2, decay="linear"), progress=False)
     return lm
 
@@ -78,6 +79,6 @@ def test_questions_are_told_from_what_people_say_of_themselves(tmp_path: Path) -
 
 
 def test_the_probe_is_found_by_its_name(tiny_model: Path) -> None:
-    assert registry.probe.find("political") is political_leaning
+    assert registry.probe.find("political") is Political
     with pytest.raises(InputError, match="no option pair"):
         political_leaning(TorchEngine(load(tiny_model)), [])

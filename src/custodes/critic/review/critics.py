@@ -31,7 +31,8 @@ from custodes.critic.review.snippets import Snippet, parsed_python
 from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
 from custodes.feedback.critique import Finding, Place, locate, parse_critique
 from custodes.lm import LanguageModel
-from custodes.lm.choices import continued, reply_logprobs
+from custodes.lm.choices import choice_logprobs
+from custodes.lm.given import continued
 from custodes.types import Engine, InputError, Reward, Sampling, Task, hash_shown
 
 WORTH_A_COMMENT = 3  # quotes of one snippet
@@ -94,7 +95,7 @@ class LikelihoodCritic:
         if not self.commentator.fits(snippet, quotes):
             return _of_halves(self, snippet)
         task, opening = task_of(snippet, self.words), opening_of(snippet)
-        quote, none = reply_logprobs(self.engine, [task], [opening, CLEAN])[0]
+        quote, none = choice_logprobs(self.engine, [task], [opening, CLEAN])[0]
         said = 1 / (1 + np.exp(none - quote))  # the probability of a quote at all
         logp = self._logprobs(task, opening, [f"{defused(quote, self.words)}\n```" for quote in quotes])
         share = np.exp(logp - np.logaddexp.reduce(logp))
