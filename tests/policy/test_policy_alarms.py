@@ -82,6 +82,45 @@ def test_simulated_limits_keep_their_level_and_find_changes(alarm, unit, edge, b
     assert np.median(late) <= 10
 
 
+def zipf_step(rng: np.random.Generator, tasks: int) -> list[Episode]:
+    """Replies of 10 to 60 words that are as unequally common as words are, so that phrases come again by chance."""
+    words = np.arange(60)
+    common = 1 / (words + 3.0)
+    common /= common.sum()
+    return [
+        reply(" ".join(f"w{w}" for w in rng.choice(words, int(rng.integers(10, 60)), p=common)), str(task), k)
+        for task in range(tasks)
+        for k in range(N)
+    ]
+
+
+def test_repetition_keeps_its_level_on_words_as_common_as_they_are():
+    """Steps of real texts, measured as the alarm does; runs are drawn from them, and so are the replies that set the limits."""
+    rng, alarm = np.random.default_rng(6), Repetition()
+    steps = np.array([np.nanmean(alarm.measure(WatchedStep(zipf_step(rng, TASKS)))) for _ in range(150)])
+    still, at_edge, late = [], [], []
+    for _ in range(30):
+        looks = []
+        for start in range(0, 60, TASKS):
+            own = zipf_step(rng, TASKS)
+            looks.append(WatchedStep([reply(e.completion, str(start + int(e.task.id)), n) for n, e in enumerate(own)]))
+        facts = alarm.calibrate(BasePolicy(looks, TASKS), STEPS, LEVEL)
+        for _ in range(30):
+            means = rng.choice(steps, STEPS)
+            still.append(first_ring(alarm, facts, means))
+            at_edge.append(first_ring(alarm, facts, means + alarm.tolerance))
+        late.append(first_ring(alarm, facts, np.where(np.arange(STEPS) < 20, means, means + 3 * alarm.tolerance)) - 20)
+    silent, tolerated = (clopper_pearson(int(np.isfinite(r).sum()), len(r)) for r in (still, at_edge))
+    print(
+        f"\nrepetition, {steps.mean():.2f} of the base policy: rings on {silent} runs like it, {tolerated} at the edge"
+    )
+    print(f"  three tolerances more at step 21 are found {np.median(late):g} steps later, the median")
+    assert 0.01 < steps.mean() < 0.5  # there is something to measure
+    assert silent.estimate <= 0.01
+    assert tolerated.low <= 0.08
+    assert 0 < np.median(late) <= 10
+
+
 def test_limits_without_any_tolerance_keep_their_level():
     """On both sides, for runs like the base policy, over many samples that set the limits."""
     rng, beyond = np.random.default_rng(1), []

@@ -112,6 +112,10 @@ class MeanAlarm(Alarm):
     def limits(self, facts: Facts) -> tuple[float, float]:
         """The lowest and the highest mean at which the alarm is silent."""
 
+    def coupling(self, base: BasePolicy) -> float:
+        """How many times a step's mean varies more than the mean of as many tasks that have nothing to do with each other."""
+        return 1.0
+
     def observe(self, look: WatchedStep) -> Observation:
         values = self.measure(look)
         return [] if values is None or np.isnan(values).all() else [float(np.nanmean(values))]
@@ -128,7 +132,8 @@ class MeanAlarm(Alarm):
         if len(by_task) < FEWEST_TASKS:
             return f"the base policy answered {len(by_task)} tasks, and limits need {FEWEST_TASKS} or more"
         means = np.array([np.mean(values) for values in by_task.values()])
-        below, above = _excursions(means, base.tasks_per_step, steps, level / self.sides)
+        apart = _excursions(means, base.tasks_per_step, steps, level / self.sides)
+        below, above = (self.coupling(base) * excursion for excursion in apart)
         spread = float(np.std(np.concatenate([np.array(v) for v in by_task.values()])))
         return {
             "mean": float(means.mean()),

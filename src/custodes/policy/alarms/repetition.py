@@ -11,10 +11,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from custodes.policy.alarm import Facts, MeanAlarm, WatchedStep
+from custodes.policy.alarm import BasePolicy, Facts, MeanAlarm, WatchedStep
 from custodes.registry import alarm
 from custodes.types import Episode, Floats
 
+DRAWN_STEPS = 100
+"""Steps that are drawn to see how much replies of one step have in common."""
 WORDS = 3
 """In a run of so many words or marks."""
 
@@ -38,6 +40,26 @@ class Repetition(MeanAlarm):
 
     def measure(self, look: WatchedStep) -> Floats | None:
         return _repeated_shares(look.episodes) if any(e.completion for e in look.episodes) else None
+
+    def coupling(self, base: BasePolicy) -> float:
+        """From steps of the base policy's tasks, drawn again: one reply that repeats another raises the shares of both."""
+        by_task: dict[str, list[Episode]] = defaultdict(list)
+        for look in base.looks:
+            for episode in look.episodes:
+                by_task[episode.task.id].append(episode)
+        tasks, rng = list(by_task.values()), np.random.default_rng(0)
+        count = min(base.tasks_per_step, len(tasks) // 2)
+        means, of_tasks = [], []
+        for _ in range(DRAWN_STEPS):
+            step = [tasks[k] for k in rng.choice(len(tasks), count, replace=False)]
+            shares = _repeated_shares([episode for own in step for episode in own])
+            whole = np.split(shares, np.cumsum([len(own) for own in step])[:-1])
+            known = [float(np.nanmean(own)) for own in whole if not np.isnan(own).all()]
+            if known:
+                means.append(np.mean(known))
+                of_tasks.append(np.var(known))
+        apart = math.sqrt(np.mean(of_tasks) / (count - 1) * (1 - count / len(tasks))) if of_tasks and count > 1 else 0.0
+        return max(1.0, float(np.std(means)) / apart) if apart > 0 else 1.0
 
     def limits(self, facts: Facts) -> tuple[float, float]:
         return -math.inf, facts["mean"] + facts["above"] + self.tolerance
