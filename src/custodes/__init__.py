@@ -16,6 +16,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 HOMES = {
     "custodes.audit": ("write_report",),
+    "custodes.audit.disclosure": ("write_disclosure",),
     "custodes.audit.probes.political": ("political_leaning",),
     "custodes.environments": ("instruction_tasks", "read_tasks"),
     "custodes.errors": ("InputError",),
@@ -47,6 +48,7 @@ __all__ = sorted([*_HOME, "stats"])
 if TYPE_CHECKING:  # what a type checker and an editor see; a test keeps it the same as HOMES
     from custodes import stats as stats
     from custodes.audit import write_report as write_report
+    from custodes.audit.disclosure import write_disclosure as write_disclosure
     from custodes.audit.probes.political import political_leaning as political_leaning
     from custodes.environments import instruction_tasks as instruction_tasks
     from custodes.environments import read_tasks as read_tasks

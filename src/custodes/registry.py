@@ -256,6 +256,9 @@ objective: Registry[Any] = Registry(
 )
 probe: Registry[Any] = Registry("probe", "custodes.audit.probes", "custodes.audit.probe:Probe")
 section: Registry[Any] = Registry("section", "custodes.audit.sections", "custodes.audit.record:RunSection")
+disclosure: Registry[Any] = Registry(
+    "disclosure", "custodes.audit.disclosure.groups", "custodes.audit.disclosure.lines:DisclosureGroup"
+)
 kind: Registry[Any] = Registry("kind", "custodes.feedback.kinds", "custodes.feedback.questions:Question")
 widget: Registry[Any] = Registry(
     "widget", "custodes.web.screens.kinds", "custodes.web.screens.question_widget:QuestionWidget"

@@ -86,6 +86,17 @@ class Quota(Part):
         return shares
 
 
+class Welfare(Part):
+    """How annotators are protected: sentences, which the record keeps and a disclosure repeats."""
+
+    harmful_content: str = ""
+    """What they may meet, and how they are warned."""
+    skipping: str = ""
+    """Whether they may give an item back, and what that costs them."""
+    breaks: str = ""
+    """How long they work at a time, and which breaks they have."""
+
+
 class Project(Part):
     """A whole project; see ``TEMPLATE`` for what each field is."""
 
@@ -107,6 +118,7 @@ class Project(Part):
     quotas: tuple[Quota, ...] = ()
     pay_per_hour: Annotated[float, Field(ge=0)] | None = None
     currency: str = ""
+    welfare: Welfare = Welfare()
     seed: int = 0
 
 
@@ -325,5 +337,11 @@ quotas: []                   # whose judgments, by a field of the annotators' pr
 
 # pay_per_hour: 20.0         # for the cost per judgment, and for the disclosure of how people were paid
 # currency: EUR
+
+welfare: {}                  # how annotators are protected, in sentences; the disclosure repeats them:
+  # harmful_content: Items may describe injuries; the first screen says so.
+  # skipping: Any item may be given back without a reason, and is paid.
+  # breaks: At most two hours at a time, with ten minutes of paid break in each.
+
 seed: 0                      # decides the order of items and of answers
 """

@@ -246,6 +246,16 @@ class Ledger:
                 ]
         return sorted(found, key=lambda row: row[0])
 
+    def rows(self, run: str, kind: str) -> Iterator[tuple[int, str, Any]]:
+        """(number of the row, its hash, record) of every record of a kind: "run", "judgment", "evaluation" ...
+
+        Superseded ones are left out.
+        """
+        with self._database.reading() as connection:
+            _require_run(connection, run)
+            upto = connection.scalar(select(head.c.rows)) or 0
+        return self._pages(kind, run, False, upto)
+
     def summary(self, run: str) -> dict[str, int]:
         """How many records ``run`` holds of each kind that it has, superseded ones left out.
 
@@ -264,10 +274,12 @@ class Ledger:
             if run is not None:
                 _require_run(connection, run)
             upto = connection.scalar(select(head.c.rows)) or 0
-        return self._pages(kind, run, history, upto)
+        return (record for _, _, record in self._pages(kind, run, history, upto))
 
-    def _pages(self, kind: str, run: str | None, history: bool, upto: int) -> Iterator[Any]:
-        query = select(log.c.seq, log.c.kind, log.c.key, log.c.body).where(log.c.kind == kind, log.c.seq <= upto)
+    def _pages(self, kind: str, run: str | None, history: bool, upto: int) -> Iterator[tuple[int, str, Any]]:
+        query = select(log.c.seq, log.c.hash, log.c.kind, log.c.key, log.c.body).where(
+            log.c.kind == kind, log.c.seq <= upto
+        )
         if run is not None:
             query = query.where(log.c.run == run)
         if not history:
@@ -277,8 +289,8 @@ class Ledger:
             with self._database.reading() as connection:
                 rows = connection.execute(query.where(log.c.seq > seq).order_by(log.c.seq).limit(PAGE)).all()
             for row in rows:
-                if (record := decode(Entry(*row[1:]))) is not None:
-                    yield record
+                if (record := decode(Entry(*row[2:]))) is not None:
+                    yield row.seq, row.hash, record
             seq = rows[-1].seq if len(rows) == PAGE else upto
 
     # ------------------------------------------------------------ checking

@@ -32,6 +32,7 @@ class Report:
     subtitle: str
     sections: Sequence[Section[Any]]
     head: Head | None
+    more_heads: Sequence[Head] = ()  # of the other ledgers, where a page is of several
     about: str = ""  # below the subtitle
     summary: str = ""
     reading: str = ""  # how to read the numbers, below the claims; HTML where it is a Markup

@@ -23,6 +23,8 @@ class RewardTaught(Row):
     """How well held-out judgments were said, intervals by name."""
     examples: list[dict[str, Any]] = field(default_factory=list)
     """Held-out answers by ``mark``, in ``passages``: ``text``, how probably ``wrong``, and whether people ``marked`` it so."""
+    losses: dict[str, str] = field(default_factory=dict)
+    """Kind -> by which loss it taught the reward."""
 
 
 @section

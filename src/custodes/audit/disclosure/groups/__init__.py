@@ -1,0 +1,1 @@
+"""The groups of lines of a disclosure, one file a group."""
