@@ -286,7 +286,7 @@ def test_json_holds_no_number_that_is_not_finite(world: World):
 FACTS = """
 model:
   provider: A & B <Models>
-  name: "Tiny | model"
+  unique_name: "Tiny | model"
   license: apache-2.0
   languages: en, de
   intended_uses: [short texts, summaries]
@@ -349,7 +349,7 @@ def test_the_model_card_has_the_header_of_the_hub(written: Path):
     assert header["language"] == ["en", "de"]
     assert header["pipeline_tag"] == "text-generation"
     assert {result.metric_name for result in card.data.eval_results} >= {"quickstart, careful, gold, gained"}
-    assert card.text.startswith("# Tiny \\| model")
+    assert card.text.lstrip().startswith("# Tiny \\| model")
     assert "- apache-2.0 _(stated, not recorded)_" in card.text
 
 
@@ -379,3 +379,44 @@ def test_a_run_without_a_project_and_an_empty_run_give_valid_files_too(world: Wo
         write_disclosure(places, out)
         assert JsonStrictValidator(SchemaVersion.V1_6).validate_str((out / "bom.cdx.json").read_text()) is None
         assert not mlcroissant.Dataset(jsonld=out / "croissant.json").metadata.issues.errors
+
+
+# ---------------------------------------------------------------- two records
+
+
+def test_what_changed_between_two_seeds_is_told_exactly(world: World, tmp_path: Path):
+    """Compared as the JSON of both has it: undoing the changes gives the other one, and no change says the same twice."""
+    with main_job(tmp_path / "other.db", seed=8) as ledger:
+        other = disclose(RecordedHistory([ledger]))
+        before = {key: of["value"] for key, of in other.to_dict()["lines"].items()}
+    write_disclosure([str(tmp_path / "other.db")], tmp_path / "b")
+    write_disclosure(world.places[:1], tmp_path / "a", against=[str(tmp_path / "other.db")])
+    told = json.loads((tmp_path / "a" / "disclosure.json").read_text())
+    now = {key: of["value"] for key, of in told["lines"].items()}
+    differ = {
+        (key, name)
+        for key in now
+        for name in now[key].keys() | before[key].keys()
+        if now[key].get(name) != before[key].get(name)
+    }
+    changes = told["changes"]
+    assert [(c["key"], c["name"]) for c in changes if c["was"] == c["now"] == "not recorded"] == []
+    assert len(changes) == len(differ)
+    assert {(c["key"], c["name"]) for c in changes} == differ
+    assert ("reward.loss", "naive reward") in differ  # 807 pairs, and 808
+    assert ("feedback.types", "comparisons") not in differ
+    loss = next(c for c in changes if (c["key"], c["name"]) == ("reward.loss", "naive reward"))
+    assert (loss["was"].split()[0], loss["now"].split()[0]) == ("808", "807")
+    page = (tmp_path / "a" / "disclosure.html").read_text()
+    assert f"<p>{len(changes)} values differ from the other record." in page
+
+
+def test_a_record_against_itself_and_against_one_with_a_project(world: World, tmp_path: Path):
+    write_disclosure(world.places, tmp_path / "same", against=world.places)
+    assert json.loads((tmp_path / "same" / "disclosure.json").read_text())["changes"] == []
+    assert "Both records say the same in every line." in (tmp_path / "same" / "disclosure.html").read_text()
+    out = tmp_path / "more"
+    assert main(["audit", "disclose", *world.places, "--against", world.places[0], "--out", str(out)]) == 0
+    changes = json.loads((out / "disclosure.json").read_text())["changes"]
+    pay = next(c for c in changes if c["key"] == "society.pay")
+    assert (pay["was"], pay["now"]) == ("not recorded", "21 EUR an hour, 6 people")

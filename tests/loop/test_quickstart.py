@@ -13,12 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from custodes.audit.disclosure import write_disclosure
 from custodes.cli import main
 from custodes.job.locks import alone_in
 from custodes.ledger import Ledger, verify_ledger
 from custodes.ledger.checking import check_ledger
 from custodes.loop.quickstart import JUDGES, Quickstart, _optimisation, quickstart
 from custodes.types import InputError, PreferencePair
+
+sys.path.append(str(Path(__file__).parents[1] / "audit"))
+from disclosure_world import project
 
 HEADLINE = {
     "gold_base",
@@ -77,6 +81,22 @@ def test_the_loop_closes_and_its_record_holds(straight: Path) -> None:
         steps = list(ledger.evaluations(run.id, "policy_step"))
         assert {e.subject for e in steps} == {"naive", "careful"}
         assert len(steps) == 2 * SMALL["steps"]
+
+
+def test_the_disclosure_stands_beside_the_report_and_with_a_project_most_lines_are_filled(
+    straight: Path, tmp_path: Path
+) -> None:
+    told = json.loads((straight / "disclosure" / "disclosure.json").read_text())
+    assert told["lines"]["reward.loss"]["value"]["careful reward"].startswith(
+        str(report(straight)["taught"]["careful reward"]["used"]["pair"])
+    )
+    assert "parameters" in next(iter(told["lines"]["model.architecture"]["value"].values()))
+    assert 'href="disclosure/disclosure.html"' in (straight / "report.html").read_text()
+    project(tmp_path / "custodes.db").close()
+    write_disclosure([str(straight), str(tmp_path / "custodes.db")], tmp_path / "both")
+    survey = json.loads((tmp_path / "both" / "disclosure.json").read_text())["survey"]
+    print(f"\n{survey['recorded']} of the survey's {survey['lines']} lines are filled from a quickstart and a project")
+    assert survey["recorded"] >= 0.6 * survey["lines"]
 
 
 def test_an_arm_has_its_own_defaults_and_options_and_the_record_says_which(

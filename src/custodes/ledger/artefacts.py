@@ -156,7 +156,11 @@ def check_files(ledger: Ledger, reading: bool = False) -> tuple[list[str], list[
     return problems, notes
 
 
-WRITTEN_AGAIN = frozenset(("report.html", "report.json", "summary.json", "monitors.json", "monitors.html"))
+WRITTEN_AGAIN = frozenset((
+    *("report.html", "report.json", "summary.json", "monitors.json", "monitors.html"),
+    *("disclosure.html", "disclosure.json", "MODEL_CARD.md", "croissant.json", "bom.cdx.json", "facts.template.yaml"),
+    *("MODEL_DOCUMENTATION_FORM.md", "TRAINING_CONTENT_SUMMARY.md"),
+))  # fmt: skip
 """Names of files that are written from others whenever the command runs again."""
 
 

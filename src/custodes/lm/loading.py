@@ -75,6 +75,19 @@ class LanguageModel:
         base = _decoder_fingerprint(self.decoder)
         return base if self.adapter is None else hash_tensors(self.adapter.tensors(), base)
 
+    def built(self) -> dict[str, Any]:
+        """How the model is built, without its adapter: architecture, layers, width, vocabulary, context and parameters."""
+        names = {
+            "architecture": "model_type",
+            "layers": "num_hidden_layers",
+            "width": "hidden_size",
+            "vocabulary": "vocab_size",
+            "context": "max_position_embeddings",
+        }
+        told = {name: getattr(self.config, field, None) for name, field in names.items()}
+        told["parameters"] = sum(tensor.numel() for tensor in self.decoder.state().values())
+        return {name: value for name, value in told.items() if value is not None}
+
     def save(self, folder: Path | str) -> None:
         """Write a folder that ``from_pretrained`` loads: whole model, or adapter in peft's layout."""
         folder = Path(folder)

@@ -22,6 +22,8 @@ class AuditDisclose:
     """Files, folders of runs or URLs of all ledgers that had a part: of the training, and of the project in which people judged."""
     out: Output
     """Folder for disclosure.html, disclosure.json and the other files."""
+    against: tuple[str, ...] = ()
+    """Ledgers of another run: what its record says otherwise is told too, value by value."""
     facts: Path | None = None
     """YAML file with what the record does not hold. facts.template.yaml, which is written too, shows its fields."""
 
@@ -34,7 +36,7 @@ def audit_disclose(config: AuditDisclose) -> Path:
     """
     if not config.ledgers:
         raise InputError("no ledger to disclose from; give the ledger of a run, for example runs/quickstart/ledger.db.")
-    return write_disclosure(config.ledgers, config.out, config.facts)[0]
+    return write_disclosure(config.ledgers, config.out, config.facts, config.against)[0]
 
 
 @in_words(audit_disclose)

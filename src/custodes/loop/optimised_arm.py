@@ -24,15 +24,32 @@ SNAPSHOTS = "snapshots"
 """Folder of the adapters that were measured on the way: what policies are compared by at equal KL."""
 
 
-def recorded_run(out: Path, recipe: str, options: Any, seed: int, run: Callable[[Workspace], None]) -> Path:
-    """``run`` in the workspace of ``out``, with its end recorded and its report; returns the path of ``report.html``."""
+def recorded_run(
+    out: Path,
+    recipe: str,
+    options: Any,
+    seed: int,
+    run: Callable[[Workspace], None],
+    beside: Callable[[Workspace], Sequence[Path]] | None = None,
+) -> Path:
+    """``run`` in the workspace of ``out``, with its end recorded and its report; returns the path of ``report.html``.
+
+    ``beside`` writes other files once the run has ended; the report tells of them.
+    """
     with Workspace.open(out, recipe, options, seed) as work:
         run(work)
         work.end("completed")  # which the report tells of
+        if beside is not None:
+            work.recording.keep(*beside(work))
         page, data = write_report(work.ledger, work.run, out)
         work.recording.keep(page, data)
         work.console.print(f"[bold]Report:[/bold] {page}")
     return page
+
+
+def base_row(lm: LanguageModel, name: str) -> Model:
+    """The record of the model that training begins from, with how it is built."""
+    return Model(lm.fingerprint(), name, "base", None, lm.built())
 
 
 @dataclass(frozen=True)

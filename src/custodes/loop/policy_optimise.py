@@ -35,7 +35,7 @@ from custodes.loop.alarm_watch import STOPPED_BY_ROUNDS, AlarmOptions, set_alarm
 from custodes.loop.chosen_tasks import LEAST, fitting_tasks, say_known_to_rewards, say_near_duplicates, split_tasks
 from custodes.loop.gains import Gain, gain_of, gains_over_seeds
 from custodes.loop.new_policy import NewPolicy, new_policy
-from custodes.loop.optimised_arm import OptimisedArm, recorded_run
+from custodes.loop.optimised_arm import OptimisedArm, base_row, recorded_run
 from custodes.loop.policy_front import FRONT, Front, front_of, read_front
 from custodes.loop.policy_plan import Plan, plan_of
 from custodes.loop.round_judges import gold_as_seen, open_judge
@@ -279,7 +279,7 @@ class _Optimisation:
         config, work = self.config, self.work
         assert work is not None
         base = replace(self.lm, adapter=None)
-        work.ledger.write(work.run, [Model(base.fingerprint(), config.model, "base"), *self.train, *self.held_out])
+        work.ledger.write(work.run, [base_row(base, config.model), *self.train, *self.held_out])
         name = getattr(self.reward, "name", type(self.reward).__name__)
         self._record_sources(work, name)
         if isinstance(self.reward, GroupAggregate):

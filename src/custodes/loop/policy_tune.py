@@ -30,7 +30,7 @@ from custodes.loop.chosen_tasks import held_out_prompts
 from custodes.loop.evaluation import evaluate_policy
 from custodes.loop.gains import Gain, gain_of
 from custodes.loop.new_policy import NewPolicy, new_policy
-from custodes.loop.optimised_arm import SNAPSHOTS, recorded_run
+from custodes.loop.optimised_arm import SNAPSHOTS, base_row, recorded_run
 from custodes.policy.learner import Reference
 from custodes.policy.passages import Passage, TextMethod, opening_id
 from custodes.policy.tuning import TuneMethod, method_of, tune
@@ -162,8 +162,7 @@ class _Tuning:
             self.lm = self.method.begin(new_policy(config, self.method.seed), config.out)
             reference = Reference.of(self.lm)
             self.base = replace(self.lm, decoder=reference.decoder, adapter=reference.adapter)
-            own = self.base.fingerprint()
-            work.ledger.write(work.run, [Model(own, config.model, "base")])
+            work.ledger.write(work.run, [base_row(self.base, config.model)])
             self.scored = self._scored() if config.reward else None
 
     def run(self) -> TunedPolicy:

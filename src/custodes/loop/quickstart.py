@@ -36,7 +36,8 @@ from custodes.loop.assisted_labels import judge_with_and_without_help, record_as
 from custodes.loop.chosen_tasks import LEAST, fitting_tasks, split_tasks
 from custodes.loop.evaluation import Gold
 from custodes.loop.judging import Judged
-from custodes.loop.optimised_arm import OptimisedArm, record_samples, recorded_run
+from custodes.loop.optimised_arm import OptimisedArm, base_row, record_samples
+from custodes.loop.quickstart_disclosure import LOSSES, disclosed_run
 from custodes.loop.quickstart_rounds import JudgedTeacher
 from custodes.loop.round_judges import PairJudge, SimulatedJudge, open_judge
 from custodes.loop.round_options import RoundOptions
@@ -173,7 +174,7 @@ def quickstart(config: Quickstart) -> Path:
         own.warn(config.axis)
     if config.threads:
         torch.set_num_threads(config.threads)
-    return recorded_run(config.out, "quickstart", config, config.seed, lambda work: _Loop(config, work, own).run())
+    return disclosed_run(config, lambda work: _Loop(config, work, own).run())
 
 
 @dataclass
@@ -197,7 +198,7 @@ class _Loop:
             if self.own is not None:
                 Reader(self.base, READ_TOKENS).check_replies(self.own.pairs(config.axis), self.own.name)
             tasks = self._choose_tasks()
-            work.ledger.write(work.run, [Model(self.base.fingerprint(), config.model, "base"), *tasks])
+            work.ledger.write(work.run, [base_row(self.base, config.model), *tasks])
         judged_by = self._judged_by_arm()
         with work.phase("annotator model", "Who can be believed"):
             first = next(iter(judged_by.values()))
@@ -322,7 +323,7 @@ class _Loop:
                     "judgments": len(every) - len(pairs),
                 }
                 taught = RewardTaught(
-                    used={"pair": len(pairs)}, unused=[open_] if open_["judgments"] else [], measures={}
+                    used={"pair": len(pairs)}, unused=[open_] if open_["judgments"] else [], measures={}, losses=LOSSES
                 )
                 if not work.has(f"reward-taught-{name}"):
                     work.record(f"reward-taught-{name}", taught, f"{name} reward")

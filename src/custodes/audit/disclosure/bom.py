@@ -23,7 +23,7 @@ def bill_of_materials(history: RecordedHistory, lines: Mapping[str, FilledLine],
     heads = "\n".join(found.head for found in history.verified)
     policies = [row for row in models.values() if row.record.kind == "policy"]
     about = policies[-1] if policies else next(iter(models.values()), None)
-    title = lines["model.name"].stated
+    title = lines["model.unique_name"].stated
     named = {
         "type": "machine-learning-model",
         "name": title or (about.record.name if about else "model"),

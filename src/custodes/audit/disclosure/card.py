@@ -49,7 +49,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 def model_card(history: RecordedHistory, lines: Mapping[str, FilledLine], made: str) -> str:
     """The card; ``made`` says from what, and when."""
-    title = lines["model.name"].stated or next(iter(_policies(history)), "A model that learned from feedback")
+    title = lines["model.unique_name"].stated or next(iter(_policies(history)), "A model that learned from feedback")
     head = yaml.safe_dump(_header(history, lines, title), sort_keys=False, allow_unicode=True)
     text = [f"---\n{head}---", "", f"# {plain_markdown(title)}", "", f"*{made}*", ""]
     for heading, asked in SECTIONS.items():

@@ -17,7 +17,7 @@ Form = Mapping[str, Mapping[str, Sequence[str]]]
 MODEL_DOCUMENTATION: Form = {
     "General information": {
         "Legal name for the model provider": ["model.provider"],
-        "Model name": ["model.name"],
+        "Model name": ["model.unique_name"],
         "Model authenticity": ["model.authenticity"],
         "Release date": ["model.release_date"],
         "Union market release date": ["model.union_release_date"],
@@ -73,7 +73,7 @@ MODEL_DOCUMENTATION: Form = {
 TRAINING_CONTENT: Form = {
     "1. General information": {
         "1.1 Provider identification": ["model.provider", "model.contact"],
-        "1.2 Model identification": ["model.name", "model.dependencies", "model.union_release_date"],
+        "1.2 Model identification": ["model.unique_name", "model.dependencies", "model.union_release_date"],
         "1.3 Modalities": ["data.modalities"],
         "1.3 Training data size": ["data.amount"],
         "1.3 Types of content": ["feedback.types", "feedback.examples"],

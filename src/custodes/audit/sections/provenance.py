@@ -25,7 +25,8 @@ class ProvenanceSection(RunSection):
   <tr><th scope="row">Run</th><td><code>{{ figures.run }}</code></td></tr>
   <tr><th scope="row">Platform</th><td>{{ figures.platform or "not recorded" }}{% if figures.cores %}, {{ figures.cores }} cores{% endif %}</td></tr>
   <tr><th scope="row">Code</th><td>{% if figures.commit %}commit <code>{{ figures.commit }}</code>{% else %}installed package{% endif %}, Python {{ figures.python or "not recorded" }}{% if figures.invocations > 1 %}, {{ figures.invocations }} invocations{% endif %}</td></tr>
-</table>
+{% for path in figures.disclosures %}  <tr><th scope="row">Disclosure</th><td><a href="{{ path }}">{{ path }}</a>, beside the ledger</td></tr>
+{% endfor %}</table>
 <details><summary>Configuration</summary><pre>{{ figures.config | tojson(indent=2) }}</pre></details>
 <details><summary>Versions</summary><pre>{% for name, version in figures.packages.items() %}{{ name }} {{ version }}
 {% else %}not recorded{% endfor %}</pre></details>
@@ -51,6 +52,9 @@ class ProvenanceSection(RunSection):
             "packages": dict(last.get("packages", {})),
             "invocations": len(run.invocations),
             "cores": spent[-1].cores if spent else None,
+            "disclosures": sorted(
+                {a.path for _, of, a in ledger.artefacts() if of == run.id and a.path.endswith("disclosure.html")}
+            ),
             "ledger": {
                 "ok": chain.ok and not holes,
                 "rows": chain.rows,

@@ -21,7 +21,7 @@ class ModelDisclosure(DisclosureGroup):
 
     provider = Line("Provider", "Legal name of whoever provides the model.")
     contact = Line("Contact", "Where questions about the model are answered.")
-    name = Line("Name", "The model's unique name, and those of its released versions.")
+    unique_name = Line("Name", "The model's unique name, and those of its released versions.")
 
     @line("Authenticity", "By which content hash of its weights the model can be told from another.")
     def authenticity(self) -> Filled | None:
