@@ -23,6 +23,7 @@ from custodes.audit.disclosure.groups.feedback import _groups_of_people
 from custodes.audit.disclosure.history import RecordedHistory
 from custodes.cli import main
 from custodes.ledger import Ledger
+from custodes.ledger.redacting import RedactionChoice, redact
 from custodes.types import InputError
 
 NEEDED = {
@@ -251,6 +252,21 @@ def test_nothing_is_disclosed_from_a_ledger_whose_chain_is_broken(
     assert "nothing is disclosed" in said
     assert "chain is broken" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_withdrawn_is_told_and_said_no_more(world: World, tmp_path: Path):
+    shutil.copy(world.places[1], tmp_path / "custodes.db")
+    with Ledger.open(tmp_path / "custodes.db") as ledger:
+        run = next(r.id for r in ledger.runs() if r.recipe.startswith("project "))
+        (seq, _, _) = next(ledger.rows(run, "run"))
+        redact(ledger, RedactionChoice(rows=[seq], fields=["config"]), who="the lead", why="a name stood in it")
+        disclosed = disclose(RecordedHistory([ledger]))
+    (gap,) = disclosed.history.gaps
+    assert "by the lead" in gap
+    assert "a name stood in it" in gap
+    assert gap in disclosed.lines["system.record"].value.values()
+    assert disclosed.lines["feedback.guidelines"].status == "not recorded"
+    assert disclosed.lines["feedback.types"].status == "recorded"
 
 
 def test_a_ledger_without_runs_and_no_ledger_at_all_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -17,6 +17,7 @@ from custodes.audit.rows import Row
 from custodes.feedback.project import Project, parse_project
 from custodes.ledger import Ledger, Run, Verification
 from custodes.ledger.checking import holes_of
+from custodes.ledger.redacting import redaction_sentences
 from custodes.types import InputError
 
 R = TypeVar("R", bound=Row)
@@ -102,10 +103,11 @@ class RecordedHistory:
             raise InputError(f"{named} holds no run; there is nothing to disclose.")
         self._rows: dict[str, list[RecordRow]] = {"run": [place.row for place in self.runs]}
 
-    @property
+    @cached_property
     def gaps(self) -> list[str]:
-        """What the ledgers say that they do not hold: sentences."""
-        return [hole for ledger in self.ledgers for hole in holes_of(ledger)[0]]
+        """What the ledgers say that they do not hold, or hold no more: sentences."""
+        told = [[*holes_of(ledger)[0], *redaction_sentences(ledger)] for ledger in self.ledgers]
+        return [sentence for of_ledger in told for sentence in of_ledger]
 
     def rows(self, kind: str, *names: str) -> list[RecordRow]:
         """The rows of a kind, of these sorts, run by run in the order in which they were written."""
