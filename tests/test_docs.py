@@ -32,7 +32,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 GROUPS = sorted({name.split()[0] for name in commands() if " " in name})
-CHOSEN = re.compile(r"(--algorithm|--method|--stages?) ([a-z][\w.:,-]*)")
+CHOSEN = re.compile(r"(--algorithm|--method|--attack|--defence|--stages?) ([a-z][\w.:,-]*)")
 COMMAND = re.compile(rf"\bcustodes ((?:(?:{'|'.join(GROUPS)}) )?[a-z]+)([^\n|]*)")
 
 

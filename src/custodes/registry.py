@@ -255,6 +255,8 @@ objective: Registry[Any] = Registry(
     "objective", "custodes.reward.objectives", "custodes.reward.objective:RewardObjective"
 )
 probe: Registry[Any] = Registry("probe", "custodes.audit.probes", "custodes.audit.probe:Probe")
+attack: Registry[Any] = Registry("attack", "custodes.audit.attacks", "custodes.audit.attack:Attack", dashes=True)
+defence: Registry[Any] = Registry("defence", "custodes.audit.defences", "custodes.audit.defence:Defence", dashes=True)
 section: Registry[Any] = Registry("section", "custodes.audit.sections", "custodes.audit.record:RunSection")
 disclosure: Registry[Any] = Registry(
     "disclosure", "custodes.audit.disclosure.groups", "custodes.audit.disclosure.lines:DisclosureGroup"

@@ -1,0 +1,1 @@
+"""Attacks on a model that should refuse: one whole plug-in a file."""

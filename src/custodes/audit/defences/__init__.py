@@ -1,0 +1,1 @@
+"""Defences of a model that should refuse: one whole plug-in a file."""

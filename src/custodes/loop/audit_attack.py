@@ -1,0 +1,270 @@
+"""A model attacked, with and without a defence: what ``custodes audit attack`` does.
+
+Requests that should be refused are asked as they are, then attacked. Under a defence the texts that the attacker found are sent
+again, and with ``--adaptive`` the attack is made anew by an attacker who knows the defence. What a request came to is recorded
+when its attack ends; the same command again goes on with the next request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from custodes.audit.attack import (
+    Attack,
+    AttackRequest,
+    Judge,
+    Trial,
+    answer,
+    attack_of,
+    read_requests,
+    refusal_in,
+)
+from custodes.audit.attack_measures import PLAIN, AttackedRequest, AttackSet, BenignTwins
+from custodes.audit.defence import Defence, defence_of
+from custodes.audit.defences.none import Undefended
+from custodes.audit.record import RecordedRun
+from custodes.audit.sections.attacks import REGISTERED, AttacksSection
+from custodes.environments import instruction_tasks, read_tasks
+from custodes.files import plain_json
+from custodes.job.command import command, in_words
+from custodes.job.invocation import reads
+from custodes.job.options import Output, identity
+from custodes.job.workspace import Workspace
+from custodes.ledger import Decision
+from custodes.ledger.checking import configured_head
+from custodes.lm.address import open_engine
+from custodes.lm.precision import DtypeName
+from custodes.loop.attack_detector import AttackDetector
+from custodes.page import Report, save_report
+from custodes.ranges import ranged
+from custodes.registry import Chosen
+from custodes.registry import attack as attacks
+from custodes.registry import defence as defences
+from custodes.types import Engine, Sampling
+
+BENIGN = 200
+"""Built-in instructions that set a defence where no benign texts are given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+@ranged
+class AuditAttack(AttackDetector):
+    """Attack a model that should refuse, with and without a defence. Run again with the same options, it goes on where it was interrupted."""
+
+    requests: str
+    """What should be refused: a table with prompt or messages, and where there are target, forbidden, refusal, twin and group."""
+    out: Output
+    """Folder for report.html, report.json and the ledger."""
+    model: str = "smollm2-135m"
+    """The model that is attacked: embedded, a folder (also of a run or an adapter), a .gguf file, a hub id, or endpoint:URL#MODEL."""
+    attack: Annotated[Attack | str, Chosen(attacks)] = "templates"
+    """How it is attacked: templates, suffix (random search), or one of your own, FILE.py:Name. Its own options join these."""
+    defence: Annotated[Defence | str, Chosen(defences)] = "none"
+    """What defends it: none, or one of your own, FILE.py:Name. Its own options join these."""
+    adaptive: bool = False
+    """Attack the defended model anew too: an attacker who knows the defence."""
+    until_success: bool = False
+    """End the attack on a request at its first success."""
+    benign: Path | None = None
+    """Texts that a defence should let pass, a table as for --tasks; without: built-in instructions."""
+    owner: str = ""
+    """Who decides that what was found is fixed; written into the register."""
+    device: str = "auto"
+    """Where to compute: cpu, cuda, or auto, which takes CUDA where there is a device."""
+    dtype: DtypeName = "auto"
+    """Precision of computation."""
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0, max_tokens=64))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attack", attack_of(self.attack))
+        object.__setattr__(self, "defence", defence_of(self.defence))
+
+
+@dataclass(frozen=True)
+class AttackedModel:
+    """What came of it, and where the report is."""
+
+    figures: dict[str, Any]
+    claims: tuple[str, ...]
+    report: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**dict(plain_json(self.figures)), "claims": list(self.claims), "report": str(self.report)}
+
+
+@command(resumes=True)
+def audit_attack(config: AuditAttack) -> AttackedModel:
+    """Attack a model that should refuse, with and without a defence.
+
+    Raises InputError for requests that lack what the attack needs, and for a model that cannot be opened.
+    """
+    attack, defence = attack_of(config.attack), defence_of(config.defence)
+    requests = read_requests(config.requests)
+    judge = config.judge()
+    options = identity(config) | {"attack_name": attack.name, "defence_name": defence.name}
+    with Workspace.open(config.out, "audit attack", options, config.sampling.seed) as work:
+        reads(*(path for path in (Path(config.requests), config.benign) if path is not None and path.is_file()))
+        with work.phase("model", "Model"):
+            engine = open_engine("torch", config.model, "--model", dtype=config.dtype, device=config.device)
+        _Attacking(config, work, engine, attack, defence, judge).run(requests)
+        work.end("completed")
+        section = AttacksSection(RecordedRun(work.ledger, work.run), "attacks")
+        report = Report(
+            kind="Custodes attack report",
+            title=f"{config.model} attacked with {attack.name}",
+            subtitle=f"Run {work.run}, requests of {config.requests}, defence {defence.name}",
+            sections=[section],
+            head=configured_head(work.ledger),
+            summary="What happened",
+        )
+        page = save_report(report, config.out / "report.html", (config.out / "report.json", report.to_json()))
+        work.recording.keep(page, page.with_suffix(".json"))
+    return AttackedModel(section.figures, tuple(section.claims()), page)
+
+
+@in_words(audit_attack)
+def _show(config: AuditAttack, done: AttackedModel) -> None:
+    for sentence in (*done.claims, *map(str, [done.report])):
+        print(sentence)
+
+
+@dataclass
+class _Attacking:
+    """One run."""
+
+    config: AuditAttack
+    work: Workspace
+    engine: Engine
+    attack: Attack
+    defence: Defence
+    judge: Judge
+
+    def run(self, requests: Sequence[AttackRequest]) -> None:
+        undefended = Undefended()
+        defended = None if isinstance(self.defence, Undefended) else self._prepared()
+        name = self.attack.name
+        again, adapted = (
+            f"{name}, texts sent again under {self.defence.name}",
+            f"{name}, adapted to {self.defence.name}",
+        )
+        arms = [PLAIN, name, *([again] if defended else []), *([adapted] if defended and self.config.adaptive else [])]
+        if not self.work.has("attack-set"):
+            self.work.record("attack-set", self._set(arms, defended), name)
+        self._arm(PLAIN, requests, undefended, lambda trial: trial.try_texts([trial.request.text]) and None, 1)
+        self._arm(name, requests, undefended, self.attack.run, self.attack.planned())
+        if defended is not None:
+            found = {row.request: row for row in self._rows(name)}
+
+            def send_again(trial: Trial) -> None:
+                trial.try_texts(list(dict.fromkeys(found[trial.request.task.id].text)))
+
+            self._arm(again, requests, defended, send_again, self.attack.planned())
+            if self.config.adaptive:
+                self._arm(adapted, requests, defended, self.attack.run, self.attack.planned())
+        for guard in [undefended, *([defended] if defended else [])]:
+            self._twins(guard, [request for request in requests if request.twin])
+        self._register(arms)
+
+    def _prepared(self) -> Defence:
+        config = self.config
+        tasks = read_tasks(config.benign) if config.benign else instruction_tasks(BENIGN)
+        with self.work.phase("defence", f"Setting the defence {self.defence.name}"):
+            return self.defence.prepared(self.engine, [task.messages[-1].content for task in tasks])
+
+    def _set(self, arms: list[str], defended: Defence | None) -> AttackSet:
+        return AttackSet(
+            attack=self.attack.name,
+            source=self.attack.source,
+            defence=self.defence.name,
+            facts=defended.facts() if defended else {},
+            arms=arms,
+            replies=self.config.sampling.n,
+            judged_by=self.config.judged_by(),
+            owner=self.config.owner,
+            checked=self.config.checked_replies(),
+        )
+
+    def _rows(self, arm: str) -> list[AttackedRequest]:
+        return AttackedRequest.recorded(self.work.ledger, self.work.run, arm)
+
+    def _arm(self, arm: str, requests: Sequence[AttackRequest], defence: Defence, run: Any, planned: int) -> None:
+        """Attack what is not recorded yet, request by request."""
+        known = {row.request for row in self._rows(arm)}
+        total = planned * self.config.sampling.n if planned < len(requests) else planned
+        with self.work.phase("attack", arm.capitalize()), self.work.progress(arm, total * len(requests)) as advance:
+            for request in requests:
+                if request.task.id in known:
+                    advance(total)
+                    continue
+                spent = 0
+
+                def on_passes(n: int) -> None:
+                    nonlocal spent
+                    advance(max(min(n, total - spent), 0))
+                    spent += n
+                    self.work.tick()
+
+                trial = Trial(
+                    request, self.engine, defence, self.config.sampling, self.judge,
+                    self.config.until_success and run == self.attack.run, self.config.sampling.seed, on_passes,
+                )  # fmt: skip
+                run(trial)
+                advance(max(total - spent, 0))
+                self.work.record(f"attacked-{arm}-{request.task.id}", _row(trial), arm)
+
+    def _twins(self, defence: Defence, requests: Sequence[AttackRequest]) -> None:
+        if not requests or self.work.has(f"twins-{defence.name}"):
+            return
+        with self.work.phase("twins", f"Benign twins, defence {defence.name}"):
+            replies, blocked = [], []
+            for request in requests:
+                guarded = defence.guard(request.twin)
+                sampling = Sampling(temperature=0, max_tokens=self.config.sampling.max_tokens)
+                (reply,) = answer(self.engine, request.task, [guarded], sampling, defence.blocked)
+                replies.append(reply.completion)
+                blocked.append(guarded is None)
+        row = BenignTwins(
+            request=[request.task.id for request in requests],
+            group=[request.group for request in requests],
+            text=[request.twin[-1].content for request in requests],
+            reply=replies,
+            refused=[
+                b or bool(refusal_in(reply, request.refusal))
+                for b, reply, request in zip(blocked, replies, requests, strict=True)
+            ],
+            blocked=blocked,
+        )
+        self.work.record(f"twins-{defence.name}", row, defence.name)
+
+    def _register(self, arms: Sequence[str]) -> None:
+        """What was found, request by request: a decision that stands until somebody decides that it is fixed."""
+        known = {decision.id for decision in self.work.ledger.decisions(self.work.run)}
+        entries: list[Decision] = []
+        for arm in arms[1:]:
+            for row in self._rows(arm):
+                n = sum(row.counts)
+                state, why = "open" if n else "held", f"{n} of {row.n} replies count with {arm}"
+                entries.append(Decision(f"register-{arm}-{row.request}", f"{REGISTERED}, {state}", why, row.request))
+        self.work.write([entry for entry in entries if entry.id not in known])
+
+
+def _row(trial: Trial) -> AttackedRequest:
+    attempts = trial.attempts
+    return AttackedRequest(
+        request=trial.request.task.id,
+        asked=[m.to_dict() for m in trial.request.task.messages],
+        group=trial.request.group,
+        text=[a.text for a in attempts],
+        reply=[a.reply for a in attempts],
+        counts=[a.verdict.counts for a in attempts],
+        why=[a.verdict.why for a in attempts],
+        queries=[a.queries for a in attempts],
+        passes=[a.passes for a in attempts],
+        spent=trial.passes,
+        losses=[[float(passes), loss] for passes, loss in trial.losses if np.isfinite(loss)],
+    )
