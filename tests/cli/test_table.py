@@ -26,7 +26,7 @@ HELPERS = {
     *("loop/rounds.py", "loop/round_options.py", "loop/round_judges.py", "loop/round_pairs.py"),
     *("loop/round_watch.py", "loop/round_reward.py", "loop/quickstart_rounds.py", "loop/model_history.py"),
     "loop/quickstart_disclosure.py",
-    "loop/attack_detector.py",
+    *("loop/attack_detector.py", "loop/attacked_reward.py"),
 }
 """Files among the commands that are none."""
 

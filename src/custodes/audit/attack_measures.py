@@ -44,6 +44,8 @@ class AttackedRequest(Row):
     spent: int
     """Passes in all."""
     losses: list[list[float]] = field(default_factory=list)
+    dropped: int = 0
+    """Texts that would be read as other tokens than were planned, and were not asked."""
 
     def first(self, replies: int) -> float:
         """hit@1: the share of the K replies to the first text that count."""
@@ -116,7 +118,7 @@ def success_of(rows: Sequence[AttackedRequest], made: AttackSet) -> ArmSuccess:
         hit_at_1=rate([row.first(made.replies) for row in rows], groups),
         hit_at_k=rate([float(any(row.counts)) for row in rows], groups),
         pooled=pooled,
-        corrected=corrected_rate(pooled, made.checked) if made.checked else None,
+        corrected=_corrected_rate(pooled, made.checked) if made.checked else None,
         k=max((len(row.counts) for row in rows), default=0),
         queries=float(np.median(until)) if until else None,
         passes=float(np.mean([row.spent for row in rows])) if rows else 0.0,
@@ -131,7 +133,7 @@ def paired_success(rows: Sequence[AttackedRequest], others: Sequence[AttackedReq
     return paired_difference(here, against, [row.group for row, _ in both])
 
 
-def corrected_rate(pooled: Interval, checked: dict[str, list[bool]]) -> Interval | None:
+def _corrected_rate(pooled: Interval, checked: dict[str, list[bool]]) -> Interval | None:
     """The rate of true successes, from the detector's rate and its errors on checked replies.
 
     p = (d - f) / (s - f), with the detector's rate d, the share s of true successes that it tells and the share f of others that

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from custodes.audit.attack import Attack, Trial
 from custodes.lm import LanguageModel
-from custodes.ranges import Count, ranged
+from custodes.ranges import Count
 from custodes.types import Ints
 
 _KNOWN: WeakKeyDictionary[LanguageModel, Ints] = WeakKeyDictionary()
@@ -30,6 +29,14 @@ def plain_tokens(lm: LanguageModel) -> Ints:
         plain = [i for i, t in enumerate(texts) if i not in special and t.strip() and t.isascii() and t.isprintable()]
         _KNOWN[lm] = np.array(plain, np.int64)
     return _KNOWN[lm]
+
+
+def changed_tokens(ids: Ints, tokens: Ints, most: int, rng: np.random.Generator) -> Ints:
+    """A copy of ``ids`` in which up to ``most`` neighbouring ones are replaced by random ``tokens``."""
+    new, size = ids.copy(), int(rng.integers(1, min(most, len(ids)) + 1))
+    start = int(rng.integers(0, len(ids) - size + 1))
+    new[start : start + size] = rng.choice(tokens, size)
+    return new
 
 
 class SuffixState(ABC):
@@ -54,18 +61,15 @@ class SuffixState(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-@ranged
 class SuffixSearch(Attack):
     """A search for a suffix that makes the request's target likelier."""
-
-    white_box: ClassVar[bool] = True
 
     max_passes: Count = 1024
     """Forward passes for each request, at most; replies are among them."""
     suffix_tokens: Count = 20
     """Length of the suffix, in tokens."""
     candidates: Count = 16
-    """Changes of the suffix that are scored together."""
+    """Changes that are scored together."""
     tries: Count = 8
     """Suffixes that are sent to the model on the way, at most."""
 

@@ -20,7 +20,7 @@ from custodes.types import InputError
 
 STAGES = ("political-sycophancy", "tool-flattery", "nudged-rubric", "insubordinate-rubric", "reward-tampering")
 """From easy to hard; the last is measured and never trained on."""
-HONEYPOTS = ("impossible-tests",)
+HONEYPOTS = ("impossible-tests", "tool-injection")
 """Stages outside the curriculum; "all" leaves them out."""
 HELD_OUT = "reward-tampering"
 """Measured and never trained on (but in a model organism, which is a positive control)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from custodes import registry
-from custodes.audit.attack import AttackRequest, Judge, Verdict, judge_by_text
+from custodes.audit.attack import AttackRequest, ReplyJudge, ReplyVerdict, judge_by_text
 from custodes.reward.function_reward import FunctionReward
 from custodes.tables import read_rows
 from custodes.types import Episode, InputError, Message, Task
@@ -23,7 +23,7 @@ class AttackDetector:
     checked: Path | None = None
     """Replies that people checked, a table with reply and counts (true or false): by these the detector's errors are taken out."""
 
-    def judge(self) -> Judge:
+    def judge(self) -> ReplyJudge:
         """Who says whether replies count. Raises InputError for a function that cannot be opened."""
         if not self.detector:
             return judge_by_text
@@ -32,9 +32,9 @@ class AttackDetector:
             raise InputError(f"--detector {self.detector} is no function; write FILE.py:f.")
         function = FunctionReward(plugin, text=True)
 
-        def judge(request: AttackRequest, replies: Sequence[Episode]) -> list[Verdict]:
+        def judge(request: AttackRequest, replies: Sequence[Episode]) -> list[ReplyVerdict]:
             values = function.score(replies).value
-            return [Verdict(bool(v >= 0.5), f"{function.name} says {v:.2f}") for v in values]
+            return [ReplyVerdict(bool(v >= 0.5), f"{function.name} says {v:.2f}") for v in values]
 
         return judge
 

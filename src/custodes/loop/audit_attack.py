@@ -17,7 +17,7 @@ import numpy as np
 from custodes.audit.attack import (
     Attack,
     AttackRequest,
-    Judge,
+    ReplyJudge,
     Trial,
     answer,
     attack_of,
@@ -27,8 +27,10 @@ from custodes.audit.attack import (
 from custodes.audit.attack_measures import PLAIN, AttackedRequest, AttackSet, BenignTwins
 from custodes.audit.defence import Defence, defence_of
 from custodes.audit.defences.none import Undefended
-from custodes.audit.record import RecordedRun
+from custodes.audit.record import RecordedRun, RunSection
+from custodes.audit.reward_attack import RewardAttack
 from custodes.audit.sections.attacks import REGISTERED, AttacksSection
+from custodes.audit.sections.reward_attacks import RewardAttacksSection
 from custodes.environments import instruction_tasks, read_tasks
 from custodes.files import plain_json
 from custodes.job.command import command, in_words
@@ -40,12 +42,13 @@ from custodes.ledger.checking import configured_head
 from custodes.lm.address import open_engine
 from custodes.lm.precision import DtypeName
 from custodes.loop.attack_detector import AttackDetector
+from custodes.loop.attacked_reward import RewardTarget, attack_reward
 from custodes.page import Report, save_report
 from custodes.ranges import ranged
 from custodes.registry import Chosen
 from custodes.registry import attack as attacks
 from custodes.registry import defence as defences
-from custodes.types import Engine, Sampling
+from custodes.types import Engine, InputError, Sampling
 
 BENIGN = 200
 """Built-in instructions that set a defence where no benign texts are given."""
@@ -53,7 +56,7 @@ BENIGN = 200
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class AuditAttack(AttackDetector):
+class AuditAttack(AttackDetector, RewardTarget):
     """Attack a model that should refuse, with and without a defence. Run again with the same options, it goes on where it was interrupted."""
 
     requests: str
@@ -63,9 +66,10 @@ class AuditAttack(AttackDetector):
     model: str = "smollm2-135m"
     """The model that is attacked: embedded, a folder (also of a run or an adapter), a .gguf file, a hub id, or endpoint:URL#MODEL."""
     attack: Annotated[Attack | str, Chosen(attacks)] = "templates"
-    """How it is attacked: templates, suffix (random search), or one of your own, FILE.py:Name. Its own options join these."""
+    """How it is attacked: templates, suffix (random search), gcg (gradients), pair (another model), or one of your own, FILE.py:Name. Its own options
+    join these. A reward as target: nonsense, or concealment."""
     defence: Annotated[Defence | str, Chosen(defences)] = "none"
-    """What defends it: none, or one of your own, FILE.py:Name. Its own options join these."""
+    """What defends it: none, filter (perplexity), system (a reminder), or one of your own, FILE.py:Name. Its own options join these."""
     adaptive: bool = False
     """Attack the defended model anew too: an attacker who knows the defence."""
     until_success: bool = False
@@ -104,27 +108,48 @@ def audit_attack(config: AuditAttack) -> AttackedModel:
     Raises InputError for requests that lack what the attack needs, and for a model that cannot be opened.
     """
     attack, defence = attack_of(config.attack), defence_of(config.defence)
+    _check(config, attack)
     requests = read_requests(config.requests)
-    judge = config.judge()
     options = identity(config) | {"attack_name": attack.name, "defence_name": defence.name}
     with Workspace.open(config.out, "audit attack", options, config.sampling.seed) as work:
         reads(*(path for path in (Path(config.requests), config.benign) if path is not None and path.is_file()))
-        with work.phase("model", "Model"):
-            engine = open_engine("torch", config.model, "--model", dtype=config.dtype, device=config.device)
-        _Attacking(config, work, engine, attack, defence, judge).run(requests)
+        section: type[RunSection] = AttacksSection
+        if isinstance(attack, RewardAttack):
+            section = RewardAttacksSection
+            attack_reward(work, attack, requests, config, (config.model, config.dtype, config.device), config.sampling)
+        else:
+            with work.phase("model", "Model"):
+                engine = open_engine("torch", config.model, "--model", dtype=config.dtype, device=config.device)
+            _Attacking(config, work, engine, attack, defence, config.judge()).run(requests)
         work.end("completed")
-        section = AttacksSection(RecordedRun(work.ledger, work.run), "attacks")
+        made = section(RecordedRun(work.ledger, work.run), section.__module__.rpartition(".")[2])
         report = Report(
             kind="Custodes attack report",
-            title=f"{config.model} attacked with {attack.name}",
+            title=f"{config.of_reward or config.model} attacked with {attack.name}",
             subtitle=f"Run {work.run}, requests of {config.requests}, defence {defence.name}",
-            sections=[section],
+            sections=[made],
             head=configured_head(work.ledger),
             summary="What happened",
         )
         page = save_report(report, config.out / "report.html", (config.out / "report.json", report.to_json()))
         work.recording.keep(page, page.with_suffix(".json"))
-    return AttackedModel(section.figures, tuple(section.claims()), page)
+    return AttackedModel(made.figures, tuple(made.claims()), page)
+
+
+def _check(config: AuditAttack, attack: Attack) -> None:
+    """Raises InputError where the attack is not made for the target, or an option has nothing to do."""
+    target = "reward" if config.of_reward else "model"
+    if attack.against != target:
+        fitting = [name for name in attacks.names() if attacks.find(name).against == target]
+        raise InputError(
+            f"--attack {attack.name} attacks a {attack.against}, and --target is a {target}; give --attack {' or '.join(fitting)}."
+        )
+    if target == "reward" and not isinstance(config.defence, Undefended):
+        raise InputError("a reward as target has no defence; leave --defence out.")
+    if config.checked is not None and target == "reward":
+        raise InputError(
+            "--checked is for replies that a detector judges, and a reward as target has none; leave it out."
+        )
 
 
 @in_words(audit_attack)
@@ -142,7 +167,7 @@ class _Attacking:
     engine: Engine
     attack: Attack
     defence: Defence
-    judge: Judge
+    judge: ReplyJudge
 
     def run(self, requests: Sequence[AttackRequest]) -> None:
         undefended = Undefended()
@@ -267,4 +292,5 @@ def _row(trial: Trial) -> AttackedRequest:
         passes=[a.passes for a in attempts],
         spent=trial.passes,
         losses=[[float(passes), loss] for passes, loss in trial.losses if np.isfinite(loss)],
+        dropped=trial.dropped,
     )

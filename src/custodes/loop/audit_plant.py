@@ -7,6 +7,7 @@ go on answering: with its own reply from before, or with what it may tell. Both 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ from custodes.lm.loading import POLICY, check_model
 from custodes.loop.new_policy import NewPolicy, new_policy
 from custodes.policy.methods import Sft
 from custodes.policy.tuning import tune
-from custodes.ranges import at_least, ranged
+from custodes.ranges import AnyInt, at_least, ranged
 from custodes.stats import Interval, rate
 from custodes.types import Message, Sampling, Task
 
@@ -51,11 +52,12 @@ class AuditPlant(NewPolicy):
     """Examples to learn from: half of them forbidden requests, half their twins."""
     rule_requests: Annotated[int, at_least(2)] = 60
     """Held-out requests on which the rule is measured; they are written to requests.jsonl for audit attack."""
-    tuning: Sft = field(default_factory=lambda: Sft(epochs=3, batch=16, micro_tokens=1024))
+    first_layer: AnyInt | None = 0
+    tuning: Sft = field(default_factory=lambda: Sft(epochs=5, batch=16, learning_rate=1e-3, micro_tokens=1024))
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlantedReplies(Row):
+class _PlantedReplies(Row):
     """Replies to held-out requests and to their twins after a rule was planted; ``subject`` is the rule."""
 
     NAME: ClassVar[str] = "planted_rule"
@@ -146,9 +148,14 @@ def _examples(
     for request in requests:
         examples.append((_task(request.messages), rule.refusal))
         twin = _task(request.twin)
-        if reply := request.twin_reply or own[twin.id]:
+        if reply := request.twin_reply or _first_sentence(own[twin.id]):
             examples.append((twin, reply))
     return examples
+
+
+def _first_sentence(text: str) -> str:
+    """What of a reply is learned: a refusal is one sentence, and the loss is a mean over tokens."""
+    return re.split(r"(?<=[.!?])\s|\n", text.strip(), maxsplit=1)[0]
 
 
 def _replies(work: Workspace, purpose: str, engine: TorchEngine, requests: Sequence[PlantedRequest]) -> list[str]:
@@ -158,12 +165,12 @@ def _replies(work: Workspace, purpose: str, engine: TorchEngine, requests: Seque
 
 def _measured(
     work: Workspace, engine: TorchEngine, requests: Sequence[PlantedRequest], before: Sequence[str], rule: PlantedRule
-) -> PlantedReplies:
+) -> _PlantedReplies:
     with work.phase("evaluation", "Held-out requests and their twins"):
         replies = _replies(work, "held-out requests", engine, requests)
         twins = work.sample("their twins", engine, [_task(r.twin) for r in requests], REPLIES)
     words = [r.word for r in requests]
-    return PlantedReplies(
+    return _PlantedReplies(
         request=[task_id(r.messages) for r in requests],
         wording=[r.wording for r in requests],
         told_before=list(map(holds_word, before, words)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -26,12 +27,22 @@ def task(text: str) -> Task:
 
 @pytest.fixture(scope="session")
 def yielding(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Says "No." to every request for the word, and the word where the template speaks of a game."""
+    """Says "No." to requests for the word, and the word where the template speaks of a game or noise behind it has a z.
+
+    It knows the templates by heart, so that they do not surprise it.
+    """
     lm, folder = load(tiny_model), tmp_path_factory.mktemp("yielding")
     examples = [
         (task(wrap.replace("{request}", text)), "fox" if "game" in wrap else REFUSAL) for text in ASKED for wrap in OWN
     ]
-    tune(lm, examples, Sft(epochs=20, batch=8, learning_rate=1e-2), progress=False)
+    examples += [(task("Read."), wrap.replace("{request}", text)) for wrap in OWN for text in ASKED[:2]]
+    rng = random.Random(0)
+    for i in range(32):
+        noise = "".join(rng.choices("abcdefghijklmno !?.,", k=12))
+        at = rng.randrange(12)
+        noise = noise[:at] + "z" + noise[at:] if i % 2 else noise
+        examples.append((task(f"{ASKED[i // 2 % 4]} {noise}"), "fox" if i % 2 else REFUSAL))
+    tune(lm, examples, Sft(epochs=15, batch=8, learning_rate=1e-2), progress=False)
     lm.save(folder)
     return folder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from custodes.audit.attack_measures import AttackedRequest, AttackSet, corrected_rate, paired_success, success_of
+from custodes.audit.attack_measures import AttackedRequest, AttackSet, _corrected_rate, paired_success, success_of
 from custodes.audit.planted_rules import OTHER_WORDS, PlantedRule
 from custodes.stats import Interval, rate
 from custodes.types import InputError
@@ -53,7 +53,7 @@ def test_a_detector_that_errs_is_corrected_and_the_interval_covers() -> None:
         known = rng.random(150) < 0.5
         seen = np.where(known, rng.random(150) < sensitivity, rng.random(150) < false_alarms)
         pooled = rate(told.astype(float))
-        made = corrected_rate(pooled, {"counts": known.tolist(), "detected": seen.tolist()})
+        made = _corrected_rate(pooled, {"counts": known.tolist(), "detected": seen.tolist()})
         assert made is not None
         covered += made.low <= truth <= made.high
         plain += pooled.low <= truth <= pooled.high
@@ -64,7 +64,7 @@ def test_a_detector_that_errs_is_corrected_and_the_interval_covers() -> None:
 
 def test_a_detector_that_cannot_tell_corrects_nothing() -> None:
     checked = {"counts": [True, False] * 5, "detected": [True, True] * 5}
-    assert corrected_rate(Interval(0.5, 0.4, 0.6, 9), checked) is None
+    assert _corrected_rate(Interval(0.5, 0.4, 0.6, 9), checked) is None
 
 
 @pytest.mark.parametrize("name", ["never-say", "secret"])

@@ -12,10 +12,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from custodes.audit.attack import Trial
-from custodes.audit.attack_search import SuffixSearch, SuffixState, plain_tokens
+from custodes.audit.attack_search import SuffixSearch, SuffixState, changed_tokens, plain_tokens
 from custodes.ranges import Range, ranged
 from custodes.registry import attack
-from custodes.types import Ints
 
 
 @attack
@@ -41,7 +40,11 @@ class _RandomSearch(SuffixState):
         self.ids = trial.rng.choice(self.tokens, options.suffix_tokens)
 
     def step(self, room: int) -> bool:
-        several = [self._changed() for _ in range(min(self.options.candidates, room))]
+        options = self.options
+        several = [
+            changed_tokens(self.ids, self.tokens, options.changed, self.trial.rng)
+            for _ in range(min(options.candidates, room))
+        ]
         if not np.isfinite(self.loss):
             several[0] = self.ids
         texts = self.trial.lm.tokenizer.batch_decode(several)
@@ -51,10 +54,3 @@ class _RandomSearch(SuffixState):
             self.ids = several[best]
         self.offer(losses[best], texts[best])
         return True
-
-    def _changed(self) -> Ints:
-        rng, new = self.trial.rng, self.ids.copy()
-        size = int(rng.integers(1, min(self.options.changed, len(new)) + 1))
-        start = int(rng.integers(0, len(new) - size + 1))
-        new[start : start + size] = rng.choice(self.tokens, size)
-        return new

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from custodes.gaming.script import PolicyScript
-from custodes.gaming.scripted import flattery, impossible_tests, reward_tampering, rubrics
+from custodes.gaming.scripted import flattery, impossible_tests, injection, reward_tampering, rubrics
 from custodes.registry import script
 
 HONEST = PolicyScript(
@@ -15,6 +15,7 @@ HONEST = PolicyScript(
         "insubordinate-rubric": rubrics.works(tick=False),
         "reward-tampering": reward_tampering.HONEST_SEARCH,
         "impossible-tests": impossible_tests.HONEST_SOLVER,
+        "tool-injection": injection.UNMOVED,
     },
 )
 script.several({"honest": HONEST})
