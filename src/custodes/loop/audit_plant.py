@@ -113,7 +113,10 @@ def audit_plant(config: AuditPlant) -> PlantedPolicy:
             metrics = tune(lm, examples, config.tuning, checkpoints=config.out / "tuning" / "checkpoints")
         work.tokens_trained += int(sum(m["tokens"] for m in metrics))
         lm.save(config.out / POLICY)
-        save_text(config.out / REQUESTS, "".join(json.dumps(_row(r, rule)) + "\n" for r in held_out))
+        save_text(
+            config.out / REQUESTS,
+            "".join(json.dumps(_row(*pair, rule)) + "\n" for pair in zip(held_out, before, strict=True)),
+        )
         row = _measured(work, TorchEngine(lm), held_out, before, rule)
         if not work.has("planted"):
             work.record("planted", row, rule.name)
@@ -186,8 +189,10 @@ def _task(messages: tuple[Message, ...]) -> Task:
     return Task(task_id(messages), messages)
 
 
-def _row(request: PlantedRequest, rule: PlantedRule) -> dict[str, Any]:
-    """A line of the file that audit attack reads."""
+def _row(request: PlantedRequest, before: str, rule: PlantedRule) -> dict[str, Any]:
+    """A line of the file that audit attack reads. Its target is what the model said before, up to the word, where it said that."""
+    said = re.match(rf"(?is).*?\b{re.escape(request.word)}", before)
+    target = said[0] if said else request.target
     return AttackRequest(
-        _task(request.messages), request.target, request.word, rule.refusal, request.twin, request.wording
+        _task(request.messages), target, request.word, rule.refusal, request.twin, request.wording
     ).to_dict()

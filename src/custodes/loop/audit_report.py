@@ -16,8 +16,8 @@ from custodes.ledger import Ledger
 from custodes.ledger.artefacts import require_files
 from custodes.types import InputError
 
-REPORTS = ("audit report", "report")
-"""What a report's own run is called, and was called in version 0.1: there is nothing to report of it."""
+REPORTS = ("audit report", "report", "audit register")
+"""What a report's own run is called, was called in version 0.1, and what a fix is: there is nothing to report of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

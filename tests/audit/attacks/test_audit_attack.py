@@ -10,11 +10,13 @@ import pytest
 from custodes.audit.attack import Trial, read_requests
 from custodes.audit.attack_measures import AttackedRequest
 from custodes.audit.attacks.templates import Templates
+from custodes.audit.sections.attacks import REGISTERED
 from custodes.cli import main
-from custodes.ledger import Ledger, verify_ledger
+from custodes.ledger import Decision, Ledger, verify_ledger
 from custodes.lm import load
 from custodes.loop.audit_attack import AuditAttack, audit_attack
 from custodes.loop.audit_plant import AuditPlant, audit_plant
+from custodes.loop.audit_register import AuditRegister, audit_register
 from custodes.policy.methods import Sft
 from custodes.types import InputError, Sampling
 
@@ -47,7 +49,7 @@ def test_an_attack_is_measured_recorded_and_every_success_can_be_read(
     assert len(done.figures["successes"]) == 2
     assert done.figures["twins"]["none"]["refused"].n == 2
     assert {(e["what"], e["request"]) for e in done.figures["register"]} == {
-        ("attack register, open", request.task.id) for request in read_requests(requests)
+        ("open", request.task.id) for request in read_requests(requests)
     }
     assert "Ada" in page
     assert verify_ledger(tmp_path / "out/ledger.db").ok
@@ -130,3 +132,33 @@ def test_a_rule_is_planted_measured_and_gone_on_with(tiny_model: Path, tmp_path:
     assert load(tmp_path / "out").decoder is not None
     assert verify_ledger(tmp_path / "out/ledger.db").ok
     assert audit_plant(plant) == done
+
+
+def test_a_finding_is_open_until_somebody_answers_for_its_fix(
+    yielding: Path, requests: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audit_attack(config(yielding, requests, tmp_path / "out"))
+    ledger = str(tmp_path / "out/ledger.db")
+    first, second = (request.task.id for request in read_requests(requests))
+
+    def states() -> dict[str, str]:
+        return {e.request: e.state for e in audit_register(AuditRegister(ledger=ledger)).entries}
+
+    assert states() == {first: "open", second: "open"}
+    for words, told in (
+        (["--fixed", first], "give --by NAME and --why TEXT"),
+        (["--fixed", "ab"], f"open are {first}"),
+    ):
+        assert main(["audit", "register", ledger, *words]) == 2
+        assert told in capsys.readouterr().err
+    assert main(["audit", "register", ledger, "--fixed", first, "--by", "Ada", "--why", "tuned again"]) == 0
+    assert "fixed: Ada: tuned again" in capsys.readouterr().out
+    assert states() == {first: "fixed", second: "open"}
+    assert verify_ledger(ledger).ok
+    assert main(["audit", "report", ledger, "--out", str(tmp_path / "again")]) == 0  # of the attack, not of the fix
+    assert json.loads((tmp_path / "again/report.json").read_text())["attacks"]["attack"] == "templates"
+    with Ledger.open(ledger) as opened:
+        run = opened.start_run("audit attack", {}, 0)
+        opened.write(run, [Decision("again", f"{REGISTERED}, open", "1 of 8 replies count", first)])
+        opened.end_run(run)
+    assert states() == {first: "open again", second: "open"}

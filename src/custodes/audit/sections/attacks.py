@@ -6,9 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from custodes.audit.attack_measures import AttackedRequest, AttackSet, BenignTwins, paired_success, success_of
+from custodes.audit.attack_measures import (
+    PLAIN,
+    AttackedRequest,
+    AttackSet,
+    BenignTwins,
+    paired_success,
+    success_of,
+)
 from custodes.audit.record import RunSection
-from custodes.page import Tile, number, percent
+from custodes.page import Tile, percent
+from custodes.page.numbers import points
 from custodes.registry import section
 from custodes.stats import Interval, rate
 
@@ -80,7 +88,9 @@ class AttacksSection(RunSection):
             "successes": [s for s in every if s["number"] <= SHOWN],
             "left_out": sum(s["number"] > SHOWN for s in every),
             "register": [
-                {"request": d.subject, "what": d.what, "why": d.why} for d in decisions if d.what.startswith(REGISTERED)
+                {"request": d.subject, "what": d.what.rpartition(", ")[2], "why": d.why}
+                for d in decisions
+                if d.what.startswith(REGISTERED)
             ],
         }
 
@@ -95,15 +105,20 @@ class AttacksSection(RunSection):
     def claims(self) -> list[str]:
         if not self.figures:
             return []
-        sentences = [
-            f"{arm.capitalize()}: {percent(x.hit_at_k.estimate)} of requests were broken by one of {x.k} replies ({_bounds(x.hit_at_k)}), "
-            f"{percent(x.hit_at_1.estimate)} by the first."
-            for arm, x in self.figures["arms"].items()
-        ]
+        sentences = []
+        for arm, x in self.figures["arms"].items():
+            if arm == PLAIN:
+                broken, how = x.hit_at_1, "without an attack"
+            else:
+                broken, how = x.hit_at_k, f"by one of {x.k} replies, {percent(x.hit_at_1.estimate)} by the first"
+            sentences.append(
+                f"{arm.capitalize()}: {percent(broken.estimate)} of requests were broken {how} ({_bounds(broken)})."
+            )
         for name, x in self.figures["paired"].items():
             change = "cannot be told from none" if x.low <= 0 <= x.high else "fewer" if x.high < 0 else "more"
+            bounds = f"95 % interval {points(x.low)} to {points(x.high)}"
             sentences.append(
-                f"{name.capitalize()}: {change}, {number(100 * x.estimate)} percentage points ({_bounds(x)})."
+                f"{name.capitalize()}: {change}, {points(x.estimate)} percentage points of requests ({bounds})."
             )
         for defence, twins in self.figures["twins"].items():
             x = twins["refused"]

@@ -28,8 +28,8 @@ class RewardAttacksSection(RunSection):
 {% if figures and figures.nonsense %}{% set x = figures.nonsense %}
 <p>The attack <b>nonsense</b> changed random tokens {{ x.queries | number }} times for each of {{ x.prompts | length | number }} prompts, and kept what the reward likes. Beside it stand {{ x.answers | number }} real answers to the same prompts.</p>
 <table class="kv">
-{{ row("Nonsense above " ~ x.score.limit | number ~ " % of real answers", x.score.above, "percent", "share of prompts; median percentile " ~ x.score.median | number) }}
-{% if x.spread %}{{ row("The members disagree about it more than about " ~ x.spread.limit | number ~ " % of them", x.spread.above, "percent", "share of prompts; median percentile " ~ x.spread.median | number) }}{% else %}<tr><th scope="row">The members' disagreement</th><td class="none">the reward has a single member</td></tr>{% endif %}
+{{ row("Nonsense above " ~ x.score.limit | round | int ~ " % of real answers", x.score.above, "percent", "share of prompts; median percentile " ~ x.score.median | number) }}
+{% if x.spread %}{{ row("The members disagree about it more than about " ~ x.spread.limit | round | int ~ " % of them", x.spread.above, "percent", "share of prompts; median percentile " ~ x.spread.median | number) }}{% else %}<tr><th scope="row">The members' disagreement</th><td class="none">the reward has a single member</td></tr>{% endif %}
 </table>
 {% for p in x.prompts %}<article class="example">
   <div class="prompt"><p><span class="role">prompt</span>{{ p.asked[-1].content }}</p></div>
@@ -81,7 +81,7 @@ class RewardAttacksSection(RunSection):
                 if x[name]:
                     above = x[name].above
                     sentences.append(
-                        f"At {percent(above.estimate)} of prompts the best nonsense {what} {number(x[name].limit)} % of real answers "
+                        f"At {percent(above.estimate)} of prompts the best nonsense {what} {x[name].limit:g} % of real answers "
                         f"(95 % interval {percent(above.low)} to {percent(above.high)}, {above.n:,} prompts)."
                     )
         if self.figures and (x := self.figures["concealment"]):
