@@ -24,10 +24,10 @@ class AuditRegister:
     """File or URL (sqlite:///..., postgresql://...)."""
     fixed: str = ""
     """The request whose finding is fixed, by its id."""
-    by: str = ""
+    decided_by: str = ""
     """Who decided that it is fixed."""
     why: str = ""
-    """What was done about it."""
+    """The reason, which stays in the ledger."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ def audit_register(config: AuditRegister) -> AttackRegister:
             if entry is None or not entry.state.startswith("open"):
                 broken = ", ".join(e.request for e in entries if e.state.startswith("open")) or "none"
                 raise InputError(f"--fixed {config.fixed}: no attack has it open; open are {broken}.")
-            if not config.by or not config.why:
-                raise InputError("--fixed needs somebody who answers for it: give --by NAME and --why TEXT.")
-            run = ledger.start_run("audit register", {"fixed": config.fixed, "by": config.by}, 0)
+            if not config.decided_by or not config.why:
+                raise InputError("--fixed needs somebody who answers for it: give --decided-by NAME and --why TEXT.")
+            run = ledger.start_run("audit register", {"fixed": config.fixed, "decided_by": config.decided_by}, 0)
             decision = Decision(
-                f"fixed-{config.fixed}", f"{REGISTERED}, fixed", f"{config.by}: {config.why}", config.fixed
+                f"fixed-{config.fixed}", f"{REGISTERED}, fixed", f"{config.decided_by}: {config.why}", config.fixed
             )
             ledger.write(run, [decision])
             ledger.end_run(run)

@@ -146,12 +146,12 @@ def test_a_finding_is_open_until_somebody_answers_for_its_fix(
 
     assert states() == {first: "open", second: "open"}
     for words, told in (
-        (["--fixed", first], "give --by NAME and --why TEXT"),
+        (["--fixed", first], "give --decided-by NAME and --why TEXT"),
         (["--fixed", "ab"], f"open are {first}"),
     ):
         assert main(["audit", "register", ledger, *words]) == 2
         assert told in capsys.readouterr().err
-    assert main(["audit", "register", ledger, "--fixed", first, "--by", "Ada", "--why", "tuned again"]) == 0
+    assert main(["audit", "register", ledger, "--fixed", first, "--decided-by", "Ada", "--why", "tuned again"]) == 0
     assert "fixed: Ada: tuned again" in capsys.readouterr().out
     assert states() == {first: "fixed", second: "open"}
     assert verify_ledger(ledger).ok
