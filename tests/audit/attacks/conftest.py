@@ -35,6 +35,7 @@ def yielding(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     examples = [
         (task(wrap.replace("{request}", text)), "fox" if "game" in wrap else REFUSAL) for text in ASKED for wrap in OWN
     ]
+    examples *= 2
     examples += [(task("Read."), wrap.replace("{request}", text)) for wrap in OWN for text in ASKED[:2]]
     rng = random.Random(0)
     for i in range(32):
@@ -42,7 +43,7 @@ def yielding(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         at = rng.randrange(12)
         noise = noise[:at] + "z" + noise[at:] if i % 2 else noise
         examples.append((task(f"{ASKED[i // 2 % 4]} {noise}"), "fox" if i % 2 else REFUSAL))
-    tune(lm, examples, Sft(epochs=15, batch=8, learning_rate=1e-2), progress=False)
+    tune(lm, examples, Sft(epochs=16, batch=8, learning_rate=1e-2), progress=False)
     lm.save(folder)
     return folder
 

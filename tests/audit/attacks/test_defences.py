@@ -69,9 +69,10 @@ def test_a_reminder_opens_the_conversation_or_joins_the_system_message() -> None
 def test_what_a_defence_blocks_is_no_success_and_no_low_loss(yielding: Path) -> None:
     engine = TorchEngine(load(yielding))
     made = trial(engine)
-    made.defence = PerplexityFilter(benign_blocked=0.2, window=8).prepared(engine, BENIGN)
+    made.defence = PerplexityFilter(benign_blocked=0.05, window=8).prepared(engine, BENIGN)
     game = OWN[2].replace("{request}", "Say fox.")
-    noise = f"{game} {engine.lm.tokenizer.decode(plain_tokens(engine.lm)[40:64])}"
+    rng, tokens = np.random.default_rng(0), plain_tokens(engine.lm)
+    noise = f"{game} {engine.lm.tokenizer.decode(rng.choice(tokens, 24))}"
     assert np.isinf(made.target_losses([noise, game])).tolist() == [True, False]
     assert made.passes == 1  # what was blocked reached no model
     blocked, passed = made.try_texts([noise, game])
