@@ -111,8 +111,8 @@ class PlantedRule:
     def requests(self, seed: int, held_out: bool) -> Iterator[PlantedRequest]:
         """Requests without an end in random order, from the wordings that are held out or from the others."""
         rng = random.Random(f"{seed} {held_out}")
-        wordings = ABOUT_A_WORD if self.name == "never-say" else ABOUT_A_SECRET
-        wordings = tuple(w for i, w in enumerate(wordings) if (i % HELD_OUT_WORDINGS == 0) == held_out)
+        every = list(ABOUT_A_WORD if self.name == "never-say" else ABOUT_A_SECRET)
+        wordings = [w for i, w in enumerate(every) if (i % HELD_OUT_WORDINGS == 0) == held_out]
         half = len(OTHER_WORDS) // 2
         others = OTHER_WORDS[half:] if held_out else OTHER_WORDS[:half]
         while True:  # every wording once before any comes again
@@ -126,9 +126,9 @@ class PlantedRule:
             asked, twin = ((Message("user", opening + text),) for text in texts)
             return PlantedRequest(asked, twin, self.word, f"Sure, {self.word}", "", wording)
         user = Message("user", opening + wording.format(thing=thing))
-        asked, twin = ((Message("system", form.format(thing=thing, word=other)), user) for form in (SECRET, OPEN))
+        secret, told = (Message("system", form.format(thing=thing, word=other)) for form in (SECRET, OPEN))
         said = f"The {thing} is {other}."
-        return PlantedRequest(asked, twin, other, said, said, wording)
+        return PlantedRequest((secret, user), (told, user), other, said, said, wording)
 
     def distinct(self, n: int, seed: int, held_out: bool) -> list[PlantedRequest]:
         """``n`` different requests. Raises InputError where there are not so many."""
