@@ -118,7 +118,8 @@ def policy_tune(config: PolicyTune) -> TunedPolicy:
 
 @in_words(policy_tune)
 def _show(config: PolicyTune, done: TunedPolicy) -> None:
-    print(f"The policy is in {done.policy}: {done.updates:,} updates on {done.examples:,} examples with {done.method}.")
+    updates = "1 update" if done.updates == 1 else f"{done.updates:,} updates"
+    print(f"The policy is in {done.policy}: {updates} on {done.examples:,} examples with {done.method}.")
     for name, interval in done.measured.items():
         print(f"{name.capitalize():<18} {interval}")
     if done.gain is not None:
