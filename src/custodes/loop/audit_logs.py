@@ -35,11 +35,11 @@ class AuditLogs:
     """Watch the logs of a run of TRL, verl or another trainer with the alarms of policy optimise."""
 
     log: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
-    """The numbers of each step: TRL's trainer_state.json, verl's file log, or a table with a column step and a row a step."""
+    """The numbers of each step: TRL's trainer_state.json, verl's file log, a table with a column step, or a ledger that TRL wrote."""
     out: Output
     """Folder for report.html, report.json and the ledger."""
     rollouts: Path | None = None
-    """The replies: TRL's folder completions, verl's rollout_data_dir, or a table with step, prompt and completion."""
+    """The replies: TRL's folder completions, verl's rollout_data_dir, a table with step, prompt and completion, or a ledger."""
     baseline_steps: Annotated[int, at_least(8)] = 10
     """The first steps, which stand for the base policy: alarms are set by them and watch the later ones."""
     watch: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """Logs of other trainers: the numbers of each step, and its replies, in the forms that TRL, verl and this package write.
 
 Numbers: TRL's ``trainer_state.json`` with its ``log_history``, or that list alone; a table with a row a step, as trackers
-export it; verl's file logger, whose lines are ``{"step": ..., "data": {...}}``; this package's ``metrics.jsonl``. Replies: a table,
+export it; verl's file logger, whose lines are ``{"step": ..., "data": {...}}``; this package's ``metrics.jsonl``; a ledger that
+:mod:`custodes.adapters` wrote, with its replies. Replies: a table,
 or a folder of tables, with the columns step, prompt and completion (TRL's ``completions``) or step, input and output (verl's
 ``rollout_data_dir``).
 """
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from custodes.adapters.outside_run import LOGGED
+from custodes.ledger import Ledger, Run
 from custodes.policy.alarm import WatchedStep
 from custodes.table_sources import EXTENSIONS
 from custodes.tables import TableRow, read_rows
@@ -46,7 +49,9 @@ class LoggedSteps:
 
 
 def read_trainer_logs(log: Path, rollouts: Path | None) -> LoggedSteps:
-    """Raises InputError for files that hold no steps."""
+    """Raises InputError for files that hold no steps. Of a ledger the replies are read too where no others are named."""
+    if rollouts is None and _is_ledger(log):
+        rollouts = log
     rows = _numbers(log)
     length = {step: value for step, row in rows.items() if (value := _first(row, LENGTHS)) is not None}
     kl: dict[int, float] = {}
@@ -64,7 +69,7 @@ def read_trainer_logs(log: Path, rollouts: Path | None) -> LoggedSteps:
     if not length and not replies:
         absent["length"] = f"{log} has no column {' or '.join(LENGTHS)}, and no replies were given"
     if not replies:
-        absent["repetition"] = "no replies were given; name them with --rollouts"
+        absent["repetition"] = "no replies of steps were given; name them with --rollouts"
     if not any(step.scores is not None for step in replies.values()):
         absent["disagreement"] = f"no replies have a column {SPREAD}, the standard deviation of the reward's members"
     absent["accuracy"] = "logs hold no labels of pairs"
@@ -75,7 +80,15 @@ def read_trainer_logs(log: Path, rollouts: Path | None) -> LoggedSteps:
 
 def _numbers(log: Path) -> dict[int, dict[str, Any]]:
     """Step -> its columns; where a step stands twice, later ones join."""
-    if log.suffix == ".json" and log.exists():
+    if _is_ledger(log):
+        with Ledger.open(log, read_only=True) as ledger:
+            logged = [e.metrics for run in _last_training(ledger) for e in ledger.evaluations(run.id, LOGGED)]
+        if not logged:
+            raise InputError(
+                f"{log} holds no numbers of training steps; give the trainer's own log, and the ledger as --rollouts."
+            )
+        rows = [TableRow(log, n, row) for n, row in enumerate(logged, 1)]
+    elif log.suffix == ".json" and log.exists():
         try:
             content = json.loads(log.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -124,7 +137,34 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> float | None:
     return None
 
 
+def _is_ledger(path: Path) -> bool:
+    return path.suffix in (".db", ".sqlite", ".sqlite3")
+
+
+def _last_training(ledger: Ledger) -> list[Run]:
+    """The last run that another trainer wrote, and those of the processes that were started with it."""
+    runs = [run for run in ledger.runs() if "launch" in run.config and "ranks" in run.config]
+    if not runs:
+        raise InputError(f"{ledger.name} holds no run of another trainer.")
+    last = next((run for run in reversed(runs) if run.config["rank"] == 0), runs[-1])
+    launch = last.config["launch"]
+    return [run for run in runs if run.id == last.id or (launch and run.config["launch"] == launch)]
+
+
+def _replies_of_ledger(path: Path) -> dict[int, WatchedStep]:
+    steps: dict[int, list[Episode]] = {}
+    with Ledger.open(path, read_only=True) as ledger:
+        for run in _last_training(ledger):
+            for episode in ledger.episodes(run.id):
+                name, _, step = episode.policy.partition(" ")
+                if name == "step" and step.isdigit():
+                    steps.setdefault(int(step), []).append(episode)
+    return {step: WatchedStep(episodes, None) for step, episodes in sorted(steps.items())}
+
+
 def _replies(path: Path) -> dict[int, WatchedStep]:
+    if _is_ledger(path):
+        return _replies_of_ledger(path)
     files = sorted(f for f in path.iterdir() if f.name.lower().endswith(EXTENSIONS)) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path} holds no tables of replies; give a folder of .parquet or .jsonl, or one file.")

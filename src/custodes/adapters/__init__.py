@@ -1,0 +1,1 @@
+"""Runs of other trainers, in the ledger: one file a trainer."""
