@@ -19,6 +19,7 @@ FLOORS = {
     ),
     "`ledger/`": "the append-only record",
     "`job/`": "what every command shares: folder, lock, recorded run, phases, going on, progress",
+    "`adapters/`": "runs of other trainers, written beside them: TRL, verl",
     "`page/`": "the one kit for HTML reports: a report is a list of sections",
     "`lm/`": "loading, tokenising, sampling engines, log-probabilities",
     "`train/`": "one trainer: batches, schedule, clipping, divergence, checkpoints, going on; alone with lm/ it may know of ranks",

@@ -15,6 +15,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 HOMES = {
+    "custodes.adapters.trl": ("RecordedTraining", "recorded_reward"),
+    "custodes.adapters.verl": ("recorded_manager", "recorded_score"),
     "custodes.audit": ("write_report",),
     "custodes.audit.disclosure": ("write_disclosure",),
     "custodes.audit.probes.political": ("political_leaning",),
@@ -47,6 +49,10 @@ __all__ = sorted([*_HOME, "stats"])
 
 if TYPE_CHECKING:  # what a type checker and an editor see; a test keeps it the same as HOMES
     from custodes import stats as stats
+    from custodes.adapters.trl import RecordedTraining as RecordedTraining
+    from custodes.adapters.trl import recorded_reward as recorded_reward
+    from custodes.adapters.verl import recorded_manager as recorded_manager
+    from custodes.adapters.verl import recorded_score as recorded_score
     from custodes.audit import write_report as write_report
     from custodes.audit.disclosure import write_disclosure as write_disclosure
     from custodes.audit.probes.political import political_leaning as political_leaning
