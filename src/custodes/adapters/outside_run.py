@@ -125,8 +125,8 @@ class OutsideRun:
                 return
 
     def _opened(self) -> Recording:
-        ledger = Ledger.open(ledger_of(self.where))
-        process = {"rank": rank(), "ranks": int(os.environ.get("WORLD_SIZE", "1")), "launch": launch()}
+        ledger = Ledger.open(_ledger_of(self.where))
+        process = {"rank": rank(), "ranks": int(os.environ.get("WORLD_SIZE", "1")), "launch": _launch()}
         run = ledger.start_run(self.trainer, {"options": self._config, **process}, int(self._config.get("seed") or 0))
         return Recording(ledger, run, compare=False)
 
@@ -182,7 +182,7 @@ def never_breaking(function: Callable[..., T]) -> Callable[..., T | None]:
     return guarded
 
 
-def ledger_of(where: str) -> str:
+def _ledger_of(where: str) -> str:
     """The ledger's file or URL, where a folder may be named."""
     return where if "://" in where or where.endswith((".db", ".sqlite")) else str(Path(where) / "ledger.db")
 
@@ -192,7 +192,7 @@ def rank() -> int:
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 
-def launch() -> str:
+def _launch() -> str:
     """What processes that were started together have in common; "" where nothing says so."""
     names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "RAY_JOB_ID")
     return " ".join(os.environ[name] for name in names if os.environ.get(name))
