@@ -62,12 +62,13 @@ def recorded_manager(manager: type, where: str | Path, name: str = "") -> type:
 
     Both forms are known: a manager that is called with a batch, and one whose ``run_single`` is awaited for one reply.
     """
+    own: Any = manager
     scorer = name or manager.__name__
     body: dict[str, Any] = {"__module__": manager.__module__, "__doc__": manager.__doc__}
     if hasattr(manager, "run_single"):
 
         async def run_single(self: Any, data: Any, *given: Any, **named: Any) -> Any:
-            answer = await super(made, self).run_single(data, *given, **named)  # type: ignore[misc]
+            answer = await own.run_single(self, data, *given, **named)
             _keep_batch(where, scorer, self.tokenizer, data, [answer["reward_score"]], answer.get("reward_extra_info"))
             return answer
 
@@ -75,14 +76,13 @@ def recorded_manager(manager: type, where: str | Path, name: str = "") -> type:
     else:
 
         def of_batch(self: Any, data: Any, *given: Any, **named: Any) -> Any:
-            answer = super(made, self).__call__(data, *given, **named)  # type: ignore[misc]
+            answer = own.__call__(self, data, *given, **named)
             tensor = answer["reward_tensor"] if isinstance(answer, Mapping) else answer
             _keep_batch(where, scorer, self.tokenizer, data, tensor.sum(dim=-1).tolist(), None)
             return answer
 
         body["__call__"] = of_batch
-    made = type(f"Recorded{manager.__name__}", (manager,), body)
-    return made
+    return type(f"Recorded{manager.__name__}", (manager,), body)
 
 
 @never_breaking
@@ -107,7 +107,7 @@ def _keep_call(where: str | Path, scorer: str, given: Sequence[Any], named: Mapp
 def _keep_batch(
     where: str | Path, scorer: str, tokenizer: Any, data: Any, scores: Sequence[float], extra: Mapping[str, Any] | None
 ) -> None:
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for i, value in enumerate(scores):
         item = data[i]
         prompt, reply, mask = (item.batch[name] for name in ("prompts", "responses", "attention_mask"))
