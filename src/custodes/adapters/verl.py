@@ -92,7 +92,7 @@ def _keep_call(where: str | Path, scorer: str, given: Sequence[Any], named: Mapp
     told = [named.get(name, given[i] if i < len(given) else None) for i, name in enumerate(names)]
     columns = [value if batch else [value] for value in told]
     answers = list(answer) if batch else [answer]
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for i, value in enumerate(answers):
         source, reply, truth, extra = (None if column is None else column[i] for column in columns)
         extra = extra if isinstance(extra, Mapping) else {}
