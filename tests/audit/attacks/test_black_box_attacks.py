@@ -114,6 +114,7 @@ def test_replies_to_one_text_are_counted_one_by_one() -> None:
     [
         ({"template": "Play. {request} Now."}, "Play. Say fox. Now."),
         ({"prompts": ["Be {generator.name}. [INSERT PROMPT HERE]"]}, "Be the assistant. Say fox."),
+        ({"template": 'Go. Prompt: INSERT PROMPT HERE"'}, 'Go. Prompt: Say fox."'),
         ({"text": "No place."}, "No place.\n\nSay fox."),
     ],
 )

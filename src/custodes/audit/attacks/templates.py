@@ -16,7 +16,7 @@ from custodes.registry import attack
 from custodes.tables import read_rows
 from custodes.types import InputError
 
-PLACES = ("{request}", "{prompt}", "[INSERT PROMPT HERE]", "{generator.request}")
+PLACES = ("{request}", "{prompt}", "[INSERT PROMPT HERE]", "INSERT PROMPT HERE")
 """How files mark where the request goes; where none is marked, it follows."""
 NAMES = ("{generator.name}",)
 OWN = (
