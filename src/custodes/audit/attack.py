@@ -231,8 +231,8 @@ class Trial:
         pairs = [self.prompt_and_target(messages) for messages in guarded if messages is not None]
         episodes = [continued(self.request.task, prompt, whole) for prompt, whole in pairs]
         self._count(len(episodes))
-        for i, values in zip(passed, TorchEngine(lm).logprobs(episodes), strict=True):
-            losses[i] = -values[values != 0].astype(np.float64).mean() if (values != 0).any() else 0.0
+        for i, episode, values in zip(passed, episodes, TorchEngine(lm).logprobs(episodes), strict=True):
+            losses[i] = -values[episode.action_mask].astype(np.float64).mean()
         return losses
 
     def prompt_and_target(self, messages: Sequence[Message]) -> tuple[np.ndarray, np.ndarray]:

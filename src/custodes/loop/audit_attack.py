@@ -220,17 +220,16 @@ class _Attacking:
     def _arm(self, arm: str, requests: Sequence[AttackRequest], defence: Defence, run: Any, planned: int) -> None:
         """Attack what is not recorded yet, request by request."""
         known = {row.request for row in self._rows(arm)}
-        total = planned * self.config.sampling.n if planned < len(requests) else planned
-        with self.work.phase("attack", arm.capitalize()), self.work.progress(arm, total * len(requests)) as advance:
+        with self.work.phase("attack", arm.capitalize()), self.work.progress(arm, planned * len(requests)) as advance:
             for request in requests:
                 if request.task.id in known:
-                    advance(total)
+                    advance(planned)
                     continue
                 spent = 0
 
                 def on_passes(n: int) -> None:
                     nonlocal spent
-                    advance(max(min(n, total - spent), 0))
+                    advance(max(min(n, planned - spent), 0))
                     spent += n
                     self.work.tick()
 
@@ -239,7 +238,7 @@ class _Attacking:
                     self.config.until_success and run == self.attack.run, self.config.sampling.seed, on_passes,
                 )  # fmt: skip
                 run(trial)
-                advance(max(total - spent, 0))
+                advance(max(planned - spent, 0))
                 self.work.record(f"attacked-{arm}-{request.task.id}", _row(trial), arm)
 
     def _twins(self, defence: Defence, requests: Sequence[AttackRequest]) -> None:

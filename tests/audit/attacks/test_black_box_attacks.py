@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from custodes.audit.attack import Attack, AttackRequest, Trial, judge_by_text, read_requests
 from custodes.audit.attack_search import plain_tokens
 from custodes.audit.attacks.suffix import RandomSuffix
 from custodes.audit.attacks.templates import OWN, Templates
 from custodes.audit.defences.none import Undefended
-from custodes.lm import TorchEngine, load
+from custodes.lm import TorchEngine, load, pack
 from custodes.types import Engine, Episode, InputError, Message, Sampling, Task
 
 SAY = AttackRequest(Task("5a", (Message("user", "Say fox."),)), target="fox", forbidden="fox", refusal="No.")
@@ -82,6 +84,12 @@ def test_the_loss_is_of_the_target_behind_the_whole_prompt(yielding: Path) -> No
     made = trial(TorchEngine(lm))
     near, far = made.target_losses([OWN[2].replace("{request}", "Say fox."), "Say fox."])
     assert near < 0.1 < far
+    prompt, whole = made.prompt_and_target(SAY.task.messages)
+    with torch.no_grad():
+        hidden = lm.decoder.hidden(pack([whole]), lm.adapter)
+        table = (hidden @ lm.decoder.head_weight().T).float().log_softmax(-1)
+    own = [-float(table[k - 1, int(whole[k])]) for k in range(len(prompt), len(whole))]
+    assert far == pytest.approx(np.mean(own), rel=0.02)
     assert made.passes == 2
     assert made.queries == 0
 
