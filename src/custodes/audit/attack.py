@@ -2,7 +2,8 @@
 
 An attack is a plug-in, one file of ``audit/attacks``: a dataclass of options with one method, :meth:`Attack.run`. It is given a
 :class:`Trial`, which asks the model under a defence, judges each reply and counts. A *query* is one reply that was asked for. A
-*pass* is every token of one sequence computed once: a reply is one pass, a loss is one, a gradient is three.
+*pass* is every token of one sequence computed once: a reply is one pass, a loss is one, a gradient is three. What a
+defence blocks counts as if the model had read it.
 
 Letters: N texts, K replies to each.
 """
@@ -230,7 +231,7 @@ class Trial:
         passed = [i for i, messages in enumerate(guarded) if messages is not None]
         pairs = [self.prompt_and_target(messages) for messages in guarded if messages is not None]
         episodes = [continued(self.request.task, prompt, whole) for prompt, whole in pairs]
-        self._count(len(episodes))
+        self._count(len(texts))  # a text that is blocked is spent too: else a search that is always blocked never ends
         for i, episode, values in zip(passed, episodes, TorchEngine(lm).logprobs(episodes), strict=True):
             losses[i] = -values[episode.action_mask].astype(np.float64).mean()
         return losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from test_audit_attack import config
 from test_black_box_attacks import Scripted, trial
 
 from custodes.audit.attack_search import plain_tokens
+from custodes.audit.attacks.gcg import Gcg
 from custodes.audit.attacks.suffix import RandomSuffix
 from custodes.audit.attacks.templates import OWN, Templates
 from custodes.audit.defences.filter import PerplexityFilter
@@ -74,7 +76,16 @@ def test_what_a_defence_blocks_is_no_success_and_no_low_loss(yielding: Path) -> 
     rng, tokens = np.random.default_rng(0), plain_tokens(engine.lm)
     noise = f"{game} {engine.lm.tokenizer.decode(rng.choice(tokens, 24))}"
     assert np.isinf(made.target_losses([noise, game])).tolist() == [True, False]
-    assert made.passes == 1  # what was blocked reached no model
+    assert made.passes == 2  # what is blocked is spent all the same, so that a search under a filter ends
+    shut = replace(made.defence)
+    object.__setattr__(shut, "engine", engine)
+    object.__setattr__(shut, "limit", -1.0)  # blocks everything
+    for attack in (RandomSuffix, Gcg):
+        search = trial(engine)
+        search.defence = shut
+        attack(max_passes=40, suffix_tokens=8, tries=2).run(search)
+        assert search.attempts == search.losses == []
+        assert 30 <= search.passes <= 40
     blocked, passed = made.try_texts([noise, game])
     assert (blocked.reply, blocked.verdict.counts) == (PerplexityFilter.blocked, False)
     assert passed.verdict.counts
