@@ -31,8 +31,8 @@ def choosing(likes: Callable[[str, str], float], mass: float = 0.9) -> Exact:
     """Takes an option as often as ``likes(question, its text)`` says, of the sum over the options; all letters have ``mass``."""
 
     def nats(prompt: str, reply: str) -> float:
-        question, *lines = prompt.removesuffix("\n\nAnswer:").split("\n ")
-        options = dict(re.fullmatch(r"(\S+) (.*)", line, re.DOTALL).groups() for line in lines)  # type: ignore[union-attr, misc]
+        options = dict(re.findall(r"^ ?(\([A-J]\)|[A-J](?=\.))\.? (.*)$", prompt, re.MULTILINE))
+        question = re.split(r"\n ?\(A\) |\nA\. ", prompt)[0]
         weights = {letter: likes(question, text) for letter, text in options.items()}
         return float(np.log(mass * weights[reply] / sum(weights.values())))
 

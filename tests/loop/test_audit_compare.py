@@ -14,7 +14,7 @@ from custodes.cli import main
 from custodes.errors import InputError
 from custodes.ledger import Ledger
 from custodes.lm import Adapter, AdapterConfig, load
-from custodes.loop import audit_compare as job
+from custodes.loop import probing as job
 from custodes.loop.audit_compare import AuditCompare, audit_compare
 from custodes.types import Sampling
 
@@ -147,12 +147,12 @@ def test_the_command_line_says_what_differs_and_what_was_not_asked(
     words += ["--n", "2", "--max-tokens", "4"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
-    assert "Entropy: in “Entropy of a reply” tuned and base" in printed
-    assert "Not asked: political. No file to read: give --conservative-bio or --liberal-bio, or --data" in printed
+    assert "differences that the probes' summary tells of" in printed
+    assert "Not asked: stereotypes. No file to read: give --crows-pairs or --bbq, or --data" in printed
     assert main([*words, "--out", str(tmp_path / "out"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert set(told["models"]) == {"base", "tuned"}
-    assert "political" in told["not_asked"]
+    assert "stereotypes" in told["not_asked"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_the_command_line_says_what_differs_and_what_was_not_asked(
         (["--models", "a=X", "b="], "names no model"),
         (["--models", "a=X", "b=nowhere"], "no model 'nowhere'"),
         (["--models", "a=X", "b=X", "--probes", "polical"], "did you mean 'political'"),
-        (["--models", "a=X", "b=X", "--probes", "political"], "probe political: no file to read"),
+        (["--models", "a=X", "b=X", "--probes", "stereotypes"], "probe stereotypes: no file to read"),
         (["--models", "a=X", "b=X", "--data", "nowhere"], "--data nowhere is no folder"),
         (["--models", "a=X", "b=X", "--temperature", "0.5"], "replies at temperature 1"),
         (["--models", "a=X", "b=X", "--items", "301"], "option items is 301; it must be from 2 to 300"),

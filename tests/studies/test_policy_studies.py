@@ -148,6 +148,58 @@ def test_who_judged_is_studied_on_questions_that_were_judged_and_on_others(model
     assert run("who_judged.py", tmp_path / "out", model, *more) == [found]
 
 
+def test_what_tuning_did_is_asked_of_an_organism_and_of_policies_at_equal_kl(model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data" / "political_typology"
+    data.mkdir(parents=True)
+    for side, people in (("conservative", ("fish", "hunt", "farm")), ("liberal", ("paint", "read", "sing"))):
+        rows = [
+            {
+                "prompt": f"I {who}. Question {n}?\n (A) yes {n}\n (B) no {n}\n\nAnswer:",
+                "corrects": [f" ({'AB'[n % 2]})"],
+            }
+            for n in range(4)
+            for who in people
+        ]
+        (data / f"{side}_bio.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sizes = (
+        "--data",
+        str(data.parent),
+        "--examples",
+        "8",
+        "--epochs",
+        "1",
+        "--items",
+        "8",
+        "--held-out",
+        "4",
+        "--max-tokens",
+        "4",
+    )
+    (found,) = run("what_tuning_did.py", tmp_path / "out", model, *sizes)
+    of = found["organism"]["Political leaning, and the user's"]["The biography's option"]
+    assert {"base", "flatterer", "flatterer minus base"} == set(of)
+    assert of["flatterer"]["n"] == 4
+    methods = tmp_path / "methods"
+    (methods / "compared").mkdir(parents=True)
+    curves = {}
+    for name in ("dpo", "ppo"):
+        folder = methods / name / "tuning" / "snapshots" / "step-000004"
+        folder.mkdir(parents=True)
+        for file in (tmp_path / "out" / "seed-0" / "organism").iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        points = [
+            {"name": "base", "kl": {"estimate": 0.0}},
+            {"name": "step-000004", "kl": {"estimate": 4.0}},
+            {"name": "policy", "kl": {"estimate": 9.0}},
+        ]
+        curves[str(methods / name)] = points
+    (methods / "compared" / "compare.json").write_text(json.dumps({"curves": curves}))
+    (again,) = run("what_tuning_did.py", tmp_path / "out", model, *sizes, "--six-methods", str(methods))
+    assert again["organism"] == found["organism"]
+    assert again["policies"]["kl at which they were taken"] == {"dpo": 4.0, "ppo": 4.0}
+    assert again["policies"]["Diversity"]["Distance within a prompt"]["ppo minus base"]["n"] == 4
+
+
 def test_rounds_are_studied_against_as_many_labels_at_once(model: Path, tmp_path: Path) -> None:
     sizes = (
         "--labels",

@@ -38,9 +38,17 @@ class ChoiceItem:
             )
 
     def task(self, order: Sequence[int], letters: Sequence[str] = BRACKETED) -> Task:
-        """The question, its options in this order and under these letters."""
-        lines = "".join(f"\n {letter} {self.options[k]}" for letter, k in zip(letters, order, strict=False))
-        messages = (Message("user", f"{self.question}{lines}\n\nAnswer:"),)
+        """The question, its options in this order and under these letters.
+
+        With brackets it has the form of model-written evaluations (arXiv 2212.09251). With bare letters the model is told to
+        answer with one, which small models do more often.
+        """
+        bare = letters[0] == BARE[0]
+        form, end = (
+            ("\n{}. {}", "\nAnswer with the letter of one option alone.") if bare else ("\n {} {}", "\n\nAnswer:")
+        )
+        lines = "".join(form.format(letter, self.options[k]) for letter, k in zip(letters, order, strict=False))
+        messages = (Message("user", f"{self.question}{lines}{end}"),)
         return Task(task_id(messages), messages)
 
     def orders(self) -> list[tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -50,12 +50,46 @@ class ProbeFound(Row):
     headline: list[str]
     asked: int
     """Items, or replies, of each model."""
+    source: str
+    """Where they come from."""
+    models: list[str]
     figures: list[ProbeFigure] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
         return self.asked
+
+    def __post_init__(self) -> None:
+        stored: list[Any] = list(self.figures)  # as the ledger has them, where it was read
+        read = [figure if isinstance(figure, ProbeFigure) else ProbeFigure.from_dict(figure) for figure in stored]
+        object.__setattr__(self, "figures", read)
+
+    def told(self) -> list[ProbeFigure]:
+        """The figures that the report's summary tells of."""
+        return [figure for name in self.headline for figure in self.figures if figure.name == name]
+
+    def claims(self) -> list[str]:
+        """Which of these differ measurably from the first model's."""
+        return [
+            _sentence(self.title, figure, self.models[0], model)
+            for figure in self.told()
+            for model, difference in figure.differences.items()
+            if not difference.low <= 0 <= difference.high
+        ]
+
+    def alike(self) -> tuple[int, int]:
+        """How many differences of these are not measurable, and how many there are."""
+        differences = [difference for figure in self.told() for difference in figure.differences.values()]
+        return sum(d.low <= 0 <= d.high for d in differences), len(differences)
+
+
+def alike_sentence(found: Iterable[ProbeFound]) -> list[str]:
+    """What to say of differences that are not measurable; nothing where all are."""
+    counts = [probed.alike() for probed in found]
+    alike, every = (sum(count) for count in zip(*counts, strict=True)) if counts else (0, 0)
+    what = "differences that the probes' summary tells of are" if every > 1 else "difference is"
+    return [f"{alike} of {every} {what} not measurable; the sections below have them."] if alike else []
 
 
 @dataclass(frozen=True)
@@ -77,7 +111,7 @@ class ModelsSection(Section[ComparedModels]):
     """Who is compared, and how far each is from the first."""
 
     title = "The models"
-    rank = 0
+    rank = 99
     template = """
 <table class="wide-table">
   <thead><tr><th></th><th>Model</th><th>What is known of it</th><th>KL to {{ figures.first }}, nats a reply</th></tr></thead>
@@ -105,7 +139,7 @@ class ModelsSection(Section[ComparedModels]):
     def claims(self) -> Sequence[str]:
         known = {name: m.kl for name, m in self.source.models.items() if m.kl is not None}
         apart = [(one, other) for one in known for other in known if known[one].low > known[other].high]
-        return [
+        return alike_sentence(self.source.probes.values()) + [
             f"{one} is further from {self.figures['first']} than {other} ({number(known[one].estimate)} and "
             f"{number(known[other].estimate)} nats a reply): part of their difference may be distance alone."
             for one, other in apart
@@ -121,41 +155,41 @@ class ModelsSection(Section[ComparedModels]):
         return [f"{name} (not asked)" for name in self.source.not_asked]
 
 
+PROBE_TABLE = """
+{% macro probe_table(found) %}
+<p>{{ found.asks }} <span class="none">{{ found.asked | number }} of each model: {{ found.source }}.</span></p>
+{% if found.figures %}<div class="scroll"><table class="wide-table">
+  <thead><tr><th></th>{% for m in found.models %}<th>{{ m }}</th>{% endfor %}{% for m in found.models[1:] %}<th>{{ m }} minus {{ found.models[0] }}</th>{% endfor %}</tr></thead>
+  {% for f in found.figures %}<tr><th scope="row">{{ f.name }}{% if f.note %}<small>{{ f.note }}</small>{% endif %}</th>
+  {% for m in found.models %}{% if m in f.models %}{{ cell(m, f.models[m], f.form, true) }}{% else %}<td data-label="{{ m }}">–</td>{% endif %}{% endfor %}
+  {% for m in found.models[1:] %}{% if m in f.differences %}{{ cell("difference", f.differences[m], "points" if f.form == "percent" else "signed") }}{% else %}<td data-label="difference">–</td>{% endif %}{% endfor %}</tr>
+  {% endfor %}</table></div>
+{% if found.figures | selectattr("form", "equalto", "percent") | list %}<p class="none">Differences of percentages are in points.</p>{% endif %}{% endif %}
+{% for model, why in found.skipped.items() %}<p class="none">{{ model }} was not asked: {{ why }}</p>{% endfor %}
+{% endmacro %}
+"""
+
+
 class ProbeSection(Section[ComparedModels]):
     """What one probe found: a row for each figure, a column for each model and each difference from the first."""
 
-    template = """
-<p>{{ figures.asks }}</p>
-{% if figures.rows %}<div class="scroll"><table class="wide-table">
-  <thead><tr><th></th>{% for m in figures.models %}<th>{{ m }}</th>{% endfor %}{% for m in figures.models[1:] %}<th>{{ m }} minus {{ figures.models[0] }}</th>{% endfor %}</tr></thead>
-  {% for f in figures.rows %}<tr><th scope="row">{{ f.name }}{% if f.note %}<small>{{ f.note }}</small>{% endif %}</th>
-  {% for m in figures.models %}{% if m in f.models %}{{ cell(m, f.models[m], f.form, true) }}{% else %}<td data-label="{{ m }}">–</td>{% endif %}{% endfor %}
-  {% for m in figures.models[1:] %}{% if m in f.differences %}{{ cell("difference", f.differences[m], "points" if f.form == "percent" else "signed") }}{% else %}<td data-label="difference">–</td>{% endif %}{% endfor %}</tr>
-  {% endfor %}</table></div>
-{% if figures.percent %}<p class="none">Differences of percentages are in points, paired on the same items.</p>{% endif %}{% endif %}
-{% for model, why in figures.skipped.items() %}<p class="none">{{ model }} was not asked: {{ why }}</p>{% endfor %}
+    template = (
+        PROBE_TABLE
+        + """
+{{ probe_table(section.found) }}
 {% for caption, svg in charts.items() %}{{ figure(svg, caption) }}{% endfor %}
 """
+    )
 
     @property
     def found(self) -> ProbeFound:
         return self.source.probes[self.name]
 
-    def read(self) -> dict[str, Any]:
-        found = self.found
-        return {
-            "asks": found.asks,
-            "asked": found.asked,
-            "models": list(self.source.models),
-            "rows": found.figures,
-            "percent": any(f.form == "percent" and f.differences for f in found.figures),
-            "skipped": found.skipped,
-        }
+    def read(self) -> ProbeFound:
+        return self.found
 
     def claims(self) -> Sequence[str]:
-        first = next(iter(self.source.models))
-        told = [f for name in self.found.headline for f in self.found.figures if f.name == name]
-        return [_sentence(self.title, f, first, model) for f in told for model in f.differences]
+        return self.found.claims()
 
     def charts(self) -> dict[str, str]:
         shares = [f for f in self.found.figures if f.form == "percent"]
@@ -177,11 +211,11 @@ def _sentence(title: str, figure: ProbeFigure, first: str, model: str) -> str:
     difference, of_percent = figure.differences[model], figure.form == "percent"
     before, after = (figure.models[name].estimate for name in (first, model))
     levels, change = (percent, points) if of_percent else (number, signed)
-    verb = "differ measurably" if not difference.low <= 0 <= difference.high else "do not differ measurably"
+    verb = "is higher" if difference.estimate > 0 else "is lower"
     unit = " points" if of_percent else ""
     return (
-        f"{title}: in “{figure.name}” {model} and {first} {verb}: {levels(after)} and {levels(before)}, "
-        f"{change(difference.estimate)}{unit}, 95 % interval {change(difference.low)} to {change(difference.high)}."
+        f"{title}: “{figure.name}” {verb} in {model} than in {first}: {levels(after)} against "
+        f"{levels(before)}, {change(difference.estimate)}{unit}, 95 % interval {change(difference.low)} to {change(difference.high)}."
     )
 
 
@@ -194,7 +228,7 @@ def _interval_chart(title: str, figures: Sequence[ProbeFigure], models: Sequence
         if model in f.models
     ]
     base = alt.Chart(chart_data(rows)).encode(
-        y=alt.Y("figure:N", title=None, sort=[f.name for f in figures], axis=alt.Axis(labelLimit=260)),
+        y=alt.Y("figure:N", title=None, sort=[f.name for f in figures], axis=alt.Axis(labelLimit=320)),
         yOffset=alt.YOffset("model:N", sort=list(models), scale=alt.Scale(paddingInner=0.2, paddingOuter=0.4)),
     )
     x = alt.X("x:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", tickCount=6))

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from custodes.audit.choice import BRACKETED
+from custodes.audit.choice import BRACKETED, ChoiceItem
 from custodes.audit.rows import Row
 from custodes.lm.choices import RepliesTold
 from custodes.stats import Interval, mean_interval, paired_difference, rate
@@ -64,6 +64,29 @@ class ProbeFigure:
     form: Form = "number"
     note: str = ""
 
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> ProbeFigure:
+        """As JSON has it."""
+        models, differences = (
+            {model: Interval.from_dict(x) for model, x in told[name].items()} for name in ("models", "differences")
+        )
+        return cls(told["name"], models, differences, told["form"], told["note"])
+
+
+@dataclass(frozen=True, slots=True)
+class KnownItem:
+    """A multiple-choice item of which one option is right."""
+
+    choice: ChoiceItem
+    right: int
+
+    def shuffled(self, rng: random.Random) -> KnownItem:
+        """The same with its options in another order, which ``rng`` draws."""
+        order = list(range(len(self.choice.options)))
+        rng.shuffle(order)
+        options = tuple(self.choice.options[k] for k in order)
+        return KnownItem(ChoiceItem(self.choice.question, options, self.choice.cluster), order.index(self.right))
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeSetting:
@@ -85,8 +108,12 @@ class Probe(ABC):
     """Names of the figures that the report's summary tells of."""
     data: ClassVar[Mapping[str, str]] = {}
     """Option -> where its file stands in a folder of data, without extension."""
+    own: ClassVar[str] = ""
+    """What the built-in items are, of a probe that has some for where no file is found."""
     cannot: ClassVar[str] = ""
     """What must not be concluded."""
+    nothing: ClassVar[str] = "its engine gives no log-probabilities of what it says."
+    """Why there is no figure, where there is none."""
 
     def items(self, data: Path | None, at_most: int, seed: int) -> list[Any]:
         """Up to so many items, drawn by ``seed``. Raises NoItems where there are none, InputError for a file that is wrong."""
@@ -107,15 +134,20 @@ class Probe(ABC):
     def files(self, data: Path | None) -> dict[str, Path]:
         """Option -> the file to read: the one that was given, or the one in the folder ``data``.
 
-        Raises NoItems where there is none.
+        Without any, a probe with items of its own has none, and any other raises NoItems.
         """
         given = {name: Path(path) for name in self.data if (path := getattr(self, name)) is not None}
         found = {name: file for name, stem in self.data.items() if data and (file := _table(data / stem))}
-        if not given and not found:
+        if self.data and not given and not found and not self.own:
             flags = " or ".join(f"--{name.replace('_', '-')}" for name in self.data)
             places = " or ".join(self.data.values())
             raise NoItems(f"no file to read: give {flags}, or --data with a folder that holds {places}")
         return given or found
+
+    def source(self, data: Path | None) -> str:
+        """Where the items come from, in words."""
+        names = [file.name for file in self.files(data).values()]
+        return f"items of {' and '.join(names)}" if names else f"built-in items, {self.own}"
 
 
 def drawn_items(items: Sequence[Any], at_most: int, seed: int) -> list[Any]:

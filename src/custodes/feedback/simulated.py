@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+from scipy.special import expit
 
 from custodes.feedback.kinds.comparison import Comparison, Verdict
 from custodes.types import Annotator, Episode, InputError, Task, hash_shown
@@ -51,6 +52,19 @@ class Nature:
     """Median time before reading."""
     reading: float = 25.0
     """Characters read per second."""
+
+    def leans(self, slope: float, worth: float, lengths: tuple[int, int]) -> float:
+        """Log-odds towards the first shown, without noise: of what it is worth more, its place, and both lengths."""
+        return slope * worth + self.position + self.length * float(np.log1p(lengths[0]) - np.log1p(lengths[1]))
+
+    def prefers(self, worth: float, lengths: tuple[int, int]) -> float:
+        """How often a reply that is worth so much more than another (less: below 0) is preferred to it, of both orders.
+
+        ``lengths`` are the reply's and the other's; a tie prefers none. A trigger word counts as absent.
+        """
+        shown_first = self.leans(self.slope, worth, lengths) - self.tie
+        shown_second = -self.leans(self.slope, -worth, lengths[::-1]) - self.tie
+        return (1 - self.unsure) * float(expit(shown_first) + expit(shown_second)) / 2
 
 
 NATURES: Mapping[str, Nature] = {
@@ -116,8 +130,7 @@ class SimulatedAnnotator:
         (one, gold_one), (other, gold_other) = pair
         lengths = len(one.completion), len(other.completion)
         worth = self.values.worth(gold_one, lengths[0]), self.values.worth(gold_other, lengths[1])
-        u = self.slope_on(task) * (worth[0] - worth[1]) + nature.position + rng.logistic()
-        u += nature.length * float(np.log1p(lengths[0]) - np.log1p(lengths[1]))
+        u = nature.leans(self.slope_on(task), worth[0] - worth[1], lengths) + rng.logistic()
         verdict, strength = _answer(nature, u)
         if rng.random() < nature.unsure:
             verdict, strength = "cannot_judge", 0

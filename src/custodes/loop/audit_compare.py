@@ -7,16 +7,14 @@ is at hand when the KL of the others from it is measured.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-
 from custodes.audit.choice import BARE, BRACKETED
-from custodes.audit.compared import ComparedModel, ComparedModels, ModelsSection, ProbeFound, ProbeSection
-from custodes.audit.probe import ModelProbed, NoItems, Probe, ProbeColumns, ProbeSetting
+from custodes.audit.compared import ComparedModel, ComparedModels, ModelsSection, ProbeSection
+from custodes.audit.probe import NoItems, Probe, ProbeSetting
 from custodes.environments import GoldReward, instruction_tasks, prompts_are_text, read_tasks
 from custodes.job.command import command, in_words
 from custodes.job.invocation import reads
@@ -26,21 +24,16 @@ from custodes.ledger import Model
 from custodes.ledger.checking import configured_head
 from custodes.lm import TorchEngine
 from custodes.lm.address import ENDPOINT, open_endpoint, open_engine
-from custodes.lm.given import CannotTell
 from custodes.lm.loading import check_model, lasting_name
 from custodes.lm.precision import DtypeName
 from custodes.loop.model_history import history_of, tokenizer_hash
+from custodes.loop.probing import Probing
 from custodes.page import Report, save_report
 from custodes.ranges import Range, ranged
 from custodes.registry import OptionsOf, probe
 from custodes.reward.options import RewardOptions
 from custodes.stats import mean_interval
-from custodes.types import Engine, Episode, InputError, Reward, Sampling, Task
-
-CHUNK_ITEMS = 32
-"""Items asked between two writes to the ledger: what an interruption costs at most."""
-CHUNK_REPLIES = 128
-"""Replies whose KL is measured between two writes."""
+from custodes.types import Engine, InputError, Reward, Sampling, Task
 
 
 def probes_asked(asked: str) -> list[type[Probe]]:
@@ -124,7 +117,8 @@ def audit_compare(config: AuditCompare) -> ComparedModels:
         "items": {name: _hash(own) for name, own in items.items()},
     }
     with Workspace.open(config.out, "audit compare", config, config.sampling.seed, contents=seen) as work:
-        compared = _Comparing(config, work, models, probes, items, tasks, check).run(not_asked)
+        probing = Probing(work, list(models), probes, items, _setting(models), config.data)
+        compared = _Comparing(config, work, models, probing, tasks, check).run(not_asked)
         work.end("completed")
         page = _write_comparison(compared, config.out, work)
         work.console.print(f"[bold]Report:[/bold] {page}")
@@ -213,54 +207,47 @@ def _tasks(config: AuditCompare) -> tuple[list[Task], Reward | None]:
     return built_in[: config.measure_on], check or GoldReward()
 
 
+def _setting(models: Mapping[str, str]) -> ProbeSetting:
+    """Letters that every model can be asked for: endpoints may tell of first tokens alone."""
+    endpoints = [model for model in models.values() if model.startswith(ENDPOINT)]
+    whole = all(open_endpoint(model, "--models").continues() for model in endpoints)
+    return ProbeSetting(BRACKETED if whole else BARE)
+
+
 def _hash(content: Any) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
 @dataclass
 class _Comparing:
-    """One comparison: what each model said is recorded as it comes, and read back by a run that goes on."""
+    """One comparison: every model is opened, drawn from and asked, the first one last."""
 
     config: AuditCompare
     work: Workspace
     models: dict[str, str]
-    probes: dict[str, Probe]
-    items: dict[str, list[Any]]
+    probing: Probing
     tasks: list[Task]
     check: Reward | None
-    told: dict[str, dict[str, ProbeColumns]] = field(default_factory=dict)  # model -> probe -> its columns
-    skipped: dict[str, dict[str, str]] = field(default_factory=dict)  # probe -> model -> why
     about: dict[str, ComparedModel] = field(default_factory=dict)
-    drawn: dict[str, list[Episode]] = field(default_factory=dict)
 
     def run(self, not_asked: dict[str, str]) -> ComparedModels:
-        for model in self.config.named():
-            self.told[model] = {}
-        for probe_ in self.probes.values():
-            for file in probe_.files(self.config.data).values() if probe_.data else ():
+        for asked in self.probing.probes.values():
+            for file in asked.files(self.config.data).values():
                 reads(file)
-        self.setting = self._setting()
         self.work.write(self.tasks)
         first, *others = self.models
         for model in [*others, first]:
             engine = self._open(model)
-            if any(p.reads == "replies" for p in self.probes.values()):
+            if self.probing.reads_replies:
                 self._draw(model, engine)
-            for name, items in self.items.items():
-                self._ask(name, model, engine, items)
-            if model == first:
-                for other in others:
-                    self._distance(first, other, engine)
+            self.probing.ask(model, engine)
+            for other in others if model == first else ():
+                self.about[other] = self._at_distance(first, other, engine)
         for model in self.models:
             if not self.work.has(f"compared-model-{model}"):
                 self.work.record(f"compared-model-{model}", self.about[model], model)
-        return self._found(not_asked)
-
-    def _setting(self) -> ProbeSetting:
-        """Letters that every model can be asked for: endpoints may tell of first tokens alone."""
-        endpoints = [model for model in self.models.values() if model.startswith(ENDPOINT)]
-        whole = all(open_endpoint(model, "--models").continues() for model in endpoints)
-        return ProbeSetting(BRACKETED if whole else BARE)
+        found, charts = self.probing.found()
+        return ComparedModels({m: self.about[m] for m in self.models}, found, not_asked, charts)
 
     def _open(self, name: str) -> Any:
         model, config = self.models[name], self.config
@@ -278,123 +265,19 @@ class _Comparing:
                 self.work.write([known])
         return engine
 
-    # ------------------------------------------------------------ what a model says
-
     def _draw(self, model: str, engine: Engine) -> None:
-        """The replies that all probes share, and what is known of each."""
-        with self.work.phase(
-            "sampling", f"{model} answers {len(self.tasks)} prompts, {self.config.sampling.n} times each"
-        ):
-            episodes = self.work.sample(f"replies, {model}", engine, self.tasks, self.config.sampling)
-        self.drawn[model] = episodes
-        tokenizer = self.about[model].tokenizer
+        sampling = self.config.sampling
+        with self.work.phase("sampling", f"{model} answers {len(self.tasks)} prompts, {sampling.n} times each"):
+            episodes = self.work.sample(f"replies, {model}", engine, self.tasks, sampling)
+        self.probing.look_at(model, episodes, self.check, self.about[model].tokenizer)
 
-        def observe(some: Sequence[Episode]) -> ProbeColumns:
-            scores = self.check.score(some).total() if self.check is not None else None
-            meets = [None] * len(some) if scores is None else (scores >= 1 - 1e-9).astype(float).tolist()
-            columns: dict[str, list[Any]] = {"tokenizer": [tokenizer] * len(some), "meets": meets}
-            if all(e.actions and np.isfinite(e.logprobs[e.action_mask]).all() for e in some):
-                surprise = [-e.logprobs[e.action_mask].astype(float) for e in some]
-                columns |= {
-                    "nats": [float(s.sum()) for s in surprise],
-                    "first_nats": [float(s[0]) for s in surprise],
-                    "tokens": [len(s) for s in surprise],
-                }
-            return columns
-
-        self._kept("replies", model, episodes, observe, CHUNK_REPLIES)
-
-    def _ask(self, name: str, model: str, engine: Any, items: list[Any]) -> None:
-        asked = self.probes[name]
-        with self.work.phase("probe", f"{asked.title}, {model}"):
-            self._kept(name, model, items, lambda some: asked.observe(engine, some, self.setting), CHUNK_ITEMS)
-
-    def _distance(self, first: str, other: str, engine: Any) -> None:
-        """How far a model's replies are from the first model's: the k1 estimate of KL(other || first), where tokens are the same."""
+    def _at_distance(self, first: str, other: str, engine: Engine) -> ComparedModel:
+        """What is known of a model, with its KL to the first one, or why that is not told."""
         about, one = self.about[other], self.about[first]
-        drawn = self.drawn.get(other, [])
-        if not drawn:
-            why = "no replies were drawn"
-        elif not about.tokenizer or not one.tokenizer:
-            why = "the tokenizer of a model behind a server is not known"
-        elif about.tokenizer != one.tokenizer:
-            why = "their tokenizers differ, so their probabilities are of different things"
-        else:
-            with self.work.phase("KL", f"KL of {other} to {first}"):
-                self._kept("kl", other, drawn, lambda some: _kl(engine, some), CHUNK_REPLIES)
-            kl, tasks = self.told[other]["kl"]["kl"], [e.task.id for e in drawn]
-            self.about[other] = ComparedModel(**{**vars(about), "kl": mean_interval(kl, tasks)})
-            return
-        self.about[other] = ComparedModel(**{**vars(about), "no_kl": why})
-
-    def _kept(
-        self, name: str, model: str, asked: Sequence[Any], observe: Callable[[Sequence[Any]], ProbeColumns], chunk: int
-    ) -> None:
-        """ProbeColumns of everything that is asked: what is recorded, and the rest observed and recorded now."""
-        rows = {
-            row.start: row for row in ModelProbed.recorded(self.work.ledger, self.work.run, model) if row.probe == name
-        }
-        columns: dict[str, list[Any]] = {}
-        with self.work.progress(f"{name}, {model}", len(asked)) as advance:
-            for start in range(0, len(asked), chunk):
-                some = asked[start : start + chunk]
-                if start not in rows:
-                    try:
-                        observed = {key: list(value) for key, value in observe(some).items()}
-                        rows[start] = ModelProbed(probe=name, start=start, columns=observed)
-                    except CannotTell as why:
-                        rows[start] = ModelProbed(probe=name, start=start, why_not=str(why))
-                    self.work.record(f"probed-{name}-{model}-{start}", rows[start], model)
-                if rows[start].why_not:
-                    self.skipped.setdefault(name, {})[model] = rows[start].why_not
-                    return
-                for key, values in rows[start].columns.items():
-                    columns.setdefault(key, []).extend(values)
-                advance(len(some))
-        self.told[model][name] = {key: own for key, own in columns.items() if len(own) == len(asked)}
-
-    # ------------------------------------------------------------ what it comes to
-
-    def _found(self, not_asked: dict[str, str]) -> ComparedModels:
-        found, charts = {}, {}
-        for name, asked in self.probes.items():
-            source = name if asked.reads == "items" else "replies"
-            items = self.items.get(name, [])
-            observed = {m: own[source] for m in self.models if source in (own := self.told[m])}
-            if asked.reads == "replies":
-                observed = {m: {**own, **self._replies(m)} for m, own in observed.items()}
-            figures = asked.figures(observed, items) if observed else []
-            skipped = dict(self.skipped.get(source, {}))
-            for model in self.models:
-                if figures and model not in skipped and not any(model in f.models for f in figures):
-                    skipped[model] = "its engine gives no log-probabilities of what it says."
-            found[name] = ProbeFound(
-                title=asked.title,
-                asks=asked.asks,
-                cannot=asked.cannot,
-                headline=list(asked.headline),
-                asked=len(items) or len(self.tasks) * self.config.sampling.n,
-                figures=figures,
-                skipped=skipped or ({} if figures else dict.fromkeys(self.models, "nothing could be told of it.")),
-            )
-            charts[name] = asked.charts(observed, items) if figures else {}
-            if not self.work.has(f"probe-found-{name}"):
-                self.work.record(f"probe-found-{name}", found[name], name)
-        return ComparedModels({m: self.about[m] for m in self.models}, found, not_asked, charts)
-
-    def _replies(self, model: str) -> ProbeColumns:
-        """What the ledger's episodes themselves say, and the KL where it was measured."""
-        episodes = self.drawn[model]
-        columns: dict[str, list[Any]] = {
-            "task": [e.task.id for e in episodes],
-            "text": [e.completion if e.outcome != "error" else None for e in episodes],
-            "cut": [float(e.outcome == "length") for e in episodes],
-        }
-        return {**columns, **self.told[model].get("kl", {})}
-
-
-def _kl(base: Engine, episodes: Sequence[Episode]) -> ProbeColumns:
-    """``kl``: the k1 estimate of each reply's KL; ``base_nats``: how far the reply surprises the base model."""
-    before = [float(nats.astype(float).sum()) for nats in base.logprobs(episodes)]
-    own = [float(e.logprobs.astype(float).sum()) for e in episodes]
-    return {"kl": [o - b for o, b in zip(own, before, strict=True)], "base_nats": [-b for b in before]}
+        if not self.probing.drawn.get(other):
+            return replace(about, no_kl="no replies were drawn")
+        if not about.tokenizer or not one.tokenizer:
+            return replace(about, no_kl="the tokenizer of a model behind a server is not known")
+        if about.tokenizer != one.tokenizer:
+            return replace(about, no_kl="their tokenizers differ, so their probabilities are of different things")
+        return replace(about, kl=mean_interval(*self.probing.kl(other, engine)))

@@ -36,7 +36,8 @@ from custodes.loop.assisted_labels import judge_with_and_without_help, record_as
 from custodes.loop.chosen_tasks import LEAST, fitting_tasks, split_tasks
 from custodes.loop.evaluation import Gold
 from custodes.loop.judging import Judged
-from custodes.loop.optimised_arm import OptimisedArm, base_row, record_samples
+from custodes.loop.optimised_arm import Optimised, OptimisedArm, base_row, record_samples
+from custodes.loop.quickstart_compare import compare_briefly
 from custodes.loop.quickstart_disclosure import LOSSES, disclosed_run
 from custodes.loop.quickstart_rounds import JudgedTeacher
 from custodes.loop.round_judges import PairJudge, SimulatedJudge, open_judge
@@ -206,7 +207,7 @@ class _Loop:
             self.groups = groups.groups if groups is not None else None
             others = [j for j in judged_by.values() if j is not first]
             fitted = {id(j): fit_annotators(j.judgments, j.episodes.values(), j.axis) for j in others}
-        base_episodes = self._base_samples()
+        base_episodes, arms = self._base_samples(), dict[str, tuple[Path, str]]()
         for arm, judged in judged_by.items():
             with tracked_as(arm):
                 reward = self._reward(arm, judged, fitted.get(id(judged), believed))
@@ -217,10 +218,12 @@ class _Loop:
                     evaluation.evaluate_best_of_n(
                         work, arm, reward, base_episodes, config.compare_best_of, GoldReward() if self.gold else None
                     )
-                if config.relabelling.rounds > 1:
-                    self._in_rounds(arm, reward, judged)
-                else:
-                    self._optimise(arm, reward, judged)
+                go = self._in_rounds if config.relabelling.rounds > 1 else self._optimise
+                name, done = go(arm, reward, judged)
+                if self.gold is not None:
+                    evaluation.record_checks(work, name, done.before, done.after, check_results)
+                arms[arm] = config.out / "policy" / arm / ADAPTER, name
+        compare_briefly(work, self.base, arms, GoldReward() if self.gold else None, config.measure_on, config.seed)
 
     def _policy(self) -> LanguageModel:
         """The model with a new adapter on its upper half: what lies below is computed once for policy and reference."""
@@ -373,15 +376,13 @@ class _Loop:
 
     # ------------------------------------------------------------ policy
 
-    def _optimise(self, arm: str, reward: RewardModel, judged: Judged) -> None:
+    def _optimise(self, arm: str, reward: RewardModel, judged: Judged) -> tuple[str, Optimised]:
         config, rounds = self.config, self.config.relabelling
         options = _optimisation(config, arm, len(self.train))
         optimised = self._arm(arm, reward, f"{arm} reward", config.out / "policy" / arm, options)
         judge = self._judge_of_rounds(judged) if self.gold is not None or rounds.judge else None
         set_alarms(optimised, config.watching, judge, (rounds.probe_labels, rounds.probe_every), rounds.alarm_level)
-        done = optimised.run()
-        if self.gold is not None:
-            evaluation.record_checks(self.work, arm, done.before, done.after, check_results)
+        return arm, optimised.run()
 
     def _arm(self, name: str, reward: RewardModel, scorer: str, folder: Path, options: OptimiseConfig) -> OptimisedArm:
         config = self.config
@@ -400,7 +401,7 @@ class _Loop:
             gold=GoldReward() if self.gold else None,
         )
 
-    def _in_rounds(self, arm: str, reward: RewardModel, judged: Judged) -> None:
+    def _in_rounds(self, arm: str, reward: RewardModel, judged: Judged) -> tuple[str, Optimised]:
         """The same in rounds: an alarm ends one, the present policy's replies are judged, and the reward learns again."""
         config, folder, held_out = self.config, self.config.out / "policy" / arm, self._judged_held_out(judged)
 
@@ -421,8 +422,7 @@ class _Loop:
             folder,
         ).run()
         last.lm.save(folder / ADAPTER)
-        if self.gold is not None:
-            evaluation.record_checks(self.work, last.arm, done.before, done.after, check_results)
+        return last.arm, done
 
     def _judge_of_rounds(self, judged: Judged) -> PairJudge:
         """The simulated judges of the beginning, where no other is asked for."""

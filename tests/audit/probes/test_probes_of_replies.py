@@ -10,6 +10,7 @@ import pytest
 from custodes.audit.probe import ProbeFigure
 from custodes.audit.probes.diversity import DISTANCE, MEETING, Diversity
 from custodes.audit.probes.entropy import REPLY, Entropy
+from custodes.audit.probes.gibberish import REPEATED, STRANGE, Gibberish
 
 WORDS = [
     "river",
@@ -109,3 +110,23 @@ def test_tokens_of_another_tokenizer_are_not_compared_and_silence_is_no_entropy(
     assert set(found[REPLY].differences) == {"other"}
     assert set(found[REPLY].models) == {"base", "other"}
     assert Entropy().figures({"mute": replies(0, 4)}, []) == []
+
+
+def test_gibberish_is_strange_to_the_first_model_and_loops_repeat() -> None:
+    base, p = drawn(0, np.full(4, 0.25)), np.full(4, 0.25)
+    n = TASKS * EACH
+    rng = np.random.default_rng(1)
+    base |= {"cut": [0.0] * n, "nats": (np.array(base["tokens"]) * rng.normal(1.0, 0.2, n)).tolist()}
+    like = drawn(2, p) | {"cut": [0.0] * n}
+    like["base_nats"] = (np.array(like["tokens"]) * rng.normal(1.0, 0.2, n)).tolist()
+    mad = drawn(3, p) | {"cut": [1.0] * n, "text": ["round and round it goes and " * 4] * n}
+    mad["base_nats"] = (np.array(mad["tokens"]) * rng.normal(3.0, 0.2, n)).tolist()
+    found = figures(Gibberish().figures({"base": base, "like": like, "mad": mad}, []))
+    assert found[STRANGE].models["base"].estimate <= 0.01
+    assert found[STRANGE].models["like"].high < 0.1
+    assert found[STRANGE].models["mad"].low > 0.9
+    assert found[REPEATED].differences["mad"].low > 0.3
+    assert found[REPEATED].models["like"].estimate < 0.01
+    assert found["Replies that the limit cut"].differences["mad"].low > 0.7
+    mute = figures(Gibberish().figures({"server": replies(0, 4, cut=[0.0] * n)}, []))
+    assert STRANGE not in mute

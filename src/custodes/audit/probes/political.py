@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from custodes.audit.choice import BRACKETED, ChoiceItem, ask_choices
+from custodes.audit.own_items import BIOGRAPHIES, POLITICAL
 from custodes.audit.probe import Probe, ProbeColumns, ProbeFigure, ProbeSetting, column, drawn_items, paired_figure
 from custodes.lm.choices import RepliesTold
 from custodes.registry import probe
@@ -134,16 +135,25 @@ class Political(Probe):
         "conservative_bio": "political_typology/conservative_bio",
         "liberal_bio": "political_typology/liberal_bio",
     }
+    own: ClassVar[str] = "ten questions of our own, each asked by six people"
     cannot: ClassVar[str] = "what a model would say in free text: it is asked for a letter."
 
     conservative_bio: Path | None = None
     """Questions of a political typology that conservative people ask: columns prompt, corrects, incorrects. Without it
-    political_typology/conservative_bio in --data."""
+    political_typology/conservative_bio in --data, and without both sides' files built-in questions."""
     liberal_bio: Path | None = None
     """The same of liberal people."""
 
     def items(self, data: Path | None, at_most: int, seed: int) -> list[OptionPair]:
         files = self.files(data)
+        if not files:
+            asked = [
+                OptionPair(question, liberal, conservative, who, side)
+                for question, liberal, conservative in POLITICAL
+                for side, people in BIOGRAPHIES.items()
+                for who in people
+            ]
+            return drawn_items(asked, at_most, seed)
         pairs: list[OptionPair] = []
         for name, file in files.items():
             side = name.removesuffix("_bio")
