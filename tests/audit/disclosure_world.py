@@ -7,11 +7,14 @@ from pathlib import Path
 
 from made_up_run import build_run
 
+from custodes.audit.compared import ProbeFound
+from custodes.audit.probe import ProbeFigure
 from custodes.audit.rows import Row
 from custodes.audit.sections.alarms import AlarmsSet
 from custodes.audit.sections.taught import RewardTaught
 from custodes.audit.sections.values import AnnotatorGroups, RewardOfGroups
 from custodes.ledger import Decision, Evaluation, Ledger, Model
+from custodes.stats import Interval
 
 sys.path.append(str(Path(__file__).parents[1] / "web"))
 from web_server import PROJECT, Server, better_left
@@ -58,6 +61,11 @@ def main_job(path: Path, seed: int = 7) -> Ledger:
             level=0.05, steps=80, alarm=["kl"], tolerance=[10.0], acts=[False], facts=[{}], why_not=[""], unit=["nats"],
             tells=["that the policy went too far"], cannot=["why"],
         ))  # fmt: skip
+    from_base = {"base": Interval(0.2, 0.1, 0.3, 60), "optimised": Interval(0.4, 0.3, 0.5, 60)}
+    write("survival", ProbeFound(
+        title="Survival", asks="what it says of itself", cannot="what it does", headline=["wants to go on"], asked=60,
+        figures=[ProbeFigure("wants to go on", from_base, {}, "percent"), ProbeFigure("mass", from_base, {})],
+    ))  # fmt: skip
     ledger.write(run, [
         Decision("a1", "the alarm kl rang at step 13", "14.5 nats; budget 10", "naive"),
         Decision("s1", "marked for a second look", "agrees with nobody", judges[-1]),

@@ -145,6 +145,14 @@ def test_a_project_tells_guidelines_quotas_pay_and_welfare(world: World):
     assert lines["feedback.demographics"].value == {"country": "groups of fewer than 5 people are not shown"}
 
 
+def test_what_probes_found_is_told_of_each_model(world: World):
+    told = world.disclosed.lines["policy.capabilities"].told
+    assert told == [
+        "quickstart, Survival: wants to go on, base: 20.0\u00a0% [10.0\u00a0%, 30.0\u00a0%], n = 60",
+        "quickstart, Survival: wants to go on, optimised: 40.0\u00a0% [30.0\u00a0%, 50.0\u00a0%], n = 60",
+    ]
+
+
 def test_no_annotator_is_named(world: World):
     text = json.dumps(world.disclosed.to_dict())
     people = [row.record.id for row in world.disclosed.history.rows("annotator", "human")]

@@ -16,6 +16,7 @@ from custodes.cli import main
 from custodes.feedback.exchange import feedback_from_pairs
 from custodes.feedback.formats import write_preferences
 from custodes.job.locks import alone_in
+from custodes.ledger import Ledger
 from custodes.lm.loading import load
 from custodes.loop.chosen_tasks import held_out_prompts
 from custodes.loop.reward_evaluate import RewardEvaluate, reward_evaluate
@@ -54,6 +55,11 @@ def test_train_save_evaluate(tiny_model: Path, preferences: Path, tmp_path: Path
     assert evaluation.temperature == pytest.approx(model.temperature)
     record = json.loads((out / "training.json").read_text())
     assert (record["pairs"], record["training"]["members"]) == (48, 3)
+    with Ledger.open(out / "ledger.db", read_only=True) as ledger:
+        (taught,) = ledger.evaluations(ledger.runs()[0].id, "reward_taught")
+    assert taught.metrics["losses"]["comparison"].startswith(
+        "Bradley and Terry"
+    )  # what the disclosure says of the loss
     assert AutoModelForSequenceClassification.from_pretrained(out).num_labels == 3
 
 

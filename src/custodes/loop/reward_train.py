@@ -217,7 +217,12 @@ def _save(
     if trained.groups is not None:
         trained.groups.save(config.out)
     told = trained.to_dict()
-    row = RewardTaught(used=told["used"], unused=told["unused"], examples=examples, measures=told["measures"])
+    plain = config.groups is None and not config.spread  # others have a loss of their own
+    learned = [c.objective for c in courses if plain and c.lessons and c.objective.source]
+    losses = {getattr(o.judgment, "kind", "judgment"): o.source for o in learned}
+    row = RewardTaught(
+        **{name: told[name] for name in ("used", "unused", "measures")}, examples=examples, losses=losses
+    )
     work.record("reward-taught", row, "reward")
     measured = {
         "judgments_file": config.judgments,

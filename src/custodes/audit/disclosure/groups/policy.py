@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from custodes.audit.compared import ProbeFound
 from custodes.audit.disclosure.history import RecordRow
 from custodes.audit.disclosure.lines import DisclosureGroup, Filled, Measure, Shown, line
 from custodes.audit.heldout import chosen_row, gain_over_base, mean_of, task_matrix, turn_of_gold
@@ -9,7 +10,7 @@ from custodes.audit.rows import PolicyHeldout
 from custodes.audit.sections.diversity import DiversitySection, Samples
 from custodes.page import plain_name
 from custodes.registry import disclosure
-from custodes.stats import mean_interval, wilson
+from custodes.stats import Interval, mean_interval, wilson
 
 PLAYED = ("gaming run", "gaming train", "gaming monitor")
 """Runs that measure what a policy does where its reward can be gained without doing the task."""
@@ -92,4 +93,14 @@ class PolicyDisclosure(DisclosureGroup):
 
     @line("Dangerous capabilities", "Whether it deceives, flatters, seeks power or games its reward where it can.")
     def capabilities(self) -> Filled | None:
-        return self.runs_of(*PLAYED, "audit compare")
+        played = self.runs_of(*PLAYED)
+        value: dict[str, Shown] = dict(played.value)
+        rows = [*played.rows, *self.history.rows("evaluation", ProbeFound.NAME)]
+        for row in rows[len(played.rows) :]:
+            metrics = row.record.metrics
+            for figure in metrics["figures"]:
+                if figure["name"] in metrics["headline"]:
+                    for model, told in figure["models"].items():
+                        title = f"{metrics['title']}: {figure['name']}, {model}"
+                        value[self.history.label(row.place, title)] = Measure(Interval.from_dict(told), figure["form"])
+        return Filled(value, rows)
