@@ -77,6 +77,7 @@ def project(path: Path, people: int = 6) -> Ledger:
     """A ledger with a project in which so many people judged; one of them gave an item back."""
     server = Server(str(path))
     server.project(TEXT, tasks=3)
+    server.person("lead", "lead", {"country": "DE"})
     for n in range(people):
         person = server.person(f"p{n}", profile={"country": "DE" if n < 5 else "FR"})
         for k in range(2):

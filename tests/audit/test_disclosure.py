@@ -29,6 +29,8 @@ from custodes.types import InputError
 NEEDED = {
     "policy.diversity": {"evaluation", "episode"},
     "feedback.time": {"judgment"},
+    "feedback.evaluators": {"judgment"},
+    "feedback.demographics": {"annotator", "judgment"},
     "data.synthetic": {"annotator", "judgment"},
     "data.computation": {"evaluation", "model"},
 }
@@ -156,7 +158,8 @@ def test_what_probes_found_is_told_of_each_model(world: World):
 def test_no_annotator_is_named(world: World):
     text = json.dumps(world.disclosed.to_dict())
     people = [row.record.id for row in world.disclosed.history.rows("annotator", "human")]
-    assert len(people) == 6
+    assert len(people) == 7  # and a lead, who judged nothing
+    assert world.disclosed.lines["feedback.evaluators"].value["people"] == 6
     assert not any(person in text for person in people)
 
 

@@ -45,14 +45,14 @@ class FeedbackDisclosure(DisclosureGroup):
 
     @line("Evaluators", "Who judged: people, models, programs or simulated annotators.")
     def evaluators(self) -> Filled | None:
-        rows = self.history.rows("annotator")
+        rows, judgments = self._judged()
         counts = Counter(row.record.kind for row in rows)
         natures = Counter(str(r.record.profile["nature"]) for r in rows if "nature" in r.record.profile)
         value: dict[str, Shown] = {WHO[kind]: count for kind, count in counts.items()}
         if natures:
             told = ", ".join(f"{count} {plain_name(nature)}" for nature, count in natures.items())
             value[WHO["simulated"]] = f"{counts['simulated']} ({told})"
-        return Filled(value, rows)
+        return Filled(value, [*rows, *judgments])
 
     @line("Selection of evaluators", "How evaluators were chosen, and by which quotas.")
     def selection(self) -> Filled | None:
@@ -70,8 +70,9 @@ class FeedbackDisclosure(DisclosureGroup):
 
     @line("Demographics of evaluators", f"Groups of {LEAST_PEOPLE} or more people, by what their profiles say.")
     def demographics(self) -> Filled | None:
-        rows = [row for row in self.history.rows("annotator", "human") if _profile(row.record)]
-        return Filled(_groups_of_people([_profile(row.record) for row in rows]), rows)
+        rows, judgments = self._judged("human")
+        told = _groups_of_people([_profile(row.record) for row in rows])
+        return Filled(told, [*rows, *judgments])
 
     @line("Training of evaluators", "What evaluators had learned when they judged: by which version of the guidelines.")
     def training(self) -> Filled | None:
@@ -174,6 +175,13 @@ class FeedbackDisclosure(DisclosureGroup):
             for who, of in by_kind.items()
         }
         return Filled(value, [*rows, *annotators])
+
+    def _judged(self, *kinds: str) -> tuple[list[RecordRow], list[RecordRow]]:
+        """Annotators who judged, each once, and their judgments: an account alone makes nobody an evaluator."""
+        judgments = self.history.rows("judgment")
+        who = {row.record.annotator for row in judgments}
+        rows = {row.record.id: row for row in self.history.rows("annotator", *kinds) if row.record.id in who}
+        return list(rows.values()), [row for row in judgments if row.record.annotator in rows]
 
 
 def _groups_of_people(profiles: Sequence[Mapping[str, Any]]) -> dict[str, Shown]:
