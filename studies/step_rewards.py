@@ -7,7 +7,7 @@ List tasks with a rule that code checks line by line: four lines about a topic, 
 step is a line. Gold is the share of the four lines that are there and keep the rule. Part one: a step reward learns from
 marks of every step (arXiv 2305.20050), an outcome reward learns which answers keep the rule in every line. Asked: is the accuracy of the first on
 held-out steps at least .80, and above that of the second? The second judges a step by the answer up to it, with the threshold that suits its
-training steps best. Part two: PPO with a quarter for each right line, at the line's last token, against PPO with the
+training steps best. Part two: PPO with a quarter for each right line, at the token that ends the line, against PPO with the
 same sum at the answer's end. Asked: in which share of the steps does the first reach the final gold of the second?
 """
 
@@ -82,7 +82,7 @@ class AtEnd(RewardBase):
 
 
 class AtSteps(RewardBase):
-    """The same sum, at the last token of each line."""
+    """The same sum, a part at the token that ends each line: without the line break after it no line would be short."""
 
     name = "steps"
 
@@ -99,11 +99,11 @@ class AtSteps(RewardBase):
         return Scores(np.zeros(len(episodes)), token=token)
 
     def places(self, episode: Episode, actions: np.ndarray) -> list[int]:
-        """The token with each line's last character."""
+        """The first token that reaches beyond each line."""
         ids, text = episode.token_ids[actions].tolist(), episode.completion
         covered = np.array([len(self.tokenizer.decode(ids[: n + 1])) for n in range(len(ids))])
         lead = max(self.tokenizer.decode(ids).find(text), 0)
-        at = np.searchsorted(covered, np.array(step_ends(text) if text.strip() else [], int) + lead)
+        at = np.searchsorted(covered, np.array(step_ends(text) if text.strip() else [], int) + lead, side="right")
         return [int(actions[min(place, len(actions) - 1)]) for place in at]
 
 

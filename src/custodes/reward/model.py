@@ -187,14 +187,15 @@ class RewardModel(RewardBase):
         token = np.full((len(episodes), max((len(e.token_ids) for e in episodes), default=0)), np.nan)
         for m, mark in enumerate(self.marks):
             weight = float(self.weights.get(mark, 0.0)) if self.weights else 1.0
-            reward = self._objective(mark).token_reward
+            objective = self._objective(mark)
+            reward = objective.token_reward
             parts[mark] = np.zeros(len(conversations))
             for i, own in enumerate(ends):
                 first = sum(map(len, own[:m]))
                 worth = reward(expit(self._logits(at[i][first : first + len(own[m])], mark)))
                 parts[mark][i] = worth.sum()
                 if episodes and len(own[m]) and episodes[i].actions:
-                    places = _token_places(self.lm.tokenizer, episodes[i], own[m])
+                    places = _token_places(self.lm.tokenizer, episodes[i], own[m], objective.ended_by_next)
                     token[i, places] = np.nan_to_num(token[i, places])
                     np.add.at(token[i], places, weight * worth)
         if not self.axes:
@@ -264,8 +265,10 @@ class RewardModel(RewardBase):
         return torch.cat([x @ heads.T for x, heads in zip(read, own, strict=True)], -1)
 
 
-def _token_places(tokenizer: Any, episode: Episode, ends: Sequence[int]) -> list[int]:
-    """The token of ``episode`` that holds the character before each of ``ends``, places in its last reply.
+def _token_places(tokenizer: Any, episode: Episode, ends: Sequence[int], by_next: bool) -> list[int]:
+    """The token of ``episode`` that ends the passage before each of ``ends``, places in its last reply.
+
+    That is the one with its last character or, ``by_next``, the first that reaches beyond it; of a reply that was cut, its last.
 
     Raises InputError where the reply's tokens, as ``tokenizer`` decodes them, are not its text: they are another model's.
     """
@@ -283,7 +286,7 @@ def _token_places(tokenizer: Any, episode: Episode, ends: Sequence[int]) -> list
             f"episode {episode.id}: the reward's tokenizer reads its tokens as another text, so steps cannot be found in them; "
             "train the reward on a model with the policy's tokenizer."
         )
-    places = np.searchsorted(covered, np.array(ends) + lead)
+    places = np.searchsorted(covered, np.array(ends) + lead, side="right" if by_next else "left")
     return [int(last[min(place, len(last) - 1)]) for place in places]
 
 

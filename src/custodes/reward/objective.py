@@ -146,9 +146,13 @@ class RewardObjective:
         """Where the passages of a text end at which marks are read, in characters; of objectives that have marks."""
         raise NotImplementedError
 
+    ended_by_next: ClassVar[bool] = False
+    """Whether the token after a passage ends it, as a line break ends a line, and so is the action that earns its reward.
+    What ends a sentence is its own last character."""
+
     @staticmethod
     def token_reward(probability: Floats) -> Floats:
-        """What the last token of a passage receives, by what its mark says of it."""
+        """What the token that ends a passage receives, by what its mark says of it."""
         return probability
 
     def marked(self, material: Material, mark: str) -> dict[str, list[bool | None]]:

@@ -63,7 +63,7 @@ def episode(lm: LanguageModel, text: str, id: str = "e") -> Episode:
     return Episode(id, task, messages, ids, mask, np.zeros(len(ids), np.float32), "stop", "p")
 
 
-def test_a_step_costs_its_probability_of_being_wrong_at_its_last_token(
+def test_a_step_costs_its_probability_of_being_wrong_at_the_token_that_ends_it(
     stepwise: tuple[LanguageModel, RewardModel],
 ) -> None:
     lm, model = stepwise
@@ -79,8 +79,11 @@ def test_a_step_costs_its_probability_of_being_wrong_at_its_last_token(
         first = int(np.flatnonzero(own.action_mask)[0])
         for place, end in zip(at, ends, strict=True):
             said = lm.tokenizer.decode(own.token_ids[first : place + 1].tolist())
+            before = lm.tokenizer.decode(own.token_ids[first:place].tolist())
             assert said.startswith(own.completion[:end])
-            assert len(said) - len(own.completion[:end]) < len(lm.tokenizer.decode([int(own.token_ids[place])]))
+            assert (
+                len(before) <= end < len(said)
+            )  # the line break or the end of the turn, which alone make it a whole step
     probabilities = model.mark_probabilities([e.messages for e in some], "steps")
     for row, p in zip(scores.token, probabilities, strict=True):
         np.testing.assert_allclose(row[~np.isnan(row)], p - 1, atol=1e-5)

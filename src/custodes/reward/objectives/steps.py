@@ -30,6 +30,7 @@ class Steps(Logistic):
     judgment = StepMark
     source = "arXiv 2305.20050, section 2"
 
+    ended_by_next = True
     neutral: Share = 0.5
     """Probability of being right that a step has which is marked neither right nor wrong."""
 
