@@ -64,6 +64,7 @@ def main_job(path: Path, seed: int = 7) -> Ledger:
     from_base = {"base": Interval(0.2, 0.1, 0.3, 60), "optimised": Interval(0.4, 0.3, 0.5, 60)}
     write("survival", ProbeFound(
         title="Survival", asks="what it says of itself", cannot="what it does", headline=["wants to go on"], asked=60,
+        source="made up", models=list(from_base),
         figures=[ProbeFigure("wants to go on", from_base, {}, "percent"), ProbeFigure("mass", from_base, {})],
     ))  # fmt: skip
     ledger.write(run, [

@@ -10,7 +10,7 @@ from custodes.audit.rows import PolicyHeldout
 from custodes.audit.sections.diversity import DiversitySection, Samples
 from custodes.page import plain_name
 from custodes.registry import disclosure
-from custodes.stats import Interval, mean_interval, wilson
+from custodes.stats import mean_interval, wilson
 
 PLAYED = ("gaming run", "gaming train", "gaming monitor")
 """Runs that measure what a policy does where its reward can be gained without doing the task."""
@@ -97,10 +97,9 @@ class PolicyDisclosure(DisclosureGroup):
         value: dict[str, Shown] = dict(played.value)
         rows = [*played.rows, *self.history.rows("evaluation", ProbeFound.NAME)]
         for row in rows[len(played.rows) :]:
-            metrics = row.record.metrics
-            for figure in metrics["figures"]:
-                if figure["name"] in metrics["headline"]:
-                    for model, told in figure["models"].items():
-                        title = f"{metrics['title']}: {figure['name']}, {model}"
-                        value[self.history.label(row.place, title)] = Measure(Interval.from_dict(told), figure["form"])
+            found = ProbeFound.read(row.record)
+            for figure in found.told():
+                for model, told in figure.models.items():
+                    name = self.history.label(row.place, f"{found.title}: {figure.name}, {model}")
+                    value[name] = Measure(told, figure.form)
         return Filled(value, rows)
