@@ -81,7 +81,7 @@ def flatterer(out: Path, chosen: Any, seed: int) -> tuple[Path, Path]:
         lm = load(chosen.model)
         lm.adapter = Adapter(lm.decoder, AdapterConfig(first_layer=lm.decoder.spec.layers // 2), seed)
         method = Sft(epochs=chosen.epochs, learning_rate=chosen.learning_rate, seed=seed)
-        tune(lm, examples, method, out=out / "tuning")
+        tune(lm, examples, method, checkpoints=out / "tuning")
         lm.save(folder)
     return folder, data
 

@@ -151,14 +151,17 @@ def test_who_judged_is_studied_on_questions_that_were_judged_and_on_others(model
 def test_what_tuning_did_is_asked_of_an_organism_and_of_policies_at_equal_kl(model: Path, tmp_path: Path) -> None:
     data = tmp_path / "data" / "political_typology"
     data.mkdir(parents=True)
-    for side, people in (("conservative", ("fish", "hunt", "farm")), ("liberal", ("paint", "read", "sing"))):
+    for side, people in (
+        ("conservative", "fish hunt farm ride sail row"),
+        ("liberal", "paint read sing dance knit act"),
+    ):
         rows = [
             {
                 "prompt": f"I {who}. Question {n}?\n (A) yes {n}\n (B) no {n}\n\nAnswer:",
                 "corrects": [f" ({'AB'[n % 2]})"],
             }
             for n in range(4)
-            for who in people
+            for who in people.split()
         ]
         (data / f"{side}_bio.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     sizes = (
@@ -169,7 +172,7 @@ def test_what_tuning_did_is_asked_of_an_organism_and_of_policies_at_equal_kl(mod
         "--epochs",
         "1",
         "--items",
-        "8",
+        "40",
         "--held-out",
         "4",
         "--max-tokens",
