@@ -91,7 +91,7 @@ def rule(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
         "templates": Templates(),
         "suffix": RandomSuffix(**searches),
         "gcg": Gcg(**searches),
-        "pair": Pair(attacker=chosen.model, streams=4, turns=4),
+        "pair": Pair(attacker=chosen.model, attacker_tokens=4 * chosen.max_tokens, streams=4, turns=4),
     }
     rows: dict[str, list[AttackedRequest]] = {}
     arms: dict[str, Any] = {}

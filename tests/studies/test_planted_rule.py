@@ -6,7 +6,22 @@ from pathlib import Path
 
 from test_policy_studies import run
 
-FEW = ("--requests", "2", "--passes", "24", "--queries", "30", "--examples", "8", "--epochs", "1", "--tasks", "3")
+FEW = (
+    "--max-tokens",
+    "12",
+    "--requests",
+    "2",
+    "--passes",
+    "24",
+    "--queries",
+    "30",
+    "--examples",
+    "8",
+    "--epochs",
+    "1",
+    "--tasks",
+    "3",
+)
 
 
 def test_a_planted_rule_and_nonsense_are_studied_and_again_without_asking(model: Path, tmp_path: Path) -> None:
