@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -106,8 +107,8 @@ def test_the_ledger_is_verified_reported_and_watched(trained: Path, capsys: pyte
     out = trained.parent / "watched"
     assert main(["audit", "logs", str(trained), "--out", str(out), "--baseline-steps", "8", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert told["alarms"]["kl"]["why_not"] is None
-    assert told["alarms"]["repetition"]["why_not"] is None
+    assert told["alarms"]["kl"]["why_not"] == ""
+    assert told["alarms"]["repetition"]["why_not"] == ""
     assert "no replies have a column proxy_std" in told["alarms"]["disagreement"]["why_not"]
     checkpoint = next(trained.parent.glob("out/checkpoint-12/model.safetensors"))
     checkpoint.write_bytes(checkpoint.read_bytes() + b"x")
@@ -148,8 +149,10 @@ def test_what_was_lost_is_a_hole_once_the_ledger_works_again(tmp_path: Path) -> 
     assert reward(prompts=["p"], completions=said) == [0.5]
     run = run_under_way(where)
     assert run is not None
+    deadline = time.monotonic() + 60
     while not run.lost:
-        pass
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     (tmp_path / "sub").unlink()
     reward(prompts=["p"], completions=said)
     outside_run(where, "trl").end()
