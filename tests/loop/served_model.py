@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from serving import serving
+from serving import JsonHandler, serving
 
 from custodes.lm import TorchEngine, load
 from custodes.lm.given import continued
@@ -26,25 +25,14 @@ def served(folder: Path, gives: Gives) -> Iterator[str]:
     """The name of the model behind its server, as commands take it."""
     engine, lock = TorchEngine(load(folder, dtype="float32")), Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
+    class Handler(JsonHandler, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer({"data": [{"id": "tiny", "owned_by": "vllm" if gives == "everything" else "someone"}]})
+            self.reply({"data": [{"id": "tiny", "owned_by": "vllm" if gives == "everything" else "someone"}]})
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = self.asked_for()
             with lock:
-                self._answer(_chat(engine, body, gives))
-
-        def _answer(self, content: dict[str, Any]) -> None:
-            data = json.dumps(content).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+                self.reply(_chat(engine, body, gives))
 
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"endpoint:http://127.0.0.1:{server.server_address[1]}/v1#tiny"

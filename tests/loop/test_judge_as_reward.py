@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from serving import serving
+from serving import JsonHandler, serving
 
 from custodes.ledger import Ledger, verify_ledger
 from custodes.lm import load
@@ -42,14 +42,14 @@ class Judge(ThreadingHTTPServer):
         self.most, self.asked, self.lock = most, 0, threading.Lock()
 
 
-class Asked(BaseHTTPRequestHandler):
+class Asked(JsonHandler, BaseHTTPRequestHandler):
     server: Judge
 
     def do_GET(self) -> None:
         self.reply({"data": [{"id": "judge", "owned_by": "nobody"}]})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = self.asked_for()
         with self.server.lock:
             self.server.asked += 1
             dead = self.server.asked > self.server.most
@@ -61,17 +61,6 @@ class Asked(BaseHTTPRequestHandler):
         grade = min(7, 1 + sum(c in "aeiou" for c in answer)) if "vowels" in text else max(1, 7 - len(answer) // 8)
         choice = {"message": {"role": "assistant", "content": str(grade)}, "finish_reason": "stop"}
         self.reply({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
-
-    def reply(self, content: dict[str, object]) -> None:
-        data = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *words: object) -> None:
-        pass
 
 
 @pytest.fixture

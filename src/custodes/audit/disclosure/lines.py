@@ -155,6 +155,11 @@ class DisclosureGroup(Section[DisclosureSource]):
         runs = [p for p in self.history.runs if p.run.recipe in recipes and where(p.run.config)]
         return Filled({p.label: f"{p.run.status}, {p.run.started[:10]}" for p in runs}, [p.row for p in runs])
 
+    def of_tasks(self, told: str) -> Filled:
+        """What is so of every task, where there is one."""
+        rows = self.history.rows("task")
+        return Filled({"": told} if rows else {}, rows)
+
     def missing(self) -> list[str]:
         return [f"{self.title}: {of.title}" for of in self.figures.values() if of.status == NOT_RECORDED]
 

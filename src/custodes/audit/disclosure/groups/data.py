@@ -36,8 +36,7 @@ class DataDisclosure(DisclosureGroup):
 
     @line("Modalities of the data", "Of which kinds the data are.")
     def modalities(self) -> Filled | None:
-        rows = self.history.rows("task")
-        return Filled({"": "text"} if rows else {}, rows)
+        return self.of_tasks("text")
 
     @line("Amount of data", "How many prompts and judgments there are, and how many tokens were trained on.")
     def amount(self) -> Filled | None:

@@ -52,13 +52,11 @@ class ModelDisclosure(DisclosureGroup):
 
     @line("Inputs", "What it takes, and how much of it.")
     def inputs(self) -> Filled | None:
-        rows = self.history.rows("task")
-        return Filled({"": "text"} if rows else {}, rows)
+        return self.of_tasks("text")
 
     @line("Outputs", "What it gives, and how much of it.")
     def outputs(self) -> Filled | None:
-        rows = self.history.rows("task")
-        return Filled({"": "text"} if rows else {}, rows)
+        return self.of_tasks("text")
 
     languages = Line("Languages", "Which languages it was trained for.")
     distribution = Line("Distribution", "By which channels it is given out, and with which access.")
