@@ -21,6 +21,11 @@ GRPO_MAX_TOKENS = 48
 GRPO_KL = 0.04
 GRPO_LEARNING_RATE = 1e-6
 
+# One PPO step: 32 episodes, adapters.
+PPO_PROMPTS = 8
+PPO_COMPLETIONS = 4
+PPO_MAX_TOKENS = 64
+
 # Bradley-Terry reward training, full fine-tune, 16 pairs a step, sequences cut at 256 tokens.
 REWARD_PAIRS = 16
 REWARD_MAX_TOKENS = 256

@@ -21,6 +21,7 @@ def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
     [
         ("sampling.py", ["--workloads", "8", "mixed", "--rounds", "1"]),
         ("rl_step.py", ["--rounds", "1"]),
+        ("rl_step.py", ["--rounds", "1", "--algorithm", "ppo"]),
         ("reward_training.py", ["--rounds", "1", "--data", "PAIRS"]),
         ("preference_tuning.py", ["--rounds", "1", "--data", "PAIRS"]),
         ("preference_tuning.py", ["--rounds", "1", "--data", "PAIRS", "--method", "kto"]),
