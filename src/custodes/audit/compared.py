@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import altair as alt
-
 from custodes.audit.probe import ProbeFigure
 from custodes.audit.rows import Row
 from custodes.page import Section, Tile, number, percent, signed
 from custodes.page.charts import DASHES, INKS, chart_data, chart_legend, inline_svg, interval_span
+from custodes.page.drawing import alt
 from custodes.page.numbers import points
 from custodes.stats import Interval
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
 from scipy.stats import spearmanr
 
 from custodes.files import plain_json
 from custodes.loop.gains import Gain
 from custodes.page import Report, Section, charts, number, save_report
+from custodes.page.drawing import alt
 from custodes.stats import Interval
 from custodes.types import InputError
 

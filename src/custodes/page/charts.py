@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import altair as alt
 import numpy as np
 import vl_convert
 
+from custodes.page.drawing import alt
 from custodes.stats import CalibrationBin, Interval
 
 Rows = list[dict[str, Any]]

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
-
 from custodes.audit.heldout import task_matrix
 from custodes.audit.record import RecordedRun, RunSection
 from custodes.audit.rows import PolicyHeldout, Row
 from custodes.page import charts, number, percent
+from custodes.page.drawing import alt
 from custodes.registry import section
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import altair as alt
 import numpy as np
 
 from custodes.audit import hacking
@@ -14,6 +13,7 @@ from custodes.audit.heldout import chosen_row, task_matrix
 from custodes.audit.record import ArmSection
 from custodes.audit.rows import PolicyHeldout, Row
 from custodes.page import charts, plain_name, signed
+from custodes.page.drawing import alt
 from custodes.registry import section
 from custodes.stats import wilson
 from custodes.types import Episode

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import altair as alt
 import numpy as np
 
 from custodes.audit.record import RunSection
 from custodes.audit.rows import Row
 from custodes.audit.sections.values import AnnotatorGroups, ValuesSection
 from custodes.page import Tile, charts, number, percent, plain_name
+from custodes.page.drawing import alt
 from custodes.registry import section
 from custodes.stats import Interval, normal_quantile, rank_correlation, wilson
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
 import numpy as np
 
 from custodes.audit.heldout import chosen_row
@@ -14,6 +13,7 @@ from custodes.audit.overoptimisation import root_kl
 from custodes.audit.record import RecordedRun, RunSection
 from custodes.audit.rows import PolicyHeldout, Row
 from custodes.page import charts, number
+from custodes.page.drawing import alt
 from custodes.registry import section
 from custodes.stats import Interval, mean_interval, paired_difference, rate
 

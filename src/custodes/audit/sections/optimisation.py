@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-import altair as alt
 import numpy as np
 
 from custodes.audit import overoptimisation
@@ -15,6 +14,7 @@ from custodes.audit.heldout import chosen_row, gain_over_base, mean_of, shared_t
 from custodes.audit.record import ArmSection
 from custodes.audit.rows import PolicyHeldout, Row
 from custodes.page import Tile, charts, number, signed
+from custodes.page.drawing import alt
 from custodes.registry import section
 from custodes.stats import Interval, mean_interval, paired_difference
 

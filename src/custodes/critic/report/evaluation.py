@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import altair as alt
-
 from custodes.critic.line_training import LINE_TITLES
 from custodes.job.recording import folder_head
 from custodes.page import Report, Section, charts, plain_name, save_report
+from custodes.page.drawing import alt
 from custodes.stats import CalibrationBin, Interval
 
 LINES = {name: title for name, title in LINE_TITLES.items() if name not in ("chance", "findings")}

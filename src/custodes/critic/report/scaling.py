@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
 
 from custodes.job.recording import folder_head
 from custodes.page import Report, Section, charts, number, save_report
+from custodes.page.drawing import alt
 from custodes.stats import Interval
 
 

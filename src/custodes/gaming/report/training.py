@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import altair as alt
-
 from custodes.gaming.report.played import RatesSection, static_text
 from custodes.job.recording import folder_head
 from custodes.ledger.heads import Head
 from custodes.page import Report, Section, charts, plain_name, save_report
+from custodes.page.drawing import alt
 from custodes.types import InputError
 
 LINES = {"success": "rewarded", "gamed": "gamed", "well_formed": "well formed"}

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import altair as alt
 import vl_convert
+
+from custodes.page.drawing import alt
 
 INK = "currentColor"
 WIDTH, HEIGHT = 340, 160
