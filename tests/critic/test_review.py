@@ -614,7 +614,7 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(recipe, "open_critic", lambda choice, strictness, answers: LineCritic())
 
     def run(*words: str) -> int:
-        return main(["critique", *words])
+        return main(["critique", "--no-evidence", *words])
 
     return run
 

@@ -45,11 +45,13 @@ def test_it_names_the_line_that_is_wrong():
 
 
 @pytest.mark.slow
-def test_it_reviews_where_no_critic_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_it_argues_where_no_critic_is_named_and_arguments_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     code, line = next((code, line) for code, line in BUGS.items() if "item != wanted" in code)
     file = tmp_path / "find.py"
     file.write_text(code)
-    assert main(["critique", str(file), "--no-cache", "--strictness", "2", "--format", "json"]) == 0
+    assert main(["critique", str(file), "--no-evidence", "--no-cache", "--strictness", "2", "--format", "json"]) == 0
     likeliest = json.loads(capsys.readouterr().out)[0]
     assert (likeliest["line"], likeliest["quote"]) == (line, "        if item != wanted:")
     assert "opposite" in likeliest["message"]

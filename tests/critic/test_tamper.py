@@ -12,7 +12,7 @@ from tiny_package import tiny_package
 
 from custodes.critic.corpus import CoverageLimits, Function, cover, extract
 from custodes.critic.examples import read_bug_examples, write_json_lines
-from custodes.critic.sources import library_of_host
+from custodes.critic.sources import TEST_TOOLS, library_of_host
 from custodes.critic.tamper import HELD_OUT_OPERATORS, OPERATORS, Edit, Scene, candidates, tamper
 from custodes.critic.tamper import make as making
 from custodes.critic.tamper.bugs import _line_at, apart, program
@@ -202,7 +202,7 @@ def test_what_is_kept_breaks_a_test_when_it_is_really_written_into_the_file(
     before = package.sources["tiny/small.py"].decode()
     after = before.replace(by_id[example.function].code, example.code)
     assert after != before
-    files = {f"src/{path}": content for path, content in package.files.items()} | library_of_host()
+    files = {f"src/{path}": content for path, content in package.files.items()} | library_of_host(TEST_TOOLS)
     with open_sandbox({**files, "after.py": after}, limits=LIMITS) as sandbox:
         run = f"PYTHONPATH=lib python3 -m pytest -q -p no:cacheprovider --rootdir=src 'src/{example.unit}'"
         assert sandbox.run(run).returncode == 0

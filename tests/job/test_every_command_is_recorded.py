@@ -160,7 +160,7 @@ def test_reward_training_and_evaluation(tmp_path: Path, preferences: Path, tiny_
 
 def test_reviewed_files_are_inputs(tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "code.py").write_text("def f(x):\n    return x == None\n")
-    assert call("critique", tmp_path / "code.py", "--model", tiny_model, "--no-cache") == 0
+    assert call("critique", tmp_path / "code.py", "--no-evidence", "--model", tiny_model, "--no-cache") == 0
     run, files = last_run(personal(tmp_path))
     assert (run.recipe, run.status) == ("critique", "completed")
     assert "code.py" in files["input"]

@@ -40,6 +40,11 @@ class CriticChoice:
     search: bool = False
     """Search for the critique (28 candidates) that the reward in the critic's folder likes best."""
 
+    @property
+    def named(self) -> bool:
+        """Whether a critic was asked for by name."""
+        return bool(self.critic or self.model or self.adapter or self.search)
+
 
 def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = False) -> Critic:
     """The critic that was chosen; for ``answers`` one that writes, since scorers of lines read code. Raises InputError."""

@@ -36,7 +36,7 @@ def functions_of(text: str) -> list[SourceFunction]:
     tree = ast.parse(text)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     found = []
-    for qualname, node in _definitions(tree, ""):
+    for qualname, node in definitions_of(tree):
         start = min([node.lineno, *(d.lineno for d in node.decorator_list)])
         end = node.end_lineno or node.lineno
         if end - start < LONGEST and _says_something(node):
@@ -44,14 +44,15 @@ def functions_of(text: str) -> list[SourceFunction]:
     return found
 
 
-def _definitions(tree: ast.AST, above: str) -> Iterator[tuple[str, Definition]]:
+def definitions_of(tree: ast.AST, above: str = "") -> Iterator[tuple[str, Definition]]:
+    """(qualified name, definition) of functions at the top of a module and of methods of its classes."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, Definition):
             yield f"{above}{node.name}", node
         elif isinstance(node, ast.ClassDef):
-            yield from _definitions(node, f"{above}{node.name}.")
+            yield from definitions_of(node, f"{above}{node.name}.")
         elif isinstance(node, ast.If | ast.Try | ast.With):
-            yield from _definitions(node, above)
+            yield from definitions_of(node, above)
 
 
 def _says_something(node: Definition) -> bool:

@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from email.parser import HeaderParser
 from importlib import metadata
@@ -26,6 +26,8 @@ from custodes.types import InputError
 LICENCE_FILE = re.compile(r"[^/]+/(LICEN[CS]E|COPYING)[^/]*|[^/]+\.dist-info/(licenses/)?LICENSE[^/]*", re.IGNORECASE)
 TESTS = re.compile(r"(^|/)(test_[^/]+|[^/]+_test)\.py$")
 STDLIB = "python-stdlib"
+TEST_TOOLS = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "coverage")
+"""What tests are run with: pytest, coverage and what they need."""
 NOT_LIBRARY = ("test", "idlelib", "lib2to3", "site-packages", "dist-packages", "tkinter", "turtledemo", "ensurepip")
 
 
@@ -110,13 +112,13 @@ def _fetch(name: str, source: _Source) -> Path:
     return found[0]
 
 
-def library_of_host() -> dict[str, bytes]:
-    """pytest, coverage and what they need, as they are installed here: they run inside beside the tests.
+def library_of_host(tools: Sequence[str]) -> dict[str, bytes]:
+    """Packages as they are installed here: they run inside beside the code.
 
-    Where Python is of the same version inside, it finds them compiled.
+    Where Python is of the same version inside, it finds them compiled. Raises InputError for one that is not installed.
     """
     files: dict[str, bytes] = {}
-    for name in ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "coverage"):
+    for name in tools:
         try:
             for path in metadata.files(name) or []:
                 if path.suffix in (".py", ".so", ".pyc") and not str(path).startswith(".."):
@@ -126,7 +128,7 @@ def library_of_host() -> dict[str, bytes]:
                     files[f"lib/{path}"] = content
         except metadata.PackageNotFoundError:
             install = "which is not installed: pip install 'custodes[critic]'"
-            raise InputError(f"running tests in a sandbox needs {name}, {install}.") from None
+            raise InputError(f"running code in a sandbox needs {name}, {install}.") from None
     return files
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from custodes.critic.sources import (
     STDLIB,
+    TEST_TOOLS,
     Package,
     is_library,
     library_of_host,
@@ -41,15 +42,25 @@ print(json.dumps([root, platform.python_version(), found]))
 class Workshop:
     """A sandbox with a package in it; a context manager. Start one for many jobs: the first compiles the package."""
 
-    def __init__(self, package: Package, files: Mapping[str, bytes | str] | None = None, kind: Kind = "auto") -> None:
-        """``files`` are put into the home besides. Raises InputError where no sandbox works."""
+    def __init__(
+        self,
+        package: Package,
+        files: Mapping[str, bytes | str] | None = None,
+        kind: Kind = "auto",
+        tools: Sequence[str] = TEST_TOOLS,
+        limits: Limits = LIMITS,
+    ) -> None:
+        """``files`` are put into the home besides, and ``tools``, packages as they are installed here, into its library.
+
+        Raises InputError where no sandbox works, or where a tool is not installed.
+        """
         self.package = package
         inside = resources.files("custodes.critic") / "inside"
         programs = {f"inside/{p.name}": p.read_bytes() for p in inside.iterdir() if p.name.endswith(".py")}
         contents: dict[str, bytes | str] = {f"src/{path}": content for path, content in package.files.items()}
         contents |= {f"lib/{path}": content for path, content in package.extra.items()}
-        contents |= {**library_of_host(), **programs, **(files or {}), "pytest.ini": b"[pytest]\n"}
-        self._open = partial(open_sandbox, contents, limits=LIMITS, kind=kind)
+        contents |= {**library_of_host(tools), **programs, **(files or {}), "pytest.ini": b"[pytest]\n"}
+        self._open = partial(open_sandbox, contents, limits=limits, kind=kind)
         self._sandbox: Sandbox | None = self._started()
 
     def do(self, program: str, job: Any, seconds: float = 600.0) -> Any:
@@ -66,14 +77,14 @@ class Workshop:
         except ValueError:
             self.close()
             said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise SandboxFailure(f"running tests of {self.package.name} failed: {said[:300]}") from None
+            raise SandboxFailure(f"running {self.package.name} failed: {said[:300]}") from None
         except SandboxFailure:
             self.close()
             raise
 
     def _started(self) -> Sandbox:
         sandbox = self._open()
-        sandbox.run("unset PYTHONDONTWRITEBYTECODE; export PYTHONHASHSEED=0 OMP_NUM_THREADS=1")
+        sandbox.run("unset PYTHONDONTWRITEBYTECODE; export PYTHONHASHSEED=0 OMP_NUM_THREADS=1 PYTHONPATH=~/lib")
         return sandbox
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from custodes.critic.review.baseline import read_baseline, write_baseline
 from custodes.critic.review.diffs import lines_changed_since
 from custodes.critic.review.findings import FORMATS, Review, show, summary
 from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.running import RunOptions
 from custodes.critic.review.snippets import find_files, snippets_of
 from custodes.job.command import command, in_words
 from custodes.job.invocation import reads
@@ -30,7 +31,7 @@ Format = Literal["text", "json", "sarif", "rdjson", "github"]
 
 @dataclass(frozen=True, kw_only=True)
 class CritiqueCode:
-    """Review Python code: quote what is suspicious and say what is wrong.
+    """Review Python code: run its functions in a sandbox and show inputs on which they break what they promise.
 
     Exit code: 1 for findings from --fail-on up, 2 where something could not be reviewed, else 0.
     """
@@ -51,6 +52,11 @@ class CritiqueCode:
     """Known findings, which are not shown; one that occurs more often than that is."""
     write_baseline: Annotated[Path | None, Use.SIDE_OUTPUT] = None
     """Write what is found to this file, as what is known; with --baseline, also what it knows that still occurs."""
+    evidence: bool = True
+    """Run the functions in a sandbox, against their examples and what their names, docstrings and types promise."""
+    running: RunOptions = field(default_factory=RunOptions)
+    arguments: bool = False
+    """Show findings without evidence too, below the others: what a critic finds suspicious. So does naming a critic or a model."""
     choice: CriticChoice = field(default_factory=CriticChoice)
     cache: bool = True
     """Keep answers, so that what did not change is not asked again."""
@@ -72,12 +78,13 @@ class ReviewedCode:
 
     def to_dict(self) -> dict[str, Any]:
         problems = [str(problem) for problem in self.review.problems]
-        return {"findings": json.loads(FORMATS["json"](self.review)), "problems": problems, "died": self.review.died}
+        findings, functions = json.loads(FORMATS["json"](self.review)), [asdict(run) for run in self.review.runs]
+        return {"findings": findings, "functions": functions, "problems": problems, "died": self.review.died}
 
 
 @command()
 def critique(config: CritiqueCode) -> ReviewedCode:
-    """Review Python code: quote what is suspicious and say what is wrong.
+    """Review Python code: run its functions in a sandbox and show inputs on which they break what they promise.
 
     Raises InputError for what cannot be reviewed at all.
     """
@@ -95,11 +102,13 @@ def critique(config: CritiqueCode) -> ReviewedCode:
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("Reviewing", total=None)
-        critic = open_critic(config.choice, config.options.strictness, bool(answers))
+        asks = bool(answers) or config.arguments or not config.evidence or config.choice.named
+        critic = open_critic(config.choice, config.options.strictness, bool(answers)) if asks else None
+        run = config.running if config.evidence and not answers else None
         texts = {name: answer.code for name, answer in answers.items()}
         told = lambda done, of: progress.update(bar, completed=done, total=of)  # noqa: E731
         cut = cutter(answers) if answers else snippets_of
-        result = review(files, critic, config.options, cache, changed, known, told, texts, cut)
+        result = review(files, critic, config.options, cache, changed, known, told, texts, cut, run)
     if config.write_baseline:
         write_baseline(config.write_baseline, result, known)
     return ReviewedCode(result, config.fail_on)
@@ -117,7 +126,7 @@ def _show(config: CritiqueCode, reviewed: ReviewedCode) -> None:
         print(f"custodes: not reviewed: {problem}", file=sys.stderr)
     if result.died:
         print(f"custodes: {result.died}; what was reviewed is kept.", file=sys.stderr)
-    if config.format == "text":
+    if config.format == "text" or result.runs:
         print(summary(result), file=sys.stderr)
 
 

@@ -15,8 +15,10 @@ from urllib.parse import unquote, urlparse
 from custodes import __version__
 from custodes.critic.choice import CriticChoice, open_critic
 from custodes.critic.review.critics import Critic
-from custodes.critic.review.findings import Review
+from custodes.critic.review.evidence import TITLES
+from custodes.critic.review.findings import Review, Reviewed
 from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.running import RunOptions
 from custodes.critic.review.snippets import lines_of
 from custodes.job.command import command
 from custodes.lm.cache import cache_folder
@@ -32,6 +34,11 @@ class Lsp:
     """Serve findings to an editor over standard input and output (Language Server Protocol)."""
 
     options: ReviewOptions = field(default_factory=ReviewOptions)
+    evidence: bool = True
+    """Run the functions in a sandbox, against their examples and what their names, docstrings and types promise."""
+    running: RunOptions = field(default_factory=RunOptions)
+    arguments: bool = False
+    """Show findings without evidence too: what a critic finds suspicious. So does naming a critic or a model."""
     choice: CriticChoice = field(default_factory=CriticChoice)
     cache: bool = True
     """Keep answers, so that what did not change is not asked again."""
@@ -44,10 +51,14 @@ def lsp(config: Lsp) -> None:
     Until the editor ends it. Raises InputError where pygls is not installed.
     """
     cache = cache_folder() / "critiques" if config.cache else None
-    _make_server(lambda: open_critic(config.choice, config.options.strictness), config.options, cache).start_io()
+    asks = config.arguments or not config.evidence or config.choice.named
+    load = (lambda: open_critic(config.choice, config.options.strictness)) if asks else (lambda: None)
+    _make_server(load, config.options, cache, config.running if config.evidence else None).start_io()
 
 
-def _make_server(load_critic: Callable[[], Critic], options: ReviewOptions, cache: Path | None) -> LanguageServer:
+def _make_server(
+    load_critic: Callable[[], Critic | None], options: ReviewOptions, cache: Path | None, run: RunOptions | None = None
+) -> LanguageServer:
     """A server that loads its critic at the first file. Raises InputError where pygls is not installed."""
     try:
         from lsprotocol import types
@@ -55,11 +66,12 @@ def _make_server(load_critic: Callable[[], Critic], options: ReviewOptions, cach
     except ImportError:
         raise InputError("the language server needs pygls: pip install 'custodes[lsp]'.") from None
     whole = types.TextDocumentSyncKind.Full  # pygls applies single edits by lines that are not the protocol's
-    server, busy, critics = LanguageServer("custodes", __version__, whole), asyncio.Lock(), list[Critic]()
+    server, busy, critics = LanguageServer("custodes", __version__, whole), asyncio.Lock(), list[Critic | None]()
+    published: dict[str, Review] = {}
 
     def reviewed(file: str, text: str) -> Review:
         critics.extend([] if critics else [load_critic()])
-        return review([file], critics[0], options, cache, texts={file: text})
+        return review([file], critics[0], options, cache, texts={file: text}, run=run)
 
     async def publish(uri: str) -> None:
         document = server.workspace.get_text_document(uri)
@@ -70,6 +82,7 @@ def _make_server(load_critic: Callable[[], Critic], options: ReviewOptions, cach
             except InputError as error:
                 server.window_show_message(types.ShowMessageParams(types.MessageType.Error, str(error)))
                 return
+        published[uri] = result
         units = server.workspace.position_codec.client_num_units
         diagnostics = list(_diagnostics(result, lines_of(text), units))
         server.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, diagnostics, document.version))
@@ -82,7 +95,26 @@ def _make_server(load_critic: Callable[[], Critic], options: ReviewOptions, cach
     async def saved(params: types.DidSaveTextDocumentParams) -> None:
         await publish(params.text_document.uri)
 
+    @server.feature(types.TEXT_DOCUMENT_HOVER)
+    def hovered(params: types.HoverParams) -> types.Hover | None:
+        review, line = published.get(params.text_document.uri), params.position.line + 1
+        shown = [f for f in review.findings if any(a <= line <= b for a, b in f.places)] if review else []
+        text = "\n\n---\n\n".join(_in_markdown(f) for f in shown)
+        return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text)) if text else None
+
     return server
+
+
+def _in_markdown(finding: Reviewed) -> str:
+    """A finding with the evidence that it has."""
+    said = finding.evidence
+    if said is None:
+        return f"**{finding.kind}**: {finding.message}"
+    rows = {"called": said.call, "came": said.came, "promised": said.promised, "by": said.by, "note": said.note}
+    shown = [f"- {label}: `{' '.join(value.replace('`', chr(39)).split())}`" for label, value in rows.items() if value]
+    return "\n".join(
+        [f"**{TITLES[said.kind]}**", "", *shown, "", "A test to paste:", "", "~~~~python", said.test.rstrip(), "~~~~"]
+    )
 
 
 def _diagnostics(result: Review, lines: list[str], units: Callable[[str], int]) -> Iterator[Diagnostic]:
@@ -94,7 +126,7 @@ def _diagnostics(result: Review, lines: list[str], units: Callable[[str], int]) 
         for start, end in finding.places:
             message = f"{finding.message} (confidence {finding.confidence:.0%})"
             shown = _range(lines, start, end, units)
-            yield Diagnostic(shown, message, severity=DiagnosticSeverity.Warning, source="custodes")
+            yield Diagnostic(shown, message, severity=DiagnosticSeverity.Warning, source="custodes", code=finding.kind)
     problems = [(max(p.line, 1), f"not reviewed: {p.message}") for p in result.problems]
     for line, message in problems + ([(1, f"stopped: {result.died}")] if result.died else []):
         shown = _range(lines, line, line, units)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import logit
 
 from custodes.critic.lines import LineScores, ScoresLines
+from custodes.critic.review.evidence import Evidence
 from custodes.critic.review.question import (
     CLEAN,
     INSTRUCTION,
@@ -51,12 +52,13 @@ class EngineDied(Exception):  # noqa: N818 (the engine's, not ours)
 @dataclass(frozen=True, slots=True)
 class Remark:
     """A finding at its places in the file. ``confidence`` is 0 to 1; it is shown where ``score`` plus strictness is not
-    below 0."""
+    below 0. Without ``evidence`` it is an argument only."""
 
     finding: Finding
     places: tuple[Place, ...]
     confidence: float
     score: float
+    evidence: Evidence | None = None
 
 
 class Critic(Protocol):

@@ -20,9 +20,19 @@ from rich.table import Table
 from rich.text import Text
 
 from custodes import __version__
+from custodes.critic.review.evidence import TITLES, Evidence, FunctionRun, runs_in_words
+from custodes.critic.review.question import plain_question
 from custodes.critic.review.snippets import Problem, lines_of
 
-RULE = "critic"
+ARGUMENT = "argument only"
+RULES = {
+    "failing-example": "An example in the documentation, or a test, fails when it is run",
+    "contradiction": "An input was found on which the function breaks what it promises",
+    "difference": "An input was found on which the changed function gives another result",
+    "wrong-example": "An example in the documentation is probably wrong itself",
+    "argument-only": "A critic model finds the place suspicious; nothing was run",
+}
+"""What a finding rests on, by the id of SARIF's rule."""
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 ANSWER = re.compile(r"#\d+$")  # a row of a file of answers
 AROUND = 1  # lines shown before and after a quote
@@ -32,7 +42,7 @@ AROUND = 1  # lines shown before and after a quote
 class Reviewed:
     """One finding in a file; ``places`` lists every line range that the quote may mean, the first is ``line``.
 
-    ``name`` is the function or method that it is in, "module" for code outside.
+    ``name`` is the function or method that it is in, "module" for code outside. Without ``evidence`` it is an argument only.
     """
 
     file: str
@@ -43,17 +53,24 @@ class Reviewed:
     confidence: float
     places: tuple[tuple[int, int], ...]
     name: str = "module"
+    evidence: Evidence | None = None
+
+    @property
+    def kind(self) -> str:
+        """What the finding rests on."""
+        return self.evidence.kind if self.evidence else ARGUMENT
 
     @property
     def fingerprint(self) -> str:
-        """The same after lines have moved: of the file, the function, the quote and nothing else."""
+        """The same after lines have moved: of the file, the function, the quote, the kind of evidence and nothing else."""
         shown = f"{self.file}\0{self.name}\0{' '.join(self.quote.split())}"
+        shown += f"\0{self.kind}" if self.evidence else ""
         return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 @dataclass(slots=True)
 class Review:
-    """Findings in the order of files, the most confident of each first; ``died`` says why not all was reviewed."""
+    """Findings in the order of files, those with evidence first, then by confidence; ``died`` says why not all was reviewed."""
 
     findings: list[Reviewed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -65,6 +82,7 @@ class Review:
     texts: dict[str, str] = field(default_factory=dict, repr=False)  # of every file, as it was read
     occurring: list[tuple[Reviewed, int]] = field(default_factory=list, repr=False)  # shown or known, and how often
     whole: list[str] = field(default_factory=list, repr=False)  # files of which every line was reviewed
+    runs: list[FunctionRun] = field(default_factory=list, repr=False)  # which functions were run
 
 
 # ---------------------------------------------------------------- for people
@@ -78,10 +96,13 @@ def show(review: Review, console: Console) -> None:
         table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(ratio=3)
         table.add_column(ratio=2)
-        comment = Text(finding.message)
-        comment.append(f"\nconfidence {finding.confidence:.0%}", style="dim")
-        table.add_row(_highlighted(finding, review.texts[finding.file]), comment)
+        table.add_row(_highlighted(finding, review.texts[finding.file]), _comment(finding))
         console.print(table)
+        if finding.evidence:
+            console.print(Text("a test to paste:", style="dim"))
+            console.print(
+                Syntax(finding.evidence.test.rstrip(), "python", theme="ansi_dark", background_color="default")
+            )
         console.print()
     for problem in review.problems:
         console.print(Text(f"not reviewed: {problem}", style="yellow"))
@@ -90,10 +111,25 @@ def show(review: Review, console: Console) -> None:
     console.print(Text(summary(review), style="dim"))
 
 
+def _comment(finding: Reviewed) -> Text:
+    """What is said beside the quote: with evidence, what was called, what came, and what was promised by whom."""
+    said = finding.evidence
+    comment = Text(TITLES[said.kind], style="bold") if said else Text(finding.message)
+    if said:
+        rows = {"called": said.call, "came": said.came, "promised": said.promised, "by": said.by, "note": said.note}
+        for label, value in rows.items():
+            if value:
+                comment.append(f"\n{label:<9}", style="dim").append(plain_question(value), style="default not bold")
+    comment.append(f"\nconfidence {finding.confidence:.0%}", style="dim not bold")
+    return comment
+
+
 def summary(review: Review) -> str:
-    """One line about the whole review."""
+    """One line about the whole review, and which functions were run."""
     findings, files = _counted(len(review.findings), "finding"), _counted(review.files, "file")
-    parts = [f"{findings} in {files}", f"{_counted(review.snippets, 'piece')}, {review.cached} from the cache"]
+    parts = [f"{findings} in {files}"]
+    parts += [f"{_counted(review.snippets, 'piece')}, {review.cached} from the cache"] if review.snippets else []
+    parts += [runs] if (runs := runs_in_words(review.runs)) else []
     parts += [f"{review.hidden} hidden"] if review.hidden else []
     nothing = review.snippets and not review.findings and not review.hidden
     return "; ".join(parts) + "." + (" A higher --strictness shows what is less likely." if nothing else "")
@@ -127,8 +163,9 @@ def _to_text(review: Review) -> str:
     for f in review.findings:
         place, *others = (str(a) if a == b else f"{a}-{b}" for a, b in [(f.line, f.end_line), *f.places[1:]])
         also = f" (also {', '.join(others)})" if others else ""
-        lines.append(f"{f.file}:{place}: {f.message} [{f.confidence:.0%}]{also}")
+        lines.append(f"{f.file}:{place}: {f.message} [{f.kind}, {f.confidence:.0%}]{also}")
         lines += [f"    {line}" for line in f.quote.split("\n")]
+        lines += [f"    | {line}".rstrip() for line in f.evidence.test.rstrip().split("\n")] if f.evidence else []
     return "\n".join(lines)
 
 
@@ -136,16 +173,18 @@ def _to_text(review: Review) -> str:
 
 
 def _to_json(review: Review) -> str:
-    """A list of findings."""
-    rows = [{**asdict(f), "places": [list(place) for place in f.places]} for f in review.findings]
+    """A list of findings; ``evidence`` is null for one that is an argument only."""
+    rows = [{**asdict(f), "kind": f.kind, "places": [list(place) for place in f.places]} for f in review.findings]
     return json.dumps(rows, ensure_ascii=False, indent=1)
 
 
 def _to_sarif(review: Review) -> str:
-    """SARIF 2.1.0 (OASIS). Confidence is the result's ``rank``, 0 to 100; what was not reviewed is a notification."""
-    about = "A critic model quotes a suspicious place and says what is wrong. It is a signal, not a proof."
-    rule = {"id": RULE, "shortDescription": {"text": "A suspicious place"}, "fullDescription": {"text": about}}
-    driver = {"name": "Custodes", "version": __version__, "semanticVersion": __version__, "rules": [rule]}
+    """SARIF 2.1.0 (OASIS). Confidence is the result's ``rank``, 0 to 100; what was not reviewed is a notification.
+
+    A finding with evidence has a code flow: where the promise stands, what was called, and what came.
+    """
+    rules = [{"id": name, "shortDescription": {"text": about}} for name, about in RULES.items()]
+    driver = {"name": "Custodes", "version": __version__, "semanticVersion": __version__, "rules": rules}
     missed = [*map(str, review.problems), *([review.died] if review.died else [])]
     notes = [{"level": "error", "message": {"text": text}} for text in missed]
     run = {
@@ -161,9 +200,10 @@ def _sarif_result(f: Reviewed) -> dict[str, Any]:
     artifact = {"uri": quote(PurePath(f.file).as_posix()) if f.file != "-" else "stdin"}
     regions = [{"startLine": start, "endLine": end, "snippet": {"text": f.quote}} for start, end in f.places]
     places = [{"physicalLocation": {"artifactLocation": artifact, "region": region}} for region in regions]
-    return {
-        "ruleId": RULE,
-        "ruleIndex": 0,
+    rule = f.kind.replace(" ", "-")
+    row = {
+        "ruleId": rule,
+        "ruleIndex": list(RULES).index(rule),
         "level": "warning",
         "rank": round(100 * f.confidence, 2),
         "message": {"text": f.message},
@@ -171,6 +211,25 @@ def _sarif_result(f: Reviewed) -> dict[str, Any]:
         "relatedLocations": [{"id": i, **place} for i, place in enumerate(places[1:], 1)],
         "partialFingerprints": {"custodes/v2": f.fingerprint},
     }
+    if f.evidence is None:
+        return row
+    steps = [_step(artifact, *step) for step in steps_of(f.evidence, f.line)]
+    return {**row, "codeFlows": [{"threadFlows": [{"locations": steps}]}], "properties": {"test": f.evidence.test}}
+
+
+def _step(artifact: dict[str, str], line: int, text: str) -> dict[str, Any]:
+    place = {"artifactLocation": artifact, "region": {"startLine": line}}
+    return {"location": {"physicalLocation": place, "message": {"text": text}}}
+
+
+def steps_of(evidence: Evidence, line: int) -> list[tuple[int, str]]:
+    """(line, what happens there): the promise, the call, and what came."""
+    called = f"called: {' '.join(evidence.call.split())}"
+    return [
+        (evidence.line, f"promised by {evidence.by}: {evidence.promised}"),
+        (line, called),
+        (evidence.at or line, f"came: {evidence.came}"),
+    ]
 
 
 def _to_rdjson(review: Review) -> str:
@@ -180,7 +239,7 @@ def _to_rdjson(review: Review) -> str:
             "message": f"{f.message} (confidence {f.confidence:.0%})",
             "location": {"path": f.file, "range": {"start": {"line": f.line}, "end": {"line": f.end_line}}},
             "severity": "WARNING",
-            "code": {"value": RULE},
+            "code": {"value": f.kind.replace(" ", "-")},
         }
         for f in review.findings
     ]
@@ -193,9 +252,14 @@ def _to_github(review: Review) -> str:
     value = message | str.maketrans({":": "%3A", ",": "%2C"})
     return "\n".join(
         f"::warning file={f.file.translate(value)},line={f.line},endLine={f.end_line},"
-        f"title={f'Custodes, confidence {f.confidence:.0%}'.translate(value)}::{f.message.translate(message)}"
+        f"title={f'Custodes: {f.kind}, confidence {f.confidence:.0%}'.translate(value)}::{_told(f).translate(message)}"
         for f in review.findings
     )
+
+
+def _told(f: Reviewed) -> str:
+    """The message, and the test to paste."""
+    return f"{f.message}\n\n{f.evidence.test}" if f.evidence else f.message
 
 
 FORMATS: dict[str, Callable[[Review], str]] = {

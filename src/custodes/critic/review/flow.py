@@ -12,6 +12,7 @@ from pathlib import Path
 from custodes.critic.review.baseline import Baseline
 from custodes.critic.review.critics import Critic, EngineDied, Remark
 from custodes.critic.review.findings import Review, Reviewed
+from custodes.critic.review.running import RunOptions, examine
 from custodes.critic.review.snippets import Problem, Snippet, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Finding, Place
 from custodes.files import save_json
@@ -36,7 +37,7 @@ class ReviewOptions:
 
 def review(
     files: Sequence[str],
-    critic: Critic,
+    critic: Critic | None,
     options: ReviewOptions,
     cache: Path | None = None,
     changed: Mapping[str, set[int]] | None = None,
@@ -44,12 +45,13 @@ def review(
     on_progress: OnProgress | None = None,
     texts: Mapping[str, str] | None = None,
     cut: Cut = snippets_of,
+    run: RunOptions | None = None,
 ) -> Review:
     """Review files ("-" is standard input).
 
     Args:
         files: what is reviewed, in this order.
-        critic: whose remarks are asked for.
+        critic: whose remarks are asked for, below what running has shown; None asks nobody.
         options: which remarks are shown.
         cache: a folder in which answers of this critic stay.
         changed: restricts findings to these lines of the new files.
@@ -57,6 +59,7 @@ def review(
         on_progress: called after each snippet.
         texts: contents that an editor holds, in place of those on disk.
         cut: makes pieces of a file's text.
+        run: how functions are run in the sandbox; None runs nothing.
     """
     result, known = Review(files=len(files)), deepcopy(known)
     work: list[Snippet] = []
@@ -67,14 +70,20 @@ def review(
         result.texts[file] = text
         result.whole += [file] if changed is None and not broken else []
         work += [s for s in snippets if changed is None or changed.get(file, set()) & set(range(s.first, s.last + 1))]
-    result.snippets = len(work)
     remarks: dict[str, list[tuple[str, Remark]]] = {file: [] for file in files}
-    store = _Store(cache, critic)
-    for done, snippet in enumerate(work):
+    if run is not None:
+        examined = examine({file: result.texts[file] for file in files}, run, changed, on_progress)
+        result.runs = examined.runs
+        for file, found in examined.remarks.items():
+            remarks[file] += found
+    store = _Store(cache, critic) if critic is not None else None
+    result.snippets = len(work) if store is not None else 0
+    for done, snippet in enumerate(work if store is not None else ()):
+        assert store is not None
         if on_progress is not None:
             on_progress(done, len(work))
         try:
-            found, cached = store.ask(snippet)
+            answers, cached = store.ask(snippet)
         except EngineDied as death:
             left, of = len(work) - done, len(work)
             lost = f"{left} of {of} {'piece' if of == 1 else 'pieces'} {'was' if left == 1 else 'were'} not reviewed"
@@ -82,7 +91,7 @@ def review(
             result.whole = [file for file in result.whole if all(s.file != file for s in work[done:])]
             break
         result.cached += cached
-        remarks[snippet.file] += [(snippet.name, remark) for remark in found]
+        remarks[snippet.file] += [(snippet.name, remark) for remark in answers]
     for file in files:
         lines = None if changed is None else changed.get(file, set())
         result.findings += _shown(file, remarks[file], options, lines, known, result)
@@ -99,16 +108,20 @@ def _shown(
 ) -> list[Reviewed]:
     """The findings of a file that are shown; the others are counted in the result."""
     ignored, found = ignored_lines(result.texts[file]), list[tuple[Reviewed, int]]()
-    for name, remark in sorted(remarks, key=lambda r: (-r[1].confidence, r[1].places[0].start)):
+    for name, remark in sorted(remarks, key=lambda r: _rank(r[1])):
         if remark.score + options.strictness < 0:
             continue
         there = [(p.start, p.end) for p in remark.places if not ignored & set(range(p.start, p.end + 1))]
-        places = [(start, end) for start, end in there if changed is None or changed & set(range(start, end + 1))]
+        places = [
+            (start, end)
+            for start, end in there
+            if changed is None or remark.evidence is not None or changed & set(range(start, end + 1))
+        ]
         if not places:
             result.hidden += 1
             continue
         said, confidence = remark.finding, round(remark.confidence, 4)
-        one = Reviewed(file, *places[0], said.quote, said.comment, confidence, tuple(places), name)
+        one = Reviewed(file, *places[0], said.quote, said.comment, confidence, tuple(places), name, remark.evidence)
         if known is not None and known.take(one, len(there)):
             result.hidden += 1
             result.occurring.append((one, len(there)))
@@ -117,6 +130,11 @@ def _shown(
     shown = found[: options.max_findings or None]
     result.occurring += shown
     return [one for one, _ in shown]
+
+
+def _rank(remark: Remark) -> tuple[bool, float, int]:
+    """What was shown by running comes first."""
+    return remark.evidence is None, -remark.confidence, remark.places[0].start
 
 
 class _Store:

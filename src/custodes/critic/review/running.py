@@ -1,0 +1,178 @@
+"""Functions run in a sandbox against what is promised of them: files in, findings with evidence out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from custodes.critic.functions import definitions_of
+from custodes.critic.review.critics import Remark
+from custodes.critic.review.evidence import Evidence, FunctionRun, frontier_score
+from custodes.critic.review.snippets import parsed_python
+from custodes.critic.review.surroundings import Placed, place_files
+from custodes.critic.sources import TESTS, Package
+from custodes.critic.workshop import Workshop
+from custodes.environments.sandbox import Kind, Limits, SandboxFailure
+from custodes.environments.sandbox.base import HOME
+from custodes.feedback.critique import Finding, Place
+from custodes.ranges import Count, Positive, ranged
+from custodes.types import InputError
+
+TOOLS = ("hypothesis", "sortedcontainers")
+RUN_LIMITS = Limits(seconds=600, memory_mb=1000, disk_mb=320, file_mb=64, output_bytes=1 << 26, processes=64)
+BATCH = 12  # functions of one job: progress is shown between jobs
+A_JOB, A_FUNCTION = 60.0, 45.0  # seconds on the clock, of a job and of each of its functions, beyond their own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+@ranged
+class RunOptions:
+    """How functions are run, in a sandbox without network and files."""
+
+    inputs: Count = 60
+    """Inputs that are made up for each function, where they can be."""
+    seconds: Positive = 6.0
+    """Seconds that looking for such inputs may take, for each function."""
+    sandbox: Kind = "auto"
+    """What isolates the code that is run: bubblewrap or Docker."""
+
+
+@dataclass(slots=True)
+class Examined:
+    """By file, (function, remark with its evidence); and what was run."""
+
+    remarks: dict[str, list[tuple[str, Remark]]] = field(default_factory=dict)
+    runs: list[FunctionRun] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A function to run. ``line`` is that of its ``def``."""
+
+    file: str
+    qualname: str
+    line: int
+    end: int
+
+
+def examine(
+    texts: Mapping[str, str],
+    options: RunOptions,
+    changed: Mapping[str, set[int]] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Examined:
+    """Run the functions of Python files against their examples and promises.
+
+    Args:
+        texts: contents by file; what does not parse is left out.
+        options: how they are run.
+        changed: restricts to functions with one of these lines.
+        on_progress: called with (functions done, functions in all).
+
+    Raises InputError where no sandbox works.
+    """
+    result = Examined()
+    targets = {file: list(_targets(file, text, changed)) for file, text in texts.items()}
+    targets = {file: found for file, found in targets.items() if found}
+    tests = [file for file in targets if TESTS.search(f"/{file}")]
+    for file in tests:
+        result.runs += [FunctionRun(file, t.qualname, t.line, False, "it is a test") for t in targets.pop(file)]
+    if not targets:
+        return result
+    placed, contents = place_files({file: texts[file] for file in targets})
+    total, done = sum(map(len, targets.values())), 0
+    with _opened(contents, options) as workshop:
+        for jobs in _batches(placed, targets):
+            if on_progress is not None:
+                on_progress(done, total)
+            _examine_batch(workshop, jobs, texts, options, result)
+            done += sum(len(found) for _, found in jobs)
+    return result
+
+
+def _opened(contents: Mapping[str, bytes], options: RunOptions) -> Workshop:
+    reviewed = Package("the reviewed code", "", "", "", "", files={}, sources={})
+    try:
+        return Workshop(reviewed, contents, options.sandbox, TOOLS, RUN_LIMITS)
+    except InputError as error:
+        raise InputError(f"{str(error).rstrip('.')}. To review without running anything: --no-evidence.") from None
+
+
+def _targets(file: str, text: str, changed: Mapping[str, set[int]] | None) -> Iterator[_Target]:
+    tree = parsed_python(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+    if isinstance(tree, SyntaxError):
+        return
+    for qualname, node in definitions_of(tree):
+        end = node.end_lineno or node.lineno
+        first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        if changed is None or changed.get(file, set()) & set(range(first, end + 1)):
+            yield _Target(file, qualname, node.lineno, end)
+
+
+def _batches(
+    placed: Sequence[Placed], targets: Mapping[str, list[_Target]]
+) -> Iterator[list[tuple[Placed, list[_Target]]]]:
+    """Files with their functions, a few functions at a time."""
+    batch: list[tuple[Placed, list[_Target]]] = []
+    room = BATCH
+    for place in placed:
+        left = targets[place.file]
+        while left:
+            part, left = left[:room], left[room:]
+            batch.append((place, part))
+            room -= len(part)
+            if not room:
+                yield batch
+                batch, room = [], BATCH
+    if batch:
+        yield batch
+
+
+def _examine_batch(
+    workshop: Workshop,
+    jobs: list[tuple[Placed, list[_Target]]],
+    texts: Mapping[str, str],
+    options: RunOptions,
+    result: Examined,
+) -> None:
+    files = [
+        {
+            "path": f"{HOME}/{place.path}",
+            "name": place.name,
+            "alone": place.alone,
+            "root": f"{HOME}/{place.root}",
+            "functions": [{"qualname": t.qualname, "line": t.line} for t in found],
+        }
+        for place, found in jobs
+    ]
+    job = {"import": [], "files": files, "seen": [], "inputs": options.inputs, "seconds": options.seconds}
+    count = sum(len(found) for _, found in jobs)
+    try:
+        answers = workshop.do("examine", job, A_JOB + count * (A_FUNCTION + 5 * options.seconds))
+    except SandboxFailure as failure:
+        answers = [{"problem": str(failure), "functions": []} for _ in jobs]
+    for (place, found), answer in zip(jobs, answers, strict=True):
+        rows = {(row["qualname"], row["line"]): row for row in answer["functions"]}
+        for target in found:
+            row = rows.get((target.qualname, target.line))
+            if row is None:
+                reason = answer["problem"] or "it was not reached"
+                result.runs.append(FunctionRun(place.file, target.qualname, target.line, False, reason))
+                continue
+            ran = FunctionRun(place.file, target.qualname, target.line, row["ran"], row["reason"], row["inputs"])
+            result.runs.append(ran)
+            remarks = [(target.qualname, _remark(one, target, texts[place.file])) for one in row["found"]]
+            result.remarks.setdefault(place.file, []).extend(remarks)
+
+
+def _remark(one: dict[str, Any], target: _Target, text: str) -> Remark:
+    """The quoted line is the one that raised, as far as it is in the function, else the function's first."""
+    line = one["at"] if target.line < one["at"] <= target.end else target.line
+    quote = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[line - 1]
+    names = ("kind", "call", "came", "promised", "by", "test", "line", "at", "note")
+    evidence = Evidence(**{name: one[name] for name in names})
+    confidence = float(one["confidence"])
+    return Remark(
+        Finding(quote, evidence.sentence), (Place(line, line),), confidence, frontier_score(confidence), evidence
+    )
