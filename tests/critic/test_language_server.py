@@ -43,7 +43,17 @@ def test_findings_are_published_on_opening_and_on_saving(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path))
-    command = [sys.executable, "-m", "custodes", "lsp", "--model", str(tiny_model), "--strictness", "99"]
+    command = [
+        sys.executable,
+        "-m",
+        "custodes",
+        "lsp",
+        "--no-evidence",
+        "--model",
+        str(tiny_model),
+        "--strictness",
+        "99",
+    ]
     silenced = CODE.replace("(a, b):", "(a, b):  # custodes: ignore")
     first, second = asyncio.run(diagnostics_of(command, silenced))
     assert first.uri == FILE

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from custodes.critic.lines import LINE_SETTINGS, LineScorer, shipped_critic
 from custodes.critic.review.critics import Critic, LikelihoodCritic, LineCritic, SampledCritic, SearchCritic
-from custodes.critic.review.question import Commentator
+from custodes.critic.review.proposals import ProposalOptions, Proposer
+from custodes.critic.review.question import Commentator, control_words
 from custodes.critic.scoring import DEFAULT_MODEL
 from custodes.critic.search import SearchConfig
-from custodes.lm import Adapter, LanguageModel, load
+from custodes.lm import Adapter, LanguageModel, TorchEngine, load
 from custodes.lm.adapter import ADAPTER_CONFIG
 from custodes.lm.address import ENDPOINT, open_endpoint
 from custodes.ranges import Count, ranged
@@ -32,7 +33,8 @@ class CriticChoice:
     """Folder that `custodes critic train` or `custodes critic tune` made. Without it and --model, the critic that comes with
     Custodes."""
     model: str = ""
-    """An untrained critic: smollm2-135m (embedded), a folder, a .gguf file, a hub id, or endpoint:URL#MODEL. With --critic, its base."""
+    """A model that proposes what functions should give, and with --arguments an untrained critic: smollm2-135m (embedded), a
+    folder, a .gguf file, a hub id, or endpoint:URL#MODEL. With --critic, its base."""
     adapter: Path | None = None
     """Folder of a saved adapter."""
     samples: Count = 4
@@ -43,7 +45,7 @@ class CriticChoice:
     @property
     def named(self) -> bool:
         """Whether a critic was asked for by name."""
-        return bool(self.critic or self.model or self.adapter or self.search)
+        return bool(self.critic or self.adapter or self.search)
 
 
 def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = False) -> Critic:
@@ -79,6 +81,17 @@ def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = F
     if writer is None:
         raise InputError(f"{folder} is no critic: give a folder that custodes critic train or tune made.")
     return LikelihoodCritic(writer)
+
+
+def open_proposer(choice: CriticChoice, options: ProposalOptions) -> Proposer | None:
+    """The model that proposes what functions should give; None where none is named, or where it is a critic's base."""
+    if not choice.model or choice.critic:
+        return None
+    if choice.model.startswith(ENDPOINT):
+        engine = open_endpoint(choice.model, "model")
+        return Proposer(engine, f"{engine.base_url}#{engine.model}", options)
+    lm = load(choice.model)
+    return Proposer(TorchEngine(lm), Path(lm.name).name, options, control_words(lm.tokenizer))
 
 
 def find_writer(folder: Path, base: str = "", scorer: LineScorer | None = None) -> LanguageModel | None:

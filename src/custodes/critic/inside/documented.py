@@ -52,7 +52,8 @@ SPECULATIVE = re.compile(
 class Example:
     """A source that is run, and what is promised of it. ``before`` are lines that come first, ``line`` is of the file.
 
-    ``raises`` names an exception where one is promised. ``form`` is "doctest", or "prose" for all others.
+    ``raises`` names an exception where one is promised. ``form`` is "doctest", "model" for what a model expects, or "prose"
+    for all others. ``confidence`` is that of the promise, where somebody states it.
     """
 
     source: str
@@ -63,6 +64,7 @@ class Example:
     raises: str = ""
     before: list[str] = field(default_factory=list)
     flags: int = FLAGS
+    confidence: float = 0.0
 
 
 def doctests(text: str, line: int, by: str) -> list[Example]:

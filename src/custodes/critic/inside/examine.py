@@ -1,6 +1,6 @@
 """Runs the functions of a file against what is promised of them, and answers with what broke, each with a test to paste.
 
-A job: ``files``, each ``path``, ``name`` (of the module), ``alone``, ``root``, ``functions`` (``qualname``, ``line``),
+A job: ``files``, each ``path``, ``name`` (of the module), ``alone``, ``root``, ``functions`` (``qualname``, ``line``, ``proposed``),
 ``seen`` (texts of tests and callers), and ``inputs`` and ``seconds`` for each function. The answer, for each file:
 ``problem`` and ``functions``, each ``ran``, ``reason``, ``inputs`` and ``found``. Each file is loaded in a fork, each
 function examined in a fork of that.
@@ -106,6 +106,10 @@ def examine(function: Any, module: Any, tree: ast.Module, text: str, texts: list
         return not_run(function, "it is a coroutine")
     watch = calls.Watch()
     examples = examples_of(function["qualname"], node, texts)
+    known = {judging.squeezed(e.source) for group in examples for e in group}
+    examples += [
+        [expected(p, function["line"])] for p in function["proposed"] if judging.squeezed(p["source"]) not in known
+    ]
     verdicts: list[judging.Verdict] = []
     for group in examples:
         first = judging.run_examples(group, vars(module), watch, file["path"])
@@ -261,6 +265,12 @@ def examples_of(qualname: str, node: Any, texts: list[Any]) -> list[list[documen
     return groups
 
 
+def expected(proposed: Any, line: int) -> documented.Example:
+    """What a model expects, as an example."""
+    by, confidence = proposed["by"], proposed["confidence"]
+    return documented.Example(proposed["source"], proposed["want"], line, by, "model", confidence=confidence)
+
+
 def calls_it(source: str, name: str, method: bool) -> bool:
     try:
         tree = ast.parse(source)
@@ -291,11 +301,13 @@ def finding_of(v: judging.Verdict, function: Any, file: Any, failing: int) -> An
         if failing > 1 and not v.wrong
         else ""
     )
-    where = "example" if v.example.form == "doctest" else "example in prose"
+    where = (
+        f"{'example' if v.example.form == 'doctest' else 'example in prose'} in {v.example.by}, line {v.example.line}"
+    )
     return {
         "kind": "wrong example" if v.wrong else "failing example",
         "promise": "example",
-        "by": f"{where} in {v.example.by}, line {v.example.line}",
+        "by": v.example.by if v.example.form == "model" else where,
         "line": v.example.line,
         "at": v.line,
         "call": v.example.source,

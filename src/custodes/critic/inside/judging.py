@@ -78,12 +78,13 @@ def outcome_of(
 
 
 def judged(example: Example, outcome: calls.Outcome, expression: bool, names: dict[str, Any]) -> Verdict:
-    confidence = DOCTEST if example.form == "doctest" else PROSE
+    confidence = example.confidence or (DOCTEST if example.form == "doctest" else PROSE)
     if outcome.end == "slow":
         if not (example.want or example.raises):
             return Verdict(example, "slow")
         came = f"no end within {PATIENT:g} s"
-        return Verdict(example, "broken", came, promised_of(example), 0.85 * confidence, 0, (example.source,))
+        weight = 0.45 if example.form == "model" else 0.85  # a model may ask for what takes long
+        return Verdict(example, "broken", came, promised_of(example), weight * confidence, 0, (example.source,))
     if outcome.end:
         return Verdict(example, outcome.end)
     if example.raises:

@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from custodes.critic.choice import CriticChoice, open_critic
+from custodes.critic.choice import CriticChoice, open_critic, open_proposer
 from custodes.critic.review.answers import cutter, read_answers
 from custodes.critic.review.baseline import read_baseline, write_baseline
 from custodes.critic.review.diffs import lines_changed_since
 from custodes.critic.review.findings import FORMATS, Review, show, summary
 from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.proposals import ProposalOptions
 from custodes.critic.review.running import RunOptions
 from custodes.critic.review.snippets import find_files, snippets_of
 from custodes.job.command import command, in_words
@@ -55,8 +56,9 @@ class CritiqueCode:
     evidence: bool = True
     """Run the functions in a sandbox, against their examples and what their names, docstrings and types promise."""
     running: RunOptions = field(default_factory=RunOptions)
+    proposing: ProposalOptions = field(default_factory=ProposalOptions)
     arguments: bool = False
-    """Show findings without evidence too, below the others: what a critic finds suspicious. So does naming a critic or a model."""
+    """Show findings without evidence too, below the others: what a critic finds suspicious. So does naming a critic."""
     choice: CriticChoice = field(default_factory=CriticChoice)
     cache: bool = True
     """Keep answers, so that what did not change is not asked again."""
@@ -105,10 +107,11 @@ def critique(config: CritiqueCode) -> ReviewedCode:
         asks = bool(answers) or config.arguments or not config.evidence or config.choice.named
         critic = open_critic(config.choice, config.options.strictness, bool(answers)) if asks else None
         run = config.running if config.evidence and not answers else None
+        proposer = open_proposer(config.choice, config.proposing) if run else None
         texts = {name: answer.code for name, answer in answers.items()}
         told = lambda done, of: progress.update(bar, completed=done, total=of)  # noqa: E731
         cut = cutter(answers) if answers else snippets_of
-        result = review(files, critic, config.options, cache, changed, known, told, texts, cut, run)
+        result = review(files, critic, config.options, cache, changed, known, told, texts, cut, run, proposer)
     if config.write_baseline:
         write_baseline(config.write_baseline, result, known)
     return ReviewedCode(result, config.fail_on)

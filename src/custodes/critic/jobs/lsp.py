@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from custodes import __version__
-from custodes.critic.choice import CriticChoice, open_critic
+from custodes.critic.choice import CriticChoice, open_critic, open_proposer
 from custodes.critic.review.critics import Critic
 from custodes.critic.review.evidence import TITLES
 from custodes.critic.review.findings import Review, Reviewed
 from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.proposals import ProposalOptions, Proposer
 from custodes.critic.review.running import RunOptions
 from custodes.critic.review.snippets import lines_of
 from custodes.job.command import command
@@ -38,7 +39,8 @@ class Lsp:
     """Run the functions in a sandbox, against their examples and what their names, docstrings and types promise."""
     running: RunOptions = field(default_factory=RunOptions)
     arguments: bool = False
-    """Show findings without evidence too: what a critic finds suspicious. So does naming a critic or a model."""
+    """Show findings without evidence too: what a critic finds suspicious. So does naming a critic."""
+    proposing: ProposalOptions = field(default_factory=ProposalOptions)
     choice: CriticChoice = field(default_factory=CriticChoice)
     cache: bool = True
     """Keep answers, so that what did not change is not asked again."""
@@ -53,13 +55,19 @@ def lsp(config: Lsp) -> None:
     cache = cache_folder() / "critiques" if config.cache else None
     asks = config.arguments or not config.evidence or config.choice.named
     load = (lambda: open_critic(config.choice, config.options.strictness)) if asks else (lambda: None)
-    _make_server(load, config.options, cache, config.running if config.evidence else None).start_io()
+    run = config.running if config.evidence else None
+    propose = (lambda: open_proposer(config.choice, config.proposing)) if run else (lambda: None)
+    _make_server(load, config.options, cache, run, propose).start_io()
 
 
 def _make_server(
-    load_critic: Callable[[], Critic | None], options: ReviewOptions, cache: Path | None, run: RunOptions | None = None
+    load_critic: Callable[[], Critic | None],
+    options: ReviewOptions,
+    cache: Path | None,
+    run: RunOptions | None = None,
+    load_proposer: Callable[[], Proposer | None] = lambda: None,
 ) -> LanguageServer:
-    """A server that loads its critic at the first file. Raises InputError where pygls is not installed."""
+    """A server that loads its critic and its model at the first file. Raises InputError where pygls is not installed."""
     try:
         from lsprotocol import types
         from pygls.lsp.server import LanguageServer
@@ -68,10 +76,12 @@ def _make_server(
     whole = types.TextDocumentSyncKind.Full  # pygls applies single edits by lines that are not the protocol's
     server, busy, critics = LanguageServer("custodes", __version__, whole), asyncio.Lock(), list[Critic | None]()
     published: dict[str, Review] = {}
+    proposers: list[Proposer | None] = []
 
     def reviewed(file: str, text: str) -> Review:
         critics.extend([] if critics else [load_critic()])
-        return review([file], critics[0], options, cache, texts={file: text}, run=run)
+        proposers.extend([] if proposers else [load_proposer()])
+        return review([file], critics[0], options, cache, texts={file: text}, run=run, proposer=proposers[0])
 
     async def publish(uri: str) -> None:
         document = server.workspace.get_text_document(uri)

@@ -12,6 +12,7 @@ from pathlib import Path
 from custodes.critic.review.baseline import Baseline
 from custodes.critic.review.critics import Critic, EngineDied, Remark
 from custodes.critic.review.findings import Review, Reviewed
+from custodes.critic.review.proposals import Proposer
 from custodes.critic.review.running import RunOptions, examine
 from custodes.critic.review.snippets import Problem, Snippet, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Finding, Place
@@ -46,6 +47,7 @@ def review(
     texts: Mapping[str, str] | None = None,
     cut: Cut = snippets_of,
     run: RunOptions | None = None,
+    proposer: Proposer | None = None,
 ) -> Review:
     """Review files ("-" is standard input).
 
@@ -60,6 +62,7 @@ def review(
         texts: contents that an editor holds, in place of those on disk.
         cut: makes pieces of a file's text.
         run: how functions are run in the sandbox; None runs nothing.
+        proposer: a model whose samples vote on what functions give.
     """
     result, known = Review(files=len(files)), deepcopy(known)
     work: list[Snippet] = []
@@ -72,7 +75,14 @@ def review(
         work += [s for s in snippets if changed is None or changed.get(file, set()) & set(range(s.first, s.last + 1))]
     remarks: dict[str, list[tuple[str, Remark]]] = {file: [] for file in files}
     if run is not None:
-        examined = examine({file: result.texts[file] for file in files}, run, changed, on_progress)
+        sources = {file: result.texts[file] for file in files}
+        try:
+            examined = examine(sources, run, changed, on_progress, proposer, cache)
+        except EngineDied as death:
+            result.died = (
+                f"the model proposed nothing, so examples and promises alone were run: {str(death).rstrip('.')}"
+            )
+            examined = examine(sources, run, changed, on_progress)
         result.runs = examined.runs
         for file, found in examined.remarks.items():
             remarks[file] += found

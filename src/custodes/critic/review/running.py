@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from custodes.critic.functions import definitions_of
 from custodes.critic.review.critics import Remark
 from custodes.critic.review.evidence import Evidence, FunctionRun, frontier_score
+from custodes.critic.review.proposals import Proposal, Proposer
 from custodes.critic.review.snippets import parsed_python
 from custodes.critic.review.surroundings import Placed, place_files
 from custodes.critic.sources import TESTS, Package
@@ -61,6 +63,8 @@ def examine(
     options: RunOptions,
     changed: Mapping[str, set[int]] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    proposer: Proposer | None = None,
+    cache: Path | None = None,
 ) -> Examined:
     """Run the functions of Python files against their examples and promises.
 
@@ -69,7 +73,10 @@ def examine(
         options: how they are run.
         changed: restricts to functions with one of these lines.
         on_progress: called with (functions done, functions in all).
+        proposer: a model whose samples vote on what functions give.
+        cache: a folder in which that model's answers stay.
 
+    Raises EngineDied where the model gives no answer.
     Raises InputError where no sandbox works.
     """
     result = Examined()
@@ -80,13 +87,16 @@ def examine(
         result.runs += [FunctionRun(file, t.qualname, t.line, False, "it is a test") for t in targets.pop(file)]
     if not targets:
         return result
+    wanted = {file: {t.qualname for t in found} for file, found in targets.items()}
+    proposals = proposer.propose(texts, wanted, cache) if proposer is not None else {}
+    by = {key: [_row(p, proposer.name) for p in found] for key, found in proposals.items()} if proposer else {}
     placed, contents = place_files({file: texts[file] for file in targets})
     total, done = sum(map(len, targets.values())), 0
     with _opened(contents, options) as workshop:
         for jobs in _batches(placed, targets):
             if on_progress is not None:
                 on_progress(done, total)
-            _examine_batch(workshop, jobs, texts, options, result)
+            _examine_batch(workshop, jobs, texts, options, result, by)
             done += sum(len(found) for _, found in jobs)
     return result
 
@@ -135,6 +145,7 @@ def _examine_batch(
     texts: Mapping[str, str],
     options: RunOptions,
     result: Examined,
+    proposed: Mapping[tuple[str, str], list[dict[str, Any]]],
 ) -> None:
     files = [
         {
@@ -142,7 +153,10 @@ def _examine_batch(
             "name": place.name,
             "alone": place.alone,
             "root": f"{HOME}/{place.root}",
-            "functions": [{"qualname": t.qualname, "line": t.line} for t in found],
+            "functions": [
+                {"qualname": t.qualname, "line": t.line, "proposed": proposed.get((t.file, t.qualname), [])}
+                for t in found
+            ],
         }
         for place, found in jobs
     ]
@@ -164,6 +178,11 @@ def _examine_batch(
             result.runs.append(ran)
             remarks = [(target.qualname, _remark(one, target, texts[place.file])) for one in row["found"]]
             result.remarks.setdefault(place.file, []).extend(remarks)
+
+
+def _row(proposal: Proposal, model: str) -> dict[str, Any]:
+    by = f"the model {model}, {proposal.votes} of {proposal.of} samples"
+    return {"source": proposal.source, "want": proposal.want, "by": by, "confidence": proposal.confidence}
 
 
 def _remark(one: dict[str, Any], target: _Target, text: str) -> Remark:

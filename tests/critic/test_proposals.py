@@ -1,0 +1,93 @@
+"""Samples of a model vote on what a function gives; where enough agree, the function is held to it."""
+
+from pathlib import Path
+
+import pytest
+from review_data import SayingEngine
+
+from custodes.critic.review.critics import EngineDied
+from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.proposals import Proposal, ProposalOptions, Proposer, votes_on
+from custodes.critic.review.running import RunOptions
+from custodes.types import InputError
+
+CODE = '''
+def double(n):
+    """Twice the number."""
+    return n + n * (n < 5)
+
+
+def half(n):
+    return n / 2
+
+
+class Box:
+    def open(self):
+        """Opens the box."""
+        return 1
+'''
+SAID = "assert double(3) == 6\n2. `assert double(7) == 14`\nassert double(1) == 2  # one\nassert double(x) == 1\nassert other(1) == 1"
+OPTIONS = ProposalOptions()
+
+
+def test_votes_are_counted_by_input_and_value_and_one_a_sample():
+    replies = [
+        SAID,
+        SAID,
+        "assert double(7)==14\nassert double(7) == 15",
+        "assert double(3) == 7",
+        "assert double(0) is False",
+        "no",
+    ]
+    assert votes_on(replies, "double", OPTIONS) == [Proposal("double(7)", "14", 3, 3)]
+    assert votes_on(replies, "double", ProposalOptions(votes=2, agreement=0.6)) == [
+        Proposal("double(7)", "14", 3, 3),
+        Proposal("double(1)", "2", 2, 2),
+        Proposal("double(3)", "6", 2, 3),
+    ]
+    truths = ["assert f('a')\nassert not f('b')", "assert f(\"a\") == True\nassert f('b') is False"]
+    two = ProposalOptions(votes=2)
+    assert [(p.source, p.want) for p in votes_on(truths, "f", two)] == [("f('a')", "True"), ("f('b')", "False")]
+
+
+def test_a_model_sees_documentation_and_no_body_and_is_asked_once(tmp_path: Path):
+    engine = SayingEngine(SAID)
+    proposer = Proposer(engine, "a-model", OPTIONS)
+    wanted = {"f.py": {"double", "half", "Box.open"}}
+    found = proposer.propose({"f.py": CODE}, wanted, tmp_path)
+    (task,) = engine.asked
+    assert "Twice the number." in task.messages[0].content
+    assert "n < 5" not in task.messages[0].content
+    assert found["f.py", "double"][0].votes == 6
+    assert proposer.propose({"f.py": CODE}, wanted, tmp_path) == found
+    assert len(engine.asked) == 1
+    Proposer(engine, "a-model", ProposalOptions(proposals=5)).propose({"f.py": CODE}, wanted, tmp_path)
+    assert len(engine.asked) == 2
+
+
+def test_what_samples_agree_on_and_the_function_breaks_is_a_finding(tmp_path: Path):
+    file = tmp_path / "code.py"
+    file.write_text(CODE)
+    proposer = Proposer(SayingEngine(SAID), "a-model", OPTIONS)
+    result = review([str(file)], None, ReviewOptions(), run=RunOptions(inputs=5), proposer=proposer)
+    (finding,) = result.findings
+    assert finding.kind == "failing example"
+    assert finding.message == "double(7) gives 7; promised is 14, by the model a-model, 6 of 6 samples."
+    assert "assert double(7) == 14" in finding.evidence.test  # type: ignore[union-attr]
+    assert {run.name for run in result.runs if run.ran} == {"double"}
+
+
+def test_a_model_that_fails_costs_its_proposals_alone(tmp_path: Path):
+    class Dead(SayingEngine):
+        def generate(self, *args, **kwargs):
+            raise InputError("connection refused.")
+
+    proposer = Proposer(Dead(), "a-model", OPTIONS)
+    with pytest.raises(EngineDied):
+        proposer.propose({"f.py": CODE}, {"f.py": {"double"}})
+
+
+@pytest.mark.parametrize("given", [{"votes": 0}, {"agreement": 1.5}, {"proposals": 0}, {"proposal_tokens": 0}])
+def test_numbers_out_of_range_are_refused(given: dict[str, float]):
+    with pytest.raises(InputError, match=next(iter(given))):
+        ProposalOptions(**given)  # type: ignore[arg-type]
