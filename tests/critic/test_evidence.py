@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from custodes.cli import main
+from custodes.critic.jobs.critique import CritiqueCode, critique
 from custodes.critic.jobs.lsp import _in_markdown
 from custodes.critic.review.evidence import FunctionRun, frontier_score, runs_in_words
 from custodes.critic.review.findings import FORMATS, Review, show, summary
@@ -329,3 +330,97 @@ def test_runs_are_told_with_the_commonest_reason_first():
     assert runs_in_words(runs) == "1 of 5 functions were run; 3 not: it opens files; 1 not: it is a test"
     assert frontier_score(0.5) == 0
     assert frontier_score(0.9) > 2 > frontier_score(0.8) > 1
+
+
+STACK = '''
+class Stack:
+    def __init__(self, items: list[int]):
+        self.items = items
+
+    def top(self, other: int) -> int:
+        if self.items:
+            return self.items[-1]
+
+
+def largest(xs):
+    best = 0
+    for x in xs:
+        best = max(best, x)
+    return best
+
+
+def mean_of(xs: list[int]) -> float:
+    return sum(xs) / max(1, len(xs))
+
+
+def scaled(xs: list[int]) -> list[int]:
+    """scaled([1, 2]) -> [2, 4], and scaled([0]) -> [1]"""
+    return [2 * x for x in xs]
+'''
+TESTS = """
+import pytest
+from stack import largest
+
+
+def test_largest():
+    assert largest([1, 3, 2]) == 3
+
+
+def test_largest_of_negatives():
+    assert largest([-2, -1]) == -1
+
+
+@pytest.mark.xfail
+def test_later():
+    assert largest([]) is None
+
+
+def test_file():
+    open("/etc/hostname-that-is-not-there")
+"""
+
+
+def test_methods_tests_and_versions_before_a_change_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def git(*words: str) -> None:
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True, capture_output=True
+        )
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stack.py").write_text(STACK)
+    (tmp_path / "test_stack.py").write_text(TESTS)
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    changed = (
+        STACK.replace("best = 0", "best = 0  # the least")
+        .replace("max(1, len(xs))", "len(xs)")
+        .replace("2 * x ", "x + x ")
+    )
+    (tmp_path / "stack.py").write_text(changed)
+    git("commit", "-qam", "Refactor for speed")
+    command = CritiqueCode(diff="HEAD~1", tests=("test_stack.py",), cache=False)
+    result = critique(command).review
+    said = {(f.name, f.kind): f for f in result.findings}
+    assert {("largest", "failing example"), ("mean_of", "difference")} <= set(said)
+    assert ("scaled", "failing example") not in said
+    assert "test_largest_of_negatives" in said["largest", "failing example"].message
+    difference = said["mean_of", "difference"].evidence
+    assert difference is not None
+    assert (difference.call, difference.promised) == ("mean_of([])", "0.0, as before the change")
+    assert 'the message "Refactor for speed"' in difference.by
+    whole = review(["stack.py"], None, ReviewOptions(), run=RunOptions(inputs=20))
+    top = next(f for f in whole.findings if f.name == "Stack.top")
+    assert top.evidence is not None
+    assert top.evidence.call == "Stack([]).top(0)"
+
+
+@pytest.mark.parametrize("words", [("--tests", "nowhere"), ("--tests", "empty")])
+def test_tests_that_are_not_there_are_one_sentence(
+    tmp_path: Path, words: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code.py").write_text("x = 1\n")
+    (tmp_path / "empty").mkdir()
+    assert main(["critique", "code.py", *words]) == 2
+    assert words[1] in capsys.readouterr().err

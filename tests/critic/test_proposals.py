@@ -74,7 +74,7 @@ def test_what_samples_agree_on_and_the_function_breaks_is_a_finding(tmp_path: Pa
     assert finding.kind == "failing example"
     assert finding.message == "double(7) gives 7; promised is 14, by the model a-model, 6 of 6 samples."
     assert "assert double(7) == 14" in finding.evidence.test  # type: ignore[union-attr]
-    assert {run.name for run in result.runs if run.ran} == {"double"}
+    assert {run.name for run in result.runs if run.ran} == {"double", "Box.open"}
 
 
 def test_a_model_that_fails_costs_its_proposals_alone(tmp_path: Path):

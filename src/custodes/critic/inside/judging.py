@@ -36,6 +36,7 @@ class Verdict:
     line: int = 0
     asserts: tuple[str, ...] = ()
     wrong: str = ""  # why the example itself is in doubt
+    note: str = ""
     value: Any = values.Unreadable
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import inputs
 from hypothesis import HealthCheck, Phase, given, settings
-from subject import Broken, Promise, Subject
+from subject import Broken, NoInstance, Promise, Subject
 
 SHRINKING = 3.0  # seconds on the clock for one promise
 
@@ -68,8 +68,10 @@ def find_breaks(
 
 def noted(subject: Subject, call: inputs.Call, tally: Tally) -> bool:
     """Call once; whether it came to an end by itself."""
-    tally.tried += 1
     outcome = subject.invoke(call)
+    if isinstance(outcome.error, NoInstance):
+        return False
+    tally.tried += 1
     if outcome.end == "slow":
         tally.slow += 1
         tally.slowest = call

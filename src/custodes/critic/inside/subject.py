@@ -14,6 +14,26 @@ import values
 from inputs import Call
 
 
+class NoInstance(BaseException):
+    """The constructor did not take the arguments that were made up: that says nothing of the method."""
+
+
+@dataclass
+class Instance:
+    """An object on which a method is called: its class, by the name that code has for it, and its constructor's call."""
+
+    kind: type
+    name: str
+    call: Call
+
+    def make(self) -> Any:
+        args, kwargs = copy.deepcopy(self.call)
+        try:
+            return self.kind(*args, **kwargs)
+        except Exception as error:
+            raise NoInstance(str(error)) from None
+
+
 class Invoker:
     """Calls a function with copies of the arguments; ``given`` are those copies as the call has left them."""
 
@@ -46,6 +66,7 @@ class Subject:
     hints: dict[str, Any]
     invoke: Invoker
     first: int  # line of the file on which the source begins
+    called: str = ""  # what stands before the brackets in a call
     method: bool = False
     documented: list[tuple[Call, Any]] = field(default_factory=list)
     neighbours: dict[str, Any] = field(default_factory=dict)  # functions of its module or class, by name
@@ -96,6 +117,10 @@ def told(outcome: calls.Outcome) -> str:
 
 def written_call(name: str, call: Call, instead: dict[int, str] | None = None) -> str:
     """The call as code; "" where an argument cannot be written down. ``instead`` has code for some arguments."""
+    if call[0] and isinstance(call[0][0], Instance):
+        made = written_call(call[0][0].name, call[0][0].call)
+        shifted = {i - 1: code for i, code in (instead or {}).items()}
+        return made and written_call(f"{made}.{name}", (call[0][1:], call[1]), shifted)
     parts = [(instead or {}).get(i) or values.source_of(a) for i, a in enumerate(call[0])]
     named_parts = [(k, values.source_of(v)) for k, v in call[1].items()]
     if not all(parts) or not all(v for _, v in named_parts):

@@ -90,9 +90,11 @@ class Collected:
 
     def __init__(self, item: Any) -> None:
         self.id, self.item = item.nodeid, item
+        self.error: BaseException | None = None  # of the last run
 
     def run(self) -> str:
         """Set up, run and tear down without pytest's reports, which take longer than most tests."""
+        self.error = None
         state = self.item.session._setupstate
         try:
             if not getattr(self.item, "_request", True):  # as pytest's own runner does
@@ -103,10 +105,12 @@ class Collected:
             caught = [info.value for info in getattr(self.item, "_excinfo", None) or []]  # what unittest has kept
             if caught and isinstance(caught[0], TooSlow):
                 raise caught[0]
+            self.error = caught[0] if caught else None
             return described(caught[0]) if caught else ""
         except TooSlow:
             raise
         except BaseException as error:
+            self.error = error
             return described(error)
         finally:
             self.item._excinfo = None
@@ -114,8 +118,8 @@ class Collected:
                 state.teardown_exact(None)
 
 
-def with_tests(files: list[str], then: Callable[[list[Collected]], None]) -> None:
-    """Let pytest collect ``files`` and call ``then`` with the units, while its session lives."""
+def with_tests(files: list[str], then: Callable[[list[Collected]], None], root: str = f"{HOME}/src") -> None:
+    """Let pytest collect ``files`` below ``root`` and call ``then`` with the units, while its session lives."""
     import pytest
 
     class Plugin:
@@ -125,7 +129,7 @@ def with_tests(files: list[str], then: Callable[[list[Collected]], None]) -> Non
             return True
 
     options = ["-q", "-s", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
-    options += ["--continue-on-collection-errors", "-c", f"{HOME}/pytest.ini", f"--rootdir={HOME}/src"]
+    options += ["--continue-on-collection-errors", "-c", f"{HOME}/pytest.ini", f"--rootdir={root}"]
     if pytest.main([*options, *files], plugins=[Plugin()]) == pytest.ExitCode.NO_TESTS_COLLECTED:
         then([])
 

@@ -14,12 +14,13 @@ from rich.console import Console
 from custodes.critic.choice import CriticChoice, open_critic, open_proposer
 from custodes.critic.review.answers import cutter, read_answers
 from custodes.critic.review.baseline import read_baseline, write_baseline
-from custodes.critic.review.diffs import lines_changed_since
+from custodes.critic.review.diffs import lines_changed_since, messages_since, versions_before
 from custodes.critic.review.findings import FORMATS, Review, show, summary
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.proposals import ProposalOptions
-from custodes.critic.review.running import RunOptions
+from custodes.critic.review.running import Alongside, RunOptions
 from custodes.critic.review.snippets import find_files, snippets_of
+from custodes.critic.sources import TESTS
 from custodes.job.command import command, in_words
 from custodes.job.invocation import reads
 from custodes.job.options import Use
@@ -55,10 +56,14 @@ class CritiqueCode:
     """Write what is found to this file, as what is known; with --baseline, also what it knows that still occurs."""
     evidence: bool = True
     """Run the functions in a sandbox, against their examples and what their names, docstrings and types promise."""
+    tests: Annotated[tuple[str, ...], Use.APART] = ()
+    """Files and folders of tests, which are run too; calls in them also say which inputs a function takes."""
+    message: str = ""
+    """With --diff: what the change is meant to do. Without it, what the commits since that revision say."""
     running: RunOptions = field(default_factory=RunOptions)
     proposing: ProposalOptions = field(default_factory=ProposalOptions)
     arguments: bool = False
-    """Show findings without evidence too, below the others: what a critic finds suspicious. So does naming a critic."""
+    """Show findings without evidence too: what a critic finds suspicious. So does naming a critic."""
     choice: CriticChoice = field(default_factory=CriticChoice)
     cache: bool = True
     """Keep answers, so that what did not change is not asked again."""
@@ -111,7 +116,10 @@ def critique(config: CritiqueCode) -> ReviewedCode:
         texts = {name: answer.code for name, answer in answers.items()}
         told = lambda done, of: progress.update(bar, completed=done, total=of)  # noqa: E731
         cut = cutter(answers) if answers else snippets_of
-        result = review(files, critic, config.options, cache, changed, known, told, texts, cut, run, proposer)
+        alongside = _alongside(config, files) if run else Alongside()
+        result = review(
+            files, critic, config.options, cache, changed, known, told, texts, cut, run, proposer, alongside
+        )
     if config.write_baseline:
         write_baseline(config.write_baseline, result, known)
     return ReviewedCode(result, config.fail_on)
@@ -131,6 +139,17 @@ def _show(config: CritiqueCode, reviewed: ReviewedCode) -> None:
         print(f"custodes: {result.died}; what was reviewed is kept.", file=sys.stderr)
     if config.format == "text" or result.runs:
         print(summary(result), file=sys.stderr)
+
+
+def _alongside(config: CritiqueCode, files: list[str]) -> Alongside:
+    """Tests that were named, and with --diff the versions before the change."""
+    tests = tuple(str(path) for path in find_files(config.tests) if path.suffix == ".py" and TESTS.search(f"/{path}"))
+    if config.tests and not tests:
+        raise InputError(f"there is no file test_*.py or *_test.py in {', '.join(config.tests)}.")
+    if not config.diff:
+        return Alongside(tests)
+    before = versions_before(config.diff, files)
+    return Alongside(tests, before, config.message or messages_since(config.diff))
 
 
 def _files(config: CritiqueCode) -> tuple[list[str], dict[str, set[int]] | None]:

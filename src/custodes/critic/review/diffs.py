@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from custodes.critic.review.snippets import is_ours, lines_of, read_text
 from custodes.types import InputError
 
 HUNK = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
+MOST_MESSAGES = 3
 DIFF = ("-c", "diff.relative=false", "--literal-pathspecs", "diff")
 
 
@@ -44,6 +46,23 @@ def lines_changed_since(revision: str, paths: Sequence[str]) -> dict[str, set[in
             shown = os.path.relpath(file)
             found[shown] = set(range(1, len(lines_of(read_text(shown)[0])) + 1))
     return found
+
+
+def versions_before(revision: str, files: Iterable[str]) -> dict[str, str]:
+    """Contents of files at a revision; those that were not there yet are left out."""
+    top = Path(_git("rev-parse", "--show-toplevel").removesuffix("\n"))
+    found = {}
+    for file in files:
+        with contextlib.suppress(InputError, ValueError):
+            found[file] = _git("show", f"{revision}:{Path(os.path.realpath(file)).relative_to(top).as_posix()}")
+    return found
+
+
+def messages_since(revision: str) -> str:
+    """What the commits since a revision say; "" where there are none, or more than are about one change."""
+    said = _git("log", "--format=%B%x00", f"{revision}..HEAD").split("\0")
+    messages = [text.strip() for text in said if text.strip()]
+    return "\n".join(messages) if len(messages) <= MOST_MESSAGES else ""
 
 
 def _files(top: str, *arguments: str) -> list[Path]:

@@ -213,7 +213,7 @@ def _sarif_result(f: Reviewed) -> dict[str, Any]:
     }
     if f.evidence is None:
         return row
-    steps = [_step(artifact, *step) for step in steps_of(f.evidence, f.line)]
+    steps = [_step(artifact, *step) for step in _steps_of(f.evidence, f.line)]
     return {**row, "codeFlows": [{"threadFlows": [{"locations": steps}]}], "properties": {"test": f.evidence.test}}
 
 
@@ -222,7 +222,7 @@ def _step(artifact: dict[str, str], line: int, text: str) -> dict[str, Any]:
     return {"location": {"physicalLocation": place, "message": {"text": text}}}
 
 
-def steps_of(evidence: Evidence, line: int) -> list[tuple[int, str]]:
+def _steps_of(evidence: Evidence, line: int) -> list[tuple[int, str]]:
     """(line, what happens there): the promise, the call, and what came."""
     called = f"called: {' '.join(evidence.call.split())}"
     return [

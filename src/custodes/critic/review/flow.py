@@ -13,7 +13,7 @@ from custodes.critic.review.baseline import Baseline
 from custodes.critic.review.critics import Critic, EngineDied, Remark
 from custodes.critic.review.findings import Review, Reviewed
 from custodes.critic.review.proposals import Proposer
-from custodes.critic.review.running import RunOptions, examine
+from custodes.critic.review.running import Alongside, RunOptions, examine
 from custodes.critic.review.snippets import Problem, Snippet, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Finding, Place
 from custodes.files import save_json
@@ -48,6 +48,7 @@ def review(
     cut: Cut = snippets_of,
     run: RunOptions | None = None,
     proposer: Proposer | None = None,
+    alongside: Alongside = Alongside(),  # noqa: B008 (frozen)
 ) -> Review:
     """Review files ("-" is standard input).
 
@@ -63,6 +64,7 @@ def review(
         cut: makes pieces of a file's text.
         run: how functions are run in the sandbox; None runs nothing.
         proposer: a model whose samples vote on what functions give.
+        alongside: tests that are run too, and versions before a change.
     """
     result, known = Review(files=len(files)), deepcopy(known)
     work: list[Snippet] = []
@@ -77,12 +79,12 @@ def review(
     if run is not None:
         sources = {file: result.texts[file] for file in files}
         try:
-            examined = examine(sources, run, changed, on_progress, proposer, cache)
+            examined = examine(sources, run, changed, on_progress, proposer, cache, alongside)
         except EngineDied as death:
             result.died = (
                 f"the model proposed nothing, so examples and promises alone were run: {str(death).rstrip('.')}"
             )
-            examined = examine(sources, run, changed, on_progress)
+            examined = examine(sources, run, changed, on_progress, alongside=alongside)
         result.runs = examined.runs
         for file, found in examined.remarks.items():
             remarks[file] += found

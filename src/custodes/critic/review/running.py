@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ from custodes.critic.functions import definitions_of
 from custodes.critic.review.critics import Remark
 from custodes.critic.review.evidence import Evidence, FunctionRun, frontier_score
 from custodes.critic.review.proposals import Proposal, Proposer
-from custodes.critic.review.snippets import parsed_python
-from custodes.critic.review.surroundings import Placed, place_files
-from custodes.critic.sources import TESTS, Package
+from custodes.critic.review.snippets import parsed_python, read_text
+from custodes.critic.review.surroundings import CODE, Placed, place_files
+from custodes.critic.sources import TEST_TOOLS, TESTS, Package
 from custodes.critic.workshop import Workshop
 from custodes.environments.sandbox import Kind, Limits, SandboxFailure
 from custodes.environments.sandbox.base import HOME
@@ -23,6 +23,8 @@ from custodes.types import InputError
 
 TOOLS = ("hypothesis", "sortedcontainers")
 RUN_LIMITS = Limits(seconds=600, memory_mb=1000, disk_mb=320, file_mb=64, output_bytes=1 << 26, processes=64)
+BY_TEST = 0.97  # confidence of a finding by a test that somebody wrote
+_Proposed = Mapping[tuple[str, str], list[dict[str, Any]]]
 BATCH = 12  # functions of one job: progress is shown between jobs
 A_JOB, A_FUNCTION = 60.0, 45.0  # seconds on the clock, of a job and of each of its functions, beyond their own
 
@@ -37,7 +39,16 @@ class RunOptions:
     seconds: Positive = 6.0
     """Seconds that looking for such inputs may take, for each function."""
     sandbox: Kind = "auto"
-    """What isolates the code that is run: bubblewrap or Docker."""
+    """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alongside:
+    """What is known besides the files: tests, and for a diff the versions before it and what it is said to mean."""
+
+    tests: tuple[str, ...] = ()
+    before: Mapping[str, str] = field(default_factory=dict)
+    meant: str = ""
 
 
 @dataclass(slots=True)
@@ -65,6 +76,7 @@ def examine(
     on_progress: Callable[[int, int], None] | None = None,
     proposer: Proposer | None = None,
     cache: Path | None = None,
+    alongside: Alongside = Alongside(),
 ) -> Examined:
     """Run the functions of Python files against their examples and promises.
 
@@ -75,6 +87,7 @@ def examine(
         on_progress: called with (functions done, functions in all).
         proposer: a model whose samples vote on what functions give.
         cache: a folder in which that model's answers stay.
+        alongside: tests, and versions before a change.
 
     Raises EngineDied where the model gives no answer.
     Raises InputError where no sandbox works.
@@ -82,29 +95,37 @@ def examine(
     result = Examined()
     targets = {file: list(_targets(file, text, changed)) for file, text in texts.items()}
     targets = {file: found for file, found in targets.items() if found}
-    tests = [file for file in targets if TESTS.search(f"/{file}")]
-    for file in tests:
+    for file in [file for file in targets if TESTS.search(f"/{file}")]:
         result.runs += [FunctionRun(file, t.qualname, t.line, False, "it is a test") for t in targets.pop(file)]
     if not targets:
         return result
     wanted = {file: {t.qualname for t in found} for file, found in targets.items()}
     proposals = proposer.propose(texts, wanted, cache) if proposer is not None else {}
     by = {key: [_row(p, proposer.name) for p in found] for key, found in proposals.items()} if proposer else {}
-    placed, contents = place_files({file: texts[file] for file in targets})
+    known = {test: text for test in alongside.tests if not (read := read_text(test))[1] and (text := read[0])}
+    places, contents = place_files({file: texts[file] for file in targets} | known)
+    placed = [p for p in places if p.file in targets]
+    before = {p.file: f"{CODE}/before/{n}.py" for n, p in enumerate(placed) if p.file in alongside.before}
+    contents |= {path: alongside.before[file].encode("utf-8", "surrogateescape") for file, path in before.items()}
+    tests = [f"{HOME}/{p.path}" for p in places if p.file in known]
     total, done = sum(map(len, targets.values())), 0
-    with _opened(contents, options) as workshop:
+    with _opened(contents, options, bool(tests)) as workshop:
         for jobs in _batches(placed, targets):
             if on_progress is not None:
                 on_progress(done, total)
-            _examine_batch(workshop, jobs, texts, options, result, by)
+            files = [_file(place, found, by, before.get(place.file, ""), alongside.meant) for place, found in jobs]
+            job = {"import": [], "files": files, "seen": tests, "inputs": options.inputs, "seconds": options.seconds}
+            _examine_batch(workshop, jobs, job, texts, result)
             done += sum(len(found) for _, found in jobs)
+        if tests:
+            _run_tests(workshop, tests, sorted({p.root for p in places}), placed, targets, texts, result)
     return result
 
 
-def _opened(contents: Mapping[str, bytes], options: RunOptions) -> Workshop:
+def _opened(contents: Mapping[str, bytes], options: RunOptions, tests: bool) -> Workshop:
     reviewed = Package("the reviewed code", "", "", "", "", files={}, sources={})
     try:
-        return Workshop(reviewed, contents, options.sandbox, TOOLS, RUN_LIMITS)
+        return Workshop(reviewed, contents, options.sandbox, (*TOOLS, *(TEST_TOOLS if tests else ())), RUN_LIMITS)
     except InputError as error:
         raise InputError(f"{str(error).rstrip('.')}. To review without running anything: --no-evidence.") from None
 
@@ -139,31 +160,32 @@ def _batches(
         yield batch
 
 
+def _file(place: Placed, found: list[_Target], proposed: _Proposed, before: str, meant: str) -> dict[str, Any]:
+    """What the sandbox is told of a file."""
+    functions = [
+        {"qualname": t.qualname, "line": t.line, "proposed": proposed.get((t.file, t.qualname), [])} for t in found
+    ]
+    return {
+        "path": f"{HOME}/{place.path}",
+        "name": place.name,
+        "alone": place.alone,
+        "root": f"{HOME}/{place.root}",
+        "old": before and f"{HOME}/{before}",
+        "meant": meant,
+        "functions": functions,
+    }
+
+
 def _examine_batch(
     workshop: Workshop,
     jobs: list[tuple[Placed, list[_Target]]],
+    job: dict[str, Any],
     texts: Mapping[str, str],
-    options: RunOptions,
     result: Examined,
-    proposed: Mapping[tuple[str, str], list[dict[str, Any]]],
 ) -> None:
-    files = [
-        {
-            "path": f"{HOME}/{place.path}",
-            "name": place.name,
-            "alone": place.alone,
-            "root": f"{HOME}/{place.root}",
-            "functions": [
-                {"qualname": t.qualname, "line": t.line, "proposed": proposed.get((t.file, t.qualname), [])}
-                for t in found
-            ],
-        }
-        for place, found in jobs
-    ]
-    job = {"import": [], "files": files, "seen": [], "inputs": options.inputs, "seconds": options.seconds}
     count = sum(len(found) for _, found in jobs)
     try:
-        answers = workshop.do("examine", job, A_JOB + count * (A_FUNCTION + 5 * options.seconds))
+        answers = workshop.do("examine", job, A_JOB + count * (A_FUNCTION + 5 * job["seconds"]))
     except SandboxFailure as failure:
         answers = [{"problem": str(failure), "functions": []} for _ in jobs]
     for (place, found), answer in zip(jobs, answers, strict=True):
@@ -178,6 +200,42 @@ def _examine_batch(
             result.runs.append(ran)
             remarks = [(target.qualname, _remark(one, target, texts[place.file])) for one in row["found"]]
             result.remarks.setdefault(place.file, []).extend(remarks)
+
+
+def _run_tests(
+    workshop: Workshop,
+    tests: list[str],
+    roots: list[str],
+    placed: Sequence[Placed],
+    targets: Mapping[str, list[_Target]],
+    texts: Mapping[str, str],
+    result: Examined,
+) -> None:
+    """Findings of existing tests that fail. Where they cannot be run at all, they say nothing."""
+    files = [
+        {
+            "path": f"{HOME}/{p.path}",
+            "functions": [{"qualname": t.qualname, "line": t.line, "end": t.end} for t in targets[p.file]],
+        }
+        for p in placed
+    ]
+    job = {"import": [], "tests": tests, "roots": [f"{HOME}/{root}" for root in roots], "files": files}
+    try:
+        failing = workshop.do("tested", job)["failing"]
+    except SandboxFailure as failure:
+        raise InputError(f"--tests: {failure}.") from None
+    by_path = {f"{HOME}/{p.path}": p.file for p in placed}
+    for row in failing:
+        file = by_path[row["path"]]
+        target = next(t for t in targets[file] if t.qualname == row["qualname"])
+        test = row["id"].removeprefix(f"{CODE}/")
+        about = {"kind": "failing example", "call": test, "came": row["message"], "promised": "that the test passes"}
+        rest = {"by": "the test itself", "line": target.line, "at": row["at"], "note": "", "test": f"# pytest {test}\n"}
+        remark = _remark({**about, **rest, "confidence": BY_TEST}, target, texts[file])
+        result.remarks.setdefault(file, []).append((target.qualname, remark))
+        result.runs = [
+            replace(r, ran=True, reason="") if (r.file, r.name) == (file, target.qualname) else r for r in result.runs
+        ]
 
 
 def _row(proposal: Proposal, model: str) -> dict[str, Any]:

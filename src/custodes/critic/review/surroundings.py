@@ -51,7 +51,7 @@ class Placed:
 def place_files(texts: Mapping[str, str]) -> tuple[list[Placed], dict[str, bytes]]:
     """Where each reviewed file stands in the sandbox, and what is put there: contents by path below the home.
 
-    ``texts`` are the reviewed files as they were read, which an editor may hold in another state than the disk.
+    ``texts`` are the reviewed files as they were read, which an editor may hold in another state than the disk, and tests.
     """
     placed: list[Placed] = []
     contents: dict[str, bytes] = {}
@@ -65,6 +65,8 @@ def place_files(texts: Mapping[str, str]) -> tuple[list[Placed], dict[str, bytes
                 contents |= {f"{place.root}/{top.name}/{k}": v for k, v in _contents_of(top)}
         elif root is not None:
             contents |= {f"{place.root}/{k}": v for k, v in _neighbours(root, text, Path(file).name)}
+            if (root / "conftest.py").is_file():
+                contents[f"{place.root}/conftest.py"] = (root / "conftest.py").read_bytes()
     contents |= {p.path: texts[p.file].encode("utf-8", "surrogateescape") for p in placed}
     own = {p.name.split(".")[0] for p in placed}
     return placed, contents | _installed(_imports(contents), own)
