@@ -7,7 +7,7 @@ from review_data import SayingEngine
 
 from custodes.critic.review.critics import EngineDied
 from custodes.critic.review.flow import ReviewOptions, review
-from custodes.critic.review.proposals import Proposal, ProposalOptions, Proposer, votes_on
+from custodes.critic.review.proposals import ExpectedValue, ProposalOptions, Proposer, _votes_on
 from custodes.critic.review.running import RunOptions
 from custodes.types import InputError
 
@@ -39,15 +39,15 @@ def test_votes_are_counted_by_input_and_value_and_one_a_sample():
         "assert double(0) is False",
         "no",
     ]
-    assert votes_on(replies, "double", OPTIONS) == [Proposal("double(7)", "14", 3, 3)]
-    assert votes_on(replies, "double", ProposalOptions(votes=2, agreement=0.6)) == [
-        Proposal("double(7)", "14", 3, 3),
-        Proposal("double(1)", "2", 2, 2),
-        Proposal("double(3)", "6", 2, 3),
+    assert _votes_on(replies, "double", OPTIONS) == [ExpectedValue("double(7)", "14", 3, 3)]
+    assert _votes_on(replies, "double", ProposalOptions(votes=2, agreement=0.6)) == [
+        ExpectedValue("double(7)", "14", 3, 3),
+        ExpectedValue("double(1)", "2", 2, 2),
+        ExpectedValue("double(3)", "6", 2, 3),
     ]
     truths = ["assert f('a')\nassert not f('b')", "assert f(\"a\") == True\nassert f('b') is False"]
     two = ProposalOptions(votes=2)
-    assert [(p.source, p.want) for p in votes_on(truths, "f", two)] == [("f('a')", "True"), ("f('b')", "False")]
+    assert [(p.source, p.want) for p in _votes_on(truths, "f", two)] == [("f('a')", "True"), ("f('b')", "False")]
 
 
 def test_a_model_sees_documentation_and_no_body_and_is_asked_once(tmp_path: Path):

@@ -1,9 +1,9 @@
 """Runs the functions of files against what is promised of them, and answers with what broke, each with a test to paste.
 
-A job: ``files``, each ``path``, ``name`` (of the module), ``alone``, ``root``, ``old`` (path of an earlier version, or ""),
-``meant`` (what the change is said to be) and ``functions`` (``qualname``, ``line``, ``proposed``); ``seen`` (paths of tests), and
-``inputs`` and ``seconds`` for each function. The answer, for each file: ``problem`` and ``functions``, each ``ran``, ``reason``,
-``inputs`` and ``found``. Each file is loaded in a fork, each function examined in a fork of that.
+A job has ``files``, ``seen`` (paths of tests), and ``inputs`` and ``seconds`` for each function. A file has ``path``, ``name`` (of the
+module), ``alone``, ``root``, and ``functions`` (``qualname``, ``line``, ``proposed``). ``old`` is the path of an earlier version, or "", and ``meant``
+what the change is said to be. The answer, for each file: ``problem`` and ``functions``, each ``ran``, ``reason``, ``inputs`` and
+``found``. Each file is loaded in a fork, each function examined in a fork of that.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from custodes.critic.review.baseline import Baseline
 from custodes.critic.review.critics import Critic, EngineDied, Remark
 from custodes.critic.review.findings import Review, Reviewed
 from custodes.critic.review.proposals import Proposer
-from custodes.critic.review.running import Alongside, RunOptions, examine
+from custodes.critic.review.running import Alongside, Examined, RunOptions, examine
 from custodes.critic.review.snippets import Problem, Snippet, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Finding, Place
 from custodes.files import save_json
@@ -78,14 +78,7 @@ def review(
     remarks: dict[str, list[tuple[str, Remark]]] = {file: [] for file in files}
     if run is not None:
         sources = {file: result.texts[file] for file in files}
-        try:
-            examined = examine(sources, run, changed, on_progress, proposer, cache, alongside)
-        except EngineDied as death:
-            result.died = (
-                f"the model proposed nothing, so examples and promises alone were run: {str(death).rstrip('.')}"
-            )
-            examined = examine(sources, run, changed, on_progress, alongside=alongside)
-        result.runs = examined.runs
+        examined = _examined(sources, run, changed, on_progress, proposer, cache, alongside, result)
         for file, found in examined.remarks.items():
             remarks[file] += found
     store = _Store(cache, critic) if critic is not None else None
@@ -108,6 +101,26 @@ def review(
         lines = None if changed is None else changed.get(file, set())
         result.findings += _shown(file, remarks[file], options, lines, known, result)
     return result
+
+
+def _examined(
+    texts: Mapping[str, str],
+    run: RunOptions,
+    changed: Mapping[str, set[int]] | None,
+    on_progress: OnProgress | None,
+    proposer: Proposer | None,
+    cache: Path | None,
+    alongside: Alongside,
+    result: Review,
+) -> Examined:
+    """What running shows; where the model dies, without its proposals."""
+    try:
+        examined = examine(texts, run, changed, on_progress, proposer, cache, alongside)
+    except EngineDied as death:
+        result.died = f"the model proposed nothing, so examples and promises alone were run: {str(death).rstrip('.')}"
+        examined = examine(texts, run, changed, on_progress, alongside=alongside)
+    result.runs = examined.runs
+    return examined
 
 
 def _shown(

@@ -51,7 +51,7 @@ class ProposalOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class ExpectedValue:
     """A call and the value that samples of a model expect of it: ``votes`` of the ``of`` that name the call."""
 
     source: str
@@ -72,7 +72,7 @@ class Proposer:
 
     def propose(
         self, texts: Mapping[str, str], wanted: Mapping[str, set[str]], cache: Path | None = None
-    ) -> dict[tuple[str, str], list[Proposal]]:
+    ) -> dict[tuple[str, str], list[ExpectedValue]]:
         """(file, function) -> what samples agree on. All functions are asked about in one call of the engine.
 
         Args:
@@ -83,7 +83,7 @@ class Proposer:
         Raises EngineDied where no answer comes.
         """
         questions = {
-            (file, name): (task_about(code, name, self.words), name)
+            (file, name): (_task_about(code, name, self.words), name)
             for file, names in wanted.items()
             for name, code in _documented(texts[file])
             if name in names
@@ -99,7 +99,7 @@ class Proposer:
         for i, key in enumerate(asked):
             kept[key] = [e.completion for e in episodes[i * n : (i + 1) * n] if e.outcome != "error"]
             self._keep(cache, questions[key][0], kept[key] or [])
-        return {key: votes_on(replies or [], questions[key][1], self.options) for key, replies in kept.items()}
+        return {key: _votes_on(replies or [], questions[key][1], self.options) for key, replies in kept.items()}
 
     def _file(self, cache: Path, task: Task) -> Path:
         options = json.dumps(asdict(self.options), sort_keys=True)
@@ -120,7 +120,7 @@ class Proposer:
                 return
 
 
-def task_about(code: str, name: str, words: Sequence[str] = ()) -> Task:
+def _task_about(code: str, name: str, words: Sequence[str] = ()) -> Task:
     """The question for tests of a function. ``words`` are broken up in it: the model's control words."""
     text = ASKED.format(code=defused(code.replace("```", "'''"), words), name=name)
     return Task(f"tests-{hash_shown(text)[:16]}", (Message("user", text),), environment="critic")
@@ -149,7 +149,7 @@ def _signature(node: Definition, documentation: str) -> str:
     return f'def {node.name}({ast.unparse(node.args)}){returns}:\n    """{quoted}"""'
 
 
-def votes_on(replies: Sequence[str], name: str, options: ProposalOptions) -> list[Proposal]:
+def _votes_on(replies: Sequence[str], name: str, options: ProposalOptions) -> list[ExpectedValue]:
     """Calls with the value that enough samples expect. A sample has one vote on each call, its first."""
     counts: dict[str, Counter[str]] = {}
     for reply in replies:
@@ -159,7 +159,7 @@ def votes_on(replies: Sequence[str], name: str, options: ProposalOptions) -> lis
     for call, values in counts.items():
         value, votes = values.most_common(1)[0]
         if votes >= options.votes and votes >= options.agreement * values.total():
-            found.append(Proposal(call, value, votes, values.total()))
+            found.append(ExpectedValue(call, value, votes, values.total()))
     return sorted(found, key=lambda p: (-p.votes, p.source))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from custodes.critic.functions import definitions_of
 from custodes.critic.review.critics import Remark
 from custodes.critic.review.evidence import Evidence, FunctionRun, frontier_score
-from custodes.critic.review.proposals import Proposal, Proposer
+from custodes.critic.review.proposals import ExpectedValue, Proposer
 from custodes.critic.review.snippets import parsed_python, read_text
 from custodes.critic.review.surroundings import CODE, Placed, place_files
 from custodes.critic.sources import TEST_TOOLS, TESTS, Package
@@ -238,7 +238,7 @@ def _run_tests(
         ]
 
 
-def _row(proposal: Proposal, model: str) -> dict[str, Any]:
+def _row(proposal: ExpectedValue, model: str) -> dict[str, Any]:
     by = f"the model {model}, {proposal.votes} of {proposal.of} samples"
     return {"source": proposal.source, "want": proposal.want, "by": by, "confidence": proposal.confidence}
 
