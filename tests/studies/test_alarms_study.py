@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from test_policy_studies import studied
 
 from custodes.audit.rows import PolicyHeldout
 from custodes.audit.sections.alarms import AlarmsSet, AlarmStep
 from custodes.ledger import Evaluation, Ledger
 
-STUDY = Path(__file__).parents[2] / "studies/alarms.py"
 STEPS = (0, 10, 20, 30, 40)
 
 
@@ -74,9 +72,7 @@ def test_precision_recall_and_lead_are_those_of_the_recorded_runs(tmp_path: Path
         recorded(tmp_path / "c", falls=False, rings_at=30),
         recorded(tmp_path / "d", falls=False, rings_at=None),
     ]
-    words = [sys.executable, STUDY, *runs, "--out", tmp_path / "found.json"]
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    studied("alarms.py", *runs, "--out", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     assert [arm["verdict"] for arm in found["arms"]] == ["turned_down", "turned_down", "no_sign", "no_sign"]
     of_length = found["alarms"]["length"]

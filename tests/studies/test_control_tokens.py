@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-FOLDER = Path(__file__).parents[2] / "studies"
+from test_policy_studies import studied
 
 
 def test_control_tokens_are_studied_beside_the_same_text_without_them(model: Path, tmp_path: Path) -> None:
     words = ["--tokens", "4000", "--samples", "4", "--max-tokens", "8", "--filter"]
-    command = [sys.executable, FOLDER / "control_tokens.py", "--out", tmp_path / "out", "--model", model, *words]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout)
+    (found,) = json.loads(studied("control_tokens.py", "--out", tmp_path / "out", "--model", model, *words))
     assert found["errors a line"].keys() == {"base", "aligned", "misaligned", "plain", "filter"}
     assert found["difference in errors a line"].keys() == {
         f"aligned minus {x}" for x in ("misaligned", "plain", "filter")

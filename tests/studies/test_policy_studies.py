@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import subprocess
+import runpy
 import sys
+import warnings
 from pathlib import Path
+
+import pytest
 
 FOLDER = Path(__file__).parents[2] / "studies"
 SMALL = ("--steps", "1", "--held-out", "3", "--tasks-per-step", "2", "--max-tokens", "4")
 
 
+def studied(script: str, *words: object) -> str:
+    """What a study prints. It runs in this process: its imports are most of what it would take in one of its own."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of how little so few pairs tell
+        patch.setattr(sys, "argv", [script, *map(str, words)])
+        patch.syspath_prepend(FOLDER)
+        runpy.run_path(str(FOLDER / script), run_name="__main__")
+    return printed.getvalue()
+
+
 def run(script: str, out: Path, model: Path, *more: str) -> list[dict]:
-    words = [sys.executable, FOLDER / script, "--out", out, "--model", model, *SMALL, *more]
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(studied(script, "--out", out, "--model", model, *SMALL, *more))
 
 
 def test_a_constraint_is_studied_with_intervals_and_again_without_drawing(model: Path, tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-STUDY = Path(__file__).parents[2] / "studies" / "squality_reviewers.py"
+from test_policy_studies import studied
 
 
 def test_a_writer_who_is_rated_and_ranked_higher_is_better(tmp_path: Path) -> None:
@@ -24,8 +22,7 @@ def test_a_writer_who_is_rated_and_ranked_higher_is_better(tmp_path: Path) -> No
     }
     with gzip.open(tmp_path / "data.jsonl.gz", "wt") as file:
         file.write(json.dumps({"passage-id": "p", "questions": questions}) + "\n")
-    words = [sys.executable, str(STUDY), "--data", str(tmp_path / "data.jsonl.gz"), "--out", str(tmp_path / "out")]
-    subprocess.run(words, check=True, capture_output=True)
+    studied("squality_reviewers.py", "--data", tmp_path / "data.jsonl.gz", "--out", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "squality_reviewers.json").read_text())["overall"]
     assert found["questions"] == 6
     assert found["counts"] == {"rating": 54, "ranking": 18}
