@@ -65,7 +65,7 @@ class _Page(BaseHTTPRequestHandler):
 
 
 def options(server: ServerProcess, **more: object) -> OversightOptions:
-    return OversightOptions(oversight=server.address, **{"oversight_patience": 2.0} | more)  # type: ignore[arg-type]
+    return OversightOptions(oversight=server.address, **more)  # type: ignore[arg-type]
 
 
 def test_people_answer_and_a_server_that_dies_loses_nothing(
@@ -75,10 +75,10 @@ def test_people_answer_and_a_server_that_dies_loses_nothing(
     person = Answering(server.address)
     person.start()
 
-    def episode() -> EpisodeOversight:
-        return EpisodeOversight(Oversight(options(server), tmp_path / "answers", 0), "episode 1", "policy-1")
+    def episode(**more: object) -> EpisodeOversight:
+        return EpisodeOversight(Oversight(options(server, **more), tmp_path / "answers", 0), "episode 1", "policy-1")
 
-    said = episode()
+    said, impatient = episode(), episode(oversight_patience=2.0)
     context = [Message("user", "Free some space.")]
     first = said.answer(context, "ls", None)
     second = said.answer(context, "rm -r build", True)
@@ -92,7 +92,7 @@ def test_people_answer_and_a_server_that_dies_loses_nothing(
     oversight = said.oversight
     server.kill()
     with pytest.raises(OverseerLost, match="the overseers' server has been away for"):
-        said.answer(context, "rm -r src", None)
+        impatient.answer(context, "rm -r src", None)
     assert "It is asked again for up to 2 s" in capsys.readouterr().err
     with pytest.raises(InputError, match="does not answer"):
         episode()

@@ -22,7 +22,7 @@ from custodes.web.database import ServerDatabase
 from custodes.web.projects import create_project
 
 PASSWORD = "a long password"
-PATIENCE = 45_000
+PATIENCE = 180_000
 """Milliseconds: machines that run tests are busy."""
 expect.set_options(timeout=PATIENCE)
 
