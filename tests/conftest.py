@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_writer() -> Callable[..., None]:
+    """:func:`write_tiny_model`, for models of another shape."""
+    return write_tiny_model
+
+
 def write_tiny_model(folder: Path, *, hidden: int = 32, layers: int = 2, seed: int = 0) -> None:
-    """Write the tiny model into ``folder`` (also used by tests that need another shape)."""
+    """Write the tiny model into ``folder``."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -34,7 +34,7 @@ def read_tasks(path: str | Path, column: str = "", system: str = "") -> list[Tas
     tasks: dict[str, Task] = {}
     for row in read_rows(path, (*PROMPT_COLUMNS, *ANSWER_COLUMNS, *([column] if column else []))):
         values = {**row.values, "prompt": row.values.get(column)} if column else row.values
-        messages = _prompt(values, row.place)
+        messages = prompt_messages(values, row.place)
         if system and messages[0].role != "system":
             messages = (Message("system", system), *messages)
         rest = {k: _plain(v) for k, v in row.values.items() if k not in (*PROMPT_COLUMNS, *ANSWER_COLUMNS, column)}
@@ -55,7 +55,8 @@ def task_id(messages: tuple[Message, ...]) -> str:
     return hash_shown(*(part for m in messages for part in (m.role, m.content)))[:16]
 
 
-def _prompt(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
+def prompt_messages(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
+    """The conversation of a row up to the reply. Raises InputError, which begins with ``where``, for a row without one."""
     column = next((c for c in PROMPT_COLUMNS if row.get(c) is not None), None)
     if column is None:
         held = ", ".join(sorted(map(str, row))) or "none"

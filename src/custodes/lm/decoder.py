@@ -188,9 +188,13 @@ class Layer(nn.Module):
         attended = attend(q, k, v, batch).flatten(1)
         if wanted is not None:  # every token is attended to, and only these go on
             x, attended = x.index_select(0, wanted), attended.index_select(0, wanted)
-        x = x + project("out", attended)
+        x = self.add(x, project("out", attended))
         gate_up = project("gate_up", norm("norm2", x))
-        return x + project("down", swiglu(gate_up))
+        return self.add(x, project("down", swiglu(gate_up)))
+
+    def add(self, x: Tensor, update: Tensor) -> Tensor:
+        """(N, d) what of the residual stream goes on once attention, or the feed-forward part, has written into it."""
+        return x + update
 
 
 class Decoder(nn.Module):
