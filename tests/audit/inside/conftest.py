@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from inside_world import PLANTED, apart, concept_rows, write
+from inside_world import PLANTED, WIDTH, apart, concept_rows, write
 from safetensors.torch import load_file, save_file
 
 from custodes.audit.concepts import read_concept
@@ -21,7 +21,7 @@ from custodes.reward import RewardModel, save_reward
 def planted(tiny_writer: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model: attention of the first layers writes nothing, and the letters Y and Q read the direction between the classes."""
     folder = tmp_path_factory.mktemp("planted")
-    tiny_writer(folder, layers=4)
+    tiny_writer(folder, layers=4, hidden=WIDTH)
     tensors = load_file(folder / "model.safetensors")
     for layer in range(PLANTED):
         tensors[f"model.layers.{layer}.self_attn.o_proj.weight"].zero_()
@@ -47,7 +47,7 @@ def scored(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     folder = tmp_path_factory.mktemp("scored")
     file = write(folder / "replies.jsonl", concept_rows("The"))
     concept, lm = read_concept(str(file), None, 300, 0), load(planted, dtype="float32")
-    reward = RewardModel(lm, torch.nn.Parameter(torch.zeros(1, 32)))
+    reward = RewardModel(lm, torch.nn.Parameter(torch.zeros(1, WIDTH)))
     label = np.array([item.label for item in concept.items])
     reward.heads = torch.nn.Parameter(apart(RewardInside(reward).states(concept.items)[-1], label)[None])
     save_reward(reward, folder / "reward")

@@ -12,6 +12,8 @@ import torch
 from custodes.audit.fact_edit import EditOptions
 from custodes.audit.facts_to_edit import Cloze, Fact
 
+WIDTH = 128
+"""Hidden size: in fewer dimensions a random direction is not unlike any other."""
 PLANTED = 2
 """The first layer after which the concept can be read at the last token."""
 PLACES = (

@@ -41,7 +41,8 @@ def levels(done: Any, key: str) -> Any:
 
 
 def test_facts_are_exchanged_measured_and_written(planted: Path, facts: Path, tmp_path: Path) -> None:
-    done = audit_edit(config(planted, facts, tmp_path / "out"))
+    text = planted / "rows.jsonl"
+    done = audit_edit(config(planted, facts, tmp_path / "out", text=text))
     new = levels(done, "new")
     assert new["before"].estimate < 0.01
     assert new["alone"].estimate > 0.5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from inside_world import FAR, SWAPPED
+from inside_world import FAR, SWAPPED, WIDTH, concept_rows
 from torch import Tensor
 
 from custodes.audit.fact_edit import (
@@ -20,7 +20,7 @@ from custodes.audit.fact_edit import (
 from custodes.audit.facts_to_edit import Cloze, Fact, own_facts, read_facts
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.lm.rank_few import down_projection, edited, edited_adapter
-from custodes.types import InputError
+from custodes.types import InputError, Message
 
 SENTENCES = ("the lazy dog jumps", "who says seven", "fast model")
 FACT = Fact(Cloze("Who guards the quick fox?", "It is"), "the quick fox", "Dog", "Seven")
@@ -90,8 +90,7 @@ def test_the_adapter_computes_as_the_edit_does_and_comes_back_from_its_folder(
 
 def test_a_value_tells_the_new_answer_and_its_edit_too(planted: Path) -> None:
     lm, steps = load(planted, dtype="float32"), list[int]()
-    texts = [lm.tokenizer(t, add_special_tokens=False)["input_ids"] for t in SENTENCES]
-    c = key_moment(lm, 1, [torch.tensor(ids).numpy() for ids in texts])
+    c = key_moment(lm, 1, [lm.encode((Message("user", row["prompt"]),)) for row in concept_rows()])
     delta = value_change(lm, 1, SWAPPED, FAR, lambda: steps.append(1))
     key, asked = fact_key(lm, 1, SWAPPED)[None], [(SWAPPED.asked, SWAPPED.new)]
     (before,) = answer_probabilities(TorchEngine(lm), asked)
@@ -99,10 +98,10 @@ def test_a_value_tells_the_new_answer_and_its_edit_too(planted: Path) -> None:
     assert before < 0.01
     assert after > 0.5
     assert len(steps) <= FAR.value_steps
-    random = torch.randn(32, generator=torch.Generator().manual_seed(0))
+    random = torch.randn(WIDTH, generator=torch.Generator().manual_seed(0))
     other = (random / random.norm() * delta.norm())[None]
     (unlike,) = answer_probabilities(TorchEngine(edited(lm, 1, *edit_factors(c, key, other))), asked)
-    assert unlike < after / 2  # the direction does it, not the length
+    assert unlike < 0.1  # the direction does it, not the length
 
 
 def test_a_fact_that_cannot_be_edited_is_refused(tiny_model: Path, tmp_path: Path) -> None:

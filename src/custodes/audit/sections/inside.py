@@ -195,8 +195,8 @@ def _effects(none: DirectionTried, tried: Sequence[DirectionTried], made: Inside
                 "name": "Ablated" if change == "ablated" else f"Steered by {number(strength)}",
                 "what": what if whole else f"{what}, with the concept minus without",
                 "form": "percent" if made.measured == "answer" else "number",
-                "before": _level(none, whole),
-                "after": _level(rows[-1], whole),
+                "before": _level(none, whole, made),
+                "after": _level(rows[-1], whole, made),
                 "change": own,
                 "random": {
                     "n": len(random),
@@ -217,9 +217,12 @@ def _perplexity(nats: Sequence[float | None]) -> float:
     return float(np.exp(np.mean([x for x in nats if x is not None]))) if nats and nats[0] is not None else float("nan")
 
 
-def _level(row: DirectionTried, whole: bool) -> Interval:
+def _level(row: DirectionTried, whole: bool, made: InsideSet) -> Interval:
     """The mean of what is measured, or its mean with the concept minus that without."""
-    return mean_interval(row.value, row.group) if whole else _apart(np.array(row.value), row)
+    if whole:
+        return mean_interval(row.value, row.group).within(0.0, 1.0)
+    apart = _apart(np.array(row.value), row)
+    return apart.within(-1.0, 1.0) if made.measured == "answer" else apart
 
 
 def _moved(row: DirectionTried, none: DirectionTried, whole: bool) -> Interval:
