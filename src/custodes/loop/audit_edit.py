@@ -68,7 +68,7 @@ class AuditEdit:
     """Facts to exchange: a table with prompt, subject and new; where there are, old, begins, paraphrases, neighbours and
     neighbour_answers. Without it 20 built-in ones about capitals."""
     layer: AnyInt | None = None
-    """Layer, counted from 0, that is edited; without it the one of five that edits four other facts best."""
+    """Layer that is worked on, counted from 0; without it the best of those that are tried."""
     text: Path | None = None
     """Text over which the keys of other things are counted: a table with prompt and completion. Without it replies of the
     model to built-in instructions."""

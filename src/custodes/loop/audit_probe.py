@@ -76,7 +76,7 @@ class AuditProbe:
     ridge: Positive = 1.0
     """Weight of the squares in the logistic probe; an item's features have length 1."""
     layer: AnyInt | None = None
-    """Layer, counted from 0, whose direction is ablated and steered by; without it the one where difference of means tells best."""
+    """Layer that is worked on, counted from 0; without it the best of those that are tried."""
     steer: tuple[AnyFloat, ...] = (1.0,)
     """Multiples of the direction that are added; 1 leads from one class to the other."""
     random: int = 100
