@@ -1,4 +1,4 @@
-"""The study of the inside runs, and goes on where it was, on a model so small that the numbers mean nothing."""
+"""The study of the inside runs on a model so small that the numbers mean nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from test_policy_studies import run
 
 
-def test_a_direction_and_edits_are_studied_and_again_without_asking(model: Path, tmp_path: Path) -> None:
+def test_a_direction_and_edits_are_studied(model: Path, tmp_path: Path) -> None:
     data = tmp_path / "data" / "political_typology"
     data.mkdir(parents=True)
     for side, people in (
@@ -31,4 +31,3 @@ def test_a_direction_and_edits_are_studied_and_again_without_asking(model: Path,
     assert found["direction"]["change"]["n"] >= 2
     assert found["edits"]["P(the new answer)"]["before"]["n"] == 20
     assert found["edits"]["layer"] == 0
-    assert run("inside.py", tmp_path / "out", model, *few) == [found]

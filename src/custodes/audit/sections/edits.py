@@ -94,7 +94,7 @@ class EditsSection(RunSection):
                 stay = abs(change.low) <= WITHIN and abs(change.high) <= WITHIN
                 claims.append(
                     f"Neighbours move by {points(change.estimate)} points on average, 95 % interval {points(change.low)} to "
-                    f"{points(change.high)}: {'within' if stay else 'not surely within'} {points(WITHIN).lstrip('+')}."
+                    f"{points(change.high)}: {'within' if stay else 'not surely within'} {100 * WITHIN:.0f} points."
                 )
         return claims
 
