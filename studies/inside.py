@@ -35,9 +35,11 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=300, help="items in which the biography's side is looked for")
     parser.add_argument("--measure-on", type=int, default=60, help="items on which directions are tried")
     parser.add_argument("--random", type=int, default=100, help="random directions")
-    parser.add_argument("--baseline", choices=("even", "shuffled"), default="even", help="what random directions are")
+    parser.add_argument(
+        "--random-from", choices=("even", "shuffled"), default="even", help="what random directions are"
+    )
     parser.add_argument("--value-steps", type=int, default=25, help="gradient steps to a new value")
-    parser.add_argument("--text-replies", type=int, default=160, help="replies over which keys are counted")
+    parser.add_argument("--key-replies", type=int, default=160, help="replies over which keys are counted")
     chosen = parser.parse_args()
     if chosen.part != "edits" and chosen.data is None:
         parser.error("--data is needed for the organism; --part edits needs none")
@@ -60,7 +62,7 @@ def direction(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
     done = audit_probe(
         AuditProbe(
             model=str(organism), concept="biography", data=data, items=chosen.items, measure_on=chosen.measure_on,
-            random=chosen.random, baseline=chosen.baseline, steer=(), seed=seed, out=out / f"probed-{chosen.baseline}",
+            random=chosen.random, random_from=chosen.random_from, steer=(), seed=seed, out=out / f"probed-{chosen.random_from}",
         )
     )  # fmt: skip
     (ablated,) = done.figures["effects"]
@@ -83,7 +85,7 @@ def edits(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
     """Intervals over facts, before, alone and all at once."""
     done = audit_edit(
         AuditEdit(
-            model=chosen.model, out=out / "edited", seed=seed, text_replies=chosen.text_replies,
+            model=chosen.model, out=out / "edited", seed=seed, key_replies=chosen.key_replies,
             options=EditOptions(value_steps=chosen.value_steps),
         )
     )  # fmt: skip

@@ -26,6 +26,7 @@ DIFFERS = {
     "dry_run": "says what would be done; what that would cost is said by what computes",
     "epochs": "passes over what the command learns from, which the help names",
     "facts": "what somebody states for a disclosure, or facts of a model that are exchanged",
+    "folds": "parts that are held out in turn, of what the help names",
     "form": "the form of a file; feedback convert and project export write it, project import reads it",
     "items": "how many items: of each probe of models, or of one concept inside a model",
     "judge": "who judges what the command makes: replies of a policy, or a critic's comments",

@@ -25,7 +25,7 @@ def test_a_direction_and_edits_are_studied(model: Path, tmp_path: Path) -> None:
         ]
         (data / f"{side}_bio.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     few = ("--data", str(data.parent), "--examples", "8", "--epochs", "1", "--items", "40", "--measure-on", "8")
-    few = (*few, "--random", "3", "--value-steps", "1", "--text-replies", "4")
+    few = (*few, "--random", "3", "--value-steps", "1", "--key-replies", "4")
     (found,) = run("inside.py", tmp_path / "out", model, *few)
     assert found["direction"]["random directions that change it less"][1] == 3
     assert found["direction"]["change"]["n"] >= 2

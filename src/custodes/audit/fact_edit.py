@@ -49,11 +49,11 @@ class EditOptions:
     """How far the new value may go, in lengths of the old value."""
     keep_subject: Annotated[float, Positive] = 0.0625
     """Weight of the KL divergence of what the model says of the subject itself."""
-    decay: Annotated[float, Positive] = 0.5
+    value_decay: Annotated[float, Positive] = 0.5
     """Weight of the square of the change, in lengths of the old value."""
 
 
-def answer_episode(lm: LanguageModel, asked: Cloze, answer: str, opening: str = "") -> Episode:
+def _answer_episode(lm: LanguageModel, asked: Cloze, answer: str, opening: str = "") -> Episode:
     """``answer`` behind what it follows, to be scored. Raises InputError where the tokenizer joins the two."""
     messages = (Message("user", f"{opening} {asked.prompt}".strip()),)
     prompt, whole = lm.encode(messages, asked.begins), lm.encode(messages, f"{asked.begins} {answer}".strip())
@@ -61,7 +61,7 @@ def answer_episode(lm: LanguageModel, asked: Cloze, answer: str, opening: str = 
     return continued(Task(task_id(messages), messages), prompt, whole)
 
 
-def subject_place(lm: LanguageModel, asked: Cloze, subject: str, opening: str = "") -> int:
+def _subject_place(lm: LanguageModel, asked: Cloze, subject: str, opening: str = "") -> int:
     """The token with which the subject ends, counted from the conversation's beginning.
 
     Raises InputError where the subject is not in the prompt, and where the chat template changes the prompt.
@@ -98,7 +98,7 @@ def key_moment(lm: LanguageModel, layer: int, texts: Sequence[NDArray[np.int32]]
         if advance is not None:
             advance(len(part))
     if total is None:
-        raise InputError("there is no text to take keys from; give some with --text.")
+        raise InputError("there is no text to take keys from; give some with --key-text.")
     total /= count
     return total + 0.01 * total.diagonal().mean() * torch.eye(len(total), dtype=total.dtype)
 
@@ -145,9 +145,9 @@ class _Value:
     def __init__(self, lm: LanguageModel, layer: int, fact: Fact, options: EditOptions) -> None:
         self.lm, self.layer, self.options, decoder = lm, layer, options, lm.decoder
         _, places = _openings(lm, fact)
-        episodes = [answer_episode(lm, fact.asked, fact.new, opening) for opening in OPENINGS]
+        episodes = [_answer_episode(lm, fact.asked, fact.new, opening) for opening in OPENINGS]
         about = (Message("user", f"Tell me about {fact.subject}."),)
-        places = [*places, subject_place(lm, Cloze(about[0].content), fact.subject)]
+        places = [*places, _subject_place(lm, Cloze(about[0].content), fact.subject)]
         batch = pack([*(e.token_ids for e in episodes), lm.encode(about)]).to(decoder.device)
         self.batch: PackedBatch = batch
         self.places = batch.rows[torch.arange(len(places)), torch.tensor(places)]
@@ -172,7 +172,7 @@ class _Value:
         nats, _ = token_logprobs(hidden, self.lm.decoder.head_weight().detach(), self.targets)
         answer = -nats.sum() / len(OPENINGS)
         kl = torch.nn.functional.kl_div(about.log_softmax(-1), self.before_edit, log_target=True, reduction="sum")
-        whole = answer + self.options.keep_subject * kl + self.options.decay * self.theta.square().sum()
+        whole = answer + self.options.keep_subject * kl + self.options.value_decay * self.theta.square().sum()
         return float(answer.detach()), whole
 
     def _read(self) -> tuple[Tensor, Tensor]:
@@ -196,18 +196,18 @@ def _openings(lm: LanguageModel, fact: Fact) -> tuple[list[NDArray[np.int32]], l
         lm.encode((Message("user", f"{opening} {fact.asked.prompt}".strip()),), fact.asked.begins)
         for opening in OPENINGS
     ]
-    return sequences, [subject_place(lm, fact.asked, fact.subject, opening) for opening in OPENINGS]
+    return sequences, [_subject_place(lm, fact.asked, fact.subject, opening) for opening in OPENINGS]
 
 
 def answer_probabilities(engine: Any, asked: Iterable[tuple[Cloze, str]]) -> list[float]:
     """P(answer) behind each prompt and the beginning of its reply."""
-    episodes = [answer_episode(engine.lm, cloze, answer) for cloze, answer in asked]
+    episodes = [_answer_episode(engine.lm, cloze, answer) for cloze, answer in asked]
     return [float(np.exp(nats.astype(np.float64).sum())) for nats in engine.logprobs(episodes)]
 
 
 def check_fact(lm: LanguageModel, fact: Fact) -> None:
     """Raises InputError where a fact cannot be asked of a model: its tokenizer joins an answer with what stands before."""
-    subject_place(lm, fact.asked, fact.subject)
+    _subject_place(lm, fact.asked, fact.subject)
     old = [(fact.asked, fact.old)] if fact.old else []
     for asked, answer in [(fact.asked, fact.new), *old, *((p, fact.new) for p in fact.paraphrases), *fact.neighbours]:
-        answer_episode(lm, asked, answer)
+        _answer_episode(lm, asked, answer)

@@ -72,7 +72,7 @@ def _capitals(countries: Sequence[str], others: Sequence[str]) -> list[Fact]:
     return facts
 
 
-def read_facts(path: Path | None) -> list[Fact]:
+def read_exchanges(path: Path | None) -> list[Fact]:
     """The facts of a table; the built-in ones without.
 
     Columns ``prompt``, ``subject`` and ``new``; where there are ``old``, ``begins``, ``paraphrases``, ``neighbours`` and

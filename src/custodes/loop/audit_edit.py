@@ -28,7 +28,7 @@ from custodes.audit.fact_edit import (
     key_moment,
     value_change,
 )
-from custodes.audit.facts_to_edit import Fact, facts_to_choose_by, own_facts, read_facts
+from custodes.audit.facts_to_edit import Fact, facts_to_choose_by, own_facts, read_exchanges
 from custodes.audit.record import RecordedRun
 from custodes.audit.sections.edits import EditsSection
 from custodes.environments import instruction_tasks
@@ -69,10 +69,10 @@ class AuditEdit:
     neighbour_answers. Without it 20 built-in ones about capitals."""
     layer: AnyInt | None = None
     """Layer that is worked on, counted from 0; without it the best of those that are tried."""
-    text: Path | None = None
+    key_text: Path | None = None
     """Text over which the keys of other things are counted: a table with prompt and completion. Without it replies of the
     model to built-in instructions."""
-    text_replies: Count = 160
+    key_replies: Count = 160
     """How many replies these are."""
     options: EditOptions = field(default_factory=EditOptions)
     device: str = "auto"
@@ -112,10 +112,10 @@ def audit_edit(config: AuditEdit) -> EditedModel:
     inside cannot be changed.
     """
     check_model(config.model)
-    facts = read_facts(config.facts)
+    facts = read_exchanges(config.facts)
     seen = {"facts": [repr(fact) for fact in facts]}
     with Workspace.open(config.out, "audit edit", identity(config), config.seed, contents=seen) as work:
-        reads(*(path for path in (config.facts, config.text) if path is not None))
+        reads(*(path for path in (config.facts, config.key_text) if path is not None))
         with work.phase("model", "Model"):
             lm = load(config.model, dtype=config.dtype, device=config.device)
             if open_layers(lm.decoder, lm.name).spec.layers < 2:
@@ -201,16 +201,16 @@ class _Editing:
 
     def _text(self) -> list[NDArray[np.int32]]:
         """Token ids of the text over which keys are counted."""
-        if self.config.text is not None:
+        if self.config.key_text is not None:
             texts = []
-            for row in read_rows(self.config.text, ("prompt",)):
+            for row in read_rows(self.config.key_text, ("prompt",)):
                 said = str(row.values.get("completion") or "")
                 messages = prompt_messages(row.values, row.place)
                 texts.append(self.lm.encode((*messages, Message("assistant", said)) if said else messages))
             if not texts:
-                raise InputError(f"--text {self.config.text} holds no row; give some text.")
+                raise InputError(f"--key-text {self.config.key_text} holds no row; give some text.")
             return [ids[: self.lm.decoder.spec.context] for ids in texts]
-        tasks = instruction_tasks(self.config.text_replies)
+        tasks = instruction_tasks(self.config.key_replies)
         with self.work.phase("text", "Text of the model's own"):
             self.work.write(tasks)
             drawn = self.work.sample(

@@ -25,9 +25,9 @@ from custodes.audit.directions import (
     shuffled_labels,
     word_counts,
 )
-from custodes.audit.inside import DirectionTried, Inside, InsideSet, LayerProbed, PolicyInside, RewardInside
+from custodes.audit.hidden_states import DirectionTried, Inside, InsideSet, LayerProbed, PolicyInside, RewardInside
 from custodes.audit.record import RecordedRun
-from custodes.audit.sections.inside import InsideSection, best_layer
+from custodes.audit.sections.hidden_states import InsideSection, best_layer
 from custodes.environments import instruction_tasks
 from custodes.files import plain_json
 from custodes.job.command import command, in_words
@@ -71,7 +71,7 @@ class AuditProbe:
     """Items, at most; groups are kept whole."""
     folds: Annotated[int, at_least(2)] = 5
     """Parts in which groups are held out in turn."""
-    shuffles: Count = 3
+    shuffles: Count = 5
     """How often labels are shuffled for the control."""
     ridge: Positive = 1.0
     """Weight of the squares in the logistic probe; an item's features have length 1."""
@@ -81,7 +81,7 @@ class AuditProbe:
     """Multiples of the direction that are added; 1 leads from one class to the other."""
     random: int = 100
     """Random directions of equal norm beside it; 0: directions are not tried at all."""
-    baseline: Literal["even", "shuffled"] = "even"
+    random_from: Literal["even", "shuffled"] = "even"
     """What random directions are: drawn evenly, or differences of means of shuffled labels, which lie where states vary."""
     measure_on: Annotated[int, Range(4)] = 60
     """Items on which directions are tried, at most."""
@@ -130,7 +130,7 @@ def audit_probe(config: AuditProbe) -> ProbedInside:
                 work.write([Model(id, named, "reward" if config.reward else "policy", None, {"model": named})])
         _Probing(config, work, inside, concept, label, groups, fold, named).run()
         work.end("completed")
-        section = InsideSection(RecordedRun(work.ledger, work.run), "inside")
+        section = InsideSection(RecordedRun(work.ledger, work.run), "hidden_states")
         report = Report(
             kind="Custodes report of probes",
             title=f"{concept.name} inside {named}",
@@ -267,7 +267,7 @@ class _Probing:
     def _others(self, states: Floats, giving: Any, norm: float) -> Floats:
         """(n, d) random directions, as long as the concept's own."""
         config, d = self.config, states.shape[1]
-        if config.baseline == "even":
+        if config.random_from == "even":
             return random_directions(config.random, norm, d, config.seed)
         rng = np.random.default_rng([config.seed, 58])
         groups = [group for group, inside in zip(self.groups, giving.tolist(), strict=True) if inside]

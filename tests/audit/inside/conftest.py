@@ -12,7 +12,7 @@ from inside_world import PLANTED, WIDTH, apart, concept_rows, write
 from safetensors.torch import load_file, save_file
 
 from custodes.audit.concepts import read_concept
-from custodes.audit.inside import PolicyInside, RewardInside
+from custodes.audit.hidden_states import PolicyInside, RewardInside
 from custodes.lm import load
 from custodes.reward import RewardModel, save_reward
 

@@ -66,5 +66,5 @@ SWAPPED = Fact(
     neighbours=((Cloze("jumps in the park, who watches?"), "Q"),),
 )
 """In the planted model the letter is the fact: Y of the fox, Q of what jumps."""
-FAR = EditOptions(value_steps=40, value_step=0.5, value_limit=20.0, decay=0.01)
+FAR = EditOptions(value_steps=40, value_step=0.5, value_limit=20.0, value_decay=0.01)
 """A random model needs larger values than a trained one."""

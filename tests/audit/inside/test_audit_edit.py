@@ -32,7 +32,7 @@ def facts(tmp_path: Path) -> Path:
 
 
 def config(model: Path, facts: Path, out: Path, **more: Any) -> AuditEdit:
-    few = {"layer": 1, "text_replies": 6, "dtype": "float32", "options": FAR} | more
+    few = {"layer": 1, "key_replies": 6, "dtype": "float32", "options": FAR} | more
     return AuditEdit(model=str(model), facts=facts, out=out, **few)
 
 
@@ -42,7 +42,7 @@ def levels(done: Any, key: str) -> Any:
 
 def test_facts_are_exchanged_measured_and_written(planted: Path, facts: Path, tmp_path: Path) -> None:
     text = planted / "rows.jsonl"
-    done = audit_edit(config(planted, facts, tmp_path / "out", text=text))
+    done = audit_edit(config(planted, facts, tmp_path / "out", key_text=text))
     new = levels(done, "new")
     assert new["before"].estimate < 0.01
     assert done.figures["facts"][0]["new"]["alone"] > 0.5

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from inside_world import PLANTED, concept_rows, write
 
-from custodes.audit.inside import LayerProbed, PolicyInside
+from custodes.audit.hidden_states import LayerProbed, PolicyInside
 from custodes.cli import main
 from custodes.ledger import Ledger, verify_ledger
 from custodes.loop.audit_probe import AuditProbe, audit_probe
@@ -45,8 +45,8 @@ def test_a_planted_concept_is_found_at_its_layer_and_ablated(planted: Path, conc
     assert "may read words" in page
     assert verify_ledger(tmp_path / "out/ledger.db").ok
     assert main(["audit", "report", str(tmp_path / "out/ledger.db"), "--out", str(tmp_path / "again")]) == 0
-    again = json.loads((tmp_path / "again/report.json").read_text())["inside"]
-    assert again == json.loads((tmp_path / "out/report.json").read_text())["inside"]
+    again = json.loads((tmp_path / "again/report.json").read_text())["hidden_states"]
+    assert again == json.loads((tmp_path / "out/report.json").read_text())["hidden_states"]
 
 
 def test_a_direction_that_carries_a_reward_is_found(scored: tuple[Path, Path], planted: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,13 @@ from torch import Tensor
 
 from custodes.audit.fact_edit import (
     answer_probabilities,
+    check_fact,
     edit_factors,
     fact_key,
     key_moment,
-    subject_place,
     value_change,
 )
-from custodes.audit.facts_to_edit import Cloze, Fact, own_facts, read_facts
+from custodes.audit.facts_to_edit import Cloze, Fact, own_facts, read_exchanges
 from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
 from custodes.lm.rank_few import down_projection, edited, edited_adapter
 from custodes.types import InputError, Message
@@ -107,11 +108,11 @@ def test_a_value_tells_the_new_answer_and_its_edit_too(planted: Path) -> None:
 def test_a_fact_that_cannot_be_edited_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     lm = load(tiny_model, dtype="float32")
     with pytest.raises(InputError, match="the subject 'cat' is not in the prompt"):
-        subject_place(lm, FACT.asked, "cat")
+        check_fact(lm, replace(FACT, subject="cat"))
     keys = torch.ones(2, 64)
     with pytest.raises(InputError, match="two facts have the same key"):
         edit_factors(torch.eye(64, dtype=torch.float64), keys, torch.ones(2, 32))
     assert len({fact.subject for fact in own_facts()}) == 20
     file = tmp_path / "facts.csv"
     file.write_text("prompt,subject,new,old\nWho is Ada?,Ada,Ben,Ada\nWho is Bo?,Bo,Al,\n")
-    assert [f.new for f in read_facts(file)] == ["Ben", "Al"]
+    assert [f.new for f in read_exchanges(file)] == ["Ben", "Al"]

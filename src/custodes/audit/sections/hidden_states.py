@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from custodes.audit.inside import DirectionTried, InsideSet, LayerProbed
+from custodes.audit.hidden_states import DirectionTried, InsideSet, LayerProbed
 from custodes.audit.record import RecordedRun, RunSection
 from custodes.page import Tile, number, percent, signed
 from custodes.page.charts import BLUE, GREY, INK, RUST, chart_data, chart_legend, inline_svg, interval_span
