@@ -39,7 +39,7 @@ def test_a_planted_concept_is_found_at_its_layer_and_ablated(planted: Path, conc
     assert ablated["change"].high < 0
     assert ablated["beaten"] == 20
     assert ablated["perplexity"]["after"] > 1
-    assert steered["name"] == "Steered by 1.00"
+    assert steered["name"] == "Steered by 1"
     page = done.report.read_text()
     assert "Layers: probes" in page
     assert "may read words" in page

@@ -40,7 +40,7 @@ class InsideSection(RunSection):
 <p>The concept <b>{{ figures.concept }}</b> in the {{ figures.target }} <code>{{ figures.model }}</code>: {{ figures.read | number }} items in {{ figures.groups | number }} groups, {{ figures.source }}. Each item is read at its last token, and scored by a probe that saw no item of its group.</p>
 {% for caption, svg in charts.items() if caption.startswith("Layers") %}{{ figure(svg, caption) }}{% endfor %}
 <p class="reading">The area under the curve is the chance that an item with the concept scores above one without: 50 % is none. A bag of words reads the text and no model. Shuffled labels mean nothing; a probe that tells them would only have learned the groups.</p>
-<table class="kv">{{ row("Bag of words", figures.words, "percent", "the texts alone") }}<tr><th scope="row">Shuffled labels<small>mean of {{ figures.shuffles }} shuffles and all layers</small></th><td>{{ figures.shuffled | percent }}</td></tr></table>
+<table class="kv">{{ row("Bag of words", figures.words, "percent", "the texts alone") }}<tr><th scope="row">Shuffled labels<small>mean over all layers; shuffled {{ figures.shuffles }} times</small></th><td>{{ figures.shuffled | percent }}</td></tr></table>
 <details><summary>Layer by layer</summary><div class="scroll"><table class="wide-table"><thead><tr><th>After layer</th><th>difference of means</th><th>ridge logistic</th><th>shuffled labels, mean</th></tr></thead>
 <tbody>{% for l in figures.layers %}<tr><th scope="row">{{ l.layer }}</th>{{ cell("difference of means", l.difference, "percent") }}{{ cell("ridge logistic", l.logistic, "percent") }}<td data-label="shuffled">{{ l.shuffled | percent }}</td></tr>{% endfor %}</tbody></table></div></details>
 {% if figures.effects %}
@@ -192,7 +192,7 @@ def _effects(none: DirectionTried, tried: Sequence[DirectionTried], made: Inside
         what = MEASURES[made.measured]
         effects.append(
             {
-                "name": "Ablated" if change == "ablated" else f"Steered by {number(strength)}",
+                "name": "Ablated" if change == "ablated" else f"Steered by {strength:g}",
                 "what": what if whole else f"{what}, with the concept minus without",
                 "form": "percent" if made.measured == "answer" else "number",
                 "before": _level(none, whole, made),
@@ -282,19 +282,16 @@ def _layers_chart(figures: dict[str, Any]) -> str:
     ink = alt.Color("line:N", scale=alt.Scale(domain=list(LINES), range=list(INKS)), legend=chart_legend(2))
     dash = alt.StrokeDash("line:N", scale=alt.Scale(domain=list(LINES), range=list(DASHES)), legend=chart_legend(2))
     base = alt.Chart(chart_data(rows)).encode(x=x)
-    band = (
-        base.transform_filter(alt.datum.line != SHUFFLED)
-        .mark_area(opacity=0.12)
-        .encode(y=alt.Y("low:Q", title="area under the curve", scale=scale), y2="high:Q", color=ink)
-    )
+    bands, dots = [], []  # without a legend of their own
+    for line, own in zip(LINES[:3], INKS, strict=False):
+        of_line = base.transform_filter(alt.datum.line == line)
+        span = alt.Y("low:Q", title="area under the curve", scale=scale)
+        bands.append(of_line.mark_area(opacity=0.12, color=own).encode(y=span, y2="high:Q"))
+        if line != WORDS:
+            dots.append(of_line.mark_point(size=26, filled=True, opacity=1, color=own).encode(y=y))
     lines = base.mark_line(strokeWidth=1.8).encode(y=y, color=ink, strokeDash=dash)
-    dots = (
-        base.transform_filter((alt.datum.line == MEANS) | (alt.datum.line == LOGISTIC))
-        .mark_point(size=26, filled=True, opacity=1)
-        .encode(y=y, color=ink)
-    )
     chance = alt.Chart(chart_data([{"y": 0.5}])).mark_rule(color=GREY, strokeWidth=0.8).encode(y=y)
-    chart = alt.layer(chance, band, lines, dots).properties(width=430, height=240)
+    chart = alt.layer(chance, *bands, lines, *dots).properties(width=430, height=240)
     return inline_svg(
         chart, "Area under the curve of probes after each layer, with a bag of words and shuffled labels."
     )
