@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
 import numpy as np
 
 from custodes.audit.edit_measures import EditedFact, EditSet
 from custodes.audit.record import RunSection
 from custodes.page import Tile, percent
 from custodes.page.charts import BLUE, GREY, RUST, chart_data, chart_legend, inline_svg
+from custodes.page.drawing import alt
 from custodes.page.numbers import points
 from custodes.registry import section
 from custodes.stats import Interval, mean_interval, paired_difference

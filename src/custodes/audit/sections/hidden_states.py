@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
 import numpy as np
 
 from custodes.audit.hidden_states import DirectionTried, InsideSet, LayerProbed
 from custodes.audit.record import RecordedRun, RunSection
 from custodes.page import Tile, number, percent, signed
 from custodes.page.charts import BLUE, GREY, INK, RUST, chart_data, chart_legend, inline_svg, interval_span
+from custodes.page.drawing import alt
 from custodes.page.numbers import points
 from custodes.registry import section
 from custodes.stats import Interval, auc, mean_interval, paired_difference, weighted_sum
