@@ -8,6 +8,7 @@ import pytest
 from custodes.audit.directions import (
     difference_of_means,
     grouped_folds,
+    held_out_area,
     held_out_scores,
     random_directions,
     ridge_logistic,
@@ -34,7 +35,7 @@ def test_labels_of_groups_that_mean_nothing_stay_within_their_intervals(capsys: 
         states, label, groups = grouped(rng, 16, 3, 20)
         fold = grouped_folds(groups, label, 4, 0)
         for fit in FITS:
-            area = auc(held_out_scores(states, label, fold, fit), label, groups)
+            area = held_out_area(held_out_scores(states, label, fold, fit), label, groups)
             inside[fit.__name__] += area.low <= 0.5 <= area.high
             areas.append(area.estimate)
         apart = grouped_folds([f"{n}" for n in range(len(label))], label, 4, 0)
@@ -43,7 +44,7 @@ def test_labels_of_groups_that_mean_nothing_stay_within_their_intervals(capsys: 
         print(f"\nheld-out areas of labels that mean nothing: mean {np.mean(areas):.3f}, intervals hold .5 in {inside} of {runs}; "
               f"groups cut apart: {np.mean(leaky):.3f}")  # fmt: skip
     assert 0.45 < np.mean(areas) < 0.55
-    assert min(inside.values()) >= 0.9 * runs
+    assert min(inside.values()) >= 0.92 * runs
     assert np.mean(leaky) > 0.8  # what happens where groups do not stay whole
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from custodes.audit.directions import held_out_area
 from custodes.audit.hidden_states import DirectionTried, InsideSet, LayerProbed
 from custodes.audit.record import RecordedRun, RunSection
 from custodes.page import Tile, number, percent, signed
@@ -71,7 +72,7 @@ class InsideSection(RunSection):
             "read": made.n,
             "groups": len(set(made.group)),
             "shuffles": len(made.shuffled),
-            "words": auc(made.words, made.label, made.group),
+            "words": held_out_area(made.words, made.label, made.group),
             "shuffled": float(np.mean(aucs)) if aucs else None,
             "layers": layers,
             "best": best_layer(self.source) if layers else None,
@@ -168,8 +169,8 @@ def _layer(row: LayerProbed, made: InsideSet) -> dict[str, Any]:
     each = [auc(scores, label).estimate for scores, label in zip(row.shuffled, made.shuffled, strict=True)]
     return {
         "layer": row.layer,
-        "difference": auc(row.difference, made.label, made.group),
-        "logistic": auc(row.logistic, made.label, made.group),
+        "difference": held_out_area(row.difference, made.label, made.group),
+        "logistic": held_out_area(row.logistic, made.label, made.group),
         "shuffled": float(np.mean(each)),
         "each": each,
     }
