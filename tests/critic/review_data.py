@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from custodes.critic.review.critics import EngineDied, Remark
+from custodes.critic.review.evidence import Evidence
 from custodes.critic.review.snippets import Snippet
 from custodes.feedback.critique import Finding, Place
 from custodes.types import Episode, Message, Sampling, Task
@@ -37,8 +38,9 @@ print(os.name)
 class LineCritic:
     """Remarks on every line that holds a word; dies after some snippets."""
 
-    def __init__(self, word: str = "- 1", confidence: float = 0.9, lives: int = 10**9) -> None:
+    def __init__(self, word: str = "- 1", confidence: float = 0.9, lives: int = 10**9, test: str = "") -> None:
         self.word, self.confidence, self.lives, self.asked = word, confidence, lives, list[Snippet]()
+        self.evidence = Evidence("failing example", "f(1)", "0", "1", "an example", test, 1) if test else None
 
     @property
     def fingerprint(self) -> str:
@@ -54,7 +56,11 @@ class LineCritic:
                 found.setdefault(line, []).append(number)
         return [
             Remark(
-                Finding(line, "One short."), tuple(Place(n, n) for n in numbers), self.confidence, self.confidence - 0.5
+                Finding(line, "One short."),
+                tuple(Place(n, n) for n in numbers),
+                self.confidence,
+                self.confidence - 0.5,
+                self.evidence,
             )
             for line, numbers in found.items()
         ]

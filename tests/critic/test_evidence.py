@@ -11,10 +11,11 @@ from rich.console import Console
 
 from custodes.cli import main
 from custodes.critic.jobs.critique import CritiqueCode, critique
-from custodes.critic.jobs.lsp import _in_markdown
+from custodes.critic.review.editor import in_markdown
 from custodes.critic.review.evidence import FunctionRun, frontier_score, runs_in_words
-from custodes.critic.review.findings import FORMATS, Review, show, summary
+from custodes.critic.review.findings import Review, show, summary
 from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.formats import FORMATS
 from custodes.critic.review.running import RunOptions
 
 SCHEMA = json.loads((Path(__file__).parent / "sarif_schema" / "sarif-2.1.0-rtm.5.json").read_text())
@@ -296,7 +297,7 @@ def test_evidence_stands_in_every_form(reviewed: Review):
     assert "def test_last():" in FORMATS["text"](reviewed)
     assert "%0Adef test_last():" in FORMATS["github"](reviewed)
     finding = next(f for f in reviewed.findings if f.name == "last")
-    assert "- promised: `[2, 3]`" in _in_markdown(finding)
+    assert "- promised: `[2, 3]`" in in_markdown(finding)
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     show(reviewed, console)
     assert "a test to paste" in console.export_text()

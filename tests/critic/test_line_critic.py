@@ -13,6 +13,7 @@ from scored_lines import WordScorer
 
 from custodes.critic.lines import LineScores
 from custodes.critic.review.critics import LineCritic, _at_margin, _evidence
+from custodes.critic.review.findings import Reviewed
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.question import SUSPICIOUS, Commentator
 from custodes.critic.review.snippets import Snippet
@@ -27,9 +28,16 @@ def commentator(tiny_model: Path) -> Commentator:
     return Commentator(load(tiny_model, dtype="float32"), tokens=6)
 
 
+def shown_at(strictness: float, scorer: WordScorer, commentator: Commentator | None = None) -> list[Reviewed]:
+    """What of the method's findings a review shows."""
+    critic = LineCritic(scorer, "word", commentator)
+    return review(["f.py"], critic, ReviewOptions(strictness=strictness), texts={"f.py": METHOD.code}).findings
+
+
 def test_the_likeliest_line_is_quoted_where_it_stands_with_the_scorers_probability():
     critic = LineCritic(WordScorer({"-=": 0.7, "return": 0.1}, {"-=": "The sign is wrong."}), "word")
-    (remark,) = critic.review(METHOD)
+    remark, other = critic.review(METHOD)
+    assert other.score < 0
     assert remark.finding.quote == "        self.size -= by"
     assert remark.finding.comment == "The sign is wrong."
     assert remark.places == (Place(16, 16),)
@@ -47,19 +55,19 @@ def test_a_method_is_scored_at_the_left_margin_as_scorers_have_seen_functions():
 
 def test_strictness_moves_the_threshold():
     scorer = WordScorer({"-=": 0.3})
-    assert LineCritic(scorer, "word").review(METHOD) == []
-    assert LineCritic(scorer, "word", strictness=0.8).review(METHOD) == []
-    (remark,) = LineCritic(scorer, "word", strictness=0.9).review(METHOD)
+    (remark,) = LineCritic(scorer, "word").review(METHOD)
     assert -0.9 <= remark.score < -0.8  # logit of 0.3 below the threshold of 0.5
+    for strictness, shown in ((0.0, 0), (0.8, 0), (0.9, 1)):
+        assert len(shown_at(strictness, scorer)) == shown
     scorer.threshold = 0.2
-    assert LineCritic(scorer, "word").review(METHOD)
-    assert LineCritic(scorer, "word", strictness=-1).review(METHOD) == []
+    assert len(shown_at(0.0, scorer)) == 1
+    assert shown_at(-1.0, scorer) == []
 
 
 def test_lines_less_than_half_as_likely_need_more_strictness():
     scorer = WordScorer({"-=": 0.6, "return": 0.2})
-    assert len(LineCritic(scorer, "word").review(METHOD)) == 1
-    assert len(LineCritic(scorer, "word", strictness=0.5).review(METHOD)) == 2
+    assert len(shown_at(0.0, scorer)) == 1
+    assert len(shown_at(0.5, scorer)) == 2
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0, 1), st.floats(0.01, 0.99))
@@ -94,7 +102,7 @@ def test_a_text_that_occurs_twice_is_one_finding_whose_first_place_is_the_likeli
 
 def test_where_the_scorer_cannot_say_a_model_made_to_quote_the_line_writes(commentator: Commentator):
     scorer = WordScorer({"-=": 0.4, "return": 0.4}, {"return": "Returns too early."})
-    said = {r.finding.quote.strip(): r.finding.comment for r in LineCritic(scorer, "w", commentator).review(METHOD)}
+    said = {f.quote.strip(): f.message for f in shown_at(0.0, scorer, commentator)}
     assert said["return self.size"] == "Returns too early."
     assert said["self.size -= by"] == commentator.on(METHOD, ["        self.size -= by"])[0]
     assert {r.finding.comment for r in LineCritic(WordScorer({"-=": 0.9}), "w").review(METHOD)} == {SUSPICIOUS}
@@ -103,11 +111,12 @@ def test_where_the_scorer_cannot_say_a_model_made_to_quote_the_line_writes(comme
 def test_a_comment_is_written_on_code_of_any_length(commentator: Commentator):
     long = "\n".join(f"value_{i} = {i}" for i in range(60))
     critic = LineCritic(WordScorer({"value_57 ": 0.9}), "w", commentator)
-    (remark,) = critic.review(Snippet("f.py", 1, long, "module"))
+    snippet = Snippet("f.py", 1, long, "module")
+    (remark,) = critic.review(snippet)
     assert remark.places == (Place(58, 58),)
-    assert remark.finding.comment
-    (huge,) = LineCritic(WordScorer({"x": 0.9}), "w", commentator).review(Snippet("f.py", 1, "x" * 5000, "module"))
-    assert huge.finding.comment == SUSPICIOUS  # nothing of the line would fit beside a comment
+    assert critic.comments(snippet, [remark.finding.quote])[0]
+    huge = Snippet("f.py", 1, "x" * 5000, "module")
+    assert critic.comments(huge, [huge.code]) == [SUSPICIOUS]  # nothing of the line would fit beside a comment
 
 
 def test_the_cache_tells_scorers_limits_and_writers_apart(commentator: Commentator):
@@ -115,7 +124,6 @@ def test_the_cache_tells_scorers_limits_and_writers_apart(commentator: Commentat
     critics = [
         LineCritic(scorer, "a"),
         LineCritic(scorer, "b"),
-        LineCritic(scorer, "a", strictness=1.0),
         LineCritic(scorer, "a", commentator),
         LineCritic(WordScorer({}, threshold=0.6), "a"),
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scored_lines import WordScorer
 
 from custodes.critic.families import Family, KnownBug, families_of
 from custodes.critic.line_training import LineConfig, calibrate_lines, evaluate_lines, train_lines
@@ -211,3 +212,13 @@ def test_what_cannot_be_learned_from_is_one_sentence(lm: LanguageModel, tmp_path
         LineScorer.load(tmp_path)
     with pytest.warns(UserWarning, match="1 of 17 functions"):
         train_lines(lm, [*families(16), long], replace(CONFIG, passes=1, max_code_tokens=256))
+
+
+def test_bugs_that_stand_apart_count_each_by_itself():
+    code = "def f(a):\n    b = a\n    c = a\n    d = a\n    e = a\n    g = a\n    return b"
+    scorer = WordScorer({"b =": 0.4, "e =": 0.3, "d =": 0.2})
+    spread = [KnownBug(code, (2, 3, 5, 7), function="f")]  # lines 2 and 3 are one bug; 7 is not among the likeliest
+    found = evaluate_lines(scorer, [*spread, KnownBug("def h():\n    return 1", function="h")])
+    assert found.per_bug.estimate == pytest.approx(2 / 3)
+    assert found.at_1.estimate == 1
+    assert found.per_bug.n == 1  # functions are what intervals count

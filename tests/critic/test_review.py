@@ -20,8 +20,9 @@ from custodes.critic.jobs.critique import ReviewedCode
 from custodes.critic.review.baseline import Baseline, read_baseline, write_baseline
 from custodes.critic.review.critics import EngineDied, LikelihoodCritic, Remark, SampledCritic, _docstring_lines
 from custodes.critic.review.diffs import lines_changed_since
-from custodes.critic.review.findings import FORMATS, Review, show, summary
+from custodes.critic.review.findings import Review, show, summary
 from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.formats import FORMATS
 from custodes.critic.review.question import OPENING, plain_question, task_of
 from custodes.critic.review.snippets import Snippet, find_files, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Place
@@ -104,7 +105,7 @@ def test_code_that_python_cannot_read_costs_its_lines_alone(line: str):
     snippets, problems = snippets_of("f.py", text)
     assert {"f", "g"} <= {s.name for s in snippets}
     assert all("line 4 does not parse" in str(p) for p in problems)
-    assert ignored_lines(text) == {2}
+    assert set(ignored_lines(text)) == {2}
     assert [f.line for f in review(["f.py"], LineCritic(), DEFAULT, texts={"f.py": text}).findings] == [7]
     assert _docstring_lines(line) == set()
 
@@ -236,7 +237,7 @@ def test_a_comment_silences_its_line_or_its_function(tmp_path: Path, place: str)
     (tmp_path / "f.py").write_text("\n".join(lines))
     result = review([str(tmp_path / "f.py")], LineCritic(), DEFAULT)
     assert (result.findings, result.hidden) == ([], 1)
-    assert ignored_lines(CODE) == set()
+    assert ignored_lines(CODE) == {}
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def test_a_comment_silences_its_line_or_its_function(tmp_path: Path, place: str)
     ],
 )
 def test_comments_silence_and_strings_do_not(code: str, silent: set[int]):
-    assert ignored_lines(code) == silent
+    assert set(ignored_lines(code)) == silent
 
 
 def test_a_baseline_hides_what_is_known_wherever_it_moves(file: str, tmp_path: Path):
@@ -317,7 +318,7 @@ def test_a_baseline_is_renewed_without_losing_what_is_still_known(tmp_path: Path
     (tmp_path / "below").mkdir()
     write_baseline(tmp_path / "below" / "new.json", result, known)
     known = read_baseline(tmp_path / "below" / "new.json")
-    assert {(file, quote) for file, _, quote in known.counts} == {
+    assert {(key.file, key.quote) for key in known.counts} == {
         ("../f.py", "return x - 1"),
         ("../f.py", "y = 2 - 1"),
         ("../g.py", "z = 3 - 1"),
@@ -327,7 +328,7 @@ def test_a_baseline_is_renewed_without_losing_what_is_still_known(tmp_path: Path
     write_baseline(known.path, dead, known)
     assert read_baseline(known.path).counts == known.counts
     write_baseline(known.path, review([str(tmp_path / "f.py")], LineCritic(), DEFAULT, known=known), known)
-    assert {quote for file, _, quote in read_baseline(known.path).counts} == {
+    assert {key.quote for key in read_baseline(known.path).counts} == {
         "return x - 1",
         "new = 5 - 1",
         "z = 3 - 1",
@@ -344,9 +345,10 @@ def test_a_baseline_names_files_from_its_folder_however_they_are_typed(tmp_path:
     ):
         monkeypatch.chdir(folder)
         assert review([name], LineCritic(), DEFAULT, known=read_baseline(Path(kept))).hidden == 1
-    assert json.loads((tmp_path / "known.json").read_text()) == [
-        {"file": "f.py", "name": "f", "quote": "    return x - 1", "count": 1}
-    ]
+    (row,) = json.loads((tmp_path / "known.json").read_text())
+    assert {key: row[key] for key in ("file", "name", "quote", "count")} == {
+        **{"file": "f.py", "name": "f", "quote": "    return x - 1", "count": 1}
+    }
 
 
 def test_a_summary_asks_for_strictness_where_nothing_is_hidden():

@@ -11,8 +11,9 @@ from tiny_models import write_model
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
+from custodes.cli import main
 from custodes.lm import load
-from custodes.lm.loading import _StoredConfig, check_model
+from custodes.lm.loading import _StoredConfig, check_model, lasting_name, model_folder
 from custodes.types import InputError, Message
 
 
@@ -222,3 +223,41 @@ def test_long_context_scaling_in_the_old_spelling_is_understood(folder: Path):
     scaling = {"rope_type": "linear", "factor": 4.0}
     change(folder / "config.json", rope_theta=10000.0, rope_scaling=scaling, rope_parameters=None)
     assert load(folder).decoder.spec.inv_freq[0] == pytest.approx(0.25)
+
+
+def test_a_short_name_means_its_hub_id_a_copy_or_what_is_here(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    name, hub = "qwen2.5-coder-0.5b", "Qwen/Qwen2.5-Coder-0.5B-Instruct"
+    said = refusal(name)
+    assert f"model '{hub}' could not be fetched from the hub" in said
+    assert str(tmp_path / "cache" / "models" / f"{name}.gguf") in said
+    assert "smollm2-135m, which needs no hub" in said
+    assert lasting_name(name) == hub
+    copy = tmp_path / "cache" / "models" / name
+    shutil.copytree(folder, copy)
+    assert model_folder(name) == model_folder(hub) == copy
+    assert load(name).name == hub  # what a saved adapter names as its base
+    check_model(name)
+    (tmp_path / name).mkdir()
+    assert model_folder(name) == Path(name)
+
+
+def test_the_list_tells_what_a_model_is_good_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):
+    monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path))
+    (tmp_path / "models" / "qwen2.5-coder-0.5b").mkdir(parents=True)
+    assert main(["models", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {"smollm2-135m", "qwen2.5-coder-0.5b"} <= listed.keys()
+    for model in (m for m in listed.values() if isinstance(m, dict)):
+        assert model["license"] == "apache-2.0"
+        assert model["bytes"] > 1e7
+        assert "/" in model["hub"]
+        assert model["good_for"]
+    assert listed["qwen2.5-coder-0.5b"]["folder"] == str(tmp_path / "models" / "qwen2.5-coder-0.5b")
+    assert listed["smollm2-135m"]["folder"] is None
+    assert main(["models"]) == 0
+    assert "Qwen/Qwen2.5-Coder-0.5B-Instruct" in capsys.readouterr().out

@@ -17,7 +17,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from custodes.lm import load
+from custodes.lm.file_pages import MappedState
 from custodes.lm.loading import check_model
+from custodes.lm.weights import read_state
 from custodes.types import InputError
 
 State = dict[str, Tensor]
@@ -251,3 +253,28 @@ def test_a_pickle_that_would_run_something_is_refused(folder: Path, tmp_path: Pa
     with pytest.raises(InputError, match=r"pytorch_model\.bin cannot be read as tensors alone"):
         load(folder)
     assert not (tmp_path / "harm").exists()
+
+
+def test_pages_of_a_file_are_given_back_and_other_memory_is_left_alone(tmp_path: Path):
+    """The weights of a real model stand twice in memory for a moment otherwise."""
+    file = tmp_path / "model.safetensors"
+    stored = {f"t{k}": torch.full((512, 1024), float(k)) for k in range(8)}  # 16 MB
+    save_file(stored, file)
+    (tmp_path / "config.json").write_text("{}")
+    state = read_state(tmp_path)
+    assert isinstance(state, MappedState)
+    assert state.ranges
+    own = torch.full((512, 1024), 3.0)
+    touched = sum(float(t.sum()) for t in state.values())
+    before = resident_of_files()
+    state.forget([*state.values(), own])
+    assert before - resident_of_files() > 12e6
+    assert torch.equal(own, torch.full((512, 1024), 3.0))
+    assert all(torch.equal(state[name], tensor) for name, tensor in stored.items())
+    assert touched == sum(float(t.sum()) for t in stored.values())
+
+
+def resident_of_files() -> int:
+    """Bytes of this process's memory that are pages of files."""
+    (line,) = (row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("RssFile"))
+    return int(line.split()[1]) * 1024

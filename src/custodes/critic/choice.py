@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from custodes.critic.kept_apart import MANIFEST
 from custodes.critic.lines import LINE_SETTINGS, LineScorer, shipped_critic
 from custodes.critic.review.critics import Critic, LikelihoodCritic, LineCritic, SampledCritic, SearchCritic
 from custodes.critic.review.proposals import ProposalOptions, Proposer
@@ -34,7 +35,7 @@ class CriticChoice:
     Custodes."""
     model: str = ""
     """A model that proposes what functions should give, and with --arguments an untrained critic: smollm2-135m (embedded), a
-    folder, a .gguf file, a hub id, or endpoint:URL#MODEL. With --critic, its base."""
+    folder, a .gguf file, a hub id, a short name of custodes models, or endpoint:URL#MODEL. With --critic, its base."""
     adapter: Path | None = None
     """Folder of a saved adapter."""
     samples: Count = 4
@@ -75,9 +76,7 @@ def open_critic(choice: CriticChoice, strictness: float = 0.0, answers: bool = F
         known_as = f"{name} {critic_digest(folder)}".strip()
         return SearchCritic(engine or writer, load_reward(folder / REWARD), known_as, config, scorer)  # type: ignore[arg-type]
     if scorer is not None:
-        return LineCritic(
-            scorer, critic_digest(folder), Commentator(writer or replace(scorer.lm, adapter=None)), strictness
-        )
+        return LineCritic(scorer, critic_digest(folder), Commentator(writer or replace(scorer.lm, adapter=None)))
     if writer is None:
         raise InputError(f"{folder} is no critic: give a folder that custodes critic train or tune made.")
     return LikelihoodCritic(writer)
@@ -109,6 +108,6 @@ def critic_digest(folder: Path) -> str:
     found = hashlib.sha256()
     for part in (folder, *(folder / name for name in (*WRITERS, REWARD))):
         for file in sorted(part.glob("*")):
-            if file.suffix in (".safetensors", ".json") and file.name != "summary.json":
+            if file.suffix in (".safetensors", ".json") and file.name not in ("summary.json", MANIFEST):
                 found.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
     return found.hexdigest()

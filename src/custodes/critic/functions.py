@@ -56,7 +56,7 @@ def definitions_of(tree: ast.AST, above: str = "") -> Iterator[tuple[str, Defini
 
 
 def _says_something(node: Definition) -> bool:
-    body = node.body[1:] if _is_text(node.body[0]) else node.body
+    body = node.body[1:] if is_text(node.body[0]) else node.body
     if not body or (body[-1].end_lineno or 0) - body[0].lineno + 1 < SHORTEST:
         return False
     return not all(isinstance(s, ast.Pass | ast.Raise | ast.Global | ast.Import | ast.ImportFrom) for s in body)
@@ -75,7 +75,7 @@ def _dedented(lines: list[str]) -> str:
 def _inside_strings(text: str) -> set[int]:
     """Lines that begin inside a string, docstrings excepted."""
     whole = f"if 1:\n{text}\n"
-    documented = {(s.lineno, s.col_offset) for s in ast.walk(ast.parse(whole)) if _is_text(s)}
+    documented = {(s.lineno, s.col_offset) for s in ast.walk(ast.parse(whole)) if is_text(s)}
     inside: set[int] = set()
     opened: list[int] = []  # lines on which f-strings begin, which newer Pythons read as several tokens
     for token in tokenize.generate_tokens(io.StringIO(whole).readline):
@@ -88,6 +88,6 @@ def _inside_strings(text: str) -> set[int]:
     return inside
 
 
-def _is_text(node: ast.AST) -> TypeGuard[ast.Expr]:
+def is_text(node: ast.AST) -> TypeGuard[ast.Expr]:
     """Whether a statement is a text alone, as a docstring is."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

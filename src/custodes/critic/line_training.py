@@ -42,6 +42,7 @@ KIND_WEIGHT = 0.3
 LINE_TITLES = {
     "at_1": "likeliest line is the bug's",
     "at_3": "one of the three likeliest is",
+    "per_bug": "bugs, each by itself, among the three likeliest",
     "chance": "a blind guess would be",
     "caught": "tampered functions reported",
     "false_alarms": "clean functions reported",
@@ -97,6 +98,8 @@ class LineEvaluation:
     """Tampered functions whose likeliest line is one of the bug's."""
     at_3: Interval
     """One of the bug's lines is among the three likeliest."""
+    per_bug: Interval
+    """Of bugs that stand apart in a function, each by itself, those with a line among the three likeliest."""
     chance: float
     """What a line drawn blindly among those that are not blank would reach at 1."""
     false_alarms: Interval
@@ -231,6 +234,11 @@ def evaluate_lines(
     of_bugs = [function for function, e in zip(functions, examples, strict=True) if e.lines]
     of_clean = [function for function, e in zip(functions, examples, strict=True) if not e.lines]
     with_bug = [(set(e.lines), s.order().tolist(), e.code) for e, s in zip(examples, scores, strict=True) if e.lines]
+    every_bug = [
+        (f, bug, set(order[:3]))
+        for f, (lines, order, _) in zip(of_bugs, with_bug, strict=True)
+        for bug in _apart(lines)
+    ]
     alarm = np.array([1 - s.none for s in scores])
     truth = np.array([bool(e.lines) for e in examples])
     reported = alarm >= scorer.threshold
@@ -238,6 +246,7 @@ def evaluate_lines(
     return LineEvaluation(
         at_1=rate([not lines.isdisjoint(order[:1]) for lines, order, _ in with_bug], of_bugs),
         at_3=rate([not lines.isdisjoint(order[:3]) for lines, order, _ in with_bug], of_bugs),
+        per_bug=rate([not bug.isdisjoint(likeliest) for _, bug, likeliest in every_bug], [f for f, *_ in every_bug]),
         chance=float(np.mean(chances)) if chances else math.nan,
         false_alarms=rate(reported[~truth], of_clean),
         caught=rate(reported[truth], of_bugs),
@@ -245,6 +254,17 @@ def evaluate_lines(
         findings=mean_interval([len(s.found(scorer.threshold)) for s in scores], functions),
         discrimination=auc(alarm, truth, functions),
     )
+
+
+def _apart(lines: set[int]) -> list[set[int]]:
+    """Groups of neighbouring lines: bugs that stand apart."""
+    found: list[set[int]] = []
+    for line in sorted(lines):
+        if found and line - 1 in found[-1]:
+            found[-1].add(line)
+        else:
+            found.append({line})
+    return found
 
 
 # ---------------------------------------------------------------- the training

@@ -55,6 +55,7 @@ class LineScores:
     lines: NDArray[np.float64]  # (L,)
     none: float
     messages: Mapping[int, str] = field(default_factory=dict)  # line, from 1 -> a reviewer's words
+    kinds: Mapping[int, str] = field(default_factory=dict)  # line, from 1 -> the kind of bug
 
     def message(self, line: int) -> str:
         """What to say of a line, from 1."""
@@ -166,7 +167,7 @@ class LineScorer:
                 kind = np.concatenate([kinds[k] for k in own])
                 named = {int(line): self.kinds[kind[line - 1]] for line in scored.order()[:SAID]}
                 said = {line: words for line, of in named.items() if (words := self.messages.get(of))}
-                scored = replace(scored, messages=said)
+                scored = replace(scored, messages=said, kinds=named)
             found.append(scored)
         return found
 

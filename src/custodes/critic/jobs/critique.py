@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,12 +16,14 @@ from custodes.critic.choice import CriticChoice, open_critic, open_proposer
 from custodes.critic.review.answers import cutter, read_answers
 from custodes.critic.review.baseline import read_baseline, write_baseline
 from custodes.critic.review.diffs import lines_changed_since, messages_since, versions_before
-from custodes.critic.review.findings import FORMATS, Review, show, summary
+from custodes.critic.review.findings import Review, show, summary
 from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.formats import FORMATS, step_summary
 from custodes.critic.review.proposals import ProposalOptions
 from custodes.critic.review.running import Alongside, RunOptions
 from custodes.critic.review.snippets import find_files, snippets_of
 from custodes.critic.sources import TESTS
+from custodes.files import save_text
 from custodes.job.command import command, in_words
 from custodes.job.invocation import reads
 from custodes.job.options import Use
@@ -47,6 +50,10 @@ class CritiqueCode:
     whole repository."""
     format: Format = "text"
     """For people (a view in a terminal, plain lines in a pipe) or programs."""
+    sarif: Annotated[Path | None, Use.SIDE_OUTPUT] = None
+    """Write the findings as SARIF 2.1.0 to this file, beside what is printed."""
+    report: Annotated[Path | None, Use.SIDE_OUTPUT] = None
+    """Write a page (HTML) of the whole review here: findings by folder and file, and what was not run and why."""
     options: ReviewOptions = field(default_factory=ReviewOptions)
     fail_on: float | None = None
     """Exit with 1 when there is a finding of at least this confidence, 0 to 1."""
@@ -109,7 +116,7 @@ def critique(config: CritiqueCode) -> ReviewedCode:
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("Reviewing", total=None)
-        asks = bool(answers) or config.arguments or not config.evidence or config.choice.named
+        asks = bool(files) and (bool(answers) or config.arguments or not config.evidence or config.choice.named)
         critic = open_critic(config.choice, config.options.strictness, bool(answers)) if asks else None
         run = config.running if config.evidence and not answers else None
         proposer = open_proposer(config.choice, config.proposing) if run else None
@@ -119,6 +126,14 @@ def critique(config: CritiqueCode) -> ReviewedCode:
         alongside = _alongside(config, files) if run else Alongside()
         result = review(
             files, critic, config.options, cache, changed, known, told, texts, cut, run, proposer, alongside
+        )
+    if config.sarif:
+        save_text(config.sarif, FORMATS["sarif"](result) + "\n")
+    if config.report:
+        from custodes.critic.report.folder import write_review_page  # slow to import, and most reviews write no page
+
+        write_review_page(
+            result, config.report, ", ".join(config.paths) or str(config.answers or f"changes since {config.diff}")
         )
     if config.write_baseline:
         write_baseline(config.write_baseline, result, known)
@@ -131,6 +146,9 @@ def _show(config: CritiqueCode, reviewed: ReviewedCode) -> None:
     if config.format == "text" and sys.stdout.isatty():
         show(result, Console())
         return
+    if config.format == "github" and (told := os.environ.get("GITHUB_STEP_SUMMARY")):
+        with open(told, "a", encoding="utf-8", errors="replace") as file:
+            file.write(step_summary(result))
     if printed := FORMATS[config.format](result):
         print(printed)
     for problem in result.problems:
@@ -160,6 +178,4 @@ def _files(config: CritiqueCode) -> tuple[list[str], dict[str, set[int]] | None]
         changed = lines_changed_since(config.diff, config.paths)
         return list(changed), changed
     found = [p for path in config.paths for p in ([path] if path == "-" else map(str, find_files([path])))]
-    if not found:
-        raise InputError(f"there is no Python file in {', '.join(config.paths)}.")
     return list(dict.fromkeys(found)), None

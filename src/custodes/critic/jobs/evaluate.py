@@ -217,8 +217,7 @@ def _policies(
     policies = dict(written)
     for strictness in STRICTNESS:
         name = "scorer of lines" + (f", strictness {strictness:+g}" if strictness else "")
-        critic = LineCritic(scorer, "", strictness=strictness)
-        policies[name] = [_rated_remarks(critic, q) for q in asked]
+        policies[name] = [_rated_remarks(LineCritic(scorer, ""), q, strictness) for q in asked]
     best = next(name for name in ("RL", "warm start", "scorer of lines") if name in policies)
     with_best = f"{ALONE} with {best}"
     models = list(policies)
@@ -241,8 +240,8 @@ def _policies(
     return asked, written, {**compared, "paper": paper}
 
 
-def _rated_remarks(critic: LineCritic, q: ReviewQuestion) -> Rated:
-    remarks = critic.review(Snippet("", 1, q.code, ""))
+def _rated_remarks(critic: LineCritic, q: ReviewQuestion, strictness: float) -> Rated:
+    remarks = [r for r in critic.review(Snippet("", 1, q.code, "")) if r.score + strictness >= 0]
     return rate_critique(Critique(tuple(r.finding for r in remarks)), q.code, q.bugs)
 
 

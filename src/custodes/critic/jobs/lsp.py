@@ -1,12 +1,13 @@
 """Findings in an editor: what ``custodes lsp`` serves, when a file is opened and when it is saved.
 
-Not while it is typed into: a critic takes seconds. What did not change comes from the cache.
+Not while it is typed into: a critic takes seconds. Until then findings move with the lines, and those on edited lines go.
+What did not change comes from the cache.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,18 +16,26 @@ from urllib.parse import unquote, urlparse
 from custodes import __version__
 from custodes.critic.choice import CriticChoice, open_critic, open_proposer
 from custodes.critic.review.critics import Critic
-from custodes.critic.review.evidence import TITLES
-from custodes.critic.review.findings import Review, Reviewed
+from custodes.critic.review.editor import (
+    EditorNote,
+    appended_test,
+    file_of_tests,
+    ignoring,
+    in_markdown,
+    moved_notes,
+    notes_of,
+)
+from custodes.critic.review.findings import Review
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.proposals import ProposalOptions, Proposer
 from custodes.critic.review.running import RunOptions
-from custodes.critic.review.snippets import lines_of
+from custodes.critic.review.snippets import lines_of, plain_kind
 from custodes.job.command import command
 from custodes.lm.cache import cache_folder
 from custodes.types import InputError
 
 if TYPE_CHECKING:
-    from lsprotocol.types import Diagnostic, Range
+    from lsprotocol.types import CodeAction, Diagnostic, Range
     from pygls.lsp.server import LanguageServer
 
 
@@ -75,72 +84,113 @@ def _make_server(
         raise InputError("the language server needs pygls: pip install 'custodes[lsp]'.") from None
     whole = types.TextDocumentSyncKind.Full  # pygls applies single edits by lines that are not the protocol's
     server, busy, critics = LanguageServer("custodes", __version__, whole), asyncio.Lock(), list[Critic | None]()
-    published: dict[str, Review] = {}
     proposers: list[Proposer | None] = []
+    shown: dict[str, tuple[str, list[EditorNote]]] = {}  # of each open file: a text, and the notes on it
 
     def reviewed(file: str, text: str) -> Review:
         critics.extend([] if critics else [load_critic()])
         proposers.extend([] if proposers else [load_proposer()])
         return review([file], critics[0], options, cache, texts={file: text}, run=run, proposer=proposers[0])
 
-    async def publish(uri: str) -> None:
-        document = server.workspace.get_text_document(uri)
-        text = document.source
+    async def look(uri: str) -> None:
+        text = server.workspace.get_text_document(uri).source
         async with busy:
             try:
-                result = await asyncio.to_thread(reviewed, unquote(urlparse(uri).path), text)
+                result = await asyncio.to_thread(reviewed, _path(uri), text)
             except InputError as error:
                 server.window_show_message(types.ShowMessageParams(types.MessageType.Error, str(error)))
                 return
-        published[uri] = result
-        units = server.workspace.position_codec.client_num_units
-        diagnostics = list(_diagnostics(result, lines_of(text), units))
+        if uri in server.workspace.text_documents:  # it may have been closed meanwhile, or edited
+            shown[uri] = text, notes_of(result)
+            publish(uri)
+
+    def publish(uri: str) -> None:
+        document = server.workspace.get_text_document(uri)
+        text, notes = shown[uri]
+        shown[uri] = document.source, moved_notes(notes, text, document.source)
+        lines, units = lines_of(document.source), server.workspace.position_codec.client_num_units
+        diagnostics = [_diagnostic(note, lines, units) for note in shown[uri][1]]
         server.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, diagnostics, document.version))
 
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     async def opened(params: types.DidOpenTextDocumentParams) -> None:
-        await publish(params.text_document.uri)
+        await look(params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
     async def saved(params: types.DidSaveTextDocumentParams) -> None:
-        await publish(params.text_document.uri)
+        await look(params.text_document.uri)
 
-    @server.feature(types.TEXT_DOCUMENT_HOVER)
-    def hovered(params: types.HoverParams) -> types.Hover | None:
-        review, line = published.get(params.text_document.uri), params.position.line + 1
-        shown = [f for f in review.findings if any(a <= line <= b for a, b in f.places)] if review else []
-        text = "\n\n---\n\n".join(_in_markdown(f) for f in shown)
-        return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text)) if text else None
+    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
+    def changed(params: types.DidChangeTextDocumentParams) -> None:
+        if params.text_document.uri in shown:
+            publish(params.text_document.uri)
 
+    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
+    def closed(params: types.DidCloseTextDocumentParams) -> None:
+        shown.pop(params.text_document.uri, None)
+        server.text_document_publish_diagnostics(types.PublishDiagnosticsParams(params.text_document.uri, []))
+
+    _answer_questions(server, shown)
     return server
 
 
-def _in_markdown(finding: Reviewed) -> str:
-    """A finding with the evidence that it has."""
-    said = finding.evidence
-    if said is None:
-        return f"**{finding.kind}**: {finding.message}"
-    rows = {"called": said.call, "came": said.came, "promised": said.promised, "by": said.by, "note": said.note}
-    shown = [f"- {label}: `{' '.join(value.replace('`', chr(39)).split())}`" for label, value in rows.items() if value]
-    return "\n".join(
-        [f"**{TITLES[said.kind]}**", "", *shown, "", "A test to paste:", "", "~~~~python", said.test.rstrip(), "~~~~"]
-    )
+def _answer_questions(server: LanguageServer, shown: Mapping[str, tuple[str, list[EditorNote]]]) -> None:
+    """What can be done about the findings in some lines, and what a finding rests on."""
+    from lsprotocol import types
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions([types.CodeActionKind.QuickFix]))
+    def actions(params: types.CodeActionParams) -> list[CodeAction]:
+        uri, chosen = params.text_document.uri, params.range
+        _, notes = shown.get(uri, ("", []))
+        here = [n for n in notes if n.finding and n.start - 1 <= chosen.end.line and chosen.start.line <= n.end - 1]
+        return [action for note in here for action in _actions(server, uri, note)]
+
+    @server.feature(types.TEXT_DOCUMENT_HOVER)
+    def hovered(params: types.HoverParams) -> types.Hover | None:
+        _, notes = shown.get(params.text_document.uri, ("", []))
+        here = (n.finding for n in notes if n.finding and n.start - 1 <= params.position.line <= n.end - 1)
+        text = "\n\n---\n\n".join(map(in_markdown, here))
+        return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text)) if text else None
 
 
-def _diagnostics(result: Review, lines: list[str], units: Callable[[str], int]) -> Iterator[Diagnostic]:
-    """Findings, and what was not reviewed, so that a file without any is one that was; ``units`` counts a text's length
-    as the editor does."""
+def _actions(server: LanguageServer, uri: str, note: EditorNote) -> Iterator[CodeAction]:
+    """Ignore the finding; where it has a test that fails, insert that."""
+    from lsprotocol import types
+
+    document, units = server.workspace.get_text_document(uri), server.workspace.position_codec.client_num_units
+    diagnostics = [_diagnostic(note, lines_of(document.source), units)]
+    fix = types.CodeActionKind.QuickFix
+    if (edit := ignoring(document.source, note)) is not None:
+        old = lines_of(document.source)[edit.line - 1]
+        whole = types.Range(types.Position(edit.line - 1, 0), types.Position(edit.line - 1, units(old)))
+        changes = {uri: [types.TextEdit(whole, edit.text)]}
+        yield types.CodeAction(edit.title, fix, diagnostics, edit=types.WorkspaceEdit(changes))
+    if note.finding is None or note.finding.evidence is None:
+        return
+    file = file_of_tests(Path(_path(uri)))
+    tests = server.workspace.get_text_document(file.as_uri()).source if file.is_file() else ""
+    if (addition := appended_test(tests, note.finding.evidence.test)) is not None:
+        lines = lines_of(tests)
+        end = types.Position(len(lines) - 1, units(lines[-1]))
+        insert = types.TextEdit(types.Range(end, end), addition)
+        where = types.OptionalVersionedTextDocumentIdentifier(file.as_uri())
+        made = [] if file.is_file() else [types.CreateFile(file.as_uri(), options=types.CreateFileOptions(None, True))]
+        edits = types.WorkspaceEdit(document_changes=[*made, types.TextDocumentEdit(where, [insert])])
+        yield types.CodeAction(f"Insert the failing test into {file.name}", fix, diagnostics, edit=edits)
+
+
+def _path(uri: str) -> str:
+    return unquote(urlparse(uri).path)
+
+
+def _diagnostic(note: EditorNote, lines: list[str], units: Callable[[str], int]) -> Diagnostic:
+    """A note; ``units`` counts a text's length as the editor does."""
     from lsprotocol.types import Diagnostic, DiagnosticSeverity
 
-    for finding in result.findings:
-        for start, end in finding.places:
-            message = f"{finding.message} (confidence {finding.confidence:.0%})"
-            shown = _range(lines, start, end, units)
-            yield Diagnostic(shown, message, severity=DiagnosticSeverity.Warning, source="custodes", code=finding.kind)
-    problems = [(max(p.line, 1), f"not reviewed: {p.message}") for p in result.problems]
-    for line, message in problems + ([(1, f"stopped: {result.died}")] if result.died else []):
-        shown = _range(lines, line, line, units)
-        yield Diagnostic(shown, message, severity=DiagnosticSeverity.Information, source="custodes")
+    severity = DiagnosticSeverity.Warning if note.finding else DiagnosticSeverity.Information
+    code = plain_kind(note.finding.kind) if note.finding else None
+    shown = _range(lines, note.start, note.end, units)
+    return Diagnostic(shown, note.message, severity=severity, code=code, source="custodes")
 
 
 def _range(lines: list[str], start: int, end: int, units: Callable[[str], int]) -> Range:

@@ -16,6 +16,7 @@ from typing import Any
 
 from custodes.critic.corpus import Function, read_corpus
 from custodes.critic.examples import write_json_lines
+from custodes.critic.kept_apart import KeptApart
 from custodes.critic.tamper import OPERATORS
 from custodes.critic.tamper.make import TamperOptions, chunks_of, clean, trusted, try_all, untested
 from custodes.environments.sandbox import Kind
@@ -57,7 +58,7 @@ def critic_tamper(config: CriticTamper) -> dict[str, Any]:
 
     Make the file; returns its summary. Raises InputError where the corpus is none or holds nothing to tamper with.
     """
-    functions, options = _chosen(config), config.options
+    (functions, apart), options = _chosen(config), config.options
     decides = {"options": asdict(options), "operators": sorted(OPERATORS), "functions": [f.id for f in functions]}
     with Parts.open(config.out, decides) as known, Progress() as progress:
         bar, kept = progress.add_task("Trying changes", total=len(chunks_of(functions))), 0
@@ -88,6 +89,7 @@ def critic_tamper(config: CriticTamper) -> dict[str, Any]:
             for name in sorted(made.tried)
         },
         "not_tried": dict(made.problems),
+        "kept_apart": apart,
     }
     save_json(config.out.with_name(config.out.name + ".summary.json"), told, indent=None)
     return told
@@ -102,9 +104,13 @@ def _show(options: CriticTamper, told: dict[str, Any]) -> None:
     print(f"  kept {rate['estimate']:.1%} of {rate['n']:,} changes tried (tests failed that passed before)")
 
 
-def _chosen(config: CriticTamper) -> list[Function]:
+def _chosen(config: CriticTamper) -> tuple[list[Function], int]:
+    """The functions to tamper with, and how many are left out, since critics are measured on them."""
     packages = {name.strip() for name in config.packages.split(",") if name.strip()}
     found = [f for f in read_corpus(config.corpus) if not packages or f.package in packages]
+    every, kept_apart = len(found), KeptApart.known()
+    found = [f for f in found if not kept_apart.holds(f.package, f.code)]
+    apart = every - len(found)
     if not any(f.tests for f in found):
         named = f" of {config.packages}" if packages else ""
         raise InputError(
@@ -114,4 +120,4 @@ def _chosen(config: CriticTamper) -> list[Function]:
     for tested, wanted in ((True, config.functions), (False, config.untested_functions)):
         group = [f.id for f in found if bool(f.tests) is tested]
         taken.update(draw.sample(group, min(wanted or len(group), len(group))))
-    return [f for f in found if f.id in taken]
+    return [f for f in found if f.id in taken], apart

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
-from custodes.critic.examples import TRAIN, BugExample, BugRows, read_bug_examples
+from custodes.critic.examples import TRAIN, BugExample, read_bug_examples
 from custodes.critic.families import families_of
+from custodes.critic.kept_apart import MANIFEST, TeachingRows
 from custodes.critic.line_training import LineConfig, LineEvaluation, calibrate_lines, evaluate_lines, train_lines
 from custodes.critic.lines import LineScorer
 from custodes.critic.scoring import score_all
+from custodes.files import save_json
 from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
@@ -24,7 +26,7 @@ from custodes.types import InputError
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class LineTraining(BugRows):
+class LineTraining(TeachingRows):
     """What a scorer of lines learns from, and how."""
 
     model: str = "smollm2-135m"
@@ -73,7 +75,7 @@ def critic_train(config: CriticTrain) -> dict[str, LineEvaluation]:
 
 def trained_scorer(config: CriticTrain, rows: Sequence[BugExample], work: Workspace) -> LineScorer:
     """The scorer of the folder, which is trained and calibrated unless it is there."""
-    training, spare = _divided(rows, config)
+    training, spare, manifest = _divided(rows, config)
     if work.done(config.out):
         return LineScorer.load(config.out, config.dtype)
     lm = load(config.model, dtype=config.dtype)
@@ -83,6 +85,7 @@ def trained_scorer(config: CriticTrain, rows: Sequence[BugExample], work: Worksp
     scores = score_all(scorer, [e.code for e in examples], "calibrating")
     calibrate_lines(scorer, examples, config.false_alarms, scores)
     scorer.save(config.out)
+    save_json(config.out / MANIFEST, manifest, indent=None)
     about = {"examples": len(training)}
     work.write([Model(scorer.fingerprint(), str(config.out), "critic", lm.fingerprint(), about)])
     work.finish(config.out)
@@ -96,9 +99,11 @@ def _show(config: CriticTrain, measured: Mapping[str, LineEvaluation]) -> None:
         print(f"{split}:\n{evaluation}")
 
 
-def _divided(rows: Sequence[BugExample], config: CriticTrain) -> tuple[list[BugExample], list[BugExample]]:
-    """Rows to learn from, and rows of other functions to calibrate on."""
-    usable = [r for r in rows if r.split == TRAIN]
+def _divided(
+    rows: Sequence[BugExample], config: CriticTrain
+) -> tuple[list[BugExample], list[BugExample], dict[str, Any]]:
+    """Rows to learn from, rows of other functions to calibrate on, and the manifest of both."""
+    usable, manifest = config.taught(rows)
     functions = sorted({r.function for r in usable})
     random.Random(config.training.seed).shuffle(functions)
     spare = set(functions[: max(1, round(config.calibrate_on * len(functions)))])
@@ -110,4 +115,4 @@ def _divided(rows: Sequence[BugExample], config: CriticTrain) -> tuple[list[BugE
         training = drawn + [r for r in training if not r.bug_lines and r.function in named]
     if not training:
         raise InputError(f'{config.data} has no row to learn from: rows whose "split" is "{TRAIN}", or that have none.')
-    return training, [r for r in usable if r.function in spare][:2000]
+    return training, [r for r in usable if r.function in spare][:2000], manifest

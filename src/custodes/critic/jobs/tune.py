@@ -21,7 +21,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from custodes.critic.examples import TRAIN, BugExample, BugRows, read_bug_examples
+from custodes.critic.examples import TRAIN, BugExample, read_bug_examples
+from custodes.critic.kept_apart import MANIFEST, TeachingRows
 from custodes.critic.policies import (
     ReviewQuestion,
     chosen_by,
@@ -56,7 +57,7 @@ WARM_BATCH = 8
 
 @dataclass(frozen=True, kw_only=True)
 @ranged
-class CriticTune(BugRows):
+class CriticTune(TeachingRows):
     """Teach a model to write critiques. The same command again goes on where it was interrupted.
 
     Rows of the split train teach; rows of every other split are measured on.
@@ -119,7 +120,9 @@ def critic_tune(config: CriticTune) -> dict[str, Any]:
     Run all phases; returns the summary. Raises InputError where the data are too few or cannot be read.
     """
     with Workspace.open(config.out, "critic tune", config, config.seed) as work:
-        summary = _Tuning(config, work).run()
+        tuning = _Tuning(config, work)
+        summary = tuning.run()
+        save_json(config.out / MANIFEST, tuning.manifest, indent=None)
         save_json(config.out / "summary.json", summary)
     return summary
 
@@ -142,7 +145,7 @@ class _Tuning:
         self.config, self.work = config, work
         examples = read_bug_examples(config.data, described=True)
         random.Random(config.seed).shuffle(examples)
-        training = [e for e in examples if e.split == TRAIN]
+        training, self.manifest = config.taught(examples)
         if len(training) < config.warm_start + config.rated:
             wanted = f"{config.warm_start} for the warm start and {config.rated} to rate are asked for"
             raise InputError(f"{config.data} has {len(training)} training examples; {wanted}.")

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.special import logit
@@ -52,13 +52,17 @@ class EngineDied(Exception):  # noqa: N818 (the engine's, not ours)
 @dataclass(frozen=True, slots=True)
 class Remark:
     """A finding at its places in the file. ``confidence`` is 0 to 1; it is shown where ``score`` plus strictness is not
-    below 0. Without ``evidence`` it is an argument only."""
+    below 0.
+
+    Without ``evidence`` it is an argument only; ``suspicion`` then names the kind of bug, where the critic tells kinds apart.
+    """
 
     finding: Finding
     places: tuple[Place, ...]
     confidence: float
     score: float
     evidence: Evidence | None = None
+    suspicion: str = ""
 
 
 class Critic(Protocol):
@@ -69,6 +73,19 @@ class Critic(Protocol):
 
     def review(self, snippet: Snippet) -> list[Remark]:
         """Remarks in falling order of confidence. Raises EngineDied where no answer comes."""
+        ...
+
+
+@runtime_checkable
+class ReadsTogether(Protocol):
+    """A critic that reads many snippets in one pass, and writes comments on those remarks only that are shown."""
+
+    def review_all(self, snippets: Sequence[Snippet]) -> list[list[Remark]]:
+        """Remarks on each, whatever their score. Where the comment is empty, :meth:`comments` writes it."""
+        ...
+
+    def comments(self, snippet: Snippet, quotes: Sequence[str]) -> list[str]:
+        """What is wrong with each quote."""
         ...
 
 
@@ -153,51 +170,50 @@ class SampledCritic:
 
 
 class LineCritic:
-    """Reports the lines that the scorer would report; ``strictness`` moves both of its limits, in nats.
+    """Remarks on the likeliest lines of a scorer, whatever their score, so that they are kept apart from the strictness.
 
-    At 0 those are the scorer's threshold and half the probability of the likeliest line. Lines below are not handed on,
-    so that no comment is written for nothing. ``name`` tells the scorer from others in the cache.
+    A score of 0 is the scorer's own limit: its threshold, and half the probability of the likeliest line. ``name`` tells
+    the scorer from others in the cache.
     """
 
-    def __init__(
-        self, scorer: ScoresLines, name: str, commentator: Commentator | None = None, strictness: float = 0.0
-    ) -> None:
-        self.scorer, self.name, self.commentator, self.strictness = scorer, name, commentator, strictness
+    def __init__(self, scorer: ScoresLines, name: str, commentator: Commentator | None = None) -> None:
+        self.scorer, self.name, self.commentator = scorer, name, commentator
 
     @property
     def fingerprint(self) -> str:
         said = self.commentator.fingerprint if self.commentator else ""
-        limits = (str(self.scorer.threshold), str(self.scorer.temperature), str(self.strictness))
-        return hash_shown("lines", self.name, *limits, said)
+        return hash_shown("lines", self.name, str(self.scorer.threshold), str(self.scorer.temperature), said)
 
     def review(self, snippet: Snippet) -> list[Remark]:
-        if snippet.kind != "code":
-            raise InputError("a scorer of lines reads code; for answers take a model that writes.")
-        words = self.commentator.words if self.commentator else []
-        (scores,) = self.scorer.scores([defused(_at_margin(snippet.code), words) + "\n"])
-        chosen = self._chosen(scores, snippet.code.split("\n"))
-        silent = [quote for quote, places, _, _ in chosen if places[0].start not in scores.messages]
-        said = self.commentator.on(snippet, silent) if self.commentator and silent else []
-        written = dict(zip(silent, said, strict=False))
-        remarks = []
-        for quote, places, confidence, score in chosen:
-            comment = written.get(quote) or plain_question(scores.message(places[0].start))
-            remarks.append(Remark(Finding(quote, comment), _in_file(places, snippet), confidence, score))
+        (remarks,) = self.review_all([snippet])
         return remarks
 
-    def _chosen(self, scores: LineScores, lines: list[str]) -> list[tuple[str, Places, float, float]]:
-        """(quote, places in the snippet, confidence, score) of the lines to report; a text that occurs twice once."""
-        found: dict[str, tuple[str, Places, float, float]] = {}
+    def review_all(self, snippets: Sequence[Snippet]) -> list[list[Remark]]:
+        if any(snippet.kind != "code" for snippet in snippets):
+            raise InputError("a scorer of lines reads code; for answers take a model that writes.")
+        words = self.commentator.words if self.commentator else []
+        scored = self.scorer.scores([defused(_at_margin(s.code), words) + "\n" for s in snippets])
+        return [self._remarks(snippet, scores) for snippet, scores in zip(snippets, scored, strict=True)]
+
+    def comments(self, snippet: Snippet, quotes: Sequence[str]) -> list[str]:
+        return self.commentator.on(snippet, quotes) if self.commentator else [SUSPICIOUS] * len(quotes)
+
+    def _remarks(self, snippet: Snippet, scores: LineScores) -> list[Remark]:
+        """On the likeliest lines; a text that occurs twice once."""
+        lines, found = snippet.code.split("\n"), dict[str, Remark]()
         for number in scores.order()[:WORTH_A_COMMENT].tolist():
             score = _evidence(scores, number, self.scorer.threshold)
-            if number > len(lines) or lines[number - 1] in found or score + self.strictness < 0:
+            if number > len(lines) or lines[number - 1] in found or score == -math.inf:
                 continue
             quote = lines[number - 1]
             others = [k for k, line in enumerate(lines, 1) if line == quote and k != number]
             places = tuple(Place(k, k) for k in [number, *others])
-            confidence = float(sum(scores.lines[p.start - 1] for p in places))
-            found[quote] = quote, places, min(1.0, confidence), score
-        return sorted(found.values(), key=lambda row: -row[2])
+            confidence = min(1.0, float(sum(scores.lines[p.start - 1] for p in places)))
+            silent = self.commentator is not None and number not in scores.messages
+            comment = "" if silent else plain_question(scores.message(number))
+            remark = Remark(Finding(quote, comment), _in_file(places, snippet), confidence, score)
+            found[quote] = replace(remark, suspicion=scores.kinds.get(number, ""))
+        return sorted(found.values(), key=lambda remark: -remark.score)
 
 
 def _evidence(scores: LineScores, line: int, threshold: float) -> float:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from custodes.critic.review.snippets import is_ours, lines_of, read_text
+from custodes.critic.review.snippets import SUFFIXES, is_ours, lines_of, read_text
 from custodes.types import InputError
 
 HUNK = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
@@ -20,7 +20,7 @@ DIFF = ("-c", "diff.relative=false", "--literal-pathspecs", "diff")
 def lines_changed_since(revision: str, paths: Sequence[str]) -> dict[str, set[int]]:
     """Files that differ from ``revision`` -> their new lines; all lines of those that git does not track yet.
 
-    Python files in the whole repository, or below ``paths``; files that ``paths`` names, whatever they are. What git
+    Python files and notebooks in the whole repository, or below ``paths``; files that ``paths`` names, whatever they are. What git
     ignores is left out, and untracked files in folders that are hidden or made by others. Names are as they can be opened
     from the current folder. Raises InputError for a path that is not there, and where git knows no such revision.
     """
@@ -35,14 +35,14 @@ def lines_changed_since(revision: str, paths: Sequence[str]) -> dict[str, set[in
     roots = [Path(os.path.realpath(path)) for path in paths] or [Path(top)]
     below, found = list(paths) or [top], {}
     for file in _files(top, *DIFF, "--name-only", "--diff-filter=d", "-z", revision, "--", *below):
-        if file.suffix == ".py" or file in roots:
+        if file.suffix in SUFFIXES or file in roots:
             hunks = _git(*DIFF, "-U0", "--no-color", "--no-ext-diff", "--no-textconv", revision, "--", str(file))
             added = ((int(start), int(count or 1)) for start, count in HUNK.findall(hunks))
             found[os.path.relpath(file)] = {line for start, count in added for line in range(start, start + count)}
     others = ("--literal-pathspecs", "ls-files", "--others", "--exclude-standard", "--full-name", "-z", "--", *below)
     for file in _files(top, *others):
         ours = any(root in file.parents and is_ours(file.relative_to(root)) for root in roots)
-        if file in roots or (file.suffix == ".py" and ours):
+        if file in roots or (file.suffix in SUFFIXES and ours):
             shown = os.path.relpath(file)
             found[shown] = set(range(1, len(lines_of(read_text(shown)[0])) + 1))
     return found

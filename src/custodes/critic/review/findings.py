@@ -1,39 +1,23 @@
-"""What a review found, and how it is shown: in a terminal, in a pipe, and to programs.
-
-Programs get JSON, SARIF 2.1.0, reviewdog's rdjson, or GitHub's workflow commands.
-"""
+"""What a review found, and how it is shown to people: in a terminal and in a pipe."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import PurePath
-from typing import Any
-from urllib.parse import quote
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from custodes import __version__
 from custodes.critic.review.evidence import TITLES, Evidence, FunctionRun, runs_in_words
+from custodes.critic.review.notebooks import Cell
+from custodes.critic.review.places import repository_path
 from custodes.critic.review.question import plain_question
-from custodes.critic.review.snippets import Problem, lines_of
+from custodes.critic.review.snippets import Problem, lines_of, plain_kind
 
 ARGUMENT = "argument only"
-RULES = {
-    "failing-example": "An example in the documentation, or a test, fails when it is run",
-    "contradiction": "An input was found on which the function breaks what it promises",
-    "difference": "An input was found on which the changed function gives another result",
-    "wrong-example": "An example in the documentation is probably wrong itself",
-    "argument-only": "A critic model finds the place suspicious; nothing was run",
-}
-"""What a finding rests on, by the id of SARIF's rule."""
-SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 ANSWER = re.compile(r"#\d+$")  # a row of a file of answers
 AROUND = 1  # lines shown before and after a quote
 
@@ -42,7 +26,8 @@ AROUND = 1  # lines shown before and after a quote
 class Reviewed:
     """One finding in a file; ``places`` lists every line range that the quote may mean, the first is ``line``.
 
-    ``name`` is the function or method that it is in, "module" for code outside. Without ``evidence`` it is an argument only.
+    ``name`` is the function or method that it is in, "module" for code outside. Without ``evidence`` it is an argument only;
+    ``suspicion`` then names the kind of bug, where that is known. ``content`` names the piece of code that it is in.
     """
 
     file: str
@@ -54,6 +39,8 @@ class Reviewed:
     places: tuple[tuple[int, int], ...]
     name: str = "module"
     evidence: Evidence | None = None
+    suspicion: str = ""
+    content: str = ""
 
     @property
     def kind(self) -> str:
@@ -61,9 +48,15 @@ class Reviewed:
         return self.evidence.kind if self.evidence else ARGUMENT
 
     @property
+    def kinds(self) -> set[str]:
+        """The names under which a comment can ignore it."""
+        return {plain_kind(kind) for kind in (self.kind, self.suspicion) if kind}
+
+    @property
     def fingerprint(self) -> str:
-        """The same after lines have moved: of the file, the function, the quote, the kind of evidence and nothing else."""
-        shown = f"{self.file}\0{self.name}\0{' '.join(self.quote.split())}"
+        """The same after lines have moved: of the file's path from its repository, the function, the quote and the kind of
+        evidence."""
+        shown = f"{repository_path(self.file)}\0{self.name}\0{' '.join(self.quote.split())}"
         shown += f"\0{self.kind}" if self.evidence else ""
         return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
@@ -82,6 +75,12 @@ class Review:
     texts: dict[str, str] = field(default_factory=dict, repr=False)  # of every file, as it was read
     occurring: list[tuple[Reviewed, int]] = field(default_factory=list, repr=False)  # shown or known, and how often
     whole: list[str] = field(default_factory=list, repr=False)  # files of which every line was reviewed
+    cells: dict[str, Cell] = field(default_factory=dict, repr=False)  # of notebooks, by their names
+
+    def stored_at(self, file: str, line: int) -> int:
+        """The line of the file on disk: of a cell's line, that of the notebook."""
+        return self.cells[file].line_in_file(line) if file in self.cells else line
+
     runs: list[FunctionRun] = field(default_factory=list, repr=False)  # which functions were run
 
 
@@ -157,7 +156,7 @@ def _highlighted(finding: Reviewed, text: str) -> Syntax:
     return syntax
 
 
-def _to_text(review: Review) -> str:
+def findings_text(review: Review) -> str:
     """One finding a line with its quote below, for a pipe."""
     lines = []
     for f in review.findings:
@@ -167,105 +166,3 @@ def _to_text(review: Review) -> str:
         lines += [f"    {line}" for line in f.quote.split("\n")]
         lines += [f"    | {line}".rstrip() for line in f.evidence.test.rstrip().split("\n")] if f.evidence else []
     return "\n".join(lines)
-
-
-# ---------------------------------------------------------------- for programs
-
-
-def _to_json(review: Review) -> str:
-    """A list of findings; ``evidence`` is null for one that is an argument only."""
-    rows = [{**asdict(f), "kind": f.kind, "places": [list(place) for place in f.places]} for f in review.findings]
-    return json.dumps(rows, ensure_ascii=False, indent=1)
-
-
-def _to_sarif(review: Review) -> str:
-    """SARIF 2.1.0 (OASIS). Confidence is the result's ``rank``, 0 to 100; what was not reviewed is a notification.
-
-    A finding with evidence has a code flow: where the promise stands, what was called, and what came.
-    """
-    rules = [{"id": name, "shortDescription": {"text": about}} for name, about in RULES.items()]
-    driver = {"name": "Custodes", "version": __version__, "semanticVersion": __version__, "rules": rules}
-    missed = [*map(str, review.problems), *([review.died] if review.died else [])]
-    notes = [{"level": "error", "message": {"text": text}} for text in missed]
-    run = {
-        "tool": {"driver": driver},
-        "columnKind": "unicodeCodePoints",
-        "invocations": [{"executionSuccessful": not review.died, "toolExecutionNotifications": notes}],
-        "results": [_sarif_result(f) for f in review.findings],
-    }
-    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, ensure_ascii=False, indent=1)
-
-
-def _sarif_result(f: Reviewed) -> dict[str, Any]:
-    artifact = {"uri": quote(PurePath(f.file).as_posix()) if f.file != "-" else "stdin"}
-    regions = [{"startLine": start, "endLine": end, "snippet": {"text": f.quote}} for start, end in f.places]
-    places = [{"physicalLocation": {"artifactLocation": artifact, "region": region}} for region in regions]
-    rule = f.kind.replace(" ", "-")
-    row = {
-        "ruleId": rule,
-        "ruleIndex": list(RULES).index(rule),
-        "level": "warning",
-        "rank": round(100 * f.confidence, 2),
-        "message": {"text": f.message},
-        "locations": places[:1],
-        "relatedLocations": [{"id": i, **place} for i, place in enumerate(places[1:], 1)],
-        "partialFingerprints": {"custodes/v2": f.fingerprint},
-    }
-    if f.evidence is None:
-        return row
-    steps = [_step(artifact, *step) for step in _steps_of(f.evidence, f.line)]
-    return {**row, "codeFlows": [{"threadFlows": [{"locations": steps}]}], "properties": {"test": f.evidence.test}}
-
-
-def _step(artifact: dict[str, str], line: int, text: str) -> dict[str, Any]:
-    place = {"artifactLocation": artifact, "region": {"startLine": line}}
-    return {"location": {"physicalLocation": place, "message": {"text": text}}}
-
-
-def _steps_of(evidence: Evidence, line: int) -> list[tuple[int, str]]:
-    """(line, what happens there): the promise, the call, and what came."""
-    called = f"called: {' '.join(evidence.call.split())}"
-    return [
-        (evidence.line, f"promised by {evidence.by}: {evidence.promised}"),
-        (line, called),
-        (evidence.at or line, f"came: {evidence.came}"),
-    ]
-
-
-def _to_rdjson(review: Review) -> str:
-    """reviewdog's diagnostic format."""
-    rows = [
-        {
-            "message": f"{f.message} (confidence {f.confidence:.0%})",
-            "location": {"path": f.file, "range": {"start": {"line": f.line}, "end": {"line": f.end_line}}},
-            "severity": "WARNING",
-            "code": {"value": f.kind.replace(" ", "-")},
-        }
-        for f in review.findings
-    ]
-    return json.dumps({"source": {"name": "custodes"}, "diagnostics": rows}, ensure_ascii=False, indent=1)
-
-
-def _to_github(review: Review) -> str:
-    """GitHub's workflow commands, with everything escaped that could begin another."""
-    message = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
-    value = message | str.maketrans({":": "%3A", ",": "%2C"})
-    return "\n".join(
-        f"::warning file={f.file.translate(value)},line={f.line},endLine={f.end_line},"
-        f"title={f'Custodes: {f.kind}, confidence {f.confidence:.0%}'.translate(value)}::{_told(f).translate(message)}"
-        for f in review.findings
-    )
-
-
-def _told(f: Reviewed) -> str:
-    """The message, and the test to paste."""
-    return f"{f.message}\n\n{f.evidence.test}" if f.evidence else f.message
-
-
-FORMATS: dict[str, Callable[[Review], str]] = {
-    "text": _to_text,
-    "json": _to_json,
-    "sarif": _to_sarif,
-    "rdjson": _to_rdjson,
-    "github": _to_github,
-}

@@ -20,7 +20,9 @@ from custodes.types import InputError
 
 LONGEST = 60  # lines of one snippet
 SKIPPED = {"__pycache__", "node_modules", "venv", "site-packages", "build", "dist"}
-IGNORE = re.compile(r"#\s*custodes:\s*ignore\b", re.IGNORECASE)
+IGNORE = re.compile(r"#\s*custodes:\s*ignore\b(?:\s*\[([^\]]*)\])?", re.IGNORECASE)
+EVERY = "every kind"
+SUFFIXES = (".py", ".ipynb")
 CLASS = re.compile(r"class\s+(\w+)")
 COLON = re.compile(r":\s*(?:#.*)?$")
 DEEPEST = 50  # classes in each other
@@ -72,14 +74,15 @@ class Problem:
 
 
 def find_files(paths: Sequence[str]) -> Iterator[Path]:
-    """Files as they were named; of folders, the Python files below that are not hidden and nobody else's.
+    """Files as they were named; of folders, Python files and notebooks below that are not hidden and nobody else's.
 
     Raises InputError for a path that is not there.
     """
     for name in paths:
         path = Path(name)
         if path.is_dir():
-            yield from (found for found in sorted(path.rglob("*.py")) if is_ours(found.relative_to(path)))
+            every = (found for found in sorted(path.rglob("*")) if found.suffix in SUFFIXES and found.is_file())
+            yield from (found for found in every if is_ours(found.relative_to(path)))
         elif path.exists():
             yield path
         else:
@@ -126,20 +129,28 @@ def snippets_of(file: str, text: str) -> tuple[list[Snippet], list[Problem]]:
     return snippets, problems
 
 
-def ignored_lines(text: str) -> set[int]:
-    """Lines with a comment ``# custodes: ignore``; one on a ``def``, a ``class`` or their decorators stands for the
-    whole of it."""
-    found = set[int]()
+def ignored_lines(text: str) -> dict[int, set[str]]:
+    """Lines with a comment ``# custodes: ignore`` or ``# custodes: ignore[KIND, KIND]`` -> the kinds, or :data:`EVERY`.
+
+    One on a ``def``, a ``class`` or their decorators stands for the whole of it.
+    """
+    found: dict[int, set[str]] = {}
     for part in _parts(lines_of(text)) if IGNORE.search(text) else ():
         marked = _marked(_at_margin(part.lines))
-        silent = set(marked)
+        silent = {line: set(kinds) for line, kinds in marked.items()}
         for node in ast.walk(part.tree) if isinstance(part.tree, ast.Module) and marked else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 start, body = _start(node), max(_start(node.body[0]), node.lineno + 1)
-                if marked & set(range(start, body)):
-                    silent |= set(range(start, (node.end_lineno or node.lineno) + 1))
-        found |= {number + part.shift for number in silent}
+                kinds = {kind for line in range(start, body) for kind in marked.get(line, ())}
+                for line in range(start, (node.end_lineno or node.lineno) + 1) if kinds else ():
+                    silent.setdefault(line, set()).update(kinds)
+        found |= {number + part.shift: kinds for number, kinds in silent.items()}
     return found
+
+
+def plain_kind(kind: str) -> str:
+    """The name of a kind of finding, as it may be written in a comment."""
+    return kind.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def parsed_python(lines: Sequence[str]) -> ast.Module | SyntaxError:
@@ -156,17 +167,22 @@ def parsed_python(lines: Sequence[str]) -> ast.Module | SyntaxError:
             return SyntaxError(str(error))
 
 
-def _marked(lines: list[str]) -> set[int]:
-    """Lines with the comment; from where Python cannot read the text on, lines that look like it."""
-    found, at = set[int](), 0
+def _marked(lines: list[str]) -> dict[int, set[str]]:
+    """Lines with the comment, and its kinds; from where Python cannot read the text on, lines that look like it."""
+    found, at = dict[int, set[str]](), 0
     try:
         for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
             at = token.end[0]
-            if token.type == tokenize.COMMENT and IGNORE.search(token.string):
-                found.add(token.start[0])
+            if token.type == tokenize.COMMENT and (match := IGNORE.search(token.string)):
+                found[token.start[0]] = _kinds(match)
     except (SyntaxError, tokenize.TokenError):
-        found |= {number for number, line in enumerate(lines, 1) if number > at and IGNORE.search(line)}
+        later = ((number, IGNORE.search(line)) for number, line in enumerate(lines, 1) if number > at)
+        found |= {number: _kinds(match) for number, match in later if match}
     return found
+
+
+def _kinds(match: re.Match[str]) -> set[str]:
+    return {plain_kind(kind) for kind in (match[1] or "").split(",") if kind.strip()} or {EVERY}
 
 
 @dataclass(frozen=True, slots=True)
