@@ -64,12 +64,15 @@ def test_a_line_that_is_only_added_stands_between_two(study: ModuleType) -> None
     assert study.mended_lines("a", "a") == set()
 
 
-def test_what_is_caught_is_gone_after_the_mending(study: ModuleType, repository: Path, tmp_path: Path) -> None:
+def test_what_is_caught_is_gone_after_the_mending(
+    study: ModuleType, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if reason := missing():
         pytest.skip(reason)
-    words = [sys.executable, str(STUDY), "--repository", str(repository), "--out", str(tmp_path), "--seconds", "0.5"]
+    words = [str(STUDY), "--repository", str(repository), "--out", str(tmp_path), "--seconds", "0.5"]
+    monkeypatch.setattr(sys, "argv", words)
     for _ in range(2):  # the second time from what is kept
-        subprocess.run(words, check=True, capture_output=True)
+        study.main()
     told = json.loads((tmp_path / "own_history.json").read_text())
     assert (told["commits"], told["functions"]) == (1, 1)
     assert told["functions run"]["estimate"] == 1
