@@ -152,9 +152,7 @@ def materialised(value: Any) -> Any:
     """A value that two calls can be compared by; UNKNOWN for an object that is only itself."""
     if values.is_iterator(value):
         return values.listed(value)
-    if type(value).__eq__ is object.__eq__ and type(value).__repr__ is object.__repr__:
-        return UNKNOWN
     try:
-        return copy.deepcopy(value)
+        return UNKNOWN if values.ELSEWHERE.search(repr(value)) else copy.deepcopy(value)
     except Exception:
         return UNKNOWN

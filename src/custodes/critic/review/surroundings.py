@@ -107,7 +107,7 @@ def _neighbours(folder: Path, text: str, own: str) -> Iterator[tuple[str, bytes]
     """Modules and packages beside a file that it imports, and those that they import."""
     seen, left = {own}, [text]
     while left:
-        for name in _imported(left.pop()):
+        for name in _imported(left.pop()) - sys.stdlib_module_names:
             module, package = folder / f"{name}.py", folder / name
             if module.name not in seen and module.is_file():
                 seen.add(module.name)
