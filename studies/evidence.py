@@ -67,7 +67,7 @@ def measured(names: list[str], given: argparse.Namespace, proposer: Proposer | N
         part = left[at : at + given.together]
         paths = [str(folder / name) for name in part for folder in (given.buggy, given.fixed)]
         began = time.monotonic()
-        result = review(paths, None, EVERYTHING, run=run, proposer=proposer)
+        result = review(paths, None, EVERYTHING, given.out / "cache", run=run, proposer=proposer)
         seconds = (time.monotonic() - began) / len(part)
         for name in part:
             row = {"name": name, "seconds": seconds}

@@ -18,8 +18,10 @@ from typing import Any
 from evidence import EVERYTHING, in_words, summarised
 from evidence_library import files_of
 
+from custodes.critic.choice import CriticChoice, open_proposer
 from custodes.critic.functions import functions_of
 from custodes.critic.review.flow import review
+from custodes.critic.review.proposals import ProposalOptions, Proposer
 from custodes.critic.review.running import RunOptions
 from custodes.critic.tamper.bugs import candidates
 from custodes.files import save_json
@@ -33,6 +35,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--documented", default=">>>", help="a text that the docstring holds")
     parser.add_argument("--inputs", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument(
+        "--model", default="", help="a model that proposes results: a folder, a .gguf file, endpoint:URL#NAME"
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(words)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -41,12 +46,18 @@ def main(words: Sequence[str] | None = None) -> None:
     done = {row["name"] for row in rows}
     drawn = [one for package in given.packages for one in documented(package, given.documented)]
     random.Random(given.seed).shuffle(drawn)
+    proposer = open_proposer(CriticChoice(model=given.model), ProposalOptions()) if given.model else None
+    if proposer is not None:  # about many functions at once, and never twice
+        wanted: dict[str, set[str]] = {}
+        for file, name, *_ in drawn[: given.functions]:
+            wanted.setdefault(file, set()).add(name)
+        proposer.propose({file: Path(file).read_text() for file in wanted}, wanted, given.out / "cache", told)
     run = RunOptions(inputs=given.inputs, seconds=given.seconds)
     for file, name, first, last, code in drawn[: given.functions]:
         edits = candidates(code, 1, given.seed)
         if f"{file}::{name}" in done or not edits:
             continue
-        row = measured(file, first, last, edits[0].apply(code), run)
+        row = measured(file, first, last, edits[0].apply(code), run, proposer, given.out / "cache")
         rows.append({"name": f"{file}::{name}", "operator": edits[0].operator, **row})
         with kept.open("a") as handle:
             handle.write(json.dumps(rows[-1]) + "\n")
@@ -59,6 +70,10 @@ def main(words: Sequence[str] | None = None) -> None:
     print(in_words(result))
 
 
+def told(done: int, of: int) -> None:
+    print(f"the model was asked about {done} of {of} functions", flush=True)
+
+
 def documented(package: str, holds: str) -> Iterator[tuple[str, str, int, int, str]]:
     """(file, function, first line, last line, code) of a package's functions outside classes whose docstring holds a text."""
     for file in files_of(package):
@@ -69,13 +84,17 @@ def documented(package: str, holds: str) -> Iterator[tuple[str, str, int, int, s
                 yield str(file), f.qualname, f.start, f.end, f.code
 
 
-def measured(file: str, first: int, last: int, tampered: str, run: RunOptions) -> dict[str, Any]:
+def measured(
+    file: str, first: int, last: int, tampered: str, run: RunOptions, proposer: Proposer | None
+) -> dict[str, Any]:
     """Findings in the function with the bug, and as it is."""
     began, row = time.monotonic(), dict[str, Any]()
     lines = Path(file).read_text().split("\n")
     changed = [*lines[: first - 1], *tampered.rstrip("\n").split("\n"), *lines[last:]]
     for side, text in {"buggy": "\n".join(changed), "fixed": "\n".join(lines)}.items():
-        result = review([file], None, EVERYTHING, None, {file: {first, first + 1}}, texts={file: text}, run=run)
+        result = review(
+            [file], None, EVERYTHING, None, {file: {first, first + 1}}, texts={file: text}, run=run, proposer=proposer
+        )
         row[side] = [[f.kind, f.confidence, f.evidence.by if f.evidence else "", f.message] for f in result.findings]
         row[f"{side}_ran"] = any(r.ran for r in result.runs)
     return row | {"seconds": time.monotonic() - began}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from review_data import SayingEngine
 
+from custodes.critic.choice import CriticChoice, open_proposer
 from custodes.critic.review.critics import EngineDied
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.proposals import ExpectedValue, ProposalOptions, Proposer, _votes_on
@@ -91,3 +92,12 @@ def test_a_model_that_fails_costs_its_proposals_alone(tmp_path: Path):
 def test_numbers_out_of_range_are_refused(given: dict[str, float]):
     with pytest.raises(InputError, match=next(iter(given))):
         ProposalOptions(**given)  # type: ignore[arg-type]
+
+
+def test_a_real_engine_is_asked_and_a_question_that_does_not_fit_is_left_out(tiny_model: Path):
+    proposer = open_proposer(CriticChoice(model=str(tiny_model)), ProposalOptions(proposals=2, proposal_tokens=4))
+    assert proposer is not None
+    long = CODE.replace("Twice the number.", "Twice the number. " * 400)
+    wanted = {"f.py": {"double"}}
+    assert proposer.propose({"f.py": long}, wanted) == {("f.py", "double"): []}
+    assert proposer.propose({"f.py": 'def f(n):\n    """One."""\n'}, {"f.py": {"f"}}) == {("f.py", "f"): []}

@@ -18,7 +18,7 @@ from custodes.lm import Adapter, LanguageModel, TorchEngine, load
 from custodes.lm.adapter import ADAPTER_CONFIG
 from custodes.lm.address import ENDPOINT, open_endpoint
 from custodes.ranges import Count, ranged
-from custodes.types import InputError
+from custodes.types import InputError, Task
 
 WRITERS = ("rl", "warm-start")
 """Folders in which `custodes critic tune` leaves adapters, the best first."""
@@ -90,7 +90,12 @@ def open_proposer(choice: CriticChoice, options: ProposalOptions) -> Proposer | 
         engine = open_endpoint(choice.model, "model")
         return Proposer(engine, f"{engine.base_url}#{engine.model}", options)
     lm = load(choice.model)
-    return Proposer(TorchEngine(lm), Path(lm.name).name, options, control_words(lm.tokenizer))
+    room = lm.decoder.spec.context - options.proposal_tokens - 16
+
+    def fits(task: Task) -> bool:
+        return len(lm.encode(task.messages)) <= room
+
+    return Proposer(TorchEngine(lm), Path(lm.name).name, options, control_words(lm.tokenizer), fits)
 
 
 def find_writer(folder: Path, base: str = "", scorer: LineScorer | None = None) -> LanguageModel | None:

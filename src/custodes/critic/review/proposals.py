@@ -10,7 +10,7 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from custodes.ranges import Count, Share, ranged
 from custodes.types import Engine, InputError, Message, Sampling, Task, hash_shown
 
 TEMPERATURE = 0.7
+TOGETHER = 30  # functions of one call: with six samples of each, as many as decode well together
 LONGEST_DOCUMENTATION = 6000  # characters
 LONGEST_VALUE = 400  # characters of an expected value
 ASKED = (
@@ -67,18 +68,31 @@ class ExpectedValue:
 class Proposer:
     """A model that is asked for tests. ``name`` tells it from others, in findings and in the cache."""
 
-    def __init__(self, engine: Engine, name: str, options: ProposalOptions, words: Sequence[str] = ()) -> None:
-        self.engine, self.name, self.options, self.words = engine, name, options, words
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        options: ProposalOptions,
+        words: Sequence[str] = (),
+        fits: Callable[[Task], bool] = lambda task: True,
+    ) -> None:
+        """``words`` are the model's control words; ``fits`` says whether its context holds a question and a sample."""
+        self.engine, self.name, self.options, self.words, self.fits = engine, name, options, words, fits
 
     def propose(
-        self, texts: Mapping[str, str], wanted: Mapping[str, set[str]], cache: Path | None = None
+        self,
+        texts: Mapping[str, str],
+        wanted: Mapping[str, set[str]],
+        cache: Path | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> dict[tuple[str, str], list[ExpectedValue]]:
-        """(file, function) -> what samples agree on. All functions are asked about in one call of the engine.
+        """(file, function) -> what samples agree on. Many functions are asked about in one call of the engine.
 
         Args:
             texts: contents by file.
             wanted: qualified names of functions by file; methods are left out, and what has no documentation.
-            cache: a folder in which answers of this model stay.
+            cache: a folder in which answers of this model stay, from call to call.
+            on_progress: called with (functions asked about, functions in all).
 
         Raises EngineDied where no answer comes.
         """
@@ -89,16 +103,20 @@ class Proposer:
             if name in names
         }
         kept = {key: self._kept(cache, task) for key, (task, _) in questions.items()}
-        asked = [key for key, replies in kept.items() if replies is None]
-        sampling = Sampling(temperature=TEMPERATURE, max_tokens=self.options.proposal_tokens, n=self.options.proposals)
-        try:
-            episodes = self.engine.generate([questions[key][0] for key in asked], sampling) if asked else []
-        except InputError as error:
-            raise EngineDied(str(error)) from None
+        asked = [key for key, replies in kept.items() if replies is None and self.fits(questions[key][0])]
         n = self.options.proposals
-        for i, key in enumerate(asked):
-            kept[key] = [e.completion for e in episodes[i * n : (i + 1) * n] if e.outcome != "error"]
-            self._keep(cache, questions[key][0], kept[key] or [])
+        sampling = Sampling(temperature=TEMPERATURE, max_tokens=self.options.proposal_tokens, n=n)
+        for at in range(0, len(asked), TOGETHER):
+            part = asked[at : at + TOGETHER]
+            if on_progress is not None:
+                on_progress(at, len(asked))
+            try:
+                episodes = self.engine.generate([questions[key][0] for key in part], sampling)
+            except InputError as error:
+                raise EngineDied(str(error)) from None
+            for i, key in enumerate(part):
+                kept[key] = [e.completion for e in episodes[i * n : (i + 1) * n] if e.outcome != "error"]
+                self._keep(cache, questions[key][0], kept[key] or [])
         return {key: _votes_on(replies or [], questions[key][1], self.options) for key, replies in kept.items()}
 
     def _file(self, cache: Path, task: Task) -> Path:

@@ -100,7 +100,7 @@ def examine(
     if not targets:
         return result
     wanted = {file: {t.qualname for t in found} for file, found in targets.items()}
-    proposals = proposer.propose(texts, wanted, cache) if proposer is not None else {}
+    proposals = proposer.propose(texts, wanted, cache, on_progress) if proposer is not None else {}
     by = {key: [_row(p, proposer.name) for p in found] for key, found in proposals.items()} if proposer else {}
     known = {test: text for test in alongside.tests if not (read := read_text(test))[1] and (text := read[0])}
     places, contents = place_files({file: texts[file] for file in targets} | known)
