@@ -85,7 +85,7 @@ def documented(package: str, holds: str) -> Iterator[tuple[str, str, int, int, s
 
 
 def measured(
-    file: str, first: int, last: int, tampered: str, run: RunOptions, proposer: Proposer | None
+    file: str, first: int, last: int, tampered: str, run: RunOptions, proposer: Proposer | None, cache: Path
 ) -> dict[str, Any]:
     """Findings in the function with the bug, and as it is."""
     began, row = time.monotonic(), dict[str, Any]()
@@ -93,7 +93,7 @@ def measured(
     changed = [*lines[: first - 1], *tampered.rstrip("\n").split("\n"), *lines[last:]]
     for side, text in {"buggy": "\n".join(changed), "fixed": "\n".join(lines)}.items():
         result = review(
-            [file], None, EVERYTHING, None, {file: {first, first + 1}}, texts={file: text}, run=run, proposer=proposer
+            [file], None, EVERYTHING, cache, {file: {first, first + 1}}, texts={file: text}, run=run, proposer=proposer
         )
         row[side] = [[f.kind, f.confidence, f.evidence.by if f.evidence else "", f.message] for f in result.findings]
         row[f"{side}_ran"] = any(r.ran for r in result.runs)
