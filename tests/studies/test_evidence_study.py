@@ -91,7 +91,7 @@ def test_bugs_are_put_into_documented_functions(study, tmp_path: Path, monkeypat
     (package / "sums.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
     study("evidence_bugs").main(
-        ["--out", str(tmp_path / "out"), "--packages", "tiny_bank", "--documented", "->", "--inputs", "5"]
+        ["--out", str(tmp_path / "out"), "--packages", "tiny_bank", "--documented=->", "--inputs", "5"]
     )
     row = json.loads((tmp_path / "out" / "rows.jsonl").read_text())
     assert row["fixed"] == []
