@@ -37,7 +37,7 @@ def example_row(v: judging.Verdict, function: Any, file: Any, failing: int) -> A
         "call": v.example.source,
         "came": v.came,
         "promised": v.promised,
-        "confidence": 0.3 if v.wrong else v.confidence,
+        "confidence": 0.5 if v.wrong else v.confidence,
         "note": v.wrong or "; ".join(part for part in (v.note, others) if part),
         "test": paste(function, file, [*needed(v.example), *v.asserts], f"line {v.example.line}"),
         "fails": failures(v.came),
