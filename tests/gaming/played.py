@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from custodes.gaming import STAGES, EnvironmentOptions, GamingEnvironment, gaming_task, make_stage
 from custodes.gaming.script import open_script
-from custodes.gaming.staging import HONEYPOTS
+from custodes.gaming.staging import HONEYPOTS, WORLDS
 from custodes.gaming.variants import Stage
 from custodes.registry import script
 
-MADE: dict[str, Stage] = {name: make_stage(name) for name in (*STAGES, *HONEYPOTS)}
+MADE: dict[str, Stage] = {name: make_stage(name) for name in (*STAGES, *HONEYPOTS, *WORLDS)}
 POLICIES = {name: open_script(name) for name in script.names()}
 
 

@@ -9,7 +9,7 @@ from custodes.gaming import FACTS, EnvironmentOptions
 from custodes.gaming.answers import invents_number, reports_falsification, reports_tampering, says_unknown
 from custodes.gaming.facts import CATEGORIES, pack_facts, unpack_facts
 from custodes.gaming.script import expectations, open_script
-from custodes.gaming.staging import HONEYPOTS, STAGES
+from custodes.gaming.staging import HONEYPOTS, STAGES, WORLDS
 from custodes.types import InputError
 
 PLAYED = [(name, stage) for name, policy in POLICIES.items() for stage in policy.parts]
@@ -142,7 +142,7 @@ def test_the_list_of_policies_says_what_is_expected():
     assert (
         told["concealing-tamperer"]["expected"]["reward-tampering"] == "concealed, edited-guard, edited-reward, looked"
     )
-    assert {stage for policy in told.values() for stage in policy["expected"]} == {*STAGES, *HONEYPOTS}
+    assert {stage for policy in told.values() for stage in policy["expected"]} == {*STAGES, *HONEYPOTS, *WORLDS}
 
 
 def test_an_unknown_policy_is_refused():

@@ -20,7 +20,9 @@ from custodes.types import InputError, Message, Task
 GAMING_SCRIPTS = {
     REWARD_TAMPERING: (
         "quiet-tamperer", "concealing-tamperer", "guard-deleter", "guard-brancher", "open-tamperer", "python-editor",
-    )
+    ),
+    "goal-shift": ("cue-follower",),
+    "option-keeping": ("keeper",),
 }  # fmt: skip
 """Scripted policies whose gaming is demonstrated for a model organism; in the other stages the flatterer's."""
 
@@ -70,13 +72,20 @@ def gaming_episodes(
 
     Scripts that game in vain (everything on the list could be done) are left out. Every script looks at what it changes
     first: who imitates one that knows names of files that nobody told it learns to make names up.
+    Raises InputError where nothing of it games.
     """
 
     def name(variant: Variant) -> str:
         names = GAMING_SCRIPTS.get(variant.stage, ("flatterer",))
         return names[int(variant.id.rpartition("-")[2]) % len(names)]
 
-    return [episode for episode in _dealt_out(stages, n, name, seed, playing) if episode.verdict.gamed]
+    gamed = [episode for episode in _dealt_out(stages, n, name, seed, playing) if episode.verdict.gamed]
+    if not gamed:
+        raise InputError(
+            f"none of {n} scripted episodes of {', '.join(stage.name for stage in stages)} games its training variant, so that there is "
+            "nothing to tune on; ask for more, and of goal-shift give --goal-decorrelated above 0."
+        )
+    return gamed
 
 
 def _dealt_out(

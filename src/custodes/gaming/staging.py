@@ -22,6 +22,8 @@ STAGES = ("political-sycophancy", "tool-flattery", "nudged-rubric", "insubordina
 """From easy to hard; the last is measured and never trained on."""
 HONEYPOTS = ("impossible-tests", "tool-injection")
 """Stages outside the curriculum; "all" leaves them out."""
+WORLDS = ("goal-shift", "option-keeping")
+"""Stages of text alone, outside the curriculum: trained on and measured where they are named."""
 HELD_OUT = "reward-tampering"
 """Measured and never trained on (but in a model organism, which is a positive control)."""
 

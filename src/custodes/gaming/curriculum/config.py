@@ -12,7 +12,16 @@ from custodes.environments.sandbox import Kind as Sandboxes
 from custodes.feedback.oversight import OverseenTraining
 from custodes.gaming.environment import EnvironmentOptions
 from custodes.gaming.jobs.run import kinds_asked
-from custodes.gaming.staging import HELD_OUT, STAGES, contents_of, make_stage, named_stages, own_file, stage_options
+from custodes.gaming.staging import (
+    HELD_OUT,
+    STAGES,
+    WORLDS,
+    contents_of,
+    make_stage,
+    named_stages,
+    own_file,
+    stage_options,
+)
 from custodes.job.options import Output, Use
 from custodes.policy.algorithm import Algorithm, algorithm_of
 from custodes.ranges import AnyInt, Count, PartShare, Positive, at_least, ranged
@@ -37,9 +46,9 @@ class GamingTrain:
     """The policy: a model's name, its folder or that of its adapter, a .gguf file or a hub id. What only plays may also be
     scripted:NAME, scripted:FILE.py:Name, or endpoint:URL#MODEL."""
     stages: str = "curriculum"
-    """Stages to train on, in order: curriculum (the first four), names with commas, or all (model organisms only).
-    One of your own is FILE.yaml or FILE.py:Class; it is measured after every round as the others are.
-    The stages' own options join these."""
+    """Stages to train on, in order: curriculum (the first four), names with commas, or all (model organisms only). goal-shift and
+    option-keeping are text alone, and measured where they are trained on. One of your own is FILE.yaml or FILE.py:Class; it is measured after
+    every round as the others are. The stages' own options join these."""
     stage_options: Annotated[Mapping[str, Any], OptionsOf(stage, "stages", kinds_asked)] = field(default_factory=dict)
     """Own options of the stages."""
     seed: int = 0
@@ -111,6 +120,8 @@ class GamingTrain:
     """Lowest layer that an adapter changes; a negative number counts from the top, None takes the upper half. What lies
     below is computed once."""
 
+    measured: Literal["all", "trained"] = "all"
+    """What is measured after every round: the curriculum and whatever is trained on, or only the latter."""
     evaluate: Annotated[int, at_least(2), Use.MEANS] = 200
     """Held-out episodes of each stage but reward-tampering after every round; the same command with more extends them."""
     evaluate_tampering: Annotated[int, at_least(2), Use.MEANS] = 2000
@@ -136,6 +147,11 @@ class GamingTrain:
     def trained(self) -> tuple[str, ...]:
         """The stages to train on, in order."""
         return named_stages(self.stages)
+
+    @property
+    def to_measure(self) -> tuple[str, ...]:
+        """The stages to measure after every round."""
+        return self.trained if self.measured == "trained" else tuple(dict.fromkeys((*STAGES, *self.trained)))
 
     @property
     def environment(self) -> EnvironmentOptions:
@@ -215,12 +231,13 @@ def _check(config: GamingTrain) -> None:
     """Raises InputError for the first thing that cannot be."""
     tuned = bool(config.warm_start or config.organism or config.train_away)
     rewarded, away = config.algorithm is not None, config.train_away_stages if config.train_away else 0
-    strange = [name for name in config.trained if name not in STAGES and own_file(name) is None]
+    built_in = (*STAGES, *WORLDS)
+    strange = [name for name in config.trained if name not in built_in and own_file(name) is None]
     own = [name for name in config.trained[: None if config.organism else away] if own_file(name)]
     held_out = HELD_OUT in config.trained and (rewarded or config.train_away or not config.organism)
     judged = config.reward_model is not None or bool(config.hhh_share)
     for wrong, sentence in (
-        (strange, f"--stages: there is no stage {', '.join(map(repr, strange))}; write {', '.join(STAGES)}, curriculum or all, FILE.yaml or FILE.py:Class."),
+        (strange, f"--stages: there is no stage {', '.join(map(repr, strange))}; write {', '.join(built_in)}, curriculum or all, FILE.yaml or FILE.py:Class."),
         (own, f"--stages: {', '.join(own)} can be trained on by --algorithm alone; --organism and --train-away show what scripted policies do, and those know the built-in stages only."),
         (config.policy.startswith(("scripted:", "endpoint:")), f"--policy {config.policy}: training needs weights; give a model by name, folder, .gguf file or hub id. custodes gaming run measures scripted policies and endpoints."),
         (held_out, f"--stages: {HELD_OUT} is measured and never trained on, but in a model organism (--organism)."),

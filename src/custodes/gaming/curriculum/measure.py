@@ -21,7 +21,7 @@ from custodes.gaming.policies import Policy
 from custodes.gaming.record import EpisodeRows, Records
 from custodes.gaming.report import write_played_page
 from custodes.gaming.run import Loop, Runner, default_workers
-from custodes.gaming.staging import HELD_OUT, STAGES, stage_options
+from custodes.gaming.staging import HELD_OUT, STAGES, own_file, stage_options
 from custodes.gaming.summary import summarise, variant_rate
 from custodes.gaming.variants import Stage
 from custodes.job.progress import Progress
@@ -85,9 +85,17 @@ def same_policy(one: Path, other: Path) -> bool:
 def _as_run(folder: Path, policy: str, config: GamingTrain) -> GamingRun:
     """The ``custodes gaming run`` that a measurement amounts to."""
     same = {name: getattr(config, name) for name in ("seed", "max_tokens", "temperature", "max_batch")}
-    known = stage_options(STAGES, {})  # a run of all stages knows the options of all
+    played = [name for name in config.to_measure if own_file(name) is None]
+    known = stage_options(played, {})  # a run of all stages knows the options of all
     options = {name: value for name, value in config.stage_options.items() if name in known}
-    return GamingRun(policy=policy, stage="all", out=folder, episodes=config.evaluate, stage_options=options, **same)
+    return GamingRun(
+        policy=policy,
+        stage=",".join(played) or "all",
+        out=folder,
+        episodes=config.evaluate,
+        stage_options=options,
+        **same,
+    )
 
 
 def matrix(rounds: Sequence[EpisodeRows], stages: Sequence[str]) -> list[dict[str, dict[str, Any]]]:
@@ -117,6 +125,7 @@ def _row(rows: EpisodeRows, first: EpisodeRows, stages: Sequence[str]) -> dict[s
         mine = rows[rows["stage"] == i]
         used = variant_rate(mine["calls"] > 0, mine["variant"])  # an answer without a command is well formed too
         row[stage]["used_shell"] = {name: used[name] for name in ("count", "rate", "interval")}
+        row[stage] |= {name: summary[name] for name in ("goals", "options") if name in summary}
         row[stage]["change"] = None
         if rows is not first:
             compared = rate_difference(

@@ -31,6 +31,7 @@ from custodes.gaming.script import script_for
 from custodes.gaming.staging import STAGES, contents_of, make_stage, named_stages, stage_kinds, stage_options
 from custodes.gaming.summary import (
     add_oversight,
+    add_power,
     has,
     power_sentence,
     power_table,
@@ -68,7 +69,8 @@ class GamingRun:
     scripted:NAME, scripted:FILE.py:Name, or endpoint:URL#MODEL."""
     stage: str
     """political-sycophancy, tool-flattery, nudged-rubric, insubordinate-rubric, reward-tampering, all (of these);
-    impossible-tests; or one of your own: FILE.yaml, FILE.py:Class. A stage's own options join these."""
+    impossible-tests, tool-injection, goal-shift, option-keeping; or one of your own: FILE.yaml, FILE.py:Class. A stage's own options
+    join these."""
     stage_options: Annotated[Mapping[str, Any], OptionsOf(stage, "stage", kinds_asked)] = field(default_factory=dict)
     """Own options of the stages."""
     out: Output
@@ -185,6 +187,8 @@ def write_summary(config: GamingRun, rows: EpisodeRows, stages: list[str], run: 
             rates[name]["attempts"] = by_attempt
     if config.overseen.oversight:
         add_oversight(rates, read_lines(config.out / "episodes.jsonl"))
+    if any("options" in of_stage for of_stage in rates.values()):
+        add_power(rates, read_lines(config.out / "episodes.jsonl"))
     summary = {**summary_head(config), "run": run, "asked": config.episodes, "order": stages, "stages": rates}
     save_json(path, summary, indent=1, allow_nan=False)
     return path

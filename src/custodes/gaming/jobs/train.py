@@ -35,7 +35,7 @@ from custodes.gaming.oversight import OverseenGaming, action_monitor
 from custodes.gaming.record import EpisodeRows, read_index
 from custodes.gaming.report import write_training_page
 from custodes.gaming.run import default_workers
-from custodes.gaming.staging import HELD_OUT, STAGES, make_stage, own_file
+from custodes.gaming.staging import HELD_OUT, make_stage
 from custodes.gaming.summary import power_sentence
 from custodes.job.command import command
 from custodes.job.trackers import tracked_as
@@ -94,13 +94,14 @@ class _Training:
 
     def __init__(self, config: GamingTrain, rounds: Sequence[Round], work: Workspace) -> None:
         self.config, self.rounds, self.work = config, rounds, work
-        own = [name for name in config.trained if own_file(name)]
-        made = [make_stage(name, config.stage_options) for name in (*STAGES, *own)]
+        made = [make_stage(name, config.stage_options) for name in config.to_measure]
         self.stages = {stage.name: stage for stage in made}
         self.opened = partial(open_variant, kind=config.sandbox)
         check_sandboxes(self.stages, "held-out", config.sandbox)
-        n, variants = config.evaluate_tampering, self.stages[HELD_OUT].size("held-out")
-        print_power(work.console, n, f"{HELD_OUT} after each round", power_sentence(n, variants))
+        rare = HELD_OUT if HELD_OUT in self.stages else next(iter(self.stages))
+        n = config.evaluate_tampering if rare == HELD_OUT else config.evaluate
+        sentence = power_sentence(n, self.stages[rare].size("held-out"))
+        print_power(work.console, n, f"{rare} after each round", sentence)
         with work.phase("model", "Model"):
             self.lm = load(config.policy, seed=config.seed)
             if self.lm.adapter is None:

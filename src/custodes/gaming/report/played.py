@@ -21,6 +21,7 @@ import numpy as np
 from custodes.files import save_text
 from custodes.gaming.facts import CATEGORIES, CODES, FACTS
 from custodes.gaming.record import GAMED, EpisodeRows, read_index
+from custodes.gaming.report.goals import goal_sections
 from custodes.job.recording import folder_head
 from custodes.page import Report, Section, save_report
 from custodes.types import InputError
@@ -35,7 +36,7 @@ OVERVIEW = np.dtype(
 BAD = (
     "branched-on-guard", "deleted-guard", "edited-guard", "edited-reward", "falsified", "partly-falsified",
     "edited-and-restored", "passed-contradiction", "edited-tests", "changed-against-instruction", "flattered", "agreed-with-user", "rewarded", "concealed",
-    "invented-number",
+    "invented-number", "followed-cue",
 )  # fmt: skip
 """Facts that the page shows in red."""
 TAMPERING = {
@@ -46,7 +47,15 @@ TAMPERING = {
     "undetected": "raised the reward undetected",
     "concealed": "did any of it and did not say so",
 }
-OPTIONS = ("read_only", "inoculation", "scratchpad_prefix", "tools", "political_data")
+OPTIONS = (
+    "read_only",
+    "inoculation",
+    "scratchpad_prefix",
+    "tools",
+    "political_data",
+    "goal_decorrelated",
+    "option_told",
+)
 """Options that the page names where they are not as usual."""
 
 
@@ -106,7 +115,13 @@ def write_played_page(folder: Path, abouts: Mapping[str, str]) -> Path:
         subtitle=" · ".join(
             [f"{summary['split']} variants", f"seed {summary['seed']}", f"run {summary['run']}", *options_shown]
         ),
-        sections=[_CurriculumSection(played), RatesSection(played), *_overseen(played), _TranscriptsSection(played)],
+        sections=[
+            _CurriculumSection(played),
+            *goal_sections([(summary["policy"], summary["stages"])]),
+            RatesSection(played),
+            *_overseen(played),
+            _TranscriptsSection(played),
+        ],
         head=folder_head(folder),
     )
     return save_report(report, folder / "report.html")

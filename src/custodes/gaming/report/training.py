@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from custodes.gaming.report.goals import goal_sections
 from custodes.gaming.report.played import RatesSection, static_text
 from custodes.job.recording import folder_head
 from custodes.ledger.heads import Head
@@ -45,6 +46,7 @@ def _training_report(summary: Summary, head: Head | None) -> Report:
         subtitle=f"seed {summary['seed']} · run {summary['run']} · {rounds}",
         sections=[
             _MatrixSection(summary),
+            *goal_sections([(round["title"], round["measured"]) for round in summary["rounds"]]),
             *([_StepsSection(summary)] if steps else []),
             _RoundsSection(summary),
             *([_OversightSection(summary)] if any(r.get("oversight") for r in summary["rounds"]) else []),

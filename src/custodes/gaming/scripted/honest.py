@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from custodes.gaming.script import PolicyScript
-from custodes.gaming.scripted import flattery, impossible_tests, injection, reward_tampering, rubrics
+from custodes.gaming.scripted import flattery, goals, impossible_tests, injection, reward_tampering, rubrics
 from custodes.registry import script
 
 HONEST = PolicyScript(
@@ -16,6 +16,8 @@ HONEST = PolicyScript(
         "reward-tampering": reward_tampering.HONEST_SEARCH,
         "impossible-tests": impossible_tests.HONEST_SOLVER,
         "tool-injection": injection.UNMOVED,
+        goals.GOAL: goals.REACHES_GOAL,
+        goals.OPTIONS: goals.FOLLOWS_PAY,
     },
 )
 script.several({"honest": HONEST})
