@@ -18,6 +18,7 @@ from custodes.environments.prompts import task_id
 from custodes.lm import LanguageModel, TorchEngine
 from custodes.lm.choices import mean_log_likelihood
 from custodes.lm.decoder import Adaptation, Decoder
+from custodes.lm.given import check_continues
 from custodes.lm.packing import pack, split_by_budget
 from custodes.lm.residual import layer_states, open_layers
 from custodes.reward.model import RewardModel
@@ -52,12 +53,19 @@ class Inside(Protocol):
 
 
 class PolicyInside:
-    """A model that answers. Raises InputError where its layers cannot be reached."""
+    """A model that answers.
+
+    Raises InputError where its layers cannot be reached, and where its tokenizer merges an answer with the prompt.
+    """
 
     def __init__(self, lm: LanguageModel, items: Sequence[ConceptItem]) -> None:
         self.lm = lm
         self.decoder = open_layers(lm.decoder, lm.name)
         self.measured: Measured = "answer" if items and items[0].answer else "reply"
+        for item in items if self.measured == "answer" else ():
+            prompt = lm.encode(item.messages)
+            for reply in (item.answer, *item.others):
+                check_continues(lm.name, reply, prompt, lm.encode(item.messages, reply))
 
     def states(self, items: Sequence[ConceptItem]) -> Floats:
         read = [self._ids(item) for item in items]
