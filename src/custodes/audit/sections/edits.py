@@ -36,7 +36,7 @@ class EditsSection(RunSection):
     rank = 7.5
     template = """
 {% if figures %}
-<p>{{ figures.facts | length | number }} facts of {{ figures.source }} were exchanged in <code>{{ figures.model }}</code>, each by a rank-one update of the down-projection of layer {{ figures.layer }} of {{ figures.layers }} (<a href="https://arxiv.org/abs/2202.05262">2202.05262</a>). Keys of other things were counted over {{ figures.tokens | number }} tokens of text.</p>
+<p>{{ figures.facts | length | number }} facts of {{ figures.source }} were exchanged in <code>{{ figures.model }}</code>, each by a rank-one update of the down-projection of layer {{ figures.layer }}, where layers count from 0 to {{ figures.layers - 1 }} (<a href="https://arxiv.org/abs/2202.05262">2202.05262</a>). Keys of other things were counted over {{ figures.tokens | number }} tokens of text.</p>
 <div class="scroll"><table class="wide-table"><thead><tr><th></th>{% for arm in figures.arms.values() %}<th>{{ arm }}</th>{% endfor %}<th>alone minus before</th>{% if "together" in figures.arms %}<th>all minus before</th>{% endif %}</tr></thead>
 <tbody>{% for m in figures.measures %}<tr><th scope="row">{{ m.name }}{% if m.note %}<small>{{ m.note }}</small>{% endif %}</th>{% for arm in figures.arms %}{% if m.levels.get(arm) %}{{ cell(arm, m.levels[arm], "percent", true) }}{% else %}<td>–</td>{% endif %}{% endfor %}{% for arm in figures.arms if arm != "before" %}{% if m.changes.get(arm) %}{{ cell(arm ~ " minus before", m.changes[arm], "points") }}{% else %}<td>–</td>{% endif %}{% endfor %}</tr>{% endfor %}
 {% if figures.moved %}<tr><th scope="row">How far a neighbour moves<small>mean of what each moves, up or down, in points</small></th><td>–</td>{% for arm in figures.arms if arm != "before" %}{{ cell(arm, figures.moved[arm], "points") }}{% endfor %}{% for arm in figures.arms if arm != "before" %}<td>–</td>{% endfor %}</tr>{% endif %}</tbody></table></div>
@@ -129,7 +129,9 @@ def _measure(name: str, arms: dict[str, list[EditedFact]]) -> dict[str, Any] | N
         "name": title,
         "note": note,
         "levels": {arm: mean_interval(x).within(0.0, 1.0) for arm, x in known.items()},
-        "changes": {arm: paired_difference(x, known["before"]) for arm, x in known.items() if arm != "before"},
+        "changes": {
+            arm: paired_difference(x, known["before"]).within(-1.0, 1.0) for arm, x in known.items() if arm != "before"
+        },
     }
 
 
