@@ -105,7 +105,19 @@ def gcd(a, b):
     >>> gcd(12, 18)
     6
     """
-    return a if b == 0 else gcd(b, a % b) + (a == 7)
+    return a if b == 0 else gcd(b, a % b) + (a % 7 == 0)
+
+
+def sorted_by_price(prices: list[float]) -> list[float]:
+    return sorted(set(prices))
+
+
+def factorial(n: int) -> int:
+    """
+    >>> factorial(5)
+    120
+    """
+    return 1 if n == 1 else n * factorial(n - 1)
 
 
 def without(xs: list[int], x: int) -> list[int]:
@@ -205,6 +217,11 @@ def sort_by_length(words):
     return sorted(words, key=len)
 
 
+def sorted_names(people):
+    """Names, sorted and without duplicates: sorted_names(["b", "a"]) -> ["a", "b"]"""
+    return sorted(set(people))
+
+
 def index(xs, x):
     """
     >>> index([4, 5], 5)
@@ -236,7 +253,7 @@ def test_each_kind_of_evidence_is_found(reviewed: Review):
     kinds = {(f.name, f.kind) for f in reviewed.findings if f.confidence >= 0.5 or f.kind == "wrong example"}
     examples = {"twice", "last", "digits", "smallest", "area", "checked", "Box.grow"}
     assert {(name, "failing example") for name in examples} <= kinds
-    broken = {"bubble_sort", "collect", "find", "encode", "gcd", "without", "branch"}
+    broken = {"bubble_sort", "collect", "find", "encode", "gcd", "without", "branch", "sorted_by_price", "factorial"}
     assert {(name, "contradiction") for name in broken} <= kinds
     assert ("wrong_example", "wrong example") in kinds
     assert ("wrong_example", "failing example") not in kinds

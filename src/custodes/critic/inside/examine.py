@@ -32,7 +32,7 @@ import units
 from subject import Subject
 
 LOADING = 30.0  # seconds on the clock for loading a module
-FINDINGS = 3  # of one function
+FINDINGS = 4  # of one function that are run again
 
 
 @dataclass
@@ -142,7 +142,7 @@ def examine(function: Any, loaded: Loaded) -> Any:
     if why.startswith("it ") and not ran and not tried:
         return not_run(function, why)
     slow = f"it takes more than {calls.SECONDS:g} s for an input" if any(v.state == "slow" for v in verdicts) else ""
-    rows = finding.confirmed([*rows, *more], loaded.file)[:FINDINGS]
+    rows = finding.merged(finding.confirmed([*rows, *more][:FINDINGS], loaded.file))
     reason = slow or why or "no example says what it does, and no inputs can be made up"
     ran += tried
     return {**function, "ran": ran > 0, "reason": "" if ran else reason, "inputs": ran, "found": rows}

@@ -17,6 +17,7 @@ import units
 from subject import Subject, written_call
 
 CONFIRMING = 120.0  # seconds on the clock
+TOLD = 0.5  # confidence from which a further finding is told in the first one's note
 
 
 def example_row(v: judging.Verdict, function: Any, file: Any, failing: int) -> Any:
@@ -131,3 +132,15 @@ def confirmed(found: list[Any], file: Any) -> list[Any]:
     finally:
         os.unlink(path)
     return [f for f, holds in zip(found, held) if holds]  # noqa: B905 (Python 3.9)
+
+
+def merged(rows: list[Any]) -> list[Any]:
+    """One finding for each kind of doubt: the code's, which tells of the others in a note, and an example's own."""
+    rows = sorted(rows, key=lambda row: -row["confidence"])
+    wrong = [row for row in rows if row["kind"] == "wrong example"]
+    sound = [row for row in rows if row["kind"] != "wrong example"]
+    for row in sound[1:]:
+        if row["confidence"] >= TOLD and row["promise"] != "example":
+            also = f"also {' '.join(row['call'].split())} gives {row['came']}, against {row['by']}"
+            sound[0]["note"] = "; ".join(part for part in (sound[0]["note"], also) if part)
+    return sound[:1] + wrong[:1]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 Call = typing.Tuple[typing.Tuple[Any, ...], typing.Dict[str, Any]]  # noqa: UP006 (Python 3.9)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SMALL = 20  # the largest number, and twice the largest length, where nothing else is known
+LONG_RUN = 11  # equal characters in a row: more than one digit can count
 ABSENT = object()
 
 
@@ -141,11 +142,11 @@ def copied(value: Any) -> Any:
 
 
 def bounds(values: list[Any], step: int) -> tuple[Any, Any]:
-    """The range of numbers: signs and zero as seen, up to twice the largest or the default."""
+    """The range of numbers: signs as seen and zero, which few examples show, up to twice the largest or the default."""
     low, high = min(values), max(values)
     most = max(abs(low), abs(high), SMALL if len(values) > 1 else 10)
     reach = 2 * most if most < 1000 else most
-    return (-reach if low < 0 else 0 if low == 0 else min(low, step)), (
+    return (-reach if low < 0 else 0 if low == 0 or len(values) < 3 else min(low, step)), (
         reach if high > 0 else 0 if high == 0 else -step
     )
 
@@ -160,7 +161,11 @@ def like_text(values: list[str]) -> Any:
     if len(seen) > 12 and all(v.isalpha() for v in values if v):
         seen = sorted({*seen, *LETTERS})
     least, most = lengths(values)
-    return st.text(st.sampled_from(seen), min_size=least, max_size=most) if seen else st.just("")
+    if not seen:
+        return st.just("")
+    drawn = st.text(st.sampled_from(seen), min_size=least, max_size=most)
+    runs = st.tuples(st.sampled_from(seen), st.integers(1, LONG_RUN)).map(lambda part: part[0] * part[1])
+    return st.one_of(drawn, drawn, drawn, runs)
 
 
 def like_sequence(kind: type, values: list[Any]) -> Any:

@@ -30,7 +30,7 @@ def promises_of(subject: Subject, from_calls: bool) -> list[Promise]:
         *result_of_declared_type(subject),
         *same_twice(subject),
         *leaves_arguments(subject),
-        *sorted_result(subject),
+        *(list(sorted_result(subject)) or sorted_items(subject)),
         *round_trip(subject),
         *idempotent(subject),
         *own_inverse(subject),
@@ -233,6 +233,40 @@ def sorted_result(s: Subject) -> Iterator[Promise]:
     yield Promise("sorted", by, 0.9 if name else 0.8, check, lambda call, value: verdict(call, value) is None)
 
 
+KEEPS_ITEMS = re.compile(r"^(?:re)?sort(?:ed)?_|_sort(?:ed)?(?:_by_\w+)?$")
+LOSES_ITEMS = re.compile(
+    r"delet|drop|exclud|keep|discard|skip|merge|group|count|sum|pair|dict|key|topolog|is_", re.IGNORECASE
+)
+
+
+def sorted_items(s: Subject) -> Iterator[Promise]:
+    """What is called sorted by something has the items that were given, in whatever order."""
+    words = f"{s.name} {s.doc}"
+    if (
+        s.method
+        or len(s.required) != 1
+        or not KEEPS_ITEMS.search(s.name)
+        or FEWER.search(words)
+        or LOSES_ITEMS.search(words)
+    ):
+        return
+
+    def lost(call: Call, result: Any) -> bool:
+        if not call[0] or not isinstance(call[0][0], (list, tuple)) or not isinstance(result, (list, tuple)):
+            return False
+        return len(result) != len(call[0][0]) and all(any(values.equal(x, y) for y in call[0][0]) for x in result)
+
+    def check(call: Call) -> Broken | None:
+        got = s.invoke(call)
+        if got.end or got.error is not None or not lost(call, got.value):
+            return None
+        given = values.source_of(sorted(call[0][0], key=repr))
+        lines = [f"assert sorted(CALL, key=repr) == {given}"]
+        return Broken(values.shown(got.value), "the same items, in order", lines)
+
+    yield Promise("same items", f"its name, {s.name}", 0.75, check, lambda c, v: not lost(c, v), sometimes=True)
+
+
 OPPOSITES = (("encode", "decode"), ("compress", "decompress"), ("escape", "unescape"), ("quote", "unquote"), ("encrypt", "decrypt"), ("serialize", "deserialize"), ("pack", "unpack"), ("dumps", "loads"), ("flatten", "unflatten"), ("to", "from"), ("marshal", "unmarshal"), ("encipher", "decipher"), ("serialise", "deserialise"))  # fmt: skip
 
 
@@ -253,11 +287,12 @@ def round_trip(s: Subject) -> Iterator[Promise]:
         lines = [f"assert {partner}(CALL) == {values.source_of(call[0][0])}"]
         return Broken(
             f"{values.shown(coded)}, of which {partner} makes {told(again)}",
-            f"{partner} gives back {values.shown(call[0][0])}",
+            f"{values.shown(call[0][0])} back from {partner}",
             lines,
         )
 
-    explicit = re.search(r"inverse|round[- ]?trip|decoded? back|opposite of", s.doc, re.IGNORECASE)
+    words = f"{s.doc} {getattr(back, '__doc__', None) or ''}"
+    explicit = re.search(r"inverse|round[- ]?trip|decoded? back|opposite of", words, re.IGNORECASE)
     weak = s.name.startswith("to_") or "_to_" in s.name
     yield Promise(
         "round trip",
@@ -363,7 +398,7 @@ def as_the_library(s: Subject) -> Iterator[Promise]:
         if promised is UNKNOWN:
             return None
         got = s.invoke(call)
-        if got.end or got.error is not None or values.same(got.value, promised):
+        if got.end or (got.error is None and values.same(got.value, promised)):
             return None
         text = values.source_of(promised)
         home = theirs.__module__
