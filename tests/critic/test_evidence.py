@@ -442,3 +442,14 @@ def test_tests_that_are_not_there_are_one_sentence(
     (tmp_path / "empty").mkdir()
     assert main(["critique", "code.py", *words]) == 2
     assert words[1] in capsys.readouterr().err
+
+
+def test_the_review_in_the_readme_is_what_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text().split("## A review that runs the code", 1)[1]
+    code, printed = (text.split(f"```{sort}\n", 1)[1].split("```", 1)[0] for sort in ("python", "text"))
+    (tmp_path / "scores.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    assert main(["critique", "scores.py"]) == 0
+    assert capsys.readouterr().out.strip() == printed.strip()
