@@ -76,6 +76,20 @@ def test_the_action_reviews_what_a_pull_request_changes(
     assert main(["critique", *review_step(base=head, arguments="--no-evidence", fail_on="0.5")]) == 1
 
 
+def test_the_action_installs_its_own_revision_or_what_is_asked_for(checkout: Path, tmp_path: Path):
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    (step,) = (s for s in action["runs"]["steps"] if s.get("name") == "Install")
+    (tmp_path / "bin").mkdir()
+    for name, does in (("python", 'printf "%s " "$@"'), ("bwrap", "exit 0")):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    env = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "OWN": "/the action"}
+    for asked, installed in (("", "/the action[critic]"), ("custodes==9", "custodes==9")):
+        script = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+        done = subprocess.run(script, env=env | {"INSTALL": asked}, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == f"-m pip install --quiet {installed}"
+
+
 def test_the_action_reviews_all_lines_where_there_is_no_base(
     review_step: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ):

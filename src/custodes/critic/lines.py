@@ -38,6 +38,8 @@ LINE_SETTINGS, READER = "lines.json", "reader.safetensors"
 KEPT = ("temperature", "level", "max_tokens", "threshold")
 PASS_TOKENS = 4096
 """Tokens of one forward pass when scoring."""
+FILL = 512
+"""A pass has a multiple of so many tokens: products of few sizes come again, and what the kernels keep for each size stays small."""
 SAID = 5
 """Of so many likely lines it is said what may be wrong."""
 
@@ -152,7 +154,7 @@ class LineScorer:
         for part in split_by_budget([len(r.tokens) for r in readings], PASS_TOKENS):
             chosen = [readings[i] for i in part]
             with torch.no_grad():
-                states = self.states(pack([r.tokens for r in chosen]), chosen)
+                states = self.states(_filled([r.tokens for r in chosen]), chosen)
                 for i, of_lines in zip(part, states, strict=True):
                     logits[i] = self.reader.line(of_lines)[:, 0].double().cpu().numpy() / self.temperature
                     if self.kinds:
@@ -274,6 +276,13 @@ def new_line_scorer(
     context = min(max_tokens, lm.decoder.spec.context)
     bare = replace(lm, adapter=None)
     return LineScorer(bare, shape, adapter, reader.to(lm.decoder.device), tuple(kinds), max_tokens=context)
+
+
+def _filled(sequences: list[NDArray[np.int32]]) -> PackedBatch:
+    """The sequences, and others of zeros behind them, none longer than the longest, up to a multiple of :data:`FILL` tokens."""
+    longest, spare = max(map(len, sequences)), -sum(map(len, sequences)) % FILL
+    filling = [np.zeros(min(longest, spare - at), np.int32) for at in range(0, spare, longest)]
+    return pack([*sequences, *filling])
 
 
 def probabilities(lines: NDArray[np.float64], none: float) -> LineScores:
