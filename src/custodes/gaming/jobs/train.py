@@ -29,7 +29,7 @@ from custodes.gaming.curriculum.measure import matrix, measure_stages, measured_
 from custodes.gaming.curriculum.rewards import CurriculumReward
 from custodes.gaming.demonstrations import Playing, gaming_episodes, honest_episodes, honest_lessons
 from custodes.gaming.environment import GamingEnvironment, gaming_tasks, open_variant
-from custodes.gaming.jobs.run import check_sandboxes, evaluation_of, print_power
+from custodes.gaming.jobs.run import check_sandboxes, evaluation_of, print_power, read_summary
 from custodes.gaming.model import ModelPolicy
 from custodes.gaming.oversight import OverseenGaming, action_monitor
 from custodes.gaming.record import EpisodeRows, read_index
@@ -345,6 +345,10 @@ class _Training:
         """``summary.json`` and ``report.html`` of the rounds so far."""
         config, stages = self.config, list(self.stages)
         rows = matrix(measured, stages)
+        for round, row in zip(self.rounds, rows, strict=False):
+            for name, cell in row.items():
+                if "options" in cell:  # with POWER, which stands in the episodes and not in their index
+                    cell["options"] = read_summary(self.folder(round) / "measured")[0]["stages"][name]["options"]
         summary = {
             "kind": "training",
             "policy": config.policy,
