@@ -51,6 +51,14 @@ def digits(n):
     return total
 
 
+def nothing(xs):
+    """
+    >>> list(nothing([1]))
+    [1]
+    """
+    sorted(xs)
+
+
 def smallest(values):
     """The smallest value. Returns None for an empty list."""
     return min(values)
@@ -251,7 +259,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Review:
 
 def test_each_kind_of_evidence_is_found(reviewed: Review):
     kinds = {(f.name, f.kind) for f in reviewed.findings if f.confidence >= 0.5 or f.kind == "wrong example"}
-    examples = {"twice", "last", "digits", "smallest", "area", "checked", "Box.grow"}
+    examples = {"twice", "last", "digits", "smallest", "area", "checked", "Box.grow", "nothing"}
     assert {(name, "failing example") for name in examples} <= kinds
     broken = {"bubble_sort", "collect", "find", "encode", "gcd", "without", "branch", "sorted_by_price", "factorial"}
     assert {(name, "contradiction") for name in broken} <= kinds

@@ -19,6 +19,7 @@ DOCTEST, PROSE, TEXT_ONLY = 0.95, 0.9, 0.6
 PATIENT = 5.0  # seconds of processor time before an example is said not to end
 NOT_THERE = (NameError, SyntaxError, ImportError)
 CHECKER = doctest.OutputChecker()
+UNCALLABLE = re.compile(r"positional argument|keyword argument|unexpected keyword|required (?:positional|keyword)")
 
 
 @dataclass
@@ -125,7 +126,8 @@ def judged_error(example: Example, outcome: calls.Outcome, confidence: float) ->
         return Verdict(example, "unclear")
     if not example.want and example.form != "doctest":
         return Verdict(example, "unclear")
-    wrong = "it cannot be called so" if outcome.line == 0 and isinstance(error, TypeError) else ""
+    misfit = outcome.line == 0 and isinstance(error, TypeError) and UNCALLABLE.search(str(error))
+    wrong = "it cannot be called so" if misfit else ""
     return Verdict(
         example, "broken", told(outcome), promised_of(example), confidence, outcome.line, (example.source,), wrong
     )
