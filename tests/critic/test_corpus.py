@@ -135,7 +135,7 @@ def test_a_job_of_any_size_arrives_whole(sandboxes: None):
 def test_after_a_failure_the_next_job_gets_a_new_sandbox(sandboxes: None):
     programs = {"inside/fails.py": "print('no JSON')", "inside/works.py": "print(7)"}
     with Workshop(tiny_package(), programs) as workshop:
-        with pytest.raises(SandboxFailure, match="running tests of tiny failed"):
+        with pytest.raises(SandboxFailure, match="running tiny failed"):
             workshop.do("fails", {})
         assert workshop.do("works", {}) == 7
 
