@@ -69,7 +69,7 @@ def train(lm: LanguageModel, name: str, pairs: list[PreferencePair], turns: Turn
 
 
 def short_pairs(lm: LanguageModel, file: Path, count: int) -> list[PreferencePair]:
-    """The first ``count`` pairs of which both sides fit, with an end of turn each."""
+    """The first ``count`` pairs of which both sides are one reply that says something and fits, with an end of turn."""
     if not file.is_file():
         refuse(f"{file} does not exist; give JSON lines with chosen and rejected (preference_tuning.py --data).")
     kept = []
@@ -78,7 +78,8 @@ def short_pairs(lm: LanguageModel, file: Path, count: int) -> list[PreferencePai
         pairs = read_preferences(file)
     for pair in pairs:
         lengths = [len(lm.chat.conversation((*pair.prompt, *said))) for said in (pair.chosen, pair.rejected)]
-        if max(lengths) < REWARD_MAX_TOKENS and len(pair.chosen) == len(pair.rejected) == 1:
+        says = all(len(said) == 1 and said[0].content.strip() for said in (pair.chosen, pair.rejected))
+        if max(lengths) < REWARD_MAX_TOKENS and says:
             kept.append(pair)
         if len(kept) == count:
             return kept
