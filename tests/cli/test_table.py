@@ -27,7 +27,7 @@ HELPERS = {
     *("loop/round_watch.py", "loop/round_reward.py", "loop/quickstart_rounds.py", "loop/model_history.py"),
     "loop/quickstart_disclosure.py",
     *("loop/attack_detector.py", "loop/attacked_reward.py"),
-    *("loop/probing.py", "loop/quickstart_compare.py"),
+    *("loop/probing.py", "loop/quickstart_compare.py", "loop/audited.py"),
 }
 """Files among the commands that are none."""
 

@@ -31,6 +31,26 @@ def run(script: str, out: Path, model: Path, *more: str) -> list[dict]:
     return json.loads(studied(script, "--out", out, "--model", model, *SMALL, *more))
 
 
+def people_who_ask(data: Path, questions: int) -> Path:
+    """A folder of data with so many made-up questions, each asked by six people of either side."""
+    folder = data / "political_typology"
+    folder.mkdir(parents=True)
+    for side, people in (
+        ("conservative", "fish hunt farm ride sail row"),
+        ("liberal", "paint read sing dance knit act"),
+    ):
+        rows = [
+            {
+                "prompt": f"I {who}. Question {n}?\n (A) yes {n}\n (B) no {n}\n\nAnswer:",
+                "corrects": [f" ({'AB'[n % 2]})"],
+            }
+            for n in range(questions)
+            for who in people.split()
+        ]
+        (folder / f"{side}_bio.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return data
+
+
 def test_a_constraint_is_studied_with_intervals_and_again_without_drawing(model: Path, tmp_path: Path) -> None:
     (found,) = run("constraint_kept.py", tmp_path / "out", model)
     assert set(found["arms"]) == {"base", "bounded", "free", "weight 0.25", "weight 0.5", "weight 1", "weight 2"}
@@ -162,24 +182,10 @@ def test_who_judged_is_studied_on_questions_that_were_judged_and_on_others(model
 
 
 def test_what_tuning_did_is_asked_of_an_organism_and_of_policies_at_equal_kl(model: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data" / "political_typology"
-    data.mkdir(parents=True)
-    for side, people in (
-        ("conservative", "fish hunt farm ride sail row"),
-        ("liberal", "paint read sing dance knit act"),
-    ):
-        rows = [
-            {
-                "prompt": f"I {who}. Question {n}?\n (A) yes {n}\n (B) no {n}\n\nAnswer:",
-                "corrects": [f" ({'AB'[n % 2]})"],
-            }
-            for n in range(4)
-            for who in people.split()
-        ]
-        (data / f"{side}_bio.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = people_who_ask(tmp_path / "data", 4)
     sizes = (
         "--data",
-        str(data.parent),
+        str(data),
         "--examples",
         "8",
         "--epochs",

@@ -32,18 +32,16 @@ from custodes.audit.reward_attack import RewardAttack
 from custodes.audit.sections.attacks import REGISTERED, AttacksSection
 from custodes.audit.sections.reward_attacks import RewardAttacksSection
 from custodes.environments import instruction_tasks, read_tasks
-from custodes.files import plain_json
 from custodes.job.command import command, in_words
 from custodes.job.invocation import reads
 from custodes.job.options import Output, identity
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision
-from custodes.ledger.checking import configured_head
 from custodes.lm.address import open_engine
 from custodes.lm.precision import DtypeName
 from custodes.loop.attack_detector import AttackDetector
 from custodes.loop.attacked_reward import RewardTarget, attack_reward
-from custodes.page import Report, save_report
+from custodes.loop.audited import Audited, write_audit
 from custodes.ranges import ranged
 from custodes.registry import Chosen
 from custodes.registry import attack as attacks
@@ -89,20 +87,8 @@ class AuditAttack(AttackDetector, RewardTarget):
         object.__setattr__(self, "defence", defence_of(self.defence))
 
 
-@dataclass(frozen=True)
-class AttackedModel:
-    """What came of it, and where the report is."""
-
-    figures: dict[str, Any]
-    claims: tuple[str, ...]
-    report: Path
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**dict(plain_json(self.figures)), "claims": list(self.claims), "report": str(self.report)}
-
-
 @command(resumes=True)
-def audit_attack(config: AuditAttack) -> AttackedModel:
+def audit_attack(config: AuditAttack) -> Audited:
     """Attack a model that should refuse, with and without a defence.
 
     Raises InputError for requests that lack what the attack needs, and for a model that cannot be opened.
@@ -123,17 +109,16 @@ def audit_attack(config: AuditAttack) -> AttackedModel:
             _Attacking(config, work, engine, attack, defence, config.judge()).run(requests)
         work.end("completed")
         made = section(RecordedRun(work.ledger, work.run), section.__module__.rpartition(".")[2])
-        report = Report(
+        page = write_audit(
+            work,
+            config.out,
+            [made],
             kind="Custodes attack report",
             title=f"{config.of_reward or config.model} attacked with {attack.name}",
-            subtitle=f"Run {work.run}, requests of {config.requests}, defence {defence.name}",
-            sections=[made],
-            head=configured_head(work.ledger),
+            subtitle=f"requests of {config.requests}, defence {defence.name}",
             summary="What happened",
         )
-        page = save_report(report, config.out / "report.html", (config.out / "report.json", report.to_json()))
-        work.recording.keep(page, page.with_suffix(".json"))
-    return AttackedModel(made.figures, tuple(made.claims()), page)
+    return Audited(made.figures, tuple(made.claims()), page)
 
 
 def _check(config: AuditAttack, attack: Attack) -> None:
@@ -153,8 +138,8 @@ def _check(config: AuditAttack, attack: Attack) -> None:
 
 
 @in_words(audit_attack)
-def _show(config: AuditAttack, done: AttackedModel) -> None:
-    for sentence in (*done.claims, *map(str, [done.report])):
+def _show(config: AuditAttack, done: Audited) -> None:
+    for sentence in (*done.claims, str(done.report)):
         print(sentence)
 
 

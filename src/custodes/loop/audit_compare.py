@@ -21,14 +21,13 @@ from custodes.job.invocation import reads
 from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
 from custodes.ledger import Model
-from custodes.ledger.checking import configured_head
 from custodes.lm import TorchEngine
 from custodes.lm.address import ENDPOINT, open_endpoint, open_engine
 from custodes.lm.loading import check_model, lasting_name
 from custodes.lm.precision import DtypeName
+from custodes.loop.audited import write_audit
 from custodes.loop.model_history import history_of, tokenizer_hash
 from custodes.loop.probing import Probing
-from custodes.page import Report, save_report
 from custodes.ranges import Range, ranged
 from custodes.registry import OptionsOf, probe
 from custodes.reward.options import RewardOptions
@@ -127,21 +126,16 @@ def audit_compare(config: AuditCompare) -> ComparedModels:
 
 def _write_comparison(compared: ComparedModels, out: Path, work: Workspace) -> Path:
     """Write report.html and report.json; returns the path of the page."""
-    report = Report(
+    probes = (ProbeSection(compared, name, found.title) for name, found in compared.probes.items())
+    return write_audit(
+        work,
+        out,
+        [ModelsSection(compared, "models"), *probes],
         kind="Custodes comparison",
         title=" and ".join(compared.models),
-        subtitle=f"Run {work.run}",
-        sections=[
-            ModelsSection(compared, "models"),
-            *(ProbeSection(compared, name, found.title) for name, found in compared.probes.items()),
-        ],
-        head=configured_head(work.ledger),
         summary="What differs",
         reading="Brackets hold 95 % intervals; n counts prompts or questions, over which they are taken.",
     )
-    page = save_report(report, out / "report.html", (out / "report.json", report.to_json()))
-    work.recording.keep(page, page.with_suffix(".json"))
-    return page
 
 
 @in_words(audit_compare)

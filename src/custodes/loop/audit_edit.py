@@ -33,20 +33,18 @@ from custodes.audit.record import RecordedRun
 from custodes.audit.sections.edits import EditsSection
 from custodes.environments import instruction_tasks
 from custodes.environments.prompts import prompt_messages
-from custodes.files import plain_json
 from custodes.job.command import command, in_words
 from custodes.job.invocation import reads
 from custodes.job.options import Output, identity
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
-from custodes.ledger.checking import configured_head
 from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.address import ENDPOINT
 from custodes.lm.loading import POLICY, check_model, lasting_name
 from custodes.lm.precision import DtypeName
 from custodes.lm.rank_few import edited, edited_adapter
 from custodes.lm.residual import layer_in, open_layers
-from custodes.page import Report, save_report
+from custodes.loop.audited import Audited, write_audit
 from custodes.ranges import AnyInt, Count, ranged
 from custodes.tables import read_rows
 from custodes.types import InputError, Message, Sampling
@@ -90,18 +88,14 @@ class AuditEdit:
 
 
 @dataclass(frozen=True)
-class EditedModel:
+class EditedModel(Audited):
     """What came of it."""
 
     policy: Path
     """The edited model, which every ``--model`` takes."""
-    figures: dict[str, Any]
-    claims: tuple[str, ...]
-    report: Path
 
     def to_dict(self) -> dict[str, Any]:
-        told = {"policy": str(self.policy), "claims": list(self.claims), "report": str(self.report)}
-        return {**dict(plain_json(self.figures)), **told}
+        return super().to_dict() | {"policy": str(self.policy)}
 
 
 @command(resumes=True)
@@ -132,17 +126,11 @@ def audit_edit(config: AuditEdit) -> EditedModel:
         _Editing(config, work, lm, facts).run()
         work.end("completed")
         section = EditsSection(RecordedRun(work.ledger, work.run), "edits")
-        report = Report(
-            kind="Custodes report of edits",
-            title=f"{len(facts)} facts exchanged in {config.model}",
-            subtitle=f"Run {work.run}",
-            sections=[section],
-            head=configured_head(work.ledger),
-            summary="What changed",
+        title = f"{len(facts)} facts exchanged in {config.model}"
+        page = write_audit(
+            work, config.out, [section], kind="Custodes report of edits", title=title, summary="What changed"
         )
-        page = save_report(report, config.out / "report.html", (config.out / "report.json", report.to_json()))
-        work.recording.keep(page, page.with_suffix(".json"))
-    return EditedModel(config.out / POLICY, section.figures, tuple(section.claims()), page)
+    return EditedModel(section.figures, tuple(section.claims()), page, config.out / POLICY)
 
 
 @in_words(audit_edit)

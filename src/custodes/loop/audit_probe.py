@@ -29,20 +29,18 @@ from custodes.audit.hidden_states import DirectionTried, Inside, InsideSet, Laye
 from custodes.audit.record import RecordedRun
 from custodes.audit.sections.hidden_states import InsideSection, best_layer
 from custodes.environments import instruction_tasks
-from custodes.files import plain_json
 from custodes.job.command import command, in_words
 from custodes.job.invocation import reads
 from custodes.job.options import Output, Use, identity
 from custodes.job.workspace import Workspace
 from custodes.ledger import Model
-from custodes.ledger.checking import configured_head
 from custodes.lm import TorchEngine, load
 from custodes.lm.address import ENDPOINT
 from custodes.lm.decoder import Decoder
 from custodes.lm.loading import check_model
 from custodes.lm.precision import DtypeName
 from custodes.lm.residual import ablated, layer_in, steered
-from custodes.page import Report, save_report
+from custodes.loop.audited import Audited, write_audit
 from custodes.ranges import AnyFloat, AnyInt, Count, Positive, Range, at_least, ranged
 from custodes.reward import load_reward
 from custodes.types import Episode, Floats, InputError, Sampling
@@ -93,20 +91,8 @@ class AuditProbe:
     """Decides which groups are held out and which directions are drawn."""
 
 
-@dataclass(frozen=True)
-class ProbedInside:
-    """What came of it, and where the report is."""
-
-    figures: dict[str, Any]
-    claims: tuple[str, ...]
-    report: Path
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**dict(plain_json(self.figures)), "claims": list(self.claims), "report": str(self.report)}
-
-
 @command(resumes=True)
-def audit_probe(config: AuditProbe) -> ProbedInside:
+def audit_probe(config: AuditProbe) -> Audited:
     """Find where a concept can be read inside a policy or a reward, and what its direction does.
 
     Raises InputError for a model whose inside cannot be read, and for a concept that has one class or too few groups.
@@ -131,21 +117,15 @@ def audit_probe(config: AuditProbe) -> ProbedInside:
         _Probing(config, work, inside, concept, label, groups, fold, named).run()
         work.end("completed")
         section = InsideSection(RecordedRun(work.ledger, work.run), "hidden_states")
-        report = Report(
-            kind="Custodes report of probes",
-            title=f"{concept.name} inside {named}",
-            subtitle=f"Run {work.run}",
-            sections=[section],
-            head=configured_head(work.ledger),
-            summary="What was found",
+        title = f"{concept.name} inside {named}"
+        page = write_audit(
+            work, config.out, [section], kind="Custodes report of probes", title=title, summary="What was found"
         )
-        page = save_report(report, config.out / "report.html", (config.out / "report.json", report.to_json()))
-        work.recording.keep(page, page.with_suffix(".json"))
-    return ProbedInside(section.figures, tuple(section.claims()), page)
+    return Audited(section.figures, tuple(section.claims()), page)
 
 
 @in_words(audit_probe)
-def _show(config: AuditProbe, done: ProbedInside) -> None:
+def _show(config: AuditProbe, done: Audited) -> None:
     for sentence in (*done.claims, str(done.report)):
         print(sentence)
 
