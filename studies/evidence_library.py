@@ -22,13 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from custodes.critic.functions import definitions_of
+from custodes.critic.review.again import run_tests
 from custodes.critic.review.evidence import SHOWN_FROM
 from custodes.critic.review.flow import ReviewOptions, review
-from custodes.critic.review.running import RUN_LIMITS, TOOLS, RunOptions
-from custodes.critic.review.surroundings import place_files
-from custodes.critic.sources import Package, is_library
-from custodes.critic.workshop import Workshop
-from custodes.environments.sandbox.base import HOME
+from custodes.critic.review.running import RunOptions
+from custodes.critic.sources import is_library
 from custodes.files import save_json
 from custodes.stats import rate
 
@@ -98,7 +96,7 @@ def measured(drawn: dict[str, list[tuple[str, int]]], kept: Path, run: RunOption
         lines = {line for _, line in functions}
         result = review([file], None, ReviewOptions(), None, {file: lines}, texts={file: text}, run=run)
         tests = [f.evidence.test for f in result.findings if f.evidence]
-        again = run_again(file, text, tests) if tests else []
+        again = run_tests({file: text}, {file: tests})[file] if tests else []
         row = {
             "file": file,
             "functions": len(result.runs),
@@ -106,7 +104,7 @@ def measured(drawn: dict[str, list[tuple[str, int]]], kept: Path, run: RunOption
             "inputs": sum(r.inputs for r in result.runs),
             "reasons": Counter(r.reason for r in result.runs if not r.ran),
             "findings": [[f.kind, f.confidence, f.message] for f in result.findings],
-            "reproduced": sum(again),
+            "reproduced": sum(map(bool, again)),
             "left": sorted(listing() - before),
             "seconds": round(time.monotonic() - began, 2),
             "memory_mb": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024,
@@ -118,16 +116,6 @@ def measured(drawn: dict[str, list[tuple[str, int]]], kept: Path, run: RunOption
             f"{len(rows)} of {len(drawn)} files, {row['seconds']} s, {row['ran']} of {row['functions']} run", flush=True
         )
     return rows
-
-
-def run_again(file: str, text: str, tests: list[str]) -> list[bool]:
-    """Whether each test fails in a new sandbox."""
-    (place,), contents = place_files({file: text})
-    rows = [{"text": test, "fails": ["any"], "seconds": 5.0} for test in tests]
-    where = {"path": f"{HOME}/{place.path}", "name": place.name, "alone": place.alone, "root": f"{HOME}/{place.root}"}
-    package = Package("the reviewed code", "", "", "", "", files={}, sources={})
-    with Workshop(package, contents, tools=TOOLS, limits=RUN_LIMITS) as workshop:
-        return list(workshop.do("confirm", where | {"tests": rows}))
 
 
 def listing() -> set[str]:

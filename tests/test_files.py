@@ -24,6 +24,7 @@ BY_HAND = re.compile(
 APART = {
     "environments/sandbox/inside",
     "critic/inside",
+    "critic/evidence_writer.py",
     "gaming/scripted/reward_tampering.py",
     "gaming/monitors/rules.py",
     "web/api.py",

@@ -106,7 +106,7 @@ def test_gold_items_know_what_is_right(tmp_path):
         ({"answers": ["a", "b"]}, "field 'prompt'"),
         ({"prompt": "Q?", "answers": ["a", "b"], "gold": {"better": 3}}, "field 'gold': better is 3"),
         ({"prompt": "Q?", "answers": ["a", "b"], "gold": {"best": 1}}, "field 'gold': 'best'"),
-        ({"prompt": "Q?", "answers": ["a", 5]}, "field 'answers'"),
+        ({"prompt": "Q?", "answers": ["a", 5]}, "field 'answers.1'"),
         ({"prompt": "Q?", "answers": ["a", "b"], "models": ["m"]}, "field 'models'"),
         ({"prompt": "Q?", "answers": ["a", "b"], "colour": "red"}, "field 'colour'"),
         (

@@ -11,9 +11,18 @@ import numpy as np
 import pytest
 
 from custodes.cli import main
-from custodes.loop.policy_compare import PolicyCompare, policy_compare
+from custodes.loop.policy_compare import (
+    ComparedPolicies,
+    Curve,
+    CurvePoint,
+    PolicyCompare,
+    _rounded_down,
+    _row,
+    policy_compare,
+)
 from custodes.loop.policy_optimise import PolicyOptimise, policy_optimise
 from custodes.policy import OptimiseConfig
+from custodes.stats import mean_interval
 from custodes.types import InputError, Sampling
 
 
@@ -58,6 +67,30 @@ def test_policies_are_compared_where_each_of_them_has_been(world: Path) -> None:
     assert done.table["best of 4"]["gain"].estimate >= 0
     assert json.loads((world / "compared/compare.json").read_text())["at_kl"] == [kl]
     assert "<svg" in (world / "compared/compare.html").read_text()
+
+
+def test_the_first_policy_that_came_so_far_is_compared_with() -> None:
+    """Where the first stops early, the others are still set against one another."""
+
+    def curve(name: str, *distances: float) -> Curve:
+        values = np.outer(distances, np.arange(1.0, 9.0))
+        points = tuple(CurvePoint(name, mean_interval([d * d] * 8), mean_interval(v), mean_interval(v)) for d, v in zip(distances, values, strict=True))  # fmt: skip
+        return Curve(name, points, values, ())
+
+    curves = [curve("early", 0.0, 1.0), curve("second", 0.0, 2.0), curve("third", 0.0, 3.0)]
+    table = {c.policy: _row(c, curves, (0.25, 4.0)) for c in curves}
+    done = ComparedPolicies((0.25, 4.0), tuple(curves), table, ())
+    assert done.columns[3:] == [
+        "reward at KL 0.25", "gain at KL 0.25", "minus early at KL 0.25",
+        "reward at KL 4", "gain at KL 4", "minus second at KL 4",
+    ]  # fmt: skip
+    assert table["early"]["minus second at KL 4"] is None
+    assert table["third"]["minus second at KL 4"].estimate == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("kl", "down"), [(2.3456, 2.34), (0.00045678, 0.000456), (12.0, 12.0), (0.0, 0.0)])
+def test_the_default_kl_is_one_that_everybody_reached(kl: float, down: float) -> None:
+    assert _rounded_down(kl) == down
 
 
 def test_at_a_measured_point_the_comparison_is_that_point(world: Path) -> None:

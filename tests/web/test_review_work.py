@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.project import parse_project
+from custodes.types import InputError
 from custodes.web.export import read_project
 from custodes.web.projects import create_project
 
@@ -88,6 +90,53 @@ def test_critiques_from_the_given_one_and_from_nothing(server: Server, share: fl
     (judgment,) = content(server).judgments
     assert isinstance(judgment, kind)
     assert judgment.assistance == ("critic-1" if share else "")
+
+
+def test_a_test_of_the_help_is_run_again_by_those_who_see_it(server: Server):
+    test = "from mine import twice\n\n\ndef test_twice():\n    assert twice(2) == 4\n"
+    rows = [
+        {"module": "mine", "code": f"def twice(x):\n    return {body}\n", "test": test}
+        for body in ("x + 1", "x * 2", "1 / 0", "(")
+    ]
+    help_ = {"by": "critic-1", "text": "It adds.", "tests": rows}
+    opened(
+        server,
+        "questions: [{kind: comparison}]\nassisted: true",
+        {"prompt": "Q?", "answers": ["a", "b"], "assistance": help_},
+    )
+    ann, bob = server.person("ann"), server.person("bob")
+    item = ann.call("POST", NEXT).json()["item"]
+    where = f"/assignments/{item['assignment']}/tests"
+    assert item["tests"] == []
+    assert ann.call("POST", f"{where}/0").status_code == 404  # judge alone first
+    hand_in(ann, item, {"question": 1, "verdict": "tie"}, stage="alone")
+    item = ann.call("POST", NEXT).json()["item"]
+    assert item["tests"] == [test] * 4
+    assert "return x + 1" not in json.dumps(item)
+    said = [ann.call("POST", f"{where}/{n}").json()["came"] for n in range(4)]
+    assert said[:2] == ["It fails again: AssertionError.", "It passes."]
+    assert said[2] == "It fails again: ZeroDivisionError: division by zero."
+    assert said[3].startswith("Not loaded: SyntaxError")
+    assert ann.call("POST", f"{where}/4").status_code == 404
+    assert bob.call("POST", f"{where}/0").status_code == 404
+    (run,) = (r.id for r in server.database.ledger.runs() if r.recipe.startswith("project"))
+    ran = [d for d in server.database.ledger.decisions(run) if d.what == "test run again"]
+    assert len(ran) == 4
+    assert "test 1: AssertionError" in ran[0].why
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ({"module": "not a name", "code": "x", "test": "y"}, "module"),
+        ({"module": "mine", "code": "", "test": "y"}, "code"),
+        ({"module": "mine", "code": "x"}, "test"),
+    ],
+)
+def test_a_test_that_cannot_be_run_is_refused_with_its_field(test: dict[str, str], said: str):
+    row = {"prompt": "Q?", "answers": ["a", "b"], "assistance": {"by": "c", "text": "t", "tests": [test]}}
+    with pytest.raises(InputError, match=rf"tasks, row 1, field 'assistance.tests.0.{said}'"):
+        items_from_rows(parse_project(HEAD + "questions: [{kind: comparison}]"), [row])
 
 
 HELP = {"by": "critic-1", "text": "The second one invents a date.", "says": {"better": 1}}

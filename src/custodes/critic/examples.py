@@ -57,6 +57,8 @@ class BugExample:
     """What was asked, where that is known."""
     kind: Literal["code", "answer"] = "code"
     """Of an "answer" ``code`` holds an assistant's text; its bugs are what is wrong with it."""
+    fixed: str = ""
+    """The code without its bugs, where the row has it: by running it, findings with evidence are rated."""
 
     @property
     def known_bug(self) -> KnownBug:
@@ -139,7 +141,7 @@ def example_from(row: dict[str, Any], where: str = "") -> BugExample:
     bugs = bugs_from(row.get("bugs"))
     if not bugs and lines:  # a person's own row
         bugs = (Bug("", lines, str(row.get("description") or ""), ""),)
-    texts = ("package", "path", "qualname", "licence", "unit", "message", "question")
+    texts = ("package", "path", "qualname", "licence", "unit", "message", "question", "fixed")
     return BugExample(
         id=id,
         code=row["code"],

@@ -119,8 +119,10 @@ def team(person: Person, asked: Sequence[ReviewQuestion], critiques: Sequence[Ra
         own = _own(person, q, np.random.default_rng([seed, i]), person.attention)
         draw = np.random.default_rng([seed, i, 1])
         chances = [person.keeps if f.kind == "bug" else 1 - person.removes for f in critique.findings]
-        kept = [f.finding for f, chance in zip(critique.findings, chances, strict=True) if draw.random() < chance]
-        found.append(rate_critique(Critique((*kept, *own)), q.code, q.bugs))
+        kept = [f for f, chance in zip(critique.findings, chances, strict=True) if draw.random() < chance]
+        added = rate_critique(Critique(own), q.code, q.bugs)
+        words = sum(len(f.finding.comment.split()) for f in kept) + added.words
+        found.append(Rated((*kept, *added.findings), len(q.bugs), words))
     return found
 
 

@@ -25,9 +25,18 @@ from custodes.types import Episode, InputError, Judgment, Message, Task
 Messages = tuple[Message, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FailingTest:
+    """Evidence that people can run again: a ``test`` that fails on the module ``code``, which it imports by the name ``module``."""
+
+    module: str
+    code: str
+    test: str
+
+
 @dataclass(frozen=True, eq=False)
 class Assistance:
-    """Help with an item: who gives it, its text, and what it says is right.
+    """Help with an item: who gives it, its text, what it says is right, and tests that are shown with it.
 
     ``says`` has the form of an item's ``gold``; empty where the help proposes nothing.
     """
@@ -35,6 +44,7 @@ class Assistance:
     by: str
     text: str
     says: Mapping[str, Any] = field(default_factory=dict)
+    tests: tuple[FailingTest, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +75,17 @@ class _Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
+class _Test(_Part):
+    module: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    code: Annotated[str, Field(min_length=1, max_length=200_000)]
+    test: Annotated[str, Field(min_length=1, max_length=20_000)]
+
+
 class _Help(_Part):
     by: Annotated[str, Field(min_length=1)]
     text: Annotated[str, Field(min_length=1)]
     says: dict[str, Any] = {}
+    tests: Annotated[list[_Test], Field(max_length=20)] = []
 
 
 class _Bug(_Part):
@@ -98,7 +115,8 @@ def read_items(project: Project, path: str | Path) -> list[Item]:
     - ``id``, ``tags``, and ``models``: which model gave each answer, recorded and never shown;
     - ``gold``: {"better": n} for the n-th answer (from 1), {"labels": {name: value}}, {"ratings": {axis: [low, high]}};
     - ``reference``: what annotators are told besides the prompt;
-    - ``assistance``: {"by", "text", "says"} with ``says`` like ``gold``; these texts name the n-th answer as "{answer n}";
+    - ``assistance``: {"by", "text", "says", "tests"} with ``says`` like ``gold``; these texts name the n-th answer as
+      "{answer n}"; ``tests`` are rows {"module", "code", "test"}, which people can run again;
     - ``bugs`` of the code in the prompt, recorded for whoever grades critiques and never shown:
       [{"lines", "description", "original", "operator"}].
 
@@ -159,7 +177,10 @@ def _items(project: Project, row: TableRow) -> list[Item]:
     episodes = [Episode.written(id_, task, text, model) for id_, text, model in named]
     gold = _gold(found.gold, episodes, row, "gold")
     told = found.assistance
-    assistance = Assistance(told.by, told.text, _gold(told.says, episodes, row, "assistance.says")) if told else None
+    assistance = None
+    if told:
+        tests = tuple(FailingTest(one.module, one.code, one.test) for one in told.tests)
+        assistance = Assistance(told.by, told.text, _gold(told.says, episodes, row, "assistance.says"), tests)
     for column, text in (("reference", found.reference), ("assistance.text", told.text if told else "")):
         if wrong := next((n for n in _named(text) if not 1 <= n <= len(episodes)), None):
             raise InputError(f"{row.place}, field {column!r}: '{{answer {wrong}}}'; there are {len(episodes)} answers.")

@@ -345,7 +345,11 @@ class AnswerForm:
 
 def describe(first: ErrorDetails, field: str | None = None) -> str:
     """One thing that pydantic found, in words: the field, what is wrong, what was given."""
-    field = ".".join(str(part) for part in first["loc"][:1]) if field is None else field
+    field = (
+        ".".join(str(part) for part in first["loc"] if str(part).isidentifier() or isinstance(part, int))
+        if field is None
+        else field
+    )
     cause = first.get("ctx", {}).get("error")
     if first["type"] == "missing":
         what = "it is missing"

@@ -116,15 +116,16 @@ class ComparedPolicies:
     curves: tuple[Curve, ...]
     table: dict[str, dict[str, Any]]
     """Policy -> its last point, and at each KL its reward, its gain over the base model and the difference from the first
-    policy."""
+    policy that came so far."""
     shown: tuple[dict[str, Any], ...]
     """Prompts with their replies under every policy."""
 
     @property
     def columns(self) -> list[str]:
         """Of the table."""
-        names = max((list(row) for row in self.table.values()), key=len)  # the first policy has no differences
-        return [name for name in names if name != "kl_is"]
+        names = dict.fromkeys(name for row in self.table.values() for name in row)
+        at_each = [name for kl in self.at_kl for name in names if name.endswith(f" at KL {kl:g}")]
+        return ["kl", "reward", "gain", *at_each]
 
     @property
     def labels(self) -> dict[str, str]:
@@ -159,12 +160,11 @@ def policy_compare(config: PolicyCompare) -> ComparedPolicies:
     curves = [measured.curve(policy) for policy in config.policies]
     if config.compare_best_of > 1:
         curves.append(measured.best_of_n(config.compare_best_of))
-    furthest = min(float(c.distance.max()) for c in curves) ** 2
-    at_kl = _numbers(config.at_kl) or (round(furthest, 3),)
+    at_kl = _numbers(config.at_kl) or (_rounded_down(min(float(c.distance.max()) for c in curves) ** 2),)
     done = ComparedPolicies(
         at_kl,
         tuple(curves),
-        {c.policy: _row(c, curves[0], _labels([c.policy for c in curves])[curves[0].policy], at_kl) for c in curves},
+        {c.policy: _row(c, curves, at_kl) for c in curves},
         measured.shown(curves),
     )
     if config.out is not None:
@@ -235,21 +235,29 @@ def _numbers(text: str) -> tuple[float, ...]:
     return numbers
 
 
+def _rounded_down(kl: float) -> float:
+    """To three digits, so that whoever came exactly so far has reached it."""
+    digit = 10.0 ** (math.floor(math.log10(kl)) - 2) if kl > 0 else 1.0
+    return float(f"{math.floor(kl / digit) * digit:.3g}")
+
+
 def _labels(policies: Sequence[str]) -> dict[str, str]:
     short = [Path(policy).name for policy in policies]
     return dict(zip(policies, short if len(set(short)) == len(short) else policies, strict=True))
 
 
-def _row(curve: Curve, first: Curve, label: str, at_kl: Sequence[float]) -> dict[str, Any]:
+def _row(curve: Curve, curves: Sequence[Curve], at_kl: Sequence[float]) -> dict[str, Any]:
+    """A policy's row. At each KL it is set against the first policy that came so far."""
+    labels = _labels([c.policy for c in curves])
     last = curve.points[-1]
     row: dict[str, Any] = {"kl": last.kl, "kl_is": curve.kl_is, "reward": last.reward, "gain": last.gain}
     for kl in at_kl:
-        here, there = curve.at(kl), first.at(kl)
+        here, first = curve.at(kl), next((c for c in curves if c.at(kl) is not None), None)
         row[f"reward at KL {kl:g}"] = None if here is None else mean_interval(here)
         row[f"gain at KL {kl:g}"] = None if here is None else paired_difference(here, curve.values[0])
-        if curve is not first:
-            both = here is not None and there is not None
-            row[f"minus {label} at KL {kl:g}"] = paired_difference(here, there) if both else None  # type: ignore[arg-type]
+        if first is not None and curve is not first:
+            there = first.at(kl)
+            row[f"minus {labels[first.policy]} at KL {kl:g}"] = None if here is None else paired_difference(here, there)  # type: ignore[arg-type]
     return row
 
 

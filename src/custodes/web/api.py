@@ -315,6 +315,12 @@ def hand_in(
     return {"judgments": ids}
 
 
+@route("POST", "/assignments/{id}/tests/{place}", Rule(WORKERS, "annotate"))
+def run_test_again(id: str, place: int, account: AccountOf, database: DatabaseOf) -> dict[str, Any]:
+    """Runs a test of the help that the caller is shown, by its place from 0, in the server's sandbox."""
+    return {"came": work.run_test_again(database, id, account, place)}
+
+
 @route("POST", "/assignments/{id}/skip", Rule(WORKERS, "annotate"), status_code=204)
 def skip(id: str, body: bodies.Skip, account: AccountOf, database: DatabaseOf) -> None:
     """Gives the item back, or flags that something is wrong with it."""

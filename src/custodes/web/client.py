@@ -174,6 +174,10 @@ class Client:
         body |= {"reasons": list(reasons), "revise": revise}
         return list(self._json("POST", f"/assignments/{item['assignment']}/judgments", body)["judgments"])
 
+    def run_test(self, item: Item, place: int = 0) -> str:
+        """Runs a test of the item's help again, in the server's sandbox: what it comes to, in a sentence."""
+        return str(self._json("POST", f"/assignments/{item['assignment']}/tests/{place}")["came"])
+
     def skip(self, item: Item, why: str = "", flag: bool = False) -> None:
         """Gives the item back; ``flag`` says that something is wrong with it."""
         self._json("POST", f"/assignments/{item['assignment']}/skip", {"why": why, "flag": flag})

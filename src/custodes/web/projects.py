@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from custodes.feedback.assignment import COMPLETE, AnnotationProgress, draw_items
-from custodes.feedback.items import Assistance, Item
+from custodes.feedback.items import Assistance, FailingTest, Item
 from custodes.feedback.project import Project, parse_project
 from custodes.ledger import Decision
 from custodes.types import Episode, InputError, Message, Task
@@ -223,8 +223,12 @@ def _item(row: Any) -> Item:
         for e in screen["episodes"]
     )
     gold, tags = json.loads(row.gold or "{}"), tuple(json.loads(row.tags))
-    help_ = Assistance(**screen["assistance"]) if screen.get("assistance") else None
+    help_ = _assistance(screen["assistance"]) if screen.get("assistance") else None
     return Item(row.id, task, episodes, gold, tags, screen.get("reference", ""), help_)
+
+
+def _assistance(row: dict[str, Any]) -> Assistance:
+    return Assistance(**row | {"tests": tuple(FailingTest(**test) for test in row.get("tests", ()))})
 
 
 def _messages(rows: list[dict[str, Any]]) -> tuple[Message, ...]:

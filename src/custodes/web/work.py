@@ -10,10 +10,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 from hashlib import sha256
+from secrets import token_hex
+from threading import BoundedSemaphore
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, select, update
 
+from custodes.critic.review.again import run_test
+from custodes.environments.sandbox import SandboxFailure
 from custodes.feedback.assignment import finished, over_quota
 from custodes.feedback.items import Item, gold_result
 from custodes.feedback.kinds.comment import Comment
@@ -32,6 +36,8 @@ from custodes.web.webhooks import tell
 
 LONGEST_DRAFT = 200_000
 NOTHING = "there is nothing for you here at the moment."
+_RUNNING = BoundedSemaphore(2)
+"""Tests that are run at once."""
 WorkStage = Literal["alone", "assisted"]
 """Which of the two judgments of an assisted project."""
 
@@ -263,6 +269,35 @@ def skip(database: ServerDatabase, id_: str, account: Account, why: str, flag: b
             tell(database, connection, project.name, "flag", annotator=account.id, item=row.item, flag=id_, why=why)
 
 
+def run_test_again(database: ServerDatabase, id_: str, account: Account, place: int) -> str:
+    """Runs a test of the help in the server's sandbox: what it comes to, in a sentence. That it was run is recorded.
+
+    Raises MissingError where the person is shown no such test, InputError where no sandbox works on the server.
+    """
+    with database.reading() as connection:
+        row = _own(connection, id_, account)
+        project, run, _ = open_project(connection, row.project)
+        item = load_item(connection, row.project, row.item)
+        shown = _screen_of(project, row, item)["tests"]
+    if not 0 <= place < len(shown) or item.assistance is None:
+        raise MissingError("there is no such test.")
+    found = item.assistance.tests[place]
+    with _RUNNING:
+        try:
+            came = run_test(found.module, found.code, found.test)
+        except SandboxFailure as failure:
+            came = f"not run: {failure}"
+        except InputError as error:
+            raise InputError(f"the test cannot be run here: {error}") from None
+    words = "it passes" if not came else "it does not end" if came == "slow" else came
+    said = f"item {item.id}, test {place + 1}: {words}"
+    entry = Decision(f"test-run-{id_}-{place}-{token_hex(4)}", "test run again", said, account.id)
+    with database.writing() as connection:
+        database.ledger.write(run, [entry], connection=connection)
+    fails = came and came != "slow" and not came.startswith(("not run", "not loaded"))
+    return f"It fails again: {came}." if fails else f"{words[:1].upper()}{words[1:]}."
+
+
 def projects_of(database: ServerDatabase, account: Account) -> list[dict[str, Any]]:
     """Every project that the account may see, oldest first, and what it has done in each."""
     with database.reading() as connection:
@@ -323,6 +358,7 @@ def _screen_of(project: Project, row: Row[Any], item: Item) -> dict[str, Any]:
         "guidelines": project.guidelines.model_dump(),
         "stage": ("assisted" if helped else "alone") if twice else None,
         "assistance": help_,
+        "tests": [one.test for one in item.assistance.tests] if helped and item.assistance else [],
         "said_alone": alone["answers"] if alone else [],
         "until": row.until,
         "draft": json.loads(row.draft) if row.draft else None,

@@ -385,3 +385,31 @@ def test_too_few_rows_for_four_sizes(tmp_path: Path, capsys: pytest.CaptureFixtu
     write_json_lines(tmp_path / "few.jsonl", examples(4, "train", 0))
     assert main(["critic", "scaling", "--data", str(tmp_path / "few.jsonl"), "--out", str(tmp_path / "s")]) == 2
     assert "4 sizes need at least 8" in capsys.readouterr().err
+
+
+def test_running_is_a_critic_on_the_same_rows(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its findings are rated by running, stand in every table, and are not looked for again."""
+    text = 'def twice(x: int) -> int:\n    """Two times x.\n\n    >>> twice(3)\n    6\n    """\n    return '
+    rows = [
+        {"id": "a", "code": f"{text}x + 2", "bug_lines": [7], "description": "Adds.", "fixed": f"{text}x * 2"},
+        {"id": "b", "code": f"{text}x * 2", "bug_lines": []},
+        {"id": "c", "code": f"{text}x + 3", "bug_lines": [7], "description": "Hidden by the example.", "fixed": f"{text}x * 2"},
+    ]  # fmt: skip
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["critic", "evaluate", "--data", str(data), "--model", str(tiny_model), "--evidence"]
+    assert main(command) == 2
+    assert "--evidence is a row of the report: name its folder with --out." in capsys.readouterr().err
+    assert main([*command[:-1], "--out", str(tmp_path / "out"), "--proposer", "smollm2-135m"]) == 2
+    assert "add --evidence" in capsys.readouterr().err
+    for _ in range(2):
+        assert main([*command, "--inputs", "5", "--out", str(tmp_path / "out"), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["splits"]["train"]["policies"]
+        assert told["policies"]["running"]["cbi"]["estimate"] == 0.5
+        assert told["policies"]["running"]["hallucinations"]["estimate"] == 0
+        assert told["policies"]["person (simulated) with running"]["cbi"]["estimate"] >= 0.5
+        assert told["runs"] == "3 of 3 functions were run"
+        assert told["elo"]["cbi"]["running"]["estimate"] > 0
+    assert "3 of 3 functions were run" in (tmp_path / "out" / "report.html").read_text()

@@ -117,6 +117,27 @@ def test_help_is_shown_after_judging_alone_and_both_judgments_are_kept(site: Sit
     assert assisted.seconds is not None
 
 
+def test_a_test_of_the_help_is_run_again_by_one_click(site: Site, browser: Browser):
+    test = "from mine import twice\n\n\ndef test_twice():\n    assert twice(2) == 4\n"
+    rows = [
+        {"module": "mine", "code": f"def twice(x):\n    return {body}\n", "test": test} for body in ("x + 1", "2 * x")
+    ]
+    help_ = {"by": "critic-1", "text": "It adds.", "tests": rows}
+    item = {"prompt": "Q?", "answers": ["a", "b"], "assistance": help_}
+    project = site.project("[{kind: comparison}]", [item], "assisted: true")
+    page = site.visitor(browser)
+    site.open(page, project)
+    expect(page.locator("[data-test]")).to_have_count(0)  # judge alone first
+    page.keyboard.press("t")
+    enter(page)
+    expect(page.locator("[data-test='0']")).to_contain_text("assert twice(2) == 4")
+    page.locator("[data-run='0']").click()
+    expect(page.locator("[data-came='0']")).to_have_text("It fails again: AssertionError.", timeout=60_000)
+    page.locator("[data-run='1']").click()
+    expect(page.locator("[data-came='1']")).to_have_text("It passes.", timeout=60_000)
+    expect(page.get_by_label("Equal")).to_be_checked()  # nothing that was entered is lost
+
+
 def test_help_by_a_coin_is_on_some_screens_and_in_their_judgments_alone(site: Site, browser: Browser):
     help_ = {"by": "critic-1", "text": "The second **errs**."}
     rows = [{"prompt": f"Q{n}?", "answers": [f"a{n}", f"b{n}"], "assistance": help_} for n in range(8)]

@@ -1,7 +1,7 @@
-"""Runs tests again, in a fresh process whose hashes are seeded otherwise, each in a fork; evidence is what fails here too.
+"""Runs tests in a fresh process whose hashes are seeded otherwise, each in a fork, and says what each comes to.
 
-A job: ``path``, ``name``, ``alone``, ``root`` of the module, and ``tests``: each ``text`` and ``fails`` ("slow",
-names of exceptions, or "any"). The answer is a list of true and false on standard output.
+A job: ``path``, ``name``, ``alone``, ``root`` of the module, and ``tests``: each ``text`` and ``seconds``. The answer is a list on
+standard output: "" for a test that passes, "slow" for one without an end, "not loaded" with the reason, else the exception's name and its message.
 """
 
 from __future__ import annotations
@@ -25,32 +25,30 @@ def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         job = json.load(file)
     sys.path.insert(0, f"{units.HOME}/lib")
-    found = [units.forked(lambda test=test: fails(job, test), 60.0) is True for test in job["tests"]]  # type: ignore[misc]
+    came = [units.forked(lambda test=test: outcome(job, test), 60.0) for test in job["tests"]]  # type: ignore[misc]
     with os.fdopen(answer, "w") as out:
-        json.dump(found, out)
+        json.dump(["not loaded: it ended the interpreter" if one is None else one for one in came], out)
 
 
-def fails(job: Any, test: Any) -> bool:
-    """Whether the test fails as it did."""
+def outcome(job: Any, test: Any) -> str:
+    """What a test comes to; what goes wrong before it is called begins with "not loaded"."""
     with contextlib.redirect_stdout(io.StringIO()):
-        calls.load(job["path"], job["name"], job["alone"], job["root"])
-        scope: dict[str, Any] = {"__name__": "a_test"}
-        exec(compile(test["text"], "<test>", "exec"), scope)
-        body = next(
-            v
-            for k, v in reversed(list(scope.items()))
-            if k.startswith("test_") and getattr(v, "__module__", "") == "a_test"
-        )
         try:
-            with units.limit(
-                test["seconds"] if {"slow", "any"} & set(test["fails"]) else calls.SECONDS, clock=40.0, again=1.0
-            ):
+            calls.load(job["path"], job["name"], job["alone"], job["root"])
+            scope: dict[str, Any] = {"__name__": "a_test"}
+            exec(compile(test["text"], "<test>", "exec"), scope)
+        except BaseException as error:
+            return f"not loaded: {units.described(error)}"
+        mine = (v for k, v in reversed(list(scope.items())) if k.startswith("test_"))
+        body = next(v for v in mine if getattr(v, "__module__", "") == "a_test")
+        try:
+            with units.limit(test["seconds"], clock=40.0, again=1.0):
                 body()
         except units.TooSlow:
-            return bool({"slow", "any"} & set(test["fails"]))
+            return "slow"
         except BaseException as error:
-            return bool({type(error).__name__, "any"} & set(test["fails"]))
-    return False
+            return units.described(error)
+    return ""
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from custodes.critic.choice import REWARD, WRITERS
+from custodes.critic.choice import REWARD, WRITERS, CriticChoice, open_proposer
+from custodes.critic.evidence_writer import FoundByRunning, find_by_running
 from custodes.critic.examples import TRAIN, BugExample
 from custodes.critic.jobs.subtlety import subtlety
 from custodes.critic.judge import Judge
@@ -25,6 +26,8 @@ from custodes.critic.policies import ReviewQuestion, chosen_by, modifiers, rated
 from custodes.critic.rating import Rated, SimulatedRater, rate_critique
 from custodes.critic.report.evaluation import write_critics_page
 from custodes.critic.review.critics import LineCritic, proposed_quotes
+from custodes.critic.review.proposals import ProposalOptions
+from custodes.critic.review.running import RunOptions
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.scoring import Remembered, ScoredRows, score_all
 from custodes.critic.search import Search, SearchConfig, best_of, force_sampling_beam_search, search_each
@@ -37,6 +40,7 @@ from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation
 from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
 from custodes.lm.adapter import ADAPTER_CONFIG
+from custodes.lm.cache import cache_folder
 from custodes.lm.loading import base_of
 from custodes.ranges import Count, at_least, ranged
 from custodes.reward import load_reward
@@ -84,6 +88,12 @@ class CriticEvaluate(ScoredRows):
     judge: Annotated[str, Use.MEANS] = ""
     """A model that says, too, whether comments on a bug's lines describe the bug: a name, a folder, or endpoint:URL#MODEL. Its
     agreement with the rules is told. The rules go on counting, so another judge may read the same. Empty for none."""
+    evidence: bool = False
+    """Findings with evidence are a critic too: functions are run in a sandbox, in their package where that can be had."""
+    proposer: Annotated[str, Use.MEANS] = ""
+    """With --evidence: a model whose samples vote on what functions give, named as for custodes critique --model. Empty for none."""
+    running: RunOptions = field(default_factory=RunOptions)
+    proposing: ProposalOptions = field(default_factory=ProposalOptions)
     seed: int = 0
     """Decides what is drawn."""
     person: Person = field(default_factory=Person)
@@ -93,6 +103,10 @@ class CriticEvaluate(ScoredRows):
             raise InputError("--writer writes a report: name its folder with --out.")
         if self.judge and self.writer is None:
             raise InputError("--judge reads what critics write: name their folder with --writer.")
+        if self.evidence and self.out is None:
+            raise InputError("--evidence is a row of the report: name its folder with --out.")
+        if self.proposer and not self.evidence:
+            raise InputError("--proposer says what functions give when they are run: add --evidence.")
         for way in self.ways:
             if way not in SEARCHES:
                 raise InputError(f"--searches: there is no search {way!r}; write {', '.join(SEARCHES)} or nothing.")
@@ -111,6 +125,11 @@ class CriticEvaluate(ScoredRows):
         except ValueError:
             example = "write numbers with commas between, as in -1,0.5."
             raise InputError(f"--modifiers is {self.modifiers!r}; {example}") from None
+
+    @property
+    def runs_as(self) -> str:
+        """What the report calls findings with evidence."""
+        return "running" + (f", {Path(self.proposer.split('#')[-1]).name} proposes" if self.proposer else "")
 
     def search(self, way: str) -> SearchConfig:
         """How is searched in one of the ways."""
@@ -178,6 +197,8 @@ def _show(options: CriticEvaluate, told: dict[str, Any] | LineEvaluation) -> Non
             )
             read = f"verdicts read: {judge['comments']:,}, not read: {judge['unread']:,}"
             print(f"    {read}. Bugs included are counted by the rules.")
+        if of["policies"]["runs"]:
+            print(f"  by running: {of['policies']['runs']}")
         for found in of["policies"]["paper"]:
             print(f"  {found['verdict']}: {found['finding']} ({found['measured']})")
     print(f"The report is {options.out}/report.html.")
@@ -209,20 +230,28 @@ def _policies(
     work: Workspace,
 ) -> tuple[list[ReviewQuestion], dict[str, list[Rated]], dict[str, Any]]:
     """The first questions, what the writers say of them, and everybody's critiques of them rated and compared."""
-    questions = [review_question(replace(e, code=e.code.rstrip("\n"))) for e in examples]
-    asked = [q for q in questions if writers is None or writers.fits(q)][: config.questions]
+    questions = [(e, review_question(replace(e, code=e.code.rstrip("\n")))) for e in examples]
+    chosen = [(e, q) for e, q in questions if writers is None or writers.fits(q)][: config.questions]
+    rows, asked = [e for e, _ in chosen], [q for _, q in chosen]
     if not asked:
         raise InputError(f"no function of {config.data} is short enough for the critics of {config.writer}.")
     written = writers.write(split, asked, scorer, work) if writers else {}
     policies = dict(written)
     for strictness in STRICTNESS:
-        name = "scorer of lines" + (f", strictness {strictness:+g}" if strictness else "")
-        policies[name] = [_rated_remarks(LineCritic(scorer, ""), q, strictness) for q in asked]
+        policies[_strictly("scorer of lines", strictness)] = [
+            _rated_remarks(LineCritic(scorer, ""), q, strictness) for q in asked
+        ]
+    runs = ""
+    if config.evidence:
+        by_running = _by_running(config, split, rows, asked, work)
+        policies |= {_strictly(config.runs_as, at): by_running.at(at) for at in STRICTNESS}
+        runs = by_running.runs
     best = next(name for name in ("RL", "warm start", "scorer of lines") if name in policies)
     with_best = f"{ALONE} with {best}"
     models = list(policies)
     policies[ALONE] = alone(config.person, asked, config.seed)
-    policies[with_best] = team(config.person, asked, policies[best], config.seed)
+    teams = {with_best: best} | ({f"{ALONE} with {config.runs_as}": config.runs_as} if config.evidence else {})
+    policies |= {name: team(config.person, asked, policies[of], config.seed) for name, of in teams.items()}
     raters = [SimulatedRater(id=f"simulated-rater-{k}", seed=config.seed + k) for k in range(RATERS)]
     compared = compare(asked, policies, raters, tokens=writers.tokens if writers else None)
     plain = [name for name in models if name.startswith(tuple(config.named(of, PLAIN) for of in NAMES.values()))]
@@ -234,10 +263,29 @@ def _policies(
         searched=[config.named(name, way) for name in NAMES.values() for way in SEARCHES if way != PLAIN],
         matched=[name for name in models if "50th" in name and name not in plain],
         models=models,
-        teams=[with_best],
+        teams=list(teams),
         best_of=plain,
     )
-    return asked, written, {**compared, "paper": paper}
+    return asked, written, {**compared, "paper": paper, "runs": runs}
+
+
+def _strictly(name: str, strictness: float) -> str:
+    return name + (f", strictness {strictness:+g}" if strictness else "")
+
+
+def _by_running(
+    config: CriticEvaluate, split: str, rows: Sequence[BugExample], asked: Sequence[ReviewQuestion], work: Workspace
+) -> FoundByRunning:
+    """What running finds, from the ledger where it is there."""
+    id = f"by-running-{split}"
+    known = next((e.metrics for e in work.ledger.evaluations(work.run, "by running") if e.id == id), None)
+    if known is not None:
+        return FoundByRunning.from_dict(known)
+    proposer = open_proposer(CriticChoice(model=config.proposer), config.proposing) if config.proposer else None
+    with work.phase("running", f"{split}: {len(rows):,} functions"):
+        found = find_by_running(rows, asked, config.running, proposer, cache_folder() / "critiques")
+        work.write([Evaluation(id, "by running", split, found.to_dict(), len(rows))])
+    return found
 
 
 def _rated_remarks(critic: LineCritic, q: ReviewQuestion, strictness: float) -> Rated:

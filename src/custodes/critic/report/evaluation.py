@@ -92,6 +92,7 @@ class _SplitSection(Section[tuple[Mapping[str, Any], str]]):
 {% if f.n is defined %}
 <h3>Policies on the same {{ f.n }} functions, {{ f.clean }} of them clean</h3>
 {{ intervals(f.measures, f.policies) }}
+{% if f.runs %}<p class="reading">Findings with evidence are rated by running: a test of theirs that fails here and passes without the bug points the bug out. {{ f.runs }}.</p>{% endif %}
 <h3>Nitpicks by category</h3>
 {% if f.petty %}<p class="reading">In a critique, of the categories of which anybody has one.</p>{{ intervals(f.petty, f.nitpicks) }}
 {% else %}<p class="reading">No critique holds one.</p>{% endif %}
@@ -155,7 +156,7 @@ def _tables(compared: Mapping[str, Any]) -> dict[str, Any]:
     petty = [c for c in categories if any(m["nitpick_categories"][c]["estimate"] for m in policies.values())]
     paired = {key: title for key, title in POLICIES.items() if key not in UNPAIRED}
     return {
-        **{key: compared.get(key) for key in ("n", "clean", "paper", "agreement", "judge")},
+        **{key: compared.get(key) for key in ("n", "clean", "paper", "agreement", "judge", "runs")},
         "measures": list(POLICIES.values()),
         "policies": [(name, [m.get(key) for key in POLICIES]) for name, m in policies.items()],
         "petty": petty,

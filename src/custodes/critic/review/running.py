@@ -109,7 +109,7 @@ def examine(
     contents |= {path: alongside.before[file].encode("utf-8", "surrogateescape") for file, path in before.items()}
     tests = [f"{HOME}/{p.path}" for p in places if p.file in known]
     total, done = sum(map(len, targets.values())), 0
-    with _opened(contents, options, bool(tests)) as workshop:
+    with opened(contents, options.sandbox, bool(tests)) as workshop:
         for jobs in _batches(placed, targets):
             if on_progress is not None:
                 on_progress(done, total)
@@ -122,10 +122,11 @@ def examine(
     return result
 
 
-def _opened(contents: Mapping[str, bytes], options: RunOptions, tests: bool) -> Workshop:
+def opened(contents: Mapping[str, bytes], sandbox: Kind, tests: bool = False) -> Workshop:
+    """A sandbox with reviewed files in it, and with what runs ``tests``. Raises InputError where none works."""
     reviewed = Package("the reviewed code", "", "", "", "", files={}, sources={})
     try:
-        return Workshop(reviewed, contents, options.sandbox, (*TOOLS, *(TEST_TOOLS if tests else ())), RUN_LIMITS)
+        return Workshop(reviewed, contents, sandbox, (*TOOLS, *(TEST_TOOLS if tests else ())), RUN_LIMITS)
     except InputError as error:
         raise InputError(f"{str(error).rstrip('.')}. To review without running anything: --no-evidence.") from None
 

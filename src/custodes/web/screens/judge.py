@@ -16,6 +16,7 @@ from typing import Any
 from nicegui import background_tasks, ui
 
 from custodes.feedback.questions import REASONS, AnswerForm, Incomplete
+from custodes.types import InputError
 from custodes.web import work
 from custodes.web.access import WORKERS, Rule
 from custodes.web.formatting.renderer import in_thread, to_html
@@ -110,7 +111,7 @@ class _WorkScreen:
             tag("span", f"Correcting the last one · {done}" if self.revising else done, "quiet", data_progress="")
             widgets.opener(f"Guidelines, version {item['guidelines']['version']}", "guidelines", "g")
         widgets.pinned("Prompt", item["prompt"])
-        _notes(item)
+        self._notes(item)
         asked = widgets_of(self.form, self.changed)
         alone = len(item["answers"]) == 1 and len({type(one) for one in asked}) == 1 and asked[0].shows_answer
         if item["answers"] and not alone:
@@ -126,6 +127,45 @@ class _WorkScreen:
             widgets.markdown(item["guidelines"]["text"])
         for id_, title, flag in (("skipping", "Skip this item", False), ("flagging", "Something is wrong here", True)):
             self._leave(id_, title, flag)
+
+    def _notes(self, item: Mapping[str, Any]) -> None:
+        """What a person is told besides prompt and answers: the known truth where they rate others, and help."""
+        if item["reference"]:
+            with widgets.card("What is known, for you alone", cls="note"):
+                widgets.markdown(item["reference"])
+        if item["stage"] == "alone":
+            with tag("div", cls="note", data_stage="alone"):
+                tag("p", "First judge alone. Then help is shown, and you can stay with your judgment or change it.")
+        elif item["assistance"]:
+            with widgets.card("Help", cls="note"):
+                if item["stage"] == "assisted":
+                    tag(
+                        "p",
+                        "Below is what you said alone. Change it, or hand it in again as it is.",
+                        data_stage="assisted",
+                    )
+                else:
+                    tag("p", "Somebody else's remarks. They may be wrong: judge for yourself.", data_stage="helped")
+                widgets.markdown(item["assistance"])
+                for place, test in enumerate(item["tests"]):
+                    self._test(place, test)
+
+    def _test(self, place: int, test: str) -> None:
+        """A test that fails, and the button that runs it again."""
+        with tag("div", cls="test"):
+            tag("p", "A test that fails. It is run in a sandbox on the server.", "quiet")
+            tag("pre", test.strip(), data_test=place)
+            came = tag("p", "", "came", role="status", aria_live="polite", data_came=place)
+
+            async def run() -> None:
+                came.set_text("Running…")
+                try:
+                    arguments = (self.visit.database, self.form.item["assignment"], self.visit.account, place)
+                    came.set_text(await self.visit.do(work.run_test_again, *arguments))
+                except InputError as error:
+                    came.set_text(str(error))
+
+            widgets.button("Run it again", run, data_run=place)
 
     def _actions(self) -> None:
         with tag("div", cls="actions", role="group", aria_label="Actions", data_global=""):
@@ -236,22 +276,3 @@ async def _format(item: Mapping[str, Any] | None) -> None:
         messages = [message for some in (item["prompt"], *item["answers"]) for message in some]
         texts = {m["content"] for m in messages} | {item["reference"], item["assistance"], item["guidelines"]["text"]}
         await asyncio.wait([asyncio.create_task(in_thread(to_html, text)) for text in texts], timeout=FORMATTED_WITHIN)
-
-
-def _notes(item: Mapping[str, Any]) -> None:
-    """What a person is told besides prompt and answers: the known truth where they rate others, and help."""
-    if item["reference"]:
-        with widgets.card("What is known, for you alone", cls="note"):
-            widgets.markdown(item["reference"])
-    if item["stage"] == "alone":
-        with tag("div", cls="note", data_stage="alone"):
-            tag("p", "First judge alone. Then help is shown, and you can stay with your judgment or change it.")
-    elif item["assistance"]:
-        with widgets.card("Help", cls="note"):
-            if item["stage"] == "assisted":
-                tag(
-                    "p", "Below is what you said alone. Change it, or hand it in again as it is.", data_stage="assisted"
-                )
-            else:
-                tag("p", "Somebody else's remarks. They may be wrong: judge for yourself.", data_stage="helped")
-            widgets.markdown(item["assistance"])
