@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -96,3 +97,22 @@ def test_bugs_are_put_into_documented_functions(study, tmp_path: Path, monkeypat
     row = json.loads((tmp_path / "out" / "rows.jsonl").read_text())
     assert row["fixed"] == []
     assert row["fixed_ran"]
+
+
+def test_help_rates_down_what_is_wrong_and_not_what_is_right(study, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Findings in every function with a bug and in none without: with help nearly all that is wrong is rated down."""
+    finding = [["failing example", 0.95, "example", "It fails."]]
+    rows = [{"name": f"f{n}", "buggy": finding, "fixed": []} for n in range(60)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    study("down_rating").main(["--rows", str(file), "--out", str(tmp_path / "out")])
+    told = json.loads((tmp_path / "out" / "down_rating.json").read_text())
+    assert json.loads(capsys.readouterr().out) == told
+    paper = told["as in the paper"]
+    bugs, alone, helped = (paper[key] for key in ("with a bug", "rated down", "rated down"))
+    expected_alone = 1 - (1 - 0.25 * bugs["estimate"]) * math.exp(-0.1)
+    assert abs(alone["alone"]["estimate"] - expected_alone) < 0.05
+    assert helped["helped"]["estimate"] > alone["alone"]["estimate"] + 0.1
+    assert paper["more with help"]["low"] > 0
+    assert paper["rightly"]["helped"]["estimate"] > paper["rightly"]["alone"]["estimate"]
+    assert told["looks no longer"]["rightly"]["helped"]["estimate"] == 1.0

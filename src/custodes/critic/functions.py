@@ -27,11 +27,11 @@ class SourceFunction:
     code: str
 
 
-def functions_of(text: str) -> list[SourceFunction]:
+def functions_of(text: str, shortest: int = SHORTEST) -> list[SourceFunction]:
     """Functions at the top of a module and methods of its classes, as far as they hold something to review.
 
-    Functions inside functions are part of those. Left out: stubs, fewer than two lines of body, more than a hundred
-    lines. Raises SyntaxError (or ValueError, for NUL) where the text is not Python.
+    Functions inside functions are part of those. Left out: stubs, fewer than ``shortest`` lines of body, more than a
+    hundred lines. Raises SyntaxError (or ValueError, for NUL) where the text is not Python.
     """
     tree = ast.parse(text)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -39,7 +39,7 @@ def functions_of(text: str) -> list[SourceFunction]:
     for qualname, node in definitions_of(tree):
         start = min([node.lineno, *(d.lineno for d in node.decorator_list)])
         end = node.end_lineno or node.lineno
-        if end - start < LONGEST and _says_something(node):
+        if end - start < LONGEST and _says_something(node, shortest):
             found.append(SourceFunction(qualname, start, end, _dedented(lines[start - 1 : end])))
     return found
 
@@ -55,9 +55,9 @@ def definitions_of(tree: ast.AST, above: str = "") -> Iterator[tuple[str, Defini
             yield from definitions_of(node, above)
 
 
-def _says_something(node: Definition) -> bool:
+def _says_something(node: Definition, shortest: int) -> bool:
     body = node.body[1:] if is_text(node.body[0]) else node.body
-    if not body or (body[-1].end_lineno or 0) - body[0].lineno + 1 < SHORTEST:
+    if not body or (body[-1].end_lineno or 0) - body[0].lineno + 1 < shortest:
         return False
     return not all(isinstance(s, ast.Pass | ast.Raise | ast.Global | ast.Import | ast.ImportFrom) for s in body)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from custodes.feedback.items import Item, follows, gold_result
+from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.teams import TeamReview, analyse
 from custodes.stats import jackknife, mean_interval, paired_difference, rate
 from custodes.types import Floats, Judgment
@@ -72,7 +73,7 @@ def by_chance(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item]) 
     """What help does where a coin gave it to some and not to others; None unless there are judgments of both.
 
     ``right`` is the accuracy on gold items, ``right_about`` the same where the help is right and where it is wrong: there
-    one sees who is misled. ``agrees`` is how often a judgment says what the help says, and ``seconds`` the time a judgment.
+    one sees who is misled. ``below_top`` is how often an answer was rated below the scale's highest. ``agrees`` is how often a judgment says what the help says, and ``seconds`` the time a judgment.
     Each holds ``alone``, ``helped`` and ``more``, helped minus alone, whose interval is over items.
     """
     rows = [(items_by_task[j.task], j) for j in judgments if j.task in items_by_task and j.stance() is not None]
@@ -87,6 +88,7 @@ def by_chance(judgments: Iterable[Judgment], items_by_task: Mapping[str, Item]) 
             "right help": _contrast([row for row in right if _helper_is_right(row[0], row[1]) is True]),
             "wrong help": _contrast([row for row in right if _helper_is_right(row[0], row[1]) is False]),
         },
+        "below_top": _contrast([(item, j, float(j.value < j.highest)) for item, j in rows if isinstance(j, Rating)]),
         "agrees": _contrast([(item, j, follows(item, j)) for item, j in rows]),
         "seconds": _contrast([(item, j, j.seconds) for item, j in rows]),
     }

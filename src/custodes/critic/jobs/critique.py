@@ -22,6 +22,7 @@ from custodes.critic.review.formats import FORMATS, step_summary
 from custodes.critic.review.proposals import ProposalOptions
 from custodes.critic.review.running import Alongside, RunOptions
 from custodes.critic.review.snippets import find_files, snippets_of
+from custodes.critic.review.tasks import write_tasks
 from custodes.critic.sources import TESTS
 from custodes.files import save_text
 from custodes.job.command import command, in_words
@@ -54,6 +55,8 @@ class CritiqueCode:
     """Write the findings as SARIF 2.1.0 to this file, beside what is printed."""
     report: Annotated[Path | None, Use.SIDE_OUTPUT] = None
     """Write a page (HTML) of the whole review here: findings by folder and file, and what was not run and why."""
+    tasks: Annotated[Path | None, Use.SIDE_OUTPUT] = None
+    """Write a task for each function here (JSONL): for a project in which people rate it, with what was found as help."""
     options: ReviewOptions = field(default_factory=ReviewOptions)
     fail_on: float | None = None
     """Exit with 1 when there is a finding of at least this confidence, 0 to 1."""
@@ -104,6 +107,8 @@ def critique(config: CritiqueCode) -> ReviewedCode:
     """
     if config.answers and (config.paths or config.diff):
         raise InputError("--answers reviews answers alone: leave out paths and --diff.")
+    if config.answers and config.tasks:
+        raise InputError("--tasks is about functions in files: leave out --answers.")
     if config.fail_on is not None and not 0 <= config.fail_on <= 1:
         raise InputError(f"--fail-on is {config.fail_on}; a confidence is between 0 and 1.")
     answers = read_answers(config.answers) if config.answers else {}
@@ -135,6 +140,8 @@ def critique(config: CritiqueCode) -> ReviewedCode:
         write_review_page(
             result, config.report, ", ".join(config.paths) or str(config.answers or f"changes since {config.diff}")
         )
+    if config.tasks:
+        write_tasks(result, config.tasks, config.running.sandbox)
     if config.write_baseline:
         write_baseline(config.write_baseline, result, known)
     return ReviewedCode(result, config.fail_on)

@@ -40,6 +40,11 @@ def run_tests(
 
 def run_test(module: str, code: str, test: str, sandbox: Kind = "auto") -> str:
     """What a test of the module ``code`` comes to, which it imports by the name ``module``."""
-    with TemporaryDirectory(prefix="custodes-") as folder:  # empty: nothing stands beside it
+    return run_alone(module, code, [test], sandbox)[0]
+
+
+def run_alone(module: str, code: str, tests: Sequence[str], sandbox: Kind = "auto") -> list[str]:
+    """The same of several tests. Nothing stands beside the module; installed packages can be imported."""
+    with TemporaryDirectory(prefix="custodes-") as folder:
         file = str(Path(folder) / f"{module}.py")
-        return run_tests({file: code}, {file: [test]}, sandbox)[file][0]
+        return run_tests({file: code}, {file: tests}, sandbox)[file]

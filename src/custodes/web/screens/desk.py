@@ -370,6 +370,7 @@ def _help_by_chance(numbers: Numbers) -> None:
         "Right (gold)": of["right"],
         "Right where the help is right": of["right_about"]["right help"],
         "Right where the help is wrong": of["right_about"]["wrong help"],
+        "Rated below the highest": of["below_top"],
         "Says what the help says": of["agrees"],
         "Seconds": of["seconds"],
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -154,7 +155,8 @@ class _WorkScreen:
         """A test that fails, and the button that runs it again."""
         with tag("div", cls="test"):
             tag("p", "A test that fails. It is run in a sandbox on the server.", "quiet")
-            tag("pre", test.strip(), data_test=place)
+            with tag("div", data_test=place):
+                widgets.markdown(_fenced(test))
             came = tag("p", "", "came", role="status", aria_live="polite", data_came=place)
 
             async def run() -> None:
@@ -270,9 +272,16 @@ class _WorkScreen:
             await self.next()
 
 
+def _fenced(code: str) -> str:
+    """Code as a block of Markdown, whatever backticks are in it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
+    return f"{fence}python\n{code.strip()}\n{fence}"
+
+
 async def _format(item: Mapping[str, Any] | None) -> None:
     """Has an item's texts formatted before they are shown; what takes longer than usual is shown as it was written first."""
     if item is not None:
         messages = [message for some in (item["prompt"], *item["answers"]) for message in some]
         texts = {m["content"] for m in messages} | {item["reference"], item["assistance"], item["guidelines"]["text"]}
+        texts |= {_fenced(test) for test in item["tests"]}
         await asyncio.wait([asyncio.create_task(in_thread(to_html, text)) for text in texts], timeout=FORMATTED_WITHIN)
