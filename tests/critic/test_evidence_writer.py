@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import inspect
 import statistics
-from pathlib import Path
-
-import pytest
 
 from custodes.critic.evidence_writer import FoundByRunning, find_by_running
 from custodes.critic.examples import BugExample, example_from
 from custodes.critic.policies import review_question
-from custodes.critic.review.again import run_test
 from custodes.critic.review.running import RunOptions
 from custodes.critic.sources import STDLIB
 
@@ -63,23 +59,3 @@ def test_a_function_of_the_library_runs_in_its_module() -> None:
     told = found(row("low", bad, line, **about), row("high", inspect.getsource(statistics.median_high), **about))
     assert told.runs.startswith("1 of 2 functions were run")  # the other is not what is said, and stands alone
     assert [(f.kind, f.bug) for f in told.at()[0].findings] == [("bug", 0)]
-
-
-@pytest.mark.parametrize(
-    ("code", "came"),
-    [
-        ("def twice(x):\n    return x + x\n", ""),
-        ("def twice(x):\n    return x + 1\n", "AssertionError"),
-        ("def twice(x):\n    raise OSError('no disk')\n", "OSError: no disk"),
-        ("def twice(x):\n    while True: pass\n", "slow"),
-        ("def twice(x:\n", "not loaded: SyntaxError"),
-        ("def thrice(x):\n    return x\n", "not loaded: ImportError"),
-    ],
-)
-def test_a_test_is_run_again(code: str, came: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    test = "from mine import twice\n\n\ndef test_twice():\n    assert twice(2) == 4\n"
-    said = run_test("mine", code, test)
-    assert said.startswith(came)
-    assert bool(said) == bool(came)
-    assert not list(tmp_path.iterdir())

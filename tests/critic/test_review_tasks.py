@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from custodes.cli import main
-from custodes.critic.review.again import run_test
+from custodes.environments.pasted_test import run_test
 from custodes.feedback.items import read_items
 from custodes.feedback.project import load_project
 from custodes.web.demo import FOLDER

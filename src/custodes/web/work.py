@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, select, update
 
-from custodes.critic.review.again import run_test
+from custodes.environments.pasted_test import run_test
 from custodes.environments.sandbox import SandboxFailure
 from custodes.feedback.assignment import finished, over_quota
 from custodes.feedback.items import Item, gold_result

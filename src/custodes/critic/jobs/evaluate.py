@@ -89,7 +89,7 @@ class CriticEvaluate(ScoredRows):
     """A model that says, too, whether comments on a bug's lines describe the bug: a name, a folder, or endpoint:URL#MODEL. Its
     agreement with the rules is told. The rules go on counting, so another judge may read the same. Empty for none."""
     evidence: bool = False
-    """Findings with evidence are a critic too: functions are run in a sandbox, in their package where that can be had."""
+    """Run the functions in a sandbox, against their examples and what their names, docstrings and types promise."""
     proposer: Annotated[str, Use.MEANS] = ""
     """With --evidence: a model whose samples vote on what functions give, named as for custodes critique --model. Empty for none."""
     running: RunOptions = field(default_factory=RunOptions)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from custodes.critic.review.running import opened
 from custodes.critic.review.surroundings import place_files
@@ -36,15 +34,3 @@ def run_tests(
             job = {**where, "root": f"{HOME}/{place.root}", "tests": rows}
             came[place.file] = list(workshop.do("confirm", job)) if rows else []
     return came
-
-
-def run_test(module: str, code: str, test: str, sandbox: Kind = "auto") -> str:
-    """What a test of the module ``code`` comes to, which it imports by the name ``module``."""
-    return run_alone(module, code, [test], sandbox)[0]
-
-
-def run_alone(module: str, code: str, tests: Sequence[str], sandbox: Kind = "auto") -> list[str]:
-    """The same of several tests. Nothing stands beside the module; installed packages can be imported."""
-    with TemporaryDirectory(prefix="custodes-") as folder:
-        file = str(Path(folder) / f"{module}.py")
-        return run_tests({file: code}, {file: tests}, sandbox)[file]

@@ -9,10 +9,10 @@ from typing import Any
 
 from custodes import __version__
 from custodes.critic.functions import SourceFunction, functions_of
-from custodes.critic.review.again import run_alone
 from custodes.critic.review.evidence import TITLES, FunctionRun
 from custodes.critic.review.findings import Review, Reviewed
 from custodes.critic.review.places import repository_path
+from custodes.environments.pasted_test import run_test
 from custodes.environments.sandbox import Kind, SandboxFailure
 from custodes.files import save_text
 
@@ -84,16 +84,13 @@ def _found_in_words(found: list[Reviewed], run: FunctionRun | None) -> str:
 
 def _failing_alone(text: str, file: str, found: list[Reviewed], sandbox: Kind) -> dict[str, dict[str, str]]:
     """Test -> the row that shows it, of tests that fail again where the file stands by itself."""
-    module = Path(file).stem
+    module, rows = Path(file).stem, dict[str, dict[str, str]]()
     tests = [f.evidence.test for f in found if f.evidence and f"from {module} import" in f.evidence.test]
-    if not tests:
-        return {}
-    try:
-        came = run_alone(module, text, tests, sandbox)
-    except SandboxFailure:
-        return {}
-    return {
-        test: {"module": module, "code": text, "test": test}
-        for test, said in zip(tests, came, strict=True)
-        if said and not said.startswith("not loaded")
-    }
+    for test in tests:
+        try:
+            said = run_test(module, text, test, sandbox)
+        except SandboxFailure:
+            continue
+        if said and not said.startswith("not loaded"):
+            rows[test] = {"module": module, "code": text, "test": test}
+    return rows
