@@ -22,7 +22,7 @@ from custodes.stats import paired_difference, rate
 from custodes.types import InputError
 
 PEOPLE = {
-    "as in the paper": Person(),
+    "by default": Person(),
     "believes half of what is right": Person(keeps=0.5),
     "believes everything": Person(keeps=1.0, removes=0.0),
     "looks no longer": Person(attention=0.0),

@@ -108,11 +108,11 @@ def test_help_rates_down_what_is_wrong_and_not_what_is_right(study, tmp_path: Pa
     study("down_rating").main(["--rows", str(file), "--out", str(tmp_path / "out")])
     told = json.loads((tmp_path / "out" / "down_rating.json").read_text())
     assert json.loads(capsys.readouterr().out) == told
-    paper = told["as in the paper"]
-    bugs, alone, helped = (paper[key] for key in ("with a bug", "rated down", "rated down"))
+    usual = told["by default"]
+    bugs, alone, helped = (usual[key] for key in ("with a bug", "rated down", "rated down"))
     expected_alone = 1 - (1 - 0.25 * bugs["estimate"]) * math.exp(-0.1)
     assert abs(alone["alone"]["estimate"] - expected_alone) < 0.05
     assert helped["helped"]["estimate"] > alone["alone"]["estimate"] + 0.1
-    assert paper["more with help"]["low"] > 0
-    assert paper["rightly"]["helped"]["estimate"] > paper["rightly"]["alone"]["estimate"]
+    assert usual["more with help"]["low"] > 0
+    assert usual["rightly"]["helped"]["estimate"] > usual["rightly"]["alone"]["estimate"]
     assert told["looks no longer"]["rightly"]["helped"]["estimate"] == 1.0
