@@ -105,8 +105,25 @@ def summarised(rows: list[dict[str, Any]]) -> dict[str, Any]:
              "false_alarms": _rate([any(f[1] >= step for f in found) for found in alarms["fixed"]])}
             for step in STEPS
         ],
+        "calibration": calibration(rows),
         "seconds_a_pair": sum(row["seconds"] for row in rows) / len(rows),
     }  # fmt: skip
+
+
+def calibration(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Kind and stated confidence of findings, and how many were right: in the buggy file, and not in the right one as well.
+
+    Half of the files have a bug, which is far more than in code that people review.
+    """
+    outcomes: dict[tuple[str, float], list[bool]] = {}
+    for row in rows:
+        wrong = {(f[0], f[3]) for f in row["fixed"]}
+        for kind, confidence, _, message in row["buggy"]:
+            outcomes.setdefault((kind, round(confidence, 2)), []).append((kind, message) not in wrong)
+        for kind, confidence, *_ in row["fixed"]:
+            outcomes.setdefault((kind, round(confidence, 2)), []).append(False)
+    ordered = sorted(outcomes.items(), key=lambda item: (item[0][0], -item[0][1]))
+    return [{"kind": kind, "stated": stated, **_rate(hits)} for (kind, stated), hits in ordered if kind != NO_ALARM]
 
 
 def _rate(hits: list[bool]) -> dict[str, Any]:
@@ -128,6 +145,8 @@ def in_words(result: dict[str, Any]) -> str:
         "shown from   caught   false alarms",
     ]
     lines += [f"{r['from']:.2f}   {told(r['caught'])}   {told(r['false_alarms'])}" for r in result["frontier"]]
+    lines += ["kind   stated   right"]
+    lines += [f"{r['kind']}   {r['stated']:.2f}   {told(r)}" for r in result["calibration"]]
     return "\n".join(lines)
 
 

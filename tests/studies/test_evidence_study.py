@@ -49,6 +49,7 @@ def test_pairs_are_measured_once_and_a_wrong_example_is_no_alarm(
     assert (result["caught"]["count"], result["caught"]["of"], result["false_alarms"]["count"]) == (1, 2, 0)
     assert result["wrong_examples"] == 1
     assert result["caught"]["low"] < 0.5 < result["caught"]["high"]
+    assert [(r["kind"], r["count"], r["of"]) for r in result["calibration"]] == [("failing example", 1, 1)]
     rows = (tmp_path / "out" / "rows.jsonl").read_text()
     study("evidence").main(words)
     assert (tmp_path / "out" / "rows.jsonl").read_text() == rows

@@ -10,6 +10,7 @@ from typing import Any
 from custodes.critic.functions import definitions_of
 from custodes.critic.review.critics import Remark
 from custodes.critic.review.evidence import Evidence, FunctionRun, frontier_score
+from custodes.critic.review.kept_runs import KeptRuns
 from custodes.critic.review.proposals import ExpectedValue, Proposer
 from custodes.critic.review.snippets import parsed_python, read_text
 from custodes.critic.review.surroundings import CODE, Placed, place_files
@@ -26,6 +27,7 @@ RUN_LIMITS = Limits(seconds=600, memory_mb=1000, disk_mb=320, file_mb=64, output
 BY_TEST = 0.97  # confidence of a finding by a test that somebody wrote
 _Proposed = Mapping[tuple[str, str], list[dict[str, Any]]]
 BATCH = 12  # functions of one job: progress is shown between jobs
+PATIENT = 5.0  # seconds of processor time in which a kept finding's test fails again
 A_JOB, A_FUNCTION = 60.0, 45.0  # seconds on the clock, of a job and of each of its functions, beyond their own
 
 
@@ -68,6 +70,10 @@ class _Target:
     line: int
     end: int
 
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.qualname, self.line
+
 
 def examine(
     texts: Mapping[str, str],
@@ -86,7 +92,7 @@ def examine(
         changed: restricts to functions with one of these lines.
         on_progress: called with (functions done, functions in all).
         proposer: a model whose samples vote on what functions give.
-        cache: a folder in which that model's answers stay.
+        cache: a folder in which that model's answers stay, and what running showed of functions that have not changed since.
         alongside: tests, and versions before a change.
 
     Raises EngineDied where the model gives no answer.
@@ -102,23 +108,37 @@ def examine(
     wanted = {file: {t.qualname for t in found} for file, found in targets.items()}
     proposals = proposer.propose(texts, wanted, cache, on_progress) if proposer is not None else {}
     by = {key: [_row(p, proposer.name) for p in found] for key, found in proposals.items()} if proposer else {}
-    known = {test: text for test in alongside.tests if not (read := read_text(test))[1] and (text := read[0])}
-    places, contents = place_files({file: texts[file] for file in targets} | known)
+    read = {test: read_text(test) for test in alongside.tests}
+    test_texts = {test: text for test, (text, problem) in read.items() if problem is None and text}
+    places, contents = place_files({file: texts[file] for file in targets} | test_texts)
     placed = [p for p in places if p.file in targets]
     before = {p.file: f"{CODE}/before/{n}.py" for n, p in enumerate(placed) if p.file in alongside.before}
     contents |= {path: alongside.before[file].encode("utf-8", "surrogateescape") for file, path in before.items()}
-    tests = [f"{HOME}/{p.path}" for p in places if p.file in known]
-    total, done = sum(map(len, targets.values())), 0
-    with opened(contents, options.sandbox, bool(tests)) as workshop:
-        for jobs in _batches(placed, targets):
-            if on_progress is not None:
-                on_progress(done, total)
-            files = [_file(place, found, by, before.get(place.file, ""), alongside.meant) for place, found in jobs]
-            job = {"import": [], "files": files, "seen": tests, "inputs": options.inputs, "seconds": options.seconds}
-            _examine_batch(workshop, jobs, job, texts, result)
-            done += sum(len(found) for _, found in jobs)
-        if tests:
-            _run_tests(workshop, tests, sorted({p.root for p in places}), placed, targets, texts, result)
+    tests = [f"{HOME}/{p.path}" for p in places if p.file in test_texts]
+    job = {"import": [], "seen": tests, "inputs": options.inputs, "seconds": options.seconds}
+    asked = {p.file: _file(p, targets[p.file], by, before.get(p.file, ""), alongside.meant) for p in placed}
+    kept = KeptRuns(cache, contents, job)
+    known = {p.file: _known(kept, p, asked[p.file]) for p in placed}
+    count = sum(map(len, targets.values()))
+    doubtful = any(row["found"] for rows in known.values() for row in rows.values())
+    if tests or doubtful or sum(map(len, known.values())) < count:
+        with opened(contents, options.sandbox, bool(tests)) as workshop:
+            known = {p.file: known[p.file] if _fails_again(workshop, p, known[p.file]) else {} for p in placed}
+            left = {p.file: [t for t in targets[p.file] if t.key not in known[p.file]] for p in placed}
+            done = sum(map(len, known.values()))
+            _take_known(placed, targets, known, texts, result)
+            for jobs in _batches(placed, left):
+                if on_progress is not None:
+                    on_progress(done, count)
+                files = [_part(asked[place.file], found) for place, found in jobs]
+                _examine_batch(workshop, jobs, {**job, "files": files}, texts, result, kept)
+                done += sum(len(found) for _, found in jobs)
+            if tests:
+                _run_tests(workshop, tests, sorted({p.root for p in places}), placed, targets, texts, result)
+    else:
+        _take_known(placed, targets, known, texts, result)
+    order = {file: n for n, file in enumerate(texts)}
+    result.runs.sort(key=lambda run: (order[run.file], run.line))
     return result
 
 
@@ -183,24 +203,78 @@ def _examine_batch(
     job: dict[str, Any],
     texts: Mapping[str, str],
     result: Examined,
+    kept: KeptRuns,
 ) -> None:
     count = sum(len(found) for _, found in jobs)
     try:
         answers = workshop.do("examine", job, A_JOB + count * (A_FUNCTION + 5 * job["seconds"]))
     except SandboxFailure as failure:
         answers = [{"problem": str(failure), "functions": []} for _ in jobs]
-    for (place, found), answer in zip(jobs, answers, strict=True):
-        rows = {(row["qualname"], row["line"]): row for row in answer["functions"]}
-        for target in found:
-            row = rows.get((target.qualname, target.line))
-            if row is None:
-                reason = answer["problem"] or "it was not reached"
-                result.runs.append(FunctionRun(place.file, target.qualname, target.line, False, reason))
-                continue
-            ran = FunctionRun(place.file, target.qualname, target.line, row["ran"], row["reason"], row["inputs"])
-            result.runs.append(ran)
-            remarks = [(target.qualname, _remark(one, target, texts[place.file])) for one in row["found"]]
-            result.remarks.setdefault(place.file, []).extend(remarks)
+    for (place, found), answer, file in zip(jobs, answers, job["files"], strict=True):
+        asked = {(function["qualname"], function["line"]): function for function in file["functions"]}
+        for row in answer["functions"]:
+            kept.keep(kept.key(place, file, asked[row["qualname"], row["line"]]), row)
+        _take(place, found, answer["functions"], texts, result, answer["problem"])
+
+
+def _take(
+    place: Placed,
+    found: Sequence[_Target],
+    rows: Sequence[Mapping[str, Any]],
+    texts: Mapping[str, str],
+    result: Examined,
+    problem: str = "",
+) -> None:
+    """What came of a file's functions goes into the result."""
+    by_name = {(row["qualname"], row["line"]): row for row in rows}
+    for target in found:
+        row = by_name.get(target.key)
+        if row is None:
+            reason = problem or "it was not reached"
+            result.runs.append(FunctionRun(place.file, target.qualname, target.line, False, reason))
+            continue
+        ran = FunctionRun(place.file, target.qualname, target.line, row["ran"], row["reason"], row["inputs"])
+        result.runs.append(ran)
+        remarks = [(target.qualname, _remark(one, target, texts[place.file])) for one in row["found"]]
+        result.remarks.setdefault(place.file, []).extend(remarks)
+
+
+def _take_known(
+    placed: Sequence[Placed],
+    targets: Mapping[str, list[_Target]],
+    known: Mapping[str, Mapping[tuple[str, int], Mapping[str, Any]]],
+    texts: Mapping[str, str],
+    result: Examined,
+) -> None:
+    for place in placed:
+        rows = known[place.file]
+        _take(place, [t for t in targets[place.file] if t.key in rows], list(rows.values()), texts, result)
+
+
+def _known(kept: KeptRuns, place: Placed, file: Mapping[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
+    """Function and line -> its answer, of those that are kept."""
+    rows = {(f["qualname"], f["line"]): kept.read(kept.key(place, file, f)) for f in file["functions"]}
+    return {name: row for name, row in rows.items() if row is not None}
+
+
+def _fails_again(workshop: Workshop, place: Placed, rows: Mapping[tuple[str, int], Mapping[str, Any]]) -> bool:
+    """Whether the tests of all kept findings of a file still fail."""
+    found = [one for row in rows.values() for one in row["found"]]
+    if not found:
+        return True
+    where = {"path": f"{HOME}/{place.path}", "name": place.name, "alone": place.alone, "root": f"{HOME}/{place.root}"}
+    tests = [{"text": one["test"], "seconds": PATIENT} for one in found]
+    try:
+        came = workshop.do("confirm", {**where, "tests": tests})
+    except SandboxFailure:
+        return False
+    return all(said.split(":")[0] in one["fails"] for said, one in zip(came, found, strict=True))
+
+
+def _part(file: Mapping[str, Any], found: Sequence[_Target]) -> dict[str, Any]:
+    """The file with only some of its functions."""
+    wanted = {t.key for t in found}
+    return {**file, "functions": [f for f in file["functions"] if (f["qualname"], f["line"]) in wanted]}
 
 
 def _run_tests(
