@@ -133,7 +133,7 @@ def overoptimisation_test(gold: ArrayLike, proxy: ArrayLike | None, names: Seque
     loss = losses[since][0]
     change = (
         f"{signed(-loss.estimate)} (95 % interval {signed(-loss.high)} to {signed(-loss.low)}, paired on {M:,} tasks, "
-        f"corrected for {S - 1} checkpoints)"
+        f"corrected for {S - 1} checkpoint{'s' if S > 2 else ''})"
     )
     span = f"from {names[since]} to {names[-1]}"
     further = f"the proxy went {signed(rises[since].estimate)}" if rises else ""
