@@ -461,3 +461,60 @@ def test_the_review_in_the_readme_is_what_is_printed(
     monkeypatch.chdir(tmp_path)
     assert main(["critique", "scores.py"]) == 0
     assert capsys.readouterr().out.strip() == printed.strip()
+
+
+OPTIONAL = '''
+def needs(rows: list[int]) -> int:
+    """
+    >>> needs([1, 2])
+    3
+    """
+    import a_package_nobody_has
+
+    return a_package_nobody_has.sum(rows)
+
+
+def wrapped(rows: list[int]) -> int:
+    """
+    >>> wrapped([1, 2])
+    3
+    """
+    try:
+        import a_package_nobody_has
+    except ImportError as error:
+        raise RuntimeError("install it") from error
+    return a_package_nobody_has.sum(rows)
+
+
+def fallback(rows: list[int]) -> int:
+    """
+    >>> fallback([1, 2])
+    3
+    """
+    try:
+        import a_package_nobody_has
+    except ImportError:
+        return rows[0] + rows[2]
+    return a_package_nobody_has.sum(rows)
+
+
+def wrong_part(rows: list[int]) -> int:
+    """
+    >>> wrong_part([1, 2])
+    3
+    """
+    import json.nothing
+
+    return sum(rows)
+'''
+
+
+def test_a_package_that_is_not_installed_is_a_reason_and_no_finding(tmp_path: Path):
+    """A bug in what is done without the package, and a part that a package does not have, are still found."""
+    file = tmp_path / "optional.py"
+    file.write_text(OPTIONAL)
+    told = review([str(file)], None, EVERYTHING, run=RunOptions(inputs=5))
+    reasons = {run.name: run.reason for run in told.runs}
+    assert reasons["needs"] == reasons["wrapped"] == "it needs a_package_nobody_has, which is not installed here"
+    assert reasons["fallback"] == reasons["wrong_part"] == ""
+    assert {f.name for f in told.findings} == {"fallback", "wrong_part"}

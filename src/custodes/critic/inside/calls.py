@@ -130,9 +130,24 @@ def attempt(body: Callable[[], Any], watch: Watch, file: str, seconds: float = S
         error = raised
     finally:
         watch.on = False
-    end = watch.reached or end
+    end = watch.reached or end or (needs(error) if error is not None else "")
     line = place_of(error, file) if error is not None and not end else 0
     return Outcome(value, printed.getvalue()[:PRINTED], None if end else error, line, end)
+
+
+def needs(error: BaseException) -> str:
+    """What to say of an error that comes from a package that is not installed here: an optional one, say."""
+    left: Any = error
+    while left is not None:
+        if isinstance(left, ModuleNotFoundError) and left.name:
+            top = left.name.split(".")[0]
+            try:
+                there = top in sys.modules or importlib.util.find_spec(top) is not None
+            except (ImportError, ValueError):
+                there = False
+            return "" if there else f"needs {top}, which is not installed here"
+        left = left.__cause__ or (left.__context__ if isinstance(left, ImportError) else None)
+    return ""
 
 
 def place_of(error: BaseException, file: str) -> int:
