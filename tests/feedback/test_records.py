@@ -77,7 +77,7 @@ GOOD = {"kind": "comparison", "id": "c", "annotator": "a", "task": "t", "episode
         ({"strength": 0}, "strength -3..3 without 0"),
         ({"verdict": "maybe"}, "field 'verdict': it should be 'prefer'"),
         ({"episodes": ["x"]}, "it takes 2"),
-        ({"episodes": [1, 2]}, "field 'episodes'"),
+        ({"episodes": [1, 2]}, "field 'episodes.0'"),
         ({"seconds": "long"}, "field 'seconds': it should be a valid number"),
     ],
 )

@@ -28,6 +28,9 @@ from custodes.types import InputError
 PATIENCE = 60
 """Seconds to wait for another writer to finish."""
 
+READERS = 3
+"""Seconds to wait for readers, who may stay for ever, before a write-ahead log cannot be emptied."""
+
 LOCK = 0x637573746F646573  # "custodes": the advisory lock's number in PostgreSQL
 
 
@@ -96,10 +99,11 @@ class LedgerDatabase:
             if not self._path:
                 connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM (FULL) log")
                 return None
-            for statement in ("PRAGMA secure_delete = ON", "PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM"):
-                connection.exec_driver_sql(statement).close()
-            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
-        if not busy:
+            connection.exec_driver_sql("PRAGMA secure_delete = ON").close()
+            _empty_log(connection)
+            connection.exec_driver_sql("VACUUM").close()
+            emptied = _empty_log(connection)
+        if emptied:
             return None
         return f"another process reads {self.name}, so its write-ahead log still holds what was withdrawn; end it and run this again."
 
@@ -309,3 +313,12 @@ def _writable(path: Path) -> bool:
     except sqlite3.DatabaseError:
         pass  # no database at all: opening it says so
     return True
+
+
+def _empty_log(connection: Connection) -> bool:
+    """Write SQLite's write-ahead log into the file and empty it; whether that went, since nobody may read meanwhile."""
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * READERS}").close()
+    try:
+        return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * PATIENCE}").close()
