@@ -2,7 +2,7 @@
 
 import ast
 
-from custodes.critic.functions import functions_of
+from custodes.critic.functions import functions_of, indented
 
 MODULE = '''"""A module."""
 import functools
@@ -68,3 +68,26 @@ def test_every_code_parses_and_windows_line_ends_are_no_obstacle():
 def test_tabs_are_left_as_they_are():
     (function,) = functions_of("class A:\n\tdef f(self):\n\t\tx = 1\n\t\treturn x\n")
     assert function.code == "def f(self):\n\tx = 1\n\treturn x\n"
+
+
+def test_what_was_moved_to_the_margin_is_moved_back() -> None:
+    """Also lines of strings, which are no layout, and docstrings, which are."""
+    text = '''class Box:
+    @property
+    def told(self) -> str:
+        """What is in it.
+
+            >>> Box().told
+        """
+        words = """first
+second
+  third"""
+
+        return words
+'''
+    (function,) = functions_of(text)
+    lines = text.split("\n")
+    assert function.code.startswith("@property")
+    assert "\nsecond\n" in function.code
+    assert indented(function.code, "    ") == lines[function.start - 1 : function.end]
+    assert indented("def f():\n    return 1\n", "") == ["def f():", "    return 1"]

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from custodes.critic.examples import BugExample
-from custodes.critic.functions import SourceFunction, functions_of
+from custodes.critic.functions import SourceFunction, functions_of, indented
 from custodes.critic.policies import ReviewQuestion
 from custodes.critic.rating import Rated, RatedFinding
 from custodes.critic.review.again import run_tests
@@ -146,8 +146,9 @@ def _standing(row: BugExample, n: int, folder: Path, packages: dict[str, Package
         original = next((f for f in _functions(text) if f.qualname == row.qualname and _same_but_bugs(f, row)), None)
         if original is not None:
             lines = text.split("\n")
-            margin = _margin(lines[original.start - 1])
-            changed = [*lines[: original.start - 1], *_indented(code, margin), *lines[original.end :]]
+            first = lines[original.start - 1]
+            own = indented(code, first[: len(first) - len(first.lstrip())])
+            changed = [*lines[: original.start - 1], *own, *lines[original.end :]]
             return _Standing(str(file), "\n".join(changed), text, row.qualname, original.start)
     file = folder / str(n) / MODULE  # it is not written: a review may be of what an editor holds
     lacking = ELSEWHERE if _free_names(code) else "" if right else UNKNOWN
@@ -208,14 +209,6 @@ def _same_but_bugs(function: SourceFunction, row: BugExample) -> bool:
     return all(
         tag == "equal" or set(range(first + 1, max(last, first + 1) + 1)) & near for tag, _, _, first, last in edits
     )
-
-
-def _margin(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
-
-
-def _indented(code: str, margin: str) -> list[str]:
-    return [f"{margin}{line}" if line else "" for line in code.rstrip("\n").split("\n")]
 
 
 # ---------------------------------------------------------------- what was found

@@ -72,6 +72,15 @@ def _dedented(lines: list[str]) -> str:
     return "\n".join(moved) + "\n"
 
 
+def indented(code: str, margin: str) -> list[str]:
+    """The lines of a :class:`SourceFunction`'s code, moved back to where it stood; lines of strings stay as they are."""
+    lines = code.rstrip("\n").split("\n")
+    if not margin:
+        return lines
+    fixed = _inside_strings("\n".join(f"{margin}{line}" for line in lines))
+    return [line if n in fixed or not line else f"{margin}{line}" for n, line in enumerate(lines, 1)]
+
+
 def _inside_strings(text: str) -> set[int]:
     """Lines that begin inside a string, docstrings excepted."""
     whole = f"if 1:\n{text}\n"
