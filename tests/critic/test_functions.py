@@ -2,7 +2,7 @@
 
 import ast
 
-from custodes.critic.functions import functions_of, indented
+from custodes.critic.functions import functions_of, moved_back
 
 MODULE = '''"""A module."""
 import functools
@@ -89,5 +89,5 @@ second
     lines = text.split("\n")
     assert function.code.startswith("@property")
     assert "\nsecond\n" in function.code
-    assert indented(function.code, "    ") == lines[function.start - 1 : function.end]
-    assert indented("def f():\n    return 1\n", "") == ["def f():", "    return 1"]
+    assert moved_back(function.code, "    ") == lines[function.start - 1 : function.end]
+    assert moved_back("def f():\n    return 1\n", "") == ["def f():", "    return 1"]

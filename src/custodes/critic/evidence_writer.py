@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from custodes.critic.examples import BugExample
-from custodes.critic.functions import SourceFunction, functions_of, indented
+from custodes.critic.functions import SourceFunction, functions_of, moved_back
 from custodes.critic.policies import ReviewQuestion
 from custodes.critic.rating import Rated, RatedFinding
 from custodes.critic.review.again import run_tests
@@ -61,9 +61,8 @@ class FoundByRunning:
 
     def at(self, strictness: float = 0.0) -> list[Rated]:
         """What is shown of each row, as a critique."""
-        shown = [tuple(f for score, f in own if score + strictness >= 0) for own in self.findings]
-        words = [sum(len(f.finding.comment.split()) for f in own) for own in shown]
-        return [Rated(*row) for row in zip(shown, self.bugs, words, strict=True)]
+        shown = [[f for score, f in own if score + strictness >= 0] for own in self.findings]
+        return [Rated.of(own, bugs) for own, bugs in zip(shown, self.bugs, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, for the ledger."""
@@ -147,7 +146,7 @@ def _standing(row: BugExample, n: int, folder: Path, packages: dict[str, Package
         if original is not None:
             lines = text.split("\n")
             first = lines[original.start - 1]
-            own = indented(code, first[: len(first) - len(first.lstrip())])
+            own = moved_back(code, first[: len(first) - len(first.lstrip())])
             changed = [*lines[: original.start - 1], *own, *lines[original.end :]]
             return _Standing(str(file), "\n".join(changed), text, row.qualname, original.start)
     file = folder / str(n) / MODULE  # it is not written: a review may be of what an editor holds

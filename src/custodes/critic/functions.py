@@ -72,7 +72,7 @@ def _dedented(lines: list[str]) -> str:
     return "\n".join(moved) + "\n"
 
 
-def indented(code: str, margin: str) -> list[str]:
+def moved_back(code: str, margin: str) -> list[str]:
     """The lines of a :class:`SourceFunction`'s code, moved back to where it stood; lines of strings stay as they are."""
     lines = code.rstrip("\n").split("\n")
     if not margin:

@@ -121,8 +121,7 @@ def team(person: Person, asked: Sequence[ReviewQuestion], critiques: Sequence[Ra
         chances = [person.keeps if f.kind == "bug" else 1 - person.removes for f in critique.findings]
         kept = [f for f, chance in zip(critique.findings, chances, strict=True) if draw.random() < chance]
         added = rate_critique(Critique(own), q.code, q.bugs)
-        words = sum(len(f.finding.comment.split()) for f in kept) + added.words
-        found.append(Rated((*kept, *added.findings), len(q.bugs), words))
+        found.append(Rated.of([*kept, *added.findings], len(q.bugs)))
     return found
 
 

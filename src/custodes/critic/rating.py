@@ -69,6 +69,12 @@ class Rated:
     bugs: int
     words: int
 
+    @classmethod
+    def of(cls, findings: Sequence[RatedFinding], bugs: int, opening: str = "") -> Rated:
+        """Rated findings as a critique that begins with ``opening``; its words are counted."""
+        words = len(opening.split()) + sum(len(f.finding.comment.split()) for f in findings)
+        return cls(tuple(findings), bugs, words)
+
     @property
     def located(self) -> int:
         """Bugs on whose lines some finding stands."""
@@ -105,9 +111,7 @@ class Rated:
 
 def rate_critique(critique: Critique, code: str, bugs: Sequence[Bug]) -> Rated:
     """Every finding of a critique of ``code``, whose bugs are all known."""
-    findings = tuple(_rated(finding, code, bugs) for finding in critique.findings)
-    words = len(critique.opening.split()) + sum(len(f.comment.split()) for f in critique.findings)
-    return Rated(findings, len(bugs), words)
+    return Rated.of([_rated(finding, code, bugs) for finding in critique.findings], len(bugs), critique.opening)
 
 
 def critique_of(rated: Rated) -> Critique:

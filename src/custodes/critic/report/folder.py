@@ -116,17 +116,12 @@ pre.code .no{display:inline-block;width:3.2em;color:var(--grey);user-select:none
         near = range(max(1, f.line - SEEN), min(len(lines), f.end_line + SEEN) + 1)
         also = f", also {', '.join(str(start) for start, _ in f.places[1:])}" if f.places[1:] else ""
         said = f.evidence
-        rows = (
-            {}
-            if said is None
-            else {"called": said.call, "came": said.came, "promised": said.promised, "by": said.by, "note": said.note}
-        )
         return {
             "title": TITLES[said.kind].capitalize() if said else "A suspicious line",
             "where": f"{f.name}, line {f.line}{also}",
             "confidence": f.confidence,
             "lines": [{"number": n, "text": lines[n - 1], "quoted": f.line <= n <= f.end_line} for n in near],
-            "evidence": [(label, value) for label, value in rows.items() if value],
+            "evidence": list(said.rows.items()) if said else [],
             "test": said.test.strip() if said else "",
             "message": f.message,
         }  # fmt: skip

@@ -39,8 +39,7 @@ def in_markdown(finding: Reviewed) -> str:
     said = finding.evidence
     if said is None:
         return f"**{finding.kind}**: {finding.message}"
-    rows = {"called": said.call, "came": said.came, "promised": said.promised, "by": said.by, "note": said.note}
-    shown = [f"- {label}: `{' '.join(value.replace('`', chr(39)).split())}`" for label, value in rows.items() if value]
+    shown = [f"- {label}: `{' '.join(value.replace('`', chr(39)).split())}`" for label, value in said.rows.items()]
     return "\n".join(
         [f"**{TITLES[said.kind]}**", "", *shown, "", "A test to paste:", "", "~~~~python", said.test.rstrip(), "~~~~"]
     )

@@ -36,6 +36,12 @@ class Evidence:
     note: str = ""
 
     @property
+    def rows(self) -> dict[str, str]:
+        """What was called, what came, what was promised by whom, and a note, each under its label, as far as it is there."""
+        rows = {"called": self.call, "came": self.came, "promised": self.promised, "by": self.by, "note": self.note}
+        return {label: value for label, value in rows.items() if value}
+
+    @property
     def sentence(self) -> str:
         """The whole on one line."""
         note = f" ({self.note})" if self.note else ""

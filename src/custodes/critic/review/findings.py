@@ -115,10 +115,8 @@ def _comment(finding: Reviewed) -> Text:
     said = finding.evidence
     comment = Text(TITLES[said.kind], style="bold") if said else Text(finding.message)
     if said:
-        rows = {"called": said.call, "came": said.came, "promised": said.promised, "by": said.by, "note": said.note}
-        for label, value in rows.items():
-            if value:
-                comment.append(f"\n{label:<9}", style="dim").append(plain_question(value), style="default not bold")
+        for label, value in said.rows.items():
+            comment.append(f"\n{label:<9}", style="dim").append(plain_question(value), style="default not bold")
     comment.append(f"\nconfidence {finding.confidence:.0%}", style="dim not bold")
     return comment
 

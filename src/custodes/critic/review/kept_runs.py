@@ -10,7 +10,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,40 +29,44 @@ class KeptRuns:
 
     def __init__(self, folder: Path | None, contents: Mapping[str, bytes], job: Mapping[str, Any]) -> None:
         """``contents`` are the files of the sandbox, ``job`` what is asked of every function."""
-        self.folder, self.contents = folder and folder / "runs", contents
+        self.folder, self.contents, self.job = folder and folder / "runs", contents, job
         self._digests: dict[str, str] = {}
         self._files: dict[str, str] = {}
-        tests = [self._of(path.removeprefix(f"{HOME}/")) for path in job["seen"]]
-        installed = sorted((path, len(data)) for path, data in contents.items() if path.startswith("lib/"))
-        options = {name: value for name, value in job.items() if name not in ("files", "seen")}
-        self._common = _digest([_programs(), tests, installed, options])
 
-    def key(self, place: Placed, file: Mapping[str, Any], function: Mapping[str, Any]) -> str:
-        """Names a function and all that decides what running shows of it."""
-        if place.path not in self._files:
-            around = sorted((str(PurePosixPath(p).relative_to(place.root)), self._of(p)) for p in self._needed(place))
-            old = self._of(file["old"].removeprefix(f"{HOME}/")) if file["old"] else ""
-            self._files[place.path] = _digest([place.name, place.alone, around, old, file["meant"]])
-        return _digest([self._common, self._files[place.path], function])
-
-    def read(self, key: str) -> dict[str, Any] | None:
-        """The answer that is kept."""
+    def read(self, place: Placed, file: Mapping[str, Any], function: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The answer that is kept about a function of a file, as the sandbox is asked of both."""
         if self.folder is None:
             return None
         try:
-            return dict(json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8")))
+            return dict(json.loads(self._place(self.folder, place, file, function).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
-    def keep(self, key: str, row: Mapping[str, Any]) -> None:
+    def keep(self, place: Placed, file: Mapping[str, Any], function: Mapping[str, Any], row: Mapping[str, Any]) -> None:
         """Keep an answer, unless its reason is one of :data:`HASTY`."""
         if self.folder is None or any(reason in row["reason"] for reason in HASTY):
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_json(self.folder / f"{key}.json", dict(row), indent=None)
+            save_json(self._place(self.folder, place, file, function), dict(row), indent=None)
         except OSError:
             self.folder = None
+
+    def _place(self, folder: Path, place: Placed, file: Mapping[str, Any], function: Mapping[str, Any]) -> Path:
+        """Named by the function and all that decides what running shows of it."""
+        if place.path not in self._files:
+            around = sorted((str(PurePosixPath(p).relative_to(place.root)), self._of(p)) for p in self._needed(place))
+            old = self._of(file["old"].removeprefix(f"{HOME}/")) if file["old"] else ""
+            self._files[place.path] = _digest([place.name, place.alone, around, old, file["meant"]])
+        return folder / f"{_digest([self._common, self._files[place.path], function])}.json"
+
+    @cached_property
+    def _common(self) -> str:
+        """Of what decides about every function."""
+        tests = [self._of(path.removeprefix(f"{HOME}/")) for path in self.job["seen"]]
+        installed = sorted((path, len(data)) for path, data in self.contents.items() if path.startswith("lib/"))
+        options = {name: value for name, value in self.job.items() if name not in ("files", "seen")}
+        return _digest([_programs(), tests, installed, options])
 
     def _of(self, path: str) -> str:
         if path not in self._digests:

@@ -8,26 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from custodes.critic.functions import definitions_of
+from custodes.critic.review.again import opened, outcomes
 from custodes.critic.review.critics import Remark
 from custodes.critic.review.evidence import Evidence, FunctionRun, frontier_score
 from custodes.critic.review.kept_runs import KeptRuns
 from custodes.critic.review.proposals import ExpectedValue, Proposer
 from custodes.critic.review.snippets import parsed_python, read_text
 from custodes.critic.review.surroundings import CODE, Placed, place_files
-from custodes.critic.sources import TEST_TOOLS, TESTS, Package
+from custodes.critic.sources import TESTS
 from custodes.critic.workshop import Workshop
-from custodes.environments.sandbox import Kind, Limits, SandboxFailure
+from custodes.environments.sandbox import Kind, SandboxFailure
 from custodes.environments.sandbox.base import HOME
 from custodes.feedback.critique import Finding, Place
 from custodes.ranges import Count, Positive, ranged
 from custodes.types import InputError
 
-TOOLS = ("hypothesis", "sortedcontainers")
-RUN_LIMITS = Limits(seconds=600, memory_mb=1000, disk_mb=320, file_mb=64, output_bytes=1 << 26, processes=64)
 BY_TEST = 0.97  # confidence of a finding by a test that somebody wrote
 _Proposed = Mapping[tuple[str, str], list[dict[str, Any]]]
 BATCH = 12  # functions of one job: progress is shown between jobs
-PATIENT = 5.0  # seconds of processor time in which a kept finding's test fails again
 A_JOB, A_FUNCTION = 60.0, 45.0  # seconds on the clock, of a job and of each of its functions, beyond their own
 
 
@@ -142,15 +140,6 @@ def examine(
     return result
 
 
-def opened(contents: Mapping[str, bytes], sandbox: Kind, tests: bool = False) -> Workshop:
-    """A sandbox with reviewed files in it, and with what runs ``tests``. Raises InputError where none works."""
-    reviewed = Package("the reviewed code", "", "", "", "", files={}, sources={})
-    try:
-        return Workshop(reviewed, contents, sandbox, (*TOOLS, *(TEST_TOOLS if tests else ())), RUN_LIMITS)
-    except InputError as error:
-        raise InputError(f"{str(error).rstrip('.')}. To review without running anything: --no-evidence.") from None
-
-
 def _targets(file: str, text: str, changed: Mapping[str, set[int]] | None) -> Iterator[_Target]:
     tree = parsed_python(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     if isinstance(tree, SyntaxError):
@@ -187,10 +176,7 @@ def _file(place: Placed, found: list[_Target], proposed: _Proposed, before: str,
         {"qualname": t.qualname, "line": t.line, "proposed": proposed.get((t.file, t.qualname), [])} for t in found
     ]
     return {
-        "path": f"{HOME}/{place.path}",
-        "name": place.name,
-        "alone": place.alone,
-        "root": f"{HOME}/{place.root}",
+        **place.inside,
         "old": before and f"{HOME}/{before}",
         "meant": meant,
         "functions": functions,
@@ -213,7 +199,7 @@ def _examine_batch(
     for (place, found), answer, file in zip(jobs, answers, job["files"], strict=True):
         asked = {(function["qualname"], function["line"]): function for function in file["functions"]}
         for row in answer["functions"]:
-            kept.keep(kept.key(place, file, asked[row["qualname"], row["line"]]), row)
+            kept.keep(place, file, asked[row["qualname"], row["line"]], row)
         _take(place, found, answer["functions"], texts, result, answer["problem"])
 
 
@@ -253,7 +239,7 @@ def _take_known(
 
 def _known(kept: KeptRuns, place: Placed, file: Mapping[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
     """Function and line -> its answer, of those that are kept."""
-    rows = {(f["qualname"], f["line"]): kept.read(kept.key(place, file, f)) for f in file["functions"]}
+    rows = {(f["qualname"], f["line"]): kept.read(place, file, f) for f in file["functions"]}
     return {name: row for name, row in rows.items() if row is not None}
 
 
@@ -262,10 +248,8 @@ def _fails_again(workshop: Workshop, place: Placed, rows: Mapping[tuple[str, int
     found = [one for row in rows.values() for one in row["found"]]
     if not found:
         return True
-    where = {"path": f"{HOME}/{place.path}", "name": place.name, "alone": place.alone, "root": f"{HOME}/{place.root}"}
-    tests = [{"text": one["test"], "seconds": PATIENT} for one in found]
     try:
-        came = workshop.do("confirm", {**where, "tests": tests})
+        came = outcomes(workshop, place, [one["test"] for one in found])
     except SandboxFailure:
         return False
     return all(said.split(":")[0] in one["fails"] for said, one in zip(came, found, strict=True))

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from custodes.critic.review.snippets import parsed_python
+from custodes.environments.sandbox.base import HOME
 
 CODE = "code"
 """Folder of the sandbox's home that holds the reviewed files."""
@@ -46,6 +48,11 @@ class Placed:
     name: str
     root: str
     alone: bool
+
+    @property
+    def inside(self) -> dict[str, Any]:
+        """What a program in the sandbox is told of the module."""
+        return {"path": f"{HOME}/{self.path}", "name": self.name, "alone": self.alone, "root": f"{HOME}/{self.root}"}
 
 
 def place_files(texts: Mapping[str, str]) -> tuple[list[Placed], dict[str, bytes]]:

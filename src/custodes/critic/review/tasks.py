@@ -11,6 +11,7 @@ from custodes import __version__
 from custodes.critic.functions import SourceFunction, functions_of
 from custodes.critic.review.evidence import TITLES, FunctionRun
 from custodes.critic.review.findings import Review, Reviewed
+from custodes.critic.review.notebooks import NOTEBOOK
 from custodes.critic.review.places import repository_path
 from custodes.environments.pasted_test import run_test
 from custodes.environments.sandbox import Kind, SandboxFailure
@@ -32,9 +33,7 @@ def write_tasks(review: Review, path: Path, sandbox: Kind = "auto") -> int:
 
 def _files(review: Review) -> Iterator[str]:
     """Python files, without notebooks: their cells are no modules."""
-    for file in review.texts:
-        if file not in review.cells and not any(cell.startswith(f"{file}#") for cell in review.cells):
-            yield file
+    return (file for file in review.texts if file not in review.cells and not file.endswith(NOTEBOOK))
 
 
 def _rows(review: Review, file: str, sandbox: Kind) -> Iterator[dict[str, Any]]:
@@ -72,8 +71,7 @@ def _found_in_words(found: list[Reviewed], run: FunctionRun | None) -> str:
         if said is None:
             parts.append(f"**Argument only**, line {finding.line}: {finding.message}")
             continue
-        rows = {"called": said.call, "came": said.came, "promised": said.promised, "by": said.by, "note": said.note}
-        shown = "\n".join(f"{label:<9} {' '.join(value.split())}" for label, value in rows.items() if value)
+        shown = "\n".join(f"{label:<9} {' '.join(value.split())}" for label, value in said.rows.items())
         parts.append(f"**{TITLES[said.kind].capitalize()}**, line {finding.line}.\n\n```text\n{shown}\n```")
     if parts:
         return "\n\n".join(parts)
