@@ -187,9 +187,10 @@ def _show(options: CriticEvaluate, told: dict[str, Any] | LineEvaluation) -> Non
         return
     for split, of in told["splits"].items():
         print(f"{split}: likeliest line is the bug's {Interval.from_dict(of['lines']['at_1'])}")
+        widest = max(map(len, of["policies"]["policies"]))
         for policy, measured in of["policies"]["policies"].items():
             shown = (f"{name} {Interval.from_dict(measured[name])}" for name in ("cbi", "hallucinations", "nitpicks"))
-            print(f"  {policy:<34}{'   '.join(shown)}")
+            print(f"  {policy:<{widest + 3}}{'   '.join(shown)}")
         if judge := of["policies"].get("judge"):
             share, kappa = Interval.from_dict(judge["share"]), Interval.from_dict(judge["kappa"])
             print(
