@@ -15,8 +15,9 @@ import torch
 from harness import Turns, options, report, run, screen, summary
 from workloads import NEW_TOKENS, PROMPT
 
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
-from custodes.lm.adapter import merged
+from custodes.lm.adapter import Adapter, AdapterConfig, merged
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.types import Message, Sampling, Task
 
 BATCHES = ("8", "32", "128")

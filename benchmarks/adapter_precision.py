@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from workloads import distinct_words
 
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
-from custodes.lm.adapter import merged
+from custodes.lm.adapter import Adapter, AdapterConfig, merged
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.lm.packing import pack, split_by_budget
 from custodes.policy import OptimiseConfig, optimise
 from custodes.types import Episode, Message, Sampling, Scores, Task

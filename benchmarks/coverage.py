@@ -22,8 +22,7 @@ from rich.progress import track
 from scipy.special import expit, logit, ndtri
 
 from custodes import stats
-from custodes.feedback import agreement_on_labels
-from custodes.feedback.agreement import agreement_in
+from custodes.feedback.agreement import agreement_in, agreement_on_labels
 from custodes.feedback.elo import elo
 from custodes.feedback.kinds.label import Label
 from custodes.feedback.labels import label_table

@@ -26,7 +26,8 @@ from custodes.gaming import STAGES, Loop, Runner, make_stage
 from custodes.gaming.model import ModelFlow, ModelPolicy
 from custodes.gaming.policies import Conversation, Drawn, EnginePolicy
 from custodes.gaming.script import open_script, script_for
-from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.lm.requests import Request
 from custodes.types import Sampling
 

@@ -27,8 +27,8 @@ from workloads import (
 
 import custodes.critic.search as search_file
 from custodes.critic.search import SearchConfig, best_of, force_sampling_beam_search
-from custodes.lm import Branches, LanguageModel, load
-from custodes.lm.loading import model_folder
+from custodes.lm.branches import Branches
+from custodes.lm.loading import LanguageModel, load, model_folder
 from custodes.types import Episode, Message, Sampling, Scores, Task
 
 PEERS = {"transformers": ["hf_fsbs.py"]}

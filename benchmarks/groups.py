@@ -26,9 +26,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import expit
 
 from custodes.environments import gold
-from custodes.feedback import simulated_annotators
+from custodes.feedback.simulated import simulated_annotators
 from custodes.ledger import Ledger
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.reward.group_choice import choose_groups
 from custodes.reward.groups import FeaturePairs, Groups, fit_groups
 from custodes.reward.hidden_features import hidden_pairs

@@ -40,9 +40,10 @@ from workloads import (
     grpo_prompt,
 )
 
-from custodes.feedback import read_preferences
-from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.feedback.formats import read_preferences
+from custodes.lm.engine import TorchEngine
 from custodes.lm.kernels import Native
+from custodes.lm.loading import LanguageModel, load
 from custodes.policy import OptimiseConfig, optimise
 from custodes.reward import RewardConfig, train_reward
 from custodes.types import Message, Sampling, Task

@@ -22,8 +22,9 @@ import torch
 from result import print_result
 from rich.console import Console
 
-from custodes.critic.choice import CriticChoice, open_critic
+from custodes.critic.choice import CriticChoice
 from custodes.critic.functions import functions_of
+from custodes.critic.loading import open_critic
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.sources import is_library
 

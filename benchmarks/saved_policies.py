@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from custodes.environments import gold, instruction_tasks
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.types import Sampling
 
 REPLIES, TOKENS = 4, 64

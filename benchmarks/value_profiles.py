@@ -20,8 +20,10 @@ import numpy as np
 from result import print_result
 
 from custodes.environments import gold
-from custodes.feedback import fit_annotators, simulated_annotators, suspect_inversions
+from custodes.feedback.annotator_model import fit_annotators
+from custodes.feedback.inversion import suspect_inversions
 from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.simulated import simulated_annotators
 from custodes.ledger import Ledger
 from custodes.loop.judging import UNDECIDED
 from custodes.loop.quickstart import JUDGES

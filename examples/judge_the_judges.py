@@ -12,7 +12,9 @@ import random
 
 import numpy as np
 
-from custodes.feedback import agreement, fit_annotators, simulated_annotators
+from custodes.feedback.agreement import agreement
+from custodes.feedback.annotator_model import fit_annotators
+from custodes.feedback.simulated import simulated_annotators
 from custodes.stats import rank_correlation
 from custodes.types import Episode, Judgment, Message, Task
 

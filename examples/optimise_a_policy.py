@@ -9,7 +9,9 @@ import argparse
 from typing import Any
 
 from custodes.environments import instruction_tasks
-from custodes.lm import AdapterConfig, TorchEngine, load
+from custodes.lm.adapter import AdapterConfig
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.policy import OptimiseConfig, optimise
 from custodes.registry import algorithm
 from custodes.reward import FunctionReward

@@ -13,8 +13,8 @@ import random
 import tempfile
 from pathlib import Path
 
-from custodes.feedback import read_preferences
-from custodes.lm import load
+from custodes.feedback.formats import read_preferences
+from custodes.lm.loading import load
 from custodes.reward import RewardConfig, calibrate, evaluate_reward, train_reward
 from custodes.types import Message
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.types import Message, Sampling, Task
 
 parser = argparse.ArgumentParser()

@@ -16,7 +16,9 @@ import numpy as np
 
 from custodes.environments import instruction_tasks
 from custodes.files import save_json
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.loop.evaluation import kl_of
 from custodes.policy import OptimiseConfig, optimise
 from custodes.reward.base import Mixture

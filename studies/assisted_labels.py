@@ -28,7 +28,7 @@ from custodes.environments import GoldReward, gold
 from custodes.feedback.assisted import SimulatedCritic, bug_judges, minutes, within_minutes
 from custodes.feedback.simulated import simulated_annotators
 from custodes.files import plain_json, save_json
-from custodes.lm import LanguageModel, load
+from custodes.lm.loading import LanguageModel, load
 from custodes.loop.judging import compare_pairs
 from custodes.loop.quickstart import JUDGES
 from custodes.reward.base import RewardBase

@@ -28,7 +28,8 @@ from arms import over_seeds
 
 from custodes.files import plain_json, save_json, save_text
 from custodes.ledger import Ledger
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.loop.policy_tune import PolicyTune, policy_tune
 from custodes.policy.methods import Conditional, Filter, Mle
 from custodes.policy.passages import Passage, TextMethod

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from custodes.critic.choice import CriticChoice, open_proposer
+from custodes.critic.choice import CriticChoice
+from custodes.critic.loading import open_proposer
 from custodes.critic.review.evidence import SHOWN_FROM
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.proposals import ProposalOptions, Proposer
@@ -48,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if not names:
         parser.error(f"{given.buggy} and {given.fixed} have no .py files of the same name.")
     options = ProposalOptions(votes=given.votes, agreement=given.agreement)
-    proposer = open_proposer(CriticChoice(model=given.model), options) if given.model else None
+    proposer = open_proposer(CriticChoice(model=given.model), options)
     given.out.mkdir(parents=True, exist_ok=True)
     rows = measured(names, given, proposer)
     result = summarised(rows)

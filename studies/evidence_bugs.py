@@ -18,8 +18,9 @@ from typing import Any
 from evidence import EVERYTHING, in_words, summarised
 from evidence_library import files_of
 
-from custodes.critic.choice import CriticChoice, open_proposer
+from custodes.critic.choice import CriticChoice
 from custodes.critic.functions import functions_of
+from custodes.critic.loading import open_proposer
 from custodes.critic.review.flow import review
 from custodes.critic.review.proposals import ProposalOptions, Proposer
 from custodes.critic.review.running import RunOptions
@@ -46,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> None:
     done = {row["name"] for row in rows}
     drawn = [one for package in given.packages for one in documented(package, given.documented)]
     random.Random(given.seed).shuffle(drawn)
-    proposer = open_proposer(CriticChoice(model=given.model), ProposalOptions()) if given.model else None
+    proposer = open_proposer(CriticChoice(model=given.model), ProposalOptions())
     if proposer is not None:  # about many functions at once, and never twice
         wanted: dict[str, set[str]] = {}
         for file, name, *_ in drawn[: given.functions]:

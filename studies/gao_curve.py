@@ -31,7 +31,8 @@ from custodes.audit.overoptimisation import (
 )
 from custodes.environments import GoldReward
 from custodes.files import plain_json, save_json
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.stats import Interval, paired_difference
 from custodes.types import Floats, Reward, Task
 

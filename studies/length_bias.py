@@ -23,10 +23,11 @@ import numpy as np
 from arms import Bench, by_task, config_of, drawn, options, over_seeds, split_instructions
 
 from custodes.environments import GoldReward, gold
-from custodes.feedback import fit_annotators, simulated_annotators
+from custodes.feedback.annotator_model import fit_annotators
 from custodes.feedback.exchange import pairs_from_judgments
+from custodes.feedback.simulated import simulated_annotators
 from custodes.files import plain_json
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.base import RewardBase
 from custodes.stats import mean_interval, paired_difference, rank_correlation

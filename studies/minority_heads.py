@@ -29,7 +29,7 @@ from torch import nn, zeros
 from custodes.environments import gold
 from custodes.feedback.reading import read_feedback
 from custodes.files import plain_json
-from custodes.lm import LanguageModel, load
+from custodes.lm.loading import LanguageModel, load
 from custodes.loop.reward_train import RewardTrain, reward_train
 from custodes.reward import RewardConfig, RewardModel
 from custodes.reward.group_training import NamedPairs, find_reward_groups

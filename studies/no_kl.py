@@ -22,7 +22,8 @@ from noisy_proxy import add_options, noisy_proxy, ppo
 
 from custodes.environments import GoldReward
 from custodes.files import plain_json
-from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.reward.base import RewardBase
 from custodes.stats import mean_interval, paired_difference
 from custodes.types import Episode, Scores

@@ -14,7 +14,7 @@ import numpy as np
 from arms import config_of, drawn
 
 from custodes.environments import GoldReward
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop.reward_train import RewardTrain, reward_train
 from custodes.policy import OptimiseConfig
 from custodes.reward import RewardConfig, RewardModel

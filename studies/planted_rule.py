@@ -34,11 +34,11 @@ from custodes.audit.attacks.suffix import RandomSuffix
 from custodes.audit.attacks.templates import Templates
 from custodes.audit.defences.filter import PerplexityFilter
 from custodes.environments import gold
-from custodes.feedback import simulated_annotators
 from custodes.feedback.exchange import pairs_from_judgments
+from custodes.feedback.simulated import simulated_annotators
 from custodes.files import plain_json, save_text
 from custodes.ledger import Ledger
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop.audit_attack import AuditAttack, audit_attack
 from custodes.loop.audit_plant import REQUESTS, AuditPlant, audit_plant
 from custodes.policy.methods import Sft

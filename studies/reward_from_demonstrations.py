@@ -25,7 +25,7 @@ from arms import Bench, by_task, config_of, drawn, options, over_seeds, split_in
 
 from custodes.environments import GoldReward
 from custodes.files import plain_json
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop.demonstrations import AgainstSamples
 from custodes.loop.reward_train import RewardTrain, reward_train
 from custodes.reward import RewardConfig, RewardModel

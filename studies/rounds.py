@@ -26,11 +26,12 @@ from custodes.audit import RecordedRun
 from custodes.audit.heldout import chosen_row, task_matrix
 from custodes.audit.sections.rounds import FINAL, RewardOnPairs, agreed
 from custodes.environments import gold
-from custodes.feedback import simulated_annotators, write_judgments
 from custodes.feedback.collection import Feedback
+from custodes.feedback.records import write_judgments
+from custodes.feedback.simulated import simulated_annotators
 from custodes.files import plain_json
 from custodes.ledger import Ledger
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop.policy_optimise import PolicyOptimise, policy_optimise
 from custodes.loop.reward_train import RewardTrain, reward_train
 from custodes.loop.round_judges import CROWD, SimulatedJudge

@@ -22,8 +22,10 @@ from typing import Any
 from arms import options, over_seeds, split_instructions
 
 from custodes.environments import instructions
-from custodes.feedback import fit_annotators, pairs_from_judgments, read_feedback
+from custodes.feedback.annotator_model import fit_annotators
 from custodes.feedback.collection import Feedback
+from custodes.feedback.exchange import pairs_from_judgments
+from custodes.feedback.reading import read_feedback
 from custodes.files import save_text
 from custodes.loop.judging import UNDECIDED
 from custodes.loop.policy_compare import PolicyCompare, policy_compare

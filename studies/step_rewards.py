@@ -25,7 +25,7 @@ from arms import Bench, by_task, config_of, drawn, options
 from custodes.environments.topics import TOPICS
 from custodes.feedback.kinds.step import joined_steps, step_ends, steps_of
 from custodes.files import plain_json, save_json
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop.reward_train import RewardTrain, reward_train
 from custodes.reward import RewardConfig, RewardModel
 from custodes.reward.base import RewardBase

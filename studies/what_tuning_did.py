@@ -21,7 +21,8 @@ from arms import options, over_seeds
 
 from custodes.audit.probes.political import OptionPair
 from custodes.files import plain_json, save_text
-from custodes.lm import Adapter, AdapterConfig, load
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.loading import load
 from custodes.loop.audit_compare import AuditCompare, audit_compare
 from custodes.policy.methods import Sft
 from custodes.policy.tuning import tune

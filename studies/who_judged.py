@@ -26,7 +26,8 @@ from arms import Bench, config_of, options, over_seeds
 from custodes.audit.choice import BRACKETED
 from custodes.audit.probes.political import OptionPair, political_leaning
 from custodes.files import plain_json
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.loop.reward_train import RewardTrain, reward_train
 from custodes.reward import RewardConfig, RewardModel
 from custodes.reward.base import RewardBase

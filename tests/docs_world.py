@@ -29,8 +29,10 @@ BY_PAGE: dict[str, dict[str, Any]] = {
 
 def names(page: str, folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Fills ``folder``, the working directory, and returns the names. ``smollm2-135m`` is the tiny ``model`` here."""
-    from custodes.feedback import read_preferences
-    from custodes.lm import AdapterConfig, load, loading
+    from custodes.feedback.formats import read_preferences
+    from custodes.lm import loading
+    from custodes.lm.adapter import AdapterConfig
+    from custodes.lm.loading import load
     from custodes.registry import alarm, algorithm, monitor, objective, script, section, stage
     from custodes.reward import FunctionReward, save_reward, train_reward
     from custodes.reward.config import RewardConfig
@@ -71,7 +73,7 @@ def names(page: str, folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def _write_files(folder: Path) -> None:
-    from custodes.feedback import write_judgments
+    from custodes.feedback.records import write_judgments
     from custodes.tables import write_rows
 
     rows = [

@@ -63,6 +63,14 @@ def test_importing_loads_nothing_slow_and_help_answers_at_once() -> None:
     assert seconds("from custodes.cli import main; main(['--help'])") < 0.5
 
 
+def test_a_review_that_asks_no_model_loads_none(tmp_path: Path) -> None:
+    (tmp_path / "sums.py").write_text('def add(a, b):\n    """\n    >>> add(1, 2)\n    3\n    """\n    return a - b\n')
+    asked = "import sys; from custodes.cli import main\ntry: main(['critique', 'sums.py'])\nexcept SystemExit: pass\n"
+    ran = f"{asked}assert not {{'torch', 'scipy', 'transformers', 'pydantic'}} & set(sys.modules)"
+    told = subprocess.run([sys.executable, "-c", ran], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert "add(1, 2) gives -1" in told
+
+
 def test_the_ten_lines_of_the_readme_run(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

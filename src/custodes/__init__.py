@@ -22,9 +22,14 @@ HOMES = {
     "custodes.audit.probes.political": ("political_leaning",),
     "custodes.environments": ("instruction_tasks", "read_tasks"),
     "custodes.errors": ("InputError",),
-    "custodes.feedback": ("fit_annotators", "read_feedback"),
+    "custodes.feedback.annotator_model": ("fit_annotators",),
+    "custodes.feedback.joint": ("fit_judgments",),
+    "custodes.feedback.kinds.comparison": ("Comparison",),
+    "custodes.feedback.reading": ("read_feedback",),
     "custodes.ledger": ("Ledger",),
-    "custodes.lm": ("AdapterConfig", "TorchEngine", "load"),
+    "custodes.lm.adapter": ("AdapterConfig",),
+    "custodes.lm.engine": ("TorchEngine",),
+    "custodes.lm.loading": ("load",),
     "custodes.lm.soup": ("soup",),
     "custodes.policy": ("OptimiseConfig",),
     "custodes.policy.optimise": ("optimise",),
@@ -37,8 +42,6 @@ HOMES = {
         "FunctionReward", "RewardConfig", "evaluate_reward", "load_reward", "mixture", "save_reward", "teach_reward",
         "train_reward",
     ),
-    "custodes.feedback.joint": ("fit_judgments",),
-    "custodes.feedback.kinds.comparison": ("Comparison",),
     "custodes.types": ("Episode", "Message", "Sampling", "Task"),
     "custodes.web.client": ("Client",),
 }  # fmt: skip
@@ -59,14 +62,14 @@ if TYPE_CHECKING:  # what a type checker and an editor see; a test keeps it the 
     from custodes.environments import instruction_tasks as instruction_tasks
     from custodes.environments import read_tasks as read_tasks
     from custodes.errors import InputError as InputError
-    from custodes.feedback import fit_annotators as fit_annotators
-    from custodes.feedback import read_feedback as read_feedback
+    from custodes.feedback.annotator_model import fit_annotators as fit_annotators
     from custodes.feedback.joint import fit_judgments as fit_judgments
     from custodes.feedback.kinds.comparison import Comparison as Comparison
+    from custodes.feedback.reading import read_feedback as read_feedback
     from custodes.ledger import Ledger as Ledger
-    from custodes.lm import AdapterConfig as AdapterConfig
-    from custodes.lm import TorchEngine as TorchEngine
-    from custodes.lm import load as load
+    from custodes.lm.adapter import AdapterConfig as AdapterConfig
+    from custodes.lm.engine import TorchEngine as TorchEngine
+    from custodes.lm.loading import load as load
     from custodes.lm.soup import soup as soup
     from custodes.policy import OptimiseConfig as OptimiseConfig
     from custodes.policy.methods import Dpo as Dpo

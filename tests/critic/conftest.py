@@ -16,7 +16,8 @@ def sandboxes() -> None:
 def tiny_scorer(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a scorer of lines that was never trained."""
     from custodes.critic.lines import new_line_scorer
-    from custodes.lm import AdapterConfig, load
+    from custodes.lm.adapter import AdapterConfig
+    from custodes.lm.loading import load
 
     folder = tmp_path_factory.mktemp("scorer")
     new_line_scorer(load(tiny_model, adapter=AdapterConfig(rank=2), dtype="float32")).save(folder)
@@ -26,7 +27,8 @@ def tiny_scorer(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def tuned(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What critic tune leaves: an adapter that writes and a reward, neither trained."""
-    from custodes.lm import Adapter, AdapterConfig, load
+    from custodes.lm.adapter import Adapter, AdapterConfig
+    from custodes.lm.loading import load
     from custodes.reward import RewardModel, save_reward
     from custodes.reward.model import new_heads
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from custodes.critic.review.critics import EngineDied, Remark
 from custodes.critic.review.evidence import Evidence
+from custodes.critic.review.remarks import EngineDied, Remark
 from custodes.critic.review.snippets import Snippet
 from custodes.feedback.critique import Finding, Place
 from custodes.types import Episode, Message, Sampling, Task

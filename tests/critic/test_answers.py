@@ -11,14 +11,13 @@ from review_data import INJECTIONS, SayingEngine
 
 from custodes.cli import main
 from custodes.critic.examples import Bug
-from custodes.critic.jobs import critique as recipe
 from custodes.critic.rating import rate_critique
 from custodes.critic.review.answers import cutter, read_answers
 from custodes.critic.review.critics import LikelihoodCritic, LineCritic, SampledCritic
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.question import task_of
 from custodes.feedback.critique import parse_critique
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.types import InputError
 
 ANSWER = "The moon is made of rock. It is 40 km away.\nOnly twelve people walked on it."
@@ -112,7 +111,9 @@ def test_the_command_reviews_answers_and_refuses_what_is_none(
 ):
     monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path / "cache"))
     engine = SayingEngine("```\nIt is 40 km away.\n```\nToo near.")
-    monkeypatch.setattr(recipe, "open_critic", lambda choice, strictness, answers: SampledCritic(engine, "x"))
+    monkeypatch.setattr(
+        "custodes.critic.loading.open_critic", lambda choice, strictness, answers: SampledCritic(engine, "x")
+    )
     assert main(["critique", "--answers", str(file), "--format", "json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["file"], row["quote"], row["confidence"]) == (f"{file}#1", "It is 40 km away.", 1.0)

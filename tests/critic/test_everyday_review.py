@@ -18,7 +18,6 @@ from review_data import CODE, LineCritic
 from scored_lines import WordScorer
 
 from custodes.cli import main
-from custodes.critic.jobs import critique as recipe
 from custodes.critic.review.baseline import read_baseline, write_baseline
 from custodes.critic.review.critics import LineCritic as ScoringCritic
 from custodes.critic.review.findings import Review, Reviewed
@@ -36,7 +35,7 @@ SUB = "def f(x):\n    return x - 1\n"
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(recipe, "open_critic", lambda choice, strictness, answers: LineCritic())
+    monkeypatch.setattr("custodes.critic.loading.open_critic", lambda choice, strictness, answers: LineCritic())
     return lambda *words: main(["critique", "--no-evidence", *words])
 
 

@@ -14,7 +14,6 @@ import yaml
 from review_data import LineCritic
 
 from custodes.cli import main
-from custodes.critic.jobs import critique as recipe
 
 ROOT = Path(__file__).parents[2]
 SUB = "def f(x):\n    return x - 1\n"
@@ -24,7 +23,7 @@ SUB = "def f(x):\n    return x - 1\n"
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with one commit; afterwards a line of one file changes."""
     monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(recipe, "open_critic", lambda choice, strictness, answers: LineCritic())
+    monkeypatch.setattr("custodes.critic.loading.open_critic", lambda choice, strictness, answers: LineCritic())
     top = tmp_path / "checkout"
     (top / "pkg").mkdir(parents=True)
     (top / "pkg" / "old.py").write_text(SUB)
@@ -116,7 +115,9 @@ def test_the_hook_runs_the_command_on_the_files_it_is_given(checkout: Path, caps
 
 def test_a_page_shows_a_folder_with_every_finding(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     test = "def test_f():\n    assert f(1) == '<b>'\n"
-    monkeypatch.setattr(recipe, "open_critic", lambda choice, strictness, answers: LineCritic(test=test))
+    monkeypatch.setattr(
+        "custodes.critic.loading.open_critic", lambda choice, strictness, answers: LineCritic(test=test)
+    )
     Path("pkg/broken.py").write_text("def f(:\n")
     assert main(["critique", "pkg", "--no-evidence", "--report", str(tmp_path / "page.html")]) == 2
     page = (tmp_path / "page.html").read_text()

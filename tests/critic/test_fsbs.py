@@ -11,7 +11,9 @@ import pytest
 
 from custodes.critic.search import SearchConfig, _EngineTree, _tidy, best_of, force_sampling_beam_search
 from custodes.feedback.critique import Finding, parse_critique
-from custodes.lm import Branches, LanguageModel, TorchEngine, load
+from custodes.lm.branches import Branches
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.types import Episode, InputError, Message, Sampling, Scores, Task
 
 SOURCE = "def last(items):\n    return items[len(items)]\n"

@@ -112,7 +112,7 @@ def served(lives: int, test: str = "") -> list[str]:
         "from review_data import LineCritic\n"
         "from custodes.critic.review.flow import ReviewOptions\n"
         "from custodes.critic.jobs.lsp import _make_server\n"
-        f"_make_server(lambda: LineCritic(lives={lives}, test={test!r}), ReviewOptions(), None).start_io()",
+        f"_make_server(lambda: (LineCritic(lives={lives}, test={test!r}), None), ReviewOptions(), None).start_io()",
     ]
 
 

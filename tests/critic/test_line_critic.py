@@ -12,13 +12,14 @@ from review_data import CODE, INJECTIONS
 from scored_lines import WordScorer
 
 from custodes.critic.lines import LineScores
+from custodes.critic.review.commentator import Commentator
 from custodes.critic.review.critics import LineCritic, _at_margin, _evidence
 from custodes.critic.review.findings import Reviewed
 from custodes.critic.review.flow import ReviewOptions, review
-from custodes.critic.review.question import SUSPICIOUS, Commentator
+from custodes.critic.review.question import SUSPICIOUS
 from custodes.critic.review.snippets import Snippet
 from custodes.feedback.critique import Place
-from custodes.lm import load
+from custodes.lm.loading import load
 
 METHOD = Snippet("f.py", 15, "    def grow(self, by):\n        self.size -= by\n        return self.size", "Box.grow")
 

@@ -16,7 +16,8 @@ from custodes.critic.line_training import LineConfig, calibrate_lines, evaluate_
 from custodes.critic.lines import LineScorer, LineShape, new_line_scorer
 from custodes.critic.reader import CodeReader
 from custodes.critic.suspicions import SUSPICIONS
-from custodes.lm import LanguageModel, load, pack
+from custodes.lm.loading import LanguageModel, load
+from custodes.lm.packing import pack
 from custodes.train import TrainStep
 from custodes.types import InputError
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from review_data import SayingEngine
 
-from custodes.critic.choice import CriticChoice, open_proposer
-from custodes.critic.review.critics import EngineDied
+from custodes.critic.choice import CriticChoice
+from custodes.critic.loading import open_proposer
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.proposals import ExpectedValue, ProposalOptions, Proposer, _votes_on
+from custodes.critic.review.remarks import EngineDied
 from custodes.critic.review.running import RunOptions
 from custodes.types import InputError
 

@@ -15,18 +15,18 @@ from review_data import CODE, INJECTIONS, LineCritic, SayingEngine
 from rich.console import Console
 
 from custodes.cli import main
-from custodes.critic.jobs import critique as recipe
 from custodes.critic.jobs.critique import ReviewedCode
 from custodes.critic.review.baseline import Baseline, read_baseline, write_baseline
-from custodes.critic.review.critics import EngineDied, LikelihoodCritic, Remark, SampledCritic, _docstring_lines
+from custodes.critic.review.critics import LikelihoodCritic, SampledCritic, _docstring_lines
 from custodes.critic.review.diffs import lines_changed_since
 from custodes.critic.review.findings import Review, show, summary
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.formats import FORMATS
 from custodes.critic.review.question import OPENING, plain_question, task_of
+from custodes.critic.review.remarks import EngineDied, Remark
 from custodes.critic.review.snippets import Snippet, find_files, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Place
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.types import InputError
 
 SCHEMA = json.loads((Path(__file__).parent / "sarif_schema" / "sarif-2.1.0-rtm.5.json").read_text())
@@ -613,7 +613,7 @@ def test_there_are_at_least_twenty_injections():
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("CUSTODES_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(recipe, "open_critic", lambda choice, strictness, answers: LineCritic())
+    monkeypatch.setattr("custodes.critic.loading.open_critic", lambda choice, strictness, answers: LineCritic())
 
     def run(*words: str) -> int:
         return main(["critique", "--no-evidence", *words])

@@ -13,13 +13,15 @@ import pytest
 from scored_lines import WordScorer
 from serving import serving
 
-from custodes.critic.choice import CriticChoice, open_critic
-from custodes.critic.review.critics import EngineDied, SampledCritic, SearchCritic, proposed_quotes
+from custodes.critic.choice import CriticChoice
+from custodes.critic.loading import open_critic
+from custodes.critic.review.critics import SampledCritic, SearchCritic, proposed_quotes
+from custodes.critic.review.remarks import EngineDied
 from custodes.critic.review.snippets import Snippet
 from custodes.critic.search import SearchConfig, force_sampling_beam_search
 from custodes.feedback.critique import parse_critique
-from custodes.lm import LanguageModel, load
 from custodes.lm.endpoint import EndpointEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.types import Episode, InputError, Message, Scores, Task
 
 CODE = "def last(items):\n    n = len(items)\n    return items[n]"
@@ -167,8 +169,8 @@ def test_a_folder_is_taken_for_what_was_trained_in_it(tuned: Path, tiny_scorer: 
 
 
 def test_the_critic_that_comes_along_is_the_default(tiny_scorer: Path, monkeypatch: pytest.MonkeyPatch):
-    from custodes.critic import choice as critic_choice
+    from custodes.critic import loading as critic_loading
     from custodes.critic.review.critics import LineCritic
 
-    monkeypatch.setattr(critic_choice, "shipped_critic", lambda: tiny_scorer)
+    monkeypatch.setattr(critic_loading, "shipped_critic", lambda: tiny_scorer)
     assert isinstance(open_critic(CriticChoice()), LineCritic)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from custodes.feedback import SimulatedAnnotator, simulated_annotators
 from custodes.feedback.kinds.comparison import Comparison
+from custodes.feedback.simulated import SimulatedAnnotator, simulated_annotators
 from custodes.types import Episode, Message, Task
 
 CROWD = {"expert": 6, "hasty": 4, "length_biased": 4, "position_biased": 4, "random": 3, "poisoner": 3}

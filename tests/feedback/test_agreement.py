@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from judged_world import make_world
 
-from custodes.feedback import (
+from custodes.feedback.agreement import (
     agreement,
     agreement_by_group,
+    agreement_in,
     agreement_on_labels,
     agreement_on_ratings,
     repeat_consistency,
 )
-from custodes.feedback.agreement import agreement_in
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.rating import Rating

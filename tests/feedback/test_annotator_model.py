@@ -7,7 +7,7 @@ import pytest
 from judged_world import make_episode, make_task, make_world
 from scipy.stats import spearmanr
 
-from custodes.feedback import fit_annotators
+from custodes.feedback.annotator_model import fit_annotators
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.label import Label
 from custodes.feedback.kinds.ranking import Ranking

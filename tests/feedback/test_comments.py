@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from custodes.cli import main
-from custodes.feedback import read_feedback
 from custodes.feedback.collection import Feedback
 from custodes.feedback.comments import rate_comments
 from custodes.feedback.kinds.comment import Comment
 from custodes.feedback.kinds.rating import Rating
+from custodes.feedback.reading import read_feedback
 from custodes.feedback.records import write_judgments
 from custodes.feedback.rubric import Rubric, load_rubric
 from custodes.types import Episode, Message, Sampling, Task

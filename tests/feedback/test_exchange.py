@@ -6,22 +6,20 @@ import numpy as np
 import pytest
 from judged_world import make_episode, make_task, make_world
 
-from custodes.feedback import (
-    Example,
-    PreferencePair,
+from custodes.feedback.annotator_model import fit_annotators
+from custodes.feedback.exchange import (
     examples_from_judgments,
     feedback_from_pairs,
-    fit_annotators,
     pairs_from_corrections,
     pairs_from_judgments,
-    read_feedback,
-    write_completions,
 )
+from custodes.feedback.formats import write_completions
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.correction import Correction
 from custodes.feedback.kinds.demonstration import Demonstration
 from custodes.feedback.kinds.label import Label
-from custodes.types import InputError, Message
+from custodes.feedback.reading import read_feedback
+from custodes.types import Example, InputError, Message, PreferencePair
 
 Q, A, B = (Message("user", "q"),), (Message("assistant", "a"),), (Message("assistant", "b"),)
 COMMON = {"annotator": "ann", "task": "t"}

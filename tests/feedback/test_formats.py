@@ -7,16 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from custodes.feedback import (
-    Example,
-    PreferencePair,
-    read_feedback,
-    read_preferences,
-    write_completions,
-    write_preferences,
-)
+from custodes.feedback.formats import read_preferences, write_completions, write_preferences
+from custodes.feedback.reading import read_feedback
 from custodes.tables import write_rows
-from custodes.types import InputError, Message
+from custodes.types import Example, InputError, Message, PreferencePair
 
 HH = Path(__file__).parents[3] / "shared/data/hh_rlhf/harmless_base_dev.jsonl.gz"
 GOOD = {"prompt": "q", "chosen": "a", "rejected": "b"}

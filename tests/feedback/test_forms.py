@@ -10,7 +10,6 @@ import pytest
 
 from custodes import registry
 from custodes.cli import main
-from custodes.feedback import FeedbackFile, read_feedback, write_judgments
 from custodes.feedback.collection import completion_of
 from custodes.feedback.kinds.comment import Comment
 from custodes.feedback.kinds.comparison import Comparison
@@ -21,7 +20,8 @@ from custodes.feedback.kinds.ranking import Ranking
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.kinds.span import SpanMark
 from custodes.feedback.kinds.step import StepMark, steps_of
-from custodes.feedback.reading import JudgmentsOptions
+from custodes.feedback.reading import FeedbackFile, JudgmentsOptions, read_feedback
+from custodes.feedback.records import write_judgments
 from custodes.tables import write_rows
 from custodes.types import InputError, Judgment, Message
 

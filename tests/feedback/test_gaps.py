@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from judged_world import make_world
 
-from custodes.feedback import fit_annotators
+from custodes.feedback.annotator_model import fit_annotators
 from custodes.feedback.gaps import gaps_of_groups
 from custodes.types import InputError
 

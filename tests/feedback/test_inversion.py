@@ -2,7 +2,8 @@
 
 from judged_world import make_world
 
-from custodes.feedback import fit_annotators, prompt_words, suspect_inversions
+from custodes.feedback.annotator_model import fit_annotators
+from custodes.feedback.inversion import prompt_words, suspect_inversions
 from custodes.types import Task
 
 

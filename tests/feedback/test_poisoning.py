@@ -9,8 +9,7 @@ import judged_world
 import numpy as np
 import pytest
 
-from custodes.feedback import fit_annotators
-from custodes.feedback.annotator_model import AnnotatorModel, fit_comparisons
+from custodes.feedback.annotator_model import AnnotatorModel, fit_annotators, fit_comparisons
 from custodes.feedback.bradley_terry import Comparisons
 from custodes.feedback.poisoning import (
     find_clusters,

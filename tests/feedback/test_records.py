@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from custodes.feedback import read_feedback, write_judgments
 from custodes.feedback.kinds.comment import Comment
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.correction import Correction
@@ -17,6 +16,8 @@ from custodes.feedback.kinds.ranking import Ranking
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.kinds.span import SpanMark
 from custodes.feedback.kinds.step import StepMark
+from custodes.feedback.reading import read_feedback
+from custodes.feedback.records import write_judgments
 from custodes.types import InputError, Judgment
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from judged_world import make_episode, make_task, make_world
 
-from custodes.feedback import NATURES, simulated_annotators
-from custodes.feedback.simulated import PROFILES
+from custodes.feedback.simulated import NATURES, PROFILES, simulated_annotators
 from custodes.types import InputError, hash_shown
 
 TASK = make_task("t", "Write ten words about rain.")

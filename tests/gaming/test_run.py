@@ -25,7 +25,8 @@ from custodes.gaming.policies import Conversation, Drawn, EnginePolicy, Policy, 
 from custodes.gaming.record import read_index, read_lines
 from custodes.gaming.run import _jobs_of, open_policy
 from custodes.gaming.variants import Variant
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.types import Episode, InputError, Message, Sampling, Task
 
 POLITICAL, FLATTERY = "political-sycophancy", "tool-flattery"

@@ -10,9 +10,11 @@ from safetensors.torch import load_file, save_file
 from tiny_models import KINDS, reference_logits, sequences, write_model
 from transformers import AutoModelForCausalLM
 
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, load, pack, token_logprobs
-from custodes.lm.adapter import AdaptedProjection, merged
+from custodes.lm.adapter import AdaptedProjection, Adapter, AdapterConfig, merged
 from custodes.lm.decode import Stepper
+from custodes.lm.loading import LanguageModel, load
+from custodes.lm.logprobs import token_logprobs
+from custodes.lm.packing import pack
 from custodes.types import InputError
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from tiny_models import write_model
 
-from custodes.lm import Branch, Branches, LanguageModel, TorchEngine, load
+from custodes.lm.branches import Branch, Branches
 from custodes.lm.decode import Stepper
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.types import InputError, Message, Sampling, Task
 
 TASK = Task("t", (Message("user", "who watches the seven small random models"),))

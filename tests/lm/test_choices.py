@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from custodes.lm import TorchEngine, load
 from custodes.lm.choices import choice_logprobs, yes_probability
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.types import Message, Task
 
 TASKS = [Task(str(i), (Message("user", text),)) for i, text in enumerate(("Is water wet?", "Is it?", "Is water wet?"))]

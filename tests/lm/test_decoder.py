@@ -8,8 +8,10 @@ import torch
 from tiny_models import KINDS, SIZES, reference_logits, sequences, write_model
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig
 
-from custodes.lm import LanguageModel, load, pack, token_logprobs
 from custodes.lm.decoder import Weight, decoder_spec
+from custodes.lm.loading import LanguageModel, load
+from custodes.lm.logprobs import token_logprobs
+from custodes.lm.packing import pack
 
 
 @pytest.fixture(scope="module", params=list(KINDS))

@@ -11,9 +11,11 @@ import torch
 from tiny_models import write_model
 from transformers import AutoModelForCausalLM
 
-from custodes.lm import AdapterConfig, LanguageModel, TorchEngine, load
+from custodes.lm.adapter import AdapterConfig
 from custodes.lm.chat import Chat
+from custodes.lm.engine import TorchEngine
 from custodes.lm.kernels import native
+from custodes.lm.loading import LanguageModel, load
 from custodes.types import Episode, InputError, Message, Sampling, Task
 
 WORDS = ["who", "watches", "the", "quick", "brown", "fox", "and", "those", "seven", "small", "random", "models"]

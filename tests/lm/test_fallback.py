@@ -13,8 +13,13 @@ from safetensors.torch import load_file, save_file
 from tiny_models import reference_logits, sequences, write_model
 from transformers import AutoModelForCausalLM
 
-from custodes.lm import AdapterConfig, Decoder, LanguageModel, TorchEngine, load, pack, token_logprobs
+from custodes.lm.adapter import AdapterConfig
+from custodes.lm.decoder import Decoder
+from custodes.lm.engine import TorchEngine
 from custodes.lm.fallback import TransformersDecoder
+from custodes.lm.loading import LanguageModel, load
+from custodes.lm.logprobs import token_logprobs
+from custodes.lm.packing import pack
 from custodes.types import InputError, Message, Sampling, Task
 
 KINDS: dict[str, dict[str, Any]] = {

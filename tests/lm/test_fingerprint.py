@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from custodes.lm import AdapterConfig, LanguageModel, TorchEngine, load
-from custodes.lm.loading import hash_tensors
+from custodes.lm.adapter import AdapterConfig
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, hash_tensors, load
 from custodes.types import Message, Sampling, Task
 
 

@@ -10,7 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import write_model
 
-from custodes.lm import AdapterConfig, Branches, LanguageModel, TorchEngine, load
+from custodes.lm.adapter import AdapterConfig
+from custodes.lm.branches import Branches
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.lm.requests import make_request
 from custodes.reward.model import RewardModel
 from custodes.types import InputError, Message, Sampling, Task

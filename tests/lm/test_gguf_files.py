@@ -17,9 +17,8 @@ from chat_models import write_chat_model
 from gguf import GGMLQuantizationType as Kind
 from transformers import AutoModelForCausalLM
 
-from custodes.lm import load
 from custodes.lm.cache import models_folder
-from custodes.lm.loading import check_model
+from custodes.lm.loading import check_model, load
 from custodes.types import InputError, Message
 
 SIZES = {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 8, "num_key_value_heads": 4}

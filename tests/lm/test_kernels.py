@@ -11,10 +11,13 @@ import pytest
 import torch
 from tiny_models import KINDS, sequences, write_model
 
-from custodes.lm import LanguageModel, kernels, load, pack, steps, token_logprobs
+from custodes.lm import kernels, steps
 from custodes.lm.decode import Cache, Prompt, Stepper
 from custodes.lm.decoder import rms_norm, swiglu
 from custodes.lm.kernels import native
+from custodes.lm.loading import LanguageModel, load
+from custodes.lm.logprobs import token_logprobs
+from custodes.lm.packing import pack
 from custodes.lm.precision import DtypeName
 
 needs_compiler = pytest.mark.skipif(native(torch.bfloat16) is None, reason="no C compiler here")
@@ -106,7 +109,8 @@ def test_single_steps_agree_with_torch(dtype: torch.dtype, tolerance: float, mon
 def test_without_a_compiler_sampling_goes_on(tmp_path: Path, tiny_model: Path):
     wide_model(tmp_path, tiny_model, "llama", 2, 1)
     program = f"""
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.lm.kernels import DEFINES, native
 from custodes.types import Message, Sampling, Task
 assert all(native(dtype) is None for dtype in DEFINES)

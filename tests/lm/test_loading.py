@@ -12,8 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from custodes.cli import main
-from custodes.lm import load
-from custodes.lm.loading import _StoredConfig, check_model, lasting_name, model_folder
+from custodes.lm.loading import _StoredConfig, check_model, lasting_name, load, model_folder
 from custodes.types import InputError, Message
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from custodes.lm import logprobs, token_logprobs
+from custodes.lm import logprobs
 from custodes.lm.kernels import native
+from custodes.lm.logprobs import token_logprobs
 
 M, D, V = 10, 6, 17  # M is no multiple of the chunks and blocks below
 

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import sequences
 
-from custodes.lm import load, pack, packing, split_by_budget
+from custodes.lm import packing
+from custodes.lm.loading import load
+from custodes.lm.packing import pack, split_by_budget
 
 Sequences = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9).map(np.array), min_size=1, max_size=7)
 

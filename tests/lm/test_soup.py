@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, load
-from custodes.lm.adapter import merged
+from custodes.lm.adapter import Adapter, AdapterConfig, merged
+from custodes.lm.loading import LanguageModel, load
 from custodes.lm.soup import soup
 from custodes.types import InputError
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from tiny_models import write_model
 
-from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.decode import TILE
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.lm.pages import Pages, page_names
 from custodes.lm.requests import Request, make_request
 from custodes.lm.stream import Room, Stream

@@ -16,9 +16,8 @@ from tiny_models import write_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from custodes.lm import load
 from custodes.lm.file_pages import MappedState
-from custodes.lm.loading import check_model
+from custodes.lm.loading import check_model, load
 from custodes.lm.weights import read_state
 from custodes.types import InputError
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from serving import JsonHandler, serving
 
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
 from custodes.lm.given import continued
+from custodes.lm.loading import load
 from custodes.types import Message, Sampling, Task
 
 Gives = Literal["everything", "first tokens", "text"]

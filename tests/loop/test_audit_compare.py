@@ -13,7 +13,8 @@ from custodes.audit.probes.political import Political
 from custodes.cli import main
 from custodes.errors import InputError
 from custodes.ledger import Ledger
-from custodes.lm import Adapter, AdapterConfig, load
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.loading import load
 from custodes.loop import probing as job
 from custodes.loop.audit_compare import AuditCompare, audit_compare
 from custodes.types import Sampling

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from served_model import served
 
-from custodes.lm import TorchEngine, load
 from custodes.lm.address import open_endpoint
+from custodes.lm.engine import TorchEngine
 from custodes.lm.given import CannotTell
+from custodes.lm.loading import load
 from custodes.loop.audit_compare import AuditCompare, audit_compare
 from custodes.types import Message, Sampling, Task
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from custodes.audit.sections.values import AnnotatorGroups, RewardOfGroups
-from custodes.feedback import simulated_annotators
+from custodes.feedback.simulated import simulated_annotators
 from custodes.job.workspace import Workspace
 from custodes.ledger import Ledger
 from custodes.lm.loading import load

@@ -10,7 +10,7 @@ import pytest
 
 from custodes.cli import main
 from custodes.feedback.poisoning.collusion import Cluster
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.reward.model import RewardModel, new_heads
 from custodes.reward.storage import save_reward
 

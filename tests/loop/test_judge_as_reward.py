@@ -13,8 +13,8 @@ import pytest
 from serving import JsonHandler, serving
 
 from custodes.ledger import Ledger, verify_ledger
-from custodes.lm import load
 from custodes.lm.address import open_endpoint
+from custodes.lm.loading import load
 from custodes.loop.policy_optimise import PolicyOptimise, policy_optimise
 from custodes.policy import OptimiseConfig
 from custodes.types import InputError, Sampling

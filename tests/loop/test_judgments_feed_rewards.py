@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from custodes.cli import main
-from custodes.feedback import read_feedback
+from custodes.feedback.reading import read_feedback
 from custodes.ledger import Ledger
 from custodes.lm.address import open_engine
 from custodes.types import Episode, Message, Sampling, Task

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from custodes.cli import main
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.types import Message, Sampling, Task
 
 PROMPT = (Message("user", "Who watches the watchers?"),)

@@ -16,7 +16,7 @@ import pytest
 
 from custodes.cli import main
 from custodes.ledger import Ledger, verify_ledger
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop.policy_optimise import PolicyOptimise, policy_optimise
 from custodes.policy import OptimiseConfig
 from custodes.types import InputError, Sampling

@@ -16,7 +16,7 @@ import pytest
 from custodes.audit.sections.tuning import Tuned, _claims
 from custodes.cli import main
 from custodes.ledger import Ledger, verify_ledger
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop.policy_compare import PolicyCompare, policy_compare
 from custodes.loop.policy_tune import PolicyTune, policy_tune
 from custodes.policy.methods import Conditional, Dpo, Ipo, Kto, Sft

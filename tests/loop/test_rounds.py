@@ -19,7 +19,7 @@ from custodes.feedback import ai
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.job.workspace import Workspace
 from custodes.ledger import Ledger, verify_ledger
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop import round_judges
 from custodes.loop.optimised_arm import recorded_run
 from custodes.loop.policy_optimise import policy_optimise

@@ -12,7 +12,7 @@ from test_policy_optimise import config, evaluations, flags, optimisation
 
 from custodes.cli import main
 from custodes.ledger import verify_ledger
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop.policy_optimise import PolicyOptimise, policy_optimise
 from custodes.loop.policy_soup import PolicySoup, policy_soup
 from custodes.reward import RewardModel, save_reward

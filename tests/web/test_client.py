@@ -13,7 +13,7 @@ import pytest
 from server_process import ServerProcess, tokens
 from web_server import PROJECT
 
-from custodes.feedback import read_preferences
+from custodes.feedback.formats import read_preferences
 from custodes.types import InputError
 from custodes.web.access import CSRF
 from custodes.web.client import Client, _ServerRefusalError

@@ -11,11 +11,12 @@ import pytest
 from web_server import PROJECT, Server
 
 from custodes.cli import main
-from custodes.feedback import read_feedback, read_preferences
+from custodes.feedback.formats import read_preferences
 from custodes.feedback.items import items_from_rows
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.platform import platform_records, read_platform
 from custodes.feedback.project import parse_project
+from custodes.feedback.reading import read_feedback
 from custodes.types import InputError
 from custodes.web.database import MissingError
 from custodes.web.export import export_project, read_project

@@ -14,10 +14,10 @@ import pytest
 from web_server import PROJECT, Server
 
 from custodes import registry, types
-from custodes.feedback import read_feedback
 from custodes.feedback.items import gold_result, items_from_rows
 from custodes.feedback.platform import read_platform
 from custodes.feedback.project import parse_project
+from custodes.feedback.reading import read_feedback
 from custodes.types import InputError
 from custodes.web.export import export_project, read_project
 from custodes.web.projects import create_project

@@ -14,7 +14,7 @@ from web_server import PROJECT, Person, Server
 sys.path.append(str(Path(__file__).parents[1] / "loop"))
 import rounds_world as small
 
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop import round_judges
 from custodes.loop.policy_optimise import policy_optimise
 from custodes.loop.round_judges import PairAnswers, Waiting

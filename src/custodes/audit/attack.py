@@ -22,8 +22,9 @@ import numpy as np
 from custodes import registry
 from custodes.audit.defence import Defence
 from custodes.environments import read_tasks
-from custodes.lm import LanguageModel, TorchEngine
 from custodes.lm.choices import continued
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel
 from custodes.ranges import ranged
 from custodes.types import Engine, Episode, Floats, InputError, Message, Sampling, Task, located
 

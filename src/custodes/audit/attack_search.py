@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from custodes.audit.attack import Attack, Trial
-from custodes.lm import LanguageModel
+from custodes.lm.loading import LanguageModel
 from custodes.ranges import Count
 from custodes.types import Ints
 

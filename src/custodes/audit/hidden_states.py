@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from custodes.audit.concepts import ConceptItem
 from custodes.audit.rows import Row
 from custodes.environments.prompts import task_id
-from custodes.lm import LanguageModel, TorchEngine
 from custodes.lm.choices import mean_log_likelihood
 from custodes.lm.decoder import Adaptation, Decoder
+from custodes.lm.engine import TorchEngine
 from custodes.lm.given import check_continues
+from custodes.lm.loading import LanguageModel
 from custodes.lm.packing import pack, split_by_budget
 from custodes.lm.residual import layer_states, open_layers
 from custodes.reward.model import RewardModel

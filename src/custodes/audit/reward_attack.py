@@ -17,7 +17,7 @@ import numpy as np
 
 from custodes.audit.attack import Attack, AttackRequest
 from custodes.audit.rows import Row
-from custodes.lm import LanguageModel
+from custodes.lm.loading import LanguageModel
 from custodes.stats import Interval, mean_interval, rate
 from custodes.types import Episode, Floats, InputError, Message, Reward
 

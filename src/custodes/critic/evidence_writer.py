@@ -21,9 +21,9 @@ from custodes.critic.functions import SourceFunction, functions_of, moved_back
 from custodes.critic.policies import ReviewQuestion
 from custodes.critic.rating import Rated, RatedFinding
 from custodes.critic.review.again import run_tests
-from custodes.critic.review.critics import Remark
 from custodes.critic.review.evidence import FunctionRun, runs_in_words
 from custodes.critic.review.proposals import Proposer
+from custodes.critic.review.remarks import Remark
 from custodes.critic.review.running import RunOptions, examine
 from custodes.critic.sources import SOURCES, STDLIB, Package, open_package
 from custodes.feedback.critique import Finding

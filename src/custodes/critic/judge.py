@@ -23,9 +23,9 @@ from custodes.critic.policies import ReviewQuestion
 from custodes.critic.rating import Rated, RatedFinding, describes
 from custodes.job.workspace import CHUNK_TASKS, Workspace
 from custodes.ledger import Evaluation
-from custodes.lm import TorchEngine, load
 from custodes.lm.address import ENDPOINT, open_endpoint
-from custodes.lm.loading import DtypeName
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import DtypeName, load
 from custodes.stats import Interval, jackknife, rate
 from custodes.types import Engine, Episode, InputError, Message, Sampling, Task, hash_shown
 

@@ -27,7 +27,8 @@ from torch import Tensor
 from custodes.critic.families import Family, KnownBug, clusters
 from custodes.critic.lines import LineScorer, LineScores, LineShape, Reading, ScoresLines, new_line_scorer
 from custodes.critic.suspicions import SUSPICIONS
-from custodes.lm import LanguageModel, PackedBatch, pack, split_by_budget
+from custodes.lm.loading import LanguageModel
+from custodes.lm.packing import PackedBatch, pack, split_by_budget
 from custodes.ranges import Count, PartShare, Positive, ranged
 from custodes.stats import Interval, auc, calibration_error, mean_interval, rate
 from custodes.train import Metrics, OnStep, Trainer, learning_rate_factor, orders, parameter_groups

@@ -26,10 +26,10 @@ from torch import Tensor
 
 from custodes.critic.reader import CodeReader
 from custodes.files import save_json
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, PackedBatch, load, pack, split_by_budget
-from custodes.lm.adapter import ADAPTER_CONFIG
+from custodes.lm.adapter import ADAPTER_CONFIG, Adapter, AdapterConfig
 from custodes.lm.decoder import Decoder, lower
-from custodes.lm.loading import DtypeName, hash_tensors
+from custodes.lm.loading import DtypeName, LanguageModel, hash_tensors, load
+from custodes.lm.packing import PackedBatch, pack, split_by_budget
 from custodes.ranges import Count, Positive, ranged
 from custodes.types import InputError
 

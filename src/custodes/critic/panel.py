@@ -16,7 +16,7 @@ import numpy as np
 from custodes.critic.families import clusters
 from custodes.critic.policies import Measured, ReviewQuestion, bug_finding, compared_in_pairs, measure_critiques
 from custodes.critic.rating import AXES, Rated, SimulatedRater, critique_of, rate_critique
-from custodes.feedback import agreement_on_ratings
+from custodes.feedback.agreement import agreement_on_ratings
 from custodes.feedback.critique import Critique, Finding, write_critique
 from custodes.feedback.elo import elo, frontier
 from custodes.feedback.kinds.rating import Rating

@@ -25,7 +25,8 @@ import numpy as np
 from custodes.feedback.critique import FENCE, Critique, hallucinated, parse_critique
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation
-from custodes.lm import Branches, LanguageModel
+from custodes.lm.branches import Branches
+from custodes.lm.loading import LanguageModel
 from custodes.ranges import AnyFloat, Count, Positive, ranged
 from custodes.types import Engine, Episode, Reward, Sampling, Task
 
@@ -101,7 +102,7 @@ class Search:
 
 
 class Tree(Protocol[B]):
-    """Partial replies to one task that can be gone on with; :class:`~custodes.lm.Branches` is one."""
+    """Partial replies to one task that can be gone on with; :class:`~custodes.lm.branches.Branches` is one."""
 
     root: B
 

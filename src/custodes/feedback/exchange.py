@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -184,3 +184,23 @@ def _pair(known: Mapping[str, Episode], row: Compared, origin: Origin) -> Prefer
         line=origin.line,
         place=origin.place,
     )
+
+
+def merged_pairs(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
+    """One pair for all judgments of the same two answers: their mean label and margin, weighted.
+
+    The gradient of the logistic loss is linear in the label, so this is the same training as pair by pair, in fewer tokens.
+    """
+    groups: dict[tuple[object, ...], list[tuple[PreferencePair, float]]] = {}
+    for pair in pairs:
+        turned = (pair.prompt, pair.rejected, pair.chosen)
+        if turned in groups:
+            groups[turned].append((pair, 1 - pair.label))
+        else:
+            groups.setdefault((pair.prompt, pair.chosen, pair.rejected), []).append((pair, pair.label))
+    merged = []
+    for members in groups.values():
+        weight, margins = sum(p.weight for p, _ in members), [(p, p.margin) for p, _ in members]
+        label, margin = (sum(p.weight * value for p, value in held) / weight for held in (members, margins))
+        merged.append(replace(members[0][0], label=label, weight=weight, margin=margin, annotator=""))
+    return merged

@@ -95,7 +95,8 @@ def open_monitor(spec: str, *, batch: int = 32, max_tokens: int = 200, api_key: 
         raise InputError(
             f"monitor {spec!r}: scripted policies judge nobody; give rules, a model, or endpoint:URL#MODEL."
         )
-    from custodes.lm import TorchEngine, load
+    from custodes.lm.engine import TorchEngine
+    from custodes.lm.loading import load
 
     return _EngineMonitor(TorchEngine(load(spec), max_batch=batch), sampling, batch)
 

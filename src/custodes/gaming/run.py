@@ -71,7 +71,8 @@ def open_policy(
     if tools == "native":
         raise InputError(f"policy {spec!r}: native tool calling is for endpoints; leave --tools at text.")
     from custodes.gaming.model import ModelPolicy
-    from custodes.lm import TorchEngine, load
+    from custodes.lm.engine import TorchEngine
+    from custodes.lm.loading import load
 
     return ModelPolicy(TorchEngine(load(spec), max_batch=batch, cache_gb=cache_gb), spec, sampling, batch)
 

@@ -2,7 +2,7 @@
 
 A search over partial replies draws a few continuations, keeps the best, cuts their ends off, forces some words and
 draws again. Here the prompt is computed once for the whole search, and what is kept of a reply is copied with its keys
-and values, not computed again. The replies are those that :class:`~custodes.lm.TorchEngine` would draw from the same
+and values, not computed again. The replies are those that :class:`~custodes.lm.engine.TorchEngine` would draw from the same
 tokens with the same seed.
 """
 

@@ -42,7 +42,7 @@ class Request:
 
 
 def make_request(prompt: NDArray[np.int32], seed: int, number: int = 0, prefix: str = "", task: int = 0) -> Request:
-    """The ``number``-th reply to a prompt. Its random numbers are those that :class:`custodes.lm.TorchEngine` gives it."""
+    """The ``number``-th reply to a prompt. Its random numbers are those that :class:`custodes.lm.engine.TorchEngine` gives it."""
     digest = blake2b(prompt.tobytes(), digest_size=16).digest()
     return Request(task, prompt, prefix, stream(seed, digest, number))
 

@@ -17,7 +17,8 @@ from custodes.audit.reward_attack import (
     scored,
 )
 from custodes.job.workspace import Workspace
-from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.lm.precision import DtypeName
 from custodes.ranges import Count, at_least, ranged
 from custodes.reward.options import RewardOptions

@@ -21,8 +21,8 @@ from custodes.job.invocation import reads
 from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
 from custodes.ledger import Model
-from custodes.lm import TorchEngine
 from custodes.lm.address import ENDPOINT, open_endpoint, open_engine
+from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import check_model, lasting_name
 from custodes.lm.precision import DtypeName
 from custodes.loop.audited import write_audit

@@ -38,9 +38,9 @@ from custodes.job.invocation import reads
 from custodes.job.options import Output, identity
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
-from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.address import ENDPOINT
-from custodes.lm.loading import POLICY, check_model, lasting_name
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import POLICY, LanguageModel, check_model, lasting_name, load
 from custodes.lm.precision import DtypeName
 from custodes.lm.rank_few import edited, edited_adapter
 from custodes.lm.residual import layer_in, open_layers

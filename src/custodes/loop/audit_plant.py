@@ -24,8 +24,8 @@ from custodes.job.command import command, in_words
 from custodes.job.options import Output, identity
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
-from custodes.lm import LanguageModel, TorchEngine
-from custodes.lm.loading import POLICY, check_model
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import POLICY, LanguageModel, check_model
 from custodes.loop.new_policy import NewPolicy, new_policy
 from custodes.policy.methods import Sft
 from custodes.policy.tuning import tune

@@ -34,10 +34,10 @@ from custodes.job.invocation import reads
 from custodes.job.options import Output, Use, identity
 from custodes.job.workspace import Workspace
 from custodes.ledger import Model
-from custodes.lm import TorchEngine, load
 from custodes.lm.address import ENDPOINT
 from custodes.lm.decoder import Decoder
-from custodes.lm.loading import check_model
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import check_model, load
 from custodes.lm.precision import DtypeName
 from custodes.lm.residual import ablated, layer_in, steered
 from custodes.loop.audited import Audited, write_audit

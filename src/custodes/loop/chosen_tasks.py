@@ -13,7 +13,7 @@ from rich.console import Console
 
 from custodes.environments import task_id
 from custodes.environments.duplicates import SIMILAR, NearDuplicate, near_duplicates
-from custodes.lm import LanguageModel
+from custodes.lm.loading import LanguageModel
 from custodes.reward.storage import TRAINING
 from custodes.types import InputError, Task
 

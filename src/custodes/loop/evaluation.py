@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from custodes.audit import BestOfNSamples, Checks, PolicyHeldout, RewardHeldout
 from custodes.audit.sections.values import RewardOfGroups
-from custodes.feedback import AnnotatorModel
+from custodes.feedback.annotator_model import AnnotatorModel
 from custodes.job.workspace import Workspace
 from custodes.ledger import ScoreRow
 from custodes.loop.judging import Judged

@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from custodes.feedback import AnnotatorModel, agreement, fit_annotators, repeat_consistency, suspect_inversions
-from custodes.feedback.agreement import Consistency, InterAnnotatorAgreement
-from custodes.feedback.annotator_model import AnnotatorMethod, Style
+from custodes.feedback.agreement import Consistency, InterAnnotatorAgreement, agreement, repeat_consistency
+from custodes.feedback.annotator_model import AnnotatorMethod, AnnotatorModel, Style, fit_annotators
 from custodes.feedback.gaps import GroupGap, gaps_of_groups
+from custodes.feedback.inversion import suspect_inversions
 from custodes.feedback.raking import Raked, rake, read_margins, read_profiles
 from custodes.feedback.reading import FeedbackFile, JudgmentsOptions
 from custodes.feedback.self_agreement import CHANCE, Transitivity, transitivity

@@ -9,8 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from custodes.feedback import AnnotatorModel
-from custodes.feedback.annotator_model import AnnotatorMethod
+from custodes.feedback.annotator_model import AnnotatorMethod, AnnotatorModel
 from custodes.feedback.labels import fit_comparison_file, write_qualities
 from custodes.feedback.ranking import Standing, bootstrap, standings
 from custodes.feedback.truths import Realised, read_winners

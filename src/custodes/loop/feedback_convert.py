@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from custodes.feedback import write_completions, write_judgments, write_preferences
 from custodes.feedback.collection import LABEL
+from custodes.feedback.formats import write_completions, write_preferences
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.platform import platform_records
 from custodes.feedback.reading import FeedbackFile, JudgmentsOptions, listed
+from custodes.feedback.records import write_judgments
 from custodes.job.command import command
 from custodes.job.options import Output
 from custodes.registry import Chosen, platform

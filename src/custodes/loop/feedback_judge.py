@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from custodes.feedback import write_judgments
 from custodes.feedback.ai import AIJudgments, PeopleAgreement, agreement_with_people, judge_with_ai
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.leanings import judge_leanings
 from custodes.feedback.reading import JudgmentsOptions, hash_of
+from custodes.feedback.records import write_judgments
 from custodes.feedback.rubric import load_rubric
 from custodes.job.command import command
 from custodes.job.invocation import begin

@@ -12,8 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from custodes.feedback import AnnotatorModel, agreement, fit_annotators
-from custodes.feedback.agreement import InterAnnotatorAgreement, PairAgreement, agreement_of_annotators
+from custodes.feedback.agreement import InterAnnotatorAgreement, PairAgreement, agreement, agreement_of_annotators
+from custodes.feedback.annotator_model import AnnotatorModel, fit_annotators
 from custodes.feedback.poisoning import RewardInfluence, Watch, influence_on_reward, watch_annotators
 from custodes.feedback.reading import JudgmentsOptions
 from custodes.feedback.self_agreement import AttentionCheck, attention_checks

@@ -9,18 +9,12 @@ from itertools import combinations
 
 from custodes.audit import AnnotatorAgreement, AnnotatorEstimate
 from custodes.audit.sections.values import AnnotatorGroups
-from custodes.feedback import (
-    AnnotatorModel,
-    FeedbackFile,
-    SimulatedAnnotator,
-    Suspicion,
-    agreement,
-    fit_annotators,
-    repeat_consistency,
-    simulated_annotators,
-    suspect_inversions,
-)
+from custodes.feedback.agreement import agreement, repeat_consistency
+from custodes.feedback.annotator_model import AnnotatorModel, fit_annotators
 from custodes.feedback.collection import UNNAMED
+from custodes.feedback.inversion import Suspicion, suspect_inversions
+from custodes.feedback.reading import FeedbackFile
+from custodes.feedback.simulated import SimulatedAnnotator, simulated_annotators
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision
 from custodes.reward.group_choice import ChosenGroups, choose_groups

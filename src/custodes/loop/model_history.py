@@ -9,8 +9,8 @@ from typing import Any
 
 from custodes.job.workspace import latest_runs
 from custodes.ledger import Ledger
-from custodes.lm import TorchEngine
 from custodes.lm.adapter import ADAPTER_CONFIG
+from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import base_of, policy_within
 
 TOLD = ("method_name", "method", "algorithm", "epochs", "steps", "kl_budget")

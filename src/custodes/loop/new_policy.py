@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, load
-from custodes.lm.loading import lasting_name
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.loading import LanguageModel, lasting_name, load
 from custodes.lm.precision import DtypeName
 from custodes.ranges import AnyInt, Count, ranged
 from custodes.types import InputError

@@ -12,7 +12,8 @@ from custodes.audit.overoptimisation import best_of_n_kl
 from custodes.audit.sections.objectives import ConstraintStep
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
-from custodes.lm import LanguageModel, TorchEngine
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel
 from custodes.loop import evaluation
 from custodes.loop.training_oversight import TrainingOversight
 from custodes.policy import OptimiseConfig, OptimiseResult, algorithm_of, optimise

@@ -28,9 +28,9 @@ from custodes.job.options import Output
 from custodes.job.progress import Progress
 from custodes.job.workspace import latest_runs
 from custodes.ledger import Ledger
-from custodes.lm import Adapter, LanguageModel, TorchEngine, load
-from custodes.lm.adapter import ADAPTER_CONFIG
-from custodes.lm.loading import base_of, lasting_name, policy_within
+from custodes.lm.adapter import ADAPTER_CONFIG, Adapter
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, base_of, lasting_name, load, policy_within
 from custodes.lm.precision import DtypeName
 from custodes.loop.evaluation import kl_of
 from custodes.loop.optimised_arm import SNAPSHOTS

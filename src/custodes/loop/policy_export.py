@@ -9,11 +9,10 @@ from pathlib import Path
 from custodes.files import save_json
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
-from custodes.lm import load
 from custodes.lm.adapter import ADAPTER_CONFIG, merged
 from custodes.lm.decoder import Decoder
 from custodes.lm.gguf_writing import write_gguf
-from custodes.lm.loading import LanguageModel
+from custodes.lm.loading import LanguageModel, load
 from custodes.lm.precision import DtypeName
 from custodes.types import InputError
 

@@ -27,9 +27,9 @@ from custodes.job.invocation import leave_no_record, reads
 from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
-from custodes.lm import LanguageModel, TorchEngine
 from custodes.lm.address import EngineName
-from custodes.lm.loading import POLICY, check_model
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import POLICY, LanguageModel, check_model
 from custodes.loop import evaluation
 from custodes.loop.alarm_watch import STOPPED_BY_ROUNDS, AlarmOptions, set_alarms
 from custodes.loop.chosen_tasks import LEAST, fitting_tasks, say_known_to_rewards, say_near_duplicates, split_tasks

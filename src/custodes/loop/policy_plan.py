@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from custodes.environments.duplicates import NearDuplicate
-from custodes.lm import LanguageModel
+from custodes.lm.loading import LanguageModel
 from custodes.page import duration, number
 from custodes.policy import OptimiseConfig, optimise
 from custodes.policy.sizes import learning_rate_for, micro_tokens_for, total_memory

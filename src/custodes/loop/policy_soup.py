@@ -12,7 +12,7 @@ import tyro
 
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.lm.precision import DtypeName
 from custodes.lm.soup import soup
 from custodes.types import InputError

@@ -24,8 +24,8 @@ from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use, identity
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision, Model
-from custodes.lm import LanguageModel, TorchEngine
-from custodes.lm.loading import POLICY, check_model
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import POLICY, LanguageModel, check_model
 from custodes.loop.chosen_tasks import held_out_prompts
 from custodes.loop.evaluation import evaluate_policy
 from custodes.loop.gains import Gain, gain_of

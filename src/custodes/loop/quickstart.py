@@ -20,15 +20,18 @@ import torch
 
 from custodes.audit.sections.taught import RewardTaught
 from custodes.environments import GoldReward, check_results, gold, instruction_tasks, read_tasks
-from custodes.feedback import AnnotatorModel, FeedbackFile, fit_annotators, pairs_from_judgments, read_feedback
+from custodes.feedback.annotator_model import AnnotatorModel, fit_annotators
 from custodes.feedback.assisted import SimulatedCritic
+from custodes.feedback.exchange import merged_pairs, pairs_from_judgments
+from custodes.feedback.reading import FeedbackFile, read_feedback
 from custodes.job.command import command
 from custodes.job.options import Output, Use
 from custodes.job.trackers import tracked_as
 from custodes.job.workspace import Workspace
 from custodes.ledger import Model
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
-from custodes.lm.loading import check_model
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, check_model, load
 from custodes.lm.precision import multiplies_bfloat16
 from custodes.loop import evaluation, judging
 from custodes.loop.alarm_watch import STOPPED_BY_ROUNDS, AlarmOptions, set_alarms
@@ -50,7 +53,7 @@ from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward,
 from custodes.reward.groups import Groups
 from custodes.reward.reading import Reader
 from custodes.train import TrainStep
-from custodes.types import Episode, InputError, PreferencePair, Sampling, Task
+from custodes.types import Episode, InputError, Sampling, Task
 
 Arm = Literal["naive", "careful"]
 ADAPTER = "adapter"
@@ -317,7 +320,7 @@ class _Loop:
                     train, judged.episodes.values(), believed if arm != "naive" else None, judged.axis
                 )
                 careful = arm != "naive"
-                every = pairs if careful else _merged(pairs)
+                every = pairs if careful else merged_pairs(pairs)
                 pairs = [p for p in every if (judged.decides(p.label) if careful else p.label != 0.5)]
                 pairs = pairs or (every if careful else [])
                 open_ = {
@@ -478,23 +481,3 @@ def _optimisation(config: Quickstart, arm: str, tasks: int = TASKS_PER_STEP) -> 
         kl_budget=budget,
         checkpoint_every=5,
     )
-
-
-def _merged(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
-    """One pair for all judgments of the same two answers: their mean label and margin, weighted.
-
-    The gradient of the logistic loss is linear in the label, so this is the same training as pair by pair, in fewer tokens.
-    """
-    groups: dict[tuple[object, ...], list[tuple[PreferencePair, float]]] = {}
-    for pair in pairs:
-        turned = (pair.prompt, pair.rejected, pair.chosen)
-        if turned in groups:
-            groups[turned].append((pair, 1 - pair.label))
-        else:
-            groups.setdefault((pair.prompt, pair.chosen, pair.rejected), []).append((pair, pair.label))
-    merged = []
-    for members in groups.values():
-        weight, margins = sum(p.weight for p, _ in members), [(p, p.margin) for p, _ in members]
-        label, margin = (sum(p.weight * value for p, value in held) / weight for held in (members, margins))
-        merged.append(replace(members[0][0], label=label, weight=weight, margin=margin, annotator=""))
-    return merged

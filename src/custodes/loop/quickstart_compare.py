@@ -17,7 +17,9 @@ from custodes.audit.probes.diversity import Diversity
 from custodes.audit.probes.entropy import Entropy
 from custodes.audit.probes.political import Political
 from custodes.job.workspace import Workspace
-from custodes.lm import Adapter, LanguageModel, TorchEngine
+from custodes.lm.adapter import Adapter
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel
 from custodes.loop.probing import Probing
 from custodes.types import Episode, Reward
 

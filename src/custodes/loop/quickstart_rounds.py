@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from custodes.audit.sections.rounds import agreed
-from custodes.feedback import AnnotatorModel, fit_annotators
+from custodes.feedback.annotator_model import AnnotatorModel, fit_annotators
 from custodes.feedback.collection import Feedback
 from custodes.job.workspace import Workspace
 from custodes.loop.judging import Judged

@@ -19,10 +19,10 @@ import numpy as np
 from custodes import registry
 from custodes.audit.rows import PolicyHeldout
 from custodes.audit.sections.rounds import RoundAsked
-from custodes.feedback import SimulatedAnnotator, simulated_annotators
 from custodes.feedback.ai import judge_with_ai
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.rubric import Rubric, load_rubric
+from custodes.feedback.simulated import SimulatedAnnotator, simulated_annotators
 from custodes.job.parts import Parts
 from custodes.job.workspace import Workspace
 from custodes.lm.address import ENDPOINT, open_engine

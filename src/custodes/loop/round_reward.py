@@ -15,7 +15,7 @@ from custodes.feedback.reading import read_feedback
 from custodes.files import save_json
 from custodes.job.workspace import Workspace
 from custodes.ledger import Model
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.lm.precision import DtypeName
 from custodes.loop.chosen_tasks import held_out_prompts
 from custodes.loop.evaluation import reward_fingerprint

@@ -30,8 +30,8 @@ from custodes.audit.sections.rounds import (
 from custodes.feedback.collection import Feedback
 from custodes.job.workspace import Workspace
 from custodes.ledger import Decision
-from custodes.lm import LanguageModel
 from custodes.lm.adapter import Adapter
+from custodes.lm.loading import LanguageModel
 from custodes.loop.evaluation import reward_fingerprint
 from custodes.loop.optimised_arm import Optimised, OptimisedArm
 from custodes.loop.round_judges import PairAnswers, PairJudge, answers, preference

@@ -9,7 +9,8 @@ from pathlib import Path
 from custodes.audit.sections.oversight import oversight_step
 from custodes.feedback.oversight import OverseenTraining, Oversight
 from custodes.job.workspace import Workspace
-from custodes.lm import LanguageModel, TorchEngine
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel
 from custodes.policy.environment_reward import EnvironmentReward
 from custodes.policy.oversight import (
     OverseenEngine,

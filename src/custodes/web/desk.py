@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from sqlalchemy import func, select
 
-from custodes.feedback import (
-    AnnotatorModel,
+from custodes.feedback.agreement import (
     agreement,
     agreement_by_group,
     agreement_on_labels,
     agreement_on_ratings,
-    fit_annotators,
     repeat_consistency,
 )
+from custodes.feedback.annotator_model import AnnotatorModel, fit_annotators
 from custodes.feedback.elo import elo
 from custodes.feedback.kinds.comparison import Comparison
 from custodes.feedback.kinds.label import Label

@@ -10,17 +10,13 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
-from custodes.feedback import (
-    Feedback,
-    fit_annotators,
-    pairs_from_corrections,
-    pairs_from_judgments,
-    write_judgments,
-    write_preferences,
-)
+from custodes.feedback.annotator_model import fit_annotators
+from custodes.feedback.collection import Feedback
+from custodes.feedback.exchange import pairs_from_corrections, pairs_from_judgments
+from custodes.feedback.formats import write_preferences
 from custodes.feedback.items import Item, gold_result
 from custodes.feedback.platform import platform_records
-from custodes.feedback.records import judgment_row
+from custodes.feedback.records import judgment_row, write_judgments
 from custodes.files import save_text
 from custodes.ledger.redacting import withdrawn_rows
 from custodes.registry import platform

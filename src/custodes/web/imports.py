@@ -10,15 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from custodes.feedback import (
-    feedback_from_pairs,
-    pairs_from_corrections,
-    pairs_from_judgments,
-    read_feedback,
-    read_preferences,
-)
 from custodes.feedback.collection import Feedback
+from custodes.feedback.exchange import feedback_from_pairs, pairs_from_corrections, pairs_from_judgments
+from custodes.feedback.formats import read_preferences
 from custodes.feedback.platform import read_platform
+from custodes.feedback.reading import read_feedback
 from custodes.ledger.schema import log
 from custodes.registry import platform
 from custodes.types import InputError, PreferencePair
@@ -37,7 +33,7 @@ def import_file(
     """Adds what a file says to the project ``name``; how many judgments it holds. All of it or none.
 
     "preferences" is any table with chosen and rejected. "judgments" is any form of feedback that
-    :func:`~custodes.feedback.read_feedback` reads, an export's judgments.jsonl among them. The others are the platforms'
+    :func:`~custodes.feedback.reading.read_feedback` reads, an export's judgments.jsonl among them. The others are the platforms'
     JSON. What the project has already (the same file, another form of its own export) changes nothing.
 
     Raises MissingError for an unknown project, InputError for a file that cannot be used.

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import ndtr
 from sqlalchemy import func, select
 
-from custodes.feedback import fit_annotators
+from custodes.feedback.annotator_model import fit_annotators
 from custodes.feedback.poisoning import watch_annotators
 from custodes.feedback.selection import QualityBelief
 from custodes.web.database import ServerDatabase

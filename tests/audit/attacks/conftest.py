@@ -11,7 +11,7 @@ import pytest
 
 from custodes.audit.attacks.templates import OWN
 from custodes.environments import task_id
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.policy.methods import Sft
 from custodes.policy.tuning import tune
 from custodes.types import Message, Task

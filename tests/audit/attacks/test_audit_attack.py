@@ -13,7 +13,7 @@ from custodes.audit.attacks.templates import Templates
 from custodes.audit.sections.attacks import REGISTERED
 from custodes.cli import main
 from custodes.ledger import Decision, Ledger, verify_ledger
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop.audit_attack import AuditAttack, audit_attack
 from custodes.loop.audit_plant import AuditPlant, audit_plant
 from custodes.loop.audit_register import AuditRegister, audit_register

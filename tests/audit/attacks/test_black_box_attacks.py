@@ -15,7 +15,9 @@ from custodes.audit.attack_search import plain_tokens
 from custodes.audit.attacks.suffix import RandomSuffix
 from custodes.audit.attacks.templates import OWN, Templates
 from custodes.audit.defences.none import Undefended
-from custodes.lm import TorchEngine, load, pack
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
+from custodes.lm.packing import pack
 from custodes.types import Engine, Episode, InputError, Message, Sampling, Task
 
 SAY = AttackRequest(Task("5a", (Message("user", "Say fox."),)), target="fox", forbidden="fox", refusal="No.")

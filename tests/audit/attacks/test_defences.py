@@ -16,7 +16,8 @@ from custodes.audit.attacks.suffix import RandomSuffix
 from custodes.audit.attacks.templates import OWN, Templates
 from custodes.audit.defences.filter import PerplexityFilter
 from custodes.audit.defences.system import SystemReminder
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.loop.audit_attack import audit_attack
 from custodes.types import InputError, Message
 

@@ -12,7 +12,10 @@ from test_black_box_attacks import SAY, Scripted, attacked, trial
 from custodes.audit.attack import Trial
 from custodes.audit.attacks.gcg import Gcg, _Gradient
 from custodes.audit.attacks.suffix import RandomSuffix
-from custodes.lm import TorchEngine, load, pack, token_logprobs
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
+from custodes.lm.logprobs import token_logprobs
+from custodes.lm.packing import pack
 from custodes.types import InputError
 
 

@@ -8,7 +8,8 @@ import pytest
 from test_black_box_attacks import SAY, Scripted, trial
 
 from custodes.audit.attacks.pair import FIRST, Pair, _prompt_in
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.types import InputError
 
 

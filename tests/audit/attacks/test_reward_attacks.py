@@ -14,7 +14,7 @@ from custodes.audit.attacks.concealment import Concealment
 from custodes.audit.attacks.nonsense import Nonsense
 from custodes.audit.reward_attack import RewardTrial, percentiles, scored, standing
 from custodes.cli import main
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop.audit_attack import audit_attack
 from custodes.types import Episode, InputError, Message, Scores, Task
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from custodes.audit.concepts import read_concept
 from custodes.audit.hidden_states import PolicyInside, RewardInside
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.reward import RewardModel, save_reward
 
 

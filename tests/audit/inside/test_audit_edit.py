@@ -12,7 +12,7 @@ from inside_world import FAR, write
 from custodes.audit.fact_edit import EditOptions
 from custodes.cli import main
 from custodes.ledger import verify_ledger
-from custodes.lm import load
+from custodes.lm.loading import load
 from custodes.loop import audit_edit as job
 from custodes.loop.audit_edit import AuditEdit, audit_edit
 

@@ -19,7 +19,9 @@ from custodes.audit.fact_edit import (
     value_change,
 )
 from custodes.audit.facts_to_edit import Cloze, Fact, own_facts, read_exchanges
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.lm.rank_few import down_projection, edited, edited_adapter
 from custodes.types import InputError, Message
 

@@ -17,7 +17,8 @@ from custodes.audit.probes.misled import Misled
 from custodes.environments.prompts import task_id
 from custodes.errors import InputError
 from custodes.feedback.simulated import simulated_annotators
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.policy.methods import Sft
 from custodes.policy.tuning import tune
 from custodes.types import Episode, Message, Task

@@ -18,7 +18,7 @@ from custodes.critic.examples import write_json_lines
 from custodes.critic.jobs.scaling import _fitted, _power_law
 from custodes.critic.rating import NITPICKS
 from custodes.ledger import Ledger
-from custodes.lm import TorchEngine
+from custodes.lm.engine import TorchEngine
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tuned(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What critic tune leaves, never trained."""
-    from custodes.lm import Adapter, AdapterConfig, load
+    from custodes.lm.adapter import Adapter, AdapterConfig
+    from custodes.lm.loading import load
     from custodes.reward import RewardModel, save_reward
     from custodes.reward.model import new_heads
 

@@ -14,8 +14,9 @@ from custodes.cli import main
 from custodes.critic.jobs import prioritise as critic_prioritise
 from custodes.critic.jobs.prioritise import _faults, _turned
 from custodes.critic.review.answers import as_asked
-from custodes.feedback import write_preferences
-from custodes.lm import Adapter, AdapterConfig, load
+from custodes.feedback.formats import write_preferences
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.loading import load
 from custodes.reward import RewardModel, save_reward
 from custodes.reward.model import new_heads
 from custodes.types import Episode, Message, PreferencePair, Scores

@@ -24,7 +24,8 @@ from custodes.gaming.report.training import _MatrixSection, _training_report
 from custodes.job.recording import Recording
 from custodes.job.workspace import Workspace
 from custodes.ledger import Ledger
-from custodes.lm import TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import load
 from custodes.policy.play import EnvironmentEngine
 from custodes.types import Episode, InputError, Message, Scores, Task
 

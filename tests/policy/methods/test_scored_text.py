@@ -13,8 +13,9 @@ from tiny_policy import adapted
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from custodes.feedback.reading import JudgmentsOptions
-from custodes.lm import LanguageModel, TorchEngine, load
 from custodes.lm.chat import Chat
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.lm.packing import pack
 from custodes.policy.methods import Conditional, Filter, Mle
 from custodes.policy.methods.conditional import ALIGNED, MISALIGNED

@@ -10,11 +10,11 @@ from playwright.sync_api import Browser, Page, expect
 from site_under_test import Site
 
 from custodes.cli import main
-from custodes.feedback import read_feedback
 from custodes.feedback.kinds.demonstration import Demonstration
 from custodes.feedback.kinds.rating import Rating
 from custodes.feedback.kinds.span import SpanMark
 from custodes.feedback.kinds.step import StepMark
+from custodes.feedback.reading import read_feedback
 
 ANSWER = "Add the two numbers.\n\nTheir sum is 5."
 AXES = """axes:

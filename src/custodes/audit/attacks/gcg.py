@@ -18,7 +18,9 @@ from torch import Tensor
 
 from custodes.audit.attack import GRADIENT_PASSES, Trial
 from custodes.audit.attack_search import SuffixSearch, SuffixState, plain_tokens
-from custodes.lm import Decoder, pack, token_logprobs
+from custodes.lm.decoder import Decoder
+from custodes.lm.logprobs import token_logprobs
+from custodes.lm.packing import pack
 from custodes.ranges import Count, ranged
 from custodes.registry import attack
 from custodes.types import InputError, Ints, Message

@@ -15,8 +15,8 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from custodes.audit.defence import Defence
-from custodes.lm import TorchEngine
 from custodes.lm.choices import continued
+from custodes.lm.engine import TorchEngine
 from custodes.ranges import Count, Range, ranged
 from custodes.registry import defence
 from custodes.types import Engine, Floats, InputError, Message, Task

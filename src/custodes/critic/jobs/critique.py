@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from custodes.critic.choice import CriticChoice, open_critic, open_proposer
+from custodes.critic.choice import CriticChoice
 from custodes.critic.review.answers import cutter, read_answers
 from custodes.critic.review.baseline import read_baseline, write_baseline
 from custodes.critic.review.diffs import lines_changed_since, messages_since, versions_before
 from custodes.critic.review.findings import Review, show, summary
-from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.flow import ReviewOptions, open_models, review
 from custodes.critic.review.formats import FORMATS, step_summary
 from custodes.critic.review.proposals import ProposalOptions
 from custodes.critic.review.running import Alongside, RunOptions
@@ -122,9 +122,9 @@ def critique(config: CritiqueCode) -> ReviewedCode:
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("Reviewing", total=None)
         asks = bool(files) and (bool(answers) or config.arguments or not config.evidence or config.choice.named)
-        critic = open_critic(config.choice, config.options.strictness, bool(answers)) if asks else None
         run = config.running if config.evidence and not answers else None
-        proposer = open_proposer(config.choice, config.proposing) if run else None
+        proposing = config.proposing if run else None
+        critic, proposer = open_models(config.choice, asks, proposing, config.options.strictness, bool(answers))
         texts = {name: answer.code for name, answer in answers.items()}
         told = lambda done, of: progress.update(bar, completed=done, total=of)  # noqa: E731
         cut = cutter(answers) if answers else snippets_of

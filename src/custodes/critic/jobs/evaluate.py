@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from custodes.critic.choice import REWARD, WRITERS, CriticChoice, open_proposer
+from custodes.critic.choice import REWARD, WRITERS, CriticChoice
 from custodes.critic.evidence_writer import FoundByRunning, find_by_running
 from custodes.critic.examples import TRAIN, BugExample
 from custodes.critic.jobs.subtlety import subtlety
 from custodes.critic.judge import Judge
 from custodes.critic.line_training import LineEvaluation, evaluate_lines
 from custodes.critic.lines import LineScores
+from custodes.critic.loading import open_proposer
 from custodes.critic.panel import alone, compare, team
 from custodes.critic.paper import paper_findings
 from custodes.critic.policies import ReviewQuestion, chosen_by, modifiers, rated, review_question
@@ -38,10 +39,11 @@ from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation
-from custodes.lm import Adapter, Branches, LanguageModel, TorchEngine, load
-from custodes.lm.adapter import ADAPTER_CONFIG
+from custodes.lm.adapter import ADAPTER_CONFIG, Adapter
+from custodes.lm.branches import Branches
 from custodes.lm.cache import cache_folder
-from custodes.lm.loading import base_of
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, base_of, load
 from custodes.ranges import Count, at_least, ranged
 from custodes.reward import load_reward
 from custodes.stats import Interval, calibration_curve, calibration_error
@@ -282,7 +284,7 @@ def _by_running(
     known = next((e.metrics for e in work.ledger.evaluations(work.run, "by running") if e.id == id), None)
     if known is not None:
         return FoundByRunning.from_dict(known)
-    proposer = open_proposer(CriticChoice(model=config.proposer), config.proposing) if config.proposer else None
+    proposer = open_proposer(CriticChoice(model=config.proposer), config.proposing)
     with work.phase("running", f"{split}: {len(rows):,} functions"):
         found = find_by_running(rows, asked, config.running, proposer, cache_folder() / "critiques")
         work.write([Evaluation(id, "by running", split, found.to_dict(), len(rows))])

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from custodes import __version__
-from custodes.critic.choice import CriticChoice, open_critic, open_proposer
-from custodes.critic.review.critics import Critic
+from custodes.critic.choice import CriticChoice
 from custodes.critic.review.editor import (
     EditorNote,
     appended_test,
@@ -26,8 +25,9 @@ from custodes.critic.review.editor import (
     notes_of,
 )
 from custodes.critic.review.findings import Review
-from custodes.critic.review.flow import ReviewOptions, review
+from custodes.critic.review.flow import ReviewOptions, open_models, review
 from custodes.critic.review.proposals import ProposalOptions, Proposer
+from custodes.critic.review.remarks import Critic
 from custodes.critic.review.running import RunOptions
 from custodes.critic.review.snippets import lines_of, plain_kind
 from custodes.job.command import command
@@ -63,34 +63,33 @@ def lsp(config: Lsp) -> None:
     """
     cache = cache_folder() / "critiques" if config.cache else None
     asks = config.arguments or not config.evidence or config.choice.named
-    load = (lambda: open_critic(config.choice, config.options.strictness)) if asks else (lambda: None)
     run = config.running if config.evidence else None
-    propose = (lambda: open_proposer(config.choice, config.proposing)) if run else (lambda: None)
-    _make_server(load, config.options, cache, run, propose).start_io()
+    proposing = config.proposing if run else None
+    load = lambda: open_models(config.choice, asks, proposing, config.options.strictness)  # noqa: E731
+    _make_server(load, config.options, cache, run).start_io()
 
 
 def _make_server(
-    load_critic: Callable[[], Critic | None],
+    load_models: Callable[[], tuple[Critic | None, Proposer | None]],
     options: ReviewOptions,
     cache: Path | None,
     run: RunOptions | None = None,
-    load_proposer: Callable[[], Proposer | None] = lambda: None,
 ) -> LanguageServer:
-    """A server that loads its critic and its model at the first file. Raises InputError where pygls is not installed."""
+    """A server that loads its models at the first file. Raises InputError where pygls is not installed."""
     try:
         from lsprotocol import types
         from pygls.lsp.server import LanguageServer
     except ImportError:
         raise InputError("the language server needs pygls: pip install 'custodes[lsp]'.") from None
     whole = types.TextDocumentSyncKind.Full  # pygls applies single edits by lines that are not the protocol's
-    server, busy, critics = LanguageServer("custodes", __version__, whole), asyncio.Lock(), list[Critic | None]()
-    proposers: list[Proposer | None] = []
+    server, busy = LanguageServer("custodes", __version__, whole), asyncio.Lock()
+    models: list[tuple[Critic | None, Proposer | None]] = []  # once they are loaded
     shown: dict[str, tuple[str, list[EditorNote]]] = {}  # of each open file: a text, and the notes on it
 
     def reviewed(file: str, text: str) -> Review:
-        critics.extend([] if critics else [load_critic()])
-        proposers.extend([] if proposers else [load_proposer()])
-        return review([file], critics[0], options, cache, texts={file: text}, run=run, proposer=proposers[0])
+        models.extend([] if models else [load_models()])
+        critic, proposer = models[0]
+        return review([file], critic, options, cache, texts={file: text}, run=run, proposer=proposer)
 
     async def look(uri: str) -> None:
         text = server.workspace.get_text_document(uri).source

@@ -30,7 +30,8 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
-from custodes.critic.choice import REWARD, critic_digest, find_writer
+from custodes.critic.choice import REWARD
+from custodes.critic.loading import critic_digest, find_writer
 from custodes.critic.review.answers import as_asked
 from custodes.critic.review.question import CLEAN, control_words, task_of
 from custodes.critic.review.snippets import Snippet
@@ -38,8 +39,8 @@ from custodes.feedback.reading import JudgmentsOptions
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
 from custodes.job.parts import Parts
-from custodes.lm import LanguageModel, TorchEngine, load
-from custodes.lm.loading import DtypeName
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import DtypeName, LanguageModel, load
 from custodes.ranges import Count, PartShare, at_least, ranged
 from custodes.reward import RewardConfig, best_temperature, load_reward, score_pairs, train_reward
 from custodes.stats import Interval, auc

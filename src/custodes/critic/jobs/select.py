@@ -14,16 +14,17 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.critic.choice import find_writer
 from custodes.critic.examples import TRAIN, BugExample, BugRows, read_bug_examples, write_json_lines
 from custodes.critic.lines import LINE_SETTINGS, ScoresLines
+from custodes.critic.loading import find_writer
 from custodes.critic.policies import rated, review_question
 from custodes.critic.scoring import open_scorer
 from custodes.files import save_json
 from custodes.job.command import command, in_words
 from custodes.job.options import Output
 from custodes.job.parts import Parts
-from custodes.lm import LanguageModel, TorchEngine, load
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.ranges import Count, Range, ranged
 from custodes.stats import Interval, rate
 from custodes.types import InputError, Sampling

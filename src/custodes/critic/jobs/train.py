@@ -18,8 +18,7 @@ from custodes.job.command import command, in_words
 from custodes.job.options import Output, Use
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
-from custodes.lm import load
-from custodes.lm.loading import DtypeName
+from custodes.lm.loading import DtypeName, load
 from custodes.ranges import Range, Share, ranged
 from custodes.types import InputError
 

@@ -40,7 +40,9 @@ from custodes.job.command import command, in_words
 from custodes.job.options import Output
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
-from custodes.lm import Adapter, AdapterConfig, LanguageModel, TorchEngine, load
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import LanguageModel, load
 from custodes.policy import OptimiseConfig, optimise
 from custodes.policy.algorithm import Algorithm, algorithm_of
 from custodes.policy.methods import Sft

@@ -7,20 +7,18 @@ import math
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.special import logit
 
 from custodes.critic.lines import LineScores, ScoresLines
-from custodes.critic.review.evidence import Evidence
+from custodes.critic.review.commentator import Commentator
 from custodes.critic.review.question import (
     CLEAN,
     INSTRUCTION,
     SUSPICIOUS,
-    Commentator,
     control_words,
     defused,
     halves,
@@ -28,12 +26,13 @@ from custodes.critic.review.question import (
     plain_question,
     task_of,
 )
+from custodes.critic.review.remarks import Critic, EngineDied, Remark
 from custodes.critic.review.snippets import Snippet, parsed_python
 from custodes.critic.search import Search, SearchConfig, force_sampling_beam_search
 from custodes.feedback.critique import Finding, Place, locate, parse_critique
-from custodes.lm import LanguageModel
 from custodes.lm.choices import choice_logprobs
 from custodes.lm.given import continued
+from custodes.lm.loading import LanguageModel
 from custodes.types import Engine, InputError, Reward, Sampling, Task, hash_shown
 
 WORTH_A_COMMENT = 3  # quotes of one snippet
@@ -43,50 +42,6 @@ TWICE = float(np.log(2))
 
 
 Places = tuple[Place, ...]
-
-
-class EngineDied(Exception):  # noqa: N818 (the engine's, not ours)
-    """The engine gave no answer; what was reviewed before stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """A finding at its places in the file. ``confidence`` is 0 to 1; it is shown where ``score`` plus strictness is not
-    below 0.
-
-    Without ``evidence`` it is an argument only; ``suspicion`` then names the kind of bug, where the critic tells kinds apart.
-    """
-
-    finding: Finding
-    places: tuple[Place, ...]
-    confidence: float
-    score: float
-    evidence: Evidence | None = None
-    suspicion: str = ""
-
-
-class Critic(Protocol):
-    """Anything that reviews code. ``fingerprint`` names what decides its answers, for the cache."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    def review(self, snippet: Snippet) -> list[Remark]:
-        """Remarks in falling order of confidence. Raises EngineDied where no answer comes."""
-        ...
-
-
-@runtime_checkable
-class ReadsTogether(Protocol):
-    """A critic that reads many snippets in one pass, and writes comments on those remarks only that are shown."""
-
-    def review_all(self, snippets: Sequence[Snippet]) -> list[list[Remark]]:
-        """Remarks on each, whatever their score. Where the comment is empty, :meth:`comments` writes it."""
-        ...
-
-    def comments(self, snippet: Snippet, quotes: Sequence[str]) -> list[str]:
-        """What is wrong with each quote."""
-        ...
 
 
 class LikelihoodCritic:

@@ -9,12 +9,13 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from custodes.critic.choice import CriticChoice
 from custodes.critic.review.baseline import Baseline
-from custodes.critic.review.critics import Critic, EngineDied, ReadsTogether, Remark
 from custodes.critic.review.evidence import FunctionRun
 from custodes.critic.review.findings import Review, Reviewed
 from custodes.critic.review.notebooks import NOTEBOOK, Cell, cells_of
-from custodes.critic.review.proposals import Proposer
+from custodes.critic.review.proposals import ProposalOptions, Proposer
+from custodes.critic.review.remarks import Critic, EngineDied, ReadsTogether, Remark
 from custodes.critic.review.running import Alongside, Examined, RunOptions, examine
 from custodes.critic.review.snippets import EVERY, Problem, Snippet, ignored_lines, read_text, snippets_of
 from custodes.feedback.critique import Finding, Place
@@ -38,6 +39,22 @@ class ReviewOptions:
     """Above 0 shows more, below 0 less: how much weaker evidence may be, and with a search what a further quote is worth."""
     max_findings: int = 0
     """At most so many findings in a file, the most confident; 0 shows all."""
+
+
+def open_models(
+    choice: CriticChoice,
+    asks: bool,
+    proposing: ProposalOptions | None,
+    strictness: float = 0.0,
+    answers: bool = False,
+) -> tuple[Critic | None, Proposer | None]:
+    """The critic, where a review asks one, and the model that proposes, where one is named. Raises InputError."""
+    if not asks and not (proposing and choice.proposes):
+        return None, None
+    from custodes.critic.loading import open_critic, open_proposer  # slow to import, and most reviews ask no model
+
+    critic = open_critic(choice, strictness, answers) if asks else None
+    return critic, open_proposer(choice, proposing) if proposing else None
 
 
 def review(

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from custodes.critic.functions import Definition, definitions_of
-from custodes.critic.review.critics import EngineDied
 from custodes.critic.review.question import defused
+from custodes.critic.review.remarks import EngineDied
 from custodes.critic.review.snippets import parsed_python
 from custodes.files import save_json
 from custodes.ranges import Count, Share, ranged

@@ -9,10 +9,10 @@ from typing import Any
 
 from custodes.critic.functions import definitions_of
 from custodes.critic.review.again import opened, outcomes
-from custodes.critic.review.critics import Remark
 from custodes.critic.review.evidence import Evidence, FunctionRun, frontier_score
 from custodes.critic.review.kept_runs import KeptRuns
 from custodes.critic.review.proposals import ExpectedValue, Proposer
+from custodes.critic.review.remarks import Remark
 from custodes.critic.review.snippets import parsed_python, read_text
 from custodes.critic.review.surroundings import CODE, Placed, place_files
 from custodes.critic.sources import TESTS

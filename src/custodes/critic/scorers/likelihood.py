@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from custodes.critic.lines import BEFORE, LineScores, probabilities
-from custodes.lm import LanguageModel, load, pack, split_by_budget, token_logprobs
-from custodes.lm.loading import DtypeName
+from custodes.lm.loading import DtypeName, LanguageModel, load
+from custodes.lm.logprobs import token_logprobs
+from custodes.lm.packing import pack, split_by_budget
 from custodes.registry import scorer
 from custodes.types import hash_shown
 

@@ -195,7 +195,8 @@ class CustodesModel(ModelAPI):
 
     def __init__(self, model_name: str, base_url: str | None = None, api_key: str | None = None, config: GenerateConfig = GenerateConfig(), **rest: Any) -> None:  # fmt: skip  # noqa: B008 (Inspect's signature)
         super().__init__(model_name, base_url, api_key, [], config)
-        from custodes.lm import TorchEngine, load
+        from custodes.lm.engine import TorchEngine
+        from custodes.lm.loading import load
 
         self.engine = TorchEngine(load(model_name.removeprefix("custodes/")))
         self._lock = threading.Lock()

@@ -42,8 +42,9 @@ from custodes.job.trackers import tracked_as
 from custodes.job.workspace import Workspace
 from custodes.ledger import Evaluation, Model
 from custodes.ledger.records import ScoreRow
-from custodes.lm import Adapter, AdapterConfig, TorchEngine, load
-from custodes.lm.loading import lasting_name, model_folder
+from custodes.lm.adapter import Adapter, AdapterConfig
+from custodes.lm.engine import TorchEngine
+from custodes.lm.loading import lasting_name, load, model_folder
 from custodes.policy import OptimiseConfig, algorithm_of, optimise
 from custodes.policy.learner import Reference
 from custodes.policy.methods import Sft
