@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import doctest
 import re
 from dataclasses import dataclass, field
@@ -46,6 +47,15 @@ SPECULATIVE = re.compile(
     r"\b(?:not|never|instead of|rather than|wrong(?:ly)?|incorrect(?:ly)?|used to|does\s?n[o']t|bug)\b[^.\n]*$",
     re.IGNORECASE,
 )
+ELSEWHERE = re.compile(
+    r"\b(?:in|with|without|under|using|assuming|unless|if|when|while|on|before|after|until|were|had)\b(?!\s+(?:particular|general|short|other words|this case|that case))",
+    re.IGNORECASE,
+)
+"""Words by which a sentence speaks of another situation than that in which the example is run: a locale, an option."""
+CONDITION = re.compile(
+    r"[\s`*]*,?\s*(?:only\s+)?(?:if|when|unless|with|without|under|in|on|assuming|provided|while|where|until)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass
@@ -64,28 +74,79 @@ class Example:
     raises: str = ""
     before: list[str] = field(default_factory=list)
     flags: int = FLAGS
+    loose: bool = False  # white space does not count, as the example itself says
     confidence: float = 0.0
 
 
 def doctests(text: str, line: int, by: str) -> list[Example]:
-    """The ``>>>`` blocks, in order; each has all earlier lines before it. Empty where they are badly formed."""
-    try:
-        parsed = doctest.DocTestParser().get_examples(text)
-    except ValueError:
-        return []
+    """The ``>>>`` blocks, in order; each has all earlier lines before it. Blocks that are badly formed are left out."""
     found: list[Example] = []
     before: list[str] = []
-    for one in parsed:
+    for one in parsed_doctests(text):
         flags = FLAGS
         for option, on in one.options.items():
             flags = flags | option if on else flags & ~option
-        if not one.options.get(doctest.SKIP):
+        loose = bool(one.options.get(doctest.NORMALIZE_WHITESPACE))
+        if not any(one.options.get(option) for option in NOT_COMPARED):
             raises = (one.exc_msg or "").split(":")[0].split(".")[-1].strip() if one.exc_msg else ""
             want = one.want.rstrip("\n")
             found.append(
-                Example(one.source.rstrip("\n"), want, line + one.lineno, by, "doctest", raises, list(before), flags)
+                Example(
+                    without_comment(one.source),
+                    want,
+                    line + one.lineno,
+                    by,
+                    "doctest",
+                    raises,
+                    list(before),
+                    flags,
+                    loose,
+                )
             )
         before.append(one.source.rstrip("\n"))
+    return found
+
+
+def without_comment(source: str) -> str:
+    """An expression without what stands behind it, since a test goes on after it; a statement as it is."""
+    source = source.rstrip("\n")
+    with contextlib.suppress(SyntaxError, ValueError, MemoryError, RecursionError):
+        body = ast.parse(source).body
+        if len(body) == 1 and isinstance(body[0], ast.Expr):
+            return ast.get_source_segment(source, body[0].value) or source
+    return source
+
+
+DIRECTIVE = re.compile(r"#\s*doctest:([^\n]*)")
+OTHERS_FLAGS = ("NUMBER", "FLOAT_CMP", "ALLOW_UNICODE", "ALLOW_BYTES")
+"""Directives of pytest and of astropy; numbers are compared in our own way, and the prefixes of strings are Python 2's."""
+NOT_COMPARED = {doctest.SKIP}
+"""SKIP, and every directive that nobody here knows: what it means for the result cannot be told."""
+
+
+def parsed_doctests(text: str) -> list[doctest.Example]:
+    """The examples; where a block is badly formed, those of the others."""
+    for said in DIRECTIVE.findall(text):
+        for name in re.findall(r"[+-](\w+)", said):
+            if name not in doctest.OPTIONFLAGS_BY_NAME:
+                flag = doctest.register_optionflag(name)
+                if name not in OTHERS_FLAGS:
+                    NOT_COMPARED.add(flag)
+    parser = doctest.DocTestParser()
+    try:
+        return parser.get_examples(text)
+    except ValueError:
+        pass
+    found, rows = [], text.split("\n")
+    starts = [n for n, row in enumerate(rows) if row.lstrip().startswith(">>>") and (not n or not rows[n - 1].strip())]
+    for start, end in zip(starts, [*starts[1:], len(rows)]):  # noqa: B905 (Python 3.9)
+        try:
+            block = parser.get_examples("\n".join(rows[start:end]))
+        except ValueError:
+            continue
+        for one in block:
+            one.lineno += start
+        found += block
     return found
 
 
@@ -123,22 +184,44 @@ def calls_in(lines: list[str], n: int, row: str, number: int, by: str, name: str
     found = []
     for match in re.finditer(rf"(?<![\w.]){re.escape(name)}\(", row):
         end = closing(row, match.end() - 1)
-        if end is None or SPECULATIVE.search(row[: match.start()]):
+        if (
+            end is None
+            or SPECULATIVE.search(row[: match.start()])
+            or ELSEWHERE.search(sentence(lines, n, match.start()))
+        ):
             continue
         call, rest = row[match.start() : end], row[end:]
         if not given_literally(call):
             continue
         raises = RAISES.match(rest)
         if raises and raises[1]:
+            if CONDITION.match(rest[raises.end() :]):
+                continue
             found.append(Example(call, "", number, by, "prose", raises[1]))
             continue
         said = AFTER.match(rest) or COMMENTED.match(rest)
         value = leading_value(rest[said.end() :]) if said else ""
         if not value and said and not rest[said.end() :].strip() and n + 1 < len(lines):
             value = leading_value(lines[n + 1].strip())
-        if value:
+        if value and not CONDITION.match(after_value(rest, value)):
             found.append(Example(call, value, number, by, "prose"))
     return found
+
+
+def sentence(lines: list[str], n: int, end: int) -> str:
+    """What stands before a place in its sentence, which may have begun on lines above."""
+    text = lines[n][:end]
+    for above in reversed(lines[max(0, n - 2) : n]):
+        if not above.strip() or re.search(r"[.!?:]\s*$", above):
+            break
+        text = f"{above} {text}"
+    return re.split(r"[.!?:;]\s|\b(?:e\.g|i\.e)\.,?", text)[-1]
+
+
+def after_value(rest: str, value: str) -> str:
+    """What follows a value on its line."""
+    at = rest.find(value)
+    return rest[at + len(value) :] if at >= 0 else ""
 
 
 def pairs(lines: list[str], first: int, by: str, name: str, parameters: list[str]) -> list[Example]:
@@ -184,9 +267,15 @@ def phrases(text: str, first: int, by: str, name: str) -> list[Example]:
         empty = EMPTY.match(given)
         argument = EMPTIES[empty[1].lower()] if empty else leading_value(given)
         whole = value and LOOSE_END.sub("", match["value"]) == value
-        if not whole or not argument or (not empty and LOOSE_END.sub("", given) != argument):
+        if (
+            not whole
+            or not argument
+            or LOOSE_END.sub("", given) != (LOOSE_END.sub("", empty[0]) if empty else argument)
+        ):
             continue
-        if not SPECULATIVE.search(text[: match.start()].split("\n")[-1]):
+        row = text.count("\n", 0, match.start())
+        before = sentence(text.split("\n"), row, match.start() - text.rfind("\n", 0, match.start()) - 1)
+        if not SPECULATIVE.search(before) and not ELSEWHERE.search(before):
             found.append(Example(f"{name}({argument})", value, first + text.count("\n", 0, match.start()), by, "prose"))
     return found
 

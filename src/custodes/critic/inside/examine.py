@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import gc
-import inspect
 import sys
 import types
 import warnings
@@ -32,6 +31,7 @@ import units
 from subject import Subject
 
 LOADING = 30.0  # seconds on the clock for loading a module
+NO_INSTANCE = "no instance of its class could be made"
 FINDINGS = 4  # of one function that are run again
 
 
@@ -90,7 +90,7 @@ def examine_file(file: Any, job: Any) -> Any:
     rows = []
     for function in file["functions"]:
         most = 30 + 3 * job["seconds"] + finding.CONFIRMING
-        row = units.forked(lambda function=function: examine(function, loaded), most)  # type: ignore[misc]
+        row = units.forked(lambda function=function: examine(function, loaded), most, within=True)  # type: ignore[misc]
         rows.append(row or not_run(function, "it ended the interpreter, or could not be stopped"))
     return {"problem": "", "functions": rows}
 
@@ -120,8 +120,6 @@ def examine(function: Any, loaded: Loaded) -> Any:
     found = resolving.living(loaded.module, function["qualname"])
     if found is None:
         return not_run(function, "it is not there after loading")
-    if inspect.iscoroutinefunction(found.body) or inspect.isasyncgenfunction(found.body):
-        return not_run(function, "it is a coroutine")
     node = next(
         n
         for n in ast.walk(loaded.tree)
@@ -151,8 +149,9 @@ def examine(function: Any, loaded: Loaded) -> Any:
 def examples_for(function: Any, node: Any, loaded: Loaded) -> list[list[documented.Example]]:
     """Groups of examples: documented ones, and what a model expects of inputs that are not among those."""
     groups = gathering.examples_of(function["qualname"], node, loaded.texts)
-    known = {judging.squeezed(e.source) for group in groups for e in group}
-    new = [p for p in function["proposed"] if judging.squeezed(p["source"]) not in known]
+    known = {judging.loosened(e.source) for group in groups for e in group}
+    proposed = [] if isinstance(node, ast.AsyncFunctionDef) else function["proposed"]
+    new = [p for p in proposed if judging.loosened(p["source"]) not in known]
     return groups + [[gathering.expected(p, function["line"])] for p in new]
 
 
@@ -176,9 +175,9 @@ def worst(verdicts: list[judging.Verdict]) -> list[judging.Verdict]:
     """The failing example that says most, and one that is wrong itself; the same call with two results is wrong itself."""
     wants: dict[str, list[judging.Verdict]] = {}
     for v in verdicts:
-        wants.setdefault(judging.squeezed(v.example.source), []).append(v)
+        wants.setdefault(judging.loosened(v.example.source), []).append(v)
     for same in wants.values():
-        wanted = {judging.squeezed(v.example.want) for v in same if v.state in ("kept", "broken")}
+        wanted = {judging.loosened(v.example.want) for v in same if v.state in ("kept", "broken")}
         if len(wanted) > 1 and any(v.state == "kept" for v in same):
             for v in same:
                 v.wrong = v.wrong or "the same call is promised something else elsewhere"
@@ -191,10 +190,10 @@ def promised(
     function: Any, found: resolving.Found, node: Any, loaded: Loaded, watch: calls.Watch, examples: Any, verdicts: Any
 ) -> tuple[list[Any], int, str]:
     """Findings, how many inputs were tried, and why none were."""
-    if why := resolving.why_not(found, node.name):
+    if why := resolving.why_not(found, node):
         return [], 0, why
     qualname = function["qualname"]
-    subject = resolving.subject_of(found, qualname, node, loaded.text, watch, loaded.file, verdicts)
+    subject = resolving.subject_of(found, qualname, node, loaded.text, loaded.tree, watch, loaded.file, verdicts)
     if subject is None:
         return [], 0, "its signature cannot be told"
     if not subject.signature.parameters and not subject.method:
@@ -214,7 +213,7 @@ def promised(
     return (
         sorted(rows, key=lambda r: -r["confidence"]),
         tally.tried,
-        "" if tally.tried else "no instance of its class could be made",
+        "" if tally.tried else NO_INSTANCE if tally.refused else "no input could be tried in the time",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ import documented
 import judging
 import search
 import units
-from subject import Subject, written_call
+from subject import Subject
 
 CONFIRMING = 120.0  # seconds on the clock
 TOLD = 0.5  # confidence from which a further finding is told in the first one's note
@@ -78,11 +79,18 @@ def paste(function: Any, file: Any, lines: list[str], comment: str) -> str:
     top = function["qualname"].split(".")[0]
     available = set(vars(sys.modules[file["name"]])) if file["name"] in sys.modules else {top}
     mine = sorted((used & available) - set(dir(__builtins__)) | {top} & used)
-    header = [f"import {m}" for m in ("contextlib", "copy", "io", "math") if m in used and m not in mine]
-    header += [f"from {file['name']} import {', '.join(mine)}"] if mine else []
+    header = [f"import {m}" for m in ("asyncio", "contextlib", "copy", "io", "math") if m in used and m not in mine]
+    header += imports(file["import"], mine) if mine else []
     name = function["qualname"].replace(".", "_").strip("_").lower()
     body = [f"    {line}" if line else "" for line in lines]
     return "\n".join([*header, "", "", f"def test_{name}():", *body]) + "\n"
+
+
+def imports(module: str, names: list[str]) -> list[str]:
+    """The names from the module; one whose own name no import statement can say, as ``my-tool`` or ``class``, by importlib."""
+    if all(part.isidentifier() and not keyword.iskeyword(part) for part in module.split(".")):
+        return [f"from {module} import {', '.join(names)}"]
+    return ["import importlib", "", *(f"{name} = importlib.import_module({module!r}).{name}" for name in names)]
 
 
 def names_in(source: str) -> set[str]:
@@ -93,7 +101,7 @@ def names_in(source: str) -> set[str]:
 
 
 def promise_row(b: search.Break, subject: Subject, function: Any, file: Any) -> Any:
-    call = written_call(subject.called, b.call)
+    call = subject.written(b.call)
     if not call or not all(b.broken.lines):
         return None
     lines = [line.replace("CALL", call) for line in b.broken.lines]

@@ -154,27 +154,32 @@ def judged_print(example: Example, outcome: calls.Outcome, confidence: float) ->
 
 
 def judged_value(example: Example, outcome: calls.Outcome, names: dict[str, Any], confidence: float) -> Verdict:
-    value, want = outcome.value, example.want.strip()
+    value, want, strict = outcome.value, example.want.strip(), example.form == "doctest"
     said = outcome.printed + (f"{repr_of(value)}\n" if value is not None else "")
-    if example.form == "doctest" and texts_agree(example, said):
+    if strict and texts_agree(example, said, letter=True):
         return Verdict(example, "kept", value=value if value is not None else values.Unreadable)
-    if (
-        text_of(value) == want
-        or squeezed(said) == squeezed(want)
-        or (outcome.printed and texts_agree(example, outcome.printed))
-    ):
+    if not strict and (text_of(value) == want or squeezed(said) == squeezed(want)):
+        return Verdict(example, "kept")
+    if outcome.printed and texts_agree(example, outcome.printed):
         return Verdict(example, "kept")
     try:
         promised = values.read_value(want, names)
     except values.Unreadable:
-        if "..." in want or example.form != "doctest" or outcome.printed:
+        if strict and text_of(value) == want:
+            return Verdict(example, "kept")  # a string, written without its quotes
+        if strict and texts_agree(example, said):
+            return Verdict(example, "kept", value=value if value is not None else values.Unreadable)
+        if strict and outcome.printed and value is None and "..." not in want:
+            return judged_print(example, outcome, confidence)
+        if "..." in want or not strict or outcome.printed:
             return Verdict(example, "unclear")
         lines = (f"assert repr({example.source}) == {want!r}",)
         return Verdict(example, "broken", values.shown(value), want[: values.LONGEST], TEXT_ONLY, 0, lines)
     slack = values.slack_of(want)
-    if values.same(value, promised, slack) or (
-        value is None and outcome.printed and printed_value(outcome.printed, promised, names, slack)
-    ):
+    agree = values.same(value, promised, slack)
+    if agree and strict and isinstance(value, str) and isinstance(promised, str):
+        agree = value == promised or (example.loose and texts_agree(example, said))
+    if agree or (value is None and outcome.printed and printed_value(outcome.printed, promised, names, slack)):
         return Verdict(example, "kept", value=promised)
     if value is None and outcome.printed:
         return Verdict(example, "unclear")
@@ -197,12 +202,10 @@ def equation(source: str, value: Any, promised: Any, text: str) -> tuple[str, ..
         return (f"assert list({source}) == {text}",)
     if isinstance(promised, float) and isinstance(value, (int, float)) and not isinstance(value, bool):
         return (f"assert math.isclose({source}, {text}, rel_tol=1e-6)",)
-    if promised is None or isinstance(promised, bool):
-        return (
-            (f"assert {source} is {text}",)
-            if value is None or isinstance(value, bool)
-            else (f"assert bool({source}) is {text}",)
-        )
+    if promised is None or (isinstance(promised, bool) and (value is None or isinstance(value, bool))):
+        return (f"assert {source} is {text}",)
+    if isinstance(promised, bool):
+        return (f"assert bool({source}) is {text}",)
     return (f"assert {source} == {text}",)
 
 
@@ -212,15 +215,29 @@ def promised_of(example: Example) -> str:
     )
 
 
-def texts_agree(example: Example, said: str) -> bool:
+def texts_agree(example: Example, said: str, letter: bool = False) -> bool:
+    """Whether the texts agree but for white space; ``letter``: but for nothing, where the example does not allow it."""
     want = example.want + "\n"
-    return CHECKER.check_output(want, said, example.flags) or squeezed(said) == squeezed(want)
+    flags = example.flags & ~doctest.NORMALIZE_WHITESPACE if letter and not example.loose else example.flags
+    return CHECKER.check_output(want, said, flags) or (not letter and loosened(said) == loosened(want))
 
 
 def printed_value(printed: str, promised: Any, names: dict[str, Any], slack: float) -> bool:
     with contextlib.suppress(values.Unreadable):
         return values.same(values.read_value(printed, names), promised, slack)
     return False
+
+
+LITERAL = re.compile(r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\"""")
+
+
+def loosened(text: str) -> str:
+    """A text without white space outside of what stands in quotes, and with one kind of them."""
+    parts, end = [], 0
+    for match in LITERAL.finditer(text):
+        parts += [re.sub(r"\s+", "", text[end : match.start()]), "'", match[0][1:-1], "'"]
+        end = match.end()
+    return "".join([*parts, re.sub(r"\s+", "", text[end:])])
 
 
 def squeezed(text: str) -> str:

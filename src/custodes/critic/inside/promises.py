@@ -11,13 +11,13 @@ import numbers
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import relations
 import values
 from inputs import Call
-from subject import UNKNOWN, Broken, Promise, Subject, materialised, told, written_call
+from subject import UNKNOWN, Broken, Promise, Subject, materialised, told
 
 
 def promises_of(subject: Subject, from_calls: bool) -> list[Promise]:
@@ -26,7 +26,8 @@ def promises_of(subject: Subject, from_calls: bool) -> list[Promise]:
         *result_of_declared_type(subject),
         *same_twice(subject),
         *leaves_arguments(subject),
-        *relations.relations_of(subject),
+        *([] if subject.awaited else relations.relations_of(subject)),
+        *raises_as_said(subject),
         *no_stray_exception(subject, from_calls),
     ]
     return [p for p in made if all(p.kept_by(call, value) for call, value in subject.documented)]
@@ -37,7 +38,7 @@ def promises_of(subject: Subject, from_calls: bool) -> list[Promise]:
 
 def result_of_declared_type(s: Subject) -> Iterator[Promise]:
     hint = s.hints.get("return", inspect.Signature.empty)
-    if hint is inspect.Signature.empty:
+    if hint is inspect.Signature.empty or s.changed:
         return
 
     def check(call: Call) -> Broken | None:
@@ -69,7 +70,7 @@ def fits(value: Any, hint: Any, depth: int = 0) -> bool:
     if origin is typing.Union or (hasattr(types, "UnionType") and origin is types.UnionType):
         return any(fits(value, h, depth) for h in inner)
     if value is None:
-        return hint in (typing.Any, object, bool) or not (isinstance(hint, type) or origin in CONTAINERS)
+        return hint in (typing.Any, object, bool, Hashable) or not (isinstance(hint, type) or origin in CONTAINERS)
     if hint is bool or depth > 3:
         return True
     if hint in (int, float, complex):
@@ -112,7 +113,14 @@ STATEFUL = re.compile(
 
 
 def same_twice(s: Subject) -> Iterator[Promise]:
-    if s.method or not s.signature.parameters or STATEFUL.search(f"{s.source} {s.doc}"):
+    if (
+        s.method
+        or s.awaited
+        or s.changed
+        or s.effects
+        or not s.signature.parameters
+        or STATEFUL.search(f"{s.source} {s.doc}")
+    ):
         return
 
     def check(call: Call) -> Broken | None:
@@ -131,18 +139,36 @@ def same_twice(s: Subject) -> Iterator[Promise]:
     yield Promise("same twice", "its signature: nothing but the arguments may decide", 0.8, check)
 
 
-KEEPS = re.compile(
-    r"(?:does\s+not|doesn't|do\s+not|without|never|not)\s+(?:be\s+)?(?:modif|mutat|chang|alter)\w*\s+(?:the\s+)?(?:original|input|argument|list|given|its|array|dict|sequence)"
-    r"|(?:original|input|argument)\s+(?:list|array|dict|sequence|\w+\s+)?\s*is\s+(?:not\s+(?:modified|mutated|changed)|unchanged|left\s+(?:unchanged|untouched|alone))",
+GIVEN = r"(?:(?:original|input|argument|given|passed|its)s?(?:\s+(?:list|array|dict|dictionary|sequence|arguments?|inputs?|values?|items?))?|list|array|dict|sequence)"
+NEW = re.compile(
+    r"\breturns?\s+(?:an?\s+)?(?:(?:new|modified|updated)\s+(?:list|array|dict|dictionary|set|sequence|copy|matrix)|(?:(?:sorted|shallow|deep|new|modified|updated)\s+)?copy\b(?!\s+of\s+its))",
     re.IGNORECASE,
 )
-NEW = re.compile(r"\breturns?\s+(?:a\s+)?(?:new|copy|sorted copy|shallow copy|deep copy)\b", re.IGNORECASE)
 IN_PLACE = re.compile(r"in[- ]place", re.IGNORECASE)
+TAKES = re.compile(
+    r"\b(?:takes?|pops?|removes?|adds?|appends?|inserts?|pushe?s?|consumes?|drains?|updates?|fills?|registers?|moves?|swaps?|off the|from the)\b",
+    re.IGNORECASE,
+)
+"""Words for what changes its argument on purpose."""
+
+
+def keeps_said(s: Subject) -> re.Match[str] | None:
+    """Where its docstring says, of no case in particular, that an argument stays as it is."""
+    names = "|".join([GIVEN, *(rf"[`*]*{re.escape(name)}[`*]*" for name in s.signature.parameters)])
+    change = r"(?:modif|mutat|chang|alter)\w*"
+    stays = r"(?:not\s+(?:modified|mutated|changed|altered)|unchanged|unmodified|left\s+(?:unchanged|untouched|alone|as\s+(?:it\s+is|they\s+are)))"
+    said = re.compile(
+        rf"(?:does\s+not|doesn't|do\s+not|without|never|not)\s+(?:be\s+)?{change}\s+(?:the\s+)?(?:{names})(?![\w'’])"
+        rf"|\b(?:{names})\s+(?:is|are|remains?|stays?)\s+{stays}|\bleaves?\s+(?:the\s+)?(?:{names})\s+{stays.replace('left', '(?:left)?')}",
+        re.IGNORECASE,
+    )
+    return relations.unconditional(said, s.doc)
 
 
 def leaves_arguments(s: Subject) -> Iterator[Promise]:
-    said = KEEPS.search(s.doc) or NEW.search(s.doc)
-    if not said or (IN_PLACE.search(s.doc) and not KEEPS.search(s.doc)):
+    explicit = keeps_said(s)
+    said = explicit or (relations.unconditional(NEW, s.doc) if not TAKES.search(f"{s.name} {s.doc}") else None)
+    if not said or (IN_PLACE.search(s.doc) and not explicit):
         return
 
     def check(call: Call) -> Broken | None:
@@ -155,12 +181,10 @@ def leaves_arguments(s: Subject) -> Iterator[Promise]:
             return None
         before, after = call[0][at], kept[0][at]
         source = values.source_of(before)
-        lines = [f"given = {source}", written_call(s.name, call, {at: "given"}), f"assert given == {source}"]
+        lines = [f"given = {source}", s.written(call, {at: "given"}), f"assert given == {source}"]
         return Broken(f"the argument became {values.shown(after)}", f"the argument stays {values.shown(before)}", lines)
 
-    yield Promise(
-        "arguments stay", f'its docstring: "{" ".join(said[0].split())}"', 0.9 if KEEPS.search(s.doc) else 0.75, check
-    )
+    yield Promise("arguments stay", f'its docstring: "{" ".join(said[0].split())}"', 0.9 if explicit else 0.75, check)
 
 
 def same_calls(a: Call, b: Call) -> bool:
@@ -171,6 +195,57 @@ def same_calls(a: Call, b: Call) -> bool:
 
 
 # ---------------------------------------------------------------- exceptions
+
+SAID_CASES = (
+    (r"negative|(?:less|smaller|lower)\s+than\s+(?:0|zero)|below\s+(?:0|zero)", lambda v: is_number(v) and v < 0),
+    (r"not\s+positive|non-?positive|(?:0|zero)\s+or\s+(?:negative|less)", lambda v: is_number(v) and v <= 0),
+    (r"(?:equal\s+to\s+)?(?:0|zero)", lambda v: is_number(v) and v == 0),
+    (r"(?:an?\s+)?empty(?:\s+\w+)?", lambda v: isinstance(v, (str, list, tuple, dict, set)) and not v),
+    (r"None", lambda v: v is None),
+)
+"""What docstrings say of an argument that is refused, and whether a value is such a one."""
+ENDED = r"[`*]*\s*(?:[.;,)\n]|$|or\b)"
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def raises_as_said(s: Subject) -> Iterator[Promise]:
+    """ "Raises ValueError if x is negative", and the like in the styles of Google and Sphinx."""
+    for name in s.signature.parameters:
+        for what, applies in SAID_CASES:
+            said = re.search(
+                rf"\b(?P<kind>[A-Z]\w*(?:Error|Exception))[`*]*\s*[:,\u2013-]?\s*(?:is\s+raised\s+)?(?:[Ii]f|[Ww]hen)\s+(?:the\s+)?[`*]*{re.escape(name)}[`*]*\s+(?:is|are)\s+[`*]*(?:{what}){ENDED}",
+                s.doc,
+            )
+            if said:
+                yield raising(s, name, said, applies)
+
+
+def raising(s: Subject, name: str, said: re.Match[str], applies: Callable[[Any], bool]) -> Promise:
+    kind = said["kind"]
+
+    def check(call: Call) -> Broken | None:
+        skipped = 1 if s.instances else 0
+        given = s.signature.bind(*call[0][skipped:], **call[1]).arguments
+        if name not in given or not applies(given[name]):
+            return None
+        got = s.invoke(call)
+        if got.end or got.error is not None:
+            return None
+        lines = [
+            "try:",
+            "    CALL",
+            f"except {kind}:",
+            "    pass",
+            "else:",
+            f'    raise AssertionError("{kind} was promised")',
+        ]
+        return Broken(values.shown(got.value), f"{kind} is raised", lines)
+
+    return Promise("raises", f'its docstring: "{" ".join(said[0].split()).rstrip(".,;")}"', 0.85, check)
+
 
 BROKEN_CODE = (NameError, UnboundLocalError)
 ON_PURPOSE = (
@@ -199,6 +274,8 @@ def no_stray_exception(s: Subject, from_calls: bool) -> Iterator[Promise]:
             return None
         kinds = {k.__name__ for k in type(error).__mro__[:-3]} | {type(error).__name__}
         broken = isinstance(error, BROKEN_CODE)
+        if broken and there_elsewhere(s, error):
+            return None
         if not broken and (vague or isinstance(error, ON_PURPOSE) or kinds & raised or raised_there(s, got.line)):
             return None
         confidence = 0.9 if broken else weight_of(error, from_calls)
@@ -206,6 +283,16 @@ def no_stray_exception(s: Subject, from_calls: bool) -> Iterator[Promise]:
 
     by = "inputs like those that it is called with" if from_calls else "its types"
     yield Promise("no stray exception", by, 0.5, check)
+
+
+PUT_THERE = {"_", "__", "N_", "_n", "_p", "gettext", "ngettext", "pgettext", "npgettext", "profile", "get_ipython", "display", "reveal_type", "WindowsError", "copyright", "credits", "exit", "quit"}  # fmt: skip
+"""Names that a program puts among the built-in ones, or that only some systems have."""
+
+
+def there_elsewhere(s: Subject, error: Exception) -> bool:
+    """Whether a missing name is bound somewhere in the file, as by an import for another system, or by the program around it."""
+    name = getattr(error, "name", None) or "".join(re.findall(r"name '(\w+)'", str(error)))
+    return not isinstance(error, UnboundLocalError) and name in PUT_THERE | s.bound
 
 
 def raised_there(s: Subject, line: int) -> bool:

@@ -29,15 +29,33 @@ def relations_of(s: Subject) -> Iterator[Promise]:
     yield from as_the_library(s)
 
 
+UNLESS = re.compile(
+    r"\b(?:if|when|unless|where|while|in case|for empty|provided|otherwise|except|should)\b", re.IGNORECASE
+)
+
+
+def unconditional(said: re.Pattern[str], doc: str) -> re.Match[str] | None:
+    """Where a docstring says something in a sentence that sets no condition; None where it does not."""
+    for match in said.finditer(doc):
+        start = max((doc.rfind(mark, 0, match.start()) for mark in (". ", ".\n", "\n\n", "; ")), default=-1)
+        end = min(
+            (at for mark in (". ", ".\n", "\n\n", "; ") if (at := doc.find(mark, match.end())) >= 0), default=len(doc)
+        )
+        if not UNLESS.search(doc[start + 1 : end]):
+            return match
+    return None
+
+
 SORTS = re.compile(
-    r"^(?!.*(?:topo|is_|natural|argsort|wiggle|partial|by_|_by|key|third|even|odd|check|strange|half|index|like))(?:[a-z]+_?)?sort(?:ed)?(?:_(?:list|array|numbers|integers|items|values|ascending|descending|asc|desc))?$"
+    r"^(?:(?:bubble|merge|quick|heap|insertion|selection|shell|counting|count|radix|bucket|tim|cocktail|comb|gnome|pancake|cycle|bogo|bogus|stooge|tree|bitonic|intro|strand|exchange|bead|pigeonhole|library|simple|stable|my|list|array|numbers?|ints?|integers?)_?)?sort(?:ed)?(?:_(?:list|array|numbers|integers|items|values|ascending|descending|asc|desc))?$"
 )
 SORTED_SAID = re.compile(
-    r"\b(?:returns?|gives?|yields?)\s+(?:the\s+|a\s+|an\s+)?(?:new\s+)?(?:\w+\s+)?sorted\s+(?:list|array|copy|sequence|version)|\bsorts?\s+(?:the\s+|a\s+|an\s+)?(?:given\s+|input\s+)?(?:list|array|sequence|numbers|integers)\s+(?:of\s+\w+\s+)?in\s+(?:ascending|increasing|descending|decreasing|non-decreasing)",
+    r"\b(?:returns?|gives?|yields?)\s+(?:the\s+|a\s+|an\s+)?(?:new\s+)?(?:\w+\s+)?sorted\s+(?:list|array|copy|sequence|version)|\bsorts?\s+(?:the\s+|a\s+|an\s+)?(?:given\s+|input\s+)?(?:list|array|sequence|numbers|integers)\s+(?:of\s+\w+\s+)?in\s+(?:ascending|increasing|descending|decreasing|non-decreasing)"
+    r"|\b(?:returns?|gives?|yields?)\b[^.\n]{0,40}?\bin\s+(?:ascending|increasing|descending|decreasing|non-decreasing)\s+order",
     re.IGNORECASE,
 )
 OTHERWISE = re.compile(
-    r"\bby\b|\bkey\b|indic|index|third|even|odd|except|\bonly\b|custom|order of|topolog|natural|absolute|length|frequen|strange|lexico|alphabet|partial|first|if\b",
+    r"\bby\b|\bkey\b|indic|index|third|even|odd|except|\bonly\b|custom|order of|topolog|natural|absolute|length|frequen|strange|lexico|alphabet|partial|first|if\b|\bcase|newest|oldest|latest|earliest|best|worst|version|colou?r|priorit|rank|\bdates?\b|score|importan|relevan",
     re.IGNORECASE,
 )
 FEWER = re.compile(
@@ -84,9 +102,10 @@ def sorted_result(s: Subject) -> Iterator[Promise]:
     yield Promise("sorted", by, 0.9 if name else 0.8, check, lambda call, value: verdict(call, value) is None)
 
 
-KEEPS_ITEMS = re.compile(r"^(?:re)?sort(?:ed)?_|_sort(?:ed)?(?:_by_\w+)?$")
+KEEPS_ITEMS = re.compile(r"^(?:re)?sort(?:ed)?_(?!and_|then_|or_|n_|top|out)|_sort(?:ed)?(?:_by_\w+)?$")
 LOSES_ITEMS = re.compile(
-    r"delet|drop|exclud|keep|discard|skip|merge|group|count|sum|pair|dict|key|topolog|is_", re.IGNORECASE
+    r"delet|drop|exclud|keep|discard|skip|merge|group|count|sum|pair|dict|key|topolog|is_|limit|page|slice|trim|\bcut|\bcap|\btake|\bhead|crop|truncat|\blast|at most|and_|then_",
+    re.IGNORECASE,
 )
 
 
@@ -122,10 +141,18 @@ OPPOSITES = (("encode", "decode"), ("compress", "decompress"), ("escape", "unesc
 
 
 def round_trip(s: Subject) -> Iterator[Promise]:
-    partner = next((p for p in partners(s.name) if callable(s.neighbours.get(p))), None)
-    if partner is None or s.method or len(s.required) != 1:
+    named = INVERSE_OF.search(s.doc)
+    partner = named[1] if named and callable(s.neighbours.get(named[1])) else None
+    partner = partner or next((p for p in partners(s.name) if callable(s.neighbours.get(p))), None)
+    if partner is None or s.method or s.changed or len(s.required) != 1:
         return
     back = s.neighbours[partner]
+    words = f"{s.doc} {getattr(back, '__doc__', None) or ''}"
+    explicit = named or re.search(r"inverse|round[- ]?trip|decoded? back|opposite of|lossless", words, re.IGNORECASE)
+    if LOSSY.search(words.replace("lossless", "").replace("Lossless", "")):
+        return
+    if not explicit and (re.search(r"(?:^|_)(?:to|from)_", s.name) or not encodes(s.name, partner)):
+        return  # X_to_Y may lose something, and several texts may mean the same
 
     def check(call: Call) -> Broken | None:
         got = s.invoke(call)
@@ -142,16 +169,23 @@ def round_trip(s: Subject) -> Iterator[Promise]:
             lines,
         )
 
-    words = f"{s.doc} {getattr(back, '__doc__', None) or ''}"
-    explicit = re.search(r"inverse|round[- ]?trip|decoded? back|opposite of", words, re.IGNORECASE)
-    weak = s.name.startswith("to_") or "_to_" in s.name
-    yield Promise(
-        "round trip",
-        f"the names {s.name} and {partner}",
-        0.9 if explicit else 0.6 if weak else 0.75,
-        check,
-        sometimes=True,
-    )
+    by = f'its docstring: "{" ".join(named[0].split())}"' if named else f"the names {s.name} and {partner}"
+    yield Promise("round trip", by, 0.9 if explicit else 0.75, check, sometimes=True)
+
+
+INVERSE_OF = re.compile(
+    r"\b(?:inverse|opposite|reverse)\s+(?:function\s+)?(?:of|to)\s+(?::\w+:)?[`~*]*(\w+)", re.IGNORECASE
+)
+LOSSY = re.compile(
+    r"lossy|loses|quanti[sz]|approximat|\bround(?:s|ed|ing)?\b(?![- ]?trip)|truncat|without|\bdrop|\bignor|whole|nearest|\bstrip|normali|lower|upper|discard|\bonly\b|\bsome\b|not all|\bmay\b",
+    re.IGNORECASE,
+)
+"""Words by which a function says that something is lost on the way."""
+
+
+def encodes(name: str, partner: str) -> bool:
+    """Whether ``name`` is the one that encodes: from several texts the other may read the same."""
+    return any(one in name.split("_") and other in partner.split("_") for one, other in OPPOSITES)
 
 
 def partners(name: str) -> Iterator[str]:
@@ -166,13 +200,13 @@ def partners(name: str) -> Iterator[str]:
 
 
 ONCE = re.compile(
-    r"^(?:normali[sz]e|canonicali[sz]e|dedent|slugify|dedupe|dedup|deduplicate|uniq|unique|sanitize|remove_duplicates|strip_\w+|collapse_\w+|clamp|squeeze)\w*$"
+    r"^(?:normali[sz]e(?:_(?:white_?space|spaces?|path|text|string|unicode|newlines|case|url|name))?|canonicali[sz]e(?:_\w+)?|dedent|slugify|dedup\w*|uniq(?:ue)?|sanitize(?:_\w+)?|remove_duplicates|strip_(?:white_?space|spaces|tags|accents|punctuation|ansi)|collapse_(?:white_?space|spaces?)|squeeze)$"
 )
 
 
 def idempotent(s: Subject) -> Iterator[Promise]:
     said = re.search(r"idempotent", s.doc, re.IGNORECASE)
-    if not (said or ONCE.match(s.name)) or len(s.required) != 1 or s.method:
+    if not (said or (ONCE.match(s.name) and not ESCAPES.search(s.doc))) or len(s.required) != 1 or s.method:
         return
 
     def check(call: Call) -> Broken | None:
@@ -180,6 +214,8 @@ def idempotent(s: Subject) -> Iterator[Promise]:
         if got.end or got.error is not None or len(call[0]) != 1 or call[1] or got.value is None:
             return None
         once = materialised(got.value)
+        if not said and not isinstance(once, (str, list, tuple)):
+            return None
         again = s.invoke(((once,), {}))
         if again.end or (again.error is None and values.same(again.value, once)):
             return None
@@ -189,9 +225,15 @@ def idempotent(s: Subject) -> Iterator[Promise]:
             ["once = CALL", f"assert {s.name}(once) == once"],
         )
 
-    yield Promise(
-        "idempotent", "its docstring" if said else f"its name, {s.name}", 0.85 if said else 0.55, check, sometimes=True
-    )
+    def kept_by(call: Call, value: Any) -> bool:
+        again = s.invoke(((value,), {}))
+        return bool(said) or again.error is not None or bool(again.end) or values.same(again.value, value)
+
+    by = "its docstring" if said else f"its name, {s.name}"
+    yield Promise("idempotent", by, 0.85 if said else 0.55, check, kept_by, sometimes=True)
+
+
+ESCAPES = re.compile(r"escap|html|quote|encod|entit", re.IGNORECASE)
 
 
 def own_inverse(s: Subject) -> Iterator[Promise]:
@@ -199,6 +241,9 @@ def own_inverse(s: Subject) -> Iterator[Promise]:
         not re.match(r"^revers(?:e|ed)(?:_(?:list|string|str|array|text|items|sequence))?$", s.name)
         or len(s.required) != 1
         or s.method
+        or re.search(
+            r"\bwords?\b|\blines?\b|\beach\b|\bkey|sentence|in[- ]place|token|paragraph|bits?\b", s.doc, re.IGNORECASE
+        )
     ):
         return
 
@@ -233,9 +278,16 @@ LIBRARY: dict[str, Any] = {
 }  # fmt: skip
 
 
+QUALIFIED = re.compile(
+    r"upper|lower|\bround|whole|cents|distinct|unique|overlap|weigh|without|\bonly\b|ignor|\bnan\b|\bnone\b|sample|running|moving|trimm|approx|modul|signed|except|\bif\b|instead|not\b|but\b",
+    re.IGNORECASE,
+)
+"""Words by which a function says that it is not quite what the library has under its name."""
+
+
 def as_the_library(s: Subject) -> Iterator[Promise]:
     theirs = LIBRARY.get(s.name)
-    if theirs is None or s.method or not s.required:
+    if theirs is None or s.method or not s.required or (not s.documented and QUALIFIED.search(s.doc)):
         return
 
     def wanted(call: Call) -> Any:

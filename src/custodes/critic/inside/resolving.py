@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import calls
+import effects
 import inputs
 import values
 from gathering import source_calls
@@ -42,8 +43,11 @@ def living(module: Any, qualname: str) -> Found | None:
     return Found(inner, raw, None if owner is module else owner) if callable(inner) else None
 
 
-def why_not(found: Found, name: str) -> str:
+def why_not(found: Found, node: Any) -> str:
     """Why a function cannot be called with inputs that are made up; "" where it can."""
+    name = node.name
+    if inspect.isasyncgenfunction(found.body):
+        return "it is an asynchronous generator, and no example runs it"
     if found.owner is None or isinstance(found.raw, staticmethod):
         return ""
     if isinstance(found.raw, (property, functools.cached_property)):
@@ -56,7 +60,14 @@ def why_not(found: Found, name: str) -> str:
 
 
 def subject_of(
-    found: Found, qualname: str, node: Any, text: str, watch: calls.Watch, file: Any, verdicts: list[Verdict]
+    found: Found,
+    qualname: str,
+    node: Any,
+    text: str,
+    tree: ast.Module,
+    watch: calls.Watch,
+    file: Any,
+    verdicts: list[Verdict],
 ) -> Subject | None:
     """None where its signature cannot be told."""
     instance = found.owner is not None and not isinstance(found.raw, (staticmethod, classmethod))
@@ -79,6 +90,11 @@ def subject_of(
         first=node.lineno,
         called=node.name if instance or found.owner is None else qualname,
         method=found.owner is not None,
+        instances=instance,
+        awaited=isinstance(node, ast.AsyncFunctionDef),
+        changed=not all(effects.keeps_results(d) for d in node.decorator_list),
+        effects=effects.has_effects(node, tree, module),
+        bound=effects.bound_names(tree),
         documented=documented_values(node.name, verdicts),
         neighbours={k: v for k, v in module.items() if callable(v)} if found.owner is None else {},
     )

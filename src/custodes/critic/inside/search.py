@@ -30,9 +30,13 @@ class Break:
 
 @dataclass
 class Tally:
-    """How a function did: calls made, those that took too long, and those that reached for something outside."""
+    """How a function did: calls made, those that took too long, and those that reached for something outside.
+
+    ``refused``: inputs of which no instance of the class could be made.
+    """
 
     tried: int = 0
+    refused: int = 0
     slow: int = 0
     reached: str = ""
     slowest: inputs.Call | None = None
@@ -70,6 +74,7 @@ def noted(subject: Subject, call: inputs.Call, tally: Tally) -> bool:
     """Call once; whether it came to an end by itself."""
     outcome = subject.invoke(call)
     if isinstance(outcome.error, NoInstance):
+        tally.refused += 1
         return False
     tally.tried += 1
     if outcome.end == "slow":

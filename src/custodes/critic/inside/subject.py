@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import copy
 import inspect
 from collections.abc import Callable
@@ -51,7 +52,9 @@ class Invoker:
 
 
 def settled(value: Any) -> Any:
-    """The items of an iterator, so that looking at them is part of the call and happens once."""
+    """What a coroutine comes to, and the items of an iterator: looking at them is part of the call and happens once."""
+    if inspect.iscoroutine(value):
+        value = asyncio.run(value)
     return values.listed(value) if values.is_iterator(value) else value
 
 
@@ -68,8 +71,18 @@ class Subject:
     first: int  # line of the file on which the source begins
     called: str = ""  # what stands before the brackets in a call
     method: bool = False
+    instances: bool = False  # the first of a call's arguments is the object
+    awaited: bool = False  # it is a coroutine
+    changed: bool = False  # decorators that may change what it takes or gives
+    effects: bool = False  # it, or what it calls in its file, has effects or reads what changes
+    bound: set[str] = field(default_factory=set)  # names that its file binds anywhere
     documented: list[tuple[Call, Any]] = field(default_factory=list)
     neighbours: dict[str, Any] = field(default_factory=dict)  # functions of its module or class, by name
+
+    def written(self, call: Call, instead: dict[int, str] | None = None) -> str:
+        """The call as code (:func:`written_call`)."""
+        text = written_call(self.called, call, instead)
+        return f"asyncio.run({text})" if text and self.awaited else text
 
     @property
     def required(self) -> list[str]:

@@ -7,6 +7,7 @@ import doctest
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from typing import Any, Protocol
 
 HOME = "/home/user"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+ROOM = 400 << 20
+"""Bytes that a child may take beside what its parent has: so that it meets its own end, and not that of the whole sandbox."""
 SOON = 0.001  # seconds until it is tried again to stop a test
 PATIENCE = 20.0  # seconds on the clock beside four for each of processor time: the machine may be busy
 
@@ -169,8 +172,19 @@ def begin() -> tuple[Any, Callable[[Any], None]]:
     return job, reply
 
 
-def forked(body: Callable[[], Any], seconds: float) -> Any:
-    """``body()`` in a child, as JSON; None where the child died or used its time on the clock."""
+def bounded() -> None:
+    """Limit this process to what it has now and :data:`ROOM`; more is a MemoryError."""
+    with contextlib.suppress(OSError, ValueError), open("/proc/self/statm") as file:
+        most = int(file.read().split()[0]) * resource.getpagesize() + ROOM
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def forked(body: Callable[[], Any], seconds: float, within: bool = False) -> Any:
+    """``body()`` in a child, as JSON; None where the child died or used its time on the clock.
+
+    ``within``: its memory is bounded (:func:`bounded`).
+    """
     reads, writes = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -178,6 +192,8 @@ def forked(body: Callable[[], Any], seconds: float) -> Any:
         try:
             os.close(reads)
             os.setpgid(0, 0)
+            if within:
+                bounded()
             with os.fdopen(writes, "w", encoding="utf-8") as out:
                 json.dump(body(), out)
             code = 0

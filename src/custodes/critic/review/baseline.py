@@ -63,6 +63,8 @@ def read_baseline(path: Path) -> Baseline:
     """Raises InputError for a file that cannot be read, or that does not say what content a finding was in."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(rows, list):
+            raise TypeError
         old = any("content" not in row for row in rows)
         counts = Counter[Known]()
         for r in [] if old else rows:

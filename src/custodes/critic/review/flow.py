@@ -96,7 +96,9 @@ def review(
     if run is not None:
         sources = {name: result.texts[name] for name in lines if name not in result.cells}
         examined = _examined(sources, run, changed, on_progress, proposer, cache, alongside, result)
-        result.runs += [run for s in work if s.file in result.cells for run in _not_run(s)]
+        broken = {problem.file for problem in result.problems if problem.line}
+        why = {name: "its file does not parse" for name in broken} | {name: "it is in a notebook" for name in result.cells}
+        result.runs += [run for s in work if s.file in why for run in _not_run(s, why[s.file])]
         for file, found in examined.remarks.items():
             remarks[file] += found
     asked = _Store(cache, critic, options.strictness).asked(work) if critic is not None else iter(())
@@ -205,9 +207,9 @@ def _shown(
     return [one for one, _ in shown]
 
 
-def _not_run(snippet: Snippet) -> Iterator[FunctionRun]:
+def _not_run(snippet: Snippet, why: str) -> Iterator[FunctionRun]:
     if snippet.name != "module":
-        yield FunctionRun(snippet.file, snippet.name, snippet.first, False, "it is in a notebook")
+        yield FunctionRun(snippet.file, snippet.name, snippet.first, False, why)
 
 
 def _rank(remark: Remark) -> tuple[bool, float, int]:

@@ -37,13 +37,19 @@ def cells_of(file: str, text: str) -> tuple[list[Cell], Problem | None]:
     """The Python cells of a notebook, or why it cannot be read. A notebook in another language has none."""
     try:
         notebook = json.loads(text)
-        cells = [dict(c) for c in notebook["cells"]] if "cells" in notebook else _of_version_3(notebook)
+    except (ValueError, RecursionError) as error:
+        return [], Problem(file, getattr(error, "lineno", 0), f"is no notebook: it is not JSON ({error})")
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells", notebook.get("worksheets")), list):
+        return [], Problem(file, 0, "is no notebook: a notebook is a JSON object with a list of cells")
+    try:
+        cells = notebook["cells"] if "cells" in notebook else _of_version_3(notebook)
+        cells = [cell if isinstance(cell, dict) else {} for cell in cells]
         about = notebook.get("metadata", {})
         spoken = about.get("language_info", {}).get("name") or about.get("kernelspec", {}).get("language") or "python"
-        sources = [[source] if isinstance(source := c.get("source", ""), str) else list(source) for c in cells]
-        whole = ["".join(pieces) for pieces in sources]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return [], Problem(file, 0, f"is no notebook that can be read ({type(error).__name__}: {error})")
+    except (TypeError, KeyError, AttributeError):
+        return [], Problem(file, 0, "is no notebook: its cells or its metadata are no JSON objects")
+    sources = [_source(cell) for cell in cells]
+    whole = ["".join(pieces) for pieces in sources]
     if "python" not in str(spoken).lower():
         return [], None
     found = []
@@ -51,6 +57,13 @@ def cells_of(file: str, text: str) -> tuple[list[Cell], Problem | None]:
         if cell.get("cell_type") == "code" and code.strip() and not OTHER_LANGUAGE.match(code):
             found.append(Cell(f"{file}#cell{number}", _python_of(code), tuple(lines)))
     return found, None
+
+
+def _source(cell: dict[str, Any]) -> list[str]:
+    """The text of a cell in pieces; nothing where it is no text."""
+    source = cell.get("source", "")
+    pieces = source if isinstance(source, list) else [source]
+    return pieces if all(isinstance(piece, str) for piece in pieces) else []
 
 
 def _of_version_3(notebook: Any) -> list[dict[str, Any]]:

@@ -191,16 +191,36 @@ def _examine_batch(
     result: Examined,
     kept: KeptRuns,
 ) -> None:
+    """Run a few functions. What ends the whole sandbox is found by halves, so that it takes no other function with it."""
     count = sum(len(found) for _, found in jobs)
     try:
         answers = workshop.do("examine", job, A_JOB + count * (A_FUNCTION + 5 * job["seconds"]))
     except SandboxFailure as failure:
-        answers = [{"problem": str(failure), "functions": []} for _ in jobs]
+        if count > 1:
+            for half in _halves(jobs, job["files"]):
+                files = [_part(file, found) for _, found, file in half]
+                _examine_batch(workshop, [(p, f) for p, f, _ in half], {**job, "files": files}, texts, result, kept)
+            return
+        why = "it needs more memory than the sandbox has" if "memory" in str(failure) else "it ends the sandbox"
+        answers = [{"problem": why, "functions": []} for _ in jobs]
     for (place, found), answer, file in zip(jobs, answers, job["files"], strict=True):
         asked = {(function["qualname"], function["line"]): function for function in file["functions"]}
         for row in answer["functions"]:
             kept.keep(place, file, asked[row["qualname"], row["line"]], row)
         _take(place, found, answer["functions"], texts, result, answer["problem"])
+
+
+def _halves(
+    jobs: list[tuple[Placed, list[_Target]]], files: Sequence[Mapping[str, Any]]
+) -> Iterator[list[tuple[Placed, list[_Target], Mapping[str, Any]]]]:
+    """The functions of a batch in two parts, each with its files."""
+    each = [(place, target, file) for (place, found), file in zip(jobs, files, strict=True) for target in found]
+    middle = len(each) // 2
+    for half in (each[:middle], each[middle:]):
+        grouped: dict[str, tuple[Placed, list[_Target], Mapping[str, Any]]] = {}
+        for place, target, file in half:
+            grouped.setdefault(place.file, (place, [], file))[1].append(target)
+        yield list(grouped.values())
 
 
 def _take(

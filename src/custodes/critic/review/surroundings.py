@@ -52,7 +52,10 @@ class Placed:
     @property
     def inside(self) -> dict[str, Any]:
         """What a program in the sandbox is told of the module."""
-        return {"path": f"{HOME}/{self.path}", "name": self.name, "alone": self.alone, "root": f"{HOME}/{self.root}"}
+        stem = Path(self.path).stem
+        written = stem if self.alone and "." not in stem and self.file != "-" else self.name
+        place = {"path": f"{HOME}/{self.path}", "name": self.name, "alone": self.alone, "root": f"{HOME}/{self.root}"}
+        return {**place, "import": written}
 
 
 def place_files(texts: Mapping[str, str]) -> tuple[list[Placed], dict[str, bytes]]:
