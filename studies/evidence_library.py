@@ -54,10 +54,10 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def functions_of(packages: Sequence[str], most: int, seed: int) -> dict[str, list[tuple[str, int]]]:
-    """file -> (function, line) of those that were drawn, as many of each package as there are, up to equal shares."""
+    """file -> (function, line) of those that were drawn: equal shares, and of small packages all, so that others give more."""
     draw, chosen = random.Random(seed), dict[str, list[tuple[str, int]]]()
-    for n, package in enumerate(packages):
-        everything = [(str(f), name, line) for f in files_of(package) for name, line in defined(f)]
+    there = [[(str(f), name, line) for f in files_of(package) for name, line in defined(f)] for package in packages]
+    for n, everything in enumerate(sorted(there, key=len)):
         left = most - sum(map(len, chosen.values()))
         share = -(-left // (len(packages) - n))
         for file, name, line in draw.sample(everything, min(share, len(everything))):
