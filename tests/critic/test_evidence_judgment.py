@@ -329,6 +329,25 @@ async def doubled(n: int) -> int:
     return n + n + 1
 
 
+class Sized:
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    @property
+    def label(self) -> str:
+        return self.n
+
+    def __str__(self) -> str:
+        return missing_name
+
+    def __len__(self) -> int:
+        return max(0, self.n)
+
+    @property
+    def sound(self) -> int:
+        return self.n
+
+
 async def names(n: int) -> list[str]:
     return n
 
@@ -364,7 +383,7 @@ def unshifted(text: str) -> str:
 '''
 FOUND = {
     "joined", "indented", "amount", "bare", "report", "shares", "after_a_bad_block", "no_tail", "Span.__len__",
-    "Span.__contains__", "Span.width", "Span.__iter__", "Span.__eq__", "doubled", "names", "square_root", "ordered", "cleaned",
+    "Span.__contains__", "Span.width", "Span.__iter__", "Span.__eq__", "Sized.label", "Sized.__str__", "doubled", "names", "square_root", "ordered", "cleaned",
     "unshifted",
 }  # fmt: skip
 
@@ -388,6 +407,8 @@ def test_what_is_wrong_is_found_in_every_kind_of_function(tmp_path: Path):
     tests = {f.name: f.evidence.test for f in found.findings if f.evidence}
     assert "assert no_tail([]) is None" in tests["no_tail"]  # and no bool(...), which None would not pass
     assert "asyncio.run(names(" in tests["names"]
+    assert "Sized(0).label)" in tests["Sized.label"]
+    assert not {"Sized.__len__", "Sized.sound"} & {f.name for f in found.findings}
 
 
 def test_a_function_that_takes_all_memory_takes_no_other_with_it(tmp_path: Path):

@@ -115,7 +115,7 @@ def judged_exception(example: Example, outcome: calls.Outcome, confidence: float
         f'    raise AssertionError("{example.raises} was promised")',
     )
     return Verdict(
-        example, "broken", told(outcome), f"{example.raises} is raised", 0.9 * confidence, outcome.line, lines
+        example, "broken", told(outcome), f"a raised {example.raises}", 0.9 * confidence, outcome.line, lines
     )
 
 
@@ -211,7 +211,7 @@ def equation(source: str, value: Any, promised: Any, text: str) -> tuple[str, ..
 
 def promised_of(example: Example) -> str:
     return example.want.strip()[: values.LONGEST].replace("\n", " ") or (
-        f"{example.raises} is raised" if example.raises else "a result"
+        f"a raised {example.raises}" if example.raises else "a result"
     )
 
 

@@ -65,6 +65,8 @@ def named(hint: Any) -> str:
 def fits(value: Any, hint: Any, depth: int = 0) -> bool:
     """False only where a value is clearly of another type: numbers are one family, and what is not understood fits."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if value is NotImplemented:
+        return True
     if hint is None or hint is type(None):
         return value is None
     if origin is typing.Union or (hasattr(types, "UnionType") and origin is types.UnionType):
@@ -182,7 +184,7 @@ def leaves_arguments(s: Subject) -> Iterator[Promise]:
         before, after = call[0][at], kept[0][at]
         source = values.source_of(before)
         lines = [f"given = {source}", s.written(call, {at: "given"}), f"assert given == {source}"]
-        return Broken(f"the argument became {values.shown(after)}", f"the argument stays {values.shown(before)}", lines)
+        return Broken(f"an argument that became {values.shown(after)}", f"one that stays {values.shown(before)}", lines)
 
     yield Promise("arguments stay", f'its docstring: "{" ".join(said[0].split())}"', 0.9 if explicit else 0.75, check)
 
@@ -242,7 +244,7 @@ def raising(s: Subject, name: str, said: re.Match[str], applies: Callable[[Any],
             "else:",
             f'    raise AssertionError("{kind} was promised")',
         ]
-        return Broken(values.shown(got.value), f"{kind} is raised", lines)
+        return Broken(values.shown(got.value), f"a raised {kind}", lines)
 
     return Promise("raises", f'its docstring: "{" ".join(said[0].split()).rstrip(".,;")}"', 0.85, check)
 

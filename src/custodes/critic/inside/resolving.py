@@ -43,6 +43,15 @@ def living(module: Any, qualname: str) -> Found | None:
     return Found(inner, raw, None if owner is module else owner) if callable(inner) else None
 
 
+PYTHONS_OWN = {
+    "__init__", "__new__", "__del__", "__post_init__", "__init_subclass__", "__class_getitem__", "__set_name__", "__prepare__",
+    "__getattr__", "__getattribute__", "__setattr__", "__delattr__", "__dir__", "__get__", "__set__", "__delete__", "__enter__",
+    "__exit__", "__aenter__", "__aexit__", "__await__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__copy__",
+    "__deepcopy__", "__sizeof__", "__instancecheck__", "__subclasscheck__", "__subclasshook__", "__call__",
+}  # fmt: skip
+"""Special methods whose call by name says little of how they are used."""
+
+
 def why_not(found: Found, node: Any) -> str:
     """Why a function cannot be called with inputs that are made up; "" where it can."""
     name = node.name
@@ -50,10 +59,10 @@ def why_not(found: Found, node: Any) -> str:
         return "it is an asynchronous generator, and no example runs it"
     if found.owner is None or isinstance(found.raw, staticmethod):
         return ""
-    if isinstance(found.raw, (property, functools.cached_property)):
-        return "it is a property, and no example shows it"
-    if name.startswith("__") and name.endswith("__"):
-        return "it is a special method, and no example calls it"
+    if name in PYTHONS_OWN:
+        return "it is a special method that Python calls in its own ways, and no example shows it"
+    if len(node.args.args) == 0:
+        return "it takes no object"
     if inspect.isabstract(found.owner):
         return "its class is abstract"
     return ""
@@ -91,6 +100,7 @@ def subject_of(
         called=node.name if instance or found.owner is None else qualname,
         method=found.owner is not None,
         instances=instance,
+        attribute=isinstance(found.raw, (property, functools.cached_property)),
         awaited=isinstance(node, ast.AsyncFunctionDef),
         changed=not all(effects.keeps_results(d) for d in node.decorator_list),
         effects=effects.has_effects(node, tree, module),

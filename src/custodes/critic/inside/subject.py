@@ -72,6 +72,7 @@ class Subject:
     called: str = ""  # what stands before the brackets in a call
     method: bool = False
     instances: bool = False  # the first of a call's arguments is the object
+    attribute: bool = False  # it is read, and not called
     awaited: bool = False  # it is a coroutine
     changed: bool = False  # decorators that may change what it takes or gives
     effects: bool = False  # it, or what it calls in its file, has effects or reads what changes
@@ -82,6 +83,7 @@ class Subject:
     def written(self, call: Call, instead: dict[int, str] | None = None) -> str:
         """The call as code (:func:`written_call`)."""
         text = written_call(self.called, call, instead)
+        text = text[: -len("()")] if self.attribute else text
         return f"asyncio.run({text})" if text and self.awaited else text
 
     @property

@@ -97,7 +97,7 @@ def review(
         sources = {name: result.texts[name] for name in lines if name not in result.cells}
         examined = _examined(sources, run, changed, on_progress, proposer, cache, alongside, result)
         broken = {problem.file for problem in result.problems if problem.line}
-        why = {name: "its file does not parse" for name in broken} | {name: "it is in a notebook" for name in result.cells}
+        why = dict.fromkeys(broken, "its file does not parse") | dict.fromkeys(result.cells, "it is in a notebook")
         result.runs += [run for s in work if s.file in why for run in _not_run(s, why[s.file])]
         for file, found in examined.remarks.items():
             remarks[file] += found
