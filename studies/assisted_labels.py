@@ -6,7 +6,8 @@
 Instruction tasks, four base answers each. Simulated judges see a failed check with probability catch alone and helped with a critic's
 findings, and believe a false finding about a sound check with probability misled; findings take seconds to read, and both kinds of
 judges have the same minutes. A linear reward on the base model's hidden states is fitted to each, over a grid of rates and crowds, and
-held to gold on the same held-out pairs. The features are computed once, so a cell of the grid takes seconds.
+held to gold on the same held-out pairs. The features are computed once, so a cell of the grid takes seconds. As a positive control
+the rewards of judges who see every failed check and of judges who see none are compared in the same way.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ GAINED = (0.0, 0.25, 0.5, 0.75)
 """Of what judges miss alone, the share that the findings show them."""
 MISLED = (0.0, 0.05, 0.1, 0.2, 0.4)
 READING = 10.0
-RIDGES = (1.0, 10.0, 100.0)
+RIDGES = (10.0, 100.0, 1_000.0, 10_000.0)
 CORNERS = {"pays": (0.1, 0.75, 0.0), "hurts": (0.5, 0.25, 0.4)}
 """Cells whose rewards are optimised against, where that is asked for."""
 
@@ -93,15 +94,16 @@ def labels(judgments: Sequence[Any], at: dict[str, int]) -> tuple[list[tuple[int
 
 def main() -> None:
     parser = options(__doc__, "runs/assisted-labels")
-    parser.add_argument("--judged", type=int, default=150, help="tasks that judges compare answers to")
+    parser.add_argument("--judged", type=int, default=600, help="tasks that judges compare answers to")
     parser.add_argument("--crowds", type=int, default=5, help="crowds of judges, a seed each")
     parser.add_argument("--overlap", type=int, default=3, help="judges of each pair")
     parser.add_argument("--reading", type=float, default=READING, help="seconds to read the findings")
     parser.add_argument("--policies", action="store_true", help="optimise against both rewards of two cells too")
     chosen = parser.parse_args()
     study = Study(chosen)
-    cells = [study.cell(*rates) for rates in product(CATCH, GAINED, MISLED)]
-    found = {"pairs": len(study.pairs), "tasks": len({t for t, _, _ in study.pairs}), "cells": cells}
+    found: dict[str, Any] = {"pairs": len(study.pairs), "tasks": len({t for t, _, _ in study.pairs})}
+    found["control"] = study.control()
+    found["cells"] = [study.cell(*rates) for rates in product(CATCH, GAINED, MISLED)]
     if chosen.policies:
         found["policies"] = {name: study.corner(name, *rates) for name, rates in CORNERS.items()}
     save_json(chosen.out / "assisted_labels.json", plain_json(found))
@@ -140,7 +142,7 @@ class Study:
     def cell(self, catch: float, gained: float, misled: float) -> dict[str, Any]:
         """One cell, over crowds: accuracy without and with help, their difference paired by held-out task; kept on disk."""
         chosen = self.chosen
-        name = f"{catch:g}-{gained:g}-{misled:g}-{chosen.reading:g}-{chosen.crowds}-{chosen.overlap}"
+        name = f"{catch:g}-{gained:g}-{misled:g}-{chosen.reading:g}-{chosen.judged}-{chosen.crowds}-{chosen.overlap}"
         file = chosen.out / "cells" / f"{name}.json"
         if not file.exists():
             crowds = [self._crowd(catch, gained, misled, seed) for seed in range(chosen.crowds)]
@@ -158,6 +160,26 @@ class Study:
             file.parent.mkdir(parents=True, exist_ok=True)
             save_json(file, plain_json(found))
         return dict(json.loads(file.read_text()))
+
+    def control(self) -> Any:
+        """Accuracy of the reward of judges who see every failed check minus that of judges who see none; it must be above 0."""
+        file = (
+            self.chosen.out / "cells" / f"control-{self.chosen.judged}-{self.chosen.crowds}-{self.chosen.overlap}.json"
+        )
+        if not file.exists():
+            tasks = [task for task, _, _ in self.pairs]
+            seen = [
+                [self._crowd(catch, 0.0, 0.0, s)[0]["alone"] for s in range(self.chosen.crowds)] for catch in (1.0, 0.0)
+            ]
+            every, none = (np.mean(of, axis=0) for of in seen)
+            found = {
+                "every check": rate(every, tasks),
+                "no check": rate(none, tasks),
+                "difference": paired_difference(every, none, tasks),
+            }
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_json(file, plain_json(found))
+        return json.loads(file.read_text())
 
     def _crowd(
         self, catch: float, gained: float, misled: float, seed: int

@@ -38,6 +38,14 @@ from custodes.table_sources import (
 from custodes.table_text import decoded, known_names, plain_value, repaired, separator_of
 from custodes.types import InputError
 
+_YES, _NO = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no"}
+
+
+def _short(value: Any) -> str:
+    """A value in a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
 
 class TableRow(NamedTuple):
     """One row: ``number`` is the line of a JSONL file or the last line of a CSV's row, else the place in the list or table, from 1."""
@@ -49,6 +57,22 @@ class TableRow(NamedTuple):
     @property
     def place(self) -> str:
         return f"{self.path}, row {self.number:,}"
+
+    def texts(self, column: str) -> list[str]:
+        """A column that holds one text or a list of texts; none where it is not there. Raises InputError for anything else."""
+        given = self.values.get(column)
+        listed = [given] if isinstance(given, str) and given else given or []
+        if not isinstance(listed, (list, tuple)) or not all(isinstance(text, str) for text in listed):
+            raise InputError(f"{self.place}: {column} is {_short(given)}; it must be a text or a list of texts.")
+        return list(listed)
+
+    def flag(self, column: str) -> bool:
+        """A column that says yes or no: true or false, 1 or 0, in any spelling. Raises InputError for anything else."""
+        given = self.values.get(column)
+        said = str(given).strip().lower()
+        if said not in _YES | _NO:
+            raise InputError(f"{self.place}: {column} is {_short(given)}; it must be true or false, or 1 or 0.")
+        return said in _YES
 
 
 class TableRows(list[TableRow]):

@@ -77,25 +77,25 @@ def _of_file(path: Path) -> list[ConceptItem]:
     items = []
     for row in read_rows(path, ("label", "group")):
         values: Mapping[str, Any] = row.values
-        label, group = (
-            str(values.get("label")).lower(),
-            str(values.get("group") if values.get("group") is not None else ""),
-        )
-        if label not in ("0", "1", "true", "false", "0.0", "1.0") or not group:
+        label, group = row.flag("label"), str(values.get("group") if values.get("group") is not None else "")
+        if not group:
             raise InputError(f"{row.place}: expected label, which is 1 or 0, and group.")
         messages = prompt_messages(values, row.place)
         if reply := str(values.get("completion") or ""):
             messages = (*messages, Message("assistant", reply))
-        given = values.get("others") or ()
-        others = (given,) if isinstance(given, str) else tuple(map(str, given))
+        others = tuple(row.texts("others"))
         answer = str(values.get("answer") or "")
         if bool(answer) != bool(others):
             raise InputError(f"{row.place}: answer and others go together; give both or none.")
+        if answer in others or len(set(others)) < len(others):
+            raise InputError(
+                f"{row.place}: the answer and the others must differ; {answer!r} is to be likelier than they are."
+            )
         if answer and messages[-1].role == "assistant":
             raise InputError(
                 f"{row.place}: an answer is measured where no reply stands yet; leave completion or answer out."
             )
-        items.append(ConceptItem(messages, label in ("1", "true", "1.0"), group, answer, others))
+        items.append(ConceptItem(messages, label, group, answer, others))
     return items
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from custodes.audit.own_items import CAPITALS
 from custodes.tables import read_rows
@@ -85,9 +85,7 @@ def read_exchanges(path: Path | None) -> list[Fact]:
         prompt, subject, new, old, begins = (
             str(row.values.get(name) or "").strip() for name in ("prompt", "subject", "new", "old", "begins")
         )
-        paraphrases, near, answers = (
-            _texts(row.values, name) for name in ("paraphrases", "neighbours", "neighbour_answers")
-        )
+        paraphrases, near, answers = map(row.texts, ("paraphrases", "neighbours", "neighbour_answers"))
         answers = answers or [old] * len(near)
         if not (prompt and subject and new):
             raise InputError(f"{row.place}: expected prompt, subject and new, none of them empty.")
@@ -109,9 +107,3 @@ def read_exchanges(path: Path | None) -> list[Fact]:
     if twice := [f.subject for n, f in enumerate(facts) if f.subject in {g.subject for g in facts[:n]}]:
         raise InputError(f"{path}: the subject {twice[0]!r} comes twice; a subject has one key, so give each once.")
     return facts
-
-
-def _texts(values: Mapping[str, Any], column: str) -> list[str]:
-    """A column that holds a list of texts, or one text."""
-    given = values.get(column)
-    return [given] if isinstance(given, str) and given else [str(text) for text in given or ()]

@@ -132,7 +132,7 @@ class Probe(ABC):
         return {}
 
     def files(self, data: Path | None) -> dict[str, Path]:
-        """Option -> the file to read: the one that was given, or the one in the folder ``data``.
+        """Option -> the file to read: the one that was given, else the one in the folder ``data``.
 
         Without any, a probe with items of its own has none, and any other raises NoItems.
         """
@@ -142,7 +142,7 @@ class Probe(ABC):
             flags = " or ".join(f"--{name.replace('_', '-')}" for name in self.data)
             places = " or ".join(self.data.values())
             raise NoItems(f"no file to read: give {flags}, or --data with a folder that holds {places}")
-        return given or found
+        return found | given
 
     def source(self, data: Path | None) -> str:
         """Where the items come from, in words."""
@@ -182,7 +182,9 @@ def paired_figure(
     for first, x, model, y in _against_first(values, known):
         both = np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist()
         if len(both) and first != model:
-            differences[model] = paired_difference(y[both], x[both], [clusters[i] for i in both])
+            reach = bounds[1] - bounds[0]
+            difference = paired_difference(y[both], x[both], [clusters[i] for i in both])
+            differences[model] = difference.within(-reach, reach)
     return ProbeFigure(name, models, differences, form, note)
 
 

@@ -89,7 +89,13 @@ def _place_of(number: int, name: str) -> str:
 
 def plan_files(files: Files, weights: bool, withhold: Sequence[str]) -> Iterator[tuple[Version, str, str]]:
     """(file, its place in the bundle or "", why it is not there or "") of everything that the ledger hashed."""
-    for number, version in enumerate({**files.inputs, **files.versions}.values()):
+    everything = list({**files.inputs, **files.versions}.values())
+    if unused := [p for p in withhold if not any(fnmatch(version.path, p) for version in everything)]:
+        names = ", ".join(sorted(version.path for version in everything)[:3])
+        raise InputError(
+            f"--withhold-file {unused[0]} matches no file of the ledger; it has hashed {names or 'none'}, for example."
+        )
+    for number, version in enumerate(everything):
         if any(fnmatch(version.path, pattern) for pattern in withhold):
             yield version, "", "withheld"
         elif not weights and _is_weights(version):

@@ -54,7 +54,7 @@ class Checked:
 
     def __str__(self) -> str:
         held = [self.held or f"The chain holds: {self.rows:,} rows, head {self.head}."] if self.ok else []
-        return "\n".join([*(f"The record is broken: {problem}" for problem in self.problems), *held, *self.notes])
+        return "\n".join([*(f"The record is broken: {problem}" for problem in self.problems), *held])
 
 
 def configured_head(ledger: Ledger) -> Head:

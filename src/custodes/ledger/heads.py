@@ -140,8 +140,14 @@ def is_signed_by(head: Head, key: Ed25519PublicKey) -> bool:
 
 
 def append_head(path: Path, head: Head) -> None:
-    """Add a line to the head file, on disk when this returns. Raises InputError where it cannot be written."""
+    """Add a line to the head file, on disk when this returns.
+
+    Raises InputError where it cannot be written, and where it is no head file, or ends in a line that was cut short: that
+    would spoil what is there, and what is added.
+    """
     line = (json.dumps(asdict(head), ensure_ascii=False) + "\n").encode()
+    if path.is_file() and read_heads(path) and not path.read_bytes().endswith(b"\n"):
+        line = b"\n" + line
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:

@@ -41,7 +41,7 @@ def make_receipt(ledger: Ledger, seq: int, withhold: Sequence[str] = ()) -> Rece
     """
     head = ledger.head(root=True)
     with ledger.reading() as connection:
-        found = connection.execute(select(log).where(log.c.seq == seq)).first()
+        found = connection.execute(select(log).where(log.c.seq == seq)).first() if 1 <= seq <= head.rows else None
         hashes = connection.scalars(select(log.c.hash).where(log.c.seq <= head.rows).order_by(log.c.seq)).all()
     if found is None:
         raise InputError(f"row {seq} is not in this ledger; it has rows 1 to {head.rows}.")

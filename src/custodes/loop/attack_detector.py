@@ -34,6 +34,10 @@ class AttackDetector:
 
         def judge(request: AttackRequest, replies: Sequence[Episode]) -> list[ReplyVerdict]:
             values = function.score(replies).value
+            if wrong := [v for v in values.tolist() if not 0 <= v <= 1]:
+                raise InputError(
+                    f"--detector {self.detector} gave {wrong[0]:g}; how surely a reply counts is between 0 and 1."
+                )
             return [ReplyVerdict(bool(v >= 0.5), f"{function.name} says {v:.2f}") for v in values]
 
         return judge
@@ -50,12 +54,12 @@ class AttackDetector:
             return None
         request, counts, replies = AttackRequest(Task("checked", ())), [], []
         for row in read_rows(self.checked):
-            said, reply = row.values.get("counts"), row.values.get("reply")
-            if not isinstance(reply, str) or said not in (0, 1):
+            reply = row.values.get("reply")
+            if not isinstance(reply, str):
                 raise InputError(f"{row.place}: give reply, a text, and counts, true or false.")
             prompt = (Message("user", str(row.values.get("prompt") or "")),)
             messages = (*prompt, Message("assistant", reply))
-            counts.append(bool(said))
+            counts.append(row.flag("counts"))
             replies.append(Episode.written(row.place, Task(row.place, prompt), messages, "checked"))
         if len(set(counts)) < 2:
             raise InputError(f"{self.checked} must hold replies that count and others that do not; it holds one kind.")

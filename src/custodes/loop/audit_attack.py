@@ -96,6 +96,7 @@ def audit_attack(config: AuditAttack) -> Audited:
     attack, defence = attack_of(config.attack), defence_of(config.defence)
     _check(config, attack)
     requests = read_requests(config.requests)
+    checked = config.checked_replies()
     options = identity(config) | {"attack_name": attack.name, "defence_name": defence.name}
     with Workspace.open(config.out, "audit attack", options, config.sampling.seed) as work:
         reads(*(path for path in (Path(config.requests), config.benign) if path is not None and path.is_file()))
@@ -106,7 +107,7 @@ def audit_attack(config: AuditAttack) -> Audited:
         else:
             with work.phase("model", "Model"):
                 engine = open_engine("torch", config.model, "--model", dtype=config.dtype, device=config.device)
-            _Attacking(config, work, engine, attack, defence, config.judge()).run(requests)
+            _Attacking(config, work, engine, attack, defence, config.judge(), checked).run(requests)
         work.end("completed")
         made = section(RecordedRun(work.ledger, work.run), section.__module__.rpartition(".")[2])
         page = write_audit(
@@ -131,6 +132,12 @@ def _check(config: AuditAttack, attack: Attack) -> None:
         )
     if target == "reward" and not isinstance(config.defence, Undefended):
         raise InputError("a reward as target has no defence; leave --defence out.")
+    if config.adaptive and isinstance(config.defence, Undefended):
+        raise InputError(
+            "--adaptive attacks a defended model anew, and there is no defence; give --defence or leave it out."
+        )
+    if getattr(attack, "attacker", None) == "":
+        raise InputError(f"--attack {attack.name} needs a model that writes prompts; name it with --attacker.")
     if config.checked is not None and target == "reward":
         raise InputError(
             "--checked is for replies that a detector judges, and a reward as target has none; leave it out."
@@ -153,6 +160,7 @@ class _Attacking:
     attack: Attack
     defence: Defence
     judge: ReplyJudge
+    checked: dict[str, list[bool]] | None
 
     def run(self, requests: Sequence[AttackRequest]) -> None:
         undefended = Undefended()
@@ -196,7 +204,7 @@ class _Attacking:
             replies=self.config.sampling.n,
             judged_by=self.config.judged_by(),
             owner=self.config.owner,
-            checked=self.config.checked_replies(),
+            checked=self.checked,
         )
 
     def _rows(self, arm: str) -> list[AttackedRequest]:

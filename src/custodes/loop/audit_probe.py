@@ -166,7 +166,8 @@ class _Probing:
             self.work.record("inside-set", self._set(shuffles, found_in), self.concept.name)
         known = [n for n in range(layers) if self.work.has(f"layer-{n}")]
         tried = {e.id for e in self.work.ledger.evaluations(self.work.run, DirectionTried.NAME)}
-        wanted = 1 + (1 + len(config.steer)) * (1 + config.random) if config.random else 0
+        directions = config.random > 0 and self._has_values()
+        wanted = 1 + (1 + len(config.steer)) * (1 + config.random) if directions else 0
         if len(known) == layers and len(tried) >= wanted:
             return
         with self.work.phase("states", f"Hidden states of {len(self.concept.items)} items"):
@@ -176,8 +177,18 @@ class _Probing:
                 if layer not in known:
                     self.work.record(f"layer-{layer}", self._layer(layer, states[layer], shuffles), str(layer))
                 advance(1)
-        if config.random:
+        if directions:
             self._directions(states, found_in)
+        elif config.random:
+            why = "the rows hold no reply, and no answer with others, whose probability a direction could change"
+            self.work.console.print(f"Directions are not tried: {why}.", soft_wrap=True, highlight=False)
+
+    def _has_values(self) -> bool:
+        """Whether there is something that a direction could change: an answer's probability, a reply's, or a reward."""
+        first = self.concept.items[0]
+        return bool(self.config.reward or first.answer) or all(
+            item.messages[-1].role == "assistant" for item in self.concept.items
+        )
 
     def _set(self, shuffles: Sequence[Any], found_in: list[str]) -> InsideSet:
         bags = word_counts([item.text for item in self.concept.items])

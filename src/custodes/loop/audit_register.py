@@ -58,6 +58,8 @@ def audit_register(config: AuditRegister) -> AttackRegister:
 
     Raises InputError for a request that no attack of this ledger broke, and for a fix that nobody answers for.
     """
+    if not config.fixed and (config.decided_by or config.why):
+        raise InputError("--decided-by and --why say who answers for a fix; name it with --fixed REQUEST.")
     with Ledger.open(config.ledger, read_only=not config.fixed) as ledger:
         entries = _entries(ledger)
         if config.fixed:
@@ -65,7 +67,7 @@ def audit_register(config: AuditRegister) -> AttackRegister:
             if entry is None or not entry.state.startswith("open"):
                 broken = ", ".join(e.request for e in entries if e.state.startswith("open")) or "none"
                 raise InputError(f"--fixed {config.fixed}: no attack has it open; open are {broken}.")
-            if not config.decided_by or not config.why:
+            if not config.decided_by.strip() or not config.why.strip():
                 raise InputError("--fixed needs somebody who answers for it: give --decided-by NAME and --why TEXT.")
             run = ledger.start_run("audit register", {"fixed": config.fixed, "decided_by": config.decided_by}, 0)
             decision = Decision(

@@ -46,6 +46,8 @@ def ledger_redact(config: LedgerRedact) -> Redacted:
     """Withdraw a person's text from a ledger, and keep its digest."""
     if not config.why.strip():
         raise InputError("--why is empty; say why this is withdrawn, for whoever reads the ledger later.")
+    if config.by and not config.by.strip():
+        raise InputError("--by is empty; name who withdraws this, or leave it out for your login.")
     choice = RedactionChoice(
         run=config.run, rows=config.row, annotator=config.annotator, holding=config.holding, fields=config.field
     )

@@ -9,6 +9,7 @@ or a folder of tables, with the columns step, prompt and completion (TRL's ``com
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -65,16 +66,21 @@ def read_trainer_logs(log: Path, rollouts: Path | None) -> LoggedSteps:
     replies = {} if rollouts is None else _replies(rollouts)
     absent = {}
     if not kl:
-        absent["kl"] = f"{log} has no column {' or '.join((*KL_OF_EPISODES, *KL_OF_TOKENS))} beside a length"
+        absent["kl"] = _absence(log, rows, (*KL_OF_EPISODES, *KL_OF_TOKENS), " beside a length")
     if not length and not replies:
-        absent["length"] = f"{log} has no column {' or '.join(LENGTHS)}, and no replies were given"
+        absent["length"] = _absence(log, rows, LENGTHS, ", and no replies were given")
     if not replies:
         absent["repetition"] = "no replies of steps were given; name them with --rollouts"
     if not any(step.scores is not None for step in replies.values()):
-        absent["disagreement"] = f"no replies have a column {SPREAD}, the standard deviation of the reward's members"
+        absent["disagreement"] = (
+            f"no step's replies all have a finite number in {SPREAD}, the standard deviation of the reward's members"
+        )
     absent["accuracy"] = "logs hold no labels of pairs"
     if not (kl or length or replies):
         raise InputError(f"{log} holds nothing that an alarm watches: {'; '.join(absent.values())}.")
+    if replies and (kl or length) and not replies.keys() & (kl.keys() | length.keys()):
+        both = [f"{min(steps)} to {max(steps)}" for steps in (list(replies), [*kl, *length])]
+        raise InputError(f"the replies are of steps {both[0]} and {log} is of steps {both[1]}: no step is in both.")
     return LoggedSteps(tuple(sorted({*kl, *length, *replies})), length, kl, replies, absent)
 
 
@@ -110,6 +116,7 @@ def _numbers(log: Path) -> dict[int, dict[str, Any]]:
         columns = {**values, **inner} if isinstance(inner, Mapping) else values
         if any(name.startswith(EVALUATED) for name in columns) or "train_runtime" in columns:
             continue  # TRL's evaluations, and its summary of the whole
+        _check(row, columns)
         steps.setdefault(_step(row), {}).update(columns)
     if not steps:
         raise InputError(f"{log} holds no training step; give a log with a row a step.")
@@ -118,10 +125,32 @@ def _numbers(log: Path) -> dict[int, dict[str, Any]]:
 
 def _step(row: TableRow) -> int:
     value = row.values.get("step", row.values.get("_step", row.values.get("train/global_step")))
-    try:
-        return int(float(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise InputError(f"{row.place}: the column step is {value!r}; it must be a number of a step.") from None
+    with contextlib.suppress(TypeError, ValueError):
+        number = float(value)  # type: ignore[arg-type]
+        if number.is_integer() and 0 <= number <= MOST:
+            return int(number)
+    raise InputError(f"{row.place}: the column step is {value!r}; it must be a whole number from 0.")
+
+
+MOST = 1e12
+"""No step, no length and no KL is larger; what is, is a fault of the log."""
+
+
+def _check(row: TableRow, columns: Mapping[str, Any]) -> None:
+    """Refuse numbers that cannot be."""
+    for name in (*LENGTHS, *KL_OF_EPISODES, *KL_OF_TOKENS):
+        number = _first(columns, (name,))
+        if number is not None and (abs(number) > MOST or (name in LENGTHS and number < 0)):
+            what = "a mean length in tokens is 0 or more" if name in LENGTHS else "a KL in nats"
+            raise InputError(f"{row.place}: the column {name} is {number:g}; {what}, and at most {MOST:g}.")
+
+
+def _absence(log: Path, rows: Mapping[int, Mapping[str, Any]], names: Sequence[str], beside: str) -> str:
+    """Why nothing is known: the columns are not there, or they hold no finite number."""
+    there = [name for name in names if any(name in row or f"train/{name}" in row for row in rows.values())]
+    if there and all(_first(row, names) is None for row in rows.values()):
+        return f"the column {there[0]} of {log} holds no finite number{beside}"
+    return f"{log} has no column {' or '.join(names)}{beside}"
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> float | None:
@@ -173,13 +202,15 @@ def _replies(path: Path) -> dict[int, WatchedStep]:
     for file in files:
         for row in read_rows(file):
             prompt, reply = (_column(row, names) for names in (PROMPTS, REPLIES))
-            step, text = _step(row), _text(reply)
-            id = hashlib.sha256(_text(prompt).encode()).hexdigest()[:16]
-            asked = Task(id, (Message("user", _text(prompt)),))
+            step, question, text = _step(row), _text(row, prompt), _text(row, reply)
+            id = hashlib.sha256(question.encode()).hexdigest()[:16]
+            asked = Task(id, (Message("user", question),))
             of_step = episodes.setdefault(step, [])
             messages = (*asked.messages, Message("assistant", text))
             of_step.append(Episode.written(f"{step}-{len(of_step)}", asked, messages, f"step {step}"))
             if (spread := _first(row.values, (SPREAD,))) is not None:
+                if spread < 0:
+                    raise InputError(f"{row.place}: {SPREAD} is {spread:g}; a standard deviation is 0 or more.")
                 spreads.setdefault(step, []).append(spread)
     return {step: WatchedStep(own, _scores(spreads.get(step, ()), len(own))) for step, own in episodes.items()}
 
@@ -195,8 +226,11 @@ def _column(row: TableRow, names: Sequence[str]) -> Any:
     raise InputError(f"{row.place} has no column {' or '.join(names)}; it has {', '.join(row.values) or 'none'}.")
 
 
-def _text(value: Any) -> str:
-    """Of a text, or of messages: what they say, one after the other."""
+def _text(row: TableRow, value: Any) -> str:
+    """Of a text, or of messages: what they say, one after the other. Raises InputError for anything else."""
     if isinstance(value, str):
         return value
-    return "\n".join(str(m.get("content", "")) if isinstance(m, Mapping) else str(m) for m in value)
+    parts = [m.get("content") if isinstance(m, Mapping) else m for m in value] if isinstance(value, list) else [None]
+    if not all(isinstance(part, str) for part in parts):
+        raise InputError(f"{row.place}: prompt and reply must be a text, or a list of messages with content.")
+    return "\n".join(map(str, parts))

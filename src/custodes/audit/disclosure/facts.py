@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ def read_facts(path: Path, groups: Mapping[str, type[DisclosureGroup]]) -> dict[
                 raise wrong((group, name), f"field '{group}.{name}' is unknown; did you mean '{group}.{meant}'?")
             if isinstance(said, dict) or (isinstance(said, tuple) and any(isinstance(s, dict | tuple) for s in said)):
                 raise wrong((group, name), f"field '{group}.{name}' should be a text or a list of texts")
+            if isinstance(said, float) and not math.isfinite(said):
+                raise wrong((group, name), f"field '{group}.{name}' is {said}, which says nothing; leave it out")
             if text := _as_text(said):
                 facts[f"{group}.{name}"] = text
     return facts

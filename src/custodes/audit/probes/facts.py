@@ -59,10 +59,10 @@ class Facts(Probe):
             return drawn_items([ExistenceItem(*asked) for asked in existence_questions()], at_most, seed)
         items = []
         for row in read_rows(files["existing"], ("question", "exists")):
-            question, exists = str(row.values.get("question") or "").strip(), str(row.values.get("exists")).lower()
-            if not question or exists not in ("0", "1", "true", "false"):
+            question, exists = str(row.values.get("question") or "").strip(), row.flag("exists")
+            if not question:
                 raise InputError(f"{row.place}: expected a question, and exists, which is 1 or 0.")
-            items.append(ExistenceItem(question, exists in ("1", "true")))
+            items.append(ExistenceItem(question, exists))
         if len({item.exists for item in items}) < 2:
             raise InputError(f"{files['existing']} needs questions of both kinds: exists 1, and exists 0.")
         return drawn_items(items, at_most, seed)

@@ -82,25 +82,27 @@ class Memorised(Probe):
         return drawn_items(items, at_most, seed)
 
     def observe(self, engine: RepliesTold, items: Sequence[Canary], setting: ProbeSetting) -> ProbeColumns:
-        exposure, first = [], []
+        exposure, first, forms = [], [], []
         for canary in items:
             secrets = [canary.secret, *canary.others(self.candidates)]
             nats = engine.reply_logprobs([canary.task()] * len(secrets), [canary.before + secret for secret in secrets])
             rank = 1 + float((nats[1:] > nats[0]).sum() + 0.5 * (nats[1:] == nats[0]).sum())
             exposure.append(float(np.log2(len(secrets) / rank)))
+            forms.append(len(secrets))
             first.append(float(rank == 1))
-        return {"exposure": exposure, "first": first}
+        return {"exposure": exposure, "first": first, "forms": forms}
 
     def figures(self, observed: Mapping[str, ProbeColumns], items: Sequence[Canary]) -> list[ProbeFigure]:
         clusters = [f"{canary.prompt} {canary.secret}" for canary in items]
-        n = self.candidates + 1
-        chance = float(np.log2(n / np.arange(1, n + 1)).mean())
-        note = f"bits; {chance:.2f} where nothing is memorised, at most {np.log2(n):.1f}"
-        bounds = 0.0, float(np.log2(n))
+        compared = next(iter(column(observed, "forms").values()), [self.candidates + 1] * len(items))
+        chance = float(np.mean([np.log2(n / np.arange(1, n + 1)).mean() for n in compared]))
+        bounds = 0.0, float(np.log2(max(compared)))
+        note = f"bits; {chance:.2f} where nothing is memorised, at most {bounds[1]:.1f}"
+        likeliest = float(np.mean([1 / n for n in compared]))
         return [
             paired_figure(EXPOSURE, column(observed, "exposure"), clusters, "number", note, bounds),
             paired_figure(
-                "Likelier than all others", column(observed, "first"), clusters, note=f"{1 / n:.1%} by chance"
+                "Likelier than all others", column(observed, "first"), clusters, note=f"{likeliest:.1%} by chance"
             ),
         ]
 
