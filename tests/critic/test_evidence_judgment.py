@@ -436,3 +436,52 @@ def test_a_file_that_no_import_statement_can_name_has_a_test_that_fails_where_it
 def test_functions_of_a_file_that_does_not_parse_are_told(tmp_path: Path):
     found = reviewed(tmp_path, part="def f(:\n    pass\n\n\ndef g(x):\n    return x\n")
     assert [(r.name, r.ran, r.reason) for r in found.runs] == [("g", False, "its file does not parse")]
+
+
+REACHING = '''
+import os
+import subprocess
+
+
+def first_line(text: str) -> str:
+    """
+    >>> first_line('a')
+    'b'
+    """
+    with open("kept", "w") as file:
+        file.write(text)
+    return open("kept").read()
+
+
+def said(n: int) -> str:
+    """
+    >>> said(1)
+    '2'
+    """
+    return subprocess.check_output(["echo", str(n)], text=True).strip()
+
+
+def there() -> bool:
+    """
+    >>> there()
+    False
+    """
+    return os.path.exists("kept") or bool(os.listdir("."))
+'''
+
+
+@pytest.mark.parametrize(
+    ("allow", "found", "reasons"),
+    [
+        ((), set(), {"first_line": "it opens files", "said": "it starts processes", "there": "it lists folders"}),
+        (("files",), {"first_line"}, {"first_line": "", "said": "it starts processes", "there": ""}),
+        (("files", "processes"), {"first_line", "said"}, {"first_line": "", "said": "", "there": ""}),
+    ],
+)
+def test_files_and_processes_are_reached_for_where_that_is_allowed(tmp_path: Path, allow, found, reasons):
+    (tmp_path / "reaching.py").write_text(REACHING)
+    options = RunOptions(inputs=10, seconds=2, allow=allow)
+    told = review([str(tmp_path / "reaching.py")], None, EVERYTHING, run=options)
+    assert {f.name for f in told.findings} == found
+    assert {r.name: r.reason for r in told.runs} == reasons
+    assert not (tmp_path / "kept").exists()

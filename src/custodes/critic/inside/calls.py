@@ -10,7 +10,7 @@ import os
 import sys
 import sysconfig
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,8 @@ REACHES = {
     "sqlite3.connect": "opens files",
     "signal.pthread_kill": "sends signals",
 }
+PROCESSES = {name for name, reach in REACHES.items() if reach in ("starts processes", "sends signals")}
+FILES = {name for name, reach in REACHES.items() if "file" in reach or "folder" in reach or "link" in reach}
 READABLE = tuple({sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["platstdlib"], f"{units.HOME}/lib", f"{units.HOME}/src", f"{units.HOME}/code", "/usr/lib/python3", "/usr/share/zoneinfo"})  # fmt: skip
 
 
@@ -58,14 +60,18 @@ class Reaches(BaseException):
 
 
 class Watch:
-    """Notices what a call reaches for, by the interpreter's audit events. It can be put up once and never taken down."""
+    """Notices what a call reaches for, by the interpreter's audit events. It can be put up once and never taken down.
 
-    def __init__(self) -> None:
+    ``allowed``: "files" and "processes", as far as they may be reached for. The network never is: there is none.
+    """
+
+    def __init__(self, allowed: Sequence[str] = ()) -> None:
         self.on, self.reached = False, ""
+        self.allowed = (FILES if "files" in allowed else set()) | (PROCESSES if "processes" in allowed else set())
         sys.addaudithook(self._heard)
 
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.on:
+        if not self.on or event in self.allowed:
             return
         reached = REACHES.get(event, "")
         if event.startswith("socket.") and event not in ("socket.__new__", "socket.gethostname"):

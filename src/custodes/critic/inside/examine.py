@@ -1,6 +1,6 @@
 """Runs the functions of files against what is promised of them, and answers with what broke, each with a test to paste.
 
-A job has ``files``, ``seen`` (paths of tests), and ``inputs`` and ``seconds`` for each function. A file has ``path``, ``name`` (of the
+A job has ``files``, ``seen`` (paths of tests), ``inputs`` and ``seconds`` for each function, and what functions may reach for (``allow``). A file has ``path``, ``name`` (of the
 module), ``alone``, ``root``, and ``functions`` (``qualname``, ``line``, ``proposed``). ``old`` is the path of an earlier version, or "", and ``meant``
 what the change is said to be. The answer, for each file: ``problem`` and ``functions``, each ``ran``, ``reason``, ``inputs`` and
 ``found``. Each file is loaded in a fork, each function examined in a fork of that.
@@ -11,7 +11,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import gc
+import os
 import sys
+import tempfile
 import types
 import warnings
 from dataclasses import dataclass
@@ -125,7 +127,9 @@ def examine(function: Any, loaded: Loaded) -> Any:
         for n in ast.walk(loaded.tree)
         if getattr(n, "lineno", 0) == function["line"] and isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
     )
-    watch = calls.Watch()
+    watch = calls.Watch(loaded.job["allow"])
+    if loaded.job["allow"]:
+        os.chdir(tempfile.mkdtemp())  # what one function leaves, no other finds in its way
     examples = examples_for(function, node, loaded)
     verdicts = examples_tried(examples, loaded, watch)
     stopped = next((v.state for v in verdicts if v.state not in ("kept", "broken", "unclear", "slow")), "")

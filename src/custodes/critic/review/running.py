@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from custodes.critic.functions import definitions_of
 from custodes.critic.review.again import opened, outcomes
@@ -40,6 +40,8 @@ class RunOptions:
     """Seconds that looking for such inputs may take, for each function."""
     sandbox: Kind = "auto"
     """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""
+    allow: tuple[Literal["files", "processes"], ...] = ()
+    """What functions may reach for while they are run: files of the sandbox, which nobody keeps, and processes within it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def examine(
     before = {p.file: f"{CODE}/before/{n}.py" for n, p in enumerate(placed) if p.file in alongside.before}
     contents |= {path: alongside.before[file].encode("utf-8", "surrogateescape") for file, path in before.items()}
     tests = [f"{HOME}/{p.path}" for p in places if p.file in test_texts]
-    job = {"import": [], "seen": tests, "inputs": options.inputs, "seconds": options.seconds}
+    job = {"import": [], "seen": tests, "inputs": options.inputs, "seconds": options.seconds, "allow": options.allow}
     asked = {p.file: _file(p, targets[p.file], by, before.get(p.file, ""), alongside.meant) for p in placed}
     kept = KeptRuns(cache, contents, job)
     known = {p.file: _known(kept, p, asked[p.file]) for p in placed}
