@@ -34,6 +34,13 @@ def div(a, b):
     return a / b
 
 
+def wrapped(n):
+    """Doubles. In the mode of old systems,
+    wrapped(2) returns 5.
+    """
+    return 2 * n
+
+
 def flag(text, strict=False):
     """Whether a text means yes. With strict=True, flag('maybe') raises ValueError."""
     if strict and text not in ("yes", "no"):
@@ -321,6 +328,14 @@ class Span:
         return self is other
 
 
+def takes_in(text: str) -> int:
+    """
+    Write what takes in a text with letters
+    takes_in('ab') -> 2
+    """
+    return len(text) + 1
+
+
 async def doubled(n: int) -> int:
     """
     >>> asyncio.run(doubled(2))
@@ -383,7 +398,7 @@ def unshifted(text: str) -> str:
 '''
 FOUND = {
     "joined", "indented", "amount", "bare", "report", "shares", "after_a_bad_block", "no_tail", "Span.__len__",
-    "Span.__contains__", "Span.width", "Span.__iter__", "Span.__eq__", "Sized.label", "Sized.__str__", "doubled", "names", "square_root", "ordered", "cleaned",
+    "Span.__contains__", "Span.width", "Span.__iter__", "Span.__eq__", "takes_in", "Sized.label", "Sized.__str__", "doubled", "names", "square_root", "ordered", "cleaned",
     "unshifted",
 }  # fmt: skip
 

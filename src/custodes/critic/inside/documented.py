@@ -212,7 +212,8 @@ def sentence(lines: list[str], n: int, end: int) -> str:
     """What stands before a place in its sentence, which may have begun on lines above."""
     text = lines[n][:end]
     for above in reversed(lines[max(0, n - 2) : n]):
-        if not above.strip() or re.search(r"[.!?:]\s*$", above):
+        begins = not text.strip(" \t`*-+>#") and not above.rstrip().endswith(",")  # a line of its own
+        if begins or not above.strip() or re.search(r"[.!?:]\s*$", above):
             break
         text = f"{above} {text}"
     return re.split(r"[.!?:;]\s|\b(?:e\.g|i\.e)\.,?", text)[-1]
