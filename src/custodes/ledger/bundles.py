@@ -160,8 +160,8 @@ class _Manifest(NamedTuple):
     report: dict[str, str]  # place -> SHA-256
 
 
-def _read_manifest(folder: Path) -> _Manifest:
-    """Raises InputError where it is missing or none."""
+def _read_manifest(folder: Path, named: Path) -> _Manifest:
+    """Raises InputError, which names the bundle as the user does, where it is missing or none."""
     path = folder / MANIFEST
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -174,8 +174,9 @@ def _read_manifest(folder: Path) -> _Manifest:
         lacks = {int(seq): list(fields) for seq, fields in told["withheld"].items()}
         return _Manifest(Head(**told["head"]), told["files"], lacks, told["report"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{path} does not say what the bundle holds ({error}); custodes audit bundle writes one."
+            f"{named} is no bundle: its {MANIFEST} does not say what it holds ({reason}); custodes audit bundle writes one."
         ) from None
 
 
@@ -207,7 +208,7 @@ def check_bundle(
 ) -> Checked:
     """Check a bundle by itself: chain, files, report and head. Raises InputError where it is none, or has no ledger."""
     with _opened_bundle(where) as folder:
-        told = _read_manifest(folder)
+        told = _read_manifest(folder, where)
         with Ledger.open(folder / LEDGER, read_only=True) as ledger:
             ledger.withheld, ledger.copy_of = told.withheld, told.head.ledger
             found = check_opened(

@@ -192,16 +192,17 @@ def _compiler() -> str | None:
     """A C compiler; None, said once, where there is none."""
     found = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
     if found is None or sys.platform == "win32":
-        _say_slow("there is no C compiler here" if found is None else "no compiled steps are made on Windows")
+        remedy = "a C compiler (on Debian: apt-get install gcc) mends this" if found is None else ""
+        _say_slow("there is no C compiler here" if found is None else "no compiled steps are made on Windows", remedy)
         return None
     return found
 
 
 @functools.cache
-def _say_slow(why: str) -> None:
+def _say_slow(why: str, remedy: str = "") -> None:
+    meant = "CUSTODES_NATIVE=0 says that it is meant so"
     warnings.warn(
-        f"{why}: torch does the same steps, several times slower. A C compiler (on Debian: apt-get install gcc) "
-        "mends this; CUSTODES_NATIVE=0 says that it is meant so.",
+        f"{why}: torch does the same steps, several times slower; {f'{remedy}, and ' if remedy else ''}{meant}.",
         stacklevel=3,
     )
 

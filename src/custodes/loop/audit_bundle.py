@@ -134,7 +134,7 @@ def _written(out: Path) -> Iterator[Path]:
     """A folder that becomes ``out``, or the archive ``out``, when the block ends without an error."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix != ".zip":
+        if out.suffix.lower() != ".zip":
             with folder_written_whole(out) as folder:
                 yield folder
             return
