@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rounds_world as small
 
+from custodes.audit.sections.alarms import AlarmsSet, AlarmStep
 from custodes.audit.sections.optimisation import PolicyStep
 from custodes.cli import main
 from custodes.feedback import ai
@@ -104,6 +105,18 @@ def test_called_again_it_says_the_same_and_trains_nothing(
     again = policy_optimise(small.config(world, tiny_model, "straight", relabelling=small.rounds_of(relearn=True)))
     assert again.to_dict() == finished
     assert (world / "straight/rounds/2/reward/reward.json").stat().st_mtime_ns == written
+
+
+def test_the_other_alarms_watch_every_round_and_end_none(world: Path, finished: dict[str, Any]) -> None:
+    with Ledger.open(world / "straight/ledger.db", read_only=True) as ledger:
+        run = ledger.runs()[-1].id
+        for arm in ("grpo", "grpo, round 2", "grpo, relearned"):
+            (made,) = AlarmsSet.recorded(ledger, run, arm)
+            assert not any(made.acts)
+            assert dict(zip(made.alarm, made.why_not, strict=True))["accuracy"]  # the round's own probes ask for it
+            steps = AlarmStep.recorded(ledger, run, arm)
+            assert [row.step for row in steps] == list(range(1, len(steps) + 1))
+            assert {"kl", "length", "repetition"} <= set(steps[0].alarm)
 
 
 MOMENTS = {

@@ -175,7 +175,7 @@ def set_alarms(
             facts = {name: alarm.calibrate(base, optimisation.steps, level) for name, alarm in alarms.items()}
             found = [alarms_set(alarms, facts, options.acting, optimisation.steps, level)]
             work.record(f"alarms-set-{arm.arm}", found[0], arm.arm)
-    arm.watch = _AlarmWatch(arm, options, found[0], judge, probe)
+    arm.watches.append(_AlarmWatch(arm, options, found[0], judge, probe))
 
 
 def alarms_set(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -97,7 +97,7 @@ class OptimisedArm:
     make_engine: Callable[[LanguageModel], Engine] = TorchEngine
     objectives: Sequence[str] = ()  # parts of the reward that are recorded on held-out tasks
     oversight: TrainingOversight | None = None  # of training alone: held-out tasks measure the policy itself
-    watch: StepWatch | None = None
+    watches: list[StepWatch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.reference = Reference.of(self.lm)
@@ -121,10 +121,10 @@ class OptimisedArm:
                 out=self.folder,
                 reference=self.reference,
                 on_step=self._on_step,
-                stop=self.watch.over if self.watch is not None else None,
+                stop=(lambda made: any(watch.over(made) for watch in self.watches)) if self.watches else None,
             )
-        if self.watch is not None:
-            self.watch.ended()
+        for watch in self.watches:
+            watch.ended()
         last = self._evaluate(result.steps, chosen=True)
         self.lm.save(self.policy)
         self._record_policy(result)
@@ -204,8 +204,8 @@ class OptimisedArm:
                 mean=[metrics[f"constrained/{c.key}"] for c in constraints],
             )
             self.work.record(f"constraints-{self.arm}-{step}", of_step, self.arm)
-        if self.watch is not None:
-            self.watch.seen(row, episodes, scores)
+        for watch in self.watches:
+            watch.seen(row, episodes, scores)
         if step % self.evaluate_every == 0 and step < self.options.steps:
             self._evaluate(step)
             if self.lm.adapter is not None:

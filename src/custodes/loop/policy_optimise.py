@@ -360,7 +360,11 @@ class _Optimisation:
         truth = gold_as_seen(work, self.gold) if self.gold is not None else None
 
         def arm(name: str, reward: TaughtReward, own: Path, options: OptimiseConfig) -> OptimisedArm:
-            return self._arm(work, name, new_policy(config, config.seed), reward.model, reward.name, options, own)
+            made = self._arm(work, name, new_policy(config, config.seed), reward.model, reward.name, options, own)
+            set_alarms(
+                made, config.watching, None, (1, 1), config.relabelling.alarm_level
+            )  # accuracy is the round's own
+            return made
 
         return Rounds(
             work,

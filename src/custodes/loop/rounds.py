@@ -117,7 +117,7 @@ class Rounds:
             with self.work.phase("judgments", f"Round {number}, {reward.name}: right on {reward.held_out} held out"):
                 watch.settle()
             arm = self.make_arm(name, reward, folder, self.config)
-            arm.watch = watch
+            arm.watches.append(watch)
             if number > 1 and self.options.restart == "last":
                 self._begin_at(arm.lm, before / arm.policy.name)
             try:
