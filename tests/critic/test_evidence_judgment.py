@@ -191,6 +191,19 @@ def spread(values: list[int]) -> dict:
     return {"low": min(values), "high": max(values)}
 
 
+def peeked(items):
+    """
+    >>> p = peeked([1])
+    >>> if p:  # it has items
+    ...     list(p)
+    [1]
+    >>> for n in p:
+    ...     print(n)
+    1
+    """
+    return tuple(items)
+
+
 class Box:
     """
     >>> len(Box(2))

@@ -69,9 +69,12 @@ def outcome_of(
     try:
         tree: Any = ast.parse(source)
         expression = keep and len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr)
-        code: Any = compile(
-            ast.Expression(tree.body[0].value) if expression else tree, "<example>", "eval" if expression else "exec"
-        )
+        if expression:
+            code: Any = compile(ast.Expression(tree.body[0].value), "<example>", "eval")
+        elif keep and len(tree.body) == 1:  # as the prompt does, which shows values of expressions within a statement
+            code = compile(ast.Interactive(tree.body), "<example>", "single")
+        else:
+            code = compile(tree, "<example>", "exec")
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         return calls.Outcome(error=error), False
     if expression:
@@ -136,6 +139,8 @@ def judged_error(example: Example, outcome: calls.Outcome, confidence: float) ->
 def judged_print(example: Example, outcome: calls.Outcome, confidence: float) -> Verdict:
     if texts_agree(example, outcome.printed):
         return Verdict(example, "kept")
+    if shows_values(example.source):
+        return Verdict(example, "unclear")  # no test has a prompt that shows them
     lines = (
         "printed = io.StringIO()",
         "with contextlib.redirect_stdout(printed):",
@@ -151,6 +156,15 @@ def judged_print(example: Example, outcome: calls.Outcome, confidence: float) ->
         0,
         lines,
     )
+
+
+def shows_values(source: str) -> bool:
+    """Whether a statement holds expressions whose values only a prompt shows."""
+    with contextlib.suppress(SyntaxError, ValueError):
+        (statement,) = ast.parse(source).body
+        within = [n.value for n in ast.walk(statement) if isinstance(n, ast.Expr) and n is not statement]
+        return any(not isinstance(v, ast.Call) or getattr(v.func, "id", "") != "print" for v in within)
+    return True
 
 
 def judged_value(example: Example, outcome: calls.Outcome, names: dict[str, Any], confidence: float) -> Verdict:
