@@ -204,6 +204,17 @@ def peeked(items):
     return tuple(items)
 
 
+class Stream:
+    def number(self) -> int:
+        """To be written by others."""
+
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int:
+        pass
+
+
 class Box:
     """
     >>> len(Box(2))

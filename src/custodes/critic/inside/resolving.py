@@ -55,6 +55,10 @@ PYTHONS_OWN = {
 def why_not(found: Found, node: Any) -> str:
     """Why a function cannot be called with inputs that are made up; "" where it can."""
     name = node.name
+    if all(
+        isinstance(s, ast.Pass) or (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant)) for s in node.body
+    ):
+        return "it has no body: others write it"
     if inspect.isasyncgenfunction(found.body):
         return "it is an asynchronous generator, and no example runs it"
     if found.owner is None or isinstance(found.raw, staticmethod):
