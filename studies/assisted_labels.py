@@ -31,7 +31,6 @@ from custodes.feedback.simulated import simulated_annotators
 from custodes.files import plain_json, save_json
 from custodes.lm.loading import LanguageModel, load
 from custodes.loop.judging import compare_pairs
-from custodes.loop.quickstart import JUDGES
 from custodes.reward.base import RewardBase
 from custodes.reward.model import RewardModel, last_hidden_states
 from custodes.stats import paired_difference, rate
@@ -42,6 +41,8 @@ GAINED = (0.0, 0.25, 0.5, 0.75)
 """Of what judges miss alone, the share that the findings show them."""
 MISLED = (0.0, 0.05, 0.1, 0.2, 0.4)
 READING = 10.0
+CROWD = {"expert": 8}
+"""Honest judges: what they miss is what is asked about. Of a crowd with people who do not look, labels tell little either way."""
 RIDGES = (10.0, 100.0, 1_000.0, 10_000.0)
 CORNERS = {"pays": (0.1, 0.75, 0.0), "hurts": (0.5, 0.25, 0.4)}
 """Cells whose rewards are optimised against, where that is asked for."""
@@ -95,7 +96,8 @@ def labels(judgments: Sequence[Any], at: dict[str, int]) -> tuple[list[tuple[int
 def main() -> None:
     parser = options(__doc__, "runs/assisted-labels")
     parser.add_argument("--judged", type=int, default=600, help="tasks that judges compare answers to")
-    parser.add_argument("--crowds", type=int, default=5, help="crowds of judges, a seed each")
+    parser.set_defaults(held_out=300)
+    parser.add_argument("--crowds", type=int, default=2, help="crowds of judges, a seed each")
     parser.add_argument("--overlap", type=int, default=3, help="judges of each pair")
     parser.add_argument("--reading", type=float, default=READING, help="seconds to read the findings")
     parser.add_argument("--policies", action="store_true", help="optimise against both rewards of two cells too")
@@ -188,7 +190,7 @@ class Study:
         critic = SimulatedCritic(
             catch=catch, helped=catch + gained * (1 - catch), misled=misled, reading=self.chosen.reading
         )
-        people = simulated_annotators(JUDGES, seed=seed)
+        people = simulated_annotators(CROWD, seed=seed)
         said = {
             arm: compare_pairs(
                 bug_judges(people, critic, arm == "assisted"), self.answers, gold, self.chosen.overlap, seed
