@@ -154,9 +154,33 @@ TAKES = re.compile(
 """Words for what changes its argument on purpose."""
 
 
+WORDS = {
+    "an",
+    "it",
+    "is",
+    "on",
+    "no",
+    "me",
+    "all",
+    "any",
+    "other",
+    "others",
+    "this",
+    "that",
+    "one",
+    "order",
+    "length",
+    "type",
+    "name",
+    "anything",
+}
+"""Names of parameters that a sentence may mean otherwise."""
+
+
 def keeps_said(s: Subject) -> re.Match[str] | None:
     """Where its docstring says, of no case in particular, that an argument stays as it is."""
-    names = "|".join([GIVEN, *(rf"[`*]*{re.escape(name)}[`*]*" for name in s.signature.parameters)])
+    own = [name for name in s.signature.parameters if len(name) > 1 and name not in WORDS]
+    names = "|".join([GIVEN, *(rf"[`*]*{re.escape(name)}[`*]*" for name in own)])
     change = r"(?:modif|mutat|chang|alter)\w*"
     stays = r"(?:not\s+(?:modified|mutated|changed|altered)|unchanged|unmodified|left\s+(?:unchanged|untouched|alone|as\s+(?:it\s+is|they\s+are)))"
     said = re.compile(
