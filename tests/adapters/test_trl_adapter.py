@@ -109,7 +109,7 @@ def test_the_ledger_is_verified_reported_and_watched(trained: Path, capsys: pyte
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["alarms"]["kl"]["why_not"] == ""
     assert told["alarms"]["repetition"]["why_not"] == ""
-    assert "no replies have a column proxy_std" in told["alarms"]["disagreement"]["why_not"]
+    assert "no step has proxy_std" in told["alarms"]["disagreement"]["why_not"]
     checkpoint = next(trained.parent.glob("out/checkpoint-12/model.safetensors"))
     checkpoint.write_bytes(checkpoint.read_bytes() + b"x")
     assert any("checkpoint-12/model.safetensors" in problem for problem in check_ledger(trained).problems)

@@ -81,9 +81,9 @@ def test_a_detector_is_sure_between_0_and_1(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ({"step": "Infinity", "length": 5}, "it must be a whole number from 0"),
-        ({"step": -1, "length": 5}, "it must be a whole number from 0"),
-        ({"step": 0.25, "length": 5}, "it must be a whole number from 0"),
+        ({"step": "Infinity", "length": 5}, "it must be a number of a step, whole and from 0"),
+        ({"step": -1, "length": 5}, "it must be a number of a step, whole and from 0"),
+        ({"step": 0.25, "length": 5}, "it must be a number of a step, whole and from 0"),
         ({"step": 1, "length": -5}, "a mean length in tokens is 0 or more"),
         ({"step": 1, "objective/kl": 1e300}, "a KL in nats, and at most 1e\\+12"),
     ],

@@ -73,7 +73,7 @@ def read_trainer_logs(log: Path, rollouts: Path | None) -> LoggedSteps:
         absent["repetition"] = "no replies of steps were given; name them with --rollouts"
     if not any(step.scores is not None for step in replies.values()):
         absent["disagreement"] = (
-            f"no step's replies all have a finite number in {SPREAD}, the standard deviation of the reward's members"
+            f"no step has {SPREAD}, the standard deviation of the reward's members, as a finite number for each reply"
         )
     absent["accuracy"] = "logs hold no labels of pairs"
     if not (kl or length or replies):
@@ -129,7 +129,7 @@ def _step(row: TableRow) -> int:
         number = float(value)  # type: ignore[arg-type]
         if number.is_integer() and 0 <= number <= MOST:
             return int(number)
-    raise InputError(f"{row.place}: the column step is {value!r}; it must be a whole number from 0.")
+    raise InputError(f"{row.place}: the column step is {value!r}; it must be a number of a step, whole and from 0.")
 
 
 MOST = 1e12

@@ -116,7 +116,7 @@ def test_what_is_wrong_is_one_sentence(planted: Path, tmp_path: Path, capsys: py
         (["--concept", "biografy"], "did you mean 'biography'?"),
         (["--concept", str(one)], "all items have one label"),
         (["--concept", str(few)], "too few groups"),
-        (["--concept", str(odd)], "expected label, which is 1 or 0, and group"),
+        (["--concept", str(odd)], "label is 'maybe'; it must be true or false, or 1 or 0"),
         (["--concept", str(half)], "answer and others go together"),
         (["--concept", good, "--reward", str(planted)], "which a reward does not score"),
     ):
