@@ -30,7 +30,7 @@ options: dict[str, Any] = {}
 async def set_script(request: Request) -> None:
     script[:] = (asked := await request.json())["faults"]
     options.clear()
-    options.update({"owned_by": "someone", "key": None, "pause": 0.0} | asked.get("options", {}))
+    options.update({"owned_by": "someone", "key": None, "together": 1} | asked.get("options", {}))
     seen.clear()
     seen.update(bodies=[], times=[], authorization=None, at_once=0, most_at_once=0)
 
@@ -57,10 +57,20 @@ async def chat(request: Request) -> Response:
     seen["at_once"] += 1
     seen["most_at_once"] = max(seen["most_at_once"], seen["at_once"])
     try:
-        await asyncio.sleep(options["pause"])
+        await others_come(len(seen["bodies"]))
         return await misbehave(script.pop(0)) if script else reply(body)
     finally:
         seen["at_once"] -= 1
+
+
+async def others_come(number: int) -> None:
+    """Wait until as many requests as come together are there, however slow the machine is; at most 10 seconds."""
+    together, until = options["together"], time.monotonic() + 10
+    last = -(-number // together) * together  # of those that come together with this one
+    while len(seen["bodies"]) < last and time.monotonic() < until:
+        await asyncio.sleep(0.01)
+    if together > 1:
+        await asyncio.sleep(0.1)  # more than are allowed would come now
 
 
 def reply(body: dict[str, Any]) -> Response:
