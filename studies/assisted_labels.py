@@ -100,12 +100,14 @@ def main() -> None:
     parser.add_argument("--crowds", type=int, default=2, help="crowds of judges, a seed each")
     parser.add_argument("--overlap", type=int, default=3, help="judges of each pair")
     parser.add_argument("--reading", type=float, default=READING, help="seconds to read the findings")
+    parser.add_argument("--control", action="store_true", help="the positive control alone")
     parser.add_argument("--policies", action="store_true", help="optimise against both rewards of two cells too")
     chosen = parser.parse_args()
     study = Study(chosen)
     found: dict[str, Any] = {"pairs": len(study.pairs), "tasks": len({t for t, _, _ in study.pairs})}
     found["control"] = study.control()
-    found["cells"] = [study.cell(*rates) for rates in product(CATCH, GAINED, MISLED)]
+    if not chosen.control:
+        found["cells"] = [study.cell(*rates) for rates in product(CATCH, GAINED, MISLED)]
     if chosen.policies:
         found["policies"] = {name: study.corner(name, *rates) for name, rates in CORNERS.items()}
     save_json(chosen.out / "assisted_labels.json", plain_json(found))
@@ -125,6 +127,7 @@ class Study:
         held = drawn(chosen.out / "held.json", self.lm, self.held_out, sampling)
         self.features = self._features(chosen.out / "features.npy", self.answers)
         self.held_features = self._features(chosen.out / "held-features.npy", held)
+        self.at = {e.id: n for n, e in enumerate(self.answers)}
         self.centre, self.scale = self.features.mean(0), self.features.std(0) + 1e-6
         worth = [gold(e.task, e.completion) for e in held]
         places = [range(k, k + 4) for k in range(0, len(held), 4)]
@@ -164,24 +167,49 @@ class Study:
         return dict(json.loads(file.read_text()))
 
     def control(self) -> Any:
-        """Accuracy of the reward of judges who see every failed check minus that of judges who see none; it must be above 0."""
-        file = (
-            self.chosen.out / "cells" / f"control-{self.chosen.judged}-{self.chosen.crowds}-{self.chosen.overlap}.json"
-        )
+        """Accuracy of the reward of judges who see every failed check minus that of judges who see none; it must be above 0.
+
+        Beside it: how often their labels agree with gold where gold differs, and the accuracy of a reward that learns from gold.
+        """
+        chosen, tasks = self.chosen, [task for task, _, _ in self.pairs]
+        file = chosen.out / "cells" / f"control-{chosen.judged}-{chosen.crowds}-{chosen.overlap}.json"
         if not file.exists():
-            tasks = [task for task, _, _ in self.pairs]
-            seen = [
-                [self._crowd(catch, 0.0, 0.0, s)[0]["alone"] for s in range(self.chosen.crowds)] for catch in (1.0, 0.0)
+            worth = np.array([gold(e.task, e.completion) for e in self.answers])
+            right, agree = {}, {}
+            for name, catch in (("every check", 1.0), ("no check", 0.0)):
+                critic = SimulatedCritic(catch=catch, helped=catch, misled=0.0, reading=chosen.reading)
+                said = [labels(self._judged(critic, "alone", seed), self.at) for seed in range(chosen.crowds)]
+                right[name] = np.mean([self._learned(pairs, label)[1] for pairs, label in said], axis=0)
+                better = [np.sign([worth[i] - worth[j] for i, j in pairs]) for pairs, _ in said]
+                every = [0.5 + (label - 0.5) * sign for (_, label), sign in zip(said, better, strict=True)]
+                agree[name] = float(
+                    np.mean(np.concatenate([x[sign != 0] for x, sign in zip(every, better, strict=True)]))
+                )
+            pairs = [pair for k in range(0, len(worth), 4) for pair in combinations(range(k, k + 4), 2)]
+            right["gold as label"] = self._learned(pairs, 0.5 + 0.5 * np.sign([worth[i] - worth[j] for i, j in pairs]))[
+                1
             ]
-            every, none = (np.mean(of, axis=0) for of in seen)
             found = {
-                "every check": rate(every, tasks),
-                "no check": rate(none, tasks),
-                "difference": paired_difference(every, none, tasks),
+                **{name: rate(of, tasks) for name, of in right.items()},
+                "difference": paired_difference(right["every check"], right["no check"], tasks),
+                "labels that agree with gold": agree,
             }
             file.parent.mkdir(parents=True, exist_ok=True)
             save_json(file, plain_json(found))
         return json.loads(file.read_text())
+
+    def _judged(self, critic: SimulatedCritic, arm: str, seed: int) -> list[Any]:
+        """What a crowd says of pairs of the answers, with or without help."""
+        people = simulated_annotators(CROWD, seed=seed)
+        judges = bug_judges(people, critic, arm == "assisted")
+        return compare_pairs(judges, self.answers, gold, self.chosen.overlap, seed)
+
+    def _learned(self, pairs: list[tuple[int, int]], label: Floats) -> tuple[Floats, Floats]:
+        """The direction of a reward that learns from labelled pairs, and (pairs,) whether it is right on each held-out one."""
+        x, held = ((f - self.centre) / self.scale for f in (self.features, self.held_features))
+        direction = _chosen_fit(np.stack([x[i] - x[j] for i, j in pairs]), label)
+        value = held @ direction
+        return direction, np.array([0.5 + 0.5 * np.sign(value[i] - value[j]) for _, i, j in self.pairs])
 
     def _crowd(
         self, catch: float, gained: float, misled: float, seed: int
@@ -190,24 +218,14 @@ class Study:
         critic = SimulatedCritic(
             catch=catch, helped=catch + gained * (1 - catch), misled=misled, reading=self.chosen.reading
         )
-        people = simulated_annotators(CROWD, seed=seed)
-        said = {
-            arm: compare_pairs(
-                bug_judges(people, critic, arm == "assisted"), self.answers, gold, self.chosen.overlap, seed
-            )
-            for arm in ("alone", "assisted")
-        }
+        said = {arm: self._judged(critic, arm, seed) for arm in ("alone", "assisted")}
         said["assisted"] = within_minutes(said["assisted"], minutes(said["alone"]), seed)
-        at = {e.id: n for n, e in enumerate(self.answers)}
-        x, held = ((f - self.centre) / self.scale for f in (self.features, self.held_features))
-        right, directions = {}, {}
-        for arm, judgments in said.items():
-            pairs, label = labels(judgments, at)
-            difference = np.stack([x[i] - x[j] for i, j in pairs])
-            directions[arm] = _chosen_fit(difference, label)
-            value = held @ directions[arm]
-            right[arm] = np.array([0.5 + 0.5 * np.sign(value[i] - value[j]) for _, i, j in self.pairs])
-        return right, {arm: len(judgments) for arm, judgments in said.items()}, directions
+        learned = {arm: self._learned(*labels(judgments, self.at)) for arm, judgments in said.items()}
+        return (
+            {arm: right for arm, (_, right) in learned.items()},
+            {arm: len(judgments) for arm, judgments in said.items()},
+            {arm: direction for arm, (direction, _) in learned.items()},
+        )
 
     def corner(self, name: str, catch: float, gained: float, misled: float) -> dict[str, Any]:
         """Held-out gold of a policy optimised against each reward of one cell, first crowd; paired by task."""

@@ -39,6 +39,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--model", default="", help="a model that proposes results: a folder, a .gguf file, endpoint:URL#NAME"
     )
+    parser.add_argument(
+        "--also", nargs="*", type=Path, default=[], help="folders of this study: their functions count too"
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(words)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -66,6 +69,10 @@ def main(words: Sequence[str] | None = None) -> None:
             f"{len(rows)}: {name}, {edits[0].operator}: {[f[0] for f in row['buggy']]} {[f[0] for f in row['fixed']]}",
             flush=True,
         )
+    for folder in given.also:  # a function that was drawn twice counts once
+        known = {row["name"] for row in rows}
+        others = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+        rows += [row for row in others if row["name"] not in known]
     result = summarised(rows)
     save_json(given.out / "summary.json", result)
     print(in_words(result))

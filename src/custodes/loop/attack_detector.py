@@ -52,7 +52,16 @@ class AttackDetector:
         """What people said of the checked replies, and what the detector says of the same. Raises InputError."""
         if self.checked is None:
             return None
-        request, counts, replies = AttackRequest(Task("checked", ())), [], []
+        counts, replies = self.read_checked()
+        verdicts = self.judge()(AttackRequest(Task("checked", ())), replies)
+        return {"counts": counts, "detected": [v.counts for v in verdicts]}
+
+    def read_checked(self) -> tuple[list[bool], list[Episode]]:
+        """Whether each checked reply counts, and the replies; none where no file is named. Raises InputError."""
+        counts: list[bool] = []
+        replies: list[Episode] = []
+        if self.checked is None:
+            return counts, replies
         for row in read_rows(self.checked):
             reply = row.values.get("reply")
             if not isinstance(reply, str):
@@ -63,4 +72,4 @@ class AttackDetector:
             replies.append(Episode.written(row.place, Task(row.place, prompt), messages, "checked"))
         if len(set(counts)) < 2:
             raise InputError(f"{self.checked} must hold replies that count and others that do not; it holds one kind.")
-        return {"counts": counts, "detected": [v.counts for v in self.judge()(request, replies)]}
+        return counts, replies

@@ -96,7 +96,7 @@ def audit_attack(config: AuditAttack) -> Audited:
     attack, defence = attack_of(config.attack), defence_of(config.defence)
     _check(config, attack)
     requests = read_requests(config.requests)
-    checked = config.checked_replies()
+    config.read_checked()  # a table that is none is told before a model is loaded
     options = identity(config) | {"attack_name": attack.name, "defence_name": defence.name}
     with Workspace.open(config.out, "audit attack", options, config.sampling.seed) as work:
         reads(*(path for path in (Path(config.requests), config.benign) if path is not None and path.is_file()))
@@ -107,7 +107,7 @@ def audit_attack(config: AuditAttack) -> Audited:
         else:
             with work.phase("model", "Model"):
                 engine = open_engine("torch", config.model, "--model", dtype=config.dtype, device=config.device)
-            _Attacking(config, work, engine, attack, defence, config.judge(), checked).run(requests)
+            _Attacking(config, work, engine, attack, defence, config.judge()).run(requests)
         work.end("completed")
         made = section(RecordedRun(work.ledger, work.run), section.__module__.rpartition(".")[2])
         page = write_audit(
@@ -160,7 +160,6 @@ class _Attacking:
     attack: Attack
     defence: Defence
     judge: ReplyJudge
-    checked: dict[str, list[bool]] | None
 
     def run(self, requests: Sequence[AttackRequest]) -> None:
         undefended = Undefended()
@@ -204,7 +203,7 @@ class _Attacking:
             replies=self.config.sampling.n,
             judged_by=self.config.judged_by(),
             owner=self.config.owner,
-            checked=self.checked,
+            checked=self.config.checked_replies(),
         )
 
     def _rows(self, arm: str) -> list[AttackedRequest]:

@@ -360,15 +360,12 @@ class _Optimisation:
         truth = gold_as_seen(work, self.gold) if self.gold is not None else None
 
         def arm(name: str, reward: TaughtReward, own: Path, options: OptimiseConfig) -> OptimisedArm:
-            made = self._arm(work, name, new_policy(config, config.seed), reward.model, reward.name, options, own)
-            set_alarms(
-                made, config.watching, None, (1, 1), config.relabelling.alarm_level
-            )  # accuracy is the round's own
-            return made
+            return self._arm(work, name, new_policy(config, config.seed), reward.model, reward.name, options, own)
 
         return Rounds(
             work,
             config.relabelling,
+            config.watching,
             config.optimisation,
             open_judge(config.relabelling, config.rubric, folder, truth, config.seed),
             SavedReward(work, config.reward, folder, config.dtype, config.device),

@@ -45,7 +45,6 @@ from custodes.loop.quickstart_disclosure import LOSSES, disclosed_run
 from custodes.loop.quickstart_rounds import JudgedTeacher
 from custodes.loop.round_judges import PairJudge, SimulatedJudge, open_judge
 from custodes.loop.round_options import RoundOptions
-from custodes.loop.round_reward import TaughtReward
 from custodes.loop.rounds import Rounds
 from custodes.policy import Algorithm, OptimiseConfig, algorithm_of
 from custodes.ranges import Count, Positive, at_least, ranged
@@ -412,20 +411,14 @@ class _Loop:
         def again(every: Judged, believed: AnnotatorModel, name: str) -> RewardModel:
             return self._reward(arm, every, believed, name)
 
-        def make(name: str, taught: TaughtReward, own: Path, options: OptimiseConfig) -> OptimisedArm:
-            made = self._arm(name, taught.model, taught.name, own, options)
-            set_alarms(
-                made, config.watching, None, (1, 1), config.relabelling.alarm_level
-            )  # accuracy is the round's own
-            return made
-
         last, done = Rounds(
             self.work,
             config.relabelling,
+            config.watching,
             _optimisation(config, arm, len(self.train)),
             self._judge_of_rounds(judged),
             JudgedTeacher(self.work, arm, judged, held_out, reward, again),
-            make,
+            lambda name, taught, own, options: self._arm(name, taught.model, taught.name, own, options),
             TorchEngine,
             arm,
             self.train,

@@ -32,6 +32,7 @@ from custodes.job.workspace import Workspace
 from custodes.ledger import Decision
 from custodes.lm.adapter import Adapter
 from custodes.lm.loading import LanguageModel
+from custodes.loop.alarm_watch import AlarmOptions, set_alarms
 from custodes.loop.evaluation import reward_fingerprint
 from custodes.loop.optimised_arm import Optimised, OptimisedArm
 from custodes.loop.round_judges import PairAnswers, PairJudge, answers, preference
@@ -57,6 +58,7 @@ class Rounds:
 
     work: Workspace
     options: RoundOptions
+    alarms: AlarmOptions  # they watch every round and end none; accuracy is asked by a round's own probes
     config: OptimiseConfig
     judge: PairJudge
     teacher: RewardTeacher
@@ -116,7 +118,7 @@ class Rounds:
             )
             with self.work.phase("judgments", f"Round {number}, {reward.name}: right on {reward.held_out} held out"):
                 watch.settle()
-            arm = self.make_arm(name, reward, folder, self.config)
+            arm = self._watched_arm(name, reward, folder, self.config)
             arm.watches.append(watch)
             if number > 1 and self.options.restart == "last":
                 self._begin_at(arm.lm, before / arm.policy.name)
@@ -217,7 +219,7 @@ class Rounds:
         """A second policy from the model as it came, on the final reward alone, with another seed and as many steps."""
         name = f"{self.arm}, relearned"
         config = _with(self.config, steps, self.config.sampling.seed + 1)
-        again = self.make_arm(name, reward, self.folder / "relearned", config)
+        again = self._watched_arm(name, reward, self.folder / "relearned", config)
         again.run()
         id = f"relearned-{name}"
         if self.work.has(id):
@@ -233,6 +235,11 @@ class Rounds:
         self.work.record(id, row, name)
 
     # ------------------------------------------------------------ parts
+
+    def _watched_arm(self, name: str, reward: TaughtReward, folder: Path, config: OptimiseConfig) -> OptimisedArm:
+        arm = self.make_arm(name, reward, folder, config)
+        set_alarms(arm, self.alarms, None, (1, 1), self.options.alarm_level)
+        return arm
 
     def _name(self, number: int) -> str:
         return self.arm if number == 1 else f"{self.arm}, round {number}"

@@ -36,6 +36,8 @@ OWN = "kl_token"
 """A column that only this package's metrics have."""
 PROMPTS, REPLIES, SPREAD = ("prompt", "input"), ("completion", "output"), "proxy_std"
 EVALUATED = "eval_"
+MOST = 1e12
+"""No step, no length and no KL is larger; what is, is a fault of the log."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,6 @@ def _step(row: TableRow) -> int:
         if number.is_integer() and 0 <= number <= MOST:
             return int(number)
     raise InputError(f"{row.place}: the column step is {value!r}; it must be a number of a step, whole and from 0.")
-
-
-MOST = 1e12
-"""No step, no length and no KL is larger; what is, is a fault of the log."""
 
 
 def _check(row: TableRow, columns: Mapping[str, Any]) -> None:

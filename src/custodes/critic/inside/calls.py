@@ -19,7 +19,7 @@ import units
 SECONDS = 2.0  # of processor time for one input
 CLOCK = 10.0  # seconds on the clock beside that: the machine may be busy
 PRINTED = 100_000  # characters
-REACHES = {
+FILES = {
     "open": "opens files",
     "os.listdir": "lists folders",
     "os.scandir": "lists folders",
@@ -31,6 +31,12 @@ REACHES = {
     "os.truncate": "changes files",
     "os.symlink": "makes links",
     "os.link": "makes links",
+    "os.chdir": "changes the working folder",
+    "shutil.rmtree": "removes files",
+    "shutil.copyfile": "copies files",
+    "sqlite3.connect": "opens files",
+}
+PROCESSES = {
     "os.system": "starts processes",
     "os.exec": "starts processes",
     "os.posix_spawn": "starts processes",
@@ -39,19 +45,18 @@ REACHES = {
     "os.forkpty": "starts processes",
     "os.kill": "sends signals",
     "os.killpg": "sends signals",
-    "os.chdir": "changes the working folder",
     "pty.spawn": "starts processes",
     "subprocess.Popen": "starts processes",
-    "builtins.input": "reads from the keyboard",
-    "ctypes.dlopen": "loads libraries",
-    "shutil.rmtree": "removes files",
-    "shutil.copyfile": "copies files",
-    "webbrowser.open": "opens a browser",
-    "sqlite3.connect": "opens files",
     "signal.pthread_kill": "sends signals",
 }
-PROCESSES = {name for name, reach in REACHES.items() if reach in ("starts processes", "sends signals")}
-FILES = {name for name, reach in REACHES.items() if "file" in reach or "folder" in reach or "link" in reach}
+REACHES = {
+    **FILES,
+    **PROCESSES,
+    "builtins.input": "reads from the keyboard",
+    "ctypes.dlopen": "loads libraries",
+    "webbrowser.open": "opens a browser",
+}
+"""The interpreter's audit events, and what is said of a function that causes one."""
 READABLE = tuple({sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["platstdlib"], f"{units.HOME}/lib", f"{units.HOME}/src", f"{units.HOME}/code", "/usr/lib/python3", "/usr/share/zoneinfo"})  # fmt: skip
 
 
@@ -67,7 +72,7 @@ class Watch:
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
         self.on, self.reached = False, ""
-        self.allowed = (FILES if "files" in allowed else set()) | (PROCESSES if "processes" in allowed else set())
+        self.allowed = {*(FILES if "files" in allowed else ()), *(PROCESSES if "processes" in allowed else ())}
         sys.addaudithook(self._heard)
 
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:

@@ -47,7 +47,7 @@ SPECULATIVE = re.compile(
     r"\b(?:not|never|instead of|rather than|wrong(?:ly)?|incorrect(?:ly)?|used to|does\s?n[o']t|bug)\b[^.\n]*$",
     re.IGNORECASE,
 )
-ELSEWHERE = re.compile(
+OTHER_CASE = re.compile(
     r"\b(?:in|with|without|under|using|assuming|unless|if|when|while|on|before|after|until|were|had)\b(?!\s+(?:particular|general|short|other words|this case|that case))",
     re.IGNORECASE,
 )
@@ -187,7 +187,7 @@ def calls_in(lines: list[str], n: int, row: str, number: int, by: str, name: str
         if (
             end is None
             or SPECULATIVE.search(row[: match.start()])
-            or ELSEWHERE.search(sentence(lines, n, match.start()))
+            or OTHER_CASE.search(sentence(lines, n, match.start()))
         ):
             continue
         call, rest = row[match.start() : end], row[end:]
@@ -276,7 +276,7 @@ def phrases(text: str, first: int, by: str, name: str) -> list[Example]:
             continue
         row = text.count("\n", 0, match.start())
         before = sentence(text.split("\n"), row, match.start() - text.rfind("\n", 0, match.start()) - 1)
-        if not SPECULATIVE.search(before) and not ELSEWHERE.search(before):
+        if not SPECULATIVE.search(before) and not OTHER_CASE.search(before):
             found.append(Example(f"{name}({argument})", value, first + text.count("\n", 0, match.start()), by, "prose"))
     return found
 

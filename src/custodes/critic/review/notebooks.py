@@ -43,28 +43,28 @@ def cells_of(file: str, text: str) -> tuple[list[Cell], Problem | None]:
         return [], Problem(file, 0, "is no notebook: a notebook is a JSON object with a list of cells")
     try:
         cells = notebook["cells"] if "cells" in notebook else _of_version_3(notebook)
-        wrong = [n for n, cell in enumerate(cells, 1) if not isinstance(cell, dict) or _source(cell) is None]
-        cells = [cell if n not in wrong else {} for n, cell in enumerate(cells, 1)]
         about = notebook.get("metadata", {})
         spoken = about.get("language_info", {}).get("name") or about.get("kernelspec", {}).get("language") or "python"
     except (TypeError, KeyError, AttributeError):
         return [], Problem(file, 0, "is no notebook: its cells or its metadata are no JSON objects")
-    sources = [_source(cell) or [] for cell in cells]
+    read = [_source(cell) for cell in cells]
+    wrong = [n for n, pieces in enumerate(read, 1) if pieces is None]
+    sources = [pieces or [] for pieces in read]
     whole = ["".join(pieces) for pieces in sources]
     if "python" not in str(spoken).lower():
         return [], None
     found = []
     for number, (cell, code, lines) in enumerate(zip(cells, whole, _stored_at(text, sources), strict=True), 1):
-        if cell.get("cell_type") == "code" and code.strip() and not OTHER_LANGUAGE.match(code):
+        if code.strip() and cell.get("cell_type") == "code" and not OTHER_LANGUAGE.match(code):
             found.append(Cell(f"{file}#cell{number}", _python_of(code), tuple(lines)))
     told = f"cell {wrong[0]} holds no text, and was not reviewed" if wrong else ""
     return found, Problem(file, 0, told) if told else None
 
 
-def _source(cell: dict[str, Any]) -> list[str] | None:
-    """The text of a cell in pieces; None where it is no text."""
-    source = cell.get("source", "")
-    pieces = source if isinstance(source, list) else [source]
+def _source(cell: Any) -> list[str] | None:
+    """The text of a cell in pieces; None where it is no cell, or holds no text."""
+    source = cell.get("source", "") if isinstance(cell, dict) else None
+    pieces: list[Any] = source if isinstance(source, list) else [source]
     return pieces if all(isinstance(piece, str) for piece in pieces) else None
 
 

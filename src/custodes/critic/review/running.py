@@ -130,8 +130,7 @@ def examine(
             for jobs in _batches(placed, left):
                 if on_progress is not None:
                     on_progress(done, count)
-                files = [_part(asked[place.file], found) for place, found in jobs]
-                _examine_batch(workshop, jobs, {**job, "files": files}, texts, result, kept)
+                _examine_batch(workshop, jobs, asked, job, texts, result, kept)
                 done += sum(len(found) for _, found in jobs)
             if tests:
                 _run_tests(workshop, tests, sorted({p.root for p in places}), placed, targets, texts, result)
@@ -188,41 +187,37 @@ def _file(place: Placed, found: list[_Target], proposed: _Proposed, before: str,
 def _examine_batch(
     workshop: Workshop,
     jobs: list[tuple[Placed, list[_Target]]],
-    job: dict[str, Any],
+    asked: Mapping[str, Mapping[str, Any]],
+    job: Mapping[str, Any],
     texts: Mapping[str, str],
     result: Examined,
     kept: KeptRuns,
 ) -> None:
     """Run a few functions. What ends the whole sandbox is found by halves, so that it takes no other function with it."""
     count = sum(len(found) for _, found in jobs)
+    files = [_part(asked[place.file], found) for place, found in jobs]
     try:
-        answers = workshop.do("examine", job, A_JOB + count * (A_FUNCTION + 5 * job["seconds"]))
+        answers = workshop.do("examine", {**job, "files": files}, A_JOB + count * (A_FUNCTION + 5 * job["seconds"]))
     except SandboxFailure as failure:
         if count > 1:
-            for half in _halves(jobs, job["files"]):
-                files = [_part(file, found) for _, found, file in half]
-                _examine_batch(workshop, [(p, f) for p, f, _ in half], {**job, "files": files}, texts, result, kept)
+            for half in _halves(jobs):
+                _examine_batch(workshop, half, asked, job, texts, result, kept)
             return
         why = "it needs more memory than the sandbox has" if "memory" in str(failure) else "it ends the sandbox"
         answers = [{"problem": why, "functions": []} for _ in jobs]
-    for (place, found), answer, file in zip(jobs, answers, job["files"], strict=True):
-        asked = {(function["qualname"], function["line"]): function for function in file["functions"]}
+    for (place, found), answer, file in zip(jobs, answers, files, strict=True):
+        functions = {(function["qualname"], function["line"]): function for function in file["functions"]}
         for row in answer["functions"]:
-            kept.keep(place, file, asked[row["qualname"], row["line"]], row)
+            kept.keep(place, file, functions[row["qualname"], row["line"]], row)
         _take(place, found, answer["functions"], texts, result, answer["problem"])
 
 
-def _halves(
-    jobs: list[tuple[Placed, list[_Target]]], files: Sequence[Mapping[str, Any]]
-) -> Iterator[list[tuple[Placed, list[_Target], Mapping[str, Any]]]]:
-    """The functions of a batch in two parts, each with its files."""
-    each = [(place, target, file) for (place, found), file in zip(jobs, files, strict=True) for target in found]
+def _halves(jobs: list[tuple[Placed, list[_Target]]]) -> Iterator[list[tuple[Placed, list[_Target]]]]:
+    """The functions of a batch in two parts."""
+    each = [(place, target) for place, found in jobs for target in found]
     middle = len(each) // 2
     for half in (each[:middle], each[middle:]):
-        grouped: dict[str, tuple[Placed, list[_Target], Mapping[str, Any]]] = {}
-        for place, target, file in half:
-            grouped.setdefault(place.file, (place, [], file))[1].append(target)
-        yield list(grouped.values())
+        yield [(place, [t for p, t in half if p is place]) for place, _ in jobs if any(p is place for p, _ in half)]
 
 
 def _take(
