@@ -451,6 +451,7 @@ def test_what_is_wrong_is_found_in_every_kind_of_function(tmp_path: Path):
     tests = {f.name: f.evidence.test for f in found.findings if f.evidence}
     assert "assert no_tail([]) is None" in tests["no_tail"]  # and no bool(...), which None would not pass
     assert "asyncio.run(names(" in tests["names"]
+    assert "def test_span_len():" in tests["Span.__len__"]
     assert "Sized(0).label)" in tests["Sized.label"]
     assert not {"Sized.__len__", "Sized.sound"} & {f.name for f in found.findings}
 

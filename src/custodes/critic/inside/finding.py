@@ -81,7 +81,7 @@ def paste(function: Any, file: Any, lines: list[str], comment: str) -> str:
     mine = sorted((used & available) - set(dir(__builtins__)) | {top} & used)
     header = [f"import {m}" for m in ("asyncio", "contextlib", "copy", "io", "math") if m in used and m not in mine]
     header += imports(file["import"], mine) if mine else []
-    name = function["qualname"].replace(".", "_").strip("_").lower()
+    name = "_".join(part for part in re.split(r"[._]+", function["qualname"]) if part).lower()
     body = [f"    {line}" if line else "" for line in lines]
     return "\n".join([*header, "", "", f"def test_{name}():", *body]) + "\n"
 
