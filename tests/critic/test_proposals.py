@@ -102,3 +102,16 @@ def test_a_real_engine_is_asked_and_a_question_that_does_not_fit_is_left_out(tin
     wanted = {"f.py": {"double"}}
     assert proposer.propose({"f.py": long}, wanted) == {("f.py", "double"): []}
     assert proposer.propose({"f.py": 'def f(n):\n    """One."""\n'}, {"f.py": {"f"}}) == {("f.py", "f"): []}
+
+
+def test_a_reply_is_begun_for_an_engine_that_continues_and_ended_by_the_fence():
+    class Begun(SayingEngine):
+        def generate(self, tasks, sampling, prefixes=None):
+            self.told = prefixes, sampling.stop
+            return super().generate(tasks, sampling)
+
+    continuing, other = Begun(SAID), Begun(SAID)
+    Proposer(continuing, "a-model", OPTIONS, opens=True).propose({"f.py": CODE}, {"f.py": {"double"}})
+    Proposer(other, "a-model", OPTIONS).propose({"f.py": CODE}, {"f.py": {"double"}})
+    assert continuing.told == (["```python\nassert double"], ("```",))
+    assert other.told == (None, ())

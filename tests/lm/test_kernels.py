@@ -53,7 +53,14 @@ def decoded(lm: LanguageModel, stepper: Stepper, prompts: list[np.ndarray], repl
 )  # 8 and 24 bits
 @pytest.mark.parametrize(
     ("kind", "heads", "kv_heads"),
-    [("llama", 3, 1), ("llama", 2, 2), ("qwen3", 5, 1), ("qwen2", 8, 2), ("llama", 2, 1)],  # 3, 1, 5, 4, 2 per group
+    [
+        ("llama", 3, 1),
+        ("llama", 2, 2),
+        ("qwen3", 5, 1),
+        ("qwen2", 8, 2),
+        ("llama", 2, 1),
+        *(("llama", n, 1) for n in (6, 7, 8, 9)),
+    ],  # per group 3, 1, 5, 4, 2 and so on
 )
 def test_compiled_steps_agree_with_torch_and_with_the_learner(
     tmp_path: Path,

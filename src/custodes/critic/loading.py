@@ -66,12 +66,12 @@ def open_proposer(choice: CriticChoice, options: ProposalOptions) -> Proposer | 
         engine = open_endpoint(model, "model")
         return Proposer(engine, f"{engine.base_url}#{engine.model}", options)
     lm = load(model)
-    room = lm.decoder.spec.context - options.proposal_tokens - 16
+    room = lm.decoder.spec.context - options.proposal_tokens
 
-    def fits(task: Task) -> bool:
-        return len(lm.encode(task.messages)) <= room
+    def fits(task: Task, begun: str) -> bool:
+        return len(lm.encode(task.messages, begun)) <= room
 
-    return Proposer(TorchEngine(lm), Path(lm.name).name, options, control_words(lm.tokenizer), fits)
+    return Proposer(TorchEngine(lm), Path(lm.name).name, options, control_words(lm.tokenizer), fits, opens=True)
 
 
 def find_writer(folder: Path, base: str = "", scorer: LineScorer | None = None) -> LanguageModel | None:

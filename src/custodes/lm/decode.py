@@ -54,14 +54,16 @@ class Cache:
         L, G, D = decoder.spec.layers, decoder.spec.kv_heads, decoder.spec.head_dim
         P, T = (-(-n // TILE) * TILE for n in (prompts, replies if shared else prompts + replies))
 
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
+        def room(
+            *shape: int,
+        ) -> Tensor:  # the compiled step reads only what was written; torch's masks the rest, and 0 times nan is nan
+            return (torch.empty if shared else torch.zeros)(shape, dtype=decoder.dtype, device=decoder.device)
 
         self.shared = shared
-        self.values = zeros(L, slots, G, T, D)
-        self.keys = zeros(L, slots, G, T // TILE, D, TILE) if shared else zeros(L, slots, G, T, D)
-        self.prompt_values = zeros(L, slots, G, P, D) if shared else zeros(0)
-        self.prompt_keys = zeros(L, slots, G, P // TILE, D, TILE) if shared else zeros(0)
+        self.values = room(L, slots, G, T, D)
+        self.keys = room(L, slots, G, T // TILE, D, TILE) if shared else room(L, slots, G, T, D)
+        self.prompt_values = room(L, slots, G, P, D) if shared else room(0)
+        self.prompt_keys = room(L, slots, G, P // TILE, D, TILE) if shared else room(0)
         self.of_slot: list[Prompt | None] = [None] * slots
         self._free = list(range(slots))
 

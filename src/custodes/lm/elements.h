@@ -73,4 +73,23 @@ static inline __attribute__((always_inline)) lanes load(const element *x) {
 }
 #endif
 
+/* The largest of x (n). A maximum of each lane: one maximum for all would wait for itself at every element. */
+#define LARGEST(name, type, as_float) \
+    static inline float name(const type *x, int64_t n) { \
+        float tops[4 * LANES], top = as_float(x[0]); \
+        for (int j = 0; j < 4 * LANES; j++) tops[j] = top; \
+        int64_t i = 0; \
+        for (; i + 4 * LANES <= n; i += 4 * LANES) \
+            for (int j = 0; j < 4 * LANES; j++) { \
+                float at = as_float(x[i + j]); \
+                tops[j] = at > tops[j] ? at : tops[j]; \
+            } \
+        for (; i < n; i++) top = as_float(x[i]) > top ? as_float(x[i]) : top; \
+        for (int j = 0; j < 4 * LANES; j++) top = tops[j] > top ? tops[j] : top; \
+        return top; \
+    }
+#define ITSELF(x) (x)
+LARGEST(largest, element, wide)
+LARGEST(largest_float, float, ITSELF)
+
 #endif

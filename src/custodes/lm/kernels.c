@@ -111,13 +111,14 @@ static inline void turn(const element *x, const element *cos, const element *sin
 }
 
 #define TILE 32 /* tokens whose keys lie side by side */
+#define MOST (LANES == 16 ? 8 : 4) /* query heads at once: as many as have their sums in registers */
 
 /* dot (Q, n) = q (Q, D) . keys (n tokens in tiles of (D, 32)). Fills whole tiles: weights has room for them. */
 static inline __attribute__((always_inline)) void score(const int Q, const float *q, const element *keys, float *weights,
                                                         int64_t n, int64_t D, int64_t room) {
     for (int64_t t = 0; t < n; t += 2 * LANES) {
         const element *tile = keys + t / TILE * TILE * D + t % TILE;
-        lanes dot[8] = {0};
+        lanes dot[2 * MOST] = {0};
         for (int64_t i = 0; i < D; i++) {
             __builtin_prefetch(tile + (D + i) * TILE); /* the same line of the next tile */
             lanes k0 = load(tile + i * TILE), k1 = load(tile + i * TILE + LANES);
@@ -138,12 +139,24 @@ static inline __attribute__((always_inline)) void mix(const int Q, const float *
 
 /* Softmax of w (n) in place. */
 static inline void normalise(float *w, int64_t n) {
-    float top = w[0], sum = 0;
-    for (int64_t t = 1; t < n; t++) top = w[t] > top ? w[t] : top;
+    float top = largest_float(w, n), sum = 0;
     for (int64_t t = 0; t < n; t++) w[t] = fast_exp(w[t] - top), sum += w[t];
     float scale = 1.0f / sum;
     for (int64_t t = 0; t < n; t++) w[t] *= scale;
 }
+
+/* ``attend`` with min(left, MOST) heads, which it gets as a constant. */
+#define HEADS(left, attend, ...) \
+    switch (left) { \
+    case 1: attend(1, __VA_ARGS__); break; \
+    case 2: attend(2, __VA_ARGS__); break; \
+    case 3: attend(3, __VA_ARGS__); break; \
+    case 4: attend(4, __VA_ARGS__); break; \
+    case 5: attend(MOST < 5 ? 4 : 5, __VA_ARGS__); break; \
+    case 6: attend(MOST < 6 ? 4 : 6, __VA_ARGS__); break; \
+    case 7: attend(MOST < 7 ? 4 : 7, __VA_ARGS__); break; \
+    default: attend(MOST, __VA_ARGS__); \
+    }
 
 /* Keys and values of one key-value head: the first n tokens of (T / 32, D, 32) and (T, D). */
 typedef struct { const element *keys, *values; int64_t n; } segment;
@@ -157,7 +170,7 @@ static inline __attribute__((always_inline)) void attend(const int Q, const floa
     score(Q, q, reply.keys, weights + prompt.n, reply.n, D, room);
     for (int h = 0; h < Q; h++) normalise(weights + h * room, n);
     for (int64_t i = 0; i < D; i += 2 * LANES) {
-        lanes mixed[8] = {0};
+        lanes mixed[2 * MOST] = {0};
         mix(Q, weights, prompt.values + i, mixed, prompt.n, D, room);
         mix(Q, weights + prompt.n, reply.values + i, mixed, reply.n, D, room);
         for (int h = 0; h < Q; h++) {
@@ -181,7 +194,7 @@ void rotate_attend(const element *qkv, const element *cos, const element *sin, c
     int64_t Q = H / G, room = P + T + TILE;
 #pragma omp parallel num_threads(threads)
     {
-        float *weights = malloc(sizeof(float) * 4 * room), *q = malloc(sizeof(float) * Q * D);
+        float *weights = malloc(sizeof(float) * MOST * room), *q = malloc(sizeof(float) * Q * D);
         element *turned = malloc(sizeof(element) * D);
 #pragma omp for collapse(2) schedule(static)
         for (int64_t b = 0; b < B; b++)
@@ -199,10 +212,10 @@ void rotate_attend(const element *qkv, const element *cos, const element *sin, c
                 segment prompt = {prompt_keys + shared, prompt_values + shared, prompts[b]}, reply = {k, v, at + 1};
                 element *o = out + (b * H + g * Q) * D;
                 int64_t h = 0;
-                for (; h + 4 <= Q; h += 4) attend(4, q + h * D, prompt, reply, weights, o + h * D, D, room);
-                if (Q - h == 3) attend(3, q + h * D, prompt, reply, weights, o + h * D, D, room);
-                if (Q - h == 2) attend(2, q + h * D, prompt, reply, weights, o + h * D, D, room);
-                if (Q - h == 1) attend(1, q + h * D, prompt, reply, weights, o + h * D, D, room);
+                for (; h < Q; h += MOST) {
+                    const float *of = q + h * D;
+                    HEADS(Q - h, attend, of, prompt, reply, weights, o + h * D, D, room);
+                }
             }
         free(weights);
         free(q);
@@ -221,7 +234,7 @@ static inline __attribute__((always_inline)) void attend_pages(const int Q, cons
     }
     for (int h = 0; h < Q; h++) normalise(weights + h * room, n);
     for (int64_t i = 0; i < D; i += 2 * LANES) {
-        lanes mixed[8] = {0};
+        lanes mixed[2 * MOST] = {0};
         for (int64_t t = 0; t < n; t += TILE) {
             int64_t here = n - t < TILE ? n - t : TILE;
             mix(Q, weights + t, values + table[t / TILE] * page + i, mixed, here, D, room);
@@ -244,7 +257,7 @@ void paged_attend(const element *qkv, const element *cos, const element *sin, co
     int64_t Q = H / G, room = M * TILE + TILE, page = G * D * TILE;
 #pragma omp parallel num_threads(threads)
     {
-        float *weights = malloc(sizeof(float) * 4 * room), *q = malloc(sizeof(float) * Q * D);
+        float *weights = malloc(sizeof(float) * MOST * room), *q = malloc(sizeof(float) * Q * D);
         element *turned = malloc(sizeof(element) * D);
 #pragma omp for schedule(static)
         for (int64_t b = 0; b < N; b++)
@@ -266,10 +279,10 @@ void paged_attend(const element *qkv, const element *cos, const element *sin, co
                 }
                 element *o = out + (b * H + g * Q) * D;
                 int64_t n = positions[b] + 1, h = 0;
-                for (; h + 4 <= Q; h += 4) attend_pages(4, q + h * D, k, v, table, n, weights, o + h * D, page, D, room);
-                if (Q - h == 3) attend_pages(3, q + h * D, k, v, table, n, weights, o + h * D, page, D, room);
-                if (Q - h == 2) attend_pages(2, q + h * D, k, v, table, n, weights, o + h * D, page, D, room);
-                if (Q - h == 1) attend_pages(1, q + h * D, k, v, table, n, weights, o + h * D, page, D, room);
+                for (; h < Q; h += MOST) {
+                    const float *of = q + h * D;
+                    HEADS(Q - h, attend_pages, of, k, v, table, n, weights, o + h * D, page, D, room);
+                }
             }
         free(weights);
         free(q);
@@ -287,11 +300,7 @@ void draw(const element *logits, const double *uniform, float temperature, int64
     for (int64_t b = 0; b < B; b++) {
         const element *row = logits + b * V;
         int64_t blocks = (V + BLOCK - 1) / BLOCK;
-        float top = wide(row[0]), sums[blocks];
-        for (int64_t i = 0; i < V; i++) {
-            float x = wide(row[i]);
-            top = x > top ? x : top;
-        }
+        float top = largest(row, V), sums[blocks];
         double total = 0;
         for (int64_t k = 0; k < blocks; k++) {
             int64_t start = k * BLOCK, end = start + BLOCK < V ? start + BLOCK : V;
@@ -325,11 +334,7 @@ void logprobs(const element *logits, const int64_t *targets, float temperature, 
 #pragma omp parallel for num_threads(threads)
     for (int64_t m = 0; m < M; m++) {
         const element *row = logits + m * V;
-        float top = wide(row[0]), sum = 0, weighted = 0;
-        for (int64_t i = 0; i < V; i++) {
-            float x = wide(row[i]);
-            top = x > top ? x : top;
-        }
+        float top = largest(row, V), sum = 0, weighted = 0;
         if (entropies)
             for (int64_t i = 0; i < V; i++) {
                 float x = (wide(row[i]) - top) * inverse, p = fast_exp(x);

@@ -31,6 +31,8 @@ ASKED = (
     "Write five tests of it, one a line, each of the form `assert {name}(...) == ...`. Take small inputs whose result the "
     "documentation decides, work each result out with care, and write nothing but these lines."
 )
+OPENED, CLOSED = "```python\nassert {name}", "```"
+"""How a reply begins that the engine opens, and what ends it: else a small model first writes the function again, then says what it wrote."""
 LINE = re.compile(r"^\s*(?:\d+[.)]\s*)?(?:>>>\s*)?`?(assert\s.+?)`?\s*$", re.MULTILINE)
 FEW, MANY = 0.85, 0.95
 """Confidence of a promise with three votes, and with four or more. Stated, not calibrated."""
@@ -74,10 +76,16 @@ class Proposer:
         name: str,
         options: ProposalOptions,
         words: Sequence[str] = (),
-        fits: Callable[[Task], bool] = lambda task: True,
+        fits: Callable[[Task, str], bool] = lambda task, begun: True,
+        opens: bool = False,
     ) -> None:
-        """``words`` are the model's control words; ``fits`` says whether its context holds a question and a sample."""
+        """``words`` are the model's control words; ``fits`` says whether its context holds a question, a begun
+        reply and a sample.
+
+        ``opens``: the engine continues a reply that has begun, so the first test is begun for it, and the last ends it.
+        """
         self.engine, self.name, self.options, self.words, self.fits = engine, name, options, words, fits
+        self.opened = OPENED if opens else ""
 
     def propose(
         self,
@@ -103,15 +111,21 @@ class Proposer:
             if name in names
         }
         kept = {key: self._kept(cache, task) for key, (task, _) in questions.items()}
-        asked = [key for key, replies in kept.items() if replies is None and self.fits(questions[key][0])]
+        asked = [
+            key
+            for key, replies in kept.items()
+            if replies is None and self.fits(questions[key][0], self._begun(key[1]))
+        ]
         n = self.options.proposals
-        sampling = Sampling(temperature=TEMPERATURE, max_tokens=self.options.proposal_tokens, n=n)
+        stop = (CLOSED,) if self.opened else ()
+        sampling = Sampling(temperature=TEMPERATURE, max_tokens=self.options.proposal_tokens, n=n, stop=stop)
         for at in range(0, len(asked), TOGETHER):
             part = asked[at : at + TOGETHER]
             if on_progress is not None:
                 on_progress(at, len(asked))
+            begun = [self._begun(key[1]) for key in part] if self.opened else None
             try:
-                episodes = self.engine.generate([questions[key][0] for key in part], sampling)
+                episodes = self.engine.generate([questions[key][0] for key in part], sampling, begun)
             except InputError as error:
                 raise EngineDied(str(error)) from None
             for i, key in enumerate(part):
@@ -119,9 +133,12 @@ class Proposer:
                 self._keep(cache, questions[key][0], kept[key] or [])
         return {key: _votes_on(replies or [], questions[key][1], self.options) for key, replies in kept.items()}
 
+    def _begun(self, name: str) -> str:
+        return self.opened.format(name=name)
+
     def _file(self, cache: Path, task: Task) -> Path:
         options = json.dumps(asdict(self.options), sort_keys=True)
-        return cache / f"proposals-{hash_shown(self.name, options, task.messages[0].content)}.json"
+        return cache / f"proposals-{hash_shown(self.name, options, self.opened, task.messages[0].content)}.json"
 
     def _kept(self, cache: Path | None, task: Task) -> list[str] | None:
         try:
