@@ -139,9 +139,9 @@ def over_seeds(study: Callable[[Path, argparse.Namespace, int], object], chosen:
     print(json.dumps(found, indent=1))
 
 
-def split_instructions(held_out: int) -> tuple[list[Task], list[Task]]:
-    """(training, held out) instruction tasks, ``held_out`` of the latter."""
-    tasks = instruction_tasks(2400)
+def split_instructions(held_out: int, of_all: int = 2400) -> tuple[list[Task], list[Task]]:
+    """(training, held out) of so many instruction tasks, ``held_out`` of the latter."""
+    tasks = instruction_tasks(of_all)
     of = {split: [t for t in tasks if t.metadata["split"] == split] for split in ("train", "held_out")}
     return of["train"], of["held_out"][:held_out]
 

@@ -43,6 +43,7 @@ MISLED = (0.0, 0.05, 0.1, 0.2, 0.4)
 READING = 10.0
 CROWD = {"expert": 8}
 """Honest judges: what they miss is what is asked about. Of a crowd with people who do not look, labels tell little either way."""
+TASKS = 8000  # of which about a fifth is held out
 RIDGES = (10.0, 100.0, 1_000.0, 10_000.0)
 CORNERS = {"pays": (0.1, 0.75, 0.0), "hurts": (0.5, 0.25, 0.4)}
 """Cells whose rewards are optimised against, where that is asked for."""
@@ -95,8 +96,8 @@ def labels(judgments: Sequence[Any], at: dict[str, int]) -> tuple[list[tuple[int
 
 def main() -> None:
     parser = options(__doc__, "runs/assisted-labels")
-    parser.add_argument("--judged", type=int, default=600, help="tasks that judges compare answers to")
-    parser.set_defaults(held_out=300)
+    parser.add_argument("--judged", type=int, default=1000, help="tasks that judges compare answers to")
+    parser.set_defaults(held_out=1200)
     parser.add_argument("--crowds", type=int, default=2, help="crowds of judges, a seed each")
     parser.add_argument("--overlap", type=int, default=3, help="judges of each pair")
     parser.add_argument("--reading", type=float, default=READING, help="seconds to read the findings")
@@ -119,7 +120,7 @@ class Study:
 
     def __init__(self, chosen: argparse.Namespace) -> None:
         self.chosen = chosen
-        self.train, self.held_out = split_instructions(chosen.held_out)
+        self.train, self.held_out = split_instructions(chosen.held_out, TASKS)
         self.lm = load(chosen.model)
         sampling = Sampling(n=4, max_tokens=chosen.max_tokens, seed=chosen.seed)
         judged = self.train[: chosen.judged]
