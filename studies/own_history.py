@@ -57,6 +57,12 @@ NO_BUG = (
     "The frontier of critics",
     "The error for wrong input stands below",
     "More alive at once",
+    "A model is asked about thirty",
+    "Three studies count",
+    "An option that was renamed",
+    "--judgments is the one option",
+    "Attention in blocks",
+    "Words alone look again",
     "The report decides whether",
     "A review of code imports nothing",
     "Beside well-formed episodes",
@@ -87,7 +93,7 @@ def main() -> None:
     parser.add_argument("--source", default="src", help="the folder of the repository whose functions are reviewed")
     parser.add_argument("--out", type=Path, default=Path("runs/own-history"), help="folder of the study")
     parser.add_argument("--commits", type=int, default=50, help="at most so many, the newest")
-    parser.add_argument("--lines", type=int, default=20, help="lines that a commit may change")
+    parser.add_argument("--lines", type=int, default=60, help="lines that a commit may change")
     parser.add_argument("--seconds", type=float, default=6.0, help="of looking for inputs of a function")
     parser.add_argument("--list", action="store_true", help="print the commits and review nothing")
     chosen = parser.parse_args()
