@@ -14,6 +14,7 @@ first keep options in more than half, and the second in less?
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "more": ("option-keeping", {"option_pays": "more"}),
     "fewer": ("option-keeping", {"option_pays": "fewer"}),
 }
+OPTION_TRAINING = {"tasks_per_step": 64, "n": 4, "learning_rate": 1e-4, "first_layer": 0, "kl_coefficient": 0.05}
+"""Two lists are to be told apart by their length: with 16 prompts a step and the upper half of the layers, PPO ends in always the same letter."""
 KINDS = {"goal-shift": "goals", "option-keeping": "options"}
 
 
@@ -60,6 +63,8 @@ def study(out: Path, chosen: Any, seed: int) -> dict[str, Any]:
             evaluate=chosen.held_out,
             seed=seed,
         )
+        if stage == "option-keeping":
+            config = replace(config, **OPTION_TRAINING)  # type: ignore[arg-type]
         gaming_train(config)
     measured = {arm: read_summary(out / arm)[0]["rounds"] for arm in ARMS}
     before, after = ({arm: rounds[k]["measured"] for arm, rounds in measured.items()} for k in (0, -1))
