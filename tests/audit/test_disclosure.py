@@ -280,6 +280,19 @@ def test_what_was_withdrawn_is_told_and_said_no_more(world: World, tmp_path: Pat
     assert disclosed.lines["feedback.types"].status == "recorded"
 
 
+def test_a_run_in_a_ledger_and_in_a_copy_of_it_is_told_once(tmp_path: Path):
+    with main_job(tmp_path / "ledger.db") as first:
+        run = first.runs()[0].id
+    shutil.copy(tmp_path / "ledger.db", tmp_path / "longer.db")
+    with Ledger.open(tmp_path / "longer.db") as longer:
+        longer.start_run("policy tune", {}, 0)
+        with Ledger.open(tmp_path / "ledger.db", read_only=True) as first:
+            for ledgers in ([first, longer], [longer, first]):
+                history = RecordedHistory(ledgers)
+                assert [place.run.id for place in history.runs] == [run]
+                assert history.ledgers == [longer]
+
+
 def test_a_ledger_without_runs_and_no_ledger_at_all_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     Ledger.open(tmp_path / "empty.db").close()
     with Ledger.open(tmp_path / "empty.db") as ledger, pytest.raises(InputError, match="nothing to disclose"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,13 +91,15 @@ class RunPlace:
 
 
 class RecordedHistory:
-    """The runs of some ledgers, oldest first, and their rows."""
+    """The runs of some ledgers, oldest first, and their rows. Of copies of a ledger the one with most rows is read."""
 
     def __init__(self, ledgers: Sequence[Ledger]) -> None:
         """Raises InputError for a ledger whose chain is broken, and where there is no run to disclose."""
-        self.ledgers = list(ledgers)
-        self.verified = [_verified(ledger) for ledger in ledgers]
-        self.runs = _places(ledgers)
+        verified = {ledger: _verified(ledger) for ledger in ledgers}
+        own = _own_runs(sorted(ledgers, key=lambda ledger: -verified[ledger].rows))
+        self.ledgers = [ledger for ledger in ledgers if own[ledger] or not ledger.runs()]
+        self.verified = [verified[ledger] for ledger in self.ledgers]
+        self.runs = _places(own)
         if not self.runs:
             named = " and ".join(ledger.name for ledger in ledgers)
             raise InputError(f"{named} holds no run; there is nothing to disclose.")
@@ -170,11 +172,20 @@ def _verified(ledger: Ledger) -> Verification:
     return found
 
 
-def _places(ledgers: Sequence[Ledger]) -> list[RunPlace]:
+def _own_runs(ledgers: Sequence[Ledger]) -> dict[Ledger, list[Run]]:
+    """The runs of each ledger that none before it holds."""
+    seen, own = set[str](), dict[Ledger, list[Run]]()
+    for ledger in ledgers:
+        own[ledger] = [run for run in ledger.runs() if run.id not in seen]
+        seen |= {run.id for run in own[ledger]}
+    return own
+
+
+def _places(own: Mapping[Ledger, Sequence[Run]]) -> list[RunPlace]:
     rows = [
         (ledger, *row)
-        for ledger in ledgers
-        for run in ledger.runs()
+        for ledger, runs in own.items()
+        for run in runs
         for row in ledger.rows(run.id, "run")
         if run.recipe not in OF_ITSELF and (run.status == "completed" or ledger.summary(run.id))
     ]
