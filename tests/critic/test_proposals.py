@@ -52,6 +52,25 @@ def test_votes_are_counted_by_input_and_value_and_one_a_sample():
     assert [(p.source, p.want) for p in _votes_on(truths, "f", two)] == [("f('a')", "True"), ("f('b')", "False")]
 
 
+def test_a_test_may_wrap_the_call_and_hand_on_small_functions_and_nothing_else():
+    written = [
+        "assert list(f(lambda x: x > 1, [1, 2])) == [2]",
+        "assert ''.join(f(str.upper, 'ab')) == 'AB'",
+        "assert f(sorted, [y for y in (2, 1)]) == [1, 2]",
+    ]
+    refused = [
+        "assert f(iseven, [2]) == [2]",
+        "assert f(1) + f(2) == 3",
+        "assert f(open('x')) == 1",
+        "assert f(().__class__) == 1",
+    ]
+    (reply,) = ["\n".join([*written, *refused, "assert f() == 3", "assert g(1) == 1"])]
+    votes = _votes_on([reply], "f", ProposalOptions(votes=1))
+    assert sorted(v.source for v in votes) == [
+        line.removeprefix("assert ").rpartition(" == ")[0] for line in sorted(written)
+    ]
+
+
 def test_a_model_sees_documentation_and_no_body_and_is_asked_once(tmp_path: Path):
     engine = SayingEngine(SAID)
     proposer = Proposer(engine, "a-model", OPTIONS)

@@ -34,6 +34,11 @@ ASKED = (
 OPENED, CLOSED = "```python\nassert {name}", "```"
 """How a reply begins that the engine opens, and what ends it: else a small model first writes the function again, then says what it wrote."""
 LINE = re.compile(r"^\s*(?:\d+[.)]\s*)?(?:>>>\s*)?`?(assert\s.+?)`?\s*$", re.MULTILINE)
+PURE = (
+    "abs all any bool bytes chr complex dict divmod enumerate filter float frozenset hex int isinstance iter len list map max min "
+    "next oct ord pow range repr reversed round set slice sorted str sum tuple type zip"
+)
+"""Builtins that a proposed test may use beside the function."""
 FEW, MANY = 0.85, 0.95
 """Confidence of a promise with three votes, and with four or more. Stated, not calibrated."""
 
@@ -214,10 +219,20 @@ def _asserts(reply: str, name: str) -> Iterator[tuple[str, str]]:
         elif isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq | ast.Is):
             value = _literal(test.comparators[0])
             test = test.left
-        if isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == name and value:
-            given = [*test.args, *(k.value for k in test.keywords)]
-            if given and all(_literal(a) for a in given):
-                yield ast.unparse(test), value
+        if value and _calls_alone(test, name):
+            yield ast.unparse(test), value
+
+
+def _calls_alone(expression: ast.expr, name: str) -> bool:
+    """Whether an expression calls a function once, with arguments, and needs nothing but pure builtins: ``list(f(len, [1]))``."""
+    nodes = list(ast.walk(expression))
+    calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name]
+    if len(calls) != 1 or not (calls[0].args or calls[0].keywords):
+        return False
+    bound = {a.arg for n in nodes if isinstance(n, ast.Lambda) for a in ast.walk(n.args) if isinstance(a, ast.arg)}
+    bound |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    hidden = any(isinstance(n, ast.Attribute) and n.attr.startswith("_") for n in nodes)
+    return not hidden and {n.id for n in nodes if isinstance(n, ast.Name)} <= {name, *PURE.split()} | bound
 
 
 def _literal(node: ast.expr) -> str:
