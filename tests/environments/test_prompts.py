@@ -59,9 +59,10 @@ def test_every_format_gives_the_same_tasks(tmp_path):
     assert [t.metadata for t in read[0]] == [{"answer": "Because"}, {"answer": "So"}]
 
 
-def test_conversations_keep_their_turns_and_prompts_come_once(tmp_path):
+def test_conversations_keep_their_turns_and_prompts_come_once_which_is_said(tmp_path):
     rows = [{"chosen": DIALOGUE}, {"chosen": DIALOGUE + " And more."}, {"prompt": "Why?"}]
-    first, second = read_tasks(write_jsonl(tmp_path / "p.jsonl", rows))
+    with pytest.warns(UserWarning, match=r"p\.jsonl: 1 of 3 rows repeat a prompt"):
+        first, second = read_tasks(write_jsonl(tmp_path / "p.jsonl", rows))
     assert [m.role for m in first.messages] == ["user", "assistant", "user"]
     assert second.messages[0].content == "Why?"
 

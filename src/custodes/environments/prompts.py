@@ -12,6 +12,7 @@ A column ``system`` opens the conversation.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -28,11 +29,12 @@ def read_tasks(path: str | Path, column: str = "", system: str = "") -> list[Tas
     """One task for each distinct prompt of a file, in the file's order; further columns become metadata.
 
     ``column`` holds the prompt where it has another name than the usual ones. ``system`` opens every conversation that has
-    no system message of its own. A prompt's id is a hash of its messages (:func:`task_id`), the same in every file and run.
+    no system message of its own. That rows repeat a prompt is a warning. A prompt's id is a hash of its messages (:func:`task_id`), the same in every file and run.
     Raises :class:`~custodes.types.InputError` naming file and row of what is wrong.
     """
-    tasks: dict[str, Task] = {}
+    tasks, rows = dict[str, Task](), 0
     for row in read_rows(path, (*PROMPT_COLUMNS, *ANSWER_COLUMNS, *([column] if column else []))):
+        rows += 1
         values = {**row.values, "prompt": row.values.get(column)} if column else row.values
         messages = prompt_messages(values, row.place)
         if system and messages[0].role != "system":
@@ -40,6 +42,9 @@ def read_tasks(path: str | Path, column: str = "", system: str = "") -> list[Tas
         rest = {k: _plain(v) for k, v in row.values.items() if k not in (*PROMPT_COLUMNS, *ANSWER_COLUMNS, column)}
         task = Task(id=task_id(messages), messages=messages, metadata=rest)
         tasks.setdefault(task.id, task)
+    if rows > len(tasks):
+        said = f"{path}: {rows - len(tasks):,} of {rows:,} rows repeat a prompt; each prompt is taken once, with what its first row says."
+        warnings.warn(said, stacklevel=2)
     return list(tasks.values())
 
 
