@@ -92,4 +92,61 @@ static inline __attribute__((always_inline)) lanes load(const element *x) {
 LARGEST(largest, element, wide)
 LARGEST(largest_float, float, ITSELF)
 
+/* Two registers of columns, times factors. Where the processor has products of pairs of bfloat16, the columns of two rows are
+ * taken together, at half the instructions; they lie in an order of their own until store_columns puts them back. */
+#if defined(__AVX512BF16__) && !defined(ELEMENT_FLOAT32)
+#include <immintrin.h>
+#define TOGETHER 2
+typedef element factor;
+typedef struct { __m512i low, high; } columns;
+static inline factor as_factor(element x) { return x; }
+
+/* w (n) as factors in its own place, and a 0 behind them, since they are taken in pairs. Works on whole registers: w has room. */
+static inline void as_factors(float *w, int64_t n) {
+    for (int64_t t = 0; t < n; t += LANES) {
+        __m256bh sixteen = _mm512_cvtneps_pbh(_mm512_loadu_ps(w + t));
+        memcpy((char *)w + t * sizeof(factor), &sixteen, sizeof sixteen);
+    }
+    memset((char *)w + n * sizeof(factor), 0, sizeof(factor));
+}
+
+static inline __attribute__((always_inline)) columns load_columns(const element *x, const element *next) {
+    __m512i a = _mm512_loadu_si512(x), b = next ? _mm512_loadu_si512(next) : _mm512_setzero_si512();
+    return (columns){_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)};
+}
+
+/* sums (2 registers) += the factors at f, one for each row, times the columns. */
+static inline __attribute__((always_inline)) void multiply_add(lanes *sums, const factor *f, columns c) {
+    int32_t two;
+    memcpy(&two, f, sizeof two);
+    __m512bh pair = (__m512bh)_mm512_set1_epi32(two);
+    sums[0] = (lanes)_mm512_dpbf16_ps((__m512)sums[0], (__m512bh)c.low, pair);
+    sums[1] = (lanes)_mm512_dpbf16_ps((__m512)sums[1], (__m512bh)c.high, pair);
+}
+
+static inline __attribute__((always_inline)) void store_columns(float *to, const lanes *sums) {
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    _mm512_storeu_ps(to, _mm512_permutex2var_ps((__m512)sums[0], first, (__m512)sums[1]));
+    _mm512_storeu_ps(to + LANES, _mm512_permutex2var_ps((__m512)sums[0], second, (__m512)sums[1]));
+}
+#else
+#define TOGETHER 1
+typedef float factor;
+typedef struct { lanes low, high; } columns;
+static inline factor as_factor(element x) { return wide(x); }
+static inline void as_factors(float *w, int64_t n) { (void)w, (void)n; }
+
+static inline __attribute__((always_inline)) columns load_columns(const element *x, const element *next) {
+    (void)next;
+    return (columns){load(x), load(x + LANES)};
+}
+
+static inline __attribute__((always_inline)) void multiply_add(lanes *sums, const factor *f, columns c) {
+    sums[0] += *f * c.low, sums[1] += *f * c.high;
+}
+
+static inline __attribute__((always_inline)) void store_columns(float *to, const lanes *sums) { memcpy(to, sums, 2 * sizeof(lanes)); }
+#endif
+
 #endif

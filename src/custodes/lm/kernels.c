@@ -94,17 +94,20 @@ void swiglu(const element *gate_up, element *out, int64_t B, int64_t I, int thre
     }
 }
 
+/* Rotary embedding of one head x (D), normalised before where ``norm`` is not null. The test stands outside of the loops: in one it
+ * would become loads that are masked out, which from a null pointer take hundreds of cycles each. */
 static inline void turn(const element *x, const element *cos, const element *sin, const element *norm, float eps, element *out, int64_t D) {
-    float scale = 1.0f;
-    if (norm) {
-        float sum = 0;
-        for (int64_t i = 0; i < D; i++) sum += wide(x[i]) * wide(x[i]);
-        scale = 1.0f / sqrtf(sum / D + eps);
-    }
     int64_t half = D / 2;
+    float head[D], sum = 0;
+    for (int64_t i = 0; i < D; i++) head[i] = wide(x[i]);
+    if (norm) {
+        for (int64_t i = 0; i < D; i++) sum += head[i] * head[i];
+        float scale = 1.0f / sqrtf(sum / D + eps);
+        for (int64_t i = 0; i < D; i++) head[i] *= scale * wide(norm[i]);
+    }
+#pragma GCC ivdep
     for (int64_t i = 0; i < half; i++) {
-        float a = wide(x[i]) * scale, b = wide(x[i + half]) * scale;
-        if (norm) a *= wide(norm[i]), b *= wide(norm[i + half]);
+        float a = head[i], b = head[i + half];
         out[i] = narrow(a * wide(cos[i]) - b * wide(sin[i]));
         out[i + half] = narrow(b * wide(cos[i + half]) + a * wide(sin[i + half]));
     }
@@ -114,35 +117,40 @@ static inline void turn(const element *x, const element *cos, const element *sin
 #define MOST (LANES == 16 ? 8 : 4) /* query heads at once: as many as have their sums in registers */
 
 /* dot (Q, n) = q (Q, D) . keys (n tokens in tiles of (D, 32)). Fills whole tiles: weights has room for them. */
-static inline __attribute__((always_inline)) void score(const int Q, const float *q, const element *keys, float *weights,
+static inline __attribute__((always_inline)) void score(const int Q, const factor *q, const element *keys, float *weights,
                                                         int64_t n, int64_t D, int64_t room) {
     for (int64_t t = 0; t < n; t += 2 * LANES) {
         const element *tile = keys + t / TILE * TILE * D + t % TILE;
         lanes dot[2 * MOST] = {0};
-        for (int64_t i = 0; i < D; i++) {
+        for (int64_t i = 0; i < D; i += TOGETHER) {
             __builtin_prefetch(tile + (D + i) * TILE); /* the same line of the next tile */
-            lanes k0 = load(tile + i * TILE), k1 = load(tile + i * TILE + LANES);
-            for (int h = 0; h < Q; h++) dot[2 * h] += q[h * D + i] * k0, dot[2 * h + 1] += q[h * D + i] * k1;
+            columns k = load_columns(tile + i * TILE, tile + (i + 1) * TILE);
+            for (int h = 0; h < Q; h++) multiply_add(dot + 2 * h, q + h * D + i, k);
         }
-        for (int h = 0; h < Q; h++) memcpy(weights + h * room + t, dot + 2 * h, 2 * sizeof(lanes));
+        for (int h = 0; h < Q; h++) store_columns(weights + h * room + t, dot + 2 * h);
     }
 }
 
 /* mixed (Q, 2 LANES) += weights (Q, n) @ 2 LANES columns of values (n, D). */
-static inline __attribute__((always_inline)) void mix(const int Q, const float *weights, const element *values, lanes *mixed,
+static inline __attribute__((always_inline)) void mix(const int Q, const factor *weights, const element *values, lanes *mixed,
                                                       int64_t n, int64_t D, int64_t room) {
-    for (int64_t t = 0; t < n; t++) {
-        lanes v0 = load(values + t * D), v1 = load(values + t * D + LANES);
-        for (int h = 0; h < Q; h++) mixed[2 * h] += weights[h * room + t] * v0, mixed[2 * h + 1] += weights[h * room + t] * v1;
+    int64_t stride = room * sizeof(float) / sizeof(factor), t = 0;
+    for (; t + TOGETHER <= n; t += TOGETHER) {
+        columns v = load_columns(values + t * D, values + (t + 1) * D);
+        for (int h = 0; h < Q; h++) multiply_add(mixed + 2 * h, weights + h * stride + t, v);
+    }
+    if (t < n) {
+        columns v = load_columns(values + t * D, NULL);
+        for (int h = 0; h < Q; h++) multiply_add(mixed + 2 * h, weights + h * stride + t, v);
     }
 }
 
-/* Softmax of w (n) in place. */
-static inline void normalise(float *w, int64_t n) {
+/* w (n) becomes exp(scale (w - its largest)), as factors in its own place; returns 1 over their sum. */
+static inline float exponentials(float *w, int64_t n, float scale) {
     float top = largest_float(w, n), sum = 0;
-    for (int64_t t = 0; t < n; t++) w[t] = fast_exp(w[t] - top), sum += w[t];
-    float scale = 1.0f / sum;
-    for (int64_t t = 0; t < n; t++) w[t] *= scale;
+    for (int64_t t = 0; t < n; t++) w[t] = fast_exp((w[t] - top) * scale), sum += w[t];
+    as_factors(w, n);
+    return 1.0f / sum;
 }
 
 /* ``attend`` with min(left, MOST) heads, which it gets as a constant. */
@@ -161,23 +169,30 @@ static inline void normalise(float *w, int64_t n) {
 /* Keys and values of one key-value head: the first n tokens of (T / 32, D, 32) and (T, D). */
 typedef struct { const element *keys, *values; int64_t n; } segment;
 
+/* out (Q, D), columns i to i + 2 LANES: what was mixed, times each head's share. */
+static inline __attribute__((always_inline)) void write_mixed(const int Q, const lanes *mixed, const float *shares, element *out, int64_t i,
+                                                              int64_t D) {
+    for (int h = 0; h < Q; h++) {
+        float wide_out[2 * LANES];
+        store_columns(wide_out, mixed + 2 * h);
+        for (int j = 0; j < 2 * LANES; j++) out[h * D + i + j] = narrow(wide_out[j] * shares[h]);
+    }
+}
+
 /* Q query heads that share a key-value head attend to a prompt and then to the reply so far. Called with
- * constant Q, so that sums stay in registers. q (Q, D) float; weights (Q, room) is room to work in. */
-static inline __attribute__((always_inline)) void attend(const int Q, const float *q, segment prompt, segment reply,
-                                                         float *weights, element *out, int64_t D, int64_t room) {
+ * constant Q, so that sums stay in registers. q (Q, D); weights (Q, room) is room to work in. */
+static inline __attribute__((always_inline)) void attend(const int Q, const factor *q, segment prompt, segment reply, float *weights,
+                                                         element *out, int64_t D, int64_t room, float scale) {
     int64_t n = prompt.n + reply.n;
+    float shares[MOST];
     score(Q, q, prompt.keys, weights, prompt.n, D, room);
     score(Q, q, reply.keys, weights + prompt.n, reply.n, D, room);
-    for (int h = 0; h < Q; h++) normalise(weights + h * room, n);
+    for (int h = 0; h < Q; h++) shares[h] = exponentials(weights + h * room, n, scale);
     for (int64_t i = 0; i < D; i += 2 * LANES) {
         lanes mixed[2 * MOST] = {0};
-        mix(Q, weights, prompt.values + i, mixed, prompt.n, D, room);
-        mix(Q, weights + prompt.n, reply.values + i, mixed, reply.n, D, room);
-        for (int h = 0; h < Q; h++) {
-            float wide_out[2 * LANES];
-            memcpy(wide_out, mixed + 2 * h, sizeof wide_out);
-            for (int j = 0; j < 2 * LANES; j++) out[h * D + i + j] = narrow(wide_out[j]);
-        }
+        mix(Q, (factor *)weights, prompt.values + i, mixed, prompt.n, D, room);
+        mix(Q, (factor *)weights + prompt.n, reply.values + i, mixed, reply.n, D, room);
+        write_mixed(Q, mixed, shares, out, i, D);
     }
 }
 
@@ -194,7 +209,8 @@ void rotate_attend(const element *qkv, const element *cos, const element *sin, c
     int64_t Q = H / G, room = P + T + TILE;
 #pragma omp parallel num_threads(threads)
     {
-        float *weights = malloc(sizeof(float) * MOST * room), *q = malloc(sizeof(float) * Q * D);
+        float *weights = malloc(sizeof(float) * MOST * room);
+        factor *q = malloc(sizeof(factor) * Q * D);
         element *turned = malloc(sizeof(element) * D);
 #pragma omp for collapse(2) schedule(static)
         for (int64_t b = 0; b < B; b++)
@@ -207,14 +223,14 @@ void rotate_attend(const element *qkv, const element *cos, const element *sin, c
                 memcpy(v + at * D, row + (H + G + g) * D, D * sizeof(element));
                 for (int64_t h = 0; h < Q; h++) {
                     turn(row + (g * Q + h) * D, c, s, q_norm, eps, turned, D);
-                    for (int64_t i = 0; i < D; i++) q[h * D + i] = wide(turned[i]) * scale;
+                    for (int64_t i = 0; i < D; i++) q[h * D + i] = as_factor(turned[i]);
                 }
                 segment prompt = {prompt_keys + shared, prompt_values + shared, prompts[b]}, reply = {k, v, at + 1};
                 element *o = out + (b * H + g * Q) * D;
                 int64_t h = 0;
                 for (; h < Q; h += MOST) {
-                    const float *of = q + h * D;
-                    HEADS(Q - h, attend, of, prompt, reply, weights, o + h * D, D, room);
+                    const factor *of = q + h * D;
+                    HEADS(Q - h, attend, of, prompt, reply, weights, o + h * D, D, room, scale);
                 }
             }
         free(weights);
@@ -225,25 +241,22 @@ void rotate_attend(const element *qkv, const element *cos, const element *sin, c
 
 /* Like attend, of one sequence whose n tokens lie in pages of 32: keys (pages, G, D, 32) and values (pages, G, 32, D) of
  * the layer, from key-value head g on; ``table`` names the sequence's pages in order. */
-static inline __attribute__((always_inline)) void attend_pages(const int Q, const float *q, const element *keys, const element *values,
+static inline __attribute__((always_inline)) void attend_pages(const int Q, const factor *q, const element *keys, const element *values,
                                                                const int64_t *table, int64_t n, float *weights, element *out,
-                                                               int64_t page, int64_t D, int64_t room) {
+                                                               int64_t page, int64_t D, int64_t room, float scale) {
+    float shares[MOST];
     for (int64_t t = 0; t < n; t += TILE) {
         int64_t here = n - t < TILE ? n - t : TILE;
         score(Q, q, keys + table[t / TILE] * page, weights + t, here, D, room);
     }
-    for (int h = 0; h < Q; h++) normalise(weights + h * room, n);
+    for (int h = 0; h < Q; h++) shares[h] = exponentials(weights + h * room, n, scale);
     for (int64_t i = 0; i < D; i += 2 * LANES) {
         lanes mixed[2 * MOST] = {0};
         for (int64_t t = 0; t < n; t += TILE) {
             int64_t here = n - t < TILE ? n - t : TILE;
-            mix(Q, weights + t, values + table[t / TILE] * page + i, mixed, here, D, room);
+            mix(Q, (factor *)weights + t, values + table[t / TILE] * page + i, mixed, here, D, room);
         }
-        for (int h = 0; h < Q; h++) {
-            float wide_out[2 * LANES];
-            memcpy(wide_out, mixed + 2 * h, sizeof wide_out);
-            for (int j = 0; j < 2 * LANES; j++) out[h * D + i + j] = narrow(wide_out[j]);
-        }
+        write_mixed(Q, mixed, shares, out, i, D);
     }
 }
 
@@ -257,7 +270,8 @@ void paged_attend(const element *qkv, const element *cos, const element *sin, co
     int64_t Q = H / G, room = M * TILE + TILE, page = G * D * TILE;
 #pragma omp parallel num_threads(threads)
     {
-        float *weights = malloc(sizeof(float) * MOST * room), *q = malloc(sizeof(float) * Q * D);
+        float *weights = malloc(sizeof(float) * MOST * room);
+        factor *q = malloc(sizeof(factor) * Q * D);
         element *turned = malloc(sizeof(element) * D);
 #pragma omp for schedule(static)
         for (int64_t b = 0; b < N; b++)
@@ -275,13 +289,13 @@ void paged_attend(const element *qkv, const element *cos, const element *sin, co
                 const int64_t *table = tables + rows[b] * M;
                 for (int64_t h = 0; h < Q; h++) {
                     turn(row + (g * Q + h) * D, cos + b * D, sin + b * D, q_norm, eps, turned, D);
-                    for (int64_t i = 0; i < D; i++) q[h * D + i] = wide(turned[i]) * scale;
+                    for (int64_t i = 0; i < D; i++) q[h * D + i] = as_factor(turned[i]);
                 }
                 element *o = out + (b * H + g * Q) * D;
                 int64_t n = positions[b] + 1, h = 0;
                 for (; h < Q; h += MOST) {
-                    const float *of = q + h * D;
-                    HEADS(Q - h, attend_pages, of, k, v, table, n, weights, o + h * D, page, D, room);
+                    const factor *of = q + h * D;
+                    HEADS(Q - h, attend_pages, of, k, v, table, n, weights, o + h * D, page, D, room, scale);
                 }
             }
         free(weights);

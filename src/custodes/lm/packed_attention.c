@@ -101,7 +101,10 @@ static void lay_along(const element *x, int64_t stride, int64_t rows, int64_t D,
     for (int64_t t = 0; t < rows; t += PAIR) {
         const element *upper = x + t * stride, *lower = t + 1 < rows ? upper + stride : NULL;
         word *to = out + t / PAIR * D;
-        for (int64_t i = 0; i < D; i++) to[i] = pair(wide(upper[i]), lower ? wide(lower[i]) : 0.0f);
+        if (lower)
+            for (int64_t i = 0; i < D; i++) to[i] = pair(wide(upper[i]), wide(lower[i]));
+        else
+            for (int64_t i = 0; i < D; i++) to[i] = pair(wide(upper[i]), 0.0f);
     }
 }
 
@@ -172,9 +175,8 @@ static void take_rows(const element *x, int64_t stride, int64_t token, int64_t t
 
 /* Softmax without the division, in place, over columns [0, shared) and [from, end) of x; zeros elsewhere. Its sum and maximum. */
 INLINE float soften(float *x, int64_t shared, int64_t from, int64_t end, int64_t columns, float scale, float *top) {
-    float most = x[from], sum = 0; /* a token sees at least itself */
-    for (int64_t t = 0; t < shared; t++) most = x[t] > most ? x[t] : most;
-    for (int64_t t = from; t < end; t++) most = x[t] > most ? x[t] : most;
+    float most = largest_float(x + from, end - from), before = shared ? largest_float(x, shared) : most, sum = 0; /* a token sees itself */
+    most = before > most ? before : most;
     for (int64_t t = 0; t < shared; t++) x[t] = fast_exp((x[t] - most) * scale), sum += x[t];
     for (int64_t t = from; t < end; t++) x[t] = fast_exp((x[t] - most) * scale), sum += x[t];
     for (int64_t t = shared; t < from; t++) x[t] = 0;
