@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from custodes.cli import main
+from custodes.critic.kept_apart import MANIFEST, KeptApart, is_kept_apart
 from custodes.critic.lines import LineScorer, shipped_critic
 
 BUGS = {  # code, and the line that is wrong
@@ -31,6 +32,15 @@ def test_it_is_small_and_says_how_it_was_made():
     assert "custodes critic train" in card
     assert all(about["kinds"].values())
     assert 0 < about["threshold"] < 1
+
+
+def test_nothing_taught_it_that_critics_are_measured_on():
+    folder = shipped_critic()
+    assert folder is not None
+    manifest = json.loads((folder / MANIFEST).read_text())
+    assert len(manifest["bodies"]) > 5000
+    assert not KeptApart.known().bodies & set(manifest["bodies"])
+    assert not any(map(is_kept_apart, manifest["packages"]))
 
 
 @pytest.mark.slow
