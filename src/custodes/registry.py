@@ -25,6 +25,8 @@ from custodes.errors import InputError
 
 T = TypeVar("T")
 X = TypeVar("X")
+FAILURES = (Exception, SystemExit)
+"""What a person's own code may raise where we call it: sys.exit() there must not end our run without a word."""
 OWN_FILE = "custodes_plugin_"
 """How the name of a module that a person's file makes begins."""
 
@@ -88,7 +90,7 @@ class Registry(Generic[T]):
         elif plain not in self._found and plain in (offered := self._offered()):
             try:
                 self._found[plain] = offered[plain].load()
-            except Exception as error:  # of whoever wrote it
+            except FAILURES as error:  # of whoever wrote it
                 raise InputError(f"{self.name} {name}, of an installed package: {_what(error)}.") from None
         if plain not in self._found:
             raise InputError(
@@ -201,7 +203,7 @@ def run_file(path: Path, what: str) -> ModuleType:
         return _run(path.resolve(), path.stat().st_mtime_ns)
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read ({error.strerror or error}).") from None
-    except Exception as error:  # of whoever wrote it
+    except FAILURES as error:  # of whoever wrote it
         raise InputError(f"{what} {place_in(path, error)}: {_what(error)}.") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 
 import numpy as np
@@ -65,6 +66,14 @@ def test_an_error_names_the_function_the_line_and_the_episode() -> None:
         r"reward picky raised ValueError: I do not like it at \S+, line \d+, for episode e2 \(task t\)\.", said
     )
     assert isinstance(caught.value.__cause__, ValueError)  # a notebook shows where
+
+
+def test_a_function_that_ends_python_ends_with_a_sentence() -> None:
+    def leaves(completions):
+        sys.exit(3)
+
+    with pytest.raises(InputError, match=r"reward leaves raised SystemExit: 3 at \S+, line \d+, for episode e1"):
+        FunctionReward(leaves).score(EPISODES)
 
 
 def test_what_fails_only_together_says_so() -> None:
