@@ -249,6 +249,8 @@ class Example:
     weight: float = 1.0
     annotator: str = ""
     line: int = 0
+    place: str = field(default="", compare=False, repr=False)
+    """File and row, as of a pair."""
 
 
 def hash_shown(*parts: str) -> str:

@@ -171,3 +171,9 @@ def test_what_cannot_be_watched_is_refused(
     given = ["policy", "optimise", "--reward", f"{world}/own.py:short", *algorithm, *words, *options]
     assert main([str(word) for word in given]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "kl\nx", ":3"])
+def test_what_names_no_alarm_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="there is no alarm"):
+        AlarmOptions(watch=(name,))

@@ -26,7 +26,7 @@ from custodes.types import Episode, InputError, Scores
 BASE_LABELS = 200
 """Pairs of the base policy's replies that are labelled: what the reward's accuracy is held against."""
 STOPPED_BY_ROUNDS = "--stop-at stops a run; with --rounds it is --relabel that says what ends a round."
-NAMED = re.compile(r"(?P<name>.+?)(?::(?P<tolerance>-?\d*\.?\d+(?:[eE]-?\d+)?))?")
+NAMED = re.compile(r"(?s)(?P<name>.*?)(?::(?P<tolerance>-?\d*\.?\d+(?:[eE]-?\d+)?))?")
 
 
 @dataclass(frozen=True, kw_only=True)

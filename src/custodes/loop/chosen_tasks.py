@@ -16,6 +16,7 @@ from custodes.environments.duplicates import SIMILAR, NearDuplicate, near_duplic
 from custodes.lm.loading import LanguageModel
 from custodes.reward.storage import TRAINING
 from custodes.types import InputError, Task
+from custodes.wording import counted
 
 P = TypeVar("P", bound=Hashable)
 
@@ -32,7 +33,9 @@ def fitting_tasks(
     """
     fitting = [t for t in tasks if len(lm.encode(t.messages)) <= room]
     if len(fitting) < least:
-        raise InputError(f"{source}: only {len(fitting)} prompts of at most {room} tokens; give at least {LEAST}.")
+        raise InputError(
+            f"{source}: only {counted(len(fitting), 'prompt')} of at most {room} tokens; give at least {LEAST}."
+        )
     if len(fitting) < len(tasks):
         console.print(
             f"{len(tasks) - len(fitting)} of {len(tasks)} prompts are longer than {room} tokens and are left out."

@@ -40,6 +40,7 @@ from custodes.ranges import Count, ranged
 from custodes.reward.options import RewardOptions
 from custodes.stats import Interval, mean_interval, paired_difference
 from custodes.types import Episode, InputError, Reward, Sampling, Task
+from custodes.wording import counted
 
 Floats = NDArray[np.float64]
 
@@ -154,7 +155,7 @@ def policy_compare(config: PolicyCompare) -> ComparedPolicies:
     base = _base(config)
     tasks = read_tasks(config.tasks, config.prompt_column, config.system)[: config.measure_on]
     if len(tasks) < 2:
-        raise InputError(f"{config.tasks} holds {len(tasks)} prompt; give at least 2 to compare on.")
+        raise InputError(f"{config.tasks} holds {counted(len(tasks), 'prompt')}; give at least 2 to compare on.")
     reward = config.open_rewards(text=prompts_are_text(config.tasks, config.prompt_column), device=config.device)
     measured = _Measured(base, tasks, reward, config)
     curves = [measured.curve(policy) for policy in config.policies]
