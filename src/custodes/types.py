@@ -344,6 +344,12 @@ class Sampling:
                 f"option min_tokens is {self.min_tokens}; it must be at most max_tokens ({self.max_tokens})."
             )
 
+    @property
+    def narrowed(self) -> str:
+        """The option by which replies come from another distribution than the model's own; "" where none does."""
+        own = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_tokens": 0}
+        return next((name for name, off in own.items() if getattr(self, name) != off), "")
+
 
 class Engine(Protocol):
     """Draws replies. ``prefixes[i]``, where given, is a partial answer that reply i must continue."""
