@@ -13,7 +13,8 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import metadata
@@ -205,6 +206,21 @@ def run_file(path: Path, what: str) -> ModuleType:
         raise InputError(f"{what} {path} cannot be read ({error.strerror or error}).") from None
     except FAILURES as error:  # of whoever wrote it
         raise InputError(f"{what} {place_in(path, error)}: {_what(error)}.") from None
+
+
+@contextmanager
+def own_code(what: str) -> Iterator[None]:
+    """Within the block a person's own code runs, which ``what`` names as ``--option FILE.py:Name``.
+
+    Raises InputError with the file and the line where it fails.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except FAILURES as error:
+        path = Path(what.partition(" ")[2].removeprefix("py:").rpartition(".py")[0] + ".py")
+        raise InputError(f"{what} failed at {place_in(path, error)} ({_what(error)}).") from error
 
 
 def place_in(path: Path, error: BaseException) -> str:

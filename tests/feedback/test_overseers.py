@@ -142,3 +142,10 @@ def test_a_server_needs_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.delenv("CUSTODES_TOKEN", raising=False)
     with pytest.raises(InputError, match="put it into the environment variable CUSTODES_TOKEN"):
         Oversight(OversightOptions(oversight="http://127.0.0.1:9"), tmp_path, 0)
+
+
+def test_an_overseer_of_ones_own_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN.replace("return OverseerAnswer(", "raise KeyError("))
+    oversight = Oversight(OversightOptions(oversight=f"{tmp_path}/own.py:Careful"), tmp_path, 0)
+    with pytest.raises(InputError, match=r"--oversight .*own\.py:Careful failed at .*own\.py, line 10 \(KeyError"):
+        EpisodeOversight(oversight, "e", "policy").answer((), "do", harmful=False)
