@@ -122,3 +122,9 @@ def test_parts_without_an_opinion_leave_the_sum_to_the_others() -> None:
     assert Mixture([("some", some, 0.5), ("all", all_, 1.0)]).score(EPISODES).value.tolist() == [3.0, 1.0, 3.0]
     both = Mixture([("some", some, 1.0), ("again", some, -1.0)]).score(EPISODES)
     assert np.isnan(both.value).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e31, 10**400, "much"])
+def test_what_is_no_score_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match="it must return a finite number, at most 1e"):
+        FunctionReward(lambda completions: [value for _ in completions]).score(EPISODES)

@@ -48,7 +48,7 @@ class OwnPlay:
         return self._reward
 
     def _number(self, value: object) -> float:
-        with contextlib.suppress(TypeError, ValueError):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
             if math.isfinite(number := float(value)):  # type: ignore[arg-type]
                 return number
         raise BrokenEnvironment(f"{self.where}.reward returned {value!r}; it must return a finite number, or None.")

@@ -31,6 +31,9 @@ def fitting_tasks(
 
     Raises InputError where fewer than ``least`` are left.
     """
+    if room < 1:
+        context = lm.decoder.spec.context
+        raise InputError(f"the model's context is {context:,} tokens, and --max-tokens leaves none of them to prompts.")
     fitting = [t for t in tasks if len(lm.encode(t.messages)) <= room]
     if len(fitting) < least:
         raise InputError(

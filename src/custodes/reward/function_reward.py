@@ -21,6 +21,9 @@ from custodes.registry import FAILURES, place_in
 from custodes.reward.base import RewardBase
 from custodes.types import Episode, InputError, Scores
 
+LARGEST = 1e30
+"""The largest score: float32 holds it, and the means and squares of many are finite."""
+
 
 @dataclass(eq=False)
 class FunctionReward(RewardBase):
@@ -97,12 +100,12 @@ class FunctionReward(RewardBase):
             return np.nan
         try:
             number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = np.nan
-        if not np.isfinite(number):
+        if not abs(number) <= LARGEST:  # NaN is not, either
             raise InputError(
                 f"reward function {self.name} returned {value!r} for completion {index} (episode {episode}); "
-                "it must return a finite number, or None where it has no opinion."
+                f"it must return a finite number, at most {LARGEST:g}, or None where it has no opinion."
             )
         return number
 

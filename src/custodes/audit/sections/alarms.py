@@ -150,7 +150,7 @@ def alarm_sentences(figures: Mapping[str, Any]) -> list[str]:
     blind = [name for name in watched if not figures["alarms"][name]["trace"]]
     silent = [name for name in watched if figures["alarms"][name]["rang"] is None and name not in blind]
     if blind:
-        sentences.append(f"These alarms saw no step, so that their silence says nothing: {', '.join(blind)}.")
+        sentences.append(f"These alarms had too little to judge by: {', '.join(blind)}.")
     if silent:
         sentences.append(
             f"{'No alarm rang' if silent == watched else 'These alarms were silent'}: {', '.join(silent)}."
