@@ -113,7 +113,7 @@ def test_a_run_stops_at_the_step_of_its_alarm_and_says_on_what_evidence(tiny_mod
     assert (gain.steps, gain.stopped) == (3, "stop")
     why = next(why for what, why in decisions(world / "out").items() if "stopped the optimisation after step 3" in what)
     assert "36 replies" in why
-    assert "at most 5% of runs" in why
+    assert "at most 5.0\xa0% of runs" in why
     (again,) = policy_optimise(config(world, tiny_model, watching=own)).seeds  # a second call changes nothing
     assert (again.steps, again.kl) == (gain.steps, gain.kl)
     assert len(rows(world / "out", AlarmStep)) == 3

@@ -14,6 +14,7 @@ from custodes.cli import main
 from custodes.ledger import verify_ledger
 from custodes.loop.audit_logs import AuditLogs, audit_logs
 from custodes.loop.trainer_logs import read_trainer_logs
+from custodes.policy.alarm import SIMULATED_RUNS
 from custodes.types import InputError
 
 TRL = Path(__file__).parent / "trainer_logs"
@@ -150,3 +151,9 @@ def test_an_alarm_that_saw_nothing_is_not_called_silent(tmp_path: Path) -> None:
     sentences = alarm_sentences(figures)
     assert "These alarms had too little to judge by: repetition." in sentences
     assert "These alarms were silent: kl, length." in sentences
+
+
+def test_no_level_is_promised_that_the_simulation_cannot_tell(tmp_path: Path) -> None:
+    assert SIMULATED_RUNS * 0.001 >= 2  # of both sides
+    with pytest.raises(InputError, match=r"option alarm_level is 0\.0005; it must be 0\.001 or more"):
+        AuditLogs(log=TRL / "trainer_state.json", out=tmp_path / "out", alarm_level=0.0005)

@@ -45,7 +45,7 @@ class AuditLogs:
     """The first steps, which stand for the base policy: alarms are set by them and watch the later ones."""
     watch: tuple[str, ...] = ()
     """Alarms with another tolerance that only watch, as in length:2; or one more of your own, FILE.py:Name."""
-    alarm_level: Annotated[float, at_least(0.0001)] = 0.05
+    alarm_level: Annotated[float, at_least(0.001)] = 0.05
     """Probability, for each alarm, that it ever rings without a cause in a run or a round, however often it looks."""
 
     def __post_init__(self) -> None:

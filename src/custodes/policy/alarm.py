@@ -28,6 +28,7 @@ from custodes.wording import counted
 WINDOW = 4
 """Steps whose mean is held against the limits."""
 SIMULATED_RUNS = 2000
+"""So many tell a level of 0.001, the smallest of the command line."""
 FEWEST_TASKS = 8
 """Without so many tasks, or steps, of the base policy no limit is simulated."""
 AT_ONCE = 4_000_000
