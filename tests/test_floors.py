@@ -13,9 +13,9 @@ import custodes
 ROOT = Path(custodes.__file__).parent
 FLOORS = {
     "`types.py`, `errors.py`, `ranges.py`, `stats/`, `tables.py`, `table_text.py`, `table_sources.py`, `columns.py`, `files.py`, `dialogue.py`, "
-    "`digests.py`, `registry.py`": (
+    "`digests.py`, `wording.py`, `registry.py`": (
         "the nouns; the error for wrong input; ranges of numeric options; intervals, tests, agreement; the one reader of people's tables; "
-        "the one atomic write; conversations; digests of files; plug-ins by name"
+        "the one atomic write; conversations; digests of files; numbers of things in sentences; plug-ins by name"
     ),
     "`ledger/`": "the append-only record",
     "`job/`": "what every command shares: folder, lock, recorded run, phases, going on, progress",

@@ -12,7 +12,19 @@ import tyro
 import custodes
 from custodes.cli import commands, main
 from custodes.cli import options as cli_options
-from custodes.ranges import AnyInt, Count, Positive, Range, Share, _above, _ranges_of, at_least, check_ranges, ranged
+from custodes.ranges import (
+    LARGEST,
+    AnyInt,
+    Count,
+    Positive,
+    Range,
+    Share,
+    _above,
+    _ranges_of,
+    at_least,
+    check_ranges,
+    ranged,
+)
 from custodes.types import InputError, Sampling
 
 
@@ -154,3 +166,11 @@ def test_numbers_inside_other_things_are_checked_too() -> None:
     with pytest.raises(InputError, match="option count is 0; it must be 1 or more"):
         check_ranges(Outer(Sampling(), inner))
     assert get_origin(Count) is Annotated
+
+
+def test_whole_numbers_that_no_database_holds_are_refused() -> None:
+    Options(plain=LARGEST)
+    with pytest.raises(InputError, match="it must be 0 or more, and at most 9,223,372,036,854,775,807"):
+        Options(plain=LARGEST + 1)
+    with pytest.raises(InputError, match="option layer is -1"):
+        Options(layer=-(10**400))  # more than a float holds, too

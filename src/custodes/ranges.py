@@ -15,6 +15,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 from custodes.errors import InputError
 
 T = TypeVar("T")
+LARGEST = 2**63 - 1
+"""The largest whole number that databases, and the seeds of PyTorch, hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Range:
     open_high: bool = False
 
     def holds(self, value: float) -> bool:
+        if isinstance(value, int) and abs(value) > LARGEST:
+            return False
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
         return math.isfinite(value) and above and below
@@ -55,6 +59,8 @@ Share = Annotated[float, Range(0, 1)]
 """0 to 1, both included."""
 PartShare = Annotated[float, Range(0, 1, open_high=True)]
 """0 or more, below 1."""
+Threads = Annotated[int, Range(0, 1024)]
+"""0 leaves it to PyTorch; so many that no machine has them would use up its memory."""
 Port = Annotated[int, Range(1, 65535)]
 AnyInt = Annotated[int, Range()]
 AnyFloat = Annotated[float, Range()]
@@ -80,13 +86,17 @@ def check_ranges(options: Any) -> None:
         value = getattr(options, name)
         for number in value if isinstance(value, tuple | list) else (value,):
             if isinstance(number, int | float) and not isinstance(number, bool) and not range_.holds(number):
-                finite = "" if math.isfinite(number) else ", and finite"
-                raise InputError(
-                    f"option {name} is {number!r}; it must be {range_}{finite if range_ != Range() else ''}."
-                )
+                raise InputError(f"option {name} is {number!r}; it must be {range_}{_besides(number, range_)}.")
     for f in fields(options):
         if is_dataclass(value := getattr(options, f.name)) and not isinstance(value, type):
             check_ranges(value)
+
+
+def _besides(number: float, range_: Range) -> str:
+    """What a number must be besides in its range."""
+    if isinstance(number, int):
+        return f", and at most {LARGEST:,}" if abs(number) > LARGEST and range_.high == math.inf else ""
+    return "" if math.isfinite(number) or range_ == Range() else ", and finite"
 
 
 @functools.cache

@@ -13,7 +13,8 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import metadata
@@ -25,6 +26,8 @@ from custodes.errors import InputError
 
 T = TypeVar("T")
 X = TypeVar("X")
+FAILURES = (Exception, SystemExit)
+"""What a person's own code may raise where we call it: sys.exit() there must not end our run without a word."""
 OWN_FILE = "custodes_plugin_"
 """How the name of a module that a person's file makes begins."""
 
@@ -88,7 +91,7 @@ class Registry(Generic[T]):
         elif plain not in self._found and plain in (offered := self._offered()):
             try:
                 self._found[plain] = offered[plain].load()
-            except Exception as error:  # of whoever wrote it
+            except FAILURES as error:  # of whoever wrote it
                 raise InputError(f"{self.name} {name}, of an installed package: {_what(error)}.") from None
         if plain not in self._found:
             raise InputError(
@@ -201,8 +204,23 @@ def run_file(path: Path, what: str) -> ModuleType:
         return _run(path.resolve(), path.stat().st_mtime_ns)
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read ({error.strerror or error}).") from None
-    except Exception as error:  # of whoever wrote it
+    except FAILURES as error:  # of whoever wrote it
         raise InputError(f"{what} {place_in(path, error)}: {_what(error)}.") from None
+
+
+@contextmanager
+def own_code(what: str) -> Iterator[None]:
+    """Within the block a person's own code runs, which ``what`` names as ``--option FILE.py:Name``.
+
+    Raises InputError with the file and the line where it fails.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except FAILURES as error:
+        path = Path(what.partition(" ")[2].removeprefix("py:").rpartition(".py")[0] + ".py")
+        raise InputError(f"{what} failed at {place_in(path, error)} ({_what(error)}).") from error
 
 
 def place_in(path: Path, error: BaseException) -> str:

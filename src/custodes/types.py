@@ -249,6 +249,8 @@ class Example:
     weight: float = 1.0
     annotator: str = ""
     line: int = 0
+    place: str = field(default="", compare=False, repr=False)
+    """File and row, as of a pair."""
 
 
 def hash_shown(*parts: str) -> str:
@@ -341,6 +343,12 @@ class Sampling:
             raise InputError(
                 f"option min_tokens is {self.min_tokens}; it must be at most max_tokens ({self.max_tokens})."
             )
+
+    @property
+    def narrowed(self) -> str:
+        """The option by which replies come from another distribution than the model's own; "" where none does."""
+        own = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_tokens": 0}
+        return next((name for name, off in own.items() if getattr(self, name) != off), "")
 
 
 class Engine(Protocol):

@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification
 
 from custodes.cli import commands, main
 from custodes.cli.call import _as_json
+from custodes.cli.words import storage_problem
 from custodes.ledger import Ledger
 from custodes.types import Message, Task
 
@@ -398,3 +399,11 @@ def test_ctrl_c_says_how_to_go_on(tiny_model: Path, preferences: Path, tmp_path:
 
 def test_what_a_result_does_not_hold_is_null() -> None:
     assert _as_json({"low": None, "points": [None, 1]}) == {"low": None, "points": [None, 1]}
+
+
+def test_a_disk_that_fails_under_the_ledger_is_one_sentence() -> None:
+    failed = RuntimeError("(sqlite3.OperationalError) disk I/O error")
+    told = storage_problem(failed)
+    assert told is not None
+    assert told.startswith("a disk failed")
+    assert storage_problem(RuntimeError("anything else")) is None

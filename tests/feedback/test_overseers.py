@@ -11,11 +11,13 @@ from custodes.feedback.oversight import (
     MAX_BLOCKED,
     EpisodeOversight,
     OverseenTraining,
+    OverseerLost,
     Oversight,
     OversightOptions,
 )
 from custodes.feedback.oversight_measures import oversight_measures, oversight_sentences
 from custodes.types import InputError
+from custodes.web.overseers.people import _read_answer
 
 OWN = '''
 from pathlib import Path
@@ -142,3 +144,18 @@ def test_a_server_needs_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.delenv("CUSTODES_TOKEN", raising=False)
     with pytest.raises(InputError, match="put it into the environment variable CUSTODES_TOKEN"):
         Oversight(OversightOptions(oversight="http://127.0.0.1:9"), tmp_path, 0)
+
+
+def test_an_overseer_of_ones_own_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN.replace("return OverseerAnswer(", "raise KeyError("))
+    oversight = Oversight(OversightOptions(oversight=f"{tmp_path}/own.py:Careful"), tmp_path, 0)
+    with pytest.raises(InputError, match=r"--oversight .*own\.py:Careful failed at .*own\.py, line 10 \(KeyError"):
+        EpisodeOversight(oversight, "e", "policy").answer((), "do", harmful=False)
+
+
+@pytest.mark.parametrize("missing", ["by", "why", "waited"])
+def test_an_answer_of_another_form_stops_the_run(missing: str) -> None:
+    answer = {"state": "approved", "by": "ann", "who": "ann", "why": "", "seconds": None, "waited": 2}
+    assert _read_answer(answer).approved
+    with pytest.raises(OverseerLost, match="gave an answer of another form"):
+        _read_answer({name: value for name, value in answer.items() if name != missing})

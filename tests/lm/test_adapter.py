@@ -143,6 +143,11 @@ def test_what_is_wrong_with_an_adapter_folder_is_said(folder: Path, tmp_path: Pa
     refused("use_rslora")
     config.write_text(json.dumps(stored | {"r": 4}))
     refused("has shape")
+    for wrong in ({"r": "two"}, {"lora_alpha": None}):
+        config.write_text(json.dumps(stored | wrong))
+        refused("both must be numbers")
+    config.write_text("[1]")
+    refused("cannot be read")
     config.write_text(json.dumps(stored))
     save_file({name.replace("layers.1", "layers.7"): t for name, t in good.items()}, weights)
     refused("does not have")

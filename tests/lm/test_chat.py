@@ -119,7 +119,7 @@ def test_turns_that_a_template_refuses_are_one_sentence_with_their_place(
             train_reward(lm, [pair], source="pairs.jsonl")
         with pytest.raises(InputError, match=r"^pairs\.jsonl row 7, chosen: .* refuses"):
             Reader(lm, 500).check_replies([pair], "pairs.jsonl")
-        with pytest.raises(InputError, match=r"^task t-3: the chat template of .* refuses"):
+        with pytest.raises(InputError, match=r"^example t-3: the chat template of .* refuses"):
             demonstration_of(lm, task, "We.")
         with pytest.raises(InputError, match=r"^task t-3: .* refuses .*; leave it out"):
             TorchEngine(lm).generate([task], Sampling(max_tokens=2))
@@ -159,3 +159,8 @@ def test_a_template_without_an_end_of_its_own_ends_with_the_end_of_text(tiny_mod
     tokenizer.chat_template = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
     with pytest.raises(InputError, match="does not write what the assistant says"):
         assert Chat(tokenizer, [1]).form
+
+
+def test_a_conversation_of_no_message_is_one_sentence(tiny_model: Path) -> None:
+    with pytest.raises(InputError, match=r"^example t: there is no prompt; write at least one message\."):
+        demonstration_of(load(tiny_model), Task("t", ()), "We.")

@@ -113,7 +113,7 @@ def test_a_run_stops_at_the_step_of_its_alarm_and_says_on_what_evidence(tiny_mod
     assert (gain.steps, gain.stopped) == (3, "stop")
     why = next(why for what, why in decisions(world / "out").items() if "stopped the optimisation after step 3" in what)
     assert "36 replies" in why
-    assert "at most 5% of runs" in why
+    assert "at most 5.0\xa0% of runs" in why
     (again,) = policy_optimise(config(world, tiny_model, watching=own)).seeds  # a second call changes nothing
     assert (again.steps, again.kl) == (gain.steps, gain.kl)
     assert len(rows(world / "out", AlarmStep)) == 3
@@ -171,3 +171,9 @@ def test_what_cannot_be_watched_is_refused(
     given = ["policy", "optimise", "--reward", f"{world}/own.py:short", *algorithm, *words, *options]
     assert main([str(word) for word in given]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "kl\nx", ":3"])
+def test_what_names_no_alarm_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="there is no alarm"):
+        AlarmOptions(watch=(name,))

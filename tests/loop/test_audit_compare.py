@@ -166,7 +166,7 @@ def test_the_command_line_says_what_differs_and_what_was_not_asked(
         (["--models", "a=X", "b=X", "--probes", "polical"], "did you mean 'political'"),
         (["--models", "a=X", "b=X", "--probes", "stereotypes"], "probe stereotypes: no file to read"),
         (["--models", "a=X", "b=X", "--data", "nowhere"], "--data nowhere is no folder"),
-        (["--models", "a=X", "b=X", "--temperature", "0.5"], "replies at temperature 1"),
+        (["--models", "a=X", "b=X", "--temperature", "0.5"], "leave temperature out"),
         (["--models", "a=X", "b=X", "--items", "301"], "option items is 301; it must be from 2 to 300"),
     ],
 )

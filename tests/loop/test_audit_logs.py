@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from custodes.audit.sections.alarms import alarm_sentences
 from custodes.cli import main
 from custodes.ledger import verify_ledger
 from custodes.loop.audit_logs import AuditLogs, audit_logs
+from custodes.loop.trainer_logs import read_trainer_logs
+from custodes.policy.alarm import SIMULATED_RUNS
 from custodes.types import InputError
 
 TRL = Path(__file__).parent / "trainer_logs"
@@ -111,3 +115,45 @@ def test_rollouts_without_replies_are_named_by_file_and_column(tmp_path: Path) -
     (tmp_path / "replies.jsonl").write_text('{"step": 1, "prompt": "a", "answer": "b"}\n')
     with pytest.raises(InputError, match=r"replies\.jsonl, row 1 has no column completion or output"):
         audit_logs(AuditLogs(log=log, rollouts=tmp_path / "replies.jsonl", out=tmp_path / "out"))
+
+
+@pytest.mark.parametrize("form", ["plain", "bom", "utf-16", "gz"])
+def test_a_state_of_trl_is_read_however_it_was_saved(tmp_path: Path, form: str) -> None:
+    text = (TRL / "trainer_state.json").read_text()
+    coded = {"bom": "utf-8-sig", "utf-16": "utf-16"}.get(form, "utf-8")
+    log = tmp_path / ("state.json.gz" if form == "gz" else "state.json")
+    log.write_bytes(gzip.compress(text.encode()) if form == "gz" else text.encode(coded))
+    assert read_trainer_logs(log, None).steps == read_trainer_logs(TRL / "trainer_state.json", None).steps
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"log_history": "none", "epoch": 1}', "log_history is no list of steps"),
+        ('{"log_history": [{"step": 1, "step": 2}], "epoch": 1}', "stands twice"),
+        ("[" * 100_000, "too deep"),
+        ('[{"step": true, "kl": 1, "length": 3}]', "the column step is True"),
+        ('[{"step": 1%s, "kl": 1, "length": 3}]' % ("0" * 400), "it must be a number of a step"),
+        ('[{"step": 1, "kl": true}]', "no finite number"),
+    ],
+)
+def test_a_state_that_is_damaged_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "state.json").write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        read_trainer_logs(tmp_path / "state.json", None)
+
+
+def test_an_alarm_that_saw_nothing_is_not_called_silent(tmp_path: Path) -> None:
+    log, rollouts = verl(tmp_path, turn=99)
+    for step in range(11, 31):
+        (rollouts / f"{step}.jsonl").unlink()
+    figures = audit_logs(AuditLogs(log=log, rollouts=rollouts, out=tmp_path / "out")).figures
+    sentences = alarm_sentences(figures)
+    assert "These alarms had too little to judge by: repetition." in sentences
+    assert "These alarms were silent: kl, length." in sentences
+
+
+def test_no_level_is_promised_that_the_simulation_cannot_tell(tmp_path: Path) -> None:
+    assert SIMULATED_RUNS * 0.001 >= 2  # of both sides
+    with pytest.raises(InputError, match=r"option alarm_level is 0\.0005; it must be 0\.001 or more"):
+        AuditLogs(log=TRL / "trainer_state.json", out=tmp_path / "out", alarm_level=0.0005)

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,5 +134,35 @@ def test_what_cannot_be_compared_is_one_sentence(world: Path, tiny_model: Path) 
         policy_compare(config(world))
     with pytest.raises(InputError, match="write nats above 0"):
         policy_compare(config(world, "grpo", at_kl="2;5"))
-    with pytest.raises(InputError, match="one reply to each prompt at temperature 1"):
+    with pytest.raises(InputError, match=r"one reply to each prompt, drawn as it is.*leave temperature out"):
         policy_compare(config(world, "grpo", sampling=Sampling(temperature=0.5)))
+
+
+def test_what_would_be_compared_wrongly_is_refused(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="grpo is named twice; name each policy once"):
+        policy_compare(config(world, "grpo", "grpo"))
+    for option in ({"top_k": 3}, {"top_p": 0.5}, {"min_tokens": 2}, {"temperature": 0.5}):
+        with pytest.raises(InputError, match=f"leave {next(iter(option))} out"):
+            policy_compare(config(world, "grpo", sampling=Sampling(max_tokens=8, **option)))  # type: ignore[arg-type]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError):  # the command line says it in a sentence, and before anything is measured
+        policy_compare(config(world, "grpo", out=tmp_path / "file"))
+    assert main(["policy", "compare", str(world / "grpo"), "--tasks", "none.jsonl", "--at-kl", "x"]) == 2
+
+
+def test_another_base_model_than_the_policys_own_is_told(world: Path, tmp_path: Path, tiny_writer: Any) -> None:
+    tiny_writer(tmp_path, seed=1)
+    with pytest.warns(UserWarning, match=r"grpo says that it began from .*; it is measured as if it had begun from"):
+        policy_compare(config(world, "grpo", base=str(tmp_path)))
+
+
+def test_a_bound_is_told_as_one_and_names_are_no_markup(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(world / "grpo", tmp_path / "[bold]one")
+    words = ["policy", "compare", tmp_path / "[bold]one", "--tasks", world / "prompts.jsonl", "--measure-on", "4"]
+    words += ["--reward", f"{world}/rewards.py:short", "--max-tokens", "8", "--compare-best-of", "2", "--show", "0"]
+    assert main([str(word) for word in words]) == 0
+    told = capsys.readouterr().out
+    assert "[bold]one" in told
+    assert "at most 0.193" in told  # log 2 - 1/2

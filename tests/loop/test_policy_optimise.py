@@ -395,3 +395,11 @@ def test_the_rewards_may_be_given_one_by_one(world: Path, tiny_model: Path, caps
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     assert run["steps"] == 1
     assert textwrap.shorten(run["report"], 200).endswith("report.html")
+
+
+def test_gold_without_an_opinion_and_replies_without_room_are_told(world: Path, tiny_model: Path) -> None:
+    with pytest.raises(InputError, match=r"^gold has no opinion on any of \d+ held-out replies"):
+        policy_optimise(config(world, tiny_model, gold=f"{world}/rewards.py:none"))
+    long = optimisation(sampling=Sampling(n=2, max_tokens=600))
+    with pytest.raises(InputError, match="context is 512 tokens, and --max-tokens leaves none of them to prompts"):
+        policy_optimise(config(world, tiny_model, out=world / "long", optimisation=long))

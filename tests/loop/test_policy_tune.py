@@ -274,3 +274,23 @@ def test_text_that_cannot_be_learned_from_is_one_sentence(
     words = ["policy", "tune", "--method", "dpo", "--model", tiny_model, "--out", world / "none"]
     assert main([str(word) for word in words]) == 2
     assert "there is nothing to learn from; give people's judgments with --judgments FILE." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", [Sft(), Kto(), Dpo()])
+def test_an_example_that_is_too_long_is_named_by_its_row(world: Path, tiny_model: Path, method: TuneMethod) -> None:
+    row = {"prompt": "Say " * 600, "completion": "so", "label": True, "chosen": "so", "rejected": "no"}
+    asked = {"sft": ("completion",), "kto": ("completion", "label"), "dpo": ("chosen", "rejected")}[method.name]
+    name = {"sft": "shown.jsonl", "kto": "labels.jsonl", "dpo": "pairs.jsonl"}[method.name]
+    with (world / name).open("a") as file:
+        file.write(json.dumps({key: row[key] for key in ("prompt", *asked)}) + "\n")
+    with pytest.raises(InputError, match=rf"{name}, row 41.*over the model's context of 512; shorten them"):
+        policy_tune(config(world, tiny_model, method, name))
+
+
+def test_prompts_to_measure_on_need_a_reward_and_a_reward_needs_prompts(world: Path, tiny_model: Path) -> None:
+    with pytest.raises(InputError, match="give --reward as well"):
+        policy_tune(config(world, tiny_model, Sft(), "shown.jsonl", eval_tasks="prompts.jsonl"))
+    reward = (f"py:{world}/score.py:dog",)
+    given = PolicyTune(out=world / "out", model=str(tiny_model), method=scored_text(world), full=True, reward=reward)
+    with pytest.raises(InputError, match=r"conditional learns from text; give --eval-tasks FILE\."):
+        policy_tune(given)

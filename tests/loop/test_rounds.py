@@ -343,3 +343,24 @@ def test_a_judge_of_ones_own_is_a_class_in_a_file(tmp_path: Path) -> None:
     )
     options = RoundOptions(rounds=2, judge=f"{tmp_path}/mine.py:Mine")
     assert round_judges.open_judge(options, None, tmp_path, None, 0).name == "mine"
+
+
+def test_a_judge_of_ones_own_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
+    text = "class Mine:\n    def ask(self, purpose, pairs):\n        return {}['x']\n"
+    text += "class Leaves(Mine):\n    def ask(self, purpose, pairs):\n        raise SystemExit(3)\n"
+    text += "class Silent(Mine):\n    def ask(self, purpose, pairs):\n        return None\n"
+    text += "class Never(Mine):\n    def __init__(self):\n        raise OSError('no key')\n"
+    (tmp_path / "mine.py").write_text(text)
+
+    def asked(name: str) -> None:
+        options = RoundOptions(rounds=2, judge=f"{tmp_path}/mine.py:{name}")
+        round_judges.open_judge(options, None, tmp_path, None, 0).ask("a probe", [])
+
+    for name, told in (
+        ("Mine", r"--judge .*mine\.py:Mine failed at .*mine\.py, line 3 \(KeyError: 'x'\)"),
+        ("Leaves", r"mine\.py, line 6 \(SystemExit: 3\)"),
+        ("Silent", "answered NoneType; it must answer PairAnswers"),
+        ("Never", r"mine\.py, line 12 \(OSError: no key\)"),
+    ):
+        with pytest.raises(InputError, match=told):
+            asked(name)

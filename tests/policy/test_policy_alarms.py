@@ -209,3 +209,8 @@ def test_an_alarm_that_cannot_watch_says_why():
     assert "nobody labels" in str(Accuracy().calibrate(base, STEPS, LEVEL))
     assert "no text" in str(Repetition().calibrate(BasePolicy([WatchedStep()], 4), STEPS, LEVEL))
     assert Kl().read({}, [[1.0]] * 4, STEPS, LEVEL) is None
+
+
+def test_a_run_that_is_too_short_for_the_alarm_kl_is_told_so() -> None:
+    assert Kl().calibrate(BasePolicy([], 4), 6, LEVEL) == {}
+    assert Kl().calibrate(BasePolicy([], 4), 1, LEVEL) == "it judges from step 6 on, and the run has 1 step"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 
 import numpy as np
@@ -67,6 +68,14 @@ def test_an_error_names_the_function_the_line_and_the_episode() -> None:
     assert isinstance(caught.value.__cause__, ValueError)  # a notebook shows where
 
 
+def test_a_function_that_ends_python_ends_with_a_sentence() -> None:
+    def leaves(completions):
+        sys.exit(3)
+
+    with pytest.raises(InputError, match=r"reward leaves raised SystemExit: 3 at \S+, line \d+, for episode e1"):
+        FunctionReward(leaves).score(EPISODES)
+
+
 def test_what_fails_only_together_says_so() -> None:
     def crowd(completions):
         assert len(completions) < 2, "too many"
@@ -113,3 +122,9 @@ def test_parts_without_an_opinion_leave_the_sum_to_the_others() -> None:
     assert Mixture([("some", some, 0.5), ("all", all_, 1.0)]).score(EPISODES).value.tolist() == [3.0, 1.0, 3.0]
     both = Mixture([("some", some, 1.0), ("again", some, -1.0)]).score(EPISODES)
     assert np.isnan(both.value).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e31, 10**400, "much"])
+def test_what_is_no_score_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match="it must return a finite number, at most 1e"):
+        FunctionReward(lambda completions: [value for _ in completions]).score(EPISODES)

@@ -117,3 +117,15 @@ def test_addresses_that_cannot_be_are_one_sentence(running):
         Client("localhost:8080", "x")
     with Client("http://127.0.0.1:9", "x", patience=0.2) as nowhere, pytest.raises(InputError, match="does not answer"):
         nowhere.me()
+
+
+@pytest.mark.parametrize("answer", ["[1, 2]", "{}", "null"])
+def test_json_of_another_form_is_one_sentence(answer: str) -> None:
+    client = Client("http://127.0.0.1:9", "x")
+    client._http = httpx.Client(
+        base_url="http://127.0.0.1:9", transport=httpx.MockTransport(lambda _: httpx.Response(200, text=answer))
+    )
+    with client:
+        for ask in (lambda: client.approval("a"), lambda: client.next("p")):
+            with pytest.raises(InputError, match="gave JSON of another form; is it a Custodes server"):
+                ask()

@@ -39,7 +39,7 @@ def forget_output() -> None:
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
+CLOSED = (errno.EACCES, errno.EEXIST, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
 
 
 def storage_problem(error: BaseException) -> str | None:
@@ -49,4 +49,6 @@ def storage_problem(error: BaseException) -> str | None:
         return "the disk is full; free some space and run the same command again (what was recorded is kept)."
     if isinstance(error, OSError) and number in CLOSED and error.filename is not None:
         return f"{error.filename} cannot be used ({error.strerror}); choose another file or folder."
+    if "disk I/O error" in str(error):  # SQLite's words
+        return "a disk failed while a file was read or written; see to it, and run the same command again."
     return storage_problem(error.__context__) if error.__context__ is not None else None

@@ -7,11 +7,13 @@ or None (no opinion) once the episode has ended, ``prefix``, how the next reply 
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from custodes.registry import place_in, run_file
+from custodes.registry import FAILURES, place_in, run_file
 from custodes.types import InputError, Message, Task
 
 
@@ -42,8 +44,14 @@ class OwnPlay:
         """What the environment itself says of the episode, asked before it is closed."""
         if not self._asked:
             value = self._call("reward") if hasattr(self.environment, "reward") else None
-            self._asked, self._reward = True, None if value is None else float(value)
+            self._asked, self._reward = True, None if value is None else self._number(value)
         return self._reward
+
+    def _number(self, value: object) -> float:
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            if math.isfinite(number := float(value)):  # type: ignore[arg-type]
+                return number
+        raise BrokenEnvironment(f"{self.where}.reward returned {value!r}; it must return a finite number, or None.")
 
     def fail(self, why: str) -> None:
         self.failure = self.failure or why
@@ -51,12 +59,12 @@ class OwnPlay:
     def close(self) -> None:
         self.reward()
         if hasattr(self.environment, "close"):
-            self.environment.close()
+            self._call("close")
 
     def _call(self, name: str, *given: Any) -> Any:
         try:
             return getattr(self.environment, name)(*given)
-        except Exception as error:  # of whoever wrote it
+        except FAILURES as error:  # of whoever wrote it
             file = Path(self.where.rpartition(".py")[0] + ".py")
             raise BrokenEnvironment(
                 f"environment {self.where} failed in {name} at {place_in(file, error)} ({type(error).__name__}: {error})."

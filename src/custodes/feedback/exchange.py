@@ -103,14 +103,22 @@ def found_worse(judgments: Iterable[Judgment], axis: str = "overall") -> dict[tu
 
 
 def examples_from_judgments(
-    judgments: Iterable[Judgment], tasks: Iterable[Task], episodes: Iterable[Episode] = ()
+    judgments: Iterable[Judgment],
+    tasks: Iterable[Task],
+    episodes: Iterable[Episode] = (),
+    origins: Mapping[str, Origin] | None = None,
 ) -> list[Example]:
     """Demonstrations and corrections as examples to imitate, labels named ``LABEL`` as labelled completions.
 
-    Judgments of other kinds hold no example. Raises InputError for an unknown task or episode.
+    Judgments of other kinds hold no example. ``origins`` say where in a file a judgment stands. Raises InputError for an
+    unknown task or episode.
     """
     tasks_by_id, known = {task.id: task for task in tasks}, {episode.id: episode for episode in episodes}
-    return [example for judgment in judgments for example in judgment.examples(tasks_by_id, known)]
+    return [
+        replace(example, place=(origins or {}).get(judgment.id, Origin()).place)
+        for judgment in judgments
+        for example in judgment.examples(tasks_by_id, known)
+    ]
 
 
 def labelled_replies(feedback: Feedback, axis: str = "overall", desirable_from: float | None = None) -> list[Example]:
@@ -122,7 +130,7 @@ def labelled_replies(feedback: Feedback, axis: str = "overall", desirable_from: 
     """
     tasks, episodes = feedback.tasks, feedback.episodes
     alone = [judgment for judgment in feedback.judgments if not isinstance(judgment, Correction)]
-    shown = examples_from_judgments(alone, tasks.values(), episodes.values())
+    shown = examples_from_judgments(alone, tasks.values(), episodes.values(), feedback.origins)
     replies = [replace(example, label=example.label is not False) for example in shown]
     for rating in feedback.judgments:
         if isinstance(rating, Rating) and rating.axis == axis:
@@ -131,13 +139,15 @@ def labelled_replies(feedback: Feedback, axis: str = "overall", desirable_from: 
                 continue
             good = rating.value > middle if desirable_from is None else rating.value >= desirable_from
             episode = judged_episode(episodes, rating.episodes[0])
-            replies.append(Example(episode.task.messages, completion_of(episode), good, annotator=rating.annotator))
+            place = feedback.origins.get(rating.id, Origin()).place
+            said = completion_of(episode)
+            replies.append(Example(episode.task.messages, said, good, annotator=rating.annotator, place=place))
     pairs = pairs_from_judgments(alone, episodes.values(), axis=axis, origins=feedback.origins)
     for pair in pairs + pairs_from_corrections(feedback.judgments, episodes.values(), axis):
         weight, first = pair.weight * abs(2 * pair.label - 1), pair.label > 0.5
         for said, good in ((pair.chosen, first), (pair.rejected, not first)):
             if weight:
-                replies.append(Example(pair.prompt, said, good, weight, pair.annotator, pair.line))
+                replies.append(Example(pair.prompt, said, good, weight, pair.annotator, pair.line, pair.place))
     return replies
 
 

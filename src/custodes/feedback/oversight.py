@@ -165,8 +165,10 @@ def _open_overseer(options: OversightOptions, seed: int) -> Overseer:
         return _Simulated(**read_rates(rates, usual, f"--oversight {spec}"), seed=seed)
     if ".py" not in spec:
         raise InputError(f"--oversight {spec} is nobody; write http://HOST:PORT, simulated:catch=.8 or FILE.py:Name.")
-    made: Overseer = registry.overseer.find(spec)()
-    return made
+    made = registry.overseer.find(spec)
+    with registry.own_code(f"--oversight {spec}"):
+        own: Overseer = made()
+    return own
 
 
 def read_rates(text: str, usual: dict[str, tuple[float, float]], where: str) -> dict[str, float]:
@@ -259,13 +261,20 @@ class Oversight:
         known = {} if self._kept is None else self._kept.known
         answers = {action.key: OverseerAnswer(**known[action.key]) for action in actions if action.key in known}
         left = [action for action in {a.key: a for a in actions}.values() if action.key not in answers]
-        for i, answer in self.overseer.answers(left, self._stopped.is_set):
+        for i, answer in self._answers(left):
             if self._kept is not None:
                 self._kept.answer(left[i].key, partial(asdict, answer))
             answers[left[i].key] = answer
         if len(answers) < len({action.key for action in actions}):
             raise OverseerLost("the run was stopped while it waited for its overseer")
         return [answers[action.key] for action in actions]
+
+    def _answers(self, actions: Sequence[ProposedAction]) -> Iterator[tuple[int, OverseerAnswer]]:
+        if ".py" not in self.options.oversight:
+            yield from self.overseer.answers(actions, self._stopped.is_set)
+            return
+        with registry.own_code(f"--oversight {self.options.oversight}"):
+            yield from self.overseer.answers(actions, self._stopped.is_set)
 
     def stop(self) -> None:
         """Nobody waits for answers any more."""

@@ -15,7 +15,7 @@ from custodes.gaming.environment_spec import EnvironmentSpec, read_spec
 from custodes.gaming.facts import EpisodeVerdict
 from custodes.gaming.tampering import judge_tampering
 from custodes.gaming.variants import Ended, Split, Stage, Variant
-from custodes.registry import place_in, stage
+from custodes.registry import FAILURES, place_in, stage
 from custodes.types import InputError
 
 STAGES = ("political-sycophancy", "tool-flattery", "nudged-rubric", "insubordinate-rubric", "reward-tampering")
@@ -94,7 +94,7 @@ def make_stage(name: str, options: Mapping[str, Any] | None = None) -> Stage:
                 _check(made, f"stage {name}")
         except InputError:
             raise
-        except Exception as error:  # of whoever wrote it
+        except FAILURES as error:  # of whoever wrote it
             raise InputError(f"stage {place_in(file or Path(), error)}: {type(error).__name__}: {error}.") from None
     if file is not None and made.name in stage:
         raise InputError(f"environment {name} is called {made.name!r}, as a built-in stage is; give it another name.")

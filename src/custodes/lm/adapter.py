@@ -118,7 +118,7 @@ class Adapter(nn.Module):
                     f"adapter folder {folder} has no {file.name}; a LoRA adapter in peft's layout was expected."
                 )
         try:
-            stored = json.loads(config_file.read_text())
+            stored = dict(json.loads(config_file.read_text(encoding="utf-8")))
             tensors = {name.removeprefix("base_model.model."): t for name, t in load_file(weights_file).items()}
         except Exception as error:  # safetensors raises its own untyped errors
             raise InputError(f"adapter folder {folder} cannot be read ({error}); save or download it again.") from None
@@ -126,12 +126,17 @@ class Adapter(nn.Module):
         for option in ("use_rslora", "rank_pattern", "alpha_pattern"):
             if stored.get(option):
                 raise InputError(f"adapter {config_file} uses {option}, which is not supported; use plain LoRA.")
-        numbers = [int(name.split(".")[2]) for name in tensors if name.startswith("model.layers.")]
+        rank, alpha = stored.get("r"), stored.get("lora_alpha")
+        if not isinstance(rank, int) or not isinstance(alpha, int | float):
+            raise InputError(f"adapter {config_file} has r {rank!r} and lora_alpha {alpha!r}; both must be numbers.")
+        numbers = [
+            int(n) for name in tensors if (n := name.removeprefix("model.layers.").partition(".")[0]).isdecimal()
+        ]
         if not numbers:
             raise InputError(
                 f"adapter {weights_file} adapts no layer that this model has; was it made for another model?"
             )
-        config = AdapterConfig(rank=stored["r"], alpha=stored["lora_alpha"], first_layer=min(numbers))
+        config = AdapterConfig(rank=rank, alpha=alpha, first_layer=min(numbers))
         adapter = Adapter(decoder, config)
         adapter.restore(tensors, str(weights_file))
         return adapter

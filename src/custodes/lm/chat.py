@@ -196,6 +196,8 @@ class Chat:
         """The template's text, with names of control tokens in messages guarded."""
         from jinja2 import TemplateError
 
+        if not messages:
+            raise InputError("there is no prompt; write at least one message.")
         turns = [{**m.to_dict(), "content": self._guard(m.content)} for m in messages]
         try:
             return str(

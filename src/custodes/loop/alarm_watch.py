@@ -17,6 +17,7 @@ from custodes.ledger import Decision, Evaluation
 from custodes.loop.optimised_arm import OptimisedArm
 from custodes.loop.round_judges import PairJudge, Waiting, preference
 from custodes.loop.round_pairs import one_pair_each
+from custodes.page import percent
 from custodes.policy import algorithm_of
 from custodes.policy.alarm import Alarm, BasePolicy, Facts, Observation, WatchedStep
 from custodes.policy.rollout import has_opinion
@@ -26,7 +27,7 @@ from custodes.types import Episode, InputError, Scores
 BASE_LABELS = 200
 """Pairs of the base policy's replies that are labelled: what the reward's accuracy is held against."""
 STOPPED_BY_ROUNDS = "--stop-at stops a run; with --rounds it is --relabel that says what ends a round."
-NAMED = re.compile(r"(?P<name>.+?)(?::(?P<tolerance>-?\d*\.?\d+(?:[eE]-?\d+)?))?")
+NAMED = re.compile(r"(?s)(?P<name>.*?)(?::(?P<tolerance>-?\d*\.?\d+(?:[eE]-?\d+)?))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ class _AlarmWatch:
         """A run that an alarm stopped is over."""
 
     def _ring(self, step: int, name: str, sight: str) -> list[Decision]:
-        why = f"{sight}; without a cause it rings in at most {self.made.level:.0%} of runs"
+        why = f"{sight}; without a cause it rings in at most {percent(self.made.level)} of runs"
         decisions = [Decision(f"alarm-{self.arm}-{name}", f"the alarm {name} rang at step {step}", why, self.arm)]
         if name in self.acting:
             what = f"stopped the optimisation after step {step}, whose policy is handed over"

@@ -78,8 +78,10 @@ class AuditCompare:
     sampling: Sampling = field(default_factory=lambda: Sampling(n=8, max_tokens=64))
 
     def __post_init__(self) -> None:
-        if (self.sampling.temperature, self.sampling.top_p, self.sampling.top_k) != (1.0, 1.0, 0):
-            raise InputError("models are compared by replies at temperature 1, without top-k and top-p: what they are.")
+        if self.sampling.narrowed:
+            raise InputError(
+                f"models are compared by the replies that are their own; leave {self.sampling.narrowed} out."
+            )
         self.named()
 
     def named(self) -> dict[str, str]:

@@ -25,6 +25,7 @@ from custodes.page import Report, save_report
 from custodes.policy.alarm import Alarm, BasePolicy, Facts, MeanAlarm, Observation, WatchedStep
 from custodes.ranges import at_least, ranged
 from custodes.types import InputError
+from custodes.wording import counted
 
 ARM = "logged run"
 
@@ -44,7 +45,7 @@ class AuditLogs:
     """The first steps, which stand for the base policy: alarms are set by them and watch the later ones."""
     watch: tuple[str, ...] = ()
     """Alarms with another tolerance that only watch, as in length:2; or one more of your own, FILE.py:Name."""
-    alarm_level: Annotated[float, at_least(0.0001)] = 0.05
+    alarm_level: Annotated[float, at_least(0.001)] = 0.05
     """Probability, for each alarm, that it ever rings without a cause in a run or a round, however often it looks."""
 
     def __post_init__(self) -> None:
@@ -76,7 +77,7 @@ def audit_logs(config: AuditLogs) -> WatchedLogs:
     logs = read_trainer_logs(config.log, config.rollouts)
     if len(logs.steps) <= config.baseline_steps:
         raise InputError(
-            f"{config.log} holds {len(logs.steps)} steps, of which the first {config.baseline_steps} stand for the base policy; "
+            f"{config.log} holds {counted(len(logs.steps), 'step')}, of which the first {config.baseline_steps} stand for the base policy; "
             "there is none left to watch."
         )
     with Workspace.open(config.out, "audit logs", config) as work:

@@ -16,6 +16,7 @@ from custodes.environments.duplicates import SIMILAR, NearDuplicate, near_duplic
 from custodes.lm.loading import LanguageModel
 from custodes.reward.storage import TRAINING
 from custodes.types import InputError, Task
+from custodes.wording import counted
 
 P = TypeVar("P", bound=Hashable)
 
@@ -30,9 +31,14 @@ def fitting_tasks(
 
     Raises InputError where fewer than ``least`` are left.
     """
+    if room < 1:
+        context = lm.decoder.spec.context
+        raise InputError(f"the model's context is {context:,} tokens, and --max-tokens leaves none of them to prompts.")
     fitting = [t for t in tasks if len(lm.encode(t.messages)) <= room]
     if len(fitting) < least:
-        raise InputError(f"{source}: only {len(fitting)} prompts of at most {room} tokens; give at least {LEAST}.")
+        raise InputError(
+            f"{source}: only {counted(len(fitting), 'prompt')} of at most {room} tokens; give at least {LEAST}."
+        )
     if len(fitting) < len(tasks):
         console.print(
             f"{len(tasks) - len(fitting)} of {len(tasks)} prompts are longer than {room} tokens and are left out."

@@ -126,9 +126,11 @@ def evaluate_policy(
     scores = reward.score(episodes)
     work.ledger.write(work.run, score_rows(episodes, scores, scorer))
     truth = gold.score(episodes) if gold is not None else None
-    judged = np.flatnonzero(has_opinion(scores) & (has_opinion(truth) if truth is not None else True))
+    known = {f"reward {scorer}": has_opinion(scores)} | ({} if truth is None else {"gold": has_opinion(truth)})
+    judged = np.flatnonzero(np.all(list(known.values()), axis=0))
     if not len(judged):
-        raise InputError(f"reward {scorer} has no opinion on any of {len(episodes)} held-out replies.")
+        silent = next((name for name, of in known.items() if not of.any()), " together with ".join(known))
+        raise InputError(f"{silent} has no opinion on any of {len(episodes)} held-out replies.")
     seen = [episodes[i] for i in judged]
     row = PolicyHeldout(
         step=step,

@@ -6,6 +6,7 @@ over. What it earns at a KL stands between two measured points, prompt by prompt
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from custodes.audit.heldout import gain_over_base
@@ -39,7 +41,9 @@ from custodes.policy.rollout import has_opinion
 from custodes.ranges import Count, ranged
 from custodes.reward.options import RewardOptions
 from custodes.stats import Interval, mean_interval, paired_difference
+from custodes.tables import warn
 from custodes.types import Episode, InputError, Reward, Sampling, Task
+from custodes.wording import counted
 
 Floats = NDArray[np.float64]
 
@@ -147,20 +151,26 @@ def policy_compare(config: PolicyCompare) -> ComparedPolicies:
     """
     if not config.policies:
         raise InputError("no policies to compare; give their folders.")
-    if config.sampling.n != 1 or config.sampling.temperature != 1:
+    if twice := [policy for policy in config.policies if config.policies.count(policy) > 1]:
+        raise InputError(f"{twice[0]} is named twice; name each policy once.")
+    if config.sampling.n != 1 or config.sampling.narrowed:
         raise InputError(
-            "policies are compared by one reply to each prompt at temperature 1, at which their KL is known."
+            "policies are compared by one reply to each prompt, drawn as it is, by which their KL is known; "
+            f"leave {config.sampling.narrowed or 'n'} out."
         )
+    at_kl = _numbers(config.at_kl)
+    if config.out is not None:
+        config.out.mkdir(parents=True, exist_ok=True)
     base = _base(config)
     tasks = read_tasks(config.tasks, config.prompt_column, config.system)[: config.measure_on]
     if len(tasks) < 2:
-        raise InputError(f"{config.tasks} holds {len(tasks)} prompt; give at least 2 to compare on.")
+        raise InputError(f"{config.tasks} holds {counted(len(tasks), 'prompt')}; give at least 2 to compare on.")
     reward = config.open_rewards(text=prompts_are_text(config.tasks, config.prompt_column), device=config.device)
     measured = _Measured(base, tasks, reward, config)
     curves = [measured.curve(policy) for policy in config.policies]
     if config.compare_best_of > 1:
         curves.append(measured.best_of_n(config.compare_best_of))
-    at_kl = _numbers(config.at_kl) or (_rounded_down(min(float(c.distance.max()) for c in curves) ** 2),)
+    at_kl = at_kl or (_rounded_down(min(float(c.distance.max()) for c in curves) ** 2),)
     done = ComparedPolicies(
         at_kl,
         tuple(curves),
@@ -168,7 +178,6 @@ def policy_compare(config: PolicyCompare) -> ComparedPolicies:
         measured.shown(curves),
     )
     if config.out is not None:
-        config.out.mkdir(parents=True, exist_ok=True)
         page = Report(
             kind="Custodes comparison",
             title="Policies at equal KL",
@@ -184,7 +193,7 @@ def policy_compare(config: PolicyCompare) -> ComparedPolicies:
 def _show(config: PolicyCompare, done: ComparedPolicies) -> None:
     table = Table("policy", *done.columns, box=None)
     for policy, row in done.table.items():
-        table.add_row(done.labels[policy], *(_cell(row, name) for name in done.columns))
+        table.add_row(escape(done.labels[policy]), *(_cell(row, name) for name in done.columns))
     Console(width=max(100, 30 * (1 + len(done.columns)))).print(table)
     for shown in done.shown:
         print(f"\n{shown['prompt'][-1]['content']}")
@@ -195,6 +204,8 @@ def _show(config: PolicyCompare, done: ComparedPolicies) -> None:
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
+    if name == "kl" and row["kl_is"] != "measured":
+        return f"at most {row[name].estimate:.3g}"
     return "" if name not in row else "not reached" if row[name] is None else str(row[name])
 
 
@@ -232,7 +243,7 @@ def _numbers(text: str) -> tuple[float, ...]:
         numbers = (math.nan,)
     if not all(math.isfinite(x) and x > 0 for x in numbers):
         raise InputError(f"--at-kl {text!r}: write nats above 0, with commas between them, e.g. 2,5.")
-    return numbers
+    return tuple(dict.fromkeys(numbers))
 
 
 def _rounded_down(kl: float) -> float:
@@ -263,7 +274,7 @@ def _row(curve: Curve, curves: Sequence[Curve], at_kl: Sequence[float]) -> dict[
 
 def _base(config: PolicyCompare) -> LanguageModel:
     """The one base model of all policies."""
-    names = {policy: config.base or _base_name(policy) for policy in config.policies}
+    names = {policy: _base_name(policy, config.base) for policy in config.policies}
     if len(set(names.values())) > 1:
         told = "; ".join(f"{policy} began from {name}" for policy, name in names.items())
         raise InputError(f"policies of different base models have no KL in common: {told}.")
@@ -271,8 +282,18 @@ def _base(config: PolicyCompare) -> LanguageModel:
     return replace(lm, adapter=None)
 
 
-def _base_name(policy: str) -> str:
-    """The name that holds from everywhere of the model that a policy began from."""
+def _base_name(policy: str, given: str) -> str:
+    """The name of the model that a policy began from; the ``given`` one, where there is one, and a warning if it is another."""
+    if not given:
+        return _named_base(policy)
+    with contextlib.suppress(InputError):  # it does not say
+        if lasting_name(given) != (own := _named_base(policy)):
+            warn([f"{policy} says that it began from {own}; it is measured as if it had begun from {given}."])
+    return given
+
+
+def _named_base(policy: str) -> str:
+    """The name that holds from everywhere of the model that a policy says it began from."""
     folder = Path(policy_within(policy))
     if (folder / ADAPTER_CONFIG).is_file():
         return base_of(folder)
@@ -298,7 +319,7 @@ class _Measured:
         names, kls, values, replies = ["base"], [Interval(0.0, 0.0, 0.0, len(self.tasks))], [self.first], self.before
         with Progress() as progress:
             stages = _stages(policy)
-            bar = progress.add_task(f"measuring {policy}", total=len(stages))
+            bar = progress.add_task(escape(f"measuring {policy}"), total=len(stages))
             for folder in stages:
                 replies, scores = self._scored(TorchEngine(self._policy(folder)))
                 names.append(folder.name)

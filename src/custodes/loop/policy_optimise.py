@@ -47,13 +47,14 @@ from custodes.policy import OptimiseConfig, algorithm_of
 from custodes.policy.constraints import read_constraints
 from custodes.policy.environment_reward import EnvironmentReward
 from custodes.policy.sizes import learning_rate_for, micro_tokens_for
-from custodes.ranges import Count, ranged
+from custodes.ranges import Count, Threads, ranged
 from custodes.reward import Mixture, RewardModel
 from custodes.reward.aggregate import GroupAggregate
 from custodes.reward.options import RewardOptions
 from custodes.reward.parts import PartWeights
 from custodes.stats import Interval
 from custodes.types import InputError, Reward, Task
+from custodes.wording import counted
 
 STANDARDISE_ON = 48
 """Prompts whose replies by the base policy give each group's mean and deviation."""
@@ -89,7 +90,7 @@ class PolicyOptimise(RewardOptions, NewPolicy):
     """Runs with so many seeds, from --seed on, each in a folder of its own; their gains are set side by side."""
     dry_run: Annotated[bool, Use.MEANS] = False
     """Say what would be done, and what memory, time and cost it would take; write nothing."""
-    threads: Annotated[int, Use.MEANS] = 0
+    threads: Annotated[Threads, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
     optimisation: OptimiseConfig = field(default_factory=OptimiseConfig)
     overseen: PolicyOversight = field(default_factory=PolicyOversight)
@@ -174,7 +175,9 @@ def _show(config: PolicyOptimise, done: OptimisedPolicy) -> None:
         for sentence in done.plan.sentences():
             print(sentence)
     for gain in done.seeds:
-        print(f"The policy is in {gain.policy}; {gain.steps} steps, ended by its {gain.stopped.replace('_', ' ')}.")
+        print(
+            f"The policy is in {gain.policy}; {counted(gain.steps, 'step')}, ended by its {gain.stopped.replace('_', ' ')}."
+        )
         print(
             f"Reward on held-out prompts: {gain.before} before, {gain.after} after; gained {gain.difference}, paired."
         )
@@ -391,7 +394,7 @@ class _Optimisation:
             held_out = fitting_tasks(self.lm, others, room, 1, config.eval_tasks, self.console)[: config.measure_on]
         if len(train) < config.optimisation.tasks_per_step:
             raise InputError(
-                f"{config.tasks}: {len(train)} prompts to train on and {config.optimisation.tasks_per_step} per step; "
+                f"{config.tasks}: {counted(len(train), 'prompt')} to train on and {config.optimisation.tasks_per_step} per step; "
                 f"give more, or --tasks-per-step {len(train)}."
             )
         return train, held_out

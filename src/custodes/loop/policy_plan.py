@@ -17,6 +17,7 @@ from custodes.policy.sizes import learning_rate_for, micro_tokens_for, total_mem
 from custodes.reward import Mixture
 from custodes.reward.rubric import RubricReward
 from custodes.types import Engine, Reward, Sampling, Task
+from custodes.wording import counted
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Plan:
     def sentences(self) -> list[str]:
         """The same in words, a sentence for each of them."""
         alike = f", {self.near_duplicates} of them nearly the same as a training prompt" if self.near_duplicates else ""
-        work = f"{self.steps:,} steps; {self.replies:,} replies with all evaluations"
+        work = f"{counted(self.steps, 'step')}; {self.replies:,} replies with all evaluations"
         memory = f"{self.peak_memory_gb:g} GB of {self.memory_gb:g} at the peak of one step"
         asked = (
             f"{self.judge_requests:,} questions to the judge"
@@ -52,7 +53,7 @@ class Plan:
             else "no endpoint is asked anything"
         )
         return [
-            f"Tasks: {self.train:,} prompts to train on, {self.held_out:,} held out{alike}.",
+            f"Tasks: {counted(self.train, 'prompt')} to train on, {self.held_out:,} held out{alike}.",
             f"Work: {work}; learning rate {self.learning_rate:g}.",
             f"Memory: {memory}, in micro-batches of {self.micro_tokens:,} tokens.",
             f"Time: about {duration(self.seconds)}; one step took {number(self.seconds_of_a_step)} s just now.",

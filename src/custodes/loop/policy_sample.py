@@ -19,6 +19,7 @@ from custodes.ranges import Count, ranged
 from custodes.reward.options import RewardOptions
 from custodes.tables import write_rows
 from custodes.types import Episode, InputError, Message, Sampling, Task
+from custodes.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def _row(episode: Episode, score: float | None) -> dict[str, Any]:
 @in_words(policy_sample)
 def _show(config: PolicySample, rows: list[dict[str, Any]]) -> None:
     if config.out is not None:
-        print(f"{len(rows):,} replies are in {config.out}.")
+        print(f"{counted(len(rows), 'reply', 'replies')} in {config.out}.")
         return
     for row in rows:
         score = f"[{number(row['score'])}] " if row.get("score") is not None else ""

@@ -35,12 +35,13 @@ from custodes.policy.learner import Reference
 from custodes.policy.passages import Passage, TextMethod, opening_id
 from custodes.policy.tuning import TuneMethod, method_of, tune
 from custodes.policy.turns import demonstration_of
-from custodes.ranges import Count, PartShare, ranged
+from custodes.ranges import Count, PartShare, Threads, ranged
 from custodes.registry import Chosen, method
 from custodes.reward.options import RewardOptions
 from custodes.stats import Interval
 from custodes.train import Metrics, TrainStep
 from custodes.types import Episode, InputError, Reward, Sampling, Task
+from custodes.wording import counted
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +68,7 @@ class PolicyTune(JudgmentsOptions, RewardOptions, NewPolicy):
     """Adapters kept on the way, by which policies are compared at equal KL."""
     max_tokens: Count = 128
     """Longest reply, in tokens."""
-    threads: Annotated[int, Use.MEANS] = 0
+    threads: Annotated[Threads, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
 
     def __post_init__(self) -> None:
@@ -104,6 +105,8 @@ def policy_tune(config: PolicyTune) -> TunedPolicy:
     Raises InputError for examples that cannot be used and for a folder of another run.
     """
     check_model(config.model)
+    if config.eval_tasks and not config.reward:
+        raise InputError("--eval-tasks holds prompts whose replies a reward measures; give --reward as well.")
     if config.threads:
         torch.set_num_threads(config.threads)
     examples = method_of(config.method).examples(config)
@@ -118,8 +121,8 @@ def policy_tune(config: PolicyTune) -> TunedPolicy:
 
 @in_words(policy_tune)
 def _show(config: PolicyTune, done: TunedPolicy) -> None:
-    updates = "1 update" if done.updates == 1 else f"{done.updates:,} updates"
-    print(f"The policy is in {done.policy}: {updates} on {done.examples:,} examples with {done.method}.")
+    updates, examples = counted(done.updates, "update"), counted(done.examples, "example")
+    print(f"The policy is in {done.policy}: {updates} on {examples} with {done.method}.")
     for name, interval in done.measured.items():
         print(f"{name.capitalize():<18} {interval}")
     if done.gain is not None:
@@ -172,7 +175,7 @@ class _Tuning:
         before = self._likelihoods(self.base, self._episodes(plain=True))
         texts = self._texts(self.base, "before")
         self._score(0)
-        with work.phase("tuning", f"Tuning on {len(self.train):,} {method.learns_from} with {method.name}"):
+        with work.phase("tuning", f"Tuning on {counted(len(self.train), 'example')} with {method.name}"):
             metrics = tune(
                 self.lm,
                 self.train,
@@ -220,7 +223,7 @@ class _Tuning:
             return [demonstration_of(self.lm, task, said) for task, said in self.held_out]
         if self.method.learns_from == "labels":
             return [
-                demonstration_of(self.lm, Task(f"held out {i}", example.prompt), example.completion)
+                demonstration_of(self.lm, Task(example.place or f"held out {i}", example.prompt), example.completion)
                 for i, example in enumerate(self.held_out, 1)
             ]
         return [
@@ -302,6 +305,10 @@ class _Tuning:
             )
 
     def _held_out_tasks(self) -> list[Task]:
+        if isinstance(self.method, TextMethod):
+            raise InputError(
+                f"--reward needs prompts, and {self.method.name} learns from text; give --eval-tasks FILE."
+            )
         prompts = dict.fromkeys(prompt for example in self.held_out if (prompt := _prompt(example)))
         if len(prompts) < 2:
             raise InputError(

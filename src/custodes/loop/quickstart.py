@@ -47,7 +47,7 @@ from custodes.loop.round_judges import PairJudge, SimulatedJudge, open_judge
 from custodes.loop.round_options import RoundOptions
 from custodes.loop.rounds import Rounds
 from custodes.policy import Algorithm, OptimiseConfig, algorithm_of
-from custodes.ranges import Count, Positive, at_least, ranged
+from custodes.ranges import Count, Positive, Threads, at_least, ranged
 from custodes.registry import Chosen, algorithm
 from custodes.reward import RewardConfig, RewardModel, load_reward, save_reward, train_reward
 from custodes.reward.groups import Groups
@@ -148,7 +148,7 @@ class Quickstart:
     """Held-out prompts on which policies are measured, at most."""
     compare_best_of: Annotated[int, at_least(4)] = 16
     """Measure the best of up to N replies of the base model too."""
-    threads: Annotated[int, Use.MEANS] = 0
+    threads: Annotated[Threads, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
     relabelling: RoundOptions = field(default_factory=RoundOptions)
     watching: AlarmOptions = field(default_factory=AlarmOptions)

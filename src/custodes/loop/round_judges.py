@@ -88,8 +88,27 @@ def open_judge(options: RoundOptions, rubric: Path | None, folder: Path, truth: 
         return _RubricJudge(open_engine("torch", model, "--judge"), model, load_rubric(file), folder)
     kind, _, which = ("", "", "") if ".py" in name else name.partition(":")
     made = registry.judge.find(kind or name)
+    if ".py" in name:
+        return _OwnJudge(name, made)
     opened: PairJudge = made(which, options.db) if kind else made()
     return opened
+
+
+class _OwnJudge:
+    """A judge of one's own: where it fails is told with its line."""
+
+    def __init__(self, spec: str, make: Callable[[], PairJudge]) -> None:
+        self.spec = spec
+        with registry.own_code(f"--judge {spec}"):
+            self.judge = make()
+        self.name = str(getattr(self.judge, "name", spec))
+
+    def ask(self, purpose: str, pairs: Sequence[Pair]) -> PairAnswers | Waiting:
+        with registry.own_code(f"--judge {self.spec}"):
+            told = self.judge.ask(purpose, pairs)
+        if not isinstance(told, PairAnswers | Waiting):
+            raise InputError(f"--judge {self.spec} answered {type(told).__name__}; it must answer PairAnswers.")
+        return told
 
 
 @dataclass

@@ -64,7 +64,7 @@ class RoundOptions:
     """Pairs of a step's replies that are judged, to see whether the reward is still right."""
     probe_every: Count = 1
     """Steps between two probes."""
-    alarm_level: Annotated[float, at_least(0.0001)] = 0.05
+    alarm_level: Annotated[float, at_least(0.001)] = 0.05
     """Probability, for each alarm, that it ever rings without a cause in a run or a round, however often it looks."""
     restart: Literal["base", "last"] = "base"
     """Where the policy begins again after the reward was taught: at the model as it came, or where the last round ended."""

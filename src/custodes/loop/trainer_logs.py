@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,21 +95,13 @@ def _numbers(log: Path) -> dict[int, dict[str, Any]]:
                 f"{log} holds no numbers of training steps; give the trainer's own log, and the ledger as --rollouts."
             )
         rows = [TableRow(log, n, row) for n, row in enumerate(logged, 1)]
-    elif log.suffix == ".json" and log.exists():
-        try:
-            content = json.loads(log.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{log} is no JSON ({error}); give trainer_state.json, or a table with a row a step."
-            ) from None
-        listed = content.get("log_history", content) if isinstance(content, dict) else content
-        if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
-            raise InputError(
-                f"{log} has no list log_history; give TRL's trainer_state.json, or a table with a row a step."
-            )
-        rows = [TableRow(log, n, row) for n, row in enumerate(listed, 1)]
     else:
         rows = list(read_rows(log))
+        if len(rows) == 1 and "log_history" in rows[0].values:  # trainer_state.json
+            listed = rows[0].values["log_history"]
+            if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
+                raise InputError(f"{log}: log_history is no list of steps; give trainer_state.json as TRL wrote it.")
+            rows = [TableRow(log, n, row) for n, row in enumerate(listed, 1)]
     steps: dict[int, dict[str, Any]] = {}
     for row in rows:
         values = row.values
@@ -127,8 +118,8 @@ def _numbers(log: Path) -> dict[int, dict[str, Any]]:
 
 def _step(row: TableRow) -> int:
     value = row.values.get("step", row.values.get("_step", row.values.get("train/global_step")))
-    with contextlib.suppress(TypeError, ValueError):
-        number = float(value)  # type: ignore[arg-type]
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
         if number.is_integer() and 0 <= number <= MOST:
             return int(number)
     raise InputError(f"{row.place}: the column step is {value!r}; it must be a number of a step, whole and from 0.")
@@ -156,8 +147,8 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> float | None:
     for name in names:
         value = row.get(name, row.get(f"train/{name}"))
         try:
-            number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
             continue
         if math.isfinite(number):
             return number

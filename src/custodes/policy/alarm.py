@@ -23,10 +23,12 @@ from typing import ClassVar
 import numpy as np
 
 from custodes.types import Episode, Floats, Scores
+from custodes.wording import counted
 
 WINDOW = 4
 """Steps whose mean is held against the limits."""
 SIMULATED_RUNS = 2000
+"""So many tell a level of 0.001, the smallest of the command line."""
 FEWEST_TASKS = 8
 """Without so many tasks, or steps, of the base policy no limit is simulated."""
 AT_ONCE = 4_000_000
@@ -130,7 +132,7 @@ class MeanAlarm(Alarm):
         if not by_task:
             return self.missing
         if len(by_task) < FEWEST_TASKS:
-            return f"the base policy answered {len(by_task)} tasks, and limits need {FEWEST_TASKS} or more"
+            return f"the base policy answered {counted(len(by_task), 'task')}, and limits need {FEWEST_TASKS} or more"
         means = np.array([np.mean(values) for values in by_task.values()])
         apart = _excursions(means, base.tasks_per_step, steps, level / self.sides)
         below, above = (self.coupling(base) * excursion for excursion in apart)
@@ -146,7 +148,7 @@ class MeanAlarm(Alarm):
     def calibrate_by_means(self, means: Sequence[float], steps: int, level: float) -> Facts | str:
         """Where only the mean of each of some steps is known, in which the policy was as good as the base policy."""
         if len(means) < FEWEST_TASKS:
-            return f"{len(means)} steps show the beginning, and limits need {FEWEST_TASKS} or more"
+            return f"the beginning is {counted(len(means), 'step')} long, and limits need {FEWEST_TASKS} or more"
         noise = float(np.std(means, ddof=1)) * _largest_excursion(len(means), steps, level / self.sides)
         return {"mean": float(np.mean(means)), "below": noise, "above": noise, "tasks": float(len(means))}
 

@@ -23,6 +23,7 @@ from custodes.policy.learner import Learner
 from custodes.policy.likelihood import Likelihood
 from custodes.policy.tuning import LearnsFrom, TuneMethod
 from custodes.ranges import Count, Share, ranged
+from custodes.table_sources import EXTENSIONS
 from custodes.tables import read_rows
 from custodes.types import Episode, InputError, Task
 
@@ -89,9 +90,11 @@ class TextMethod(TuneMethod):
         def scored(text: str) -> NDArray[np.float64]:
             try:
                 values = np.array([float(value) for value in function(text)], np.float64)
-            except (TypeError, ValueError) as error:
+            except registry.FAILURES as error:  # of whoever wrote it
+                where = registry.place_in(Path(f"{self.score.removeprefix('py:').rpartition('.py')[0]}.py"), error)
                 raise InputError(
-                    f"--score {self.score} did not return numbers ({error}); return one for each line."
+                    f"--score {self.score} did not return numbers ({type(error).__name__} at {where}: {error}); "
+                    "return one for each line."
                 ) from None
             lines = len(text.splitlines())
             if len(values) != lines or not np.isfinite(values).all():
@@ -160,20 +163,23 @@ def opening_id(lm: LanguageModel) -> int:
 
 def _read_texts(path: str) -> list[tuple[str, str]]:
     """(place, text) of each document. Raises InputError where there is none."""
-    folder = Path(path)
-    if folder.is_dir():
-        files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-    elif folder.suffix not in (".jsonl", ".json", ".csv", ".parquet", ".gz") and folder.is_file():
-        files = [folder]
+    source = Path(path)
+    if source.is_dir():
+        texts = _read_files(path, sorted(f for f in source.rglob("*") if f.is_file() and not f.name.startswith(".")))
+    elif source.is_file() and not source.name.lower().endswith(EXTENSIONS):
+        texts = _read_files(path, [source])
     else:
         rows = [(row.place, row.values.get("text")) for row in read_rows(path, ("text",))]
         if wrong := [place for place, text in rows if not isinstance(text, str)]:
             raise InputError(f"{wrong[0]} has no column text; give a table of texts, or a text file.")
-        return [(place, str(text)) for place, text in rows if text]
-    try:
-        texts = [(str(file), file.read_text(encoding="utf-8")) for file in files]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} holds a file that is not UTF-8 ({error}); give text files alone.") from None
+        texts = [(place, str(text)) for place, text in rows]
     if not any(text for _, text in texts):
         raise InputError(f"{path} holds no text.")
     return [(place, text) for place, text in texts if text]
+
+
+def _read_files(path: str, files: Sequence[Path]) -> list[tuple[str, str]]:
+    try:
+        return [(str(file), file.read_text(encoding="utf-8-sig")) for file in files]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} holds a file that is not UTF-8 ({error}); give text files alone.") from None

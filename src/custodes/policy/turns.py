@@ -41,7 +41,7 @@ def demonstration_of(lm: LanguageModel, task: Task, said: str | Sequence[Message
     Every reply ends with the end of its turn, and that is an action too. Raises InputError, which begins with ``where``,
     where a reply is empty, no reply comes last, or the whole does not fit the context.
     """
-    with located(where or f"task {task.id}"):
+    with located(where or f"example {task.id}"):
         return _demonstration_of(lm, task, [Message("assistant", said)] if isinstance(said, str) else list(said))
 
 
@@ -68,7 +68,8 @@ def _demonstration_of(lm: LanguageModel, task: Task, turns: list[Message]) -> Ep
     token_ids = np.concatenate(parts)
     if len(token_ids) > lm.decoder.spec.context:
         raise InputError(
-            f"its reply brings it to {len(token_ids)} tokens, over the context of {lm.decoder.spec.context}."
+            f"prompt and reply have {len(token_ids):,} tokens, over the model's context of {lm.decoder.spec.context:,}; "
+            "shorten them, or leave the example out."
         )
     return Episode(
         id=f"{task.id}/demonstration",

@@ -17,9 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from custodes.registry import place_in
+from custodes.registry import FAILURES, place_in
 from custodes.reward.base import RewardBase
 from custodes.types import Episode, InputError, Scores
+
+LARGEST = 1e30
+"""The largest score: float32 holds it, and the means and squares of many are finite."""
 
 
 @dataclass(eq=False)
@@ -54,7 +57,7 @@ class FunctionReward(RewardBase):
             ) from None
         except _LacksColumnsError as lacks:
             raise InputError(f"reward {self.name} {lacks}") from None
-        except Exception as error:  # of whoever wrote it
+        except FAILURES as error:  # of whoever wrote it
             what = f"raised {type(error).__name__}: {' '.join(str(error).split())}".rstrip(".: ")
             raise InputError(f"reward {self.name} {what}{self._line(error)}, {self._culprit(episodes)}.") from error
         try:
@@ -83,11 +86,11 @@ class FunctionReward(RewardBase):
         for episode in episodes:
             try:
                 self._call([episode], each)
-            except (Exception, _TookTooLongError):
+            except (*FAILURES, _TookTooLongError):
                 return f"for episode {episode.id} (task {episode.task.id})"
         return f"for {len(episodes)} episodes together (the first is {episodes[0].id}) and for none of them alone"
 
-    def _line(self, error: Exception) -> str:
+    def _line(self, error: BaseException) -> str:
         """Where in its own file it failed."""
         code = getattr(inspect.unwrap(self.function), "__code__", None)
         return f" at {place_in(Path(code.co_filename), error)}" if code is not None else ""
@@ -97,12 +100,12 @@ class FunctionReward(RewardBase):
             return np.nan
         try:
             number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = np.nan
-        if not np.isfinite(number):
+        if not abs(number) <= LARGEST:  # NaN is not, either
             raise InputError(
                 f"reward function {self.name} returned {value!r} for completion {index} (episode {episode}); "
-                "it must return a finite number, or None where it has no opinion."
+                f"it must return a finite number, at most {LARGEST:g}, or None where it has no opinion."
             )
         return number
 

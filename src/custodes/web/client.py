@@ -144,18 +144,18 @@ class Client:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}.") from None
         body = {"content": content, "ending": path.suffix, "form": form}
-        return int(self._json("POST", f"/projects/{project}/import", body)["judgments"])
+        return int(self._field("judgments", "POST", f"/projects/{project}/import", body))
 
     # ------------------------------------------------------------ an annotator's work
 
     def next(self, project: str) -> tuple[Item | None, str]:
         """(what lies before this account now, "") or (None, why there is nothing). Asking again gives the same."""
-        offered = self._json("POST", f"/projects/{project}/next")
+        offered = self._object("POST", f"/projects/{project}/next", needs=("item", "why"))
         return offered["item"], offered["why"]
 
     def draft(self, item: Item, draft: Mapping[str, Any]) -> float:
         """Keeps ``draft`` beside the item, and the item for this account; until when, in seconds since 1970."""
-        return float(self._json("PUT", f"/assignments/{item['assignment']}/draft", {"draft": dict(draft)})["until"])
+        return float(self._field("until", "PUT", f"/assignments/{item['assignment']}/draft", {"draft": dict(draft)}))
 
     def hand_in(
         self,
@@ -172,11 +172,11 @@ class Client:
         """
         body = {"answers": [dict(answer) for answer in answers], "seconds": seconds, "stage": stage}
         body |= {"reasons": list(reasons), "revise": revise}
-        return list(self._json("POST", f"/assignments/{item['assignment']}/judgments", body)["judgments"])
+        return list(self._field("judgments", "POST", f"/assignments/{item['assignment']}/judgments", body))
 
     def run_test(self, item: Item, place: int = 0) -> str:
         """Runs a test of the item's help again, in the server's sandbox: what it comes to, in a sentence."""
-        return str(self._json("POST", f"/assignments/{item['assignment']}/tests/{place}")["came"])
+        return str(self._field("came", "POST", f"/assignments/{item['assignment']}/tests/{place}"))
 
     def skip(self, item: Item, why: str = "", flag: bool = False) -> None:
         """Gives the item back; ``flag`` says that something is wrong with it."""
@@ -239,11 +239,11 @@ class Client:
         proposal = {"policy": policy, "action": action, "reason": reason, "timeout": timeout, "rule": rule}
         messages = [dict(message) for message in context]
         body = {**proposal, "context": messages, "harmful": harmful, "key": key}
-        return str(self._json("POST", "/oversight/actions", body, again=bool(key))["id"])
+        return str(self._field("id", "POST", "/oversight/actions", body, again=bool(key)))
 
     def approval(self, id_: str, wait: float = 0.0) -> dict[str, Any]:
         """What was decided about an action: state ("waiting" too), by, who, why, seconds and waited. Waits up to ``wait`` seconds."""
-        return dict(self._json("GET", f"/oversight/actions/{id_}?wait={wait:g}"))
+        return self._object("GET", f"/oversight/actions/{id_}?wait={wait:g}", needs=("state",))
 
     # ------------------------------------------------------------ asking
 
@@ -257,6 +257,18 @@ class Client:
             return answer.json() if answer.content else None
         except ValueError:
             raise InputError(f"{answer.url} gave no JSON; is it a Custodes server?") from None
+
+    def _object(
+        self, method: str, path: str, body: object = None, again: bool = True, needs: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """An answer that is an object with these fields. Raises InputError for another one."""
+        answer = self._json(method, path, body, again)
+        if not isinstance(answer, dict) or not answer.keys() >= set(needs):
+            raise InputError(f"{self.address}{path} gave JSON of another form; is it a Custodes server?")
+        return answer
+
+    def _field(self, name: str, method: str, path: str, body: object = None, again: bool = True) -> Any:
+        return self._object(method, path, body, again, (name,))[name]
 
     def _send(self, method: str, path: str, body: object = None, again: bool = True) -> httpx.Response:
         """``again``: asking twice is as good as asking once."""

@@ -188,3 +188,5 @@ def test_what_kto_cannot_learn_from_is_one_sentence(tiny_model: Path) -> None:
         tune(lm, replies(4, good=()), Kto(), progress=False)
     with pytest.raises(InputError, match="all replies are to one prompt"):
         tune(lm, replies(4, prompts=1), Kto(), progress=False)
+    with pytest.raises(InputError, match=r"option desirable_weight is .*; it must be above 0 and at most"):
+        Kto(desirable_weight=1e308)  # its ratio would be infinite

@@ -163,3 +163,23 @@ def test_what_cannot_be_learned_from_is_one_sentence(corpus: Path, tiny_model: P
     lm = method(Conditional, corpus).begin(load(tiny_model, dtype="float32"), corpus)
     with pytest.raises(InputError, match=r"knows the token <\|aligned\|> already"):
         method(Conditional, corpus).begin(lm, corpus / "again")
+
+
+def test_a_score_that_raises_is_named_with_its_line(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text("def f(text):\n    return {}['x']\n\ndef g(text):\n    raise SystemExit(2)\n")
+    for name, told in (("f", "KeyError at .*odd.py, line 2: 'x'"), ("g", "SystemExit at .*odd.py, line 5: 2")):
+        with pytest.raises(InputError, match=rf"did not return numbers \({told}\); return one for each line"):
+            Mle(text=str(corpus), score=f"{tmp_path}/odd.py:{name}").examples(NONE)
+
+
+def test_texts_are_read_however_they_were_saved(tmp_path: Path) -> None:
+    (tmp_path / "long.py").write_text("def f(text):\n    return [len(line) for line in text.splitlines()]\n")
+    lines = (GOOD, BAD)
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + "".join(lines).replace("\n", "\r\n").encode())
+    (tmp_path / "a.tsv").write_text('text\n"' + "".join(lines) + '"\n')
+    for name in ("a.txt", "a.tsv"):
+        (passage,) = Mle(text=str(tmp_path / name), score=f"{tmp_path}/long.py:f").examples(NONE)
+        assert passage.lines == lines
+    (tmp_path / "none.jsonl").write_text('{"text": ""}\n')
+    with pytest.raises(InputError, match=r"none\.jsonl holds no text"):
+        Mle(text=str(tmp_path / "none.jsonl"), score=f"{tmp_path}/long.py:f").examples(NONE)

@@ -13,6 +13,7 @@ from custodes.audit.rows import PolicyHeldout, Row
 from custodes.page import charts, number, percent
 from custodes.page.drawing import alt
 from custodes.registry import section
+from custodes.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +147,10 @@ def alarm_sentences(figures: Mapping[str, Any]) -> list[str]:
                 "of runs."
             )
     watched = [name for name, a in figures["alarms"].items() if not a["why_not"]]
-    silent = [name for name in watched if figures["alarms"][name]["rang"] is None]
+    blind = [name for name in watched if not figures["alarms"][name]["trace"]]
+    silent = [name for name in watched if figures["alarms"][name]["rang"] is None and name not in blind]
+    if blind:
+        sentences.append(f"These alarms had too little to judge by: {', '.join(blind)}.")
     if silent:
         sentences.append(
             f"{'No alarm rang' if silent == watched else 'These alarms were silent'}: {', '.join(silent)}."
@@ -156,7 +160,7 @@ def alarm_sentences(figures: Mapping[str, Any]) -> list[str]:
 
 def _lead(steps: int) -> str:
     return (
-        f"{abs(steps)} steps {'before' if steps > 0 else 'after'} gold's highest evaluation"
+        f"{counted(abs(steps), 'step')} {'before' if steps > 0 else 'after'} gold's highest evaluation"
         if steps
         else "at gold's peak"
     )

@@ -24,7 +24,7 @@ from custodes.gaming.staging import (
 )
 from custodes.job.options import Output, Use
 from custodes.policy.algorithm import Algorithm, algorithm_of
-from custodes.ranges import AnyInt, Count, PartShare, Positive, at_least, ranged
+from custodes.ranges import AnyInt, Count, PartShare, Positive, Threads, at_least, ranged
 from custodes.registry import Chosen, OptionsOf, algorithm, stage
 from custodes.types import InputError
 
@@ -132,7 +132,7 @@ class GamingTrain:
     """Memory for keys and values of a model in this process, in GB; with less of it more is computed again."""
     workers: Annotated[int, Use.MEANS] = 0
     """Sandboxes at once; 0 chooses by the processor's cores."""
-    threads: Annotated[int, Use.MEANS] = 0
+    threads: Annotated[Threads, Use.MEANS] = 0
     """Processor threads; 0 takes what torch finds."""
     sandbox: Annotated[Sandboxes, Use.MEANS] = "auto"
     """What isolates the commands: bubblewrap, docker, or auto, which takes bubblewrap where it works, else Docker."""

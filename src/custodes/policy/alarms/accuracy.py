@@ -10,6 +10,7 @@ from typing import ClassVar
 from custodes.policy.alarm import Alarm, AlarmReading, BasePolicy, Facts, Observation, WatchedStep
 from custodes.registry import alarm
 from custodes.stats import log_evidence_below
+from custodes.wording import counted
 
 FEWEST_LABELS = 40
 """Labels of the base policy's pairs without which there is nothing to hold the reward against."""
@@ -39,7 +40,7 @@ class Accuracy(Alarm):
         if not right:
             return "nobody labels pairs of the policy's replies"
         if len(right) < FEWEST_LABELS:
-            return f"{len(right)} pairs of the base policy's replies were labelled, and it needs {FEWEST_LABELS}"
+            return f"labels decide {counted(len(right), 'pair')} of the base policy's replies, and it needs {FEWEST_LABELS}"
         return {"accuracy": sum(right) / len(right), "labels": float(len(right))}
 
     def read(self, facts: Facts, seen: Sequence[Observation], steps: int, level: float) -> AlarmReading | None:

@@ -12,6 +12,7 @@ import numpy as np
 from custodes.policy.alarm import WINDOW, Alarm, AlarmReading, BasePolicy, Facts, Observation, WatchedStep
 from custodes.registry import alarm
 from custodes.stats import t_quantile
+from custodes.wording import counted
 
 BENDS = 16
 """The last second differences from which the noise of a step is estimated."""
@@ -38,6 +39,8 @@ class Kl(Alarm):
         return [] if look.kl is None or math.isnan(look.kl) else [look.kl]
 
     def calibrate(self, base: BasePolicy, steps: int, level: float) -> Facts | str:
+        if steps < FEWEST_STEPS:
+            return f"it judges from step {FEWEST_STEPS} on, and the run has {counted(steps, 'step')}"
         return {}
 
     def read(self, facts: Facts, seen: Sequence[Observation], steps: int, level: float) -> AlarmReading | None:

@@ -21,11 +21,12 @@ from custodes.policy.pairs import HalfShare, reply_gains
 from custodes.policy.rollout import Pack, make_packs
 from custodes.policy.tuning import LearnsFrom, TuneMethod
 from custodes.policy.turns import demonstration_of
-from custodes.ranges import AnyFloat, Positive, at_least, ranged
+from custodes.ranges import AnyFloat, Positive, Range, at_least, ranged
 from custodes.registry import method
 from custodes.train import Metrics
 from custodes.types import Episode, Example, InputError, Task
 
+Weight = Annotated[float, Range(0, 1e6, open_low=True)]
 HIGHEST_RATIO = {"first": 4 / 3, "later": 3 / 2}
 """Upper end of lam_D n_D / (lam_U n_U) in the versions of the paper; the lower end is 1 in both."""
 
@@ -50,9 +51,9 @@ class Kto(TuneMethod):
     """Examples per update."""
     beta: Positive = 0.1
     """Strength of the tie to the reference."""
-    desirable_weight: Positive | None = None
+    desirable_weight: Weight | None = None
     """lam_D; None: the least weight from 1 up by which lam_D n_D / (lam_U n_U) is within the bounds of the paper."""
-    undesirable_weight: Positive | None = None
+    undesirable_weight: Weight | None = None
     """lam_U; None: likewise."""
     paper: Literal["first", "later"] = "later"
     """The version of the paper whose bounds of lam_D n_D / (lam_U n_U) hold: first, 1 to 4/3; later, 1 to 3/2."""
@@ -100,7 +101,7 @@ class _Desirability:
             )
         if len(numbers) < 2:
             raise InputError("all replies are to one prompt; kto needs replies to two prompts at least.")
-        places = [f"row {example.line}" if example.line else f"reply {i:,}" for i, example in enumerate(examples, 1)]
+        places = [example.place or f"reply {i:,}" for i, example in enumerate(examples, 1)]
         self.episodes = [
             demonstration_of(learner.lm, Task(place, example.prompt), example.completion, place)
             for place, example in zip(places, examples, strict=True)

@@ -42,11 +42,11 @@ class Sft(TuneMethod):
     def examples(self, judgments: JudgmentsOptions) -> list[tuple[Task, Sequence[Message]]]:
         if self.chosen:
             pairs = [pair for pair in judgments.read_pairs() if pair.label != 0.5]
-            best = dict.fromkeys((p.prompt, p.chosen if p.label > 0.5 else p.rejected) for p in pairs)
-            return [(Task(task_id(prompt), prompt), said) for prompt, said in best]
+            best = {(p.prompt, p.chosen if p.label > 0.5 else p.rejected): p.place for p in pairs}
+            return [(Task(place or task_id(prompt), prompt), said) for (prompt, said), place in best.items()]
         file = judgments.read()
         held = file.feedback
-        shown = examples_from_judgments(held.judgments, held.tasks.values(), held.episodes.values())
+        shown = examples_from_judgments(held.judgments, held.tasks.values(), held.episodes.values(), held.origins)
         file.warn()
         good = [example for example in shown if example.label is not False]
         if not good:
@@ -54,7 +54,7 @@ class Sft(TuneMethod):
                 f"{file.path} holds no demonstration; give a table with prompt and completion, or with messages, or use "
                 "--method dpo, or --chosen, for preferences."
             )
-        return [(Task(task_id(e.prompt), e.prompt), e.completion) for e in good]
+        return [(Task(e.place or task_id(e.prompt), e.prompt), e.completion) for e in good]
 
     def objective(self, learner: Learner, examples: Sequence[tuple[Task, str | Sequence[Message]]]) -> Likelihood:
         return Likelihood([demonstration_of(learner.lm, task, said) for task, said in examples], self.micro_tokens)

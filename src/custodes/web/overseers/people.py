@@ -97,7 +97,11 @@ class People(Overseer):
 
 
 def _read_answer(found: dict[str, Any]) -> OverseerAnswer:
-    who = BY_RULE if found["by"] == "rule" else found["who"]
-    return OverseerAnswer(
-        found["state"] == "approved", who, found["why"], float(found["seconds"] or 0.0), float(found["waited"])
-    )
+    try:
+        who = BY_RULE if found["by"] == "rule" else found["who"]
+        return OverseerAnswer(
+            found["state"] == "approved", who, found["why"], float(found["seconds"] or 0.0), float(found["waited"])
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise OverseerLost(f"the overseers' server gave an answer of another form ({what}); is it a Custodes server?") from None  # fmt: skip
