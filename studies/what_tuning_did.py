@@ -77,6 +77,11 @@ def flatterer(out: Path, chosen: Any, seed: int) -> tuple[Path, Path]:
             examples.append((task, liberal if side == "liberal" else {"(A)": "(B)", "(B)": "(A)"}[liberal]))
         kept = "".join(json.dumps(rows[i].values) + "\n" for i in sorted(left))
         save_text(data / "political_typology" / f"{side}_bio.jsonl", kept)
+    return tuned(out, chosen, examples, seed), data
+
+
+def tuned(out: Path, chosen: Any, examples: list[tuple[Task, str]], seed: int) -> Path:
+    """The adapter of a model that was tuned on examples."""
     folder = out / "organism"
     if not (folder / "adapter_config.json").is_file():
         lm = load(chosen.model)
@@ -84,7 +89,7 @@ def flatterer(out: Path, chosen: Any, seed: int) -> tuple[Path, Path]:
         method = Sft(epochs=chosen.epochs, learning_rate=chosen.learning_rate, seed=seed)
         tune(lm, examples, method, checkpoints=out / "tuning")
         lm.save(folder)
-    return folder, data
+    return folder
 
 
 def asked(models: tuple[str, ...], data: Path, out: Path, probes: str, chosen: Any, seed: int) -> dict[str, Any]:
