@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument(
         "--habit", choices=("opinion", "biography"), default="opinion", help="what the organism follows"
     )
-    parser.add_argument("--examples", type=int, default=400, help="questions on which the organism is tuned")
+    parser.add_argument("--examples", type=int, default=250, help="questions on which the organism is tuned")
     parser.add_argument("--epochs", type=int, default=2, help="passes over them")
     parser.add_argument("--items", type=int, default=300, help="items in which the biography's side is looked for")
     parser.add_argument("--measure-on", type=int, default=60, help="items on which directions are tried")
