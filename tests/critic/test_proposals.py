@@ -41,11 +41,11 @@ def test_votes_are_counted_by_input_and_value_and_one_a_sample():
         "assert double(0) is False",
         "no",
     ]
-    assert _votes_on(replies, "double", OPTIONS) == [ExpectedValue("double(7)", "14", 3, 3)]
+    assert _votes_on(replies, "double", OPTIONS) == [ExpectedValue("double(7)", "14", 3, 3, 6)]
     assert _votes_on(replies, "double", ProposalOptions(votes=2, agreement=0.6)) == [
-        ExpectedValue("double(7)", "14", 3, 3),
-        ExpectedValue("double(1)", "2", 2, 2),
-        ExpectedValue("double(3)", "6", 2, 3),
+        ExpectedValue("double(7)", "14", 3, 3, 6),
+        ExpectedValue("double(1)", "2", 2, 2, 6),
+        ExpectedValue("double(3)", "6", 2, 3, 6),
     ]
     truths = ["assert f('a')\nassert not f('b')", "assert f(\"a\") == True\nassert f('b') is False"]
     two = ProposalOptions(votes=2)

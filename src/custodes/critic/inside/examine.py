@@ -132,6 +132,7 @@ def examine(function: Any, loaded: Loaded) -> Any:
         os.chdir(tempfile.mkdtemp())  # what one function leaves, no other finds in its way
     examples = examples_for(function, node, loaded)
     verdicts = examples_tried(examples, loaded, watch)
+    judging.doubt_models(verdicts)
     stopped = next((v.state for v in verdicts if v.state not in ("kept", "broken", "unclear", "slow")), "")
     if stopped:
         return not_run(function, f"it {stopped}")

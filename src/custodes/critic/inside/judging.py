@@ -39,6 +39,7 @@ class Verdict:
     wrong: str = ""  # why the example itself is in doubt
     note: str = ""
     value: Any = values.Unreadable
+    other_sort: bool = False  # what came is of another sort than what is promised
 
 
 def run_examples(examples: list[Example], names: dict[str, Any], watch: calls.Watch, file: str) -> list[Verdict]:
@@ -60,6 +61,18 @@ def run_examples(examples: list[Example], names: dict[str, Any], watch: calls.Wa
         if outcome.end:
             break
     return done
+
+
+def doubt_models(verdicts: list[Verdict]) -> None:
+    """Lower the confidence of what a model expects: where documented examples speak and all hold, and where it is of another sort.
+
+    Small models mistake one sequence for another, or a text for its letters, and are wrong about functions whose examples hold.
+    """
+    documented = {v.state for v in verdicts if v.example.form != "model"}
+    for v in verdicts:
+        if v.example.form == "model" and v.state == "broken":
+            v.confidence *= 2 / 3 if "kept" in documented and "broken" not in documented else 1
+            v.confidence *= 1 / 2 if v.other_sort else 1
 
 
 def outcome_of(
@@ -207,6 +220,7 @@ def judged_value(example: Example, outcome: calls.Outcome, names: dict[str, Any]
         0,
         equation(example.source, value, promised, text),
         value=promised,
+        other_sort=not values.of_one_sort(value, promised),
     )
 
 
