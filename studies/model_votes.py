@@ -25,7 +25,7 @@ from custodes.critic.loading import open_proposer
 from custodes.critic.review.again import run_tests
 from custodes.critic.review.proposals import ExpectedValue, ProposalOptions
 from custodes.critic.review.surroundings import place_files
-from custodes.files import save_json
+from custodes.files import plain_json, save_json
 from custodes.stats import rate
 
 EVERYTHING = {"votes": 1, "agreement": 0.01}
@@ -68,8 +68,8 @@ def main(words: Sequence[str] | None = None) -> None:
         given.out.mkdir(parents=True, exist_ok=True)
         save_json(kept, rows)
     result = {"values": {p: table(own) for p, own in rows.items()}, "all": table([r for o in rows.values() for r in o])}
-    save_json(given.out / "model_votes.json", result)
-    print(json.dumps(result, indent=1))
+    save_json(given.out / "model_votes.json", plain_json(result))
+    print(json.dumps(plain_json(result), indent=1))
 
 
 def held_to(texts: dict[str, str], expected: dict[tuple[str, str], list[ExpectedValue]]) -> list[dict[str, Any]]:

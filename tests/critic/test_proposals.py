@@ -98,6 +98,28 @@ def test_what_samples_agree_on_and_the_function_breaks_is_a_finding(tmp_path: Pa
     assert {run.name for run in result.runs if run.ran} == {"double", "Box.open"}
 
 
+@pytest.mark.parametrize(
+    ("shown", "said", "confidence"),
+    [
+        ("", "assert letters('cd') == ['d']", 0.85),
+        ("['a', 'b']", "assert letters('cd') == ['d']", 0.85 * 2 / 3),
+        ("['b']", "assert letters('cd') == ['d']", 0.95),  # of the example, which fails too
+        ("", "assert letters('cd') == 'cd'", 0.85 / 2),
+        ("", "assert letters('cd') == [('c', 'd')]", 0.85 / 2),
+    ],
+)
+def test_what_a_model_expects_is_doubted_where_examples_hold_and_of_another_sort(
+    shown: str, said: str, confidence: float, tmp_path: Path
+):
+    example = f"\n\n    >>> letters('ab')\n    {shown}\n    " if shown else ""
+    file = tmp_path / "code.py"
+    file.write_text(f'def letters(text):\n    """Its letters.{example}"""\n    return list(text)\n')
+    proposer = Proposer(SayingEngine(said), "a-model", OPTIONS)
+    everything = ReviewOptions(strictness=2.0)
+    result = review([str(file)], None, everything, run=RunOptions(inputs=5), proposer=proposer)
+    assert [f.confidence for f in result.findings] == [pytest.approx(confidence, abs=1e-3)]
+
+
 def test_a_model_that_fails_costs_its_proposals_alone(tmp_path: Path):
     class Dead(SayingEngine):
         def generate(self, *args, **kwargs):
