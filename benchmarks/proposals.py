@@ -14,21 +14,18 @@ import argparse
 import ast
 import random
 import statistics
-import sysconfig
 import time
-from pathlib import Path
 
 import torch
 from harness import run
 from result import print_result
+from review_speed import library_functions
 
 from custodes.critic.choice import CriticChoice
-from custodes.critic.functions import functions_of
 from custodes.critic.loading import open_proposer
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.review.proposals import ProposalOptions, Proposer
 from custodes.critic.review.running import RunOptions
-from custodes.critic.sources import is_library
 from custodes.lm.engine import TorchEngine
 from custodes.lm.loading import LanguageModel
 from custodes.types import Message, Sampling, Task
@@ -61,18 +58,12 @@ def main() -> None:
 
 def documented_functions(lines: int) -> list[str]:
     """Functions of the standard library with three lines of documentation, of other names each, drawn by a fixed seed."""
-    root, found = Path(sysconfig.get_paths()["stdlib"]), dict[str, str]()
-    for path in sorted(root.rglob("*.py")):
-        if is_library(path.relative_to(root).as_posix()):
-            try:
-                functions = functions_of(path.read_text(encoding="utf-8"))
-            except (SyntaxError, ValueError):
-                continue
-            for f in functions:
-                node = ast.parse(f.code).body[0]
-                said = ast.get_docstring(node) if isinstance(node, ast.FunctionDef) else None
-                if said and said.count("\n") >= 2 and "." not in f.qualname and f.end - f.start < lines:
-                    found.setdefault(f.qualname, f.code)
+    found = dict[str, str]()
+    for f in library_functions():
+        node = ast.parse(f.code).body[0]
+        said = ast.get_docstring(node) if isinstance(node, ast.FunctionDef) else None
+        if said and said.count("\n") >= 2 and "." not in f.qualname and f.end - f.start < lines:
+            found.setdefault(f.qualname, f.code)
     return random.Random(0).sample(list(found.values()), ASKED)
 
 

@@ -16,6 +16,8 @@ import resource
 import sysconfig
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -23,7 +25,7 @@ from result import print_result
 from rich.console import Console
 
 from custodes.critic.choice import CriticChoice
-from custodes.critic.functions import functions_of
+from custodes.critic.functions import SourceFunction, functions_of
 from custodes.critic.loading import open_critic
 from custodes.critic.review.flow import ReviewOptions, review
 from custodes.critic.sources import is_library
@@ -67,16 +69,18 @@ def main() -> None:
         print_result(told)
 
 
-def small_functions(count: int, lines: int) -> list[str]:
-    """Functions of the standard library that are at most so long, drawn by a fixed seed. No text is taken twice."""
-    root, found = Path(sysconfig.get_paths()["stdlib"]), dict[str, None]()
+def library_functions() -> Iterator[SourceFunction]:
+    """Every function of Python's standard library, file by file."""
+    root = Path(sysconfig.get_paths()["stdlib"])
     for path in sorted(root.rglob("*.py")):
         if is_library(path.relative_to(root).as_posix()):
-            try:
-                functions = functions_of(path.read_text(encoding="utf-8"))
-            except (SyntaxError, ValueError):
-                continue
-            found |= dict.fromkeys(f.code for f in functions if f.end - f.start < lines)
+            with suppress(SyntaxError, ValueError):
+                yield from functions_of(path.read_text(encoding="utf-8"))
+
+
+def small_functions(count: int, lines: int) -> list[str]:
+    """Functions of the standard library that are at most so long, drawn by a fixed seed. No text is taken twice."""
+    found = dict.fromkeys(f.code for f in library_functions() if f.end - f.start < lines)
     return random.Random(0).sample(list(found), min(count, len(found)))
 
 
