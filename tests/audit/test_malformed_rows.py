@@ -172,7 +172,7 @@ def test_a_head_behind_a_line_without_an_end_stands_on_its_own(tmp_path: Path) -
     [
         (["audit", "register", "LEDGER", "--decided-by", "A", "--why", "b"], "name it with --fixed"),
         (["ledger", "redact", "LEDGER", "--run", "x", "--by", " ", "--why", "w"], "--by is empty"),
-        (["ledger", "receipt", "LEDGER", "--row", "9" * 26], "is not in this ledger"),
+        (["ledger", "receipt", "LEDGER", "--row", "9" * 18], "is not in this ledger"),
         (["audit", "attack", "--model", "m", "--requests", "r", "--adaptive", "--out", "o"], "there is no defence"),
         (["audit", "attack", "--model", "m", "--requests", "r", "--attack", "pair", "--out", "o"], "--attacker"),
         (["audit", "bundle", "LEDGER", "--out", "b.zip", "--withhold-file", "nosuch*"], "matches no file"),

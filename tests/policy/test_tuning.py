@@ -43,9 +43,9 @@ def test_the_loss_is_per_token_of_the_reply_whatever_the_micro_batches(tiny_mode
 
 def test_what_cannot_be_learned_from_is_one_sentence(tiny_model: Path) -> None:
     lm = load(tiny_model, dtype="float32")
-    with pytest.raises(InputError, match="task task-0: its reply is empty"):
+    with pytest.raises(InputError, match="example task-0: its reply is empty"):
         demonstration_of(lm, some_tasks(1)[0], "")
-    with pytest.raises(InputError, match="over the context of 512"):
+    with pytest.raises(InputError, match="over the model's context of 512"):
         demonstration_of(lm, some_tasks(1)[0], REPLY * 100)
 
 
