@@ -1,8 +1,9 @@
 """Operators make bugs that parse and differ; what is kept breaks a test that passed."""
 
 import ast
+import json
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_package import tiny_package
 
 from custodes.critic.corpus import CoverageLimits, Function, cover, extract
-from custodes.critic.examples import read_bug_examples, write_json_lines
+from custodes.critic.examples import Bug, BugExample, example_from, read_bug_examples, write_json_lines
 from custodes.critic.sources import TEST_TOOLS, library_of_host
 from custodes.critic.tamper import HELD_OUT_OPERATORS, OPERATORS, Edit, Scene, candidates, tamper
 from custodes.critic.tamper import make as making
@@ -289,3 +290,10 @@ def test_an_interrupted_run_keeps_its_chunks(
 def test_options_that_make_no_sense_are_refused():
     with pytest.raises(InputError, match="several is 2"):
         TamperOptions(several=2)
+
+
+def test_a_row_that_was_not_written_and_read_keeps_its_operators():
+    bugs = (Bug("wrong_variable", (1,), "The wrong variable.", "return a"),)
+    row = BugExample("id", "return b", (1,), "The wrong variable.", bugs, "test", "train", "f")
+    assert example_from(asdict(row)) == row
+    assert example_from(json.loads(json.dumps(asdict(row)))) == row

@@ -84,7 +84,7 @@ class BugRows:
 
 def bugs_from(rows: Any) -> tuple[Bug, ...]:
     """The bugs of a row, or of a task's metadata; none where these are no list of objects with ``lines``."""
-    if not isinstance(rows, list) or not all(isinstance(b, dict) and "lines" in b for b in rows):
+    if not isinstance(rows, list | tuple) or not all(isinstance(b, dict) and "lines" in b for b in rows):
         return ()
     texts = ("description", "original")
     return tuple(
