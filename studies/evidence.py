@@ -98,6 +98,7 @@ def summarised(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "run": sum(row["buggy_ran"] for row in rows),
         "caught": _rate(shown["buggy"]),
         "false_alarms": _rate(shown["fixed"]),
+        "by_the_model_alone": {side: _by_the_model_alone(alarms[side]) for side in alarms},
         "wrong_examples": sum(any(f[0] == NO_ALARM for f in row["fixed"]) for row in rows),
         "kinds": {side: dict(counts) for side, counts in kinds.items()},
         "first_finding": dict(Counter(f[0] for f in best if f[1] >= SHOWN_FROM)),
@@ -127,6 +128,12 @@ def calibration(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"kind": kind, "stated": stated, **_rate(hits)} for (kind, stated), hits in ordered if kind != NO_ALARM]
 
 
+def _by_the_model_alone(found: list[list[Any]]) -> int:
+    """Rows in which what is shown rests on nothing but what a model expects."""
+    shown = [[f for f in row if f[1] >= SHOWN_FROM] for row in found]
+    return sum(bool(row) and all(f[2].startswith("the model ") for f in row) for row in shown)
+
+
 def _rate(hits: list[bool]) -> dict[str, Any]:
     interval: Interval = rate([float(h) for h in hits])
     return {"count": sum(hits), "of": len(hits), "rate": interval.estimate, "low": interval.low, "high": interval.high}
@@ -142,6 +149,7 @@ def in_words(result: dict[str, Any]) -> str:
         f"pairs {result['pairs']}, of which run {result['run']}; {result['seconds_a_pair']:.1f} s a pair",
         f"caught {told(result['caught'])}",
         f"false alarms {told(result['false_alarms'])}; examples said to be wrong in {result['wrong_examples']} right files",
+        f"by the model alone: caught {result['by_the_model_alone']['buggy']}, false alarms {result['by_the_model_alone']['fixed']}",
         f"kinds shown: buggy {result['kinds']['buggy']}, right {result['kinds']['fixed']}",
         "shown from   caught   false alarms",
     ]

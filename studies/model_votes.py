@@ -100,9 +100,11 @@ def held_to(texts: dict[str, str], expected: dict[tuple[str, str], list[Expected
 def table(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """By votes: how many values are right, clustered by function. By thresholds: functions with a value that is wrong."""
     functions = sorted({row["function"] for row in rows})
-    found: dict[str, Any] = {"functions": len(functions), "values": len(rows), "by votes": {}, "by agreement": {}}
+    found: dict[str, Any] = {"functions": len(functions), "values": len(rows)}
+    found |= {"right of": {}, "by votes": {}, "by agreement": {}}
     for votes in sorted({row["votes"] for row in rows}):
         own = [row for row in rows if row["votes"] == votes]
+        found["right of"][votes] = [sum(r["right"] for r in own), len(own)]
         found["by votes"][votes] = rate(np.array([r["right"] for r in own], float), [r["function"] for r in own])
     for votes in (2, 3, 4, 5, 6):
         for share in (0.5, 0.7, 0.9):

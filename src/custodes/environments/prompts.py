@@ -12,13 +12,12 @@ A column ``system`` opens the conversation.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from custodes.dialogue import read_dialogue
-from custodes.tables import read_rows
+from custodes.tables import read_rows, warn
 from custodes.types import InputError, Message, Role, Task, hash_shown
 
 PROMPT_COLUMNS = ("prompt", "messages", "chosen")
@@ -29,8 +28,8 @@ def read_tasks(path: str | Path, column: str = "", system: str = "") -> list[Tas
     """One task for each distinct prompt of a file, in the file's order; further columns become metadata.
 
     ``column`` holds the prompt where it has another name than the usual ones. ``system`` opens every conversation that has
-    no system message of its own. That rows repeat a prompt is a warning. A prompt's id is a hash of its messages (:func:`task_id`), the same in every file and run.
-    Raises :class:`~custodes.types.InputError` naming file and row of what is wrong.
+    no system message of its own. A prompt's id is a hash of its messages (:func:`task_id`), the same in every file and run.
+    That rows repeat a prompt is a warning. Raises :class:`~custodes.types.InputError` naming file and row of what is wrong.
     """
     tasks, rows = dict[str, Task](), 0
     for row in read_rows(path, (*PROMPT_COLUMNS, *ANSWER_COLUMNS, *([column] if column else []))):
@@ -43,8 +42,8 @@ def read_tasks(path: str | Path, column: str = "", system: str = "") -> list[Tas
         task = Task(id=task_id(messages), messages=messages, metadata=rest)
         tasks.setdefault(task.id, task)
     if rows > len(tasks):
-        said = f"{path}: {rows - len(tasks):,} of {rows:,} rows repeat a prompt; each prompt is taken once, with what its first row says."
-        warnings.warn(said, stacklevel=2)
+        repeated = f"{rows - len(tasks):,} of {rows:,} rows repeat a prompt"
+        warn([f"{path}: {repeated}; each prompt is taken once, with what its first row says."])
     return list(tasks.values())
 
 

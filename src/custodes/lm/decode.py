@@ -54,10 +54,11 @@ class Cache:
         L, G, D = decoder.spec.layers, decoder.spec.kv_heads, decoder.spec.head_dim
         P, T = (-(-n // TILE) * TILE for n in (prompts, replies if shared else prompts + replies))
 
-        def room(
-            *shape: int,
-        ) -> Tensor:  # the compiled step reads only what was written; torch's masks the rest, and 0 times nan is nan
-            return (torch.empty if shared else torch.zeros)(shape, dtype=decoder.dtype, device=decoder.device)
+        # the compiled step reads only what was written; torch's masks the rest, and 0 times nan is nan
+        make = torch.empty if shared else torch.zeros
+
+        def room(*shape: int) -> Tensor:
+            return make(shape, dtype=decoder.dtype, device=decoder.device)
 
         self.shared = shared
         self.values = room(L, slots, G, T, D)

@@ -112,10 +112,10 @@ def finish(request: Request, chat: Chat, sampling: Sampling, ends: frozenset[int
         return False
     body = request.tokens[:-1] if ended else request.tokens
     decode = chat.tokenizer.decode
-    if (
-        not ended and len(request.tokens) < sampling.max_tokens
-    ):  # the newest token can end no text that began before these
-        reach = max(len(stop.encode()) for stop in sampling.stop) + 4
+    if not ended and len(request.tokens) < sampling.max_tokens:
+        reach = (
+            max(len(stop.encode()) for stop in sampling.stop) + 4
+        )  # in tokens: the newest ends no text that began before
         if not any(stop in decode(body[-reach:], skip_special_tokens=True) for stop in sampling.stop):
             return False
     text = decode(body, skip_special_tokens=True)

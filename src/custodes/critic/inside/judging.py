@@ -69,10 +69,10 @@ def doubt_models(verdicts: list[Verdict]) -> None:
     Small models mistake one sequence for another, or a text for its letters, and are wrong about functions whose examples hold.
     """
     documented = {v.state for v in verdicts if v.example.form != "model"}
+    held = 2 / 3 if "kept" in documented and "broken" not in documented else 1
     for v in verdicts:
         if v.example.form == "model" and v.state == "broken":
-            v.confidence *= 2 / 3 if "kept" in documented and "broken" not in documented else 1
-            v.confidence *= 1 / 2 if v.other_sort else 1
+            v.confidence *= held / 2 if v.other_sort else held
 
 
 def outcome_of(

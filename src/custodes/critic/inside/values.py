@@ -7,7 +7,6 @@ import itertools
 import math
 import numbers
 import re
-from numbers import Number
 from typing import Any
 
 MOST = 10_000  # items of an iterator that are looked at
@@ -92,7 +91,11 @@ def same_items(values: list[Any], promised: list[Any], slack: float, depth: int)
 
 def of_one_sort(value: Any, promised: Any) -> bool:
     """Whether both are numbers, of one type, or sequences whose first items are of one sort; iterators count as lists, None as anything."""
-    if value is None or promised is None or (isinstance(value, Number) and isinstance(promised, Number)):
+    if (
+        value is None
+        or promised is None
+        or (isinstance(value, numbers.Number) and isinstance(promised, numbers.Number))
+    ):
         return True
     sides = [None if isinstance(x, (str, bytes, dict)) else listed(x) for x in (value, promised)]
     if sides[0] is None or sides[1] is None:
